@@ -1,0 +1,149 @@
+//! A guest's configuration: `/etc/vservers/NAME.toml` as types.
+//!
+//! The types and their defaults stand here, in one place; a key that is not
+//! here is refused. Reading the text is `parse`'s, rules between keys are
+//! `check`'s, and only `load` and `edit` touch files.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shared::message::{RcMode, Runlevel, StyleChoice};
+use shared::name::ContextId;
+
+/// Everything that a guest's configuration file can say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuestConfig {
+    /// The guest's number. `build` allocates it; a guest without one can't
+    /// be started.
+    pub context: Option<ContextId>,
+    /// Host name inside; the guest's name when not given.
+    pub hostname: Option<String>,
+    /// NIS domain name inside, rarely wanted.
+    pub domainname: Option<String>,
+    /// Free text, shown by `list` and `status`.
+    pub description: String,
+    /// Directory of the guest's root; `/var/lib/vservers/NAME` when not given.
+    pub root: Option<PathBuf>,
+    /// Is it started when the host boots?
+    pub autostart: bool,
+    /// Words by which groups of guests are chosen (`--mark`).
+    pub marks: Vec<String>,
+    /// How it boots and stops.
+    pub boot: Boot,
+    /// Its console.
+    pub console: Console,
+    /// What its root may do.
+    pub security: Security,
+}
+
+/// `[boot]`: how a guest boots, stops and is restarted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Boot {
+    /// Which boot files are followed.
+    pub style: StyleChoice,
+    /// How the distribution's stock rc runner is treated.
+    pub rc: RcMode,
+    /// Default runlevel in place of the guest's own.
+    pub runlevel: Option<Runlevel>,
+    /// From the order to stop until what remains is killed.
+    #[serde(with = "duration")]
+    pub stop_timeout: Duration,
+    /// Between SIGTERM and SIGKILL at the end of a shutdown.
+    #[serde(with = "duration")]
+    pub kill_grace: Duration,
+    /// What happens when PID 1 dies without reboot or halt.
+    pub restart: RestartPolicy,
+    /// Variables for everything that is booted.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Default for Boot {
+    fn default() -> Self {
+        Self {
+            style: StyleChoice::Auto,
+            rc: RcMode::Written,
+            runlevel: None,
+            stop_timeout: Duration::from_secs(60),
+            kill_grace: Duration::from_secs(5),
+            restart: RestartPolicy::OnCrash,
+            environment: BTreeMap::new(),
+        }
+    }
+}
+
+/// What happens when a guest's PID 1 dies without having asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// The guest stays down.
+    Never,
+    /// It is started again, with growing pauses.
+    OnCrash,
+}
+
+/// `[console]`: the guest's `/dev/console` on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Console {
+    /// Bytes after which the log is rotated (one old one is kept); 0 for no
+    /// log.
+    pub log_size: u64,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self { log_size: 1024 * 1024 }
+    }
+}
+
+/// `[security]`: what a guest's root may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Security {
+    /// Whose ids the guest's users have on the host.
+    pub users: UserMode,
+    /// Changes to the default capability set.
+    pub capabilities: Capabilities,
+}
+
+/// Whose ids a guest's users have on the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UserMode {
+    /// An own range of 65,536 ids, allocated once.
+    #[default]
+    Private,
+    /// The host's ids 0–65535, in an own user namespace: for file systems
+    /// that can't map ids.
+    Identity,
+    /// The host's ids, no user namespace.
+    Host,
+}
+
+/// `security.capabilities`: changes to the default set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Capabilities {
+    /// Names to add, with or without `CAP_`, in any case.
+    pub add: Vec<String>,
+    /// Names to take away.
+    pub drop: Vec<String>,
+}
+
+/// Durations are written like "90s", "5m" or "1h 30m".
+mod duration {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&humantime::format_duration(*d))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        humantime::parse_duration(&String::deserialize(d)?).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,118 @@
+//! The one error type, and the exit code of each kind.
+//!
+//! An error is one sentence: what was tried, on what, why it failed, and the
+//! remedy as a `hint` where the cause is known. It is returned up to `main`,
+//! which prints it once; nobody prints and returns.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use shared::name::GuestName;
+
+/// Shorthand for everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Something failed.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    text: String,
+    hint: Option<String>,
+}
+
+/// What kind of failure, as far as the exit code tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It failed: exit code 1.
+    Failed,
+    /// Wrong use: exit code 2.
+    Usage,
+    /// Not running: exit code 3.
+    NotRunning,
+    /// No permission: exit code 4.
+    Permission,
+    /// No such guest or configuration: exit code 5.
+    NoSuchGuest,
+}
+
+impl Kind {
+    /// The exit code, as documented in vserver(8).
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotRunning => 3,
+            Self::Permission => 4,
+            Self::NoSuchGuest => 5,
+        }
+    }
+}
+
+impl Error {
+    /// A failure with this sentence: lower case, no full stop.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Failed, text: text.into(), hint: None }
+    }
+
+    /// A system call failed while doing `what` ("cannot read 'X'").
+    pub fn os(what: impl fmt::Display, cause: impl Into<io::Error>) -> Self {
+        let cause = cause.into();
+        let kind = match cause.kind() {
+            io::ErrorKind::PermissionDenied => Kind::Permission,
+            _ => Kind::Failed,
+        };
+        Self { kind, text: format!("{what}: {cause}"), hint: None }
+    }
+
+    /// Doing `verb` on a path failed: "cannot VERB 'PATH': CAUSE".
+    pub fn path(verb: &str, path: &Path, cause: impl Into<io::Error>) -> Self {
+        Self::os(format_args!("cannot {verb} '{}'", path.display()), cause)
+    }
+
+    /// Wrong use of the command.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Usage, ..Self::new(text) }
+    }
+
+    /// The guest has no configuration.
+    pub fn no_such_guest(name: &GuestName) -> Self {
+        Self { kind: Kind::NoSuchGuest, ..Self::new(format!("there is no guest '{name}'")) }
+            .hint("'vserver list' shows all guests, 'vserver build' makes one")
+    }
+
+    /// The guest is not running.
+    pub fn not_running(name: &GuestName) -> Self {
+        Self { kind: Kind::NotRunning, ..Self::new(format!("guest '{name}' is not running")) }
+    }
+
+    /// Adds the remedy, one line.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts what was being done in front: "CONTEXT: TEXT".
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.text = format!("{context}: {}", self.text);
+        self
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The remedy, if one is known.
+    pub fn remedy(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}

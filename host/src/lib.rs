@@ -1,0 +1,5 @@
+//! Virtual servers for Linux on an unpatched kernel: the host's side.
+
+pub mod config;
+pub mod error;
+pub mod paths;

@@ -1,0 +1,3 @@
+//! The `vserver` program.
+
+fn main() {}

@@ -1,0 +1,128 @@
+//! Every path that vserver uses, from one prefix. No other file spells one.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use shared::name::GuestName;
+
+/// The environment variable that puts every path below a directory.
+pub const PREFIX_VARIABLE: &str = "VSERVER_PREFIX";
+
+/// Where vserver's files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    prefix: PathBuf,
+}
+
+impl Paths {
+    /// Paths below `prefix`; `/` for the real ones.
+    pub fn new(prefix: impl Into<PathBuf>) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    /// Paths below `$VSERVER_PREFIX`, or the real ones. A relative prefix is
+    /// taken from the current directory.
+    pub fn from_environment() -> Self {
+        let prefix = env::var_os(PREFIX_VARIABLE).filter(|value| !value.is_empty());
+        let prefix = prefix.map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        Self::new(std::path::absolute(&prefix).unwrap_or(prefix))
+    }
+
+    /// The prefix itself.
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// Tells installations on one machine apart: empty for the real paths,
+    /// else 8 hexadecimal digits that depend on the prefix only.
+    pub fn instance(&self) -> String {
+        if self.prefix == Path::new("/") {
+            return String::new();
+        }
+        // FNV-1a (RFC 9923): stable between versions and machines, unlike the
+        // standard library's hasher.
+        let bytes = self.prefix.as_os_str().as_encoded_bytes();
+        let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        });
+        format!("{hash:08x}")
+    }
+
+    /// `/etc/vservers`: configuration files.
+    pub fn config_dir(&self) -> PathBuf {
+        self.prefix.join("etc/vservers")
+    }
+
+    /// `/etc/vservers/NAME.toml`.
+    pub fn config(&self, name: &GuestName) -> PathBuf {
+        self.config_dir().join(format!("{name}.toml"))
+    }
+
+    /// `/etc/vservers/NAME.sh`: actions on the host.
+    pub fn actions(&self, name: &GuestName) -> PathBuf {
+        self.config_dir().join(format!("{name}.sh"))
+    }
+
+    /// `/etc/vservers/defaults.toml`: site-wide defaults for every guest.
+    pub fn defaults(&self) -> PathBuf {
+        self.config_dir().join("defaults.toml")
+    }
+
+    /// `/var/lib/vservers`: guests' root directories.
+    pub fn roots_dir(&self) -> PathBuf {
+        self.prefix.join("var/lib/vservers")
+    }
+
+    /// `/var/lib/vservers/NAME`: a guest's root unless configured otherwise.
+    pub fn root(&self, name: &GuestName) -> PathBuf {
+        self.roots_dir().join(name.as_str())
+    }
+
+    /// `/var/lib/vserver`: id ranges, guest-init.
+    pub fn state_dir(&self) -> PathBuf {
+        self.prefix.join("var/lib/vserver")
+    }
+
+    /// `/var/lib/vserver/ids.toml`: contexts and id ranges, once given never
+    /// given again to another guest.
+    pub fn ids(&self) -> PathBuf {
+        self.state_dir().join("ids.toml")
+    }
+
+    /// `/run/vserver`: what is lost at a reboot of the host.
+    pub fn run_dir(&self) -> PathBuf {
+        self.prefix.join("run/vserver")
+    }
+
+    /// `/run/vserver/NAME`: a running guest's sockets and state.
+    pub fn guest_run_dir(&self, name: &GuestName) -> PathBuf {
+        self.run_dir().join(name.as_str())
+    }
+
+    /// `/run/vserver/.lock-NAME`: serialises commands on one guest.
+    pub fn lock(&self, name: &GuestName) -> PathBuf {
+        self.run_dir().join(format!(".lock-{name}"))
+    }
+
+    /// `/var/log/vserver`: console logs.
+    pub fn log_dir(&self) -> PathBuf {
+        self.prefix.join("var/log/vserver")
+    }
+
+    /// `/var/log/vserver/NAME.log`.
+    pub fn log(&self, name: &GuestName) -> PathBuf {
+        self.log_dir().join(format!("{name}.log"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_prefixes_have_two_instances() {
+        assert_eq!(Paths::new("/").instance(), "");
+        assert_ne!(Paths::new("/a").instance(), Paths::new("/b").instance());
+        assert_eq!(Paths::new("/a").instance().len(), 8);
+    }
+}

@@ -1,0 +1,69 @@
+//! What a supervisor and a keeper say to each other.
+//!
+//! The keeper listens on `SOCK_SEQPACKET` in the guest's run directory. One
+//! supervisor at a time is served: a new connection replaces the old one. On
+//! connection the keeper sends [`FromKeeper::Hello`] with two descriptors,
+//! the supervisor's end of the link to guest-init and the console's pty
+//! master; and when PID 1 has ended (also if it had ended before),
+//! [`FromKeeper::Ended`]. The keeper lives until it is told
+//! [`ToKeeper::Release`] after that.
+
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::Outcome;
+
+/// Version of these messages.
+pub const KEEPER_PROTOCOL: u16 = 1;
+
+/// Descriptors that the launcher leaves to the keeper, by number. What a
+/// guest doesn't have (a console) is `/dev/null`.
+pub mod fd {
+    /// Listening socket for supervisors, `SOCK_SEQPACKET`.
+    pub const SUPERVISORS: i32 = 3;
+    /// Listening socket for console clients, `SOCK_STREAM`.
+    pub const CONSOLES: i32 = 4;
+    /// The host's end of the link to guest-init.
+    pub const LINK: i32 = 5;
+    /// Master of the console's pseudo-terminal.
+    pub const CONSOLE: i32 = 6;
+    /// Directory of the console log, opened for reading.
+    pub const LOG_DIRECTORY: i32 = 7;
+    /// The ring: a file in the run directory with the console's last bytes.
+    pub const RING: i32 = 8;
+}
+
+/// Size of the console ring in bytes.
+pub const RING_SIZE: usize = 64 * 1024;
+
+/// Bytes of the ring file before the data: the total number of bytes ever
+/// written, as a little-endian 64-bit number. The byte at position `p` of the
+/// output is at file offset `RING_HEADER + p % RING_SIZE`.
+pub const RING_HEADER: usize = 8;
+
+/// The keeper's arguments, given as `keeper INIT_PID LOG_NAME LOG_LIMIT`
+/// (argument 0 is `keeper`): host pid of the guest's PID 1, name of the log
+/// in the log directory, and its largest size in bytes before it is rotated
+/// to `LOG_NAME.1` (0: no log).
+pub const KEEPER_NAME: &str = "keeper";
+
+/// From the supervisor to the keeper.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToKeeper {
+    /// The end of PID 1 is known and recorded: the keeper may go. Ignored
+    /// while PID 1 lives.
+    Release,
+}
+
+/// From the keeper to the supervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromKeeper {
+    /// First message of a connection; carries `[link, console]`.
+    Hello {
+        /// [`KEEPER_PROTOCOL`] of the keeper.
+        protocol: u16,
+        /// Host pid of the guest's PID 1.
+        init_pid: i32,
+    },
+    /// PID 1 has ended.
+    Ended(Outcome),
+}

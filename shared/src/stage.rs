@@ -1,0 +1,212 @@
+//! The steps of a guest's start, in the order in which they happen.
+//!
+//! A step that fails travels to the supervisor as a [`Failure`]: numbers
+//! only, since a half-built child can't be trusted to format text. The
+//! supervisor turns it into one sentence with [`Stage::describe`].
+
+use serde::{Deserialize, Serialize};
+
+/// One step of a start. The order of declaration is the order of execution.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Stage {
+    // Supervisor, before anything is cloned.
+    /// The guest's run directory and sockets.
+    RunDirectory,
+    /// The guest's cgroups.
+    Cgroup,
+    /// guest-init, opened from a read-only place.
+    GuestInit,
+    /// The guest's root directory, as a detached mount.
+    OpenRoot,
+    /// The process that becomes the keeper.
+    Fork,
+    // Launcher: the process that becomes the keeper.
+    /// The keeper's place in the cgroup tree.
+    KeeperCgroup,
+    /// Clock offsets of the guest's time namespace.
+    TimeNamespace,
+    /// clone3 with all other namespaces.
+    Clone,
+    /// The user namespace's id maps.
+    IdMap,
+    /// The idmapped view of the guest's root.
+    IdmapRoot,
+    // Child: PID 1 of the new namespaces.
+    /// The launcher's word to go on.
+    Go,
+    /// User 0 of the new user namespace, no supplementary groups.
+    Identity,
+    /// An own session, and default signals.
+    Session,
+    /// The host name.
+    Hostname,
+    /// The loopback interface.
+    Loopback,
+    /// Mounts separated from the host's.
+    PrivateMounts,
+    /// The guest's root attached.
+    AttachRoot,
+    /// One of the plan's mounts; the failure's `step` is its number.
+    Mount,
+    /// The console's pseudo-terminal.
+    Console,
+    /// The root switched, the old one gone.
+    PivotRoot,
+    /// The login uid unset (it can be written once only).
+    LoginUid,
+    /// Resource limits.
+    Limits,
+    /// Capabilities reduced.
+    Capabilities,
+    /// Descriptors of the host closed.
+    CloseDescriptors,
+    /// guest-init executed.
+    ExecInit,
+    // Launcher again.
+    /// The keeper's descriptors and privileges.
+    KeeperPrivileges,
+    /// The keeper executed.
+    ExecKeeper,
+    // Supervisor again.
+    /// The keeper's descriptors taken over.
+    TakeOver,
+    /// guest-init's first message.
+    FirstMessage,
+}
+
+impl Stage {
+    /// All stages, in order.
+    pub const ALL: [Self; 29] = [
+        Self::RunDirectory,
+        Self::Cgroup,
+        Self::GuestInit,
+        Self::OpenRoot,
+        Self::Fork,
+        Self::KeeperCgroup,
+        Self::TimeNamespace,
+        Self::Clone,
+        Self::IdMap,
+        Self::IdmapRoot,
+        Self::Go,
+        Self::Identity,
+        Self::Session,
+        Self::Hostname,
+        Self::Loopback,
+        Self::PrivateMounts,
+        Self::AttachRoot,
+        Self::Mount,
+        Self::Console,
+        Self::PivotRoot,
+        Self::LoginUid,
+        Self::Limits,
+        Self::Capabilities,
+        Self::CloseDescriptors,
+        Self::ExecInit,
+        Self::KeeperPrivileges,
+        Self::ExecKeeper,
+        Self::TakeOver,
+        Self::FirstMessage,
+    ];
+
+    /// A short name, for logs, fault injection and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RunDirectory => "run-directory",
+            Self::Cgroup => "cgroup",
+            Self::GuestInit => "guest-init",
+            Self::OpenRoot => "open-root",
+            Self::Fork => "fork",
+            Self::KeeperCgroup => "keeper-cgroup",
+            Self::TimeNamespace => "time-namespace",
+            Self::Clone => "clone",
+            Self::IdMap => "id-map",
+            Self::IdmapRoot => "idmap-root",
+            Self::Go => "go",
+            Self::Identity => "identity",
+            Self::Session => "session",
+            Self::Hostname => "hostname",
+            Self::Loopback => "loopback",
+            Self::PrivateMounts => "private-mounts",
+            Self::AttachRoot => "attach-root",
+            Self::Mount => "mount",
+            Self::Console => "console",
+            Self::PivotRoot => "pivot-root",
+            Self::LoginUid => "login-uid",
+            Self::Limits => "limits",
+            Self::Capabilities => "capabilities",
+            Self::CloseDescriptors => "close-descriptors",
+            Self::ExecInit => "exec-init",
+            Self::KeeperPrivileges => "keeper-privileges",
+            Self::ExecKeeper => "exec-keeper",
+            Self::TakeOver => "take-over",
+            Self::FirstMessage => "first-message",
+        }
+    }
+
+    /// What the step does, to stand after "cannot start guest 'x': ".
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::RunDirectory => "preparing its run directory",
+            Self::Cgroup => "making its cgroups",
+            Self::GuestInit => "opening guest-init",
+            Self::OpenRoot => "opening its root directory",
+            Self::Fork => "forking",
+            Self::KeeperCgroup => "moving the keeper to its cgroup",
+            Self::TimeNamespace => "setting the clocks of its time namespace",
+            Self::Clone => "creating its namespaces",
+            Self::IdMap => "writing the id maps of its user namespace",
+            Self::IdmapRoot => "mapping the ids of its root directory",
+            Self::Go => "waiting for the launcher",
+            Self::Identity => "becoming root of its user namespace",
+            Self::Session => "starting its session",
+            Self::Hostname => "setting its host name",
+            Self::Loopback => "bringing up its loopback interface",
+            Self::PrivateMounts => "separating its mounts from the host's",
+            Self::AttachRoot => "attaching its root directory",
+            Self::Mount => "mounting",
+            Self::Console => "making its console",
+            Self::PivotRoot => "switching to its root directory",
+            Self::LoginUid => "resetting the login uid",
+            Self::Limits => "setting its resource limits",
+            Self::Capabilities => "reducing its capabilities",
+            Self::CloseDescriptors => "closing the host's descriptors",
+            Self::ExecInit => "executing guest-init",
+            Self::KeeperPrivileges => "dropping the keeper's privileges",
+            Self::ExecKeeper => "executing the keeper",
+            Self::TakeOver => "connecting to its keeper",
+            Self::FirstMessage => "waiting for guest-init's first message",
+        }
+    }
+
+    /// The stage of this [`Stage::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.name() == name)
+    }
+}
+
+/// A step that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which step.
+    pub stage: Stage,
+    /// Which of several like it (the number of a mount), else 0.
+    pub step: u16,
+    /// The error number of the system call that failed (errno(3)).
+    pub errno: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_stages_are_listed_once_and_in_order() {
+        assert!(Stage::ALL.windows(2).all(|pair| pair[0] < pair[1]));
+        assert_eq!(Stage::ALL.last().map(|s| *s as usize), Some(Stage::ALL.len() - 1));
+        for stage in Stage::ALL {
+            assert_eq!(Stage::from_name(stage.name()), Some(stage));
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Support for the tests that boot real guests.
