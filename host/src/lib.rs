@@ -1,5 +1,10 @@
 //! Virtual servers for Linux on an unpatched kernel: the host's side.
 
+pub mod cgroup;
 pub mod config;
 pub mod error;
+pub mod launch;
 pub mod paths;
+pub mod plan;
+pub mod runtime;
+pub mod sys;
