@@ -1,10 +1,15 @@
 //! Virtual servers for Linux on an unpatched kernel: the host's side.
 
 pub mod cgroup;
+pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod control;
 pub mod error;
 pub mod launch;
 pub mod paths;
 pub mod plan;
 pub mod runtime;
+pub mod session;
+pub mod supervisor;
 pub mod sys;

@@ -4,13 +4,19 @@
 //! here is refused. Reading the text is `parse`'s, rules between keys are
 //! `check`'s, and only `load` and `edit` touch files.
 
+mod load;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shared::message::{RcMode, Runlevel, StyleChoice};
-use shared::name::ContextId;
+use shared::name::{ContextId, GuestName};
+
+use crate::paths::Paths;
+
+pub use load::{load, names};
 
 /// Everything that a guest's configuration file can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +43,18 @@ pub struct GuestConfig {
     pub console: Console,
     /// What its root may do.
     pub security: Security,
+}
+
+impl GuestConfig {
+    /// The directory of the guest's root.
+    pub fn root(&self, paths: &Paths, name: &GuestName) -> PathBuf {
+        self.root.clone().unwrap_or_else(|| paths.root(name))
+    }
+
+    /// The host name inside.
+    pub fn hostname<'a>(&'a self, name: &'a GuestName) -> &'a str {
+        self.hostname.as_deref().unwrap_or(name.as_str())
+    }
 }
 
 /// `[boot]`: how a guest boots, stops and is restarted.

@@ -1,9 +1,10 @@
 //! The only room of this crate with `unsafe`: system calls that neither nix
 //! nor rustix wraps, each behind a small safe function.
 //!
-//! It holds no policy and no text. Every process that calls into it is
-//! single-threaded (no thread is ever started in this program), which is
-//! what makes fork-like calls and per-thread credentials sound here.
+//! It holds no policy and no text. Processes that fork or change credentials
+//! here, supervisors and sessions, never start a thread, which is what makes
+//! fork-like calls and per-thread credentials sound. Commands that do several
+//! guests at a time have threads; they call nothing of this module.
 
 #![allow(unsafe_code)]
 
@@ -15,7 +16,7 @@ pub mod network;
 
 pub use process::{
     CloneArgs, Cloned, become_euid, clone3, close_on_exec_from, exec_by_descriptor, exit_now,
-    fork,
+    fork, kill,
     keep_capabilities_over_setuid, lock_out_root_capabilities, place_descriptor, reset_signals,
     set_not_dumpable,
 };

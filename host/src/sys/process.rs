@@ -191,3 +191,12 @@ pub fn exit_now(code: u8) -> ! {
     // SAFETY: takes a number and doesn't return.
     unsafe { libc::_exit(code.into()) }
 }
+
+/// Sends a signal, also a real-time one, which nix has no names for.
+///
+/// # Errors
+/// Those of kill(2).
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
+}
