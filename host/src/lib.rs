@@ -5,3 +5,4 @@ pub mod commands;
 pub mod config;
 pub mod error;
 pub mod paths;
+mod store;
