@@ -4,5 +4,6 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod ids;
 pub mod paths;
 mod store;

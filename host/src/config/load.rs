@@ -21,7 +21,7 @@ const MODE: u32 = 0o644;
 /// # Errors
 /// No such guest, or everything that is wrong with the files.
 pub fn load(paths: &Paths, name: &GuestName) -> Result<GuestConfig> {
-    judge(paths, name, &text(paths, name)?)?.map_err(mistaken)
+    judge_text(paths, name, &text(paths, name)?)
 }
 
 /// What is wrong with a guest's configuration, each problem with its line.
@@ -74,13 +74,21 @@ pub fn text(paths: &Paths, name: &GuestName) -> Result<String> {
     read(&path)?.ok_or_else(|| Error::no_such_guest(name))
 }
 
+/// Would this text be right as a guest's configuration?
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn judge_text(paths: &Paths, name: &GuestName, text: &str) -> Result<GuestConfig> {
+    judge(paths, name, text)?.map_err(mistaken)
+}
+
 /// Replaces the text of a guest's configuration file, if it is right.
 ///
 /// # Errors
 /// Everything that is wrong with the text, or the file can't be written; then
 /// it is as it was.
 pub fn set_text(paths: &Paths, name: &GuestName, text: &str) -> Result<()> {
-    judge(paths, name, text)?.map_err(mistaken)?;
+    judge_text(paths, name, text)?;
     store::replace(&paths.config(name), text, MODE)
 }
 
@@ -92,7 +100,7 @@ pub fn set_text(paths: &Paths, name: &GuestName, text: &str) -> Result<()> {
 /// written.
 pub fn write_new(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Result<()> {
     let text = template::render(config);
-    judge(paths, name, &text)?.map_err(mistaken)?;
+    judge_text(paths, name, &text)?;
     store::create(&paths.config(name), &text, MODE)
 }
 

@@ -22,7 +22,7 @@ use shared::name::{ContextId, GuestName};
 
 use crate::paths::Paths;
 
-pub use load::{contexts, effective, load, mistakes, names, set_text, text, write_new};
+pub use load::{contexts, effective, judge_text, load, mistakes, names, set_text, text, write_new};
 
 /// Everything that a guest's configuration file can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
