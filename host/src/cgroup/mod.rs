@@ -105,6 +105,13 @@ impl GuestCgroup {
         ignore_missing(fs::write(self.outer.join("cgroup.kill"), "1"))
     }
 
+    /// Does this line of `/proc/PID/cgroup` (cgroups(7)) name one of the
+    /// guest's cgroups?
+    pub fn is_named_by(&self, line: &str) -> bool {
+        let Some(path) = line.strip_prefix("0::/") else { return false };
+        self.mount.join(path).starts_with(&self.outer)
+    }
+
     /// Is any process left in this cgroup or below it?
     pub fn populated(directory: &Path) -> bool {
         fs::read_to_string(directory.join("cgroup.events"))

@@ -54,6 +54,19 @@ pub fn warn(text: impl fmt::Display) {
     }
 }
 
+/// Asks on standard error; only "y" or "yes" is a yes, the end of the input
+/// is a no.
+///
+/// # Errors
+/// When the answer can't be read.
+pub fn confirm(question: &str) -> Result<bool> {
+    let _ = io::stderr().lock().write_all(format!("{question} (y/N) ").as_bytes());
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    read.map_err(|error| Error::os("cannot read the answer", error))?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
 /// Prints an error and its remedy: the end of every error's way.
 pub fn complain(error: &Error) {
     line(format_args!("vserver: {error}"));

@@ -12,6 +12,18 @@ use caps::{CapSet, Capability, CapsHashSet};
 /// # Errors
 /// EPERM without CAP_SETPCAP.
 pub fn reduce(keep: &[Capability]) -> io::Result<()> {
+    bound(keep)?;
+    let keep: CapsHashSet = keep.iter().copied().collect();
+    caps::set(None, CapSet::Effective, &keep).map_err(last_error)?;
+    caps::set(None, CapSet::Permitted, &keep).map_err(last_error)
+}
+
+/// The part of [`reduce`] that must be done while everything is permitted:
+/// the bounding, ambient and inheritable sets.
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP.
+pub fn bound(keep: &[Capability]) -> io::Result<()> {
     let keep: CapsHashSet = keep.iter().copied().collect();
     for capability in caps::runtime::thread_all_supported() {
         if !keep.contains(&capability) {
@@ -21,9 +33,7 @@ pub fn reduce(keep: &[Capability]) -> io::Result<()> {
     if caps::runtime::ambient_set_supported().is_ok() {
         caps::clear(None, CapSet::Ambient).map_err(last_error)?;
     }
-    caps::clear(None, CapSet::Inheritable).map_err(last_error)?;
-    caps::set(None, CapSet::Effective, &keep).map_err(last_error)?;
-    caps::set(None, CapSet::Permitted, &keep).map_err(last_error)
+    caps::clear(None, CapSet::Inheritable).map_err(last_error)
 }
 
 /// The crate's errors are texts; the number is still the last one.

@@ -106,7 +106,10 @@ fn detach(cgroup: &GuestCgroup) -> io::Result<()> {
 /// Unsets the login uid, or pam_loginuid inside fails for a guest that was
 /// started from a login session: a set one can't be changed there. It takes
 /// CAP_AUDIT_CONTROL over the host, so it can't wait for the child.
-fn unset_login_uid() -> io::Result<()> {
+///
+/// # Errors
+/// Those of writing `/proc/self/loginuid`.
+pub fn unset_login_uid() -> io::Result<()> {
     match fs::write("/proc/self/loginuid", "4294967295") {
         // A kernel without auditing.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -28,6 +28,9 @@ const ALL: [Resource; 16] = [
 /// Sets every limit of the calling process to what the kernel gave the
 /// host's first process; where that is more than this process may have
 /// (without CAP_SYS_RESOURCE), to as much as it may.
+///
+/// # Errors
+/// Those of prlimit(2) and of reading `/proc/1/limits`.
 pub fn set() -> io::Result<()> {
     let first = Pid::INIT;
     for resource in ALL {

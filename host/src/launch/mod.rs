@@ -37,9 +37,10 @@ use crate::plan::Plan;
 use crate::runtime::{self, RunDir};
 use crate::sys::{self, Cloned};
 
-pub use capabilities::reduce as reduce_capabilities;
+pub use capabilities::{bound as bound_capabilities, reduce as reduce_capabilities};
 pub use explain::explain;
-pub use init::open as open_guest_init;
+pub use launcher::unset_login_uid;
+pub use limits::set as set_limits;
 
 /// Longest time that one answer in the start may take. Nothing in it waits
 /// for anything but the kernel.
