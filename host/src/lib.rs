@@ -6,4 +6,5 @@ pub mod config;
 pub mod error;
 pub mod ids;
 pub mod paths;
+pub mod report;
 mod store;
