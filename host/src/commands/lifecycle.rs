@@ -69,13 +69,7 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
         arguments.extend(command.iter().map(String::as_str));
     }
     let (client, _) = spawn_supervisor(name, &arguments)?;
-    begun_or_failed(&client)?;
     Ok(Some(client))
-}
-
-/// Waits until the supervisor is there to take orders.
-fn begun_or_failed(client: &Client) -> Result<()> {
-    client.send(&Request::Subscribe)
 }
 
 /// Waits until PID 1 runs, or the start has failed.

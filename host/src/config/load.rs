@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use shared::name::GuestName;
+use shared::name::{ContextId, GuestName};
 
 use super::parse::{self, Document};
 use super::problem::Problem;
@@ -21,7 +21,7 @@ const MODE: u32 = 0o644;
 /// # Errors
 /// No such guest, or everything that is wrong with the files.
 pub fn load(paths: &Paths, name: &GuestName) -> Result<GuestConfig> {
-    judge_text(paths, name, &text(paths, name)?)
+    judge(paths, name, &text(paths, name)?)?.map_err(mistaken)
 }
 
 /// What is wrong with a guest's configuration, each problem with its line.
@@ -35,22 +35,24 @@ pub fn mistakes(paths: &Paths, name: &GuestName) -> Result<Vec<String>> {
         Ok(config) => config,
         Err(found) => return Ok(found),
     };
-    let file = paths.config(name);
     let Some(context) = config.context else {
         let command = format!("'vserver config set {name} context N' gives it one");
         let problem = Problem::new("context", "the guest has no context").hint(Some(command));
-        return Ok(vec![problem.show(&file.display().to_string(), &own)]);
+        return Ok(vec![problem.show(&paths.config(name).display().to_string(), &own)]);
     };
-    let mut found = Vec::new();
-    for (other, number) in contexts(paths)? {
-        if other != *name && number == context.get() {
-            let text = format!("context {context} is also guest '{other}''s");
-            let span = Document::read(&own).ok().and_then(|document| document.span("context"));
-            let problem = Problem::new("context", text).at(span);
-            found.push(problem.show(&file.display().to_string(), &own));
-        }
-    }
-    Ok(found)
+    Ok(clash(paths, name, &own, context)?.into_iter().collect())
+}
+
+/// The problem that another guest has this context, as it is shown.
+fn clash(paths: &Paths, name: &GuestName, own: &str, context: ContextId) -> Result<Option<String>> {
+    let all = contexts(paths)?;
+    let same = |(guest, number): &&(GuestName, u32)| guest != name && *number == context.get();
+    Ok(all.iter().find(same).map(|(other, _)| {
+        let span = Document::read(own).ok().and_then(|document| document.span("context"));
+        let text = format!("context {context} is also guest '{other}''s");
+        let problem = Problem::new("context", text).at(span);
+        problem.show(&paths.config(name).display().to_string(), own)
+    }))
 }
 
 /// What [`load`] reads, with the values that depend on the guest's name
@@ -77,9 +79,15 @@ pub fn text(paths: &Paths, name: &GuestName) -> Result<String> {
 /// Would this text be right as a guest's configuration?
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Everything that is wrong with it; also that another guest has its context.
 pub fn judge_text(paths: &Paths, name: &GuestName, text: &str) -> Result<GuestConfig> {
-    judge(paths, name, text)?.map_err(mistaken)
+    let config = judge(paths, name, text)?.map_err(mistaken)?;
+    if let Some(context) = config.context
+        && let Some(mistake) = clash(paths, name, text, context)?
+    {
+        return Err(Error::new(mistake));
+    }
+    Ok(config)
 }
 
 /// Replaces the text of a guest's configuration file, if it is right.

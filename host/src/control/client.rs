@@ -1,7 +1,7 @@
 //! A command's end of the control socket.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,28 @@ impl Client {
         })
     }
 
+    /// The next event if there is one: `Some(None)` when the supervisor has
+    /// ended.
+    ///
+    /// # Errors
+    /// When the socket can't be read.
+    pub fn try_next(&self) -> Result<Option<Option<Event>>> {
+        match self.link.recv() {
+            Ok(event) => Ok(Some(Some(event))),
+            Err(RecvError::Closed) => Ok(Some(None)),
+            Err(RecvError::Empty) => Ok(None),
+            Err(error) => Err(self.deaf(error)),
+        }
+    }
+
+    fn deaf(&self, error: RecvError) -> Error {
+        let errno = match error {
+            RecvError::Os(errno) => errno,
+            _ => Errno::EBADMSG,
+        };
+        Error::os(format_args!("cannot hear the supervisor of guest '{}'", self.name), errno)
+    }
+
     /// Waits for the next event, at most until `deadline`; `None` when the
     /// supervisor has ended.
     ///
@@ -87,11 +109,8 @@ impl Client {
             match self.link.recv() {
                 Ok(event) => return Ok(Some(event)),
                 Err(RecvError::Closed) => return Ok(None),
-                Err(RecvError::Nonsense) => {
-                    return Err(fail(io::Error::from_raw_os_error(libc::EBADMSG)));
-                }
-                Err(RecvError::Os(error)) => return Err(fail(error.into())),
                 Err(RecvError::Empty) => {}
+                Err(error) => return Err(self.deaf(error)),
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
@@ -156,4 +175,10 @@ pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<(Client,
 /// Nobody listens there (any more).
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED))
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
 }

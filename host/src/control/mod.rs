@@ -6,6 +6,8 @@
 
 mod client;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use shared::message::{Power, Runlevel, Style};
 use shared::outcome::Outcome;
@@ -114,6 +116,23 @@ impl Phase {
             Self::Stopped => "stopped",
             Self::Session => "session",
         }
+    }
+
+    /// What `running` answers and the exit code of `status` tells: has it
+    /// been booted and not ended yet? A session alone is no running guest.
+    pub fn is_running(self) -> bool {
+        match self {
+            Self::Stopped | Self::BackingOff | Self::Session => false,
+            Self::Starting | Self::Booting | Self::Running | Self::Stopping | Self::Rebooting => {
+                true
+            }
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
