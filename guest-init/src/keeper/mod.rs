@@ -144,8 +144,11 @@ impl Keeper {
                 continue;
             }
             let link = Link::new(OwnedFd::from(connection));
-            let hello =
-                FromKeeper::Hello { protocol: KEEPER_PROTOCOL, init_pid: self.init.as_raw() };
+            let hello = FromKeeper::Hello {
+                protocol: KEEPER_PROTOCOL,
+                pid: Pid::this().as_raw(),
+                init_pid: self.init.as_raw(),
+            };
             let fds = [self.link.as_fd(), self.console.master()];
             if link.send_with_fds(&hello, &fds).is_ok() {
                 self.supervisor = Some(link);

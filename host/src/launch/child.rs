@@ -17,11 +17,11 @@ use shared::stage::{Failure, Stage};
 use crate::plan::Plan;
 use crate::sys;
 
-use super::launcher::{FromChild, Go};
+use super::launcher::{FromChild, ToChild};
 use super::{PATIENCE, Prepared, at, at_step, capabilities, console, mounts, receive, root};
 
 /// Becomes guest-init, or reports the step that failed and exits.
-pub(super) fn run(plan: &Plan, prepared: Prepared, launcher: Link<FromChild, Go>) -> ! {
+pub(super) fn run(plan: &Plan, prepared: Prepared, launcher: Link<FromChild, ToChild>) -> ! {
     let failure = match sequence(plan, prepared, &launcher) {
         Ok(never) => match never {},
         Err(failure) => failure,
@@ -33,7 +33,7 @@ pub(super) fn run(plan: &Plan, prepared: Prepared, launcher: Link<FromChild, Go>
 fn sequence(
     plan: &Plan,
     prepared: Prepared,
-    launcher: &Link<FromChild, Go>,
+    launcher: &Link<FromChild, ToChild>,
 ) -> Result<Infallible, Failure> {
     let fault = plan.fault;
     let tree = prepared.root.as_fd();
@@ -61,9 +61,9 @@ fn sequence(
     at(fault, Stage::ExecInit, || execute(plan, init))
 }
 
-fn wait(launcher: &Link<FromChild, Go>) -> io::Result<()> {
+fn wait(launcher: &Link<FromChild, ToChild>) -> io::Result<()> {
     match receive(launcher, PATIENCE)? {
-        Some(Go) => Ok(()),
+        Some(ToChild::Go) => Ok(()),
         None => Err(io::Error::from_raw_os_error(libc::EPIPE)),
     }
 }
@@ -84,7 +84,7 @@ fn set_names(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-fn hand_over(launcher: &Link<FromChild, Go>, master: &OwnedFd) -> io::Result<()> {
+fn hand_over(launcher: &Link<FromChild, ToChild>, master: &OwnedFd) -> io::Result<()> {
     launcher
         .send_with_fds(&FromChild::Console, &[master.as_fd()])
         .map_err(|_| io::Error::from_raw_os_error(libc::EPIPE))

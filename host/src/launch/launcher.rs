@@ -39,9 +39,12 @@ const NAMESPACES: u64 = (libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWCGROUP) as u64;
 
-/// From the launcher to the child: ids are mapped, go on.
+/// From the launcher to the child.
 #[derive(Serialize, Deserialize)]
-pub struct Go;
+pub enum ToChild {
+    /// Ids are mapped, go on.
+    Go,
+}
 
 /// From the child to the launcher; its end closes when guest-init runs.
 #[derive(Serialize, Deserialize)]
@@ -157,13 +160,13 @@ fn guide(
     plan: &Plan,
     prepared: &Prepared,
     pid: i32,
-    child: Link<Go, FromChild>,
+    child: Link<ToChild, FromChild>,
 ) -> Result<OwnedFd, Failure> {
     let fault = plan.fault;
     at(fault, Stage::IdMap, || map_ids(plan.ids, pid))?;
     at(fault, Stage::IdmapRoot, || map_root(plan.ids, pid, prepared.root.as_fd()))?;
     at(fault, Stage::Go, || {
-        child.send(&Go).map_err(|_| io::Error::from_raw_os_error(libc::EPIPE))
+        child.send(&ToChild::Go).map_err(|_| io::Error::from_raw_os_error(libc::EPIPE))
     })?;
     let mut console = None;
     loop {

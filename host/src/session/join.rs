@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use caps::{CapSet, Capability};
+use caps::Capability;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, umask};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -50,14 +50,14 @@ impl Target {
         if !lies_in.lines().any(|line| cgroup.is_named_by(line)) {
             return Err(gone());
         }
-        let capabilities = caps::read(Some(init_pid), CapSet::Bounding)
-            .map_err(|error| Error::new(format!("cannot read capabilities of '{name}': {error}")))?;
+        let status = fs::read_to_string(format!("/proc/{init_pid}/status")).map_err(|_| gone())?;
+        let capabilities = bounding_set(&status).ok_or_else(gone)?;
         Ok(Self {
             name: name.clone(),
             init,
             namespaces: namespaces(init_pid),
             session: cgroup.session(),
-            capabilities: capabilities.into_iter().collect(),
+            capabilities,
         })
     }
 
@@ -93,5 +93,29 @@ fn namespaces(init_pid: i32) -> CloneFlags {
         all
     } else {
         all | CloneFlags::CLONE_NEWUSER
+    }
+}
+
+/// Reads the bounding set from the text of `/proc/PID/status`
+/// (proc_pid_status(5), "CapBnd").
+fn bounding_set(status: &str) -> Option<Vec<Capability>> {
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
+    let bits = u64::from_str_radix(bits.trim(), 16).ok()?;
+    let mut set: Vec<Capability> = caps::all().into_iter().collect();
+    set.retain(|capability| bits & capability.bitmask() != 0);
+    Some(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounding_set_is_read_as_the_kernel_prints_it() {
+        let status = "Name:\tx\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000021\n";
+        let mut set = bounding_set(status).unwrap();
+        set.sort_by_key(Capability::index);
+        assert_eq!(set, [Capability::CAP_CHOWN, Capability::CAP_KILL]);
+        assert!(bounding_set("Name:\tx\n").is_none());
     }
 }

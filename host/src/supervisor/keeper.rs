@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{SockType, getsockopt, sockopt};
+use nix::sys::socket::SockType;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use shared::keeper::{FromKeeper, KEEPER_PROTOCOL, ToKeeper};
 use shared::link::{Link, RecvError};
@@ -52,7 +52,6 @@ pub fn find(run: &RunDir) -> Option<Keeper> {
 /// ETIMEDOUT or EPROTO when it doesn't answer as a keeper does.
 pub fn connect(run: &RunDir, child: Option<OwnedFd>) -> io::Result<Keeper> {
     let socket = runtime::connect(&run.keeper(), SockType::SeqPacket)?;
-    let pid = getsockopt(&socket, sockopt::PeerCredentials)?.pid();
     let socket: Link<ToKeeper, FromKeeper> = Link::new(socket);
     let deadline = Instant::now() + PATIENCE;
     let (hello, fds) = loop {
@@ -62,7 +61,7 @@ pub fn connect(run: &RunDir, child: Option<OwnedFd>) -> io::Result<Keeper> {
             Err(_) => return Err(io::Error::from_raw_os_error(libc::ECONNRESET)),
         }
     };
-    let FromKeeper::Hello { protocol: KEEPER_PROTOCOL, init_pid } = hello else {
+    let FromKeeper::Hello { protocol: KEEPER_PROTOCOL, pid, init_pid } = hello else {
         return Err(io::Error::from_raw_os_error(libc::EPROTO));
     };
     let link = fds.into_iter().next().map(Link::new);
