@@ -4,6 +4,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod facts;
 pub mod ids;
 pub mod paths;
 pub mod report;
