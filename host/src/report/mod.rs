@@ -5,7 +5,6 @@
 
 pub mod doctor;
 mod list;
-pub mod progress;
 mod status;
 
 use std::fmt::{self, Write};
