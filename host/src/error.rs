@@ -61,6 +61,11 @@ impl Error {
         Self { kind: Kind::Failed, text: text.into(), hint: None }
     }
 
+    /// A failure of this kind, with this sentence.
+    pub fn of(kind: Kind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), hint: None }
+    }
+
     /// A system call failed while doing `what` ("cannot read 'X'").
     pub fn os(what: impl fmt::Display, cause: impl Into<io::Error>) -> Self {
         let cause = cause.into();

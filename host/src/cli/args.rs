@@ -400,6 +400,12 @@ pub struct SuperviseArgs {
     /// Which guest.
     #[arg(value_parser = values::guest)]
     pub name: GuestName,
+    /// Boot nothing: a context for sessions, which ends with the last one.
+    #[arg(long, conflicts_with = "rescue")]
+    pub idle: bool,
+    /// Run this command instead of the boot; takes the rest of the line.
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
+    pub rescue: Option<Vec<String>>,
 }
 
 /// `vserver man`.

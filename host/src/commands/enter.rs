@@ -2,10 +2,15 @@
 
 use crate::cli::EnterArgs;
 use crate::commands::Exit;
-use crate::error::{Error, Result};
+use crate::config;
+use crate::error::Result;
 use crate::paths::Paths;
+use crate::session::{self, Session};
 
-/// Not written yet.
-pub(super) fn run(_args: &EnterArgs, _paths: &Paths) -> Result<Exit> {
-    Err(Error::new("'enter' is not written yet"))
+/// Opens a login shell in a guest.
+pub(super) fn run(args: &EnterArgs, paths: &Paths) -> Result<Exit> {
+    config::load(paths, &args.name)?;
+    session::protect()?;
+    let session = Session { command: None, user: args.user.clone() };
+    session::run(paths, &args.name, &session).map(Exit::from)
 }

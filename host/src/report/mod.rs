@@ -7,10 +7,9 @@ pub mod doctor;
 mod list;
 mod status;
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::time::Duration;
 
-use serde::Serialize;
 use shared::name::{ContextId, GuestName};
 use tabled::Table;
 use tabled::builder::Builder;
@@ -79,60 +78,7 @@ impl GuestStatus {
     }
 }
 
-/// Where a guest is between down and up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// Nothing of it runs.
-    Stopped,
-    /// Its namespaces are being made.
-    Starting,
-    /// Its boot scripts run.
-    Booting,
-    /// It has reached its runlevel.
-    Running,
-    /// Its shutdown scripts run.
-    Stopping,
-    /// It shuts down to be started again.
-    Rebooting,
-    /// It crashed and will be started again after a pause.
-    BackingOff,
-    /// It was not booted: its context is open for `enter` or `exec`.
-    Session,
-}
-
-impl State {
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::Starting => "starting",
-            Self::Booting => "booting",
-            Self::Running => "running",
-            Self::Stopping => "stopping",
-            Self::Rebooting => "rebooting",
-            Self::BackingOff => "backing-off",
-            Self::Session => "session",
-        }
-    }
-
-    /// What `running` answers and the exit code of `status` tells: has it
-    /// been booted and not ended yet? A session alone is no running guest.
-    pub fn is_running(self) -> bool {
-        match self {
-            Self::Stopped | Self::BackingOff | Self::Session => false,
-            Self::Starting | Self::Booting | Self::Running | Self::Stopping | Self::Rebooting => {
-                true
-            }
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
+pub use crate::control::Phase as State;
 
 /// Most characters of one foreign text that are shown.
 const MAX_FOREIGN: usize = 256;
