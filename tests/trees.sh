@@ -18,14 +18,17 @@ tree_file() {
 }
 
 tree_bookworm() { debian_tree bookworm "$1"; }
-tree_trixie() { debian_tree trixie "$1"; }
+
+# Without the standalone tools, sshd and udev would bring in systemd.
+tree_trixie() { debian_tree trixie "$1" ,systemd-standalone-sysusers,systemd-standalone-tmpfiles; }
 
 # Documentation and translations are half of a small Debian and nothing that
 # is tested here.
 debian_tree() {
-    local suite=$1 stem=$2 mirror
+    local suite=$1 stem=$2 more=${3:-} mirror
     mirror=$(debian_mirror)
-    mmdebstrap --quiet --variant=minbase --include="$debian_packages" \
+    # shellcheck disable=SC2016  # the hook's own "$1"
+    mmdebstrap --quiet --variant=minbase --include="$debian_packages$more" \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \

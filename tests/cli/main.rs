@@ -1,1 +1,5 @@
-fn main() {}
+//! What any user can check of the command line: no guest runs here.
+
+mod config;
+mod help;
+mod usage;

@@ -49,8 +49,13 @@ impl Host {
     /// Without root.
     #[expect(clippy::new_without_default, reason = "it makes directories")]
     pub fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         assert!(Uid::effective().is_root(), "guests need root; run as root: tests/run");
+        Self::without_root()
+    }
+
+    /// The same for any user, who can't start guests there.
+    pub fn without_root() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("/var/tmp/vserver-test-{}-{number}", std::process::id());
         fs::create_dir(&prefix).unwrap_or_else(|cause| panic!("cannot make {prefix}: {cause}"));
@@ -78,6 +83,15 @@ impl Host {
     #[track_caller]
     pub fn vserver<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Finished {
         command::run(&mut self.command(arguments), DEADLINE)
+    }
+
+    /// Writes the configuration file of a guest that has no root directory.
+    pub fn configure(&self, name: &str, text: &str) -> PathBuf {
+        let directory = self.paths.config_dir();
+        fs::create_dir_all(&directory).expect("a directory of the installation can be made");
+        let path = directory.join(format!("{name}.toml"));
+        fs::write(&path, text).expect("a file of the installation can be written");
+        path
     }
 
     /// A guest to be built here.

@@ -9,6 +9,7 @@ pub mod command;
 pub mod guest;
 pub mod host;
 pub mod machine;
+pub mod place;
 pub mod process;
 pub mod terminal;
 pub mod tree;

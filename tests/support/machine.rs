@@ -33,13 +33,21 @@ pub fn sysctls() -> BTreeMap<PathBuf, String> {
     walk(root, &mut |path, metadata| {
         let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
         let volatile = VOLATILE.iter().any(|(prefix, _)| name.starts_with(prefix));
-        if metadata.is_file() && metadata.mode() & 0o444 != 0 && !volatile {
-            if let Ok(bytes) = fs::read(path) {
-                found.insert(path.to_owned(), String::from_utf8_lossy(&bytes).trim().to_owned());
-            }
+        let readable = metadata.is_file() && metadata.mode() & 0o444 != 0 && !volatile;
+        if readable && let Ok(bytes) = fs::read(path) {
+            found.insert(path.to_owned(), String::from_utf8_lossy(&bytes).trim().to_owned());
         }
     });
     found
+}
+
+/// Writes the old value of each sysctl that has changed.
+pub fn restore_sysctls(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>) {
+    for (path, old) in before.iter().filter(|(path, old)| after.get(*path) != Some(old)) {
+        if let Err(cause) = fs::write(path, old) {
+            eprintln!("cannot restore {path:?}: {cause}");
+        }
+    }
 }
 
 /// Owner, mode, size and time of change of everything below the directories

@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use crate::command;
+use crate::place::Place;
 use crate::process;
 use crate::tree::Tree;
 use crate::wait::{DEADLINE, eventually};
@@ -23,8 +23,9 @@ use crate::wait::{DEADLINE, eventually};
 /// Where the statuses are written, inside.
 pub const RECORD: &str = "/var/log/rc-witness";
 
-/// Scripts that run others, and what isn't a script.
-const NOT_WATCHED: &[&str] = &["rc", "rcS", "README", "skeleton"];
+/// Scripts that run others, scripts that end with the machine, and what isn't
+/// a script.
+const NOT_WATCHED: &[&str] = &["rc", "rcS", "halt", "reboot", "README", "skeleton"];
 
 /// A script's name and argument, and how it ended.
 pub type Statuses = BTreeMap<(String, String), i32>;
@@ -88,14 +89,16 @@ impl Witness {
     /// Boots the copy with its own sysvinit to its default runlevel, shuts
     /// it down with its own `poweroff`, and returns what its scripts wrote.
     pub fn under_its_own_init(&self) -> Statuses {
-        let mut nspawn = Command::new("systemd-nspawn");
+        let place = Place::new();
+        let mut nspawn = place.command("systemd-nspawn");
         nspawn.args(["--register=no", "--keep-unit", "--quiet", "--private-network"]);
-        nspawn.args(["--resolv-conf=off", "--timezone=off", "--console=pipe", "--boot"]);
-        nspawn.arg("--machine=reference").arg("--directory").arg(self.root());
+        nspawn.args(["--resolv-conf=off", "--timezone=off", "--console=pipe"]);
+        // The init is named, since nspawn prefers systemd where both are.
+        nspawn.arg("--directory").arg(self.root()).arg("/sbin/init");
         let (input, output) = (Stdio::null(), Stdio::null());
         let reference = nspawn.stdin(input).stdout(output).stderr(Stdio::null()).spawn();
-        let mut reference = Reference(reference.expect("systemd-nspawn; run as root: tests/setup"));
-        let pid = reference.0.id().cast_signed();
+        let mut reference = reference.expect("sh can be run");
+        let pid = reference.id().cast_signed();
 
         let expected = self.boot_scripts();
         eventually(DEADLINE, "the reference run has reached its runlevel", || {
@@ -109,7 +112,7 @@ impl Witness {
         poweroff.args(["--target", &init, "--all", "/sbin/poweroff"]);
         command::run(&mut poweroff, DEADLINE);
         eventually(DEADLINE, "the reference run has ended", || {
-            reference.0.try_wait().expect("a child can be waited for")
+            reference.try_wait().expect("a child can be waited for")
         });
         statuses(&self.root())
     }
@@ -118,16 +121,6 @@ impl Witness {
 impl Drop for Witness {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// Ended when the test fails half-way.
-struct Reference(Child);
-
-impl Drop for Reference {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
