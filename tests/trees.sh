@@ -68,6 +68,7 @@ END
     printf 'root:*:19000:0:99999:7:::\nuser:*:19000:0:99999:7:::\n' >"$stem/etc/shadow"
     chmod 0600 "$stem/etc/shadow"
     chown -R 1000:1000 "$stem/home/user"
+    printf 'ID=busybox\nNAME="busybox"\n' >"$stem/etc/os-release"
     cat >"$stem/etc/inittab" <<'END'
 ::sysinit:/etc/init.d/rcS
 ::once:/etc/init.d/once
