@@ -56,10 +56,11 @@ impl Host {
     /// The same for any user, who can't start guests there.
     pub fn without_root() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let program = program();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("/var/tmp/vserver-test-{}-{number}", std::process::id());
         fs::create_dir(&prefix).unwrap_or_else(|cause| panic!("cannot make {prefix}: {cause}"));
-        Self { paths: Paths::new(prefix), program: program() }
+        Self { paths: Paths::new(prefix), program }
     }
 
     /// Where its files are.
