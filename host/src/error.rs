@@ -34,6 +34,10 @@ pub enum Kind {
     Permission,
     /// No such guest or configuration: exit code 5.
     NoSuchGuest,
+    /// A command in a guest can't be executed: exit code 126, as env(1).
+    CannotExecute,
+    /// There is no such command in the guest: exit code 127, as env(1).
+    CommandNotFound,
 }
 
 impl Kind {
@@ -45,6 +49,8 @@ impl Kind {
             Self::NotRunning => 3,
             Self::Permission => 4,
             Self::NoSuchGuest => 5,
+            Self::CannotExecute => 126,
+            Self::CommandNotFound => 127,
         }
     }
 }
@@ -53,6 +59,11 @@ impl Error {
     /// A failure with this sentence: lower case, no full stop.
     pub fn new(text: impl Into<String>) -> Self {
         Self { kind: Kind::Failed, text: text.into(), hint: None }
+    }
+
+    /// A failure of this kind, with this sentence.
+    pub fn of(kind: Kind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), hint: None }
     }
 
     /// A system call failed while doing `what` ("cannot read 'X'").
@@ -79,6 +90,17 @@ impl Error {
     pub fn no_such_guest(name: &GuestName) -> Self {
         Self { kind: Kind::NoSuchGuest, ..Self::new(format!("there is no guest '{name}'")) }
             .hint("'vserver list' shows all guests, 'vserver build' makes one")
+    }
+
+    /// A command can't be executed in a guest: exit code 127 when there is
+    /// none of this name, else 126.
+    pub fn exec(command: impl fmt::Display, cause: impl Into<io::Error>) -> Self {
+        let cause = cause.into();
+        let kind = match cause.kind() {
+            io::ErrorKind::NotFound => Kind::CommandNotFound,
+            _ => Kind::CannotExecute,
+        };
+        Self { kind, ..Self::os(format_args!("cannot execute '{command}'"), cause) }
     }
 
     /// The guest is not running.

@@ -1,5 +1,19 @@
 //! Virtual servers for Linux on an unpatched kernel: the host's side.
 
+pub mod cgroup;
+pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod control;
 pub mod error;
+pub mod ids;
+pub mod launch;
+pub mod log;
 pub mod paths;
+pub mod plan;
+pub mod report;
+pub mod runtime;
+pub mod session;
+mod store;
+pub mod supervisor;
+pub mod sys;

@@ -89,6 +89,11 @@ impl Paths {
         self.state_dir().join("ids.toml")
     }
 
+    /// `/var/lib/vserver/.ids.lock`: serialises changes of [`Paths::ids`].
+    pub fn ids_lock(&self) -> PathBuf {
+        self.state_dir().join(".ids.lock")
+    }
+
     /// `/run/vserver`: what is lost at a reboot of the host.
     pub fn run_dir(&self) -> PathBuf {
         self.prefix.join("run/vserver")

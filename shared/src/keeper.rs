@@ -61,6 +61,8 @@ pub enum FromKeeper {
     Hello {
         /// [`KEEPER_PROTOCOL`] of the keeper.
         protocol: u16,
+        /// The keeper's own pid.
+        pid: i32,
         /// Host pid of the guest's PID 1.
         init_pid: i32,
     },

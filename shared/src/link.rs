@@ -3,7 +3,9 @@
 //! One packet is one message: the kernel keeps the borders, so a peer that
 //! sends nonsense spoils that message only. A packet that is too long, can't
 //! be decoded or has bytes left over is [`RecvError::Nonsense`], never a
-//! panic. Sending never blocks: a full socket is [`SendError::Full`].
+//! panic. Sending never blocks: a full socket is [`SendError::Full`]. Messages
+//! are enums, since one that encodes to nothing (a unit structure) would look
+//! like the end of the connection.
 
 use core::marker::PhantomData;
 use std::io::{IoSlice, IoSliceMut};

@@ -135,7 +135,8 @@ pub enum RcMode {
 pub struct StopOrder {
     /// What comes after.
     pub power: Power,
-    /// Milliseconds from now until the remaining processes are killed.
+    /// Milliseconds from now until the remaining processes are killed;
+    /// `u32::MAX` for no deadline.
     pub deadline_ms: u32,
 }
 

@@ -25,6 +25,10 @@ pub enum Stage {
     // Launcher: the process that becomes the keeper.
     /// The keeper's place in the cgroup tree.
     KeeperCgroup,
+    /// The login uid unset: in a user namespace it couldn't be.
+    LoginUid,
+    /// Resource limits.
+    Limits,
     /// Clock offsets of the guest's time namespace.
     TimeNamespace,
     /// clone3 with all other namespaces.
@@ -54,10 +58,6 @@ pub enum Stage {
     Console,
     /// The root switched, the old one gone.
     PivotRoot,
-    /// The login uid unset (it can be written once only).
-    LoginUid,
-    /// Resource limits.
-    Limits,
     /// Capabilities reduced.
     Capabilities,
     /// Descriptors of the host closed.
@@ -85,6 +85,8 @@ impl Stage {
         Self::OpenRoot,
         Self::Fork,
         Self::KeeperCgroup,
+        Self::LoginUid,
+        Self::Limits,
         Self::TimeNamespace,
         Self::Clone,
         Self::IdMap,
@@ -99,8 +101,6 @@ impl Stage {
         Self::Mount,
         Self::Console,
         Self::PivotRoot,
-        Self::LoginUid,
-        Self::Limits,
         Self::Capabilities,
         Self::CloseDescriptors,
         Self::ExecInit,

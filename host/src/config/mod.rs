@@ -2,7 +2,15 @@
 //!
 //! The types and their defaults stand here, in one place; a key that is not
 //! here is refused. Reading the text is `parse`'s, rules between keys are
-//! `check`'s, and only `load` and `edit` touch files.
+//! `check`'s; both are pure. Only `load` touches files.
+
+pub mod check;
+pub mod edit;
+mod load;
+pub mod parse;
+pub mod problem;
+pub mod schema;
+pub mod template;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +18,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shared::message::{RcMode, Runlevel, StyleChoice};
-use shared::name::ContextId;
+use shared::name::{ContextId, GuestName};
+
+use crate::paths::Paths;
+
+pub use load::{contexts, effective, judge_text, load, mistakes, names, set_text, text, write_new};
 
 /// Everything that a guest's configuration file can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +49,18 @@ pub struct GuestConfig {
     pub console: Console,
     /// What its root may do.
     pub security: Security,
+}
+
+impl GuestConfig {
+    /// The directory of the guest's root.
+    pub fn root(&self, paths: &Paths, name: &GuestName) -> PathBuf {
+        self.root.clone().unwrap_or_else(|| paths.root(name))
+    }
+
+    /// The host name inside.
+    pub fn hostname<'a>(&'a self, name: &'a GuestName) -> &'a str {
+        self.hostname.as_deref().unwrap_or(name.as_str())
+    }
 }
 
 /// `[boot]`: how a guest boots, stops and is restarted.
@@ -134,16 +158,46 @@ pub struct Capabilities {
     pub drop: Vec<String>,
 }
 
-/// Durations are written like "90s", "5m" or "1h 30m".
+/// Durations are written like "90s" or "1h 30m"; a bare number is seconds.
 mod duration {
+    use core::fmt;
+
     use super::Duration;
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::de::{Deserializer, Error, Visitor};
+    use serde::ser::Serializer;
 
     pub(super) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(&humantime::format_duration(*d))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-        humantime::parse_duration(&String::deserialize(d)?).map_err(serde::de::Error::custom)
+        d.deserialize_any(Written)
+    }
+
+    struct Written;
+
+    impl Visitor<'_> for Written {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration like \"90s\" or \"1m 30s\"")
+        }
+
+        fn visit_u64<E: Error>(self, seconds: u64) -> Result<Duration, E> {
+            Ok(Duration::from_secs(seconds))
+        }
+
+        fn visit_i64<E: Error>(self, seconds: i64) -> Result<Duration, E> {
+            let seconds = u64::try_from(seconds);
+            seconds.map(Duration::from_secs).map_err(|_| E::custom("a duration can't be negative"))
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+            humantime::parse_duration(text).map_err(|_| {
+                E::custom(format_args!(
+                    "a duration is written like \"90s\" or \"1m 30s\", not {text:?}"
+                ))
+            })
+        }
     }
 }

@@ -1,0 +1,236 @@
+//! A guest's cgroups, in the v2 hierarchy only.
+//!
+//! `vserver[-INSTANCE]/NAME` is the outer one: the host owns it, and limits
+//! belong there. Below it stand `guest-N`, fresh at every boot, the root of
+//! the guest's cgroup namespace and owned by the guest's root; `keeper`; and
+//! `session` for `enter` and `exec`, because a guest's own systemd turns its
+//! root into a branch, where no process may stay (cgroups(7), "no internal
+//! processes").
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
+use shared::name::GuestName;
+
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+
+/// Files of a cgroup that are handed over with it (cgroup v2 kernel doc,
+/// "Model of Delegation").
+const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+
+/// The cgroups of one guest.
+#[derive(Clone, Debug)]
+pub struct GuestCgroup {
+    mount: PathBuf,
+    outer: PathBuf,
+}
+
+impl GuestCgroup {
+    /// The place of a guest's cgroups; nothing is made yet.
+    ///
+    /// # Errors
+    /// When no cgroup v2 hierarchy is mounted.
+    pub fn new(paths: &Paths, name: &GuestName) -> Result<Self> {
+        let mount = find_mount()?;
+        let instance = paths.instance();
+        let top = match instance.as_str() {
+            "" => "vserver".to_owned(),
+            instance => format!("vserver-{instance}"),
+        };
+        let outer = mount.join(top).join(name.as_str());
+        Ok(Self { mount, outer })
+    }
+
+    /// The outer cgroup's directory.
+    pub fn outer(&self) -> &Path {
+        &self.outer
+    }
+
+    /// The directory of the cgroup that boot number `boot` runs in.
+    pub fn inner(&self, boot: u32) -> PathBuf {
+        self.outer.join(format!("guest-{boot}"))
+    }
+
+    /// The leaf of sessions (`enter`, `exec`).
+    pub fn session(&self) -> PathBuf {
+        self.outer.join("session")
+    }
+
+    /// The leaf of the keeper.
+    pub fn keeper(&self) -> PathBuf {
+        self.outer.join("keeper")
+    }
+
+    /// Makes all cgroups of a boot; the inner one belongs to `owner`, the
+    /// host uid of the guest's root. Returns it, opened for clone3.
+    ///
+    /// # Errors
+    /// Those of mkdir(2) and chown(2).
+    pub fn create(&self, boot: u32, owner: u32) -> io::Result<OwnedFd> {
+        let inner = self.inner(boot);
+        for directory in [&inner, &self.keeper(), &self.session()] {
+            fs::create_dir_all(directory)?;
+        }
+        chown(&inner, Some(owner), Some(owner))?;
+        for file in DELEGATED {
+            chown(inner.join(file), Some(owner), Some(owner))?;
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(&inner, flags, Mode::empty())?)
+    }
+
+    /// Kills every process of the guest and of its sessions, not the keeper
+    /// (`cgroup.kill`, Linux 5.14: also what forks meanwhile or is frozen).
+    ///
+    /// # Errors
+    /// Those of write(2); a cgroup that is not there is no error.
+    pub fn kill(&self, boot: u32) -> io::Result<()> {
+        for directory in [self.inner(boot), self.session()] {
+            ignore_missing(fs::write(directory.join("cgroup.kill"), "1"))?;
+        }
+        Ok(())
+    }
+
+    /// Kills whatever is in the outer cgroup, the keeper included.
+    ///
+    /// # Errors
+    /// Those of write(2); a cgroup that is not there is no error.
+    pub fn kill_all(&self) -> io::Result<()> {
+        ignore_missing(fs::write(self.outer.join("cgroup.kill"), "1"))
+    }
+
+    /// Does this line of `/proc/PID/cgroup` (cgroups(7)) name one of the
+    /// guest's cgroups?
+    pub fn is_named_by(&self, line: &str) -> bool {
+        let Some(path) = line.strip_prefix("0::/") else { return false };
+        self.mount.join(path).starts_with(&self.outer)
+    }
+
+    /// Is any process left in this cgroup or below it?
+    pub fn populated(directory: &Path) -> bool {
+        fs::read_to_string(directory.join("cgroup.events"))
+            .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+    }
+
+    /// Number of processes of the guest itself: those in and below its inner
+    /// cgroup. Processes of sessions don't count.
+    pub fn count(&self, boot: u32) -> usize {
+        count(&self.inner(boot))
+    }
+
+    /// Waits until a cgroup is empty and removes it with all below it.
+    ///
+    /// # Errors
+    /// EBUSY if processes are left at the deadline.
+    pub fn remove(&self, directory: &Path, patience: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match remove_tree(directory) {
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    if Instant::now() >= deadline {
+                        return Err(error);
+                    }
+                    // The kernel takes dying processes out a moment after
+                    // their end was reported.
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Removes everything of this guest, and the top directory if no other
+    /// guest uses it.
+    ///
+    /// # Errors
+    /// As [`GuestCgroup::remove`].
+    pub fn remove_all(&self, patience: Duration) -> io::Result<()> {
+        self.remove(&self.outer, patience)?;
+        if let Some(top) = self.outer.parent().filter(|top| *top != self.mount) {
+            let _ = fs::remove_dir(top);
+        }
+        Ok(())
+    }
+}
+
+/// Moves the calling process into a cgroup.
+///
+/// # Errors
+/// Those of write(2) on `cgroup.procs`.
+pub fn enter(directory: &Path) -> io::Result<()> {
+    fs::write(directory.join("cgroup.procs"), "0")
+}
+
+fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn count(directory: &Path) -> usize {
+    let own = fs::read_to_string(directory.join("cgroup.procs")).map_or(0, |t| t.lines().count());
+    own + children(directory).iter().map(|child| count(child)).sum::<usize>()
+}
+
+fn children(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let entries = entries.filter_map(io::Result::ok);
+    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
+}
+
+/// A guest may have made cgroups of its own inside; in this file system
+/// there are no links that could lead elsewhere.
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    for child in children(directory) {
+        remove_tree(&child)?;
+    }
+    ignore_missing(fs::remove_dir(directory))
+}
+
+/// Where cgroup v2 is mounted: `/sys/fs/cgroup`, or `…/unified` on hosts
+/// whose controllers still sit on v1.
+///
+/// # Errors
+/// When it is mounted nowhere.
+pub fn find_mount() -> Result<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo")
+        .map_err(|error| Error::os("cannot read '/proc/self/mountinfo'", error))?;
+    mount_from(&table).ok_or_else(|| {
+        Error::new("no cgroup v2 hierarchy is mounted")
+            .hint("mount it: mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    })
+}
+
+/// Finds the mount point in the text of `/proc/PID/mountinfo` (proc(5)): the
+/// type stands after a lone "-", the mount point is field 5, the root of the
+/// mount, field 4, is "/" unless only a part is mounted there.
+fn mount_from(table: &str) -> Option<PathBuf> {
+    table.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let mut fields = before.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        (after.split(' ').next()? == "cgroup2" && root == "/").then(|| PathBuf::from(point))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_v2_mount_is_found_on_hybrid_hosts() {
+        let table = "30 23 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+                     31 30 0:27 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n\
+                     32 30 0:28 /part /mnt rw shared:5 - cgroup2 cgroup2 rw\n\
+                     33 30 0:28 / /sys/fs/cgroup/unified rw shared:5 - cgroup2 cgroup2 rw\n";
+        assert_eq!(mount_from(table), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(mount_from(""), None);
+    }
+}

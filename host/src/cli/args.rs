@@ -1,0 +1,417 @@
+//! The arguments of each verb.
+//!
+//! Plain data: what was typed, in types that hold only what is allowed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use shared::name::{ContextId, GuestName};
+
+use super::values;
+
+/// One or more guests, by name or by choice.
+#[derive(Clone, Debug, Default, Args)]
+#[group(required = true, multiple = false)]
+pub struct Guests {
+    /// Names of guests.
+    #[arg(value_name = "NAME", value_parser = values::guest)]
+    pub names: Vec<GuestName>,
+    /// All guests.
+    #[arg(long)]
+    pub all: bool,
+    /// All guests with this mark; may be given several times.
+    #[arg(long, value_name = "MARK")]
+    pub mark: Vec<String>,
+}
+
+/// How long a shutdown may take and how it ends.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Shutdown {
+    /// Fail rather than kill what doesn't end by itself.
+    #[arg(long)]
+    pub no_kill: bool,
+    /// Seconds (or '2m') until what remains is killed; the guest's
+    /// 'boot.stop_timeout' when not given.
+    #[arg(long, value_name = "S", value_parser = values::duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// `vserver build`.
+#[derive(Clone, Debug, Args)]
+pub struct BuildArgs {
+    /// Name of the new guest.
+    #[arg(value_parser = values::guest)]
+    pub name: GuestName,
+    /// Where its files come from.
+    #[arg(short, long, value_enum, default_value_t = Method::Copy)]
+    pub method: Method,
+    /// Its number, 2 to 49151; allocated when not given.
+    #[arg(long, value_name = "N", value_parser = values::context)]
+    pub context: Option<ContextId>,
+    /// Its host name; its name when not given.
+    #[arg(long)]
+    pub hostname: Option<String>,
+    /// Directory of its root; a new one below /var/lib/vservers when not
+    /// given.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// debootstrap: the distribution's release, such as 'trixie'.
+    #[arg(short, long)]
+    pub suite: Option<String>,
+    /// debootstrap: where packages come from; the host's own sources when not
+    /// given.
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// copy, debootstrap: further packages.
+    #[arg(long, value_name = "PACKAGE", value_delimiter = ',')]
+    pub include: Vec<String>,
+    /// template: the archive, tar with or without gzip, xz or zstd.
+    #[arg(long, value_name = "FILE", required_if_eq("method", "template"))]
+    pub from: Option<PathBuf>,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Where a new guest's files come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// This host's own packages, without its data.
+    Copy,
+    /// mmdebstrap or debootstrap.
+    Debootstrap,
+    /// A tar archive.
+    Template,
+    /// Empty directories and vserver's own few files.
+    Skeleton,
+}
+
+/// `vserver start`.
+#[derive(Clone, Debug, Args)]
+pub struct StartArgs {
+    /// Which guests.
+    #[command(flatten)]
+    pub guests: Guests,
+    /// Stay in the foreground as the guest's supervisor.
+    #[arg(long, conflicts_with_all = ["all", "mark", "no_wait"])]
+    pub foreground: bool,
+    /// Don't wait until the guest has reached its runlevel.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Run this command instead of the boot; takes the rest of the line.
+    #[arg(
+        long,
+        value_name = "CMD",
+        num_args = 1..,
+        allow_hyphen_values = true,
+        conflicts_with_all = ["all", "mark"]
+    )]
+    pub rescue: Option<Vec<String>>,
+    /// Show the plan, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `vserver stop`.
+#[derive(Clone, Debug, Args)]
+pub struct StopArgs {
+    /// Which guests.
+    #[command(flatten)]
+    pub guests: Guests,
+    /// How.
+    #[command(flatten)]
+    pub shutdown: Shutdown,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `vserver restart` and `vserver condrestart`.
+#[derive(Clone, Debug, Args)]
+pub struct RestartArgs {
+    /// Which guests.
+    #[command(flatten)]
+    pub guests: Guests,
+    /// How they are stopped.
+    #[command(flatten)]
+    pub shutdown: Shutdown,
+    /// Don't wait until the guest has reached its runlevel.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `vserver reboot`.
+#[derive(Clone, Debug, Args)]
+pub struct RebootArgs {
+    /// Which guests.
+    #[command(flatten)]
+    pub guests: Guests,
+    /// How they are stopped.
+    #[command(flatten)]
+    pub shutdown: Shutdown,
+    /// Don't wait until the guest has reached its runlevel.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `vserver enter`.
+#[derive(Clone, Debug, Args)]
+pub struct EnterArgs {
+    /// Which guest.
+    #[arg(value_parser = values::guest)]
+    pub name: GuestName,
+    /// One of the guest's users, by name or number; root when not given.
+    #[arg(short, long)]
+    pub user: Option<String>,
+}
+
+/// `vserver exec`.
+#[derive(Clone, Debug, Args)]
+pub struct ExecArgs {
+    /// Which guest.
+    #[arg(value_parser = values::guest)]
+    pub name: GuestName,
+    /// The command and its arguments.
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `vserver suexec`.
+#[derive(Clone, Debug, Args)]
+pub struct SuexecArgs {
+    /// One of the guest's users, by name or number.
+    pub user: String,
+    /// Which guest.
+    #[arg(value_parser = values::guest)]
+    pub name: GuestName,
+    /// The command and its arguments.
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `vserver console`.
+#[derive(Clone, Debug, Args)]
+pub struct ConsoleArgs {
+    /// Which guest.
+    #[arg(value_parser = values::guest)]
+    pub name: GuestName,
+}
+
+/// `vserver status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Which guests.
+    #[command(flatten)]
+    pub guests: Guests,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vserver running`.
+#[derive(Clone, Debug, Args)]
+pub struct RunningArgs {
+    /// Which guest.
+    #[arg(value_parser = values::guest)]
+    pub name: GuestName,
+}
+
+/// `vserver list`.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// Only guests with this mark; may be given several times.
+    #[arg(long, value_name = "MARK")]
+    pub mark: Vec<String>,
+    /// Only guests that run.
+    #[arg(long, conflicts_with = "stopped")]
+    pub running: bool,
+    /// Only guests that are stopped.
+    #[arg(long)]
+    pub stopped: bool,
+    /// Only the names, one a line.
+    #[arg(long, conflicts_with = "json")]
+    pub names: bool,
+    /// As JSON: an array of name, context and state.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vserver logs`.
+#[derive(Clone, Debug, Args)]
+pub struct LogsArgs {
+    /// Which guest.
+    #[arg(value_parser = values::guest)]
+    pub name: GuestName,
+    /// Go on with what the guest writes from now on.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the last N lines.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub lines: Option<usize>,
+}
+
+/// `vserver delete`.
+#[derive(Clone, Debug, Args)]
+pub struct DeleteArgs {
+    /// Which guests.
+    #[arg(value_name = "NAME", required = true, value_parser = values::guest)]
+    pub names: Vec<GuestName>,
+    /// Don't ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Say what would be deleted, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `vserver wait`.
+#[derive(Clone, Debug, Args)]
+pub struct WaitArgs {
+    /// Which guests.
+    #[arg(value_name = "NAME", required = true, value_parser = values::guest)]
+    pub names: Vec<GuestName>,
+    /// Which state.
+    #[arg(long = "for", value_name = "STATE", value_enum, default_value_t = Awaited::Stopped)]
+    pub state: Awaited,
+    /// Seconds (or '2m') after which waiting fails.
+    #[arg(long, value_name = "S", value_parser = values::duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Awaited {
+    /// The guest has reached its runlevel.
+    Running,
+    /// The guest is down.
+    Stopped,
+}
+
+/// `vserver config`.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+/// What to do with a configuration.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Print a guest's configuration.
+    Show {
+        /// Which guest.
+        #[arg(value_parser = values::guest)]
+        name: GuestName,
+        /// With the site's and the built-in defaults of what it doesn't say.
+        #[arg(long)]
+        effective: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check configurations and show every mistake; exit code 1 if there is
+    /// one.
+    Check {
+        /// Which guests; all when none is given.
+        #[arg(value_name = "NAME", value_parser = values::guest)]
+        names: Vec<GuestName>,
+    },
+    /// Change one key, keeping comments and everything else as it is.
+    Set {
+        /// Which guest.
+        #[arg(value_parser = values::guest)]
+        name: GuestName,
+        /// The key with its section, such as 'boot.stop_timeout'.
+        key: String,
+        /// The value; several for a list.
+        #[arg(value_name = "VALUE", required = true, allow_hyphen_values = true)]
+        values: Vec<String>,
+        /// Print the changed file instead of writing it.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove one key, so that its default holds again.
+    Unset {
+        /// Which guest.
+        #[arg(value_parser = values::guest)]
+        name: GuestName,
+        /// The key with its section, such as 'boot.stop_timeout'.
+        key: String,
+        /// Print the changed file instead of writing it.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Open a guest's configuration in $VISUAL or $EDITOR; it is kept only if
+    /// it is right.
+    Edit {
+        /// Which guest.
+        #[arg(value_parser = values::guest)]
+        name: GuestName,
+    },
+}
+
+/// `vserver doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vserver completion`.
+#[derive(Clone, Debug, Args)]
+pub struct CompletionArgs {
+    /// For which shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// Shells whose completion can be generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash.
+    Bash,
+    /// zsh.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+/// `vserver demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Leave the guest for you to play with.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `vserver supervise`.
+#[derive(Clone, Debug, Args)]
+pub struct SuperviseArgs {
+    /// Which guest.
+    #[arg(value_parser = values::guest)]
+    pub name: GuestName,
+    /// Boot nothing: a context for sessions, which ends with the last one.
+    #[arg(long, conflicts_with = "rescue")]
+    pub idle: bool,
+    /// Run this command instead of the boot; takes the rest of the line.
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
+    pub rescue: Option<Vec<String>>,
+}
+
+/// `vserver man`.
+#[derive(Clone, Debug, Args)]
+pub struct ManArgs {
+    /// Where the pages are written to.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+}

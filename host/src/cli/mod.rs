@@ -1,0 +1,202 @@
+//! Command line: from words to one typed [`Action`].
+//!
+//! Everything about options, help texts and word order stands here. Parsing
+//! has no effect on the system and reads nothing but its arguments.
+
+pub mod args;
+mod help;
+mod order;
+mod values;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use args::*;
+pub use order::reorder;
+
+/// Virtual servers for Linux on an unpatched kernel.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vserver",
+    bin_name = "vserver",
+    version = help::VERSION,
+    after_help = help::VSERVER,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs"
+)]
+pub struct Cli {
+    /// Say more about what is done.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Say nothing but errors.
+    #[arg(short, long, global = true, visible_alias = "silent", conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What to do, by the verb that the user types.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Make a new guest: its root directory and its configuration.
+    #[command(after_help = help::BUILD)]
+    Build(BuildArgs),
+    /// Boot guests.
+    #[command(after_help = help::START)]
+    Start(StartArgs),
+    /// Shut guests down, as their own init would.
+    #[command(after_help = help::STOP)]
+    Stop(StopArgs),
+    /// Stop guests if they run, and start them.
+    Restart(RestartArgs),
+    /// Restart those of the guests that run.
+    Condrestart(RestartArgs),
+    /// Have running guests reboot, as if asked from inside.
+    Reboot(RebootArgs),
+    /// Open a login shell in a guest.
+    #[command(after_help = help::ENTER)]
+    Enter(EnterArgs),
+    /// Run a command in a guest as its root.
+    #[command(after_help = help::EXEC)]
+    Exec(ExecArgs),
+    /// Run a command in a guest as one of its users.
+    #[command(after_help = help::SUEXEC)]
+    Suexec(SuexecArgs),
+    /// Connect to a guest's console.
+    #[command(after_help = help::CONSOLE)]
+    Console(ConsoleArgs),
+    /// Show how guests are.
+    #[command(after_help = help::STATUS)]
+    Status(StatusArgs),
+    /// Is the guest running? Silent: the exit code answers, 0 or 1.
+    Running(RunningArgs),
+    /// List all guests.
+    List(ListArgs),
+    /// Show what a guest wrote to its console.
+    Logs(LogsArgs),
+    /// Delete guests: root directory, configuration, logs.
+    Delete(DeleteArgs),
+    /// Wait until guests are in a state.
+    Wait(WaitArgs),
+    /// Show, check and change configuration files.
+    #[command(after_help = help::CONFIG)]
+    Config(ConfigArgs),
+    /// Say what this host can and can't do, and how to change that.
+    Doctor(DoctorArgs),
+    /// Print a script that completes vserver's words in a shell.
+    #[command(after_help = help::COMPLETION)]
+    Completion(CompletionArgs),
+    /// Build a guest, boot it, look into it, stop it.
+    Demo(DemoArgs),
+    /// Run one guest's supervisor; 'start' and systemd call this.
+    #[command(hide = true)]
+    Supervise(SuperviseArgs),
+    /// Write the manual pages into a directory.
+    #[command(hide = true)]
+    Man(ManArgs),
+}
+
+impl Action {
+    /// Does the exit code belong to a command run in the guest, so that
+    /// vserver's own failures need a number that commands rarely use?
+    pub fn passes_exit_code(&self) -> bool {
+        matches!(self, Self::Exec(_) | Self::Suexec(_))
+    }
+}
+
+/// Reads the program's arguments, argument 0 first, in either word order.
+///
+/// # Errors
+/// What clap says, which includes `--help` and `--version`.
+pub fn parse(argv: Vec<OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(reorder(argv))
+}
+
+/// The whole command line as clap sees it, for documentation and completion.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn action(line: &str) -> Result<Action, clap::Error> {
+        parse(line.split(' ').map(OsString::from).collect()).map(|cli| cli.action)
+    }
+
+    #[test]
+    fn definitions_are_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn both_word_orders_mean_the_same() {
+        for line in ["vserver start web --no-wait", "vserver web start --no-wait"] {
+            let Ok(Action::Start(start)) = action(line) else { panic!("{line}") };
+            assert_eq!(start.guests.names, ["web".parse().unwrap()]);
+            assert!(start.no_wait);
+        }
+    }
+
+    #[test]
+    fn everything_after_a_commands_name_is_its_own() {
+        for line in [
+            "vserver exec web ls -l --all -- x",
+            "vserver exec web -- ls -l --all -- x",
+            "vserver web exec ls -l --all -- x",
+        ] {
+            let Ok(Action::Exec(exec)) = action(line) else { panic!("{line}") };
+            assert_eq!(exec.name.as_str(), "web");
+            assert_eq!(exec.command, ["ls", "-l", "--all", "--", "x"]);
+        }
+        for line in ["vserver suexec www web -- id -u", "vserver web suexec www id -u"] {
+            let Ok(Action::Suexec(suexec)) = action(line) else { panic!("{line}") };
+            assert_eq!((suexec.user.as_str(), suexec.name.as_str()), ("www", "web"));
+            assert_eq!(suexec.command, ["id", "-u"]);
+        }
+    }
+
+    #[test]
+    fn rescue_takes_the_rest_of_the_line() {
+        let Ok(Action::Start(start)) = action("vserver start web --rescue sh -c true") else {
+            panic!()
+        };
+        assert_eq!(start.rescue.unwrap(), ["sh", "-c", "true"]);
+    }
+
+    #[test]
+    fn a_verb_is_no_guests_name() {
+        for line in ["vserver start stop", "vserver build list", "vserver start top"] {
+            let error = action(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains("is a verb"), "{error}");
+        }
+    }
+
+    #[test]
+    fn guests_are_named_or_chosen_but_not_both() {
+        assert!(action("vserver start").is_err());
+        assert!(action("vserver start --all").is_ok());
+        assert!(action("vserver start --mark db --mark web").is_ok());
+        assert!(action("vserver start web --all").is_err());
+        assert!(action("vserver start a b c").is_ok());
+    }
+
+    #[test]
+    fn durations_are_seconds_or_have_a_unit() {
+        for (text, millis) in [("5", 5000), ("0.5", 500), ("2m", 120_000), ("1m 30s", 90_000)] {
+            let argv = ["vserver", "stop", "web", "--timeout", text].map(OsString::from);
+            let Action::Stop(stop) = parse(argv.to_vec()).unwrap().action else { panic!() };
+            assert_eq!(stop.shutdown.timeout.unwrap().as_millis(), millis);
+        }
+        for text in ["-1", "x", "1e30", "NaN", "inf", ""] {
+            let argv = ["vserver", "stop", "web", "--timeout", text].map(OsString::from);
+            assert!(parse(argv.to_vec()).is_err(), "{text} was taken");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `vserver config`: shows, checks and changes configuration files.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::Command;
+
+use shared::name::GuestName;
+
+use crate::cli::{ConfigAction, ConfigArgs};
+use crate::commands::{Exit, output};
+use crate::config::{self, edit, problem::Problem};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+
+/// Carries out what is asked of a configuration.
+pub(super) fn run(args: &ConfigArgs, paths: &Paths) -> Result<Exit> {
+    match &args.action {
+        ConfigAction::Show { name, effective, json } => show(paths, name, *effective, *json),
+        ConfigAction::Check { names } => check(paths, names),
+        ConfigAction::Set { name, key, values, dry_run } => {
+            change(paths, name, key, *dry_run, |text| edit::set(text, key, values))
+        }
+        ConfigAction::Unset { name, key, dry_run } => {
+            change(paths, name, key, *dry_run, |text| edit::unset(text, key))
+        }
+        ConfigAction::Edit { name } => edit_file(paths, name),
+    }
+}
+
+fn show(paths: &Paths, name: &GuestName, effective: bool, json: bool) -> Result<Exit> {
+    let unable = |error: &dyn std::fmt::Display| {
+        Error::new(format!("cannot show the configuration of '{name}': {error}"))
+    };
+    let text = match effective {
+        true => toml::to_string(&config::effective(paths, name)?).map_err(|e| unable(&e))?,
+        false => config::text(paths, name)?,
+    };
+    if json {
+        config::load(paths, name)?;
+        let table: toml::Table = text.parse().map_err(|error| unable(&error))?;
+        let json = serde_json::to_string_pretty(&table).map_err(|error| unable(&error))?;
+        output::print(&format!("{json}\n"))?;
+    } else {
+        output::print(&text)?;
+    }
+    Ok(Exit::DONE)
+}
+
+fn check(paths: &Paths, names: &[GuestName]) -> Result<Exit> {
+    let all;
+    let names = match names {
+        [] => {
+            all = config::names(paths)?;
+            &all
+        }
+        names => names,
+    };
+    let mut shown: Vec<String> = Vec::new();
+    for name in names {
+        for mistake in config::mistakes(paths, name)? {
+            // The site's defaults are judged with every guest.
+            if !shown.contains(&mistake) {
+                output::print(&format!("{mistake}\n"))?;
+                shown.push(mistake);
+            }
+        }
+    }
+    Ok(if shown.is_empty() { Exit::DONE } else { Exit::NO })
+}
+
+fn change(
+    paths: &Paths,
+    name: &GuestName,
+    key: &str,
+    dry_run: bool,
+    edit: impl FnOnce(&str) -> Result<String, Vec<Problem>>,
+) -> Result<Exit> {
+    let before = config::text(paths, name)?;
+    let after = edit(&before).map_err(|problems| refused(key, &problems))?;
+    if dry_run {
+        config::judge_text(paths, name, &after)?;
+        output::print(&after)?;
+    } else if after != before {
+        config::set_text(paths, name, &after)?;
+    }
+    Ok(Exit::DONE)
+}
+
+fn refused(key: &str, problems: &[Problem]) -> Error {
+    let texts: Vec<_> = problems.iter().map(|problem| problem.text.as_str()).collect();
+    let error = Error::usage(format!("cannot set '{key}': {}", texts.join("; ")));
+    match problems.iter().find_map(|problem| problem.hint.clone()) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// Lets the user edit a copy until it is right, then puts it in place.
+fn edit_file(paths: &Paths, name: &GuestName) -> Result<Exit> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::usage("'config edit' needs a terminal")
+            .hint("'vserver config set' changes single keys"));
+    }
+    let before = config::text(paths, name)?;
+    let copy = paths.config_dir().join(format!(".{name}.toml.edit"));
+    fs::write(&copy, &before).map_err(|error| Error::path("write", &copy, error))?;
+    let edited = edit_until_right(paths, name, &copy);
+    let _ = fs::remove_file(&copy);
+    if let Some(after) = edited?.filter(|after| *after != before) {
+        config::set_text(paths, name, &after)?;
+    }
+    Ok(Exit::DONE)
+}
+
+/// The right text; `None` when the user gives up.
+fn edit_until_right(paths: &Paths, name: &GuestName, copy: &Path) -> Result<Option<String>> {
+    loop {
+        // The variable may hold options, which a shell splits, as in crontab(1).
+        let mut script = editor();
+        script.push(" \"$1\"");
+        let status = Command::new("/bin/sh").arg("-c").arg(script).arg("sh").arg(copy).status();
+        let status = status.map_err(|error| Error::os("cannot execute '/bin/sh'", error))?;
+        if !status.success() {
+            return Err(Error::new("the editor failed, nothing was changed"));
+        }
+        let text = fs::read_to_string(copy).map_err(|error| Error::path("read", copy, error))?;
+        let Err(error) = config::judge_text(paths, name, &text) else { return Ok(Some(text)) };
+        output::complain(&error);
+        if !output::confirm("Edit again?")? {
+            return Ok(None);
+        }
+    }
+}
+
+fn editor() -> OsString {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into())
+}

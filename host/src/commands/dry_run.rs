@@ -1,0 +1,56 @@
+//! What a command would do, for `--dry-run`.
+
+use std::fmt::Write;
+
+use shared::message::BootMode;
+use shared::name::GuestName;
+
+use crate::commands::{Exit, output};
+use crate::config;
+use crate::control::Client;
+use crate::error::Result;
+use crate::ids;
+use crate::paths::Paths;
+use crate::plan::{self, Plan};
+
+/// Shows the plan of a start, without making anything: an id range that is
+/// not allocated yet is shown as 0.
+pub fn start(names: &[GuestName], paths: &Paths) -> Result<Exit> {
+    for name in names {
+        let config = config::load(paths, name)?;
+        let base = ids::lookup(paths, name)?.map_or(0, |ids| ids.base);
+        let plan = plan::plan(name, &config, base, BootMode::Boot, paths, None)?;
+        output::print(&show(&plan))?;
+    }
+    Ok(Exit::DONE)
+}
+
+/// Says which guests a command would touch.
+pub fn running(verb: &str, names: &[GuestName], paths: &Paths) -> Result<Exit> {
+    for name in names {
+        config::load(paths, name)?;
+        let state = match Client::connect(paths, name)? {
+            Some(client) => client.status().map_or("stopped", |status| status.phase.name()),
+            None => "stopped",
+        };
+        output::print(&format!("would {verb} guest '{name}' ({state})\n"))?;
+    }
+    Ok(Exit::DONE)
+}
+
+fn show(plan: &Plan) -> String {
+    let mut text = format!("would start guest '{}' at context {}\n", plan.name, plan.context);
+    let mut line = |key: &str, value: &str| {
+        let _ = writeln!(text, "  {key:13}{value}");
+    };
+    line("root", &plan.root.display().to_string());
+    line("host name", &plan.hostname);
+    let first = plan.ids.root();
+    line("users", &format!("{} (root is {first} on the host)", plan.ids.name()));
+    let capabilities: Vec<String> = plan.capabilities.iter().map(ToString::to_string).collect();
+    line("capabilities", &capabilities.join(" "));
+    for mount in &plan.mounts {
+        line("mount", &mount.describe());
+    }
+    text
+}

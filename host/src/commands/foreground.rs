@@ -1,0 +1,87 @@
+//! `vserver start --foreground`: the guest's console on this terminal, until
+//! the guest is down. SIGINT and SIGTERM shut it down.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::SockType;
+use shared::message::Power;
+use shared::name::GuestName;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::commands::{Exit, lifecycle, output};
+use crate::control::{Event, Phase, Request};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::runtime::{self, RunDir};
+
+pub(super) fn run(name: &GuestName, paths: &Paths, wanted: &lifecycle::Start) -> Result<Exit> {
+    let signals = signals().map_err(|error| Error::os("cannot catch signals", error))?;
+    let Some(client) = lifecycle::launch(paths, name, wanted)? else { return Ok(Exit::DONE) };
+    let run = RunDir::new(paths, name);
+    let mut console: Option<OwnedFd> = None;
+    let mut failure = None;
+    loop {
+        let mut fds = vec![
+            PollFd::new(client.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        fds.extend(console.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        if taken(&signals) {
+            let order = Request::Stop { power: Power::PowerOff, timeout_ms: None, no_kill: false };
+            client.send(&order)?;
+        }
+        if let Some(fd) = &console
+            && !copy(fd)?
+        {
+            console = None;
+        }
+        while let Some(event) = client.try_next()? {
+            match event {
+                Some(Event::Phase(Phase::Booting)) => {
+                    console = runtime::connect(&run.console(), SockType::Stream).ok();
+                }
+                Some(Event::Failed { text, hint }) => {
+                    let error = Error::new(text);
+                    failure = Some(match hint {
+                        Some(hint) => error.hint(hint),
+                        None => error,
+                    });
+                }
+                Some(_) => {}
+                None => return failure.map_or(Ok(Exit::DONE), Err),
+            }
+        }
+    }
+}
+
+/// Passes on what the console says; `false` when it has ended.
+fn copy(console: &OwnedFd) -> Result<bool> {
+    let mut buffer = [0; 4096];
+    loop {
+        match nix::unistd::read(console, &mut buffer) {
+            Ok(0) => return Ok(false),
+            Ok(length) => {
+                let _ = output::stream(buffer.get(..length).unwrap_or_default())?;
+            }
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(true),
+            Err(_) => return Ok(false),
+        }
+    }
+}
+
+fn signals() -> io::Result<OwnedFd> {
+    let (read, write) = runtime::pair()?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+    }
+    Ok(read)
+}
+
+fn taken(pipe: &OwnedFd) -> bool {
+    let mut bytes = [0; 64];
+    matches!(nix::unistd::read(pipe, &mut bytes), Ok(n) if n > 0)
+}

@@ -1,0 +1,209 @@
+//! Starting and stopping one guest, as several verbs need it.
+
+use std::time::{Duration, Instant};
+
+use shared::message::{BootMode, Power};
+use shared::name::GuestName;
+
+use crate::cli::Shutdown;
+use crate::commands::output;
+use crate::commands::progress::Progress;
+use crate::config;
+use crate::control::{Client, Event, Phase, Request, spawn_supervisor};
+use crate::error::{Error, Result};
+use crate::ids;
+use crate::paths::Paths;
+use crate::plan;
+use crate::runtime::Lock;
+
+/// What `start` is asked for beyond the guest's name.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// Return as soon as the guest is on its way.
+    pub no_wait: bool,
+    /// A command in place of the boot.
+    pub rescue: Option<Vec<String>>,
+}
+
+/// Starts a guest; a guest that runs is left alone, with a warning.
+///
+/// # Errors
+/// When the configuration has mistakes, a step of the start fails, or the
+/// guest ends before it has reached its runlevel.
+pub fn start(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<()> {
+    let Some(client) = launch(paths, name, wanted)? else { return Ok(()) };
+    if wanted.no_wait {
+        return begun(&client, name);
+    }
+    until_up(&client, name)
+}
+
+/// Starts a guest's supervisor, unless there is one. Commands that start the
+/// same guest wait for each other just so long.
+///
+/// # Errors
+/// As [`start`].
+pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<Client>> {
+    let config = config::load(paths, name)?;
+    let _lock = Lock::wait(&paths.lock(name))?;
+    if let Some(running) = Client::connect(paths, name)? {
+        match running.status() {
+            Ok(status) if status.phase == Phase::Session => {
+                return Err(Error::new(format!("guest '{name}' has open sessions but is not booted"))
+                    .hint(format!("end them, or: vserver stop {name}")));
+            }
+            Ok(_) => {
+                output::warn(format_args!("guest '{name}' is already running"));
+                return Ok(None);
+            }
+            // It has ended in this very moment.
+            Err(_) => {}
+        }
+    }
+    // The supervisor makes the same plan; mistakes are better said here.
+    let ids = ids::allocate(paths, name, config.context)?;
+    plan::plan(name, &config, ids.base, BootMode::Boot, paths, None)?;
+    let mut arguments = Vec::new();
+    if let Some(command) = &wanted.rescue {
+        arguments.push("--rescue");
+        arguments.extend(command.iter().map(String::as_str));
+    }
+    let (client, _) = spawn_supervisor(name, &arguments)?;
+    Ok(Some(client))
+}
+
+/// Waits until PID 1 runs, or the start has failed.
+fn begun(client: &Client, name: &GuestName) -> Result<()> {
+    wait_for(client, name, |phase| phase != Phase::Starting, &mut Progress::silent())
+}
+
+/// Waits until the guest has reached its runlevel, showing its scripts.
+fn until_up(client: &Client, name: &GuestName) -> Result<()> {
+    let reached = |phase| matches!(phase, Phase::Running | Phase::Session);
+    wait_for(client, name, reached, &mut Progress::of_boot(name))
+}
+
+fn wait_for(
+    client: &Client,
+    name: &GuestName,
+    reached: impl Fn(Phase) -> bool,
+    progress: &mut Progress,
+) -> Result<()> {
+    let mut failure = None;
+    loop {
+        match client.next(None)? {
+            Some(Event::Phase(Phase::Stopped)) | None => {
+                return Err(failure.unwrap_or_else(|| {
+                    Error::new(format!("guest '{name}' ended before it was up"))
+                        .hint(format!("its console may say why: vserver logs {name}"))
+                }));
+            }
+            Some(Event::Failed { text, hint }) => {
+                let error = Error::new(text);
+                failure = Some(match hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                });
+            }
+            Some(Event::Phase(phase)) if reached(phase) => return Ok(()),
+            Some(Event::Status(status)) if reached(status.phase) => return Ok(()),
+            Some(event) => progress.show(&event),
+        }
+    }
+}
+
+/// Stops or reboots a guest; a stopped one is left alone. Returns whether it
+/// ran.
+///
+/// # Errors
+/// When it has not ended at the timeout and must not be killed.
+pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Result<bool> {
+    // An unknown guest is an error, also for stop.
+    config::load(paths, name)?;
+    let Some(client) = Client::connect(paths, name)? else { return Ok(false) };
+    let timeout_ms = how.timeout.map(plan::milliseconds);
+    client.send(&Request::Stop { power, timeout_ms, no_kill: how.no_kill })?;
+    let mut progress = Progress::of_shutdown(name);
+    loop {
+        match client.next(None)? {
+            None => return Ok(true),
+            Some(Event::StopTimedOut) => {
+                return Err(Error::new(format!("guest '{name}' has not shut down in time"))
+                    .hint(format!("it goes on shutting down; without --no-kill it is killed: vserver stop {name}")));
+            }
+            Some(Event::Killed) => {
+                output::warn(format_args!("guest '{name}' had to be killed"));
+            }
+            Some(Event::Phase(Phase::Starting | Phase::Rebooting)) if power == Power::Reboot => {
+                return Ok(true);
+            }
+            Some(event) => progress.show(&event),
+        }
+    }
+}
+
+/// Reboots a guest in place and waits until it is up again.
+///
+/// # Errors
+/// As [`start`] and [`stop`]; also when the guest doesn't run.
+pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) -> Result<()> {
+    config::load(paths, name)?;
+    let client = Client::connect(paths, name)?.ok_or_else(|| {
+        Error::not_running(name).hint(format!("start it: vserver start {name}"))
+    })?;
+    let boot = client.status()?.boot;
+    let timeout_ms = how.timeout.map(plan::milliseconds);
+    client.send(&Request::Stop { power: Power::Reboot, timeout_ms, no_kill: how.no_kill })?;
+    let mut progress = Progress::of_boot(name);
+    loop {
+        match client.next(None)? {
+            None | Some(Event::Phase(Phase::Stopped)) => {
+                return Err(Error::new(format!("guest '{name}' did not come up again")));
+            }
+            Some(Event::StopTimedOut) => {
+                return Err(Error::new(format!("guest '{name}' has not shut down in time")));
+            }
+            Some(Event::Phase(Phase::Booting)) => break,
+            Some(event) => progress.show(&event),
+        }
+    }
+    debug_assert!(client.status().map_or(true, |status| status.boot > boot));
+    if no_wait { Ok(()) } else { until_up(&client, name) }
+}
+
+/// Waits until a guest is in a state, or the time is over.
+///
+/// # Errors
+/// At the timeout.
+pub fn wait(
+    paths: &Paths,
+    name: &GuestName,
+    running: bool,
+    timeout: Option<Duration>,
+) -> Result<()> {
+    config::load(paths, name)?;
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        let Some(client) = Client::connect(paths, name)? else {
+            if !running {
+                return Ok(());
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(Error::new(format!("guest '{name}' is not running in time")));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        client.send(&Request::Subscribe)?;
+        loop {
+            match client.next(deadline)? {
+                None => break,
+                Some(Event::Phase(Phase::Running)) if running => return Ok(()),
+                Some(Event::Status(status)) if running && status.phase == Phase::Running => {
+                    return Ok(());
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}

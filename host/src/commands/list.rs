@@ -1,0 +1,30 @@
+//! `vserver list`.
+
+use crate::cli::ListArgs;
+use crate::commands::{Exit, observe, output, select};
+use crate::error::Result;
+use crate::paths::Paths;
+use crate::report::{self, GuestStatus, State};
+
+/// Lists all guests, or those that were chosen. A guest whose configuration
+/// can't be read is listed, with a warning.
+pub(super) fn run(args: &ListArgs, paths: &Paths) -> Result<Exit> {
+    let mut guests = Vec::new();
+    for name in select::marked(&args.mark, paths)? {
+        guests.push(observe::guest(paths, &name).unwrap_or_else(|error| {
+            output::warn(&error);
+            GuestStatus::stopped(name, None, String::new())
+        }));
+    }
+    guests.retain(|guest| match guest.state {
+        State::Stopped => !args.running,
+        _ => !args.stopped,
+    });
+    let text = match (args.json, args.names) {
+        (true, _) => report::list_json(&guests),
+        (_, true) => guests.iter().map(|guest| format!("{}\n", guest.name)).collect(),
+        _ => report::list(&guests),
+    };
+    output::print(&text)?;
+    Ok(Exit::DONE)
+}

@@ -1,0 +1,138 @@
+//! From an action to the one file that carries it out.
+//!
+//! One file a verb, each with `run(&Args, &Paths) -> Result<Exit>`. The
+//! dispatcher decides nothing.
+
+pub mod output;
+pub mod select;
+
+mod build;
+mod completion;
+mod config;
+mod console;
+mod delete;
+mod demo;
+mod doctor;
+mod dry_run;
+mod enter;
+mod exec;
+mod foreground;
+mod lifecycle;
+mod list;
+mod logs;
+mod man;
+mod observe;
+mod progress;
+mod reboot;
+mod restart;
+mod running;
+mod start;
+mod status;
+mod stop;
+mod suexec;
+mod supervise;
+mod wait;
+
+use std::thread;
+
+use shared::name::GuestName;
+use shared::outcome::Outcome;
+
+use crate::cli::Action;
+use crate::error::{Error, Kind, Result};
+use crate::paths::Paths;
+
+/// The exit code of a command that did what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exit(u8);
+
+impl Exit {
+    /// Done, or: yes.
+    pub const DONE: Self = Self(0);
+    /// No (`running`), or: there are mistakes (`config check`, `doctor`).
+    pub const NO: Self = Self(1);
+    /// The guest is stopped (`status`).
+    pub const NOT_RUNNING: Self = Self(3);
+
+    /// The number for the shell.
+    pub fn code(self) -> u8 {
+        self.0
+    }
+}
+
+/// A command in a guest ended like this.
+impl From<Outcome> for Exit {
+    fn from(outcome: Outcome) -> Self {
+        Self(outcome.code())
+    }
+}
+
+/// What vserver's own failure in `exec` and `suexec` exits with, as env(1).
+const EXEC_FAILED: u8 = 125;
+
+/// Carries out an action.
+///
+/// # Errors
+/// What the verb's file says; to be printed by the caller.
+pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
+    match action {
+        Action::Build(args) => build::run(args, paths),
+        Action::Start(args) => start::run(args, paths),
+        Action::Stop(args) => stop::run(args, paths),
+        Action::Restart(args) => restart::run(args, paths),
+        Action::Condrestart(args) => restart::run_if_running(args, paths),
+        Action::Reboot(args) => reboot::run(args, paths),
+        Action::Enter(args) => enter::run(args, paths),
+        Action::Exec(args) => exec::run(args, paths),
+        Action::Suexec(args) => suexec::run(args, paths),
+        Action::Console(args) => console::run(args, paths),
+        Action::Status(args) => status::run(args, paths),
+        Action::Running(args) => running::run(args, paths),
+        Action::List(args) => list::run(args, paths),
+        Action::Logs(args) => logs::run(args, paths),
+        Action::Delete(args) => delete::run(args, paths),
+        Action::Wait(args) => wait::run(args, paths),
+        Action::Config(args) => config::run(args, paths),
+        Action::Doctor(args) => doctor::run(args, paths),
+        Action::Completion(args) => completion::run(args, paths),
+        Action::Demo(args) => demo::run(args, paths),
+        Action::Supervise(args) => supervise::run(args, paths),
+        Action::Man(args) => man::run(args, paths),
+    }
+}
+
+/// The exit code of an action that failed.
+pub fn exit_code_of_failure(action: &Action, error: &Error) -> u8 {
+    match error.kind() {
+        kind @ (Kind::CannotExecute | Kind::CommandNotFound) => kind.exit_code(),
+        _ if action.passes_exit_code() => EXEC_FAILED,
+        kind => kind.exit_code(),
+    }
+}
+
+/// Does the same for every guest, side by side when there are several. The
+/// failure of one doesn't keep the others back: with several guests each
+/// failure is printed when it happens, and the largest exit code is returned.
+///
+/// # Errors
+/// With one guest, its error.
+pub fn each(
+    guests: &[GuestName],
+    work: impl Fn(&GuestName) -> Result<Exit> + Sync,
+) -> Result<Exit> {
+    if let [only] = guests {
+        return work(only);
+    }
+    let one = |name: &GuestName| match work(name) {
+        Ok(exit) => exit,
+        Err(error) => {
+            output::complain(&error);
+            Exit(error.kind().exit_code())
+        }
+    };
+    let worst = thread::scope(|scope| {
+        let threads: Vec<_> = guests.iter().map(|name| scope.spawn(|| one(name))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or(Exit::NO)).max()
+    });
+    Ok(worst.unwrap_or(Exit::DONE))
+}

@@ -1,0 +1,43 @@
+//! How guests are: from configuration and supervisor to one report.
+
+use std::time::Duration;
+
+use shared::name::GuestName;
+
+use crate::config;
+use crate::control::{Client, Phase};
+use crate::error::{Kind, Result};
+use crate::paths::Paths;
+use crate::report::GuestStatus;
+
+/// How a guest is now.
+///
+/// # Errors
+/// When there is no such guest, or its supervisor can't be asked.
+pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
+    let config = config::load(paths, name)?;
+    let stopped = GuestStatus::stopped(name.clone(), config.context, config.description);
+    let Some(client) = Client::connect(paths, name)? else { return Ok(stopped) };
+    let status = match client.status() {
+        Ok(status) => status,
+        // It has ended in this very moment.
+        Err(error) if error.kind() == Kind::NotRunning => return Ok(stopped),
+        Err(error) => return Err(error),
+    };
+    let alive = status.init_pid > 0;
+    Ok(GuestStatus {
+        state: status.phase,
+        style: status.style.map(|style| (style.name().to_owned(), status.reason)),
+        runlevel: status.runlevel.map(|level| level.as_char()),
+        init_pid: alive.then_some(status.init_pid),
+        keeper_pid: (status.keeper_pid > 0).then_some(status.keeper_pid),
+        supervisor_pid: Some(status.supervisor_pid),
+        uptime: (alive && status.phase != Phase::BackingOff)
+            .then(|| Duration::from_millis(status.uptime_ms)),
+        processes: Some(status.processes.into()),
+        users: Some(status.users),
+        restarts: status.crashes,
+        last_end: status.last_end,
+        ..stopped
+    })
+}

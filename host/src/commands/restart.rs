@@ -1,0 +1,34 @@
+//! `vserver restart` and `vserver condrestart`.
+
+use shared::message::Power;
+use shared::name::GuestName;
+
+use crate::cli::RestartArgs;
+use crate::commands::{Exit, dry_run, each, lifecycle, select};
+use crate::error::Result;
+use crate::paths::Paths;
+
+/// Stops guests, and starts them whether or not they ran.
+pub(super) fn run(args: &RestartArgs, paths: &Paths) -> Result<Exit> {
+    restart(args, paths, true)
+}
+
+/// Restarts those that run.
+pub(super) fn run_if_running(args: &RestartArgs, paths: &Paths) -> Result<Exit> {
+    restart(args, paths, false)
+}
+
+fn restart(args: &RestartArgs, paths: &Paths, stopped_too: bool) -> Result<Exit> {
+    let names = select::guests(&args.guests, paths)?;
+    if args.dry_run {
+        return dry_run::running("restart", &names, paths);
+    }
+    let start = lifecycle::Start { no_wait: args.no_wait, rescue: None };
+    each(&names, |name: &GuestName| {
+        let ran = lifecycle::stop(paths, name, Power::PowerOff, &args.shutdown)?;
+        if ran || stopped_too {
+            lifecycle::start(paths, name, &start)?;
+        }
+        Ok(Exit::DONE)
+    })
+}

@@ -1,0 +1,26 @@
+//! `vserver status`.
+
+use crate::cli::StatusArgs;
+use crate::commands::{Exit, observe, output, select};
+use crate::error::Result;
+use crate::paths::Paths;
+use crate::report;
+
+/// Shows how guests are; the exit code is 0 if all of them run, 3 if not.
+pub(super) fn run(args: &StatusArgs, paths: &Paths) -> Result<Exit> {
+    let names = select::guests(&args.guests, paths)?;
+    let mut guests = Vec::with_capacity(names.len());
+    for name in &names {
+        guests.push(observe::guest(paths, name)?);
+    }
+    let text = match (args.json, guests.as_slice()) {
+        (true, [guest]) if !args.guests.names.is_empty() => report::status_json(guest),
+        (true, guests) => report::statuses_json(guests),
+        (false, guests) => {
+            guests.iter().map(report::status).collect::<Vec<_>>().join("\n")
+        }
+    };
+    output::print(&text)?;
+    let all = guests.iter().all(|guest| guest.state.is_running());
+    Ok(if all { Exit::DONE } else { Exit::NOT_RUNNING })
+}

@@ -1,0 +1,82 @@
+//! `vserver supervise`: one guest's supervisor.
+
+use std::env;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::FileType;
+use shared::link::Link;
+use shared::message::BootMode;
+
+use crate::cli::SuperviseArgs;
+use crate::commands::Exit;
+use crate::config;
+use crate::control::{Event, Request};
+use crate::error::{Error, Result};
+use crate::ids;
+use crate::log;
+use crate::paths::Paths;
+use crate::plan::{self, FAULT_VARIABLE, Plan};
+use crate::runtime::{RunDir, State};
+use crate::supervisor::Supervisor;
+
+/// Runs until the guest is down for good.
+pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
+    let starter = starter()?;
+    // Out of the session of whoever typed `start`; a process started by
+    // systemd leads its own already.
+    let _ = rustix::process::setsid();
+    rustix::process::chdir("/").map_err(|error| Error::os("cannot change to '/'", error))?;
+    log::supervisor(paths, &args.name);
+    let plan = match make_plan(args, paths) {
+        Ok(plan) => plan,
+        Err(error) => return Err(tell(starter, error)),
+    };
+    let copy = starter.as_ref().and_then(|fd| fd.try_clone().ok());
+    match Supervisor::new(plan, paths, starter) {
+        Ok(supervisor) => {
+            drop(copy);
+            supervisor.run()?;
+            Ok(Exit::DONE)
+        }
+        Err(error) => Err(tell(copy, error)),
+    }
+}
+
+fn make_plan(args: &SuperviseArgs, paths: &Paths) -> Result<Plan> {
+    let config = config::load(paths, &args.name)?;
+    let ids = ids::allocate(paths, &args.name, config.context)?;
+    // A guest that is taken over goes on as what it was started as.
+    let before = State::read(&RunDir::new(paths, &args.name).state());
+    let rescue = args.rescue.clone().or(before.rescue);
+    let mode = match rescue {
+        Some(command) => BootMode::Rescue(command),
+        None if args.idle || before.idle => BootMode::Idle,
+        None => BootMode::Boot,
+    };
+    let fault = env::var(FAULT_VARIABLE).ok();
+    plan::plan(&args.name, &config, ids.base, mode, paths, fault.as_deref())
+}
+
+/// Whoever started this process may have put a connection of theirs on its
+/// standard input. It is taken from there, so that nothing else inherits it.
+fn starter() -> Result<Option<OwnedFd>> {
+    let fail = |error: io::Error| Error::os("cannot look at standard input", error);
+    let status = rustix::fs::fstat(io::stdin()).map_err(|error| fail(error.into()))?;
+    if FileType::from_raw_mode(status.st_mode) != FileType::Socket {
+        return Ok(None);
+    }
+    let socket = io::stdin().as_fd().try_clone_to_owned().map_err(fail)?;
+    let null = std::fs::File::open("/dev/null").map_err(fail)?;
+    rustix::stdio::dup2_stdin(null).map_err(|error| fail(error.into()))?;
+    Ok(Some(socket))
+}
+
+fn tell(starter: Option<OwnedFd>, error: Error) -> Error {
+    if let Some(socket) = starter {
+        let link: Link<Event, Request> = Link::new(socket);
+        let hint = error.remedy().map(str::to_owned);
+        let _ = link.send(&Event::Failed { text: error.to_string(), hint });
+    }
+    error
+}

@@ -1,0 +1,209 @@
+//! Rules that types don't express: the form of names, limits of durations,
+//! keys that contradict each other.
+
+use std::path::{Component, Path};
+use std::str::FromStr;
+use std::time::Duration;
+
+use caps::Capability;
+
+use super::GuestConfig;
+use super::problem::{Problem, did_you_mean};
+
+/// Longest time that can be waited for anything of a guest's.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Everything that is wrong with a configuration.
+pub fn problems(config: &GuestConfig) -> Vec<Problem> {
+    let mut found = Vec::new();
+    names(config, &mut found);
+    root(config, &mut found);
+    durations(config, &mut found);
+    environment(config, &mut found);
+    capabilities(config, &mut found);
+    found
+}
+
+/// The capability of this name, with or without `CAP_`, in any case.
+pub fn capability(name: &str) -> Option<Capability> {
+    let upper = name.to_ascii_uppercase();
+    let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    Capability::from_str(&format!("CAP_{bare}")).ok()
+}
+
+/// Is this a host name: labels of letters, digits and hyphens (RFC 1123
+/// §2.1), 64 bytes at most (`HOST_NAME_MAX`, hostname(7))?
+pub fn is_hostname(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 64 && name.split('.').all(label)
+}
+
+fn names(config: &GuestConfig, found: &mut Vec<Problem>) {
+    if let Some(name) = config.hostname.as_deref().filter(|name| !is_hostname(name)) {
+        let text = format!(
+            "'{}' is no host name: letters, digits and '-', separated by '.', at most 64 in all",
+            name.escape_debug()
+        );
+        found.push(Problem::new("hostname", text));
+    }
+    if let Some(name) = &config.domainname {
+        // setdomainname(2): at most 64 bytes.
+        if name.len() > 64 || name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic()) {
+            let text = "a NIS domain name has 1 to 64 visible characters";
+            found.push(Problem::new("domainname", text));
+        }
+    }
+    if config.description.chars().any(char::is_control) {
+        found.push(Problem::new("description", "a description is one line of text"));
+    }
+    for mark in &config.marks {
+        if mark.is_empty() || mark.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            found.push(Problem::new("marks", "a mark is one word"));
+        }
+    }
+}
+
+fn root(config: &GuestConfig, found: &mut Vec<Problem>) {
+    let Some(root) = &config.root else { return };
+    let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+    let wrong = if !root.is_absolute() {
+        "a guest's root is an absolute path"
+    } else if !root.components().all(plain) {
+        "a guest's root is a path without '..'"
+    } else if root.components().eq(Path::new("/").components()) {
+        "the host's root can't be a guest's"
+    } else if root.as_os_str().as_encoded_bytes().contains(&0) {
+        "a path can't hold a NUL character"
+    } else {
+        return;
+    };
+    found.push(Problem::new("root", wrong));
+}
+
+fn durations(config: &GuestConfig, found: &mut Vec<Problem>) {
+    let boot = &config.boot;
+    for (key, duration) in
+        [("boot.stop_timeout", boot.stop_timeout), ("boot.kill_grace", boot.kill_grace)]
+    {
+        if duration > LONGEST {
+            found.push(Problem::new(key, format!("'{key}' is longer than a day")));
+        }
+    }
+    if boot.kill_grace > boot.stop_timeout {
+        let text = "'boot.kill_grace' is a part of 'boot.stop_timeout' and can't be longer";
+        found.push(Problem::new("boot.kill_grace", text));
+    }
+}
+
+fn environment(config: &GuestConfig, found: &mut Vec<Problem>) {
+    for (name, value) in &config.boot.environment {
+        let shown = name.escape_debug();
+        let key = format!("boot.environment.{name}");
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let text = format!("'{shown}' can't be a variable's name");
+            found.push(Problem::new(key, text));
+        } else if value.contains('\0') {
+            let text = format!("the value of '{shown}' holds a NUL character");
+            found.push(Problem::new(key, text));
+        }
+    }
+}
+
+fn capabilities(config: &GuestConfig, found: &mut Vec<Problem>) {
+    let changes = &config.security.capabilities;
+    let mut known = Vec::new();
+    for (key, names) in
+        [("security.capabilities.add", &changes.add), ("security.capabilities.drop", &changes.drop)]
+    {
+        for name in names {
+            match capability(name) {
+                None => found.push(unknown_capability(key, name)),
+                Some(cap) if known.contains(&(cap, key)) => {}
+                Some(cap) if known.iter().any(|(other, _)| *other == cap) => {
+                    let text = format!("'{}' is both added and dropped", short(cap));
+                    found.push(Problem::new(key, text));
+                }
+                Some(cap) => known.push((cap, key)),
+            }
+        }
+    }
+}
+
+fn unknown_capability(key: &str, name: &str) -> Problem {
+    let all: Vec<String> = caps::all().into_iter().map(short).collect();
+    let wanted = name.to_ascii_lowercase();
+    let wanted = wanted.strip_prefix("cap_").unwrap_or(&wanted);
+    let hint = did_you_mean(wanted, all.iter().map(String::as_str))
+        .or_else(|| Some("capabilities(7) lists them".to_owned()));
+    Problem::new(key, format!("there is no capability '{}'", name.escape_debug())).hint(hint)
+}
+
+/// A capability's name as configurations write it.
+fn short(capability: Capability) -> String {
+    let name = capability.to_string().to_ascii_lowercase();
+    name.strip_prefix("cap_").unwrap_or(&name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn texts(text: &str) -> Vec<String> {
+        let problems = parse::parse(text).expect_err(text);
+        problems.into_iter().map(|problem| format!("{}: {}", problem.key, problem.text)).collect()
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for (text, key) in [
+            ("hostname = \"a b\"", "hostname"),
+            ("hostname = \"-a\"", "hostname"),
+            ("hostname = \"\"", "hostname"),
+            ("hostname = \"a..b\"", "hostname"),
+            ("domainname = \"\"", "domainname"),
+            ("description = \"a\\nb\"", "description"),
+            ("marks = [\"a b\"]", "marks"),
+            ("root = \"srv\"", "root"),
+            ("root = \"/\"", "root"),
+            ("root = \"//.\"", "root"),
+            ("root = \"/a/../..\"", "root"),
+            ("boot.stop_timeout = \"2d\"", "boot.stop_timeout"),
+            ("boot.stop_timeout = \"1s\"", "boot.kill_grace"),
+            ("boot.environment = { \"A=B\" = \"x\" }", "boot.environment.A=B"),
+            ("boot.environment = { A = \"\\u0000\" }", "boot.environment.A"),
+            ("security.capabilities.add = [\"net_rav\"]", "security.capabilities.add"),
+            (
+                "security.capabilities = { add = [\"net_raw\"], drop = [\"CAP_NET_RAW\"] }",
+                "security.capabilities.drop",
+            ),
+        ] {
+            let found = texts(text);
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            assert!(found[0].starts_with(key), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn right_values_are_taken() {
+        for text in [
+            "hostname = \"web-1.example.org\"",
+            "root = \"/srv/web\"",
+            "security.capabilities.add = [\"CAP_SYS_NICE\", \"mknod\", \"Mknod\"]",
+            "boot.environment = { LANG = \"C.UTF-8\" }",
+        ] {
+            assert!(parse::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_capability_is_named() {
+        let problem = unknown_capability("k", "CAP_NET_RAV");
+        assert_eq!(problem.hint.as_deref(), Some("did you mean 'net_raw'?"));
+    }
+}

@@ -1,0 +1,275 @@
+//! Configuration files on disk: read, replaced whole, never in part.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use shared::name::{ContextId, GuestName};
+
+use super::parse::{self, Document};
+use super::problem::Problem;
+use super::{GuestConfig, template};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::store;
+
+/// Mode of a configuration file: it holds no secrets.
+const MODE: u32 = 0o644;
+
+/// Reads a guest's configuration, with the site's defaults below it.
+///
+/// # Errors
+/// No such guest, or everything that is wrong with the files.
+pub fn load(paths: &Paths, name: &GuestName) -> Result<GuestConfig> {
+    judge(paths, name, &text(paths, name)?)?.map_err(mistaken)
+}
+
+/// What is wrong with a guest's configuration, each problem with its line.
+/// That a context is missing or another guest's is among them.
+///
+/// # Errors
+/// No such guest, or the files can't be read.
+pub fn mistakes(paths: &Paths, name: &GuestName) -> Result<Vec<String>> {
+    let own = text(paths, name)?;
+    let config = match judge(paths, name, &own)? {
+        Ok(config) => config,
+        Err(found) => return Ok(found),
+    };
+    let Some(context) = config.context else {
+        let command = format!("'vserver config set {name} context N' gives it one");
+        let problem = Problem::new("context", "the guest has no context").hint(Some(command));
+        return Ok(vec![problem.show(&paths.config(name).display().to_string(), &own)]);
+    };
+    Ok(clash(paths, name, &own, context)?.into_iter().collect())
+}
+
+/// The problem that another guest has this context, as it is shown.
+fn clash(paths: &Paths, name: &GuestName, own: &str, context: ContextId) -> Result<Option<String>> {
+    let all = contexts(paths)?;
+    let same = |(guest, number): &&(GuestName, u32)| guest != name && *number == context.get();
+    Ok(all.iter().find(same).map(|(other, _)| {
+        let span = Document::read(own).ok().and_then(|document| document.span("context"));
+        let text = format!("context {context} is also guest '{other}''s");
+        let problem = Problem::new("context", text).at(span);
+        problem.show(&paths.config(name).display().to_string(), own)
+    }))
+}
+
+/// What [`load`] reads, with the values that depend on the guest's name
+/// filled in.
+///
+/// # Errors
+/// As [`load`].
+pub fn effective(paths: &Paths, name: &GuestName) -> Result<GuestConfig> {
+    let mut config = load(paths, name)?;
+    config.hostname.get_or_insert_with(|| name.to_string());
+    config.root.get_or_insert_with(|| paths.root(name));
+    Ok(config)
+}
+
+/// The text of a guest's configuration file.
+///
+/// # Errors
+/// No such guest, or the file can't be read.
+pub fn text(paths: &Paths, name: &GuestName) -> Result<String> {
+    let path = paths.config(name);
+    read(&path)?.ok_or_else(|| Error::no_such_guest(name))
+}
+
+/// Would this text be right as a guest's configuration?
+///
+/// # Errors
+/// Everything that is wrong with it; also that another guest has its context.
+pub fn judge_text(paths: &Paths, name: &GuestName, text: &str) -> Result<GuestConfig> {
+    let config = judge(paths, name, text)?.map_err(mistaken)?;
+    if let Some(context) = config.context
+        && let Some(mistake) = clash(paths, name, text, context)?
+    {
+        return Err(Error::new(mistake));
+    }
+    Ok(config)
+}
+
+/// Replaces the text of a guest's configuration file, if it is right.
+///
+/// # Errors
+/// Everything that is wrong with the text, or the file can't be written; then
+/// it is as it was.
+pub fn set_text(paths: &Paths, name: &GuestName, text: &str) -> Result<()> {
+    judge_text(paths, name, text)?;
+    store::replace(&paths.config(name), text, MODE)
+}
+
+/// Writes the configuration file of a new guest: every key with an
+/// explanation, those that have their default value commented out.
+///
+/// # Errors
+/// When the file exists, the configuration is wrong, or the file can't be
+/// written.
+pub fn write_new(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Result<()> {
+    let text = template::render(config);
+    judge_text(paths, name, &text)?;
+    store::create(&paths.config(name), &text, MODE)
+}
+
+/// The names of all guests that have a configuration, in order.
+///
+/// # Errors
+/// When the directory can't be read; a missing one holds no guests.
+pub fn names(paths: &Paths) -> Result<Vec<GuestName>> {
+    let directory = paths.config_dir();
+    let entries = match fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::path("read", &directory, error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| Error::path("read", &directory, error))?;
+        names.extend(entry.file_name().to_str().and_then(guest_of_file));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The context numbers that configuration files name, also wrong ones.
+///
+/// # Errors
+/// When a file can't be read.
+pub fn contexts(paths: &Paths) -> Result<Vec<(GuestName, u32)>> {
+    let mut found = Vec::new();
+    for name in names(paths)? {
+        // A guest that is deleted meanwhile is no mistake.
+        let text = read(&paths.config(&name))?.unwrap_or_default();
+        found.extend(parse::context_in(&text).map(|number| (name, number)));
+    }
+    Ok(found)
+}
+
+/// The guest whose configuration a file of this name is; editors' backups and
+/// whatever else lies there are none.
+fn guest_of_file(file: &str) -> Option<GuestName> {
+    let name = file.strip_suffix(".toml").filter(|name| *name != "defaults")?;
+    name.parse().ok()
+}
+
+/// The configuration that a guest's text means, or all mistakes as they are
+/// shown.
+fn judge(paths: &Paths, name: &GuestName, own: &str) -> Result<Result<GuestConfig, Vec<String>>> {
+    let site = read(&paths.defaults())?.unwrap_or_default();
+    let shown = |path: &Path, text: &str, found: Vec<Problem>| -> Vec<String> {
+        let file = path.display().to_string();
+        found.iter().map(|problem| problem.show(&file, text)).collect()
+    };
+    let mut mistakes = Vec::new();
+    let defaults = Document::read(&site).and_then(for_all_guests).unwrap_or_else(|found| {
+        mistakes.extend(shown(&paths.defaults(), &site, found));
+        Document::empty()
+    });
+    let result = Document::read(own).and_then(|document| document.config(&defaults));
+    let config = result.map_err(|found| shown(&paths.config(name), own, found));
+    Ok(match config {
+        Ok(config) if mistakes.is_empty() => Ok(config),
+        Ok(_) => Err(mistakes),
+        Err(found) => {
+            mistakes.extend(found);
+            Err(mistakes)
+        }
+    })
+}
+
+/// Refuses defaults of what only one guest can have.
+fn for_all_guests(document: Document<'_>) -> Result<Document<'_>, Vec<Problem>> {
+    let found: Vec<Problem> = ["context", "hostname", "root"]
+        .into_iter()
+        .filter(|key| document.has(key))
+        .map(|key| {
+            let text = format!("'{key}' can't be the same for all guests");
+            Problem::new(key, text).at(document.span(key))
+        })
+        .collect();
+    if found.is_empty() { Ok(document) } else { Err(found) }
+}
+
+fn mistaken(mistakes: Vec<String>) -> Error {
+    Error::new(mistakes.join("\n"))
+}
+
+/// The text of a file; `None` when there is none.
+fn read(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::path("read", path, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    fn host(files: &[(&str, &str)]) -> (tempfile::TempDir, Paths) {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::new(directory.path());
+        fs::create_dir_all(paths.config_dir()).unwrap();
+        for (file, text) in files {
+            fs::write(paths.config_dir().join(file), text).unwrap();
+        }
+        (directory, paths)
+    }
+
+    fn guest(name: &str) -> GuestName {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn backups_and_defaults_are_no_guests() {
+        for file in ["defaults.toml", ".web.toml", "web.toml~", "#web.toml#", "web.toml.bak", "x"] {
+            assert_eq!(guest_of_file(file), None, "{file}");
+        }
+        assert_eq!(guest_of_file("web.toml"), "web".parse().ok());
+    }
+
+    #[test]
+    fn the_sites_defaults_lie_below() {
+        let (_directory, paths) =
+            host(&[("web.toml", "context = 7\n"), ("defaults.toml", "boot.rc = \"direct\"\n")]);
+        let config = load(&paths, &guest("web")).unwrap();
+        assert_eq!(config.boot.rc, shared::message::RcMode::Direct);
+        assert_eq!(load(&paths, &guest("db")).unwrap_err().kind(), Kind::NoSuchGuest);
+    }
+
+    #[test]
+    fn defaults_of_one_guests_keys_are_refused() {
+        let (_directory, paths) =
+            host(&[("web.toml", "x = 1\n"), ("defaults.toml", "context = 7")]);
+        let error = load(&paths, &guest("web")).unwrap_err().to_string();
+        assert!(error.contains("defaults.toml:1:11: 'context' can't be the same"), "{error}");
+        assert!(error.contains("web.toml:1:1: there is no key 'x'"), "{error}");
+    }
+
+    #[test]
+    fn two_guests_with_one_context_are_a_mistake() {
+        let (_directory, paths) = host(&[("a.toml", "context = 7"), ("b.toml", "context = 7")]);
+        let found = mistakes(&paths, &guest("a")).unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("context 7 is also guest 'b''s"), "{}", found[0]);
+    }
+
+    #[test]
+    fn a_new_file_never_replaces_one() {
+        let (_directory, paths) = host(&[]);
+        let config = GuestConfig { context: 9.try_into().ok(), ..Default::default() };
+        write_new(&paths, &guest("web"), &config).unwrap();
+        assert!(write_new(&paths, &guest("web"), &config).is_err());
+        assert_eq!(load(&paths, &guest("web")).unwrap(), config);
+    }
+
+    #[test]
+    fn a_wrong_text_changes_nothing() {
+        let (_directory, paths) = host(&[("web.toml", "context = 7\n")]);
+        assert!(set_text(&paths, &guest("web"), "context = 1\n").is_err());
+        assert_eq!(text(&paths, &guest("web")).unwrap(), "context = 7\n");
+    }
+}

@@ -1,0 +1,312 @@
+//! From text to a [`GuestConfig`], or to everything that is wrong with it.
+//!
+//! Pure: no file is read here, and no text makes it panic. A key that the
+//! types don't have is refused, each value is judged on its own, so that all
+//! mistakes are shown at once.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer};
+
+use super::problem::{Problem, did_you_mean};
+use super::schema::{self, Shape};
+use super::{GuestConfig, check};
+
+/// Most problems that are collected from one text.
+const MAX_PROBLEMS: usize = 50;
+
+/// A configuration text whose keys and values are right one by one.
+#[derive(Clone, Debug)]
+pub struct Document<'i> {
+    table: DeTable<'i>,
+}
+
+impl<'i> Document<'i> {
+    /// A text that says nothing.
+    pub fn empty() -> Self {
+        Self { table: DeTable::new() }
+    }
+
+    /// Reads one file's text.
+    ///
+    /// # Errors
+    /// All mistakes in it, in the order of the text.
+    pub fn read(text: &'i str) -> Result<Self, Vec<Problem>> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        let mut problems: Vec<Problem> = errors
+            .iter()
+            .take(MAX_PROBLEMS)
+            .map(|error| Problem::new("", error.message()).at(error.span()))
+            .collect();
+        let table = root.into_inner();
+        if problems.is_empty() {
+            judge_table(&table, &mut Vec::new(), &mut problems);
+        }
+        problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
+        problems.truncate(MAX_PROBLEMS);
+        if problems.is_empty() { Ok(Self { table }) } else { Err(problems) }
+    }
+
+    /// Where the value of a dotted key stands in the text, or the key's
+    /// nearest section that is there.
+    pub fn span(&self, key: &str) -> Option<Range<usize>> {
+        let mut table = &self.table;
+        let mut span = None;
+        for part in key.split('.') {
+            let Some(value) = table.get(part) else { break };
+            span = Some(value.span());
+            let DeValue::Table(inner) = value.get_ref() else { break };
+            table = inner;
+        }
+        span
+    }
+
+    /// Does it say anything about this dotted key?
+    pub fn has(&self, key: &str) -> bool {
+        let mut parts = key.split('.').peekable();
+        let mut table = &self.table;
+        while let Some(part) = parts.next() {
+            match table.get(part).map(Spanned::get_ref) {
+                Some(_) if parts.peek().is_none() => return true,
+                Some(DeValue::Table(inner)) => table = inner,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// The configuration that this text means where `defaults` says what it
+    /// leaves open. Sections are merged key by key, everything else is
+    /// replaced.
+    ///
+    /// # Errors
+    /// When keys contradict each other; where, only if it is in this text.
+    pub fn config(&self, defaults: &Document<'i>) -> Result<GuestConfig, Vec<Problem>> {
+        let mut merged = defaults.table.clone();
+        merge(&mut merged, self.table.clone());
+        let config =
+            deserialize(merged, 0..0).map_err(|error| vec![Problem::new("", error.message())])?;
+        let mut problems = check::problems(&config);
+        for problem in &mut problems {
+            problem.span = self.span(&problem.key);
+        }
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+}
+
+/// Reads a guest's text alone, without site-wide defaults.
+///
+/// # Errors
+/// All mistakes.
+pub fn parse(text: &str) -> Result<GuestConfig, Vec<Problem>> {
+    Document::read(text)?.config(&Document::empty())
+}
+
+/// The context number in a text, even if everything else in it is wrong: a
+/// number in use must never be given out twice.
+pub fn context_in(text: &str) -> Option<u32> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let number = root.get_ref().get("context")?.get_ref().as_integer()?.clone();
+    u32::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+fn deserialize(table: DeTable<'_>, span: Range<usize>) -> Result<GuestConfig, toml::de::Error> {
+    GuestConfig::deserialize(Deserializer::from(Spanned::new(span, table)))
+}
+
+/// Lays `over` on top of `base`.
+fn merge<'i>(base: &mut DeTable<'i>, over: DeTable<'i>) {
+    for (key, value) in over {
+        match (base.get_mut(&key).map(Spanned::get_mut), value) {
+            (Some(DeValue::Table(below)), value) if value.get_ref().is_table() => {
+                if let DeValue::Table(above) = value.into_inner() {
+                    merge(below, above);
+                }
+            }
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+fn judge_table<'a>(table: &'a DeTable<'_>, path: &mut Vec<&'a str>, problems: &mut Vec<Problem>) {
+    for (key, value) in table {
+        path.push(key.get_ref());
+        match (schema::shape(path), value.get_ref()) {
+            (None, _) => problems.push(unknown_key(path).at(Some(key.span()))),
+            (Some(Shape::Section(_) | Shape::Free), DeValue::Table(inner)) => {
+                judge_table(inner, path, problems);
+            }
+            (Some(shape), _) => problems.extend(judge_value(path, shape, value)),
+        }
+        path.pop();
+    }
+}
+
+fn unknown_key(path: &[&str]) -> Problem {
+    let (key, section) = path.split_last().unwrap_or((&"", &[]));
+    let known = match schema::shape(section) {
+        Some(Shape::Section(keys)) => keys,
+        _ => &[],
+    };
+    let dotted = path.join(".");
+    let elsewhere = || {
+        let all = schema::keys();
+        let same = all.iter().find(|known| known.rsplit('.').next() == Some(key));
+        same.map(|known| format!("did you mean '{known}'?"))
+    };
+    let hint = did_you_mean(key, known.iter().copied()).or_else(elsewhere);
+    Problem::new(&dotted, format!("there is no key '{dotted}'")).hint(hint)
+}
+
+/// Judges one value by deserialising a configuration that has nothing else.
+fn judge_value(path: &[&str], shape: Shape, value: &Spanned<DeValue<'_>>) -> Option<Problem> {
+    let key = path.join(".");
+    let span = value.span();
+    let kind = value.get_ref().type_str();
+    match (shape, value.get_ref()) {
+        (Shape::Section(_) | Shape::Free, _) => {
+            let text = format!("'{key}' is a section, not a value ({kind})");
+            return Some(Problem::new(key, text).at(Some(span)));
+        }
+        (Shape::Choice(words), DeValue::String(word)) if !words.contains(&word.as_ref()) => {
+            let text = format!("'{key}' is one of {}, not '{word}'", words.join(", "));
+            let hint = did_you_mean(word, words.iter().copied());
+            return Some(Problem::new(key, text).hint(hint).at(Some(span)));
+        }
+        _ => {}
+    }
+    let error = deserialize(alone(path, value.clone()), span.clone()).err()?;
+    let text = format!("'{key}': {}", error.message().replace('\n', " "));
+    Some(Problem::new(key, text).at(Some(error.span().filter(|at| !at.is_empty()).unwrap_or(span))))
+}
+
+/// A document that has only this value.
+fn alone<'i>(path: &[&'i str], value: Spanned<DeValue<'i>>) -> DeTable<'i> {
+    let span = value.span();
+    let mut table = DeTable::new();
+    if let Some((first, rest)) = path.split_first() {
+        let inner = match rest {
+            [] => value,
+            rest => Spanned::new(span.clone(), DeValue::Table(alone(rest, value))),
+        };
+        table.insert(Spanned::new(span, Cow::Borrowed(*first)), inner);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shown(text: &str) -> String {
+        let problems = parse(text).unwrap_err();
+        let shown: Vec<_> = problems.iter().map(|problem| problem.show("f", text)).collect();
+        shown.join("\n")
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        assert_eq!(parse("").unwrap(), GuestConfig::default());
+    }
+
+    #[test]
+    fn all_mistakes_are_shown_at_once() {
+        let text = "hostnam = \"x\"\ncontext = 1\n[boot]\nstile = \"auto\"\nstyle = \"sysvv\"\n\
+                    stop_timeout = \"soon\"\nstop-timeout = \"1s\"\n";
+        let wanted = "\
+f:1:1: there is no key 'hostnam'
+  1 | hostnam = \"x\"
+    | ^^^^^^^ did you mean 'hostname'?
+f:2:11: 'context': a context is a number from 2 to 49151, not 1
+  2 | context = 1
+    |           ^
+f:4:1: there is no key 'boot.stile'
+  4 | stile = \"auto\"
+    | ^^^^^ did you mean 'style'?
+f:5:9: 'boot.style' is one of auto, sysv, busybox, rc, init, not 'sysvv'
+  5 | style = \"sysvv\"
+    |         ^^^^^^^ did you mean 'sysv'?
+f:6:16: 'boot.stop_timeout': a duration is written like \"90s\" or \"1m 30s\", not \"soon\"
+  6 | stop_timeout = \"soon\"
+    |                ^^^^^^
+f:7:1: there is no key 'boot.stop-timeout'
+  7 | stop-timeout = \"1s\"
+    | ^^^^^^^^^^^^ did you mean 'stop_timeout'?";
+        assert_eq!(shown(text), wanted);
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_section_is_sent_to_its_own() {
+        assert!(shown("stop_timeout = \"1s\"\n").contains("did you mean 'boot.stop_timeout'?"));
+        assert!(shown("boot = 3\n").contains("'boot' is a section, not a value (integer)"));
+    }
+
+    #[test]
+    fn syntax_is_shown_with_its_line() {
+        assert!(shown("context = \n").starts_with("f:1:11: "), "{}", shown("context = \n"));
+    }
+
+    #[test]
+    fn defaults_fill_what_is_left_open() {
+        let defaults = Document::read(
+            "marks = [\"a\"]\n[boot]\nstop_timeout = \"9s\"\nkill_grace = \"1s\"\n\
+             environment = { A = \"1\", B = \"1\" }\n",
+        );
+        let own =
+            Document::read("marks = [\"b\"]\n[boot]\nkill_grace = 2\nenvironment.B = \"2\"\n");
+        let config = own.unwrap().config(&defaults.unwrap()).unwrap();
+        assert_eq!(config.marks, ["b"]);
+        assert_eq!(config.boot.stop_timeout.as_secs(), 9);
+        assert_eq!(config.boot.kill_grace.as_secs(), 2);
+        assert_eq!(config.boot.environment["A"], "1");
+        assert_eq!(config.boot.environment["B"], "2");
+    }
+
+    #[test]
+    fn a_context_is_found_in_a_broken_file() {
+        assert_eq!(context_in("hostnam = 3\ncontext = 0x10\n[boot\n"), Some(16));
+        assert_eq!(context_in("context = \"x\""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,200}") {
+            let _ = parse(&text);
+            let _ = context_in(&text);
+        }
+
+        #[test]
+        fn nothing_near_a_configuration_makes_it_panic(
+            parts in proptest::collection::vec(
+                "(\\[|\\]|=|\\.|\"|\n|#|\\{|\\}|,|boot|style|context|stop_timeout|environment|add|-?[0-9]{1,20}|é)",
+                0..40,
+            )
+        ) {
+            let text = parts.concat();
+            if let Err(problems) = parse(&text) {
+                for problem in problems {
+                    let _ = problem.show("f", &text);
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read_again(
+            context in 2u32..49_152, grace in 0u64..60, autostart: bool, mark in "[a-z]{1,5}",
+            value in "[ -~]{0,20}",
+        ) {
+            let mut config = GuestConfig { autostart, marks: vec![mark], ..Default::default() };
+            config.context = context.try_into().ok();
+            config.boot.kill_grace = std::time::Duration::from_secs(grace);
+            config.boot.environment.insert("A".into(), value);
+            let text = toml::to_string(&config).unwrap();
+            prop_assert_eq!(parse(&text), Ok(config));
+        }
+    }
+}

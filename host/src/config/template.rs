@@ -1,0 +1,216 @@
+//! What each key means: the text of a new configuration file and of
+//! vservers.toml(5).
+//!
+//! The keys, their order and their defaults come from the types; a test
+//! makes sure that each one is explained here and nothing else is.
+
+use std::fmt::Write;
+
+use super::GuestConfig;
+
+/// A key's explanation.
+pub struct Explanation {
+    /// The dotted key.
+    pub key: &'static str,
+    /// What it means: sentences without line breaks.
+    pub text: &'static str,
+    /// A value to show where there is no default.
+    pub example: &'static str,
+}
+
+/// Explains all keys, in the order of the types.
+pub const EXPLANATIONS: [Explanation; 18] = [
+    explain(
+        "context",
+        "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
+        "40000",
+    ),
+    explain(
+        "hostname",
+        "Host name inside; the guest's name when not given.",
+        "\"web.example.org\"",
+    ),
+    explain("domainname", "NIS domain name inside, rarely wanted.", "\"example\""),
+    explain("description", "One line about the guest, shown by 'list' and 'status'.", ""),
+    explain(
+        "root",
+        "Directory of the guest's root; /var/lib/vservers/NAME when not given.",
+        "\"/srv/guests/web\"",
+    ),
+    explain("autostart", "Is it started when the host boots?", ""),
+    explain("marks", "Words by which groups of guests are chosen: 'vserver start --mark db'.", ""),
+    explain(
+        "boot.style",
+        "Which boot files are followed: auto (look and choose), sysv (sysvinit's inittab), busybox (busybox init's inittab), rc (rcS.d, rc2.d, rc.local, run by guest-init), init (the guest's own init runs as PID 1). 'vserver status' says what was chosen and why.",
+        "",
+    ),
+    explain(
+        "boot.rc",
+        "How a distribution's own rc runner is treated: written (lines of inittab run as they are written) or direct (guest-init stands in for it: faster, and each script is reported).",
+        "",
+    ),
+    explain(
+        "boot.runlevel",
+        "Default runlevel in place of the guest's own: 0-9, S or a-c.",
+        "\"3\"",
+    ),
+    explain("boot.stop_timeout", "From the order to stop until what remains is killed.", ""),
+    explain("boot.kill_grace", "Between SIGTERM and SIGKILL at the end of a shutdown.", ""),
+    explain(
+        "boot.restart",
+        "What happens when PID 1 dies without having been asked to: never (the guest stays down) or on-crash (it is started again, with growing pauses).",
+        "",
+    ),
+    explain(
+        "boot.environment",
+        "Variables for everything that is booted.",
+        "{ LANG = \"C.UTF-8\" }",
+    ),
+    explain(
+        "console.log_size",
+        "Bytes after which the console's log is rotated (one old one is kept); 0 for no log.",
+        "",
+    ),
+    explain(
+        "security.users",
+        "Whose ids the guest's users have on the host: private (a range of 65,536 of its own), identity (0-65535 in a user namespace, for file systems that can't map ids) or host (the host's ids and no user namespace: root inside is held by capabilities alone).",
+        "",
+    ),
+    explain(
+        "security.capabilities.add",
+        "Capabilities beyond the default set, as in capabilities(7), with or without 'CAP_'.",
+        "",
+    ),
+    explain("security.capabilities.drop", "Capabilities taken from the default set.", ""),
+];
+
+const fn explain(key: &'static str, text: &'static str, example: &'static str) -> Explanation {
+    Explanation { key, text, example }
+}
+
+/// Width of comment lines.
+const WIDTH: usize = 76;
+
+/// A complete configuration file: every key with its explanation, those with
+/// a default value commented out.
+pub fn render(config: &GuestConfig) -> String {
+    let values = table(config);
+    let defaults = table(&GuestConfig::default());
+    let mut text = String::from(
+        "# Configuration of a vserver guest; see vservers.toml(5).\n\
+         # Lines that are commented out show the default or an example.\n",
+    );
+    let mut section = "";
+    for explanation in &EXPLANATIONS {
+        let (its_section, key) = explanation.key.split_once('.').unwrap_or(("", explanation.key));
+        if its_section != section {
+            section = its_section;
+            let _ = write!(text, "\n[{section}]\n");
+        }
+        let (value, default) =
+            (lookup(&values, explanation.key), lookup(&defaults, explanation.key));
+        text.push('\n');
+        comment(&mut text, explanation.text);
+        let _ = match (value, default) {
+            (Some(value), default) if Some(value) != default => {
+                writeln!(text, "{key} = {}", inline(value))
+            }
+            (_, Some(default)) if explanation.example.is_empty() => {
+                writeln!(text, "#{key} = {}", inline(default))
+            }
+            _ => writeln!(text, "#{key} = {}", explanation.example),
+        };
+    }
+    text
+}
+
+/// The default of a key as it is written; `None` when there is none.
+pub fn default_of(key: &str) -> Option<String> {
+    let defaults = table(&GuestConfig::default());
+    lookup(&defaults, key).map(inline)
+}
+
+fn table(config: &GuestConfig) -> toml::Table {
+    toml::Table::try_from(config).unwrap_or_default()
+}
+
+fn lookup<'t>(table: &'t toml::Table, key: &str) -> Option<&'t toml::Value> {
+    match key.split_once('.') {
+        None => table.get(key),
+        Some((section, rest)) => lookup(table.get(section)?.as_table()?, rest),
+    }
+}
+
+/// A value on one line.
+fn inline(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Table(inner) => {
+            let pairs = inner.iter().map(|(key, value)| {
+                let key = toml_edit::Key::new(key);
+                format!("{} = {}", key.display_repr(), inline(value))
+            });
+            let pairs: Vec<_> = pairs.collect();
+            if pairs.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", pairs.join(", ")) }
+        }
+        other => other.to_string(),
+    }
+}
+
+fn comment(text: &mut String, sentences: &str) {
+    let mut line = String::from("#");
+    for word in sentences.split(' ') {
+        if line.len() + 1 + word.len() > WIDTH {
+            text.push_str(&line);
+            text.push('\n');
+            line = String::from("#");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    text.push_str(&line);
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse::parse;
+    use crate::config::schema;
+
+    #[test]
+    fn every_key_is_explained_in_order() {
+        let explained: Vec<_> = EXPLANATIONS.iter().map(|e| e.key.to_owned()).collect();
+        assert_eq!(schema::keys(), explained);
+    }
+
+    #[test]
+    fn a_rendered_file_means_what_was_meant() {
+        let mut config = GuestConfig { hostname: Some("a.b".into()), ..Default::default() };
+        config.context = 40_000.try_into().ok();
+        config.boot.environment.insert("A B".into(), "x \"y\"".into());
+        config.security.capabilities.add.push("mknod".into());
+        let text = render(&config);
+        assert_eq!(parse(&text), Ok(config), "{text}");
+    }
+
+    #[test]
+    fn the_shown_defaults_are_the_defaults_and_examples_are_right() {
+        let text = render(&GuestConfig::default());
+        let mut shown = String::new();
+        for line in text.lines() {
+            let is_value = line.starts_with('#') && !line.starts_with("# ");
+            let line = if is_value { line.trim_start_matches('#') } else { line };
+            shown.push_str(line);
+            shown.push('\n');
+        }
+        let mut config = parse(&shown).expect(&shown);
+        assert!(config.context.take().is_some());
+        assert!(config.hostname.take().is_some());
+        assert!(config.domainname.take().is_some());
+        assert!(config.root.take().is_some());
+        assert!(config.boot.runlevel.take().is_some());
+        config.boot.environment.clear();
+        assert_eq!(config, GuestConfig::default());
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    }
+}

@@ -1,0 +1,170 @@
+//! What commands and a guest's supervisor say to each other.
+//!
+//! One packet is one message, on the control socket in the guest's run
+//! directory. Only root reaches it. A client sends requests and gets events;
+//! events come to every client that has subscribed.
+
+mod client;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use shared::message::{Power, Runlevel, Style};
+use shared::outcome::Outcome;
+
+pub use client::{Client, spawn_supervisor};
+
+/// From a command to the supervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Answer with [`Event::Status`].
+    Status,
+    /// Send all events from now on; the first is [`Event::Status`].
+    Subscribe,
+    /// Shut the guest down. The client is subscribed, too.
+    Stop {
+        /// What comes after.
+        power: Power,
+        /// Milliseconds until what remains is killed; the configured time if
+        /// not given.
+        timeout_ms: Option<u32>,
+        /// Don't kill: [`Event::StopTimedOut`] at the timeout instead.
+        no_kill: bool,
+    },
+    /// Change to this runlevel.
+    Runlevel(Runlevel),
+    /// As long as this connection lasts, a session uses the guest: a context
+    /// without a boot ends with the last one.
+    Lease,
+}
+
+/// From the supervisor to a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// How the guest is.
+    Status(Box<Snapshot>),
+    /// The phase has changed.
+    Phase(Phase),
+    /// A script or an inittab line was started.
+    ScriptStarted {
+        /// Number of this run.
+        id: u32,
+        /// Its path or line; not yet fit for a terminal.
+        name: String,
+        /// Its argument.
+        argument: String,
+    },
+    /// It has ended.
+    ScriptEnded {
+        /// Number of this run.
+        id: u32,
+        /// Its path or line; not yet fit for a terminal.
+        name: String,
+        /// How it ended.
+        outcome: Outcome,
+        /// Its duration.
+        millis: u32,
+    },
+    /// Something an administrator should know; not yet fit for a terminal.
+    Note(String),
+    /// A start has failed.
+    Failed {
+        /// One sentence.
+        text: String,
+        /// The remedy.
+        hint: Option<String>,
+    },
+    /// The guest is still shutting down at the timeout of a stop that must
+    /// not kill.
+    StopTimedOut,
+    /// What remained after the timeout was killed.
+    Killed,
+}
+
+/// Where a guest is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Being launched.
+    Starting,
+    /// Its boot scripts run.
+    Booting,
+    /// It has reached its runlevel.
+    Running,
+    /// Shutting down.
+    Stopping,
+    /// Down, about to be started again.
+    Rebooting,
+    /// Crashed, waiting to be started again.
+    BackingOff,
+    /// Down.
+    Stopped,
+    /// A context without a boot, for sessions.
+    Session,
+}
+
+impl Phase {
+    /// The word in `status` and `list`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Booting => "booting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Rebooting => "rebooting",
+            Self::BackingOff => "backing-off",
+            Self::Stopped => "stopped",
+            Self::Session => "session",
+        }
+    }
+
+    /// What `running` answers and the exit code of `status` tells: has it
+    /// been booted and not ended yet? A session alone is no running guest.
+    pub fn is_running(self) -> bool {
+        match self {
+            Self::Stopped | Self::BackingOff | Self::Session => false,
+            Self::Starting | Self::Booting | Self::Running | Self::Stopping | Self::Rebooting => {
+                true
+            }
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How a guest is at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Its number.
+    pub context: u32,
+    /// Which boot files are followed.
+    pub style: Option<Style>,
+    /// Why; text of the guest, not yet fit for a terminal.
+    pub reason: String,
+    /// The runlevel it is in or on the way to.
+    pub runlevel: Option<Runlevel>,
+    /// Host pid of its PID 1; 0 while it has none.
+    pub init_pid: i32,
+    /// Pid of its keeper; 0 while it has none.
+    pub keeper_pid: i32,
+    /// Pid of its supervisor.
+    pub supervisor_pid: i32,
+    /// Milliseconds since the start of this boot.
+    pub uptime_ms: u64,
+    /// Number of this boot, from 1.
+    pub boot: u32,
+    /// Restarts after crashes in a row.
+    pub crashes: u32,
+    /// How the last boot ended.
+    pub last_end: Option<String>,
+    /// Whose ids its users have.
+    pub users: String,
+    /// Number of its processes.
+    pub processes: u32,
+}

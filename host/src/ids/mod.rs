@@ -1,0 +1,298 @@
+//! Contexts and id ranges: given once to each guest, remembered, and given to
+//! another only after the guest was deleted.
+//!
+//! They stand in `/var/lib/vserver/ids.toml`, which is read and written under
+//! a lock. A file that can't be understood is an error, never a fresh start:
+//! two guests with one range could reach each other's files.
+
+mod choose;
+mod host;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use shared::name::{ContextId, GuestName};
+
+use crate::config;
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::store;
+
+pub use choose::RANGE;
+
+/// What a guest has of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allocation {
+    /// Its number.
+    pub context: ContextId,
+    /// The host's id of the guest's root; [`RANGE`] ids from here on are the
+    /// guest's.
+    pub base: u32,
+}
+
+/// Everything given out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Registry {
+    guests: BTreeMap<GuestName, Allocation>,
+}
+
+/// Gives a guest its context and its id range, and remembers them. A guest
+/// that has them keeps them, except that `wanted`, its configuration's
+/// context, replaces another one.
+///
+/// # Errors
+/// When `wanted` is another guest's, nothing is left, or the file can't be
+/// read or written.
+pub fn allocate(paths: &Paths, name: &GuestName, wanted: Option<ContextId>) -> Result<Allocation> {
+    let configured = config::contexts(paths)?;
+    change(paths, |registry| {
+        let others: BTreeMap<u32, &GuestName> =
+            configured.iter().map(|(guest, number)| (*number, guest)).collect();
+        let taken = || host::taken(Path::new("/etc"), Path::new("/proc"));
+        registry.allocate(name, wanted, &others, taken, seed(paths))
+    })
+}
+
+/// What a guest was given, if it was.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn lookup(paths: &Paths, name: &GuestName) -> Result<Option<Allocation>> {
+    Ok(read(&paths.ids())?.guests.get(name).copied())
+}
+
+/// Takes back what a deleted guest had. No allocation is no mistake.
+///
+/// # Errors
+/// When the file can't be read or written.
+pub fn release(paths: &Paths, name: &GuestName) -> Result<()> {
+    change(paths, |registry| {
+        registry.guests.remove(name);
+        Ok(())
+    })
+}
+
+/// Gives a guest's context and range to its new name.
+///
+/// # Errors
+/// When the new name has its own, or the file can't be read or written.
+pub fn rename(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<()> {
+    change(paths, |registry| {
+        if registry.guests.contains_key(new) {
+            return Err(Error::new(format!("guest '{new}' has a context of its own")));
+        }
+        if let Some(allocation) = registry.guests.remove(old) {
+            registry.guests.insert(new.clone(), allocation);
+        }
+        Ok(())
+    })
+}
+
+impl Registry {
+    /// The pure heart of [`allocate`]. `configured` are the contexts in
+    /// configuration files, `taken` the host's ids that others have.
+    fn allocate(
+        &mut self,
+        name: &GuestName,
+        wanted: Option<ContextId>,
+        configured: &BTreeMap<u32, &GuestName>,
+        taken: impl FnOnce() -> Vec<Range<u64>>,
+        seed: u32,
+    ) -> Result<Allocation> {
+        let given = self.guests.iter().map(|(guest, given)| (given.context.get(), guest));
+        let holders: BTreeMap<u32, &GuestName> = configured
+            .iter()
+            .map(|(number, guest)| (*number, *guest))
+            .chain(given)
+            .filter(|(_, guest)| *guest != name)
+            .collect();
+        let known = self.guests.get(name).copied();
+        let context = match wanted.or(known.map(|known| known.context)) {
+            Some(wanted) => match holders.get(&wanted.get()) {
+                Some(holder) => return Err(context_taken(wanted, holder)),
+                None => wanted,
+            },
+            None => {
+                let numbers: BTreeSet<u32> = holders.keys().copied().collect();
+                choose::context(&numbers).ok_or_else(|| Error::new("no context is left"))?
+            }
+        };
+        let base = match known {
+            Some(known) => known.base,
+            None => {
+                let mut ranges = taken();
+                ranges.extend(self.guests.values().map(|given| choose::range(given.base)));
+                choose::base(&ranges, seed).ok_or_else(no_range_left)?
+            }
+        };
+        let allocation = Allocation { context, base };
+        self.guests.insert(name.clone(), allocation);
+        Ok(allocation)
+    }
+}
+
+/// Where the search for a range starts.
+fn seed(paths: &Paths) -> u32 {
+    u32::from_str_radix(&paths.instance(), 16).unwrap_or(0)
+}
+
+fn context_taken(context: ContextId, holder: &GuestName) -> Error {
+    Error::new(format!("context {context} is guest '{holder}''s"))
+        .hint("without '--context' a free one is chosen")
+}
+
+fn no_range_left() -> Error {
+    let pool = choose::POOL;
+    Error::new(format!("no range of {RANGE} ids is free from {} to {}", pool.start, pool.end - 1))
+        .hint("see /etc/subuid and /etc/subgid for ranges that nobody needs")
+}
+
+/// Reads, changes and writes the registry under its lock.
+fn change<T>(paths: &Paths, work: impl FnOnce(&mut Registry) -> Result<T>) -> Result<T> {
+    let _lock = store::lock(&paths.ids_lock())?;
+    let path = paths.ids();
+    let mut registry = read(&path)?;
+    let before = registry.clone();
+    let result = work(&mut registry)?;
+    if registry != before {
+        store::replace(&path, &render(&registry)?, 0o644)?;
+    }
+    Ok(result)
+}
+
+fn read(path: &Path) -> Result<Registry> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Registry::default()),
+        Err(error) => return Err(Error::path("read", path, error)),
+    };
+    toml::from_str(&text).map_err(|error: toml::de::Error| {
+        Error::new(format!("cannot understand '{}': {}", path.display(), error.message()))
+            .hint("put back a good copy: each guest's context and first id stand in it")
+    })
+}
+
+fn render(registry: &Registry) -> Result<String> {
+    let body = toml::to_string(registry)
+        .map_err(|error| Error::new(format!("cannot write the id registry: {error}")))?;
+    Ok(format!(
+        "# Contexts and id ranges of vserver's guests. Don't edit while guests exist.\n{body}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn guest(name: &str) -> GuestName {
+        name.parse().unwrap()
+    }
+
+    fn prefix() -> (tempfile::TempDir, Paths) {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::new(directory.path());
+        (directory, paths)
+    }
+
+    #[test]
+    fn what_was_given_is_kept_until_released() {
+        let (_directory, paths) = prefix();
+        let web = allocate(&paths, &guest("web"), None).unwrap();
+        let db = allocate(&paths, &guest("d.b"), None).unwrap();
+        assert_eq!((web.context.get(), db.context.get()), (40_000, 40_001));
+        assert!(web.base.abs_diff(db.base) >= RANGE);
+        assert_eq!(allocate(&paths, &guest("web"), None).unwrap(), web);
+        assert_eq!(lookup(&paths, &guest("d.b")).unwrap(), Some(db));
+        rename(&paths, &guest("d.b"), &guest("data")).unwrap();
+        assert_eq!(lookup(&paths, &guest("data")).unwrap(), Some(db));
+        release(&paths, &guest("web")).unwrap();
+        release(&paths, &guest("web")).unwrap();
+        assert_eq!(lookup(&paths, &guest("web")).unwrap(), None);
+        assert_eq!(allocate(&paths, &guest("new"), None).unwrap().context, web.context);
+    }
+
+    #[test]
+    fn contexts_in_configuration_files_are_taken() {
+        let (_directory, paths) = prefix();
+        fs::create_dir_all(paths.config_dir()).unwrap();
+        fs::write(paths.config(&guest("a")), "context = 40000\nbroken =").unwrap();
+        fs::write(paths.config(&guest("b")), "context = 40002").unwrap();
+        assert_eq!(allocate(&paths, &guest("c"), None).unwrap().context.get(), 40_001);
+        let error = allocate(&paths, &guest("d"), 40_002.try_into().ok()).unwrap_err();
+        assert_eq!(error.to_string(), "context 40002 is guest 'b''s");
+        let own = allocate(&paths, &guest("b"), 40_002.try_into().ok()).unwrap();
+        assert_eq!(own.context.get(), 40_002);
+    }
+
+    #[test]
+    fn a_changed_context_keeps_the_range() {
+        let (_directory, paths) = prefix();
+        let before = allocate(&paths, &guest("web"), None).unwrap();
+        let after = allocate(&paths, &guest("web"), 77.try_into().ok()).unwrap();
+        assert_eq!((after.context.get(), after.base), (77, before.base));
+    }
+
+    #[test]
+    fn two_prefixes_get_different_ranges() {
+        let bases = ["/", "/a", "/b"].map(|prefix| choose::base(&[], seed(&Paths::new(prefix))));
+        assert_ne!(bases[0], bases[1]);
+        assert_ne!(bases[1], bases[2]);
+    }
+
+    #[test]
+    fn a_damaged_registry_is_an_error() {
+        let (_directory, paths) = prefix();
+        fs::create_dir_all(paths.state_dir()).unwrap();
+        fs::write(paths.ids(), "[guests.web]\ncontext = 1\n").unwrap();
+        assert!(allocate(&paths, &guest("web"), None).is_err());
+        assert_eq!(fs::read_to_string(paths.ids()).unwrap(), "[guests.web]\ncontext = 1\n");
+    }
+
+    #[test]
+    fn allocations_at_the_same_time_differ() {
+        let (_directory, paths) = prefix();
+        let given: Vec<Allocation> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|n| {
+                    let paths = &paths;
+                    scope.spawn(move || allocate(paths, &guest(&format!("g{n}")), None).unwrap())
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let contexts: BTreeSet<_> = given.iter().map(|given| given.context).collect();
+        let bases: BTreeSet<_> = given.iter().map(|given| given.base).collect();
+        assert_eq!((contexts.len(), bases.len()), (8, 8));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_given_twice(
+            steps in proptest::collection::vec((0u8..12, any::<bool>(), proptest::option::of(39_998u32..40_010)), 0..60),
+            seed: u32,
+        ) {
+            let mut registry = Registry::default();
+            for (number, delete, wanted) in steps {
+                let name = guest(&format!("g{number}"));
+                if delete {
+                    registry.guests.remove(&name);
+                } else {
+                    let wanted = wanted.and_then(|wanted| wanted.try_into().ok());
+                    let _ = registry.allocate(&name, wanted, &BTreeMap::new(), Vec::new, seed);
+                }
+                let contexts: BTreeSet<_> = registry.guests.values().map(|g| g.context).collect();
+                let bases: BTreeSet<_> = registry.guests.values().map(|g| g.base / RANGE).collect();
+                prop_assert_eq!(contexts.len(), registry.guests.len());
+                prop_assert_eq!(bases.len(), registry.guests.len());
+                prop_assert_eq!(&toml::from_str::<Registry>(&render(&registry).unwrap()).unwrap(), &registry);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The child: PID 1 of the guest, from clone3 to guest-init.
+//!
+//! The sequence is the page to read: one step a line, in an order that
+//! matters. It makes no choices; they stand in the plan.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use rustix::io::fcntl_dupfd_cloexec;
+use shared::link::Link;
+use shared::message::LINK_FD;
+use shared::stage::{Failure, Stage};
+
+use crate::plan::Plan;
+use crate::sys;
+
+use super::launcher::{FromChild, ToChild};
+use super::{PATIENCE, Prepared, at, at_step, capabilities, console, mounts, receive, root};
+
+/// Becomes guest-init, or reports the step that failed and exits.
+pub(super) fn run(plan: &Plan, prepared: Prepared, launcher: Link<FromChild, ToChild>) -> ! {
+    let failure = match sequence(plan, prepared, &launcher) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    let _ = launcher.send(&FromChild::Failed(failure));
+    sys::exit_now(1)
+}
+
+fn sequence(
+    plan: &Plan,
+    prepared: Prepared,
+    launcher: &Link<FromChild, ToChild>,
+) -> Result<Infallible, Failure> {
+    let fault = plan.fault;
+    let tree = prepared.root.as_fd();
+    // The one barrier: before it, this process has no ids of its own.
+    at(fault, Stage::Go, || wait(launcher))?;
+    at(fault, Stage::Identity, become_root)?;
+    at(fault, Stage::Session, || rustix::process::setsid().map(drop).map_err(io::Error::from))?;
+    at(fault, Stage::Hostname, || set_names(plan))?;
+    at(fault, Stage::Loopback, sys::network::loopback_up)?;
+    at(fault, Stage::PrivateMounts, root::separate)?;
+    at(fault, Stage::AttachRoot, || root::attach(tree))?;
+    for (number, step) in (0u16..).zip(&plan.mounts) {
+        at_step(fault, Stage::Mount, number, || mounts::execute(tree, step))?;
+    }
+    let console = at(fault, Stage::Console, || console::make(tree))?;
+    at(fault, Stage::Console, || hand_over(launcher, &console.master))?;
+    // From here on no path of the host can be reached.
+    at(fault, Stage::PivotRoot, || root::pivot(tree))?;
+    // The place for the system call filter: before capabilities go, while
+    // CAP_SYS_ADMIN lets it be set without no_new_privs (seccomp(2)).
+    at(fault, Stage::Capabilities, || capabilities::reduce(&plan.capabilities))?;
+    let link = prepared.link_guest;
+    let init =
+        at(fault, Stage::CloseDescriptors, || arrange(console.terminal, link, prepared.init))?;
+    at(fault, Stage::ExecInit, || execute(plan, init))
+}
+
+fn wait(launcher: &Link<FromChild, ToChild>) -> io::Result<()> {
+    match receive(launcher, PATIENCE)? {
+        Some(ToChild::Go) => Ok(()),
+        None => Err(io::Error::from_raw_os_error(libc::EPIPE)),
+    }
+}
+
+/// uid and gid 0 of the guest, and no group of whoever typed `start`.
+fn become_root() -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+    setgroups(&[])?;
+    setresgid(gid, gid, gid)?;
+    Ok(setresuid(uid, uid, uid)?)
+}
+
+fn set_names(plan: &Plan) -> io::Result<()> {
+    rustix::system::sethostname(plan.hostname.as_bytes())?;
+    if let Some(domain) = &plan.domainname {
+        rustix::system::setdomainname(domain.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn hand_over(launcher: &Link<FromChild, ToChild>, master: &OwnedFd) -> io::Result<()> {
+    launcher
+        .send_with_fds(&FromChild::Console, &[master.as_fd()])
+        .map_err(|_| io::Error::from_raw_os_error(libc::EPIPE))
+}
+
+/// The console as 0, 1, 2, the link as 3; everything else closes at exec.
+fn arrange(terminal: OwnedFd, link: OwnedFd, init: OwnedFd) -> io::Result<OwnedFd> {
+    /// Above all fixed numbers.
+    const SAFE: i32 = 64;
+    let link = fcntl_dupfd_cloexec(&link, SAFE)?;
+    let init = fcntl_dupfd_cloexec(&init, SAFE)?;
+    let terminal = fcntl_dupfd_cloexec(&terminal, SAFE)?;
+    sys::close_on_exec_from(3)?;
+    for number in 0..3 {
+        sys::place_descriptor(terminal.try_clone()?, number)?;
+    }
+    sys::place_descriptor(link, LINK_FD)?;
+    Ok(init)
+}
+
+fn execute(plan: &Plan, init: OwnedFd) -> io::Result<Infallible> {
+    let variables: Result<Vec<CString>, _> = plan
+        .environment
+        .iter()
+        .map(|(name, value)| CString::new(format!("{name}={value}")))
+        .collect();
+    let variables = variables?;
+    let variables: Vec<_> = variables.iter().map(CString::as_c_str).collect();
+    Err(sys::exec_by_descriptor(init.as_fd(), &[c"guest-init"], &variables))
+}

@@ -1,0 +1,37 @@
+//! The guest's console: a pseudo-terminal of its own devpts, so that nothing
+//! of the host's terminals is inside, new at every boot (systemd hangs an
+//! old one up).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use crate::sys;
+
+use super::mounts;
+
+/// Both sides of the console.
+pub struct Console {
+    /// The keeper's side.
+    pub master: OwnedFd,
+    /// The guest's side, also mounted on `/dev/console`.
+    pub terminal: OwnedFd,
+}
+
+/// Opens a pty in the fresh devpts below `root` and mounts its terminal on
+/// `/dev/console`.
+pub fn make(root: BorrowedFd<'_>) -> io::Result<Console> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let master = openat2(root, "dev/pts/ptmx", flags, Mode::empty(), resolve)?;
+    sys::unlock_pty(master.as_fd())?;
+    let terminal = sys::open_peer(master.as_fd())?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(&terminal, "", flags)?;
+    mounts::attach(&tree, &mounts::file(root, "dev/console")?)?;
+    Ok(Console { master, terminal })
+}

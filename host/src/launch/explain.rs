@@ -1,0 +1,61 @@
+//! A failed step as one sentence, and the remedy where the cause is known.
+
+use std::io;
+
+use shared::stage::{Failure, Stage};
+
+use crate::error::Error;
+use crate::plan::Plan;
+
+/// Says what failed. The numbers came from a process that was being built;
+/// the names come from the plan.
+pub fn explain(plan: &Plan, failure: Failure) -> Error {
+    let Failure { stage, step, errno } = failure;
+    let object = match stage {
+        Stage::Mount => plan.mounts.get(usize::from(step)).map(crate::plan::Mount::describe),
+        Stage::OpenRoot | Stage::IdmapRoot => Some(format!("'{}'", plan.root.display())),
+        _ => None,
+    };
+    let what = match object {
+        Some(object) if stage == Stage::Mount => format!("{} {object}", stage.describe()),
+        Some(object) => format!("{} {object}", stage.describe()),
+        None => stage.describe().to_owned(),
+    };
+    let cause = io::Error::from_raw_os_error(errno);
+    let error = Error::os(format_args!("cannot start guest '{}': {what}", plan.name), cause);
+    match hint(plan, stage, errno) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
+    let name = &plan.name;
+    Some(match (stage, errno) {
+        (Stage::OpenRoot, libc::ENOENT | libc::ENOTDIR) => {
+            format!("the guest has no root directory; 'vserver build {name}' makes one")
+        }
+        (Stage::IdmapRoot, libc::EINVAL | libc::EPERM) => format!(
+            "this file system can't map ids; move the guest to ext4, xfs or btrfs, or: \
+             vserver config set {name} security.users identity"
+        ),
+        (Stage::Clone, libc::ENOSPC | libc::EUSERS) => {
+            "a limit on namespaces is reached; see /proc/sys/user/max_*_namespaces".to_owned()
+        }
+        (Stage::Clone, libc::EAGAIN) => {
+            "a limit on processes is reached; see /proc/sys/kernel/pid_max and threads-max"
+                .to_owned()
+        }
+        (Stage::Clone | Stage::TimeNamespace, libc::EINVAL) => {
+            "this kernel lacks a namespace type; 'vserver doctor' says which".to_owned()
+        }
+        (Stage::Clone | Stage::TimeNamespace | Stage::Cgroup, libc::EPERM | libc::EACCES) => {
+            "vserver needs root with all capabilities; 'vserver doctor' says what is missing"
+                .to_owned()
+        }
+        (Stage::FirstMessage, _) => {
+            format!("its console may say more: vserver logs {name}")
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,252 @@
+//! The launcher: clones the guest's PID 1 and becomes its keeper.
+//!
+//! It is forked from the supervisor and has one thread. Whoever clones PID 1
+//! is its parent, holds its wait status and must outlive the supervisor; so
+//! this process executes the keeper at the end, with nothing but the
+//! keeper's descriptors.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, umask};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::{WaitId, WaitIdOptions};
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use shared::keeper::{self, KEEPER_NAME};
+use shared::link::{Link, RecvError};
+use shared::stage::{Failure, Stage};
+
+use crate::cgroup::{self, GuestCgroup};
+use crate::plan::{ID_COUNT, Ids, Plan};
+use crate::runtime;
+use crate::sys::{self, CloneArgs, Cloned};
+
+use super::{PATIENCE, Prepared, at, child, limits, root, wait_readable};
+
+/// `CLONE_NEWTIME` (unshare(2)); nix has no name for it.
+const CLONE_NEWTIME: i32 = 0x80;
+
+/// Namespaces that PID 1 is cloned into, besides time and user.
+const NAMESPACES: u64 = (libc::CLONE_NEWPID
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWCGROUP) as u64;
+
+/// From the launcher to the child.
+#[derive(Serialize, Deserialize)]
+pub enum ToChild {
+    /// Ids are mapped, go on.
+    Go,
+}
+
+/// From the child to the launcher; its end closes when guest-init runs.
+#[derive(Serialize, Deserialize)]
+pub enum FromChild {
+    /// Carries the console's master.
+    Console,
+    /// A step has failed; the child is about to exit.
+    Failed(Failure),
+}
+
+/// Runs the launcher; returns only if a step has failed. Then no child is
+/// left.
+pub(super) fn run(plan: &Plan, cgroup: &GuestCgroup, prepared: Prepared) -> Failure {
+    match sequence(plan, cgroup, prepared) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    }
+}
+
+fn sequence(
+    plan: &Plan,
+    cgroup: &GuestCgroup,
+    prepared: Prepared,
+) -> Result<Infallible, Failure> {
+    let fault = plan.fault;
+    at(fault, Stage::KeeperCgroup, || detach(cgroup))?;
+    at(fault, Stage::LoginUid, unset_login_uid)?;
+    at(fault, Stage::Limits, limits::set)?;
+    at(fault, Stage::TimeNamespace, new_clocks)?;
+    let (ours, childs) = at(fault, Stage::Clone, runtime::pair)?;
+    let (pid, pidfd) = match at(fault, Stage::Clone, || clone(plan.ids, &prepared.cgroup))? {
+        Cloned::Child => {
+            drop(ours);
+            child::run(plan, prepared, Link::new(childs));
+        }
+        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+    };
+    drop(childs);
+    match guide(plan, &prepared, pid, Link::new(ours)) {
+        Ok(console) => at(fault, Stage::KeeperPrivileges, drop_privileges)
+            .and_then(|()| {
+                at(fault, Stage::ExecKeeper, || become_keeper(plan, prepared, pid, console))
+            })
+            .inspect_err(|_| end(&pidfd)),
+        Err(failure) => {
+            end(&pidfd);
+            Err(failure)
+        }
+    }
+}
+
+/// Leaves everything of whoever typed `start`: session, umask, ignored
+/// signals, working directory, cgroup.
+fn detach(cgroup: &GuestCgroup) -> io::Result<()> {
+    rustix::process::setsid()?;
+    umask(Mode::from_bits_truncate(0o022));
+    sys::reset_signals();
+    rustix::process::chdir("/")?;
+    cgroup::enter(&cgroup.keeper())
+}
+
+/// Unsets the login uid, or pam_loginuid inside fails for a guest that was
+/// started from a login session: a set one can't be changed there. It takes
+/// CAP_AUDIT_CONTROL over the host, so it can't wait for the child.
+///
+/// # Errors
+/// Those of writing `/proc/self/loginuid`.
+pub fn unset_login_uid() -> io::Result<()> {
+    match fs::write("/proc/self/loginuid", "4294967295") {
+        // A kernel without auditing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Children of this process live in a time namespace whose clocks start at
+/// 0 now (time_namespaces(7)); offsets can be written only before the first.
+fn new_clocks() -> io::Result<()> {
+    unshare(CloneFlags::from_bits_retain(CLONE_NEWTIME))?;
+    let back = |name: &str, clock: ClockId| {
+        let now = clock_gettime(clock);
+        // Nanoseconds of an offset are 0 to 999,999,999; the sum must not be
+        // negative, so the rest of the second is left.
+        format!("{name} -{} 0\n", now.tv_sec)
+    };
+    let offsets = back("monotonic", ClockId::Monotonic) + &back("boottime", ClockId::Boottime);
+    fs::write("/proc/self/timens_offsets", offsets)
+}
+
+/// Clones PID 1. A user namespace belongs to the effective uid of its
+/// creator, and limits on inotify, namespaces and the like are counted
+/// there: it is created under the guest's own root, with capabilities kept,
+/// so that no two guests share a count (user_namespaces(7), "Ownership").
+fn clone(ids: Ids, cgroup: &OwnedFd) -> io::Result<Cloned> {
+    let mut args = CloneArgs { namespaces: NAMESPACES, cgroup: Some(cgroup.as_fd()) };
+    if !ids.has_namespace() {
+        return sys::clone3(&args);
+    }
+    args.namespaces |= libc::CLONE_NEWUSER as u64;
+    sys::keep_capabilities_over_setuid(true)?;
+    sys::become_euid(ids.root())?;
+    let cloned = sys::clone3(&args);
+    if matches!(cloned, Ok(Cloned::Parent { .. }) | Err(_)) {
+        sys::become_euid(0)?;
+        sys::keep_capabilities_over_setuid(false)?;
+    }
+    cloned
+}
+
+/// Does for the child what only the host can, lets it go, and waits until
+/// guest-init runs. Returns the console's master.
+fn guide(
+    plan: &Plan,
+    prepared: &Prepared,
+    pid: i32,
+    child: Link<ToChild, FromChild>,
+) -> Result<OwnedFd, Failure> {
+    let fault = plan.fault;
+    at(fault, Stage::IdMap, || map_ids(plan.ids, pid))?;
+    at(fault, Stage::IdmapRoot, || map_root(plan.ids, pid, prepared.root.as_fd()))?;
+    at(fault, Stage::Go, || {
+        child.send(&ToChild::Go).map_err(|_| io::Error::from_raw_os_error(libc::EPIPE))
+    })?;
+    let mut console = None;
+    loop {
+        match child.recv_with_fds(sys::adopt) {
+            Ok((FromChild::Console, fds)) => console = fds.into_iter().next(),
+            Ok((FromChild::Failed(failure), _)) => return Err(failure),
+            Err(RecvError::Empty) => {
+                at(None, Stage::ExecInit, || wait_readable(child.as_fd(), PATIENCE))?;
+            }
+            Err(_) => break,
+        }
+    }
+    console.ok_or(Failure { stage: Stage::ExecInit, step: 0, errno: libc::EPIPE })
+}
+
+fn map_ids(ids: Ids, pid: i32) -> io::Result<()> {
+    if !ids.has_namespace() {
+        return Ok(());
+    }
+    let line = format!("0 {} {ID_COUNT}", ids.root());
+    fs::write(format!("/proc/{pid}/uid_map"), &line)?;
+    fs::write(format!("/proc/{pid}/gid_map"), &line)
+}
+
+fn map_root(ids: Ids, pid: i32, tree: BorrowedFd<'_>) -> io::Result<()> {
+    match ids {
+        Ids::Private(_) => {
+            let namespace = fs::File::open(format!("/proc/{pid}/ns/user"))?;
+            root::prepare(tree, Some(namespace.as_fd()))
+        }
+        Ids::Identity | Ids::Host => root::prepare(tree, None),
+    }
+}
+
+/// The keeper needs no capability, and uid 0 shall not give it any.
+fn drop_privileges() -> io::Result<()> {
+    sys::lock_out_root_capabilities()?;
+    super::capabilities::reduce(&[])
+}
+
+/// Puts the keeper's descriptors at their numbers and executes it.
+fn become_keeper(
+    plan: &Plan,
+    prepared: Prepared,
+    pid: i32,
+    console: OwnedFd,
+) -> io::Result<Infallible> {
+    /// Above all fixed numbers.
+    const SAFE: i32 = 64;
+    let safe = |fd: OwnedFd| fcntl_dupfd_cloexec(&fd, SAFE);
+    let null = fs::File::options().read(true).write(true).open("/dev/null")?;
+    let wanted = [
+        (safe(null.try_clone()?.into())?, 0),
+        (safe(null.try_clone()?.into())?, 1),
+        (safe(null.into())?, 2),
+        (safe(prepared.supervisors)?, keeper::fd::SUPERVISORS),
+        (safe(prepared.consoles)?, keeper::fd::CONSOLES),
+        (safe(prepared.link_host)?, keeper::fd::LINK),
+        (safe(console)?, keeper::fd::CONSOLE),
+        (safe(prepared.log_directory)?, keeper::fd::LOG_DIRECTORY),
+        (safe(prepared.ring)?, keeper::fd::RING),
+    ];
+    let init = safe(prepared.init)?;
+    sys::close_on_exec_from(3)?;
+    for (fd, number) in wanted {
+        sys::place_descriptor(fd, number)?;
+    }
+    let text = |text: String| CString::new(text).map_err(io::Error::from);
+    let argv = [
+        text(KEEPER_NAME.to_owned())?,
+        text(pid.to_string())?,
+        text(plan.console.name.clone())?,
+        text(plan.console.limit.to_string())?,
+    ];
+    let argv: Vec<_> = argv.iter().map(CString::as_c_str).collect();
+    Err(sys::exec_by_descriptor(init.as_fd(), &argv, &[]))
+}
+
+/// Kills and reaps the child.
+fn end(child: &OwnedFd) {
+    let _ = rustix::process::pidfd_send_signal(child, rustix::process::Signal::KILL);
+    let _ = rustix::process::waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
+}

@@ -1,0 +1,213 @@
+//! Executes a plan: from nothing to a running PID 1 with a keeper.
+//!
+//! Three processes take part, each in one file. The **supervisor's half**
+//! (here) prepares what has names on the host and forks. The **launcher**
+//! (`launcher`) sets what must be set before the guest's namespaces exist,
+//! clones the guest's PID 1 and becomes the keeper. The **child** (`child`)
+//! is that PID 1: it builds the guest's view from inside and becomes
+//! guest-init. A step that fails anywhere comes back as a [`Failure`].
+
+mod capabilities;
+mod child;
+mod console;
+mod explain;
+mod init;
+mod launcher;
+mod limits;
+mod mounts;
+mod root;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::SockType;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shared::keeper::{RING_HEADER, RING_SIZE};
+use shared::link::{Link, RecvError};
+use shared::message::{FromGuest, ToGuest};
+use shared::stage::{Failure, Stage};
+
+use crate::cgroup::GuestCgroup;
+use crate::plan::Plan;
+use crate::runtime::{self, RunDir};
+use crate::sys::{self, Cloned};
+
+pub use capabilities::{bound as bound_capabilities, reduce as reduce_capabilities};
+pub use explain::explain;
+pub use launcher::unset_login_uid;
+pub use limits::set as set_limits;
+
+/// Longest time that one answer in the start may take. Nothing in it waits
+/// for anything but the kernel.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A keeper that runs, and with it a guest's PID 1.
+#[derive(Debug)]
+pub struct Launched {
+    /// The keeper's pid.
+    pub keeper_pid: i32,
+    /// Refers to the keeper, a child of the caller.
+    pub keeper: OwnedFd,
+}
+
+/// Everything that the launcher and the child find open.
+struct Prepared {
+    cgroup: OwnedFd,
+    init: OwnedFd,
+    root: OwnedFd,
+    supervisors: OwnedFd,
+    consoles: OwnedFd,
+    link_host: OwnedFd,
+    link_guest: OwnedFd,
+    log_directory: OwnedFd,
+    ring: OwnedFd,
+}
+
+/// Starts boot number `boot` of a guest. The run directory must exist.
+///
+/// # Errors
+/// The step that failed. What had been made is still there: the caller
+/// undoes it, as it does after a guest's end.
+pub fn launch(
+    plan: &Plan,
+    run: &RunDir,
+    cgroup: &GuestCgroup,
+    boot: u32,
+) -> Result<Launched, Failure> {
+    let fault = plan.fault;
+    let (supervisors, consoles, ring) = at(fault, Stage::RunDirectory, || sockets(run))?;
+    let log_directory = at(fault, Stage::RunDirectory, || log_directory(plan))?;
+    let inner = at(fault, Stage::Cgroup, || cgroup.create(boot, plan.ids.root()))?;
+    let init = at(fault, Stage::GuestInit, || init::open(&plan.state_directory))?;
+    let root = at(fault, Stage::OpenRoot, || root::open(&plan.root))?;
+    let (link_host, link_guest) = at(fault, Stage::Fork, || order(plan))?;
+    let (report, report_launcher) = at(fault, Stage::Fork, runtime::pair)?;
+    let prepared = Prepared {
+        cgroup: inner,
+        init,
+        root,
+        supervisors,
+        consoles,
+        link_host,
+        link_guest,
+        log_directory,
+        ring,
+    };
+    match at(fault, Stage::Fork, sys::fork)? {
+        Cloned::Child => {
+            drop(report);
+            let report: Link<Failure, ()> = Link::new(report_launcher);
+            let failure = launcher::run(plan, cgroup, prepared);
+            let _ = report.send(&failure);
+            sys::exit_now(1);
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop((report_launcher, prepared));
+            let report: Link<(), Failure> = Link::new(report);
+            match receive(&report, PATIENCE) {
+                // The launcher has executed the keeper: its end is closed.
+                Ok(None) => Ok(Launched { keeper_pid: pid, keeper: pidfd }),
+                Ok(Some(failure)) => Err(reaped(&pidfd, failure)),
+                Err(error) => {
+                    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                    Err(reaped(&pidfd, Failure { stage: Stage::ExecKeeper, step: 0, errno }))
+                }
+            }
+        }
+    }
+}
+
+/// Runs one step; an error, real or injected, becomes a [`Failure`].
+fn at<T>(
+    fault: Option<Failure>,
+    stage: Stage,
+    step: impl FnOnce() -> io::Result<T>,
+) -> Result<T, Failure> {
+    at_step(fault, stage, 0, step)
+}
+
+/// [`at`] for one of several like steps.
+fn at_step<T>(
+    fault: Option<Failure>,
+    stage: Stage,
+    number: u16,
+    step: impl FnOnce() -> io::Result<T>,
+) -> Result<T, Failure> {
+    if let Some(fault) = fault.filter(|fault| fault.stage == stage && fault.step == number) {
+        return Err(fault);
+    }
+    step().map_err(|error| Failure {
+        stage,
+        step: number,
+        errno: error.raw_os_error().unwrap_or(libc::EIO),
+    })
+}
+
+/// Waits for a message; `None` when the peer has closed its end.
+fn receive<Out: Serialize, In: DeserializeOwned>(
+    link: &Link<Out, In>,
+    patience: Duration,
+) -> io::Result<Option<In>> {
+    loop {
+        match link.recv() {
+            Ok(message) => return Ok(Some(message)),
+            Err(RecvError::Closed) => return Ok(None),
+            Err(RecvError::Empty) => wait_readable(link.as_fd(), patience)?,
+            Err(RecvError::Nonsense) => return Err(io::Error::from_raw_os_error(libc::EBADMSG)),
+            Err(RecvError::Os(error)) => return Err(error.into()),
+        }
+    }
+}
+
+fn wait_readable(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<()> {
+    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout) {
+        Ok(0) => Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)),
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The launcher has failed: make sure it is gone, and its entry too.
+fn reaped(launcher: &OwnedFd, failure: Failure) -> Failure {
+    let _ = rustix::process::pidfd_send_signal(launcher, rustix::process::Signal::KILL);
+    let id = rustix::process::WaitId::PidFd(launcher.as_fd());
+    let _ = rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED);
+    failure
+}
+
+/// The keeper's listening sockets and the console's ring. They are made
+/// before the keeper exists, so that connecting never races its start.
+fn sockets(run: &RunDir) -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
+    let supervisors = runtime::listen(&run.keeper(), SockType::SeqPacket)?;
+    let consoles = runtime::listen(&run.console(), SockType::Stream)?;
+    let ring = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(run.ring())?;
+    ring.set_len((RING_HEADER + RING_SIZE) as u64)?;
+    Ok((supervisors, consoles, ring.into()))
+}
+
+fn log_directory(plan: &Plan) -> io::Result<OwnedFd> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o750).create(&plan.console.directory)?;
+    Ok(File::open(&plan.console.directory)?.into())
+}
+
+/// The link to guest-init, its first message already in it.
+fn order(plan: &Plan) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (host, guest) = runtime::pair()?;
+    let link: Link<ToGuest, FromGuest> = Link::new(host);
+    link.send(&ToGuest::Boot(plan.boot.clone()))
+        .map_err(|_| io::Error::from_raw_os_error(libc::EMSGSIZE))?;
+    Ok((link.into_fd(), guest))
+}

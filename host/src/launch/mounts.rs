@@ -1,0 +1,143 @@
+//! Executes the plan's mounts, each inside the guest's root.
+//!
+//! The guest may have made any of these paths a link. Every one is resolved
+//! by the kernel as if the guest's root were "/" (openat2(2),
+//! `RESOLVE_IN_ROOT`), so none leads to the host.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, chmodat, mkdirat, openat2, symlinkat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+
+use crate::plan::{Access, Mount};
+use crate::sys::mount::{self as attributes, Attributes};
+
+/// Executes one step below the root behind `root`.
+pub fn execute(root: BorrowedFd<'_>, step: &Mount) -> io::Result<()> {
+    match *step {
+        Mount::New { kind, target, options, access } => new(root, kind, target, options, access),
+        Mount::Device(name) => device(root, name),
+        Mount::Link { at, to } => {
+            let (parent, name) = split(root, at)?;
+            Ok(symlinkat(to, &parent, name)?)
+        }
+        Mount::Directory { at, mode } => directory(root, at, mode),
+        Mount::ReadOnly { target, except } => read_only(root, target, except),
+    }
+}
+
+/// Opens a path inside the root, as a place only.
+pub fn locate(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    Ok(openat2(root, path, flags, Mode::empty(), resolve)?)
+}
+
+/// Puts a detached mount on a place inside the root.
+pub fn attach(tree: &OwnedFd, place: &OwnedFd) -> io::Result<()> {
+    let flags =
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(tree, "", place, "", flags)?)
+}
+
+/// Makes an empty file to mount something on.
+pub fn file(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+    let (parent, name) = split(root, path)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o666))?;
+    locate(root, path)
+}
+
+fn new(
+    root: BorrowedFd<'_>,
+    kind: &str,
+    target: &str,
+    options: &[(&str, &str)],
+    access: Access,
+) -> io::Result<()> {
+    let place = match locate(root, target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            directory(root, target, 0o755)?;
+            locate(root, target)?
+        }
+        other => other?,
+    };
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "source", kind)?;
+    for (key, value) in options {
+        fsconfig_set_string(context.as_fd(), *key, *value)?;
+    }
+    fsconfig_create(context.as_fd())?;
+    let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attribute_flags(access))?;
+    attach(&tree, &place)
+}
+
+fn attribute_flags(access: Access) -> MountAttrFlags {
+    use MountAttrFlags as Flag;
+    let nosuid = Flag::MOUNT_ATTR_NOSUID;
+    nosuid
+        | match access {
+            Access::Data => Flag::MOUNT_ATTR_NODEV | Flag::MOUNT_ATTR_NOEXEC,
+            Access::ReadOnly => {
+                Flag::MOUNT_ATTR_RDONLY | Flag::MOUNT_ATTR_NODEV | Flag::MOUNT_ATTR_NOEXEC
+            }
+            Access::Devices => Flag::MOUNT_ATTR_NOEXEC,
+            Access::Programs => Flag::MOUNT_ATTR_NODEV,
+        }
+}
+
+/// A bind mount of the host's node: in a user namespace none can be made.
+fn device(root: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, Path::new("/dev").join(name), flags)?;
+    attach(&tree, &file(root, &format!("dev/{name}"))?)
+}
+
+fn directory(root: BorrowedFd<'_>, path: &str, mode: u32) -> io::Result<()> {
+    let (parent, name) = split(root, path)?;
+    match mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    // mkdir(2) takes the umask off and may ignore the sticky bit.
+    Ok(chmodat(&parent, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
+}
+
+fn read_only(root: BorrowedFd<'_>, target: &str, except: Option<&str>) -> io::Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let place = match locate(root, target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let kept = except.map(|name| format!("{target}/{name}"));
+    let writable = match &kept {
+        Some(path) => match locate(root, path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => Some(open_tree(&other?, "", flags)?),
+        },
+        None => None,
+    };
+    let tree = open_tree(&place, "", flags)?;
+    let wanted = Attributes { set: attributes::RDONLY, ..Attributes::default() };
+    attributes::set_attributes(tree.as_fd(), false, &wanted)?;
+    attach(&tree, &place)?;
+    if let (Some(writable), Some(path)) = (writable, &kept) {
+        attach(&writable, &locate(root, path)?)?;
+    }
+    Ok(())
+}
+
+/// The directory that a path's last component stands in, and that component.
+fn split<'a>(root: BorrowedFd<'_>, path: &'a str) -> io::Result<(OwnedFd, &'a str)> {
+    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+    Ok((locate(root, parent)?, name))
+}

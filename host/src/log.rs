@@ -1,0 +1,43 @@
+//! Where the supervisor's own words go: the journal when systemd runs it,
+//! else a file beside the console's log.
+
+use std::env;
+use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Mutex;
+
+use shared::name::GuestName;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::paths::Paths;
+
+/// Sets the log of a guest's supervisor up. Where none can be, there is
+/// none: a full disk keeps no guest from starting.
+pub fn supervisor(paths: &Paths, name: &GuestName) {
+    let level = match env::var("VSERVER_LOG").as_deref() {
+        Ok("debug") => LevelFilter::DEBUG,
+        _ => LevelFilter::INFO,
+    };
+    let registry = tracing_subscriber::registry().with(level);
+    // systemd.exec(5): set when standard error is connected to the journal.
+    if env::var_os("JOURNAL_STREAM").is_some()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        let journal = journal.with_syslog_identifier(format!("vserver-{name}"));
+        let _ = registry.with(journal).try_init();
+        return;
+    }
+    let directory = paths.log_dir();
+    let _ = fs::create_dir_all(&directory);
+    let path = directory.join(format!("{name}.supervisor.log"));
+    let file = File::options().create(true).append(true).mode(0o640).open(path);
+    if let Ok(file) = file {
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_target(false)
+            .with_writer(Mutex::new(file));
+        let _ = registry.with(layer).try_init();
+    }
+}

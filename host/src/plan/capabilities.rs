@@ -1,0 +1,105 @@
+//! What a guest's root may do: Linux-VServer's set, and changes to it.
+
+use std::collections::BTreeSet;
+
+use caps::Capability;
+
+use crate::config::Capabilities;
+use crate::error::{Error, Result};
+
+use super::Ids;
+
+/// The default set. It is util-vserver's `--secure` set plus SETPCAP, which
+/// systemd's journald and logind need inside. CAP_SYS_BOOT is safe because
+/// reboot(2) in a PID namespace ends that namespace only.
+const DEFAULT: [Capability; 17] = [
+    Capability::CAP_CHOWN,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_DAC_READ_SEARCH,
+    Capability::CAP_FOWNER,
+    Capability::CAP_FSETID,
+    Capability::CAP_KILL,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETUID,
+    Capability::CAP_SETPCAP,
+    Capability::CAP_NET_BIND_SERVICE,
+    Capability::CAP_SYS_CHROOT,
+    Capability::CAP_SYS_PTRACE,
+    Capability::CAP_SYS_TTY_CONFIG,
+    Capability::CAP_LEASE,
+    Capability::CAP_SETFCAP,
+    Capability::CAP_SYS_BOOT,
+    Capability::CAP_AUDIT_WRITE,
+];
+
+/// The set of a guest: the default, NET_RAW where a user namespace confines
+/// it to the guest's own network (Debian's `ping` is a file with that
+/// capability and can't be executed without it), and the configured changes.
+pub fn plan(ids: Ids, changes: &Capabilities) -> Result<Vec<Capability>> {
+    let mut set: BTreeSet<u8> = DEFAULT.iter().map(Capability::index).collect();
+    if ids.has_namespace() {
+        set.insert(Capability::CAP_NET_RAW.index());
+    }
+    for name in &changes.add {
+        set.insert(parse_name(name)?.index());
+    }
+    for name in &changes.drop {
+        set.remove(&parse_name(name)?.index());
+    }
+    let mut set: Vec<Capability> =
+        caps::all().into_iter().filter(|capability| set.contains(&capability.index())).collect();
+    set.sort_by_key(Capability::index);
+    Ok(set)
+}
+
+/// Reads a capability's name, with or without `CAP_`, in any case.
+///
+/// # Errors
+/// When there is no such capability.
+pub fn parse_name(name: &str) -> Result<Capability> {
+    let upper = name.trim().to_ascii_uppercase();
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    full.parse().map_err(|_| {
+        Error::new(format!("there is no capability '{name}'")).hint("capabilities(7) lists them")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_set_holds_nothing_that_reaches_the_host() {
+        let set = plan(Ids::Host, &Capabilities::default()).unwrap();
+        for capability in [
+            Capability::CAP_SYS_ADMIN,
+            Capability::CAP_NET_ADMIN,
+            Capability::CAP_NET_RAW,
+            Capability::CAP_MKNOD,
+            Capability::CAP_SYS_MODULE,
+            Capability::CAP_SYS_RAWIO,
+            Capability::CAP_SYS_TIME,
+            Capability::CAP_SYS_RESOURCE,
+        ] {
+            assert!(!set.contains(&capability), "{capability} is in the default set");
+        }
+    }
+
+    #[test]
+    fn names_are_read_as_the_old_tools_did() {
+        for name in ["net_admin", "NET_ADMIN", "CAP_NET_ADMIN", "cap_net_admin"] {
+            assert_eq!(parse_name(name).unwrap(), Capability::CAP_NET_ADMIN);
+        }
+        assert!(parse_name("net_amdin").is_err());
+    }
+
+    #[test]
+    fn drop_wins_over_add() {
+        let changes =
+            Capabilities { add: vec!["mknod".into()], drop: vec!["mknod".into(), "kill".into()] };
+        let set = plan(Ids::Private(1 << 20), &changes).unwrap();
+        assert!(!set.contains(&Capability::CAP_MKNOD));
+        assert!(!set.contains(&Capability::CAP_KILL));
+        assert!(set.contains(&Capability::CAP_NET_RAW));
+    }
+}

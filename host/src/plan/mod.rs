@@ -1,0 +1,205 @@
+//! What a start will do, as data.
+//!
+//! [`plan`] is pure: configuration in, [`Plan`] out. Everything that can be
+//! refused without asking the kernel is refused here; `launch` only executes
+//! what stands in the plan, and nothing reads the configuration after it.
+
+mod capabilities;
+mod mounts;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use caps::Capability;
+use shared::message::{BootMode, BootOrder, PROTOCOL};
+use shared::name::{ContextId, GuestName};
+use shared::stage::{Failure, Stage};
+
+use crate::config::{GuestConfig, RestartPolicy, UserMode};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+
+pub use capabilities::parse_name as parse_capability;
+pub use mounts::{Access, Mount};
+
+/// Number of ids in a guest: uids and gids 0 to 65535.
+pub const ID_COUNT: u32 = 65_536;
+
+/// Everything that `launch` and the supervisor need to know of a guest.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The guest.
+    pub name: GuestName,
+    /// Its number.
+    pub context: ContextId,
+    /// Its host name.
+    pub hostname: String,
+    /// Its NIS domain name.
+    pub domainname: Option<String>,
+    /// Directory of its root on the host.
+    pub root: PathBuf,
+    /// Whose ids its users have on the host.
+    pub ids: Ids,
+    /// What is mounted, in this order.
+    pub mounts: Vec<Mount>,
+    /// The capabilities that its root keeps.
+    pub capabilities: Vec<Capability>,
+    /// guest-init's environment.
+    pub environment: Vec<(String, String)>,
+    /// What guest-init is told first.
+    pub boot: BootOrder,
+    /// Where the console's log goes, and how long it grows.
+    pub console: ConsoleLog,
+    /// How it is stopped and restarted.
+    pub lifecycle: Lifecycle,
+    /// Where guest-init is kept on the host.
+    pub state_directory: PathBuf,
+    /// The administrator's `NAME.sh`.
+    pub actions: PathBuf,
+    /// A step made to fail, for tests.
+    pub fault: Option<Failure>,
+}
+
+/// Whose ids a guest's users have on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// [`ID_COUNT`] ids from here on, in a user namespace.
+    Private(u32),
+    /// The host's own first [`ID_COUNT`] ids, in a user namespace.
+    Identity,
+    /// The host's ids, no user namespace.
+    Host,
+}
+
+impl Ids {
+    /// Host uid and gid of the guest's root.
+    pub fn root(self) -> u32 {
+        match self {
+            Self::Private(base) => base,
+            Self::Identity | Self::Host => 0,
+        }
+    }
+
+    /// Has the guest a user namespace of its own?
+    pub fn has_namespace(self) -> bool {
+        self != Self::Host
+    }
+
+    /// The word in configuration and `status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Private(_) => "private",
+            Self::Identity => "identity",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// The console's log on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsoleLog {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its file name there.
+    pub name: String,
+    /// Bytes after which it is rotated; 0 for no log.
+    pub limit: u64,
+}
+
+/// How a guest is stopped and restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// From the order to stop until what remains is killed.
+    pub stop_timeout: Duration,
+    /// Between SIGTERM and SIGKILL at the end of a shutdown.
+    pub kill_grace: Duration,
+    /// What happens after a crash.
+    pub restart: RestartPolicy,
+}
+
+/// Decides everything about a start.
+///
+/// `base` is the first id of the guest's range, `fault` the text of
+/// [`parse_fault`].
+///
+/// # Errors
+/// When the configuration has no context, names an unknown capability, or
+/// the fault can't be read.
+pub fn plan(
+    name: &GuestName,
+    config: &GuestConfig,
+    base: u32,
+    mode: BootMode,
+    paths: &Paths,
+    fault: Option<&str>,
+) -> Result<Plan> {
+    let context = config.context.ok_or_else(|| {
+        Error::new(format!("guest '{name}' has no context"))
+            .hint(format!("give it one: vserver config set {name} context 40000"))
+    })?;
+    let ids = match config.security.users {
+        UserMode::Private => Ids::Private(base),
+        UserMode::Identity => Ids::Identity,
+        UserMode::Host => Ids::Host,
+    };
+    let hostname = config.hostname.clone().unwrap_or_else(|| name.to_string());
+    Ok(Plan {
+        name: name.clone(),
+        context,
+        hostname,
+        domainname: config.domainname.clone(),
+        root: config.root.clone().unwrap_or_else(|| paths.root(name)),
+        ids,
+        mounts: mounts::plan(),
+        capabilities: capabilities::plan(ids, &config.security.capabilities)?,
+        environment: vec![
+            ("container".into(), "vserver".into()),
+            ("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
+            ("TERM".into(), "linux".into()),
+        ],
+        boot: BootOrder {
+            protocol: PROTOCOL,
+            mode,
+            style: config.boot.style,
+            rc: config.boot.rc,
+            runlevel: config.boot.runlevel,
+            environment: config.boot.environment.clone().into_iter().collect(),
+            kill_grace_ms: milliseconds(config.boot.kill_grace),
+        },
+        console: ConsoleLog {
+            directory: paths.log_dir(),
+            name: format!("{name}.log"),
+            limit: config.console.log_size,
+        },
+        lifecycle: Lifecycle {
+            stop_timeout: config.boot.stop_timeout,
+            kill_grace: config.boot.kill_grace,
+            restart: config.boot.restart,
+        },
+        state_directory: paths.state_dir(),
+        actions: paths.actions(name),
+        fault: fault.map(parse_fault).transpose()?,
+    })
+}
+
+/// A duration in whole milliseconds, at most what fits a message.
+pub fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// Environment variable that makes a step of the next start fail.
+pub const FAULT_VARIABLE: &str = "VSERVER_FAULT";
+
+/// Reads `STAGE[:STEP[:ERRNO]]`: a stage's name, the number of the step if
+/// it has several (default 0), an error number (default EIO).
+///
+/// # Errors
+/// When the stage is unknown or a number isn't one.
+pub fn parse_fault(text: &str) -> Result<Failure> {
+    let bad = || Error::usage(format!("'{text}' is no STAGE[:STEP[:ERRNO]] ({FAULT_VARIABLE})"));
+    let mut parts = text.split(':');
+    let stage = parts.next().and_then(Stage::from_name).ok_or_else(bad)?;
+    let step = parts.next().map_or(Ok(0), str::parse).map_err(|_| bad())?;
+    let errno = parts.next().map_or(Ok(libc::EIO), str::parse).map_err(|_| bad())?;
+    Ok(Failure { stage, step, errno })
+}

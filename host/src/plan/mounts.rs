@@ -1,0 +1,142 @@
+//! What is mounted in a guest, in order, as data.
+//!
+//! Targets are relative to the guest's root and are resolved inside it. The
+//! place of hardening to come (masks, device filter) is after the read-only
+//! parts of /proc.
+
+/// One step; `launch` executes them in order. A failure names it by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mount {
+    /// A fresh file system; the target directory is made if it is missing.
+    New {
+        /// Its type, also its source as shown in `/proc/mounts`.
+        kind: &'static str,
+        /// Where, relative to the root.
+        target: &'static str,
+        /// Options with values (fsconfig(2)).
+        options: &'static [(&'static str, &'static str)],
+        /// What it allows.
+        access: Access,
+    },
+    /// The host's device node of this name, on a new file in /dev.
+    Device(&'static str),
+    /// A symbolic link.
+    Link {
+        /// Where, relative to the root.
+        at: &'static str,
+        /// What it says.
+        to: &'static str,
+    },
+    /// A directory.
+    Directory {
+        /// Where, relative to the root.
+        at: &'static str,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A part of an existing mount, read-only from here on, but for one
+    /// directory below it. What this kernel doesn't have is passed over.
+    ReadOnly {
+        /// Where, relative to the root.
+        target: &'static str,
+        /// What stays writable below it.
+        except: Option<&'static str>,
+    },
+}
+
+impl Mount {
+    /// What the step is about, for error messages.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::New { kind, target, .. } => format!("'{kind}' on '/{target}'"),
+            Self::Device(name) => format!("device '/dev/{name}'"),
+            Self::Link { at, .. } => format!("link '/{at}'"),
+            Self::Directory { at, .. } => format!("directory '/{at}'"),
+            Self::ReadOnly { target, .. } => format!("'/{target}' read-only"),
+        }
+    }
+}
+
+/// What a mount allows. All are nosuid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Writable, no devices, nothing executable.
+    Data,
+    /// Read-only, no devices, nothing executable.
+    ReadOnly,
+    /// Device nodes work; nothing executable.
+    Devices,
+    /// Programs run; no devices.
+    Programs,
+}
+
+/// Device nodes of every guest.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Links in /dev; `ptmx` leads to the guest's own devpts.
+const LINKS: [(&str, &str); 5] = [
+    ("dev/ptmx", "pts/ptmx"),
+    ("dev/fd", "/proc/self/fd"),
+    ("dev/stdin", "/proc/self/fd/0"),
+    ("dev/stdout", "/proc/self/fd/1"),
+    ("dev/stderr", "/proc/self/fd/2"),
+];
+
+/// The mounts of a guest.
+///
+/// /proc and /sys come first, while the host's are still visible: in a user
+/// namespace the kernel allows new ones only beside a fully visible old one.
+/// /dev has mode 0755: in a sticky world-writable directory the kernel would
+/// refuse writing to nodes of another owner (`fs.protected_regular`).
+pub fn plan() -> Vec<Mount> {
+    let mut steps = vec![
+        Mount::New { kind: "proc", target: "proc", options: &[], access: Access::Data },
+        Mount::New { kind: "sysfs", target: "sys", options: &[], access: Access::ReadOnly },
+        Mount::New { kind: "cgroup2", target: "sys/fs/cgroup", options: &[], access: Access::Data },
+        Mount::New {
+            kind: "tmpfs",
+            target: "dev",
+            options: &[("mode", "0755"), ("size", "1M"), ("nr_inodes", "4096")],
+            access: Access::Devices,
+        },
+        Mount::Directory { at: "dev/pts", mode: 0o755 },
+        Mount::New {
+            kind: "devpts",
+            target: "dev/pts",
+            options: &[("mode", "0620"), ("ptmxmode", "0666"), ("gid", "5")],
+            access: Access::Devices,
+        },
+        Mount::Directory { at: "dev/shm", mode: 0o1777 },
+        Mount::New {
+            kind: "tmpfs",
+            target: "dev/shm",
+            options: &[("mode", "1777")],
+            access: Access::Data,
+        },
+        Mount::Directory { at: "dev/mqueue", mode: 0o1777 },
+        Mount::New { kind: "mqueue", target: "dev/mqueue", options: &[], access: Access::Data },
+    ];
+    steps.extend(DEVICES.map(Mount::Device));
+    steps.extend(LINKS.map(|(at, to)| Mount::Link { at, to }));
+    steps.extend([
+        Mount::New {
+            kind: "tmpfs",
+            target: "run",
+            options: &[("mode", "0755"), ("size", "20%")],
+            access: Access::Programs,
+        },
+        Mount::Directory { at: "run/lock", mode: 0o1777 },
+        Mount::New {
+            kind: "tmpfs",
+            target: "run/lock",
+            options: &[("mode", "1777"), ("size", "5M")],
+            access: Access::Data,
+        },
+        Mount::ReadOnly { target: "proc/sys", except: Some("net") },
+        Mount::ReadOnly { target: "proc/irq", except: None },
+        Mount::ReadOnly { target: "proc/bus", except: None },
+        Mount::ReadOnly { target: "proc/fs", except: None },
+        Mount::ReadOnly { target: "proc/sysrq-trigger", except: None },
+    ]);
+    steps
+}

@@ -1,0 +1,186 @@
+//! What the user sees: guests' states as lines, tables and JSON. Pure text.
+//!
+//! The first lines of `status` are util-vserver's, to the letter: scripts
+//! read them. Text that comes from inside a guest goes through [`printable`].
+
+mod list;
+pub mod progress;
+mod status;
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use shared::name::{ContextId, GuestName};
+use tabled::Table;
+use tabled::builder::Builder;
+use tabled::settings::object::Columns;
+use tabled::settings::{Padding, Style};
+
+pub use list::{list, list_json};
+pub use status::{status, status_json, statuses_json};
+
+/// How a guest is, as far as it is known. What a stopped guest doesn't have
+/// is `None` or empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestStatus {
+    /// Its name.
+    pub name: GuestName,
+    /// Its number; `None` when its configuration has none or can't be read.
+    pub context: Option<ContextId>,
+    /// Its state.
+    pub state: State,
+    /// The boot style that was chosen, and why.
+    pub style: Option<(String, String)>,
+    /// The runlevel it has reached or is on the way to.
+    pub runlevel: Option<char>,
+    /// Host pid of its PID 1.
+    pub init_pid: Option<i32>,
+    /// Pid of its keeper.
+    pub keeper_pid: Option<i32>,
+    /// Pid of its supervisor.
+    pub supervisor_pid: Option<i32>,
+    /// Since its PID 1 was started.
+    pub uptime: Option<Duration>,
+    /// How many processes are in it.
+    pub processes: Option<u64>,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Whose ids its users have ("private, 1879048192-1879113727").
+    pub users: Option<String>,
+    /// How often it was started again after crashes.
+    pub restarts: u32,
+    /// How it ended the last time.
+    pub last_end: Option<String>,
+    /// Its description, from the configuration.
+    pub description: String,
+}
+
+impl GuestStatus {
+    /// A guest of which nothing is known but that it is stopped.
+    pub fn stopped(name: GuestName, context: Option<ContextId>, description: String) -> Self {
+        Self {
+            name,
+            context,
+            state: State::Stopped,
+            style: None,
+            runlevel: None,
+            init_pid: None,
+            keeper_pid: None,
+            supervisor_pid: None,
+            uptime: None,
+            processes: None,
+            addresses: Vec::new(),
+            users: None,
+            restarts: 0,
+            last_end: None,
+            description,
+        }
+    }
+}
+
+pub use crate::control::Phase as State;
+
+/// Most characters of one foreign text that are shown.
+const MAX_FOREIGN: usize = 256;
+
+/// Makes text of unknown origin fit to be shown on a terminal and in a log:
+/// one line, no control characters, none that reorder or hide others, not
+/// longer than a few lines of a terminal.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len().min(MAX_FOREIGN));
+    for (count, c) in text.chars().enumerate() {
+        if count == MAX_FOREIGN {
+            shown.push_str("...");
+            break;
+        }
+        let _ = match c {
+            _ if !is_deceptive(c) => write!(shown, "{c}"),
+            '\0'..='\u{ff}' => write!(shown, "\\x{:02x}", u32::from(c)),
+            _ => write!(shown, "\\u{{{:x}}}", u32::from(c)),
+        };
+    }
+    shown
+}
+
+/// Does this character act on others instead of showing something? Control
+/// characters, separators of lines, and Unicode's format characters for
+/// direction, joining and tags (UAX #9, UTR #36).
+fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// util-vserver's form of an uptime: hours and minutes, days in front.
+fn uptime(uptime: Duration) -> String {
+    let minutes = uptime.as_secs() / 60;
+    let (days, hours, minutes) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
+    match days {
+        0 => format!("{hours:02}:{minutes:02}"),
+        1 => format!("1 day, {hours:02}:{minutes:02}"),
+        _ => format!("{days} days, {hours:02}:{minutes:02}"),
+    }
+}
+
+/// Columns under headings, two blanks apart, without frames and without
+/// blanks at the ends of lines.
+fn table<const N: usize>(
+    headings: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut builder = Builder::default();
+    builder.push_record(headings);
+    for row in rows {
+        builder.push_record(row);
+    }
+    let mut table: Table = builder.build();
+    table.with(Style::empty()).modify(Columns::new(..), Padding::new(0, 2, 0, 0));
+    let text = table.to_string();
+    text.lines().fold(String::new(), |all, line| all + line.trim_end() + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn uptimes_are_util_vservers() {
+        for (seconds, text) in [
+            (0, "00:00"),
+            (300, "00:05"),
+            (86_399, "23:59"),
+            (86_400, "1 day, 00:00"),
+            (3 * 86_400 + 4 * 3600 + 16 * 60, "3 days, 04:16"),
+        ] {
+            assert_eq!(uptime(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn tables_have_straight_columns() {
+        let rows = [["a".to_owned(), "1".to_owned()], ["longer".to_owned(), String::new()]];
+        assert_eq!(table(["NAME", "N"], rows), "NAME    N\na       1\nlonger\n");
+    }
+
+    #[test]
+    fn escapes_are_shown_not_obeyed() {
+        assert_eq!(printable("ok\x1b[2J\n"), "ok\\x1b[2J\\x0a");
+        assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(printable("né"), "né");
+        assert_eq!(printable(&"x".repeat(1000)).len(), MAX_FOREIGN + 3);
+    }
+
+    proptest! {
+        #[test]
+        fn printable_text_is_one_harmless_line(text in any::<String>()) {
+            let shown = printable(&text);
+            prop_assert!(!shown.chars().any(is_deceptive));
+            prop_assert_eq!(printable(&shown).lines().count(), shown.lines().count());
+        }
+    }
+}

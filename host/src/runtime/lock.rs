@@ -1,0 +1,55 @@
+//! Locks: files on which flock(2) is held. They vanish with their holder.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::{Error, Result};
+
+/// A lock that is held until it is dropped. Its descriptor is close-on-exec.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock, waiting for another holder to finish.
+    ///
+    /// # Errors
+    /// When the file can't be made.
+    pub fn wait(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        flock(file.as_fd(), FlockOperation::LockExclusive)
+            .map_err(|error| Error::path("lock", path, error))?;
+        Ok(Self { _file: file })
+    }
+
+    /// Takes the lock unless somebody holds it.
+    ///
+    /// # Errors
+    /// When the file can't be made.
+    pub fn try_now(path: &Path) -> Result<Option<Self>> {
+        let file = open(path)?;
+        match flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(Error::path("lock", path, error)),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(|e| Error::path("create", directory, e))?;
+    }
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| Error::path("open", path, error))
+}

@@ -1,0 +1,12 @@
+//! What a running guest has under `/run/vserver`: its directory, locks,
+//! sockets and state file. Everything here can be lost and is rebuilt.
+
+mod lock;
+mod rundir;
+mod socket;
+mod state;
+
+pub use lock::Lock;
+pub use rundir::RunDir;
+pub use socket::{accept, connect, listen, pair};
+pub use state::State;

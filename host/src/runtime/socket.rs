@@ -1,0 +1,76 @@
+//! `SOCK_SEQPACKET` sockets in the run directory.
+//!
+//! Addresses go through `/proc/self/fd/N/NAME`: a socket's path is limited
+//! to 107 bytes (unix(7)), a prefix is not.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, socketpair,
+};
+use rustix::fs::{Mode, OFlags};
+
+use crate::sys;
+
+/// Makes a listening socket, replacing what is left of an old one.
+///
+/// # Errors
+/// Those of socket(2), bind(2) and listen(2).
+pub fn listen(path: &Path, kind: SockType) -> io::Result<OwnedFd> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let listener = socket::socket(AddressFamily::Unix, kind, flags, None)?;
+    with_address(path, |address| socket::bind(listener.as_raw_fd(), address))?;
+    socket::listen(&listener, Backlog::new(16)?)?;
+    Ok(listener)
+}
+
+/// Connects; the connection is non-blocking.
+///
+/// # Errors
+/// ECONNREFUSED or ENOENT when nobody listens.
+pub fn connect(path: &Path, kind: SockType) -> io::Result<OwnedFd> {
+    let socket = socket::socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    with_address(path, |address| socket::connect(socket.as_raw_fd(), address))?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
+}
+
+/// Takes a waiting connection; `None` when there is none.
+///
+/// # Errors
+/// Those of accept(2).
+pub fn accept(listener: RawFd) -> io::Result<Option<OwnedFd>> {
+    match accept4(listener, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK) {
+        Ok(fd) => Ok(Some(sys::adopt(fd))),
+        Err(Errno::EAGAIN | Errno::ECONNABORTED | Errno::EINTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A connected pair of `SOCK_SEQPACKET` sockets, close-on-exec.
+///
+/// # Errors
+/// Those of socketpair(2).
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
+}
+
+fn with_address(path: &Path, act: impl FnOnce(&UnixAddr) -> nix::Result<()>) -> io::Result<()> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(directory, flags, Mode::empty())?;
+    let path = format!("/proc/self/fd/{}/{}", directory.as_raw_fd(), name.display());
+    act(&UnixAddr::new(path.as_str())?)?;
+    Ok(())
+}

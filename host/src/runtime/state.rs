@@ -1,0 +1,44 @@
+//! The state file: what a new supervisor can't learn from the kernel.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// What outlives a supervisor. A missing or damaged file means the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// Number of the running boot, counted from the start.
+    pub boot: u32,
+    /// Clock of the host (CLOCK_BOOTTIME, milliseconds) at that boot.
+    pub booted_at_ms: u64,
+    /// Restarts after crashes in a row.
+    pub crashes: u32,
+    /// How the last boot ended.
+    pub last_end: Option<String>,
+    /// Is it only a context, without a boot?
+    pub idle: bool,
+    /// Command of a rescue start.
+    pub rescue: Option<Vec<String>>,
+}
+
+impl State {
+    /// Reads the file; whatever is wrong with it gives the default.
+    pub fn read(path: &Path) -> Self {
+        fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// Those of open(2), write(2) and rename(2).
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let text = serde_json::to_vec(self)?;
+        let temporary = path.with_extension("new");
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(&text)?;
+        fs::rename(&temporary, path)
+    }
+}

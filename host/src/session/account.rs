@@ -1,0 +1,123 @@
+//! Users of a guest, read from its own `/etc/passwd` and `/etc/group` by the
+//! process that is inside already, with the guest's privileges.
+//!
+//! The C library's functions are not used: in a static program they would
+//! load the guest's libraries.
+
+use std::fs::File;
+use std::io::Read;
+
+/// A user as a session needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its name; the number where there is none.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Home directory.
+    pub home: String,
+    /// Login shell; empty for none.
+    pub shell: String,
+}
+
+/// A file longer than this is read in part; no real one is.
+const LIMIT: u64 = 16 << 20;
+
+/// The user of this name or number, as the guest's files say. root exists
+/// also where they don't say so, and any number where no name has it, with
+/// the group of the same number.
+pub fn find(user: &str) -> Option<Account> {
+    choose(user, &read("/etc/passwd"), &read("/etc/group"))
+}
+
+fn read(path: &str) -> String {
+    let mut text = Vec::new();
+    if let Ok(file) = File::open(path) {
+        let _ = file.take(LIMIT).read_to_end(&mut text);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// passwd(5) and group(5).
+fn choose(user: &str, passwd: &str, group: &str) -> Option<Account> {
+    let number: Option<u32> = user.parse().ok();
+    let mut account = passwd
+        .lines()
+        .filter_map(entry)
+        .find(|account| account.name == user)
+        .or_else(|| passwd.lines().filter_map(entry).find(|entry| Some(entry.uid) == number))
+        .or_else(|| {
+            let uid = number.or((user == "root").then_some(0))?;
+            let home = if uid == 0 { "/root" } else { "/" };
+            Some(Account {
+                name: user.to_owned(),
+                uid,
+                gid: uid,
+                groups: Vec::new(),
+                home: home.to_owned(),
+                shell: String::new(),
+            })
+        })?;
+    account.groups = vec![account.gid];
+    for line in group.lines() {
+        let fields: Vec<&str> = line.split(':').collect();
+        if let [_, _, gid, members] = fields[..]
+            && members.split(',').any(|member| member == account.name)
+            && let Ok(gid) = gid.parse()
+            && !account.groups.contains(&gid)
+        {
+            account.groups.push(gid);
+        }
+    }
+    Some(account)
+}
+
+fn entry(line: &str) -> Option<Account> {
+    let fields: Vec<&str> = line.split(':').collect();
+    let [name, _, uid, gid, _, home, shell] = fields[..] else { return None };
+    Some(Account {
+        name: name.to_owned(),
+        uid: uid.parse().ok()?,
+        gid: gid.parse().ok()?,
+        groups: Vec::new(),
+        home: home.to_owned(),
+        shell: shell.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n\
+                          www:x:33:33:www:/var/www:/usr/sbin/nologin\nbroken:x\n";
+    const GROUP: &str = "root:x:0:\nwww:x:33:\nssl:x:110:www,mail\nadm:x:4:www\n";
+
+    #[test]
+    fn users_are_found_by_name_and_by_number() {
+        let by_name = choose("www", PASSWD, GROUP).unwrap();
+        assert_eq!((by_name.uid, by_name.gid), (33, 33));
+        assert_eq!(by_name.groups, [33, 110, 4]);
+        assert_eq!(choose("33", PASSWD, GROUP), Some(by_name));
+        assert_eq!(choose("nobody", PASSWD, GROUP), None);
+    }
+
+    #[test]
+    fn root_needs_no_file() {
+        let root = choose("root", "", "").unwrap();
+        assert_eq!((root.uid, root.gid, root.home.as_str()), (0, 0, "/root"));
+        assert_eq!(choose("1234", PASSWD, GROUP).unwrap().gid, 1234);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(user in ".{0,20}", passwd in "\\PC{0,400}", group in "\\PC{0,400}") {
+            let _ = choose(&user, &passwd, &group);
+        }
+    }
+}

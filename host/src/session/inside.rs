@@ -1,0 +1,211 @@
+//! The process that becomes the user's program. It is in the guest already:
+//! whatever it opens is the guest's, with the guest's privileges.
+
+use std::convert::Infallible;
+use std::env;
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use caps::Capability;
+use nix::unistd::{Gid, Uid, execve, setgroups, setresgid, setresuid};
+use rustix::io::fcntl_dupfd_cloexec;
+use serde::{Deserialize, Serialize};
+use shared::link::Link;
+use shared::outcome::Outcome;
+
+use crate::launch::{bound_capabilities, reduce_capabilities};
+use crate::sys;
+
+use super::Session;
+use super::account::{self, Account};
+use super::streams;
+
+/// From inside to the command on the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromInside {
+    /// Carries the master of the session's pty.
+    Terminal,
+    /// The program was not executed.
+    Failed {
+        /// What was tried.
+        step: Step,
+        /// Error number.
+        errno: i32,
+    },
+    /// The program has ended.
+    Ended(Outcome),
+}
+
+/// What is done until the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// Joining the guest.
+    Join,
+    /// Forking.
+    Fork,
+    /// Opening a pty.
+    Terminal,
+    /// Finding the user.
+    User,
+    /// Becoming the user.
+    Identity,
+    /// Executing the program.
+    Execute,
+}
+
+/// PATH as login(1) sets it.
+const ROOT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const USER_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games";
+
+/// Becomes the program, or reports why not and exits.
+pub fn run(
+    session: &Session,
+    keep: &[Capability],
+    host: &Link<FromInside, ()>,
+    pipes: Option<[OwnedFd; 3]>,
+) -> ! {
+    let (step, error) = match sequence(session, keep, host, pipes) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    let _ = host.send(&FromInside::Failed { step, errno });
+    sys::exit_now(125)
+}
+
+fn sequence(
+    session: &Session,
+    keep: &[Capability],
+    host: &Link<FromInside, ()>,
+    pipes: Option<[OwnedFd; 3]>,
+) -> Result<Infallible, (Step, io::Error)> {
+    let at = |step: Step| move |error: io::Error| (step, error);
+    let user = session.user.as_deref().unwrap_or("root");
+    let missing = || (Step::User, io::Error::from_raw_os_error(libc::ENOENT));
+    let account = account::find(user).ok_or_else(missing)?;
+    // Group and user first as root of the guest, so that the pty is opened
+    // with its ids; capabilities last.
+    become_root().map_err(at(Step::Identity))?;
+    rustix::process::setsid().map_err(|error| (Step::Terminal, error.into()))?;
+    match pipes {
+        Some(pipes) => place(pipes),
+        None => open_terminal(host, &account),
+    }
+    .map_err(at(Step::Terminal))?;
+    become_user(&account, keep).map_err(at(Step::Identity))?;
+    let home = if session.command.is_none() { account.home.as_str() } else { "/" };
+    if rustix::process::chdir(home).is_err() {
+        let _ = rustix::process::chdir("/");
+    }
+    sys::close_on_exec_from(3).map_err(at(Step::Execute))?;
+    Err((Step::Execute, execute(session, &account)))
+}
+
+fn become_root() -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+    setgroups(&[])?;
+    setresgid(gid, gid, gid)?;
+    Ok(setresuid(uid, uid, uid)?)
+}
+
+fn open_terminal(host: &Link<FromInside, ()>, account: &Account) -> io::Result<()> {
+    let (master, terminal) = streams::open_pty()?;
+    sys::set_controlling_terminal(terminal.as_fd())?;
+    // As login(1) does: the terminal belongs to the user.
+    let owner = rustix::fs::Uid::from_raw(account.uid);
+    let _ = rustix::fs::fchown(&terminal, Some(owner), None);
+    host.send_with_fds(&FromInside::Terminal, &[master.as_fd()])
+        .map_err(|_| io::Error::from_raw_os_error(libc::EPIPE))?;
+    place([terminal.try_clone()?, terminal.try_clone()?, terminal])
+}
+
+fn place(streams: [OwnedFd; 3]) -> io::Result<()> {
+    /// Above the three.
+    const SAFE: i32 = 64;
+    for (number, stream) in (0..).zip(streams) {
+        let stream = fcntl_dupfd_cloexec(&stream, SAFE)?;
+        sys::place_descriptor(stream, number)?;
+    }
+    Ok(())
+}
+
+/// Setting another uid than 0 clears what is permitted (capabilities(7),
+/// "Effect of user ID changes"); the bounding set must be reduced before.
+fn become_user(account: &Account, keep: &[Capability]) -> io::Result<()> {
+    let groups: Vec<Gid> = account.groups.iter().copied().map(Gid::from_raw).collect();
+    let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
+    setgroups(&groups)?;
+    setresgid(gid, gid, gid)?;
+    if account.uid == 0 {
+        return reduce_capabilities(keep);
+    }
+    bound_capabilities(keep)?;
+    Ok(setresuid(uid, uid, uid)?)
+}
+
+fn execute(session: &Session, account: &Account) -> io::Error {
+    let shell = shell(account);
+    let path = if account.uid == 0 { ROOT_PATH } else { USER_PATH };
+    let terminal = env::var_os("TERM").unwrap_or_else(|| "linux".into());
+    let variables = [
+        ("PATH", OsStr::new(path)),
+        ("TERM", &terminal),
+        ("HOME", OsStr::new(&account.home)),
+        ("SHELL", OsStr::new(&shell)),
+        ("USER", OsStr::new(&account.name)),
+        ("LOGNAME", OsStr::new(&account.name)),
+        ("container", OsStr::new("vserver")),
+    ];
+    let argv = match &session.command {
+        Some(command) => command.clone(),
+        None => vec![OsString::from(&shell), "-l".into()],
+    };
+    match prepare(&argv, &variables) {
+        Ok((argv, variables)) => execute_on_path(&argv, &variables, path),
+        Err(error) => error,
+    }
+}
+
+/// The user's own shell, or the first that is there.
+fn shell(account: &Account) -> String {
+    let usual = [account.shell.as_str(), "/bin/bash", "/bin/sh"];
+    let found = usual.into_iter().find(|path| !path.is_empty() && std::path::Path::new(path).exists());
+    found.unwrap_or("/bin/sh").to_owned()
+}
+
+type Prepared = (Vec<CString>, Vec<CString>);
+
+fn prepare(argv: &[OsString], variables: &[(&str, &OsStr)]) -> io::Result<Prepared> {
+    let argv: Result<Vec<_>, _> =
+        argv.iter().map(|argument| CString::new(argument.clone().into_vec())).collect();
+    let variables: Result<Vec<_>, _> = variables
+        .iter()
+        .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
+        .collect();
+    Ok((argv?, variables?))
+}
+
+/// As execvp(3), with the guest's PATH: a program that is found but can't be
+/// executed is remembered over one that is not found.
+fn execute_on_path(argv: &[CString], variables: &[CString], path: &str) -> io::Error {
+    let Some(program) = argv.first() else {
+        return io::Error::from_raw_os_error(libc::ENOENT);
+    };
+    if program.as_bytes().contains(&b'/') {
+        let Err(error) = execve(program, argv, variables);
+        return error.into();
+    }
+    let mut worst = io::Error::from_raw_os_error(libc::ENOENT);
+    for directory in path.split(':') {
+        let full = [directory.as_bytes(), b"/", program.as_bytes()].concat();
+        let Ok(full) = CString::new(full) else { continue };
+        let Err(error) = execve(&full, argv, variables);
+        match error {
+            nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR => {}
+            other => worst = other.into(),
+        }
+    }
+    worst
+}

@@ -1,0 +1,121 @@
+//! Joins a guest: its cgroup, all its namespaces, its bounding set.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use caps::Capability;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::{Mode, umask};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use shared::name::GuestName;
+
+use crate::cgroup::{self, GuestCgroup};
+use crate::error::{Error, Result};
+use crate::launch::{set_limits, unset_login_uid};
+use crate::paths::Paths;
+use crate::sys;
+
+/// `CLONE_NEWTIME` (setns(2)); nix has no name for it.
+const CLONE_NEWTIME: i32 = 0x80;
+
+/// A guest that can be joined.
+#[derive(Debug)]
+pub struct Target {
+    /// The guest.
+    pub name: GuestName,
+    init: OwnedFd,
+    namespaces: CloneFlags,
+    session: PathBuf,
+    /// What PID 1 may at most do, and so any session.
+    pub capabilities: Vec<Capability>,
+}
+
+impl Target {
+    /// Looks at a guest's PID 1.
+    ///
+    /// # Errors
+    /// When the process is gone or isn't in the guest's cgroup (its number
+    /// then belongs to another one).
+    pub fn find(paths: &Paths, name: &GuestName, init_pid: i32) -> Result<Self> {
+        let gone = || Error::not_running(name);
+        let pid = Pid::from_raw(init_pid).ok_or_else(gone)?;
+        let init = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
+        let cgroup = GuestCgroup::new(paths, name)?;
+        // The descriptor was opened first: if the process is the right one
+        // now, the descriptor refers to it.
+        let lies_in = fs::read_to_string(format!("/proc/{init_pid}/cgroup")).unwrap_or_default();
+        if !lies_in.lines().any(|line| cgroup.is_named_by(line)) {
+            return Err(gone());
+        }
+        let status = fs::read_to_string(format!("/proc/{init_pid}/status")).map_err(|_| gone())?;
+        let capabilities = bounding_set(&status).ok_or_else(gone)?;
+        Ok(Self {
+            name: name.clone(),
+            init,
+            namespaces: namespaces(init_pid),
+            session: cgroup.session(),
+            capabilities,
+        })
+    }
+
+    /// Moves the calling process there; its children are in the PID namespace
+    /// as well.
+    ///
+    /// # Errors
+    /// Those of writing `cgroup.procs` and of setns(2).
+    pub fn join(&self) -> io::Result<()> {
+        sys::reset_signals();
+        umask(Mode::from_bits_truncate(0o022));
+        cgroup::enter(&self.session)?;
+        unset_login_uid()?;
+        set_limits()?;
+        setns(self.init.as_fd(), self.namespaces)?;
+        Ok(())
+    }
+}
+
+/// All kinds of namespaces; the user namespace only where the guest has one
+/// of its own, since joining the own one is refused (setns(2)).
+fn namespaces(init_pid: i32) -> CloneFlags {
+    let all = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWCGROUP
+        | CloneFlags::from_bits_retain(CLONE_NEWTIME);
+    let number = |path: String| fs::metadata(path).map(|meta| meta.ino()).ok();
+    let own = number("/proc/self/ns/user".to_owned());
+    if number(format!("/proc/{init_pid}/ns/user")) == own {
+        all
+    } else {
+        all | CloneFlags::CLONE_NEWUSER
+    }
+}
+
+/// Reads the bounding set from the text of `/proc/PID/status`
+/// (proc_pid_status(5), "CapBnd").
+fn bounding_set(status: &str) -> Option<Vec<Capability>> {
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
+    let bits = u64::from_str_radix(bits.trim(), 16).ok()?;
+    let mut set: Vec<Capability> = caps::all().into_iter().collect();
+    set.retain(|capability| bits & capability.bitmask() != 0);
+    Some(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounding_set_is_read_as_the_kernel_prints_it() {
+        let status = "Name:\tx\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000021\n";
+        let mut set = bounding_set(status).unwrap();
+        set.sort_by_key(Capability::index);
+        assert_eq!(set, [Capability::CAP_CHOWN, Capability::CAP_KILL]);
+        assert!(bounding_set("Name:\tx\n").is_none());
+    }
+}

@@ -1,0 +1,98 @@
+//! Sessions: `enter`, `exec` and `suexec` in a guest that runs, or in the
+//! context of one that doesn't.
+//!
+//! Three processes: the command itself stays on the host and passes bytes
+//! (`relay`); a helper joins the guest's cgroup and namespaces (`join`); its
+//! child, born in the guest's PID namespace, becomes the user's program
+//! (`inside`). No descriptor of the host's goes in: the program gets a pty
+//! made inside, or pipes.
+
+mod account;
+mod inside;
+mod join;
+mod relay;
+mod self_protection;
+mod streams;
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use shared::name::GuestName;
+use shared::outcome::Outcome;
+
+use crate::config;
+use crate::control::{Client, Event, Phase, Request, spawn_supervisor};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+
+pub use self_protection::protect;
+
+/// Longest time until a context is there: nothing in it waits.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// A command, or the user's login shell.
+    pub command: Option<Vec<OsString>>,
+    /// One of the guest's users, by name or number; root if not given.
+    pub user: Option<String>,
+}
+
+/// Runs a session in a guest, and in its bare context if the guest doesn't
+/// run. Returns how the program ended.
+///
+/// # Errors
+/// When there is no such guest, it can't be joined, or the program can't be
+/// executed (`Kind::CannotExecute`, `Kind::CommandNotFound`).
+pub fn run(paths: &Paths, name: &GuestName, session: &Session) -> Result<Outcome> {
+    let (client, init_pid) = open(paths, name)?;
+    let target = join::Target::find(paths, name, init_pid)?;
+    let outcome = relay::run(&target, session);
+    drop(client);
+    outcome
+}
+
+/// The guest's context, opened if need be. It stays while the returned
+/// connection lasts.
+fn open(paths: &Paths, name: &GuestName) -> Result<(Client, i32)> {
+    // A guest that is on its way up, down or around has no PID 1 for moments.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let client = match Client::connect(paths, name)? {
+            Some(client) => client,
+            None => open_context(paths, name)?,
+        };
+        client.send(&Request::Lease)?;
+        match client.status() {
+            Ok(status) if status.init_pid > 0 => return Ok((client, status.init_pid)),
+            Err(error) if error.kind() != crate::error::Kind::NotRunning => return Err(error),
+            _ if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            _ => return Err(Error::not_running(name)),
+        }
+    }
+}
+
+fn open_context(paths: &Paths, name: &GuestName) -> Result<Client> {
+    // The configuration's mistakes are said here, not by the supervisor.
+    config::load(paths, name)?;
+    let (client, _) = spawn_supervisor(name, &["--idle"])?;
+    client.send(&Request::Lease)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match client.next(Some(deadline))? {
+            Some(Event::Phase(Phase::Session)) => return Ok(client),
+            Some(Event::Failed { text, hint }) => {
+                let error = Error::new(text);
+                return Err(match hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                });
+            }
+            Some(_) => {}
+            None => {
+                return Err(Error::new(format!("the context of guest '{name}' ended at once")));
+            }
+        }
+    }
+}

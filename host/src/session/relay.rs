@@ -1,0 +1,343 @@
+//! The command's side of a session: starts the helper, then passes bytes
+//! between the user and the program until it ends.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use shared::link::{Link, RecvError};
+use shared::outcome::Outcome;
+use signal_hook::consts::SIGWINCH;
+
+use crate::error::{Error, Kind, Result};
+use crate::runtime;
+use crate::sys::{self, Cloned};
+
+use super::Session;
+use super::inside::{self, FromInside, Step};
+use super::join::Target;
+use super::streams::{self, Pipes};
+
+/// Runs the session; returns how its program ended.
+pub fn run(target: &Target, session: &Session) -> Result<Outcome> {
+    let fail = |error: io::Error| {
+        Error::os(format_args!("cannot open a session in guest '{}'", target.name), error)
+    };
+    let terminal = streams::has_terminal();
+    let (ours, theirs) = runtime::pair().map_err(fail)?;
+    let pipes = if terminal { None } else { Some(Pipes::new().map_err(fail)?) };
+    let (inside, outside) = pipes.map_or((None, None), |p| (Some(p.inside), Some(p.outside)));
+    let helper = match sys::fork().map_err(fail)? {
+        Cloned::Child => {
+            drop((ours, outside));
+            help(target, session, theirs, inside);
+        }
+        Cloned::Parent { pidfd, .. } => pidfd,
+    };
+    drop((theirs, inside));
+    let relay = Relay { target, session, link: Link::new(ours), outcome: None };
+    let result = relay.run(outside, fail);
+    let _ = waitid(WaitId::PidFd(helper.as_fd()), WaitIdOptions::EXITED);
+    result
+}
+
+/// The helper: joins the guest, has a child there, and tells its end.
+fn help(target: &Target, session: &Session, socket: OwnedFd, pipes: Option<[OwnedFd; 3]>) -> ! {
+    let host: Link<FromInside, ()> = Link::new(socket);
+    let failed = |step, error: io::Error| {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        let _ = host.send(&FromInside::Failed { step, errno });
+        sys::exit_now(125)
+    };
+    if let Err(error) = target.join() {
+        failed(Step::Join, error);
+    }
+    match sys::fork() {
+        Ok(Cloned::Child) => inside::run(session, &target.capabilities, &host, pipes),
+        Ok(Cloned::Parent { pidfd, .. }) => {
+            drop(pipes);
+            let outcome = wait(&pidfd).unwrap_or(Outcome::Exited(125));
+            let _ = host.send(&FromInside::Ended(outcome));
+            sys::exit_now(0)
+        }
+        Err(error) => failed(Step::Fork, error),
+    }
+}
+
+fn wait(child: &OwnedFd) -> Option<Outcome> {
+    loop {
+        match waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED) {
+            Ok(Some(status)) => {
+                let exited = status.exit_status().map(|code| Outcome::Exited(code as u8));
+                let killed = status.terminating_signal().map(|n| Outcome::Killed(n as u8));
+                return exited.or(killed);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            _ => return None,
+        }
+    }
+}
+
+struct Relay<'a> {
+    target: &'a Target,
+    session: &'a Session,
+    link: Link<(), FromInside>,
+    outcome: Option<Outcome>,
+}
+
+impl Relay<'_> {
+    fn run(
+        mut self,
+        pipes: Option<[OwnedFd; 3]>,
+        fail: impl Fn(io::Error) -> Error,
+    ) -> Result<Outcome> {
+        let resized = window_changes().map_err(&fail)?;
+        let mut raw = None;
+        let mut pumps = match pipes {
+            Some(outside) => Pump::of_pipes(outside).map_err(&fail)?,
+            None => Vec::new(),
+        };
+        loop {
+            self.wait(&pumps, &resized);
+            if let Some(master) = self.hear()? {
+                raw = Some(RawTerminal::new());
+                copy_size(master.as_fd());
+                pumps = Pump::of_terminal(master).map_err(&fail)?;
+            }
+            if drained(&resized)
+                && let Some(pump) = pumps.first()
+            {
+                copy_size(pump.to.as_fd());
+            }
+            for pump in &mut pumps {
+                pump.turn();
+            }
+            if let Some(outcome) = self.outcome {
+                for pump in pumps.iter_mut().filter(|pump| pump.outward) {
+                    pump.finish();
+                }
+                drop(raw);
+                return Ok(outcome);
+            }
+        }
+    }
+
+    fn wait(&self, pumps: &[Pump], resized: &OwnedFd) {
+        let mut fds = vec![
+            PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
+            PollFd::new(resized.as_fd(), PollFlags::POLLIN),
+        ];
+        fds.extend(pumps.iter().filter_map(Pump::watch));
+        let _ = poll(&mut fds, PollTimeout::NONE);
+    }
+
+    /// Takes messages from inside; a pty's master if one came.
+    fn hear(&mut self) -> Result<Option<OwnedFd>> {
+        loop {
+            match self.link.recv_with_fds(sys::adopt) {
+                Ok((FromInside::Terminal, fds)) => return Ok(fds.into_iter().next()),
+                Ok((FromInside::Failed { step, errno }, _)) => {
+                    return Err(self.explain(step, errno));
+                }
+                Ok((FromInside::Ended(outcome), _)) => self.outcome = Some(outcome),
+                Err(RecvError::Empty) => return Ok(None),
+                // The helper was killed, with the guest.
+                Err(_) if self.outcome.is_none() => {
+                    self.outcome = Some(Outcome::Killed(9));
+                    return Ok(None);
+                }
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn explain(&self, step: Step, errno: i32) -> Error {
+        let name = &self.target.name;
+        let cause = io::Error::from_raw_os_error(errno);
+        let program = match &self.session.command {
+            Some(command) => command.first().map_or(OsStr::new(""), |word| word.as_os_str()),
+            None => OsStr::new("login shell"),
+        };
+        let what = match step {
+            Step::Join => format!("cannot join guest '{name}'"),
+            Step::Fork => format!("cannot fork in guest '{name}'"),
+            Step::Terminal => format!("cannot open a terminal in guest '{name}'"),
+            Step::User => {
+                let user = self.session.user.as_deref().unwrap_or("root");
+                return Error::new(format!("guest '{name}' has no user '{user}'"));
+            }
+            Step::Identity => format!("cannot become the user in guest '{name}'"),
+            Step::Execute => {
+                format!("cannot execute '{}' in guest '{name}'", program.display())
+            }
+        };
+        let kind = match (step, errno) {
+            (Step::Execute, libc::ENOENT) => Kind::CommandNotFound,
+            (Step::Execute, _) => Kind::CannotExecute,
+            _ => Kind::Failed,
+        };
+        Error::of(kind, format!("{what}: {cause}"))
+    }
+}
+
+/// Bytes on their way from one descriptor to another.
+struct Pump {
+    from: Option<OwnedFd>,
+    to: OwnedFd,
+    /// Does it lead from the guest to the user?
+    outward: bool,
+    buffer: Vec<u8>,
+}
+
+/// More than a pipe takes at once.
+const CHUNK: usize = 16 * 1024;
+
+impl Pump {
+    fn of_pipes([input, output, errors]: [OwnedFd; 3]) -> io::Result<Vec<Self>> {
+        rustix::io::ioctl_fionbio(&input, true)?;
+        Ok(vec![
+            Self::new(io::stdin().as_fd().try_clone_to_owned()?, input, false),
+            Self::new(output, io::stdout().as_fd().try_clone_to_owned()?, true),
+            Self::new(errors, io::stderr().as_fd().try_clone_to_owned()?, true),
+        ])
+    }
+
+    fn of_terminal(master: OwnedFd) -> io::Result<Vec<Self>> {
+        rustix::io::ioctl_fionbio(&master, true)?;
+        let output = master.try_clone()?;
+        Ok(vec![
+            Self::new(io::stdin().as_fd().try_clone_to_owned()?, master, false),
+            Self::new(output, io::stdout().as_fd().try_clone_to_owned()?, true),
+        ])
+    }
+
+    fn new(from: OwnedFd, to: OwnedFd, outward: bool) -> Self {
+        Self { from: Some(from), to, outward, buffer: Vec::new() }
+    }
+
+    fn watch(&self) -> Option<PollFd<'_>> {
+        if self.buffer.is_empty() {
+            return self.from.as_ref().map(|from| PollFd::new(from.as_fd(), PollFlags::POLLIN));
+        }
+        Some(PollFd::new(self.to.as_fd(), PollFlags::POLLOUT))
+    }
+
+    /// One read or write, if it can be done without waiting.
+    fn turn(&mut self) {
+        if self.buffer.is_empty() {
+            if self.from.as_ref().is_some_and(|from| ready(from.as_fd(), PollFlags::POLLIN)) {
+                self.fill();
+            }
+        } else if ready(self.to.as_fd(), PollFlags::POLLOUT) {
+            self.drain();
+        }
+    }
+
+    /// The program has ended: pass on what it wrote, and no more.
+    fn finish(&mut self) {
+        while !self.buffer.is_empty()
+            || self.from.as_ref().is_some_and(|from| ready(from.as_fd(), PollFlags::POLLIN))
+        {
+            if self.buffer.is_empty() {
+                self.fill();
+            } else {
+                self.drain();
+            }
+        }
+    }
+
+    fn fill(&mut self) {
+        let Some(from) = &self.from else { return };
+        let mut chunk = vec![0; CHUNK];
+        match nix::unistd::read(from, &mut chunk) {
+            // EIO is how a pty's master sees that its terminal is closed.
+            Ok(0) | Err(Errno::EIO) => self.close(),
+            Ok(length) => {
+                chunk.truncate(length);
+                self.buffer = chunk;
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(_) => self.close(),
+        }
+    }
+
+    fn drain(&mut self) {
+        // What poll(2) allows without waiting is PIPE_BUF bytes.
+        let piece = self.buffer.get(..libc::PIPE_BUF.min(self.buffer.len())).unwrap_or_default();
+        match nix::unistd::write(&self.to, piece) {
+            Ok(length) => drop(self.buffer.drain(..length.min(self.buffer.len()))),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(_) => {
+                self.buffer.clear();
+                self.close();
+            }
+        }
+    }
+
+    /// Nothing more comes; the program sees the end of its input.
+    fn close(&mut self) {
+        self.from = None;
+        if !self.outward
+            && let Ok(null) = std::fs::File::options().write(true).open("/dev/null")
+        {
+            self.to = null.into();
+        }
+    }
+}
+
+fn ready(fd: BorrowedFd<'_>, flags: PollFlags) -> bool {
+    let mut fds = [PollFd::new(fd, flags)];
+    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0)
+}
+
+/// The user's terminal without echo and editing, until it is dropped.
+struct RawTerminal {
+    before: Option<Termios>,
+}
+
+impl RawTerminal {
+    fn new() -> Self {
+        let before = tcgetattr(io::stdin()).ok();
+        if let Some(before) = &before {
+            let mut raw = before.clone();
+            cfmakeraw(&mut raw);
+            let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &raw);
+        }
+        Self { before }
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, before);
+        }
+    }
+}
+
+fn copy_size(master: BorrowedFd<'_>) {
+    if let Ok(size) = sys::window_size(io::stdin().as_fd()) {
+        let _ = sys::set_window_size(master, size);
+    }
+}
+
+/// A pipe that gets a byte whenever the user's window changes.
+fn window_changes() -> io::Result<OwnedFd> {
+    let (read, write) = runtime::pair()?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    signal_hook::low_level::pipe::register(SIGWINCH, write)?;
+    Ok(read)
+}
+
+fn drained(pipe: &OwnedFd) -> bool {
+    let mut bytes = [0; 64];
+    let mut any = false;
+    while matches!(nix::unistd::read(pipe, &mut bytes), Ok(n) if n > 0) {
+        any = true;
+    }
+    any
+}

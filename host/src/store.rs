@@ -1,0 +1,145 @@
+//! Files that are written whole or not at all, and locks.
+//!
+//! Only for files of vserver's own, in directories of the host's root: never
+//! for a path inside a guest.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use crate::error::{Error, Result};
+
+/// Creates a file that must not exist yet, with its directory.
+///
+/// # Errors
+/// When it exists, or can't be written; then nothing is left.
+pub fn create(path: &Path, text: &str, mode: u32) -> Result<()> {
+    let temporary = Temporary::write(path, text, mode, None)?;
+    // Unlike rename(2), link(2) refuses to replace.
+    fs::hard_link(&temporary.path, path).map_err(|error| Error::path("create", path, error))?;
+    drop(temporary);
+    sync_directory(path)
+}
+
+/// Writes a file in place of the old one, if there is one, whose mode and
+/// owner it keeps. A symbolic link stays one: what it points to is replaced.
+///
+/// # Errors
+/// When it can't be written; then the old one is as it was.
+pub fn replace(path: &Path, text: &str, mode: u32) -> Result<()> {
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let old = fs::metadata(path).ok();
+    let temporary = Temporary::write(path, text, mode, old.as_ref())?;
+    fs::rename(&temporary.path, path).map_err(|error| Error::path("replace", path, error))?;
+    sync_directory(path)
+}
+
+/// Takes the lock of a file, which is created if need be, waiting for it. It
+/// is held until the returned value is dropped.
+///
+/// # Errors
+/// When the lock file can't be made.
+pub fn lock(path: &Path) -> Result<File> {
+    make_directory(path)?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(path).map_err(|error| Error::path("open", path, error))?;
+    file.lock().map_err(|error| Error::path("lock", path, error))?;
+    Ok(file)
+}
+
+/// A file that goes away unless it was renamed.
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Temporary {
+    fn write(target: &Path, text: &str, mode: u32, like: Option<&fs::Metadata>) -> Result<Self> {
+        make_directory(target)?;
+        let mut name = std::ffi::OsString::from(".");
+        name.push(target.file_name().unwrap_or_default());
+        name.push(format!(".{}.new", process::id()));
+        let path = target.with_file_name(name);
+        let fail = |error| Error::path("write", target, error);
+        // Left over from a crashed process that had the same number.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let file = options.open(&path).map_err(fail)?;
+        let temporary = Self { path };
+        fill(file, text, mode, like).map_err(fail)?;
+        Ok(temporary)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // After a rename there is none.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn fill(mut file: File, text: &str, mode: u32, like: Option<&fs::Metadata>) -> io::Result<()> {
+    let mode = like.map_or(mode, |old| old.mode() & 0o7777);
+    if let Some(old) = like {
+        let new = file.metadata()?;
+        if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        }
+    }
+    // Not left to the umask: others' tools read configurations.
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn make_directory(path: &Path) -> Result<()> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(directory).map_err(|error| Error::path("create", directory, error))
+}
+
+/// The name itself survives a power failure only when its directory is
+/// written (fsync(2)).
+fn sync_directory(path: &Path) -> Result<()> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| Error::path("write", directory, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(directory: &Path) -> usize {
+        fs::read_dir(directory).unwrap().count()
+    }
+
+    #[test]
+    fn create_never_overwrites() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/file");
+        create(&path, "one", 0o644).unwrap();
+        assert!(create(&path, "two", 0o644).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+        assert_eq!(entries(path.parent().unwrap()), 1);
+    }
+
+    #[test]
+    fn replace_keeps_the_mode_and_follows_links() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("file"), directory.path().join("link"));
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        replace(&link, "new", 0o644).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(entries(directory.path()), 2);
+    }
+}

@@ -1,0 +1,116 @@
+//! Connections of commands to the control socket.
+//!
+//! A client that doesn't read loses events, and with the socket full is let
+//! go; nobody is waited for.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags};
+use shared::link::{Link, RecvError};
+
+use crate::control::{Event, Request};
+use crate::runtime;
+
+/// More commands than ever talk to one guest at a time.
+const MAX_CLIENTS: usize = 256;
+
+/// All connections.
+#[derive(Debug)]
+pub struct Clients {
+    listener: OwnedFd,
+    clients: Vec<Client>,
+    next: u64,
+    leased: bool,
+}
+
+#[derive(Debug)]
+struct Client {
+    id: u64,
+    link: Link<Event, Request>,
+    subscribed: bool,
+    leases: bool,
+}
+
+impl Clients {
+    /// `first` is subscribed from the start.
+    pub fn new(listener: OwnedFd, first: Option<OwnedFd>) -> Self {
+        let mut clients = Self { listener, clients: Vec::new(), next: 0, leased: false };
+        if let Some(first) = first {
+            let id = clients.add(first);
+            clients.subscribe(id);
+        }
+        clients
+    }
+
+    /// Adds what is to be polled.
+    pub fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
+        fds.push(PollFd::new(self.listener.as_fd(), PollFlags::POLLIN));
+        fds.extend(self.clients.iter().map(|c| PollFd::new(c.link.as_fd(), PollFlags::POLLIN)));
+    }
+
+    /// Takes new connections, and all requests that are there.
+    pub fn hear(&mut self) -> Vec<(u64, Request)> {
+        while self.clients.len() < MAX_CLIENTS
+            && let Ok(Some(socket)) = runtime::accept(self.listener.as_raw_fd())
+        {
+            self.add(socket);
+        }
+        let mut requests = Vec::new();
+        self.clients.retain(|client| {
+            loop {
+                match client.link.recv() {
+                    Ok(request) => requests.push((client.id, request)),
+                    Err(RecvError::Empty) => return true,
+                    Err(_) => return false,
+                }
+            }
+        });
+        requests
+    }
+
+    /// Sends to one client.
+    pub fn answer(&mut self, id: u64, event: &Event) {
+        self.clients.retain(|client| client.id != id || client.link.send(event).is_ok());
+    }
+
+    /// Sends to all that have subscribed.
+    pub fn tell(&mut self, event: &Event) {
+        self.clients.retain(|client| !client.subscribed || client.link.send(event).is_ok());
+    }
+
+    /// Sends a client all events from now on.
+    pub fn subscribe(&mut self, id: u64) {
+        for client in self.clients.iter_mut().filter(|client| client.id == id) {
+            client.subscribed = true;
+        }
+    }
+
+    /// Counts a client's connection as a session.
+    pub fn lease(&mut self, id: u64) {
+        for client in self.clients.iter_mut().filter(|client| client.id == id) {
+            client.leases = true;
+            self.leased = true;
+        }
+    }
+
+    /// Were there sessions, and are there none now?
+    pub fn last_lease_ended(&mut self) -> bool {
+        if self.leased && !self.clients.iter().any(|client| client.leases) {
+            self.leased = false;
+            return true;
+        }
+        false
+    }
+
+    /// Closes all connections; what was sent can still be read.
+    pub fn flush(&mut self) {
+        self.clients.clear();
+    }
+
+    fn add(&mut self, socket: OwnedFd) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.clients.push(Client { id, link: Link::new(socket), subscribed: false, leases: false });
+        id
+    }
+}

@@ -1,0 +1,184 @@
+//! The supervisor's connection to the keeper, and what came over it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::SockType;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use shared::keeper::{FromKeeper, KEEPER_PROTOCOL, ToKeeper};
+use shared::link::{Link, RecvError};
+use shared::message::{FromGuest, Power, ToGuest};
+use shared::outcome::Outcome;
+
+use crate::runtime::{self, RunDir};
+use crate::sys;
+
+/// A keeper answers at once: it never waits for the guest.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A guest's keeper.
+#[derive(Debug)]
+pub struct Keeper {
+    socket: Link<ToKeeper, FromKeeper>,
+    link: Option<Link<ToGuest, FromGuest>>,
+    pid: i32,
+    init_pid: i32,
+    /// Refers to the keeper where it is this process's child.
+    child: Option<OwnedFd>,
+    ended: bool,
+}
+
+/// What the keeper says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing new.
+    Nothing,
+    /// PID 1 has ended.
+    Ended(Outcome),
+    /// The keeper has died.
+    Lost,
+}
+
+/// The keeper of a guest that runs, if there is one.
+pub fn find(run: &RunDir) -> Option<Keeper> {
+    connect(run, None).ok()
+}
+
+/// Connects to a keeper that has just been started.
+///
+/// # Errors
+/// ETIMEDOUT or EPROTO when it doesn't answer as a keeper does.
+pub fn connect(run: &RunDir, child: Option<OwnedFd>) -> io::Result<Keeper> {
+    let socket = runtime::connect(&run.keeper(), SockType::SeqPacket)?;
+    let socket: Link<ToKeeper, FromKeeper> = Link::new(socket);
+    let deadline = Instant::now() + PATIENCE;
+    let (hello, fds) = loop {
+        match socket.recv_with_fds(sys::adopt) {
+            Ok(received) => break received,
+            Err(RecvError::Empty) => wait_readable(socket.as_fd(), deadline)?,
+            Err(_) => return Err(io::Error::from_raw_os_error(libc::ECONNRESET)),
+        }
+    };
+    let FromKeeper::Hello { protocol: KEEPER_PROTOCOL, pid, init_pid } = hello else {
+        return Err(io::Error::from_raw_os_error(libc::EPROTO));
+    };
+    let link = fds.into_iter().next().map(Link::new);
+    Ok(Keeper { socket, link, pid, init_pid, child, ended: false })
+}
+
+fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+    match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout) {
+        Ok(0) => Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)),
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Keeper {
+    /// Host pid of the guest's PID 1.
+    pub fn init_pid(&self) -> i32 {
+        self.init_pid
+    }
+
+    /// Pid of the keeper.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The link to guest-init, while it is open.
+    pub fn link(&self) -> Option<&Link<ToGuest, FromGuest>> {
+        self.link.as_ref()
+    }
+
+    /// guest-init has closed its end.
+    pub fn forget_link(&mut self) {
+        self.link = None;
+    }
+
+    /// Sends to guest-init; when that fails, deadlines do the rest.
+    pub fn tell_guest(&self, message: &ToGuest) {
+        if let Some(link) = &self.link
+            && let Err(error) = link.send(message)
+        {
+            tracing::warn!(?error, "cannot tell guest-init");
+        }
+    }
+
+    /// Reads what the keeper says.
+    pub fn hear(&mut self) -> Heard {
+        loop {
+            match self.socket.recv() {
+                Ok(FromKeeper::Ended(outcome)) if !self.ended => {
+                    self.ended = true;
+                    return Heard::Ended(outcome);
+                }
+                Ok(_) | Err(RecvError::Nonsense) => {}
+                Err(RecvError::Empty) => return Heard::Nothing,
+                Err(_) if self.ended => return Heard::Nothing,
+                Err(_) => {
+                    self.ended = true;
+                    return Heard::Lost;
+                }
+            }
+        }
+    }
+
+    /// Has PID 1 ended?
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Shuts down a guest whose own init runs as PID 1, by the signals that
+    /// systemd documents for it (systemd(1), "Signals").
+    pub fn signal_own_init(&self, power: Power) {
+        let signal = libc::SIGRTMIN()
+            + match power {
+                Power::Halt => 3,
+                Power::PowerOff => 4,
+                Power::Reboot => 5,
+            };
+        if let Err(error) = sys::kill(self.init_pid, signal) {
+            tracing::warn!("cannot signal the guest's init: {error}");
+        }
+    }
+
+    /// Waits for the end of a keeper that was killed.
+    pub fn reap(self) {
+        if let Some(child) = &self.child {
+            let _ = waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
+        }
+    }
+
+    /// Lets the keeper go, now that the end of PID 1 is known, and waits for
+    /// its end.
+    pub fn release(self) {
+        let _ = self.socket.send(&ToKeeper::Release);
+        let deadline = Instant::now() + PATIENCE;
+        // It closes its end when it exits.
+        loop {
+            match self.socket.recv() {
+                Ok(_) | Err(RecvError::Nonsense) => {}
+                Err(RecvError::Empty) => {
+                    if wait_readable(self.socket.as_fd(), deadline).is_err() {
+                        tracing::warn!(pid = self.pid, "the keeper doesn't end");
+                        break;
+                    }
+                }
+                Err(_) => break,
+            }
+        }
+        if let Some(child) = &self.child {
+            let _ = waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
+        }
+    }
+}
+
+impl AsFd for Keeper {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,332 @@
+//! One guest's supervisor: a loop around the state machine.
+//!
+//! It holds all policy and no state that matters: it may be killed at any
+//! moment, and the next one takes the guest over from the keeper. It has one
+//! thread, waits in one place, and never waits for the guest.
+
+mod actions;
+mod clients;
+mod keeper;
+mod perform;
+mod state;
+mod timers;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::SockType;
+use rustix::time::{ClockId, clock_gettime};
+use shared::link::RecvError;
+use shared::message::{FromGuest, GuestState, Runlevel, Style, ToGuest};
+use shared::outcome::GuestEnd;
+use shared::stage::{Failure, Stage};
+
+use crate::cgroup::GuestCgroup;
+use crate::control::{Event as Told, Phase, Request, Snapshot};
+use crate::error::{Error, Result};
+use crate::launch::explain;
+use crate::paths::Paths;
+use crate::plan::Plan;
+use crate::runtime::{self, Lock, RunDir, State};
+
+use clients::Clients;
+use keeper::Keeper;
+use state::{Event, Machine, Stop};
+use timers::{Timer, Timers};
+
+/// A guest's supervisor.
+#[derive(Debug)]
+pub struct Supervisor {
+    plan: Plan,
+    run: RunDir,
+    cgroup: GuestCgroup,
+    machine: Machine,
+    state: State,
+    guest: Guest,
+    keeper: Option<Keeper>,
+    clients: Clients,
+    timers: Timers,
+    /// Why the first start failed, for whoever ordered it.
+    failure: Option<Error>,
+    finished: bool,
+    _lock: Lock,
+}
+
+/// What guest-init has told.
+#[derive(Debug, Default)]
+struct Guest {
+    style: Option<Style>,
+    reason: String,
+    runlevel: Option<Runlevel>,
+}
+
+impl Supervisor {
+    /// Becomes the supervisor of a guest. `first` is a connection of whoever
+    /// started this process.
+    ///
+    /// # Errors
+    /// When the guest has a supervisor already, or its run directory can't be
+    /// made.
+    pub fn new(plan: Plan, paths: &Paths, first: Option<OwnedFd>) -> Result<Self> {
+        let run = RunDir::new(paths, &plan.name);
+        run.create().map_err(|error| Error::path("create", run.path(), error))?;
+        let lock = run
+            .supervise()?
+            .ok_or_else(|| Error::new(format!("guest '{}' has a supervisor already", plan.name)))?;
+        let cgroup = GuestCgroup::new(paths, &plan.name)?;
+        let listener = runtime::listen(&run.control(), SockType::SeqPacket)
+            .map_err(|error| Error::path("listen on", &run.control(), error))?;
+        let boots = plan.boot.mode == shared::message::BootMode::Boot;
+        Ok(Self {
+            machine: Machine::new(plan.lifecycle.restart, boots),
+            state: State::default(),
+            guest: Guest::default(),
+            keeper: None,
+            clients: Clients::new(listener, first),
+            timers: Timers::default(),
+            failure: None,
+            finished: false,
+            plan,
+            run,
+            cgroup,
+            _lock: lock,
+        })
+    }
+
+    /// Starts the guest, or takes it over if it runs, and stays until it is
+    /// down for good.
+    ///
+    /// # Errors
+    /// Why the first start failed.
+    pub fn run(mut self) -> Result<()> {
+        match keeper::find(&self.run) {
+            Some(keeper) => self.take_over(keeper),
+            None => {
+                self.sweep();
+                let effects = self.machine.start();
+                self.perform(effects);
+            }
+        }
+        while !self.finished {
+            self.wait();
+            self.hear_keeper();
+            self.hear_guest();
+            self.hear_clients();
+            self.hear_timers();
+        }
+        self.depart()
+    }
+
+    /// Goes on with a guest that another supervisor started.
+    fn take_over(&mut self, keeper: Keeper) {
+        tracing::info!("taking over a running guest from its keeper");
+        self.state = State::read(&self.run.state());
+        let boots = !self.state.idle && self.state.rescue.is_none();
+        let policy = self.plan.lifecycle.restart;
+        self.machine = Machine::attached(policy, boots, self.state.crashes);
+        keeper.tell_guest(&ToGuest::Query);
+        self.keeper = Some(keeper);
+    }
+
+    /// Removes what an earlier life of the guest left behind: its keeper is
+    /// gone, so nobody can hold on to it.
+    fn sweep(&mut self) {
+        let _ = self.cgroup.kill_all();
+        if let Err(error) = self.cgroup.remove_all(perform::PATIENCE) {
+            tracing::warn!("cannot remove cgroups of an earlier boot: {error}");
+        }
+    }
+
+    fn feed(&mut self, event: Event) {
+        tracing::debug!(?event, phase = self.machine.phase().name());
+        let effects = self.machine.step(event);
+        self.perform(effects);
+    }
+
+    fn wait(&self) {
+        let mut fds = Vec::with_capacity(16);
+        if let Some(keeper) = &self.keeper {
+            fds.push(PollFd::new(keeper.as_fd(), PollFlags::POLLIN));
+            if let Some(link) = keeper.link() {
+                fds.push(PollFd::new(link.as_fd(), PollFlags::POLLIN));
+            }
+        }
+        self.clients.watch(&mut fds);
+        let timeout = match self.timers.next() {
+            Some(at) => {
+                let left = at.saturating_duration_since(Instant::now());
+                PollTimeout::try_from(left.saturating_add(Duration::from_millis(1)))
+                    .unwrap_or(PollTimeout::MAX)
+            }
+            None => PollTimeout::NONE,
+        };
+        let _ = poll(&mut fds, timeout);
+    }
+
+    fn hear_keeper(&mut self) {
+        while let Some(keeper) = &mut self.keeper {
+            match keeper.hear() {
+                keeper::Heard::Nothing => return,
+                keeper::Heard::Ended(outcome) => {
+                    // What the guest said last counts before its end.
+                    self.hear_guest();
+                    let end = GuestEnd::from_outcome(outcome);
+                    self.state.last_end = Some(perform::describe(end));
+                    self.feed(Event::Ended(end));
+                }
+                keeper::Heard::Lost => {
+                    tracing::error!("the keeper has died; killing the guest");
+                    self.state.last_end = Some("its keeper was killed".to_owned());
+                    self.feed(Event::KeeperLost);
+                }
+            }
+        }
+    }
+
+    fn hear_guest(&mut self) {
+        loop {
+            let Some(link) = self.keeper.as_ref().and_then(Keeper::link) else { return };
+            match link.recv() {
+                Ok(message) => self.guest_says(message),
+                Err(RecvError::Nonsense) => {
+                    tracing::warn!("the guest sent something that is no message");
+                }
+                Err(RecvError::Empty) => return,
+                Err(RecvError::Closed | RecvError::Os(_)) => {
+                    // An own init has taken over, or PID 1 is about to end.
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.forget_link();
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn guest_says(&mut self, message: FromGuest) {
+        match message {
+            FromGuest::Hello { style, reason, .. } => {
+                self.guest.style = Some(style);
+                self.guest.reason = reason;
+            }
+            FromGuest::State(state) => {
+                if let GuestState::Booting(level) | GuestState::Running(level) = state {
+                    self.guest.runlevel = Some(level);
+                }
+                self.feed(Event::Guest(state));
+            }
+            FromGuest::ScriptStarted { id, name, argument } => {
+                self.clients.tell(&Told::ScriptStarted { id, name, argument });
+            }
+            FromGuest::ScriptEnded { id, name, outcome, millis } => {
+                if !outcome.success() {
+                    tracing::warn!(script = ?name, %outcome, millis, "a script has failed");
+                }
+                self.clients.tell(&Told::ScriptEnded { id, name, outcome, millis });
+            }
+            FromGuest::Note(note) => {
+                tracing::warn!(note = ?note, "the guest notes");
+                self.clients.tell(&Told::Note(note));
+            }
+            FromGuest::Requested(power) => {
+                tracing::info!(?power, "asked for from inside");
+            }
+            FromGuest::ExecEnded { .. } => {}
+        }
+    }
+
+    fn hear_clients(&mut self) {
+        for (client, request) in self.clients.hear() {
+            match request {
+                Request::Status => {
+                    let status = Told::Status(Box::new(self.snapshot()));
+                    self.clients.answer(client, &status);
+                }
+                Request::Subscribe => {
+                    let status = Told::Status(Box::new(self.snapshot()));
+                    self.clients.subscribe(client);
+                    self.clients.answer(client, &status);
+                }
+                Request::Stop { power, timeout_ms, no_kill } => {
+                    self.clients.subscribe(client);
+                    let timeout = timeout_ms.map_or(self.plan.lifecycle.stop_timeout, |ms| {
+                        Duration::from_millis(ms.into())
+                    });
+                    self.feed(Event::Stop(Stop { power, timeout, no_kill }));
+                }
+                Request::Runlevel(level) => {
+                    if let Some(keeper) = &self.keeper {
+                        keeper.tell_guest(&ToGuest::Runlevel(level));
+                    }
+                }
+                Request::Lease => self.clients.lease(client),
+            }
+        }
+        if self.machine.phase() == Phase::Session && self.clients.last_lease_ended() {
+            self.feed(Event::LastSessionEnded);
+        }
+    }
+
+    fn hear_timers(&mut self) {
+        for timer in self.timers.due(Instant::now()) {
+            self.feed(match timer {
+                Timer::Deadline => Event::Deadline,
+                Timer::Pause => Event::PauseOver,
+                Timer::Stable => Event::Stable,
+            });
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            phase: self.machine.phase(),
+            context: self.plan.context.get(),
+            style: self.guest.style,
+            reason: self.guest.reason.clone(),
+            runlevel: self.guest.runlevel,
+            init_pid: self.keeper.as_ref().map_or(0, Keeper::init_pid),
+            keeper_pid: self.keeper.as_ref().map_or(0, Keeper::pid),
+            supervisor_pid: std::process::id() as i32,
+            uptime_ms: now_ms().saturating_sub(self.state.booted_at_ms),
+            boot: self.state.boot,
+            crashes: self.machine.crashes(),
+            last_end: self.state.last_end.clone(),
+            users: self.plan.ids.name().to_owned(),
+            processes: u32::try_from(self.cgroup.count(self.state.boot)).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// A start has failed: one sentence for everybody who listens.
+    fn failed(&mut self, failure: Failure) {
+        let error = explain(&self.plan, failure);
+        tracing::error!(stage = failure.stage.name(), "{error}");
+        let hint = error.remedy().map(str::to_owned);
+        self.clients.tell(&Told::Failed { text: error.to_string(), hint });
+        self.failure.get_or_insert(error);
+    }
+
+    /// Everything about the guest has ended: nothing of it stays.
+    fn depart(mut self) -> Result<()> {
+        self.clients.flush();
+        if let Err(error) = self.run.remove() {
+            tracing::warn!("cannot remove '{}': {error}", self.run.path().display());
+        }
+        match self.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The host's clock since its start, suspension included, in milliseconds.
+fn now_ms() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1000) + u64::try_from(now.tv_nsec / 1_000_000).unwrap_or(0)
+}
+
+/// A failed step outside of `launch`.
+fn failure(stage: Stage, error: &std::io::Error) -> Failure {
+    Failure { stage, step: 0, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+}

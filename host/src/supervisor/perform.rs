@@ -1,0 +1,215 @@
+//! Carries out the state machine's effects.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use shared::link::RecvError;
+use shared::message::{BootMode, FromGuest, Power, StopOrder, Style, ToGuest};
+use shared::outcome::GuestEnd;
+use shared::stage::{Failure, Stage};
+
+use crate::control::{Event as Told, Phase};
+use crate::launch::launch;
+use crate::plan::milliseconds;
+
+use super::actions::{self, Action};
+use super::state::{Effect, Event, STABLE};
+use super::timers::Timer;
+use super::{Supervisor, failure, keeper, now_ms};
+
+/// How long the kernel may take to bury killed processes.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// guest-init says hello as its first act.
+const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+
+impl Supervisor {
+    /// Carries out effects; those that lead to an event feed it in last, so
+    /// that effects of one step stay together.
+    pub(super) fn perform(&mut self, effects: Vec<Effect>) {
+        let mut follow = None;
+        for effect in effects {
+            match effect {
+                Effect::Launch => follow = Some(self.launch()),
+                Effect::AskStop(power, deadline) => self.ask_stop(power, deadline),
+                Effect::Kill => self.kill(),
+                Effect::CleanUp => self.clean_up(),
+                Effect::ArmDeadline(after) => self.arm(Timer::Deadline, after),
+                Effect::DisarmDeadline => self.timers.set(Timer::Deadline, None),
+                Effect::ArmPause(after) => self.arm(Timer::Pause, after),
+                Effect::ArmStable => self.arm(Timer::Stable, STABLE),
+                Effect::ReportTimeout => self.clients.tell(&Told::StopTimedOut),
+                Effect::Announce(phase) => self.announce(phase),
+                Effect::Finish => self.finish(),
+            }
+        }
+        if let Some(event) = follow {
+            self.feed(event);
+        }
+    }
+
+    fn arm(&mut self, timer: Timer, after: Duration) {
+        // A configured time may be longer than the clock goes.
+        let far = Duration::from_secs(u32::MAX.into());
+        self.timers.set(timer, Instant::now().checked_add(after.min(far)));
+    }
+
+    /// One boot: the administrator's script, the launch, the take-over. Any
+    /// failure is told, and undone.
+    fn launch(&mut self) -> Event {
+        self.timers.set(Timer::Stable, None);
+        self.state.boot = self.state.boot.saturating_add(1);
+        self.state.booted_at_ms = now_ms();
+        self.state.crashes = self.machine.crashes();
+        self.state.idle = self.plan.boot.mode == BootMode::Idle;
+        self.state.rescue = match &self.plan.boot.mode {
+            BootMode::Rescue(command) => Some(command.clone()),
+            _ => None,
+        };
+        if let Err(error) = actions::run(&self.plan, Action::PreStart) {
+            tracing::error!("{error}");
+            let hint = error.remedy().map(str::to_owned);
+            self.clients.tell(&Told::Failed { text: error.to_string(), hint });
+            self.failure.get_or_insert(error);
+            self.clean_up();
+            return Event::LaunchFailed;
+        }
+        match self.try_launch() {
+            Ok(()) => {
+                self.failure = None;
+                // Injected faults are for one start.
+                self.plan.fault = None;
+                Event::Launched
+            }
+            Err(failure) => {
+                self.failed(failure);
+                self.clean_up();
+                Event::LaunchFailed
+            }
+        }
+    }
+
+    fn try_launch(&mut self) -> Result<(), Failure> {
+        let launched = launch(&self.plan, &self.run, &self.cgroup, self.state.boot)?;
+        let injected = |stage| self.plan.fault.filter(|fault| fault.stage == stage);
+        let keeper = match injected(Stage::TakeOver) {
+            Some(fault) => Err(fault),
+            None => keeper::connect(&self.run, Some(launched.keeper))
+                .map_err(|error| failure(Stage::TakeOver, &error)),
+        }?;
+        tracing::info!(
+            boot = self.state.boot,
+            init = keeper.init_pid(),
+            keeper = launched.keeper_pid,
+            "launched"
+        );
+        let first = injected(Stage::FirstMessage);
+        let keeper = self.keeper.insert(keeper);
+        match first {
+            Some(fault) => Err(fault),
+            None => {
+                let hello = first_message(keeper)
+                    .map_err(|error| failure(Stage::FirstMessage, &error))?;
+                self.guest_says(hello);
+                let written = self.state.write(&self.run.state());
+                written.map_err(|error| failure(Stage::RunDirectory, &error))
+            }
+        }
+    }
+
+    fn ask_stop(&mut self, power: Power, deadline: Option<Duration>) {
+        if let Err(error) = actions::run(&self.plan, Action::PreStop) {
+            tracing::warn!("{error}");
+        }
+        let Some(keeper) = &self.keeper else { return };
+        tracing::info!(?power, ?deadline, "asking the guest to shut down");
+        if self.guest.style == Some(Style::Init) {
+            keeper.signal_own_init(power);
+            return;
+        }
+        let deadline_ms = deadline.map_or(u32::MAX, milliseconds);
+        keeper.tell_guest(&ToGuest::Stop(StopOrder { power, deadline_ms }));
+    }
+
+    fn kill(&mut self) {
+        tracing::warn!("killing what is left of the guest");
+        self.clients.tell(&Told::Killed);
+        if let Err(error) = self.cgroup.kill(self.state.boot) {
+            tracing::error!("cannot kill the guest's processes: {error}");
+        }
+    }
+
+    /// Removes everything of a boot, whether it ended or was never complete.
+    fn clean_up(&mut self) {
+        self.timers.set(Timer::Stable, None);
+        if self.keeper.is_some() {
+            let _ = self.cgroup.kill(self.state.boot);
+        }
+        match self.keeper.take() {
+            Some(keeper) if keeper.has_ended() => keeper.release(),
+            // A launch that failed half-way: the keeper goes with the rest.
+            Some(keeper) => {
+                let _ = self.cgroup.kill_all();
+                keeper.reap();
+            }
+            None => {
+                let _ = self.cgroup.kill_all();
+            }
+        }
+        if let Err(error) = self.cgroup.remove_all(PATIENCE) {
+            tracing::error!("cannot remove the guest's cgroups: {error}");
+        }
+        self.guest = super::Guest::default();
+        if let Err(error) = actions::run(&self.plan, Action::PostStop) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    fn announce(&mut self, phase: Phase) {
+        tracing::info!(phase = phase.name());
+        if phase == Phase::Running
+            && let Err(error) = actions::run(&self.plan, Action::PostStart)
+        {
+            tracing::warn!("{error}");
+            self.clients.tell(&Told::Note(error.to_string()));
+        }
+        self.clients.tell(&Told::Phase(phase));
+    }
+
+    fn finish(&mut self) {
+        self.finished = true;
+    }
+}
+
+fn first_message(keeper: &keeper::Keeper) -> io::Result<FromGuest> {
+    let link = keeper.link().ok_or_else(|| io::Error::from_raw_os_error(libc::EPROTO))?;
+    let deadline = Instant::now() + FIRST_MESSAGE;
+    loop {
+        match link.recv() {
+            Ok(hello @ FromGuest::Hello { .. }) => return Ok(hello),
+            Ok(_) | Err(RecvError::Nonsense) => {
+                return Err(io::Error::from_raw_os_error(libc::EPROTO));
+            }
+            Err(RecvError::Closed) => return Err(io::Error::from_raw_os_error(libc::EPIPE)),
+            Err(RecvError::Os(error)) => return Err(error.into()),
+            Err(RecvError::Empty) => {}
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(link.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, timeout) == Ok(0) {
+            return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+        }
+    }
+}
+
+/// How a boot ended, for `status`.
+pub fn describe(end: GuestEnd) -> String {
+    match end {
+        GuestEnd::Reboot => "reboot".to_owned(),
+        GuestEnd::Halt => "power-off".to_owned(),
+        GuestEnd::Died(outcome) => format!("died: {outcome}"),
+    }
+}

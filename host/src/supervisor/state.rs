@@ -1,0 +1,317 @@
+//! A guest's life as a state machine: events in, effects out, no I/O.
+//!
+//! Times are durations; the loop around this knows the clock. What an order
+//! or an event means in every phase stands here and nowhere else.
+
+use std::time::Duration;
+
+use shared::message::{GuestState, Power};
+use shared::outcome::{GuestEnd, Outcome};
+
+use crate::config::RestartPolicy;
+use crate::control::Phase;
+
+/// A boot that has lasted this long has ended the series of crashes before.
+pub const STABLE: Duration = Duration::from_secs(60);
+
+/// The first pause after a crash; it doubles with every one in a row.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// So many reboots without a stable boot between them happen at once; a
+/// guest that reboots in a circle then waits as a crashing one does.
+const FREE_REBOOTS: u32 = 5;
+
+/// Time after the guest's own deadline until the host kills: guest-init kills
+/// first, and only what it can't kill is left.
+const MARGIN: Duration = Duration::from_secs(3);
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The launch is done: PID 1 runs.
+    Launched,
+    /// The launch has failed and has been undone.
+    LaunchFailed,
+    /// guest-init says where it is.
+    Guest(GuestState),
+    /// PID 1 has ended.
+    Ended(GuestEnd),
+    /// The keeper has died: how PID 1 ends will never be known.
+    KeeperLost,
+    /// Somebody on the host wants the guest down.
+    Stop(Stop),
+    /// The time of [`Effect::ArmDeadline`] is over.
+    Deadline,
+    /// The time of [`Effect::ArmPause`] is over.
+    PauseOver,
+    /// The time of [`Effect::ArmStable`] is over.
+    Stable,
+    /// The last session of a context without a boot has ended.
+    LastSessionEnded,
+}
+
+/// An order to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// What comes after.
+    pub power: Power,
+    /// Until what remains is killed.
+    pub timeout: Duration,
+    /// Rather fail than kill.
+    pub no_kill: bool,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Start the next boot; [`Event::Launched`] or [`Event::LaunchFailed`]
+    /// follows.
+    Launch,
+    /// Tell the guest to shut down; `None` without a deadline.
+    AskStop(Power, Option<Duration>),
+    /// Kill every process of the guest; [`Event::Ended`] follows.
+    Kill,
+    /// Remove what is left of a boot.
+    CleanUp,
+    /// [`Event::Deadline`] after this time; replaces an earlier one.
+    ArmDeadline(Duration),
+    /// No deadline any more.
+    DisarmDeadline,
+    /// [`Event::PauseOver`] after this time.
+    ArmPause(Duration),
+    /// [`Event::Stable`] after [`STABLE`], unless the boot ends before.
+    ArmStable,
+    /// Tell who ordered a stop that it failed, and that the guest goes on.
+    ReportTimeout,
+    /// Tell who is interested of the new phase.
+    Announce(Phase),
+    /// The guest is down for good: the supervisor ends.
+    Finish,
+}
+
+/// What shall become of the guest when this boot has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// Whatever its end asks for.
+    Own,
+    /// The host wants it down.
+    Down,
+    /// The host wants it started again.
+    Again,
+}
+
+/// A guest's life.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    phase: Phase,
+    wish: Wish,
+    policy: RestartPolicy,
+    /// It boots; else it is a context for sessions, or runs one command, and
+    /// any end is final.
+    boots: bool,
+    no_kill: bool,
+    crashes: u32,
+    reboots: u32,
+    first: bool,
+}
+
+impl Machine {
+    /// A guest that is down. `boots` is false for contexts without a boot and
+    /// for rescue commands.
+    pub fn new(policy: RestartPolicy, boots: bool) -> Self {
+        Self {
+            phase: Phase::Stopped,
+            wish: Wish::Own,
+            policy,
+            boots,
+            no_kill: false,
+            crashes: 0,
+            reboots: 0,
+            first: true,
+        }
+    }
+
+    /// A guest that runs already, taken over from a supervisor that is gone.
+    pub fn attached(policy: RestartPolicy, boots: bool, crashes: u32) -> Self {
+        Self { phase: Phase::Booting, crashes, first: false, ..Self::new(policy, boots) }
+    }
+
+    /// Where the guest is.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Restarts after crashes in a row.
+    pub fn crashes(&self) -> u32 {
+        self.crashes
+    }
+
+    /// The first start.
+    pub fn start(&mut self) -> Vec<Effect> {
+        self.launch()
+    }
+
+    /// Takes in an event, and says what is to be done.
+    pub fn step(&mut self, event: Event) -> Vec<Effect> {
+        match (self.phase, event) {
+            (Phase::Starting, Event::Launched) => self.enter(Phase::Booting),
+            (Phase::Stopping, Event::LaunchFailed) => self.finish(),
+            (Phase::Starting, Event::LaunchFailed) if self.first => self.finish(),
+            (Phase::Starting, Event::LaunchFailed) => self.crashed(),
+            (_, Event::LaunchFailed | Event::Launched) => Vec::new(),
+
+            (Phase::Booting | Phase::Running | Phase::Session, Event::Guest(state)) => {
+                self.guest_says(state)
+            }
+            (_, Event::Guest(_)) => Vec::new(),
+
+            (Phase::Stopped | Phase::BackingOff | Phase::Rebooting, Event::Ended(_)) => Vec::new(),
+            (_, Event::Ended(end)) => self.ended(end),
+            (Phase::Stopped | Phase::BackingOff | Phase::Rebooting, Event::KeeperLost) => {
+                Vec::new()
+            }
+            (_, Event::KeeperLost) => {
+                let mut effects = vec![Effect::Kill];
+                effects.extend(self.ended(GuestEnd::Died(Outcome::Killed(9))));
+                effects
+            }
+
+            (_, Event::Stop(stop)) => self.stop(stop),
+            (Phase::Stopping, Event::Deadline) if self.no_kill => vec![Effect::ReportTimeout],
+            (Phase::Stopping, Event::Deadline) => vec![Effect::Kill],
+            (_, Event::Deadline) => Vec::new(),
+
+            (Phase::BackingOff, Event::PauseOver) => self.launch(),
+            (_, Event::PauseOver) => Vec::new(),
+            (Phase::Running, Event::Stable) => {
+                self.crashes = 0;
+                self.reboots = 0;
+                Vec::new()
+            }
+            (_, Event::Stable) => Vec::new(),
+            (Phase::Session, Event::LastSessionEnded) => {
+                let timeout = Duration::from_secs(5);
+                self.stop(Stop { power: Power::PowerOff, timeout, no_kill: false })
+            }
+            (_, Event::LastSessionEnded) => Vec::new(),
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) -> Vec<Effect> {
+        if self.phase == phase {
+            return Vec::new();
+        }
+        self.phase = phase;
+        vec![Effect::Announce(phase)]
+    }
+
+    fn launch(&mut self) -> Vec<Effect> {
+        self.wish = Wish::Own;
+        self.no_kill = false;
+        let mut effects = self.enter(Phase::Starting);
+        effects.push(Effect::Launch);
+        effects
+    }
+
+    fn guest_says(&mut self, state: GuestState) -> Vec<Effect> {
+        match state {
+            GuestState::Booting(_) => Vec::new(),
+            GuestState::Running(_) | GuestState::HandedOver => {
+                self.first = false;
+                let phase = if self.boots { Phase::Running } else { Phase::Session };
+                let mut effects = self.enter(phase);
+                if !effects.is_empty() {
+                    effects.push(Effect::ArmStable);
+                }
+                effects
+            }
+            GuestState::Stopping(_) | GuestState::Killing(_) => self.enter(Phase::Stopping),
+        }
+    }
+
+    fn stop(&mut self, stop: Stop) -> Vec<Effect> {
+        match self.phase {
+            Phase::Stopped => return Vec::new(),
+            Phase::BackingOff | Phase::Rebooting => {
+                if stop.power == Power::Reboot {
+                    return self.launch();
+                }
+                return self.finish();
+            }
+            _ => {}
+        }
+        // A reboot can become a stop, a stop no reboot.
+        if self.wish != Wish::Down {
+            self.wish = if stop.power == Power::Reboot { Wish::Again } else { Wish::Down };
+        }
+        self.no_kill = stop.no_kill;
+        let power = if self.wish == Wish::Down && stop.power == Power::Reboot {
+            Power::PowerOff
+        } else {
+            stop.power
+        };
+        let mut effects = self.enter(Phase::Stopping);
+        let deadline = (!stop.no_kill).then_some(stop.timeout);
+        effects.push(Effect::AskStop(power, deadline));
+        let until = if stop.no_kill { stop.timeout } else { stop.timeout.saturating_add(MARGIN) };
+        effects.push(Effect::ArmDeadline(until));
+        effects
+    }
+
+    fn ended(&mut self, end: GuestEnd) -> Vec<Effect> {
+        let mut effects = vec![Effect::DisarmDeadline, Effect::CleanUp];
+        let again = match (self.wish, end) {
+            (Wish::Down, _) => false,
+            (Wish::Again, _) | (Wish::Own, GuestEnd::Reboot) => true,
+            (Wish::Own, GuestEnd::Halt) => false,
+            (Wish::Own, GuestEnd::Died(_)) if self.boots => {
+                effects.extend(self.crashed());
+                return effects;
+            }
+            (Wish::Own, GuestEnd::Died(_)) => false,
+        };
+        if !again || !self.boots {
+            effects.extend(self.finish());
+            return effects;
+        }
+        effects.extend(self.enter(Phase::Rebooting));
+        self.first = false;
+        self.reboots = self.reboots.saturating_add(1);
+        if self.wish == Wish::Own && self.reboots > FREE_REBOOTS {
+            effects.extend(self.enter(Phase::BackingOff));
+            effects.push(Effect::ArmPause(pause(self.reboots - FREE_REBOOTS)));
+        } else {
+            effects.extend(self.launch());
+        }
+        effects
+    }
+
+    fn crashed(&mut self) -> Vec<Effect> {
+        if self.policy == RestartPolicy::Never {
+            return self.finish();
+        }
+        self.first = false;
+        self.crashes = self.crashes.saturating_add(1);
+        let mut effects = self.enter(Phase::BackingOff);
+        effects.push(Effect::ArmPause(pause(self.crashes)));
+        effects
+    }
+
+    fn finish(&mut self) -> Vec<Effect> {
+        let mut effects = self.enter(Phase::Stopped);
+        effects.push(Effect::Finish);
+        effects
+    }
+}
+
+/// The pause after so many in a row: 1 s, 2 s, 4 s … 5 min.
+fn pause(count: u32) -> Duration {
+    let doublings = count.saturating_sub(1).min(16);
+    FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! The life of a guest, as sentences and over random orders of events.
+
+use proptest::prelude::*;
+use shared::message::Runlevel;
+
+use super::*;
+
+const RUNNING: Event = Event::Guest(GuestState::Running(Runlevel::MULTI));
+
+fn stop(power: Power) -> Event {
+    Event::Stop(Stop { power, timeout: Duration::from_secs(60), no_kill: false })
+}
+
+fn running() -> Machine {
+    let mut machine = Machine::new(RestartPolicy::OnCrash, true);
+    assert_eq!(machine.start(), [Effect::Announce(Phase::Starting), Effect::Launch]);
+    machine.step(Event::Launched);
+    machine.step(RUNNING);
+    assert_eq!(machine.phase(), Phase::Running);
+    machine
+}
+
+#[test]
+fn a_reboot_from_inside_starts_again_in_place() {
+    let mut machine = running();
+    machine.step(Event::Guest(GuestState::Stopping(Power::Reboot)));
+    assert_eq!(machine.phase(), Phase::Stopping);
+    let effects = machine.step(Event::Ended(GuestEnd::Reboot));
+    assert!(effects.contains(&Effect::CleanUp) && effects.contains(&Effect::Launch));
+}
+
+#[test]
+fn a_poweroff_from_inside_stays_down() {
+    let mut machine = running();
+    let effects = machine.step(Event::Ended(GuestEnd::Halt));
+    assert_eq!(effects.last(), Some(&Effect::Finish));
+    assert_eq!(machine.phase(), Phase::Stopped);
+}
+
+#[test]
+fn an_order_to_stop_wins_over_the_guests_own_reboot() {
+    let mut machine = running();
+    machine.step(Event::Guest(GuestState::Stopping(Power::Reboot)));
+    machine.step(stop(Power::PowerOff));
+    let effects = machine.step(Event::Ended(GuestEnd::Reboot));
+    assert_eq!(effects.last(), Some(&Effect::Finish));
+}
+
+#[test]
+fn a_stop_during_the_boot_is_passed_on_at_once() {
+    let mut machine = Machine::new(RestartPolicy::OnCrash, true);
+    machine.start();
+    let effects = machine.step(stop(Power::PowerOff));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::AskStop(..))));
+    machine.step(Event::Launched);
+    machine.step(RUNNING);
+    let effects = machine.step(Event::Ended(GuestEnd::Halt));
+    assert_eq!(effects.last(), Some(&Effect::Finish));
+}
+
+#[test]
+fn a_failed_first_launch_ends_the_supervisor() {
+    let mut machine = Machine::new(RestartPolicy::OnCrash, true);
+    machine.start();
+    assert_eq!(machine.step(Event::LaunchFailed).last(), Some(&Effect::Finish));
+}
+
+#[test]
+fn crashes_wait_longer_each_time_until_a_boot_was_stable() {
+    let mut machine = running();
+    let crash = Event::Ended(GuestEnd::Died(Outcome::Killed(9)));
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        for effect in machine.step(crash) {
+            if let Effect::ArmPause(pause) = effect {
+                pauses.push(pause.as_secs());
+            }
+        }
+        machine.step(Event::PauseOver);
+        machine.step(Event::Launched);
+        machine.step(RUNNING);
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+    machine.step(Event::Stable);
+    assert_eq!(machine.crashes(), 0);
+}
+
+#[test]
+fn a_guest_that_may_not_restart_stays_down_after_a_crash() {
+    let mut machine = Machine::new(RestartPolicy::Never, true);
+    machine.start();
+    machine.step(Event::Launched);
+    let effects = machine.step(Event::Ended(GuestEnd::Died(Outcome::Exited(1))));
+    assert_eq!(effects.last(), Some(&Effect::Finish));
+}
+
+#[test]
+fn no_kill_reports_and_never_kills() {
+    let mut machine = running();
+    let order = Stop { power: Power::Halt, timeout: Duration::from_secs(1), no_kill: true };
+    let effects = machine.step(Event::Stop(order));
+    assert!(effects.contains(&Effect::AskStop(Power::Halt, None)));
+    assert_eq!(machine.step(Event::Deadline), [Effect::ReportTimeout]);
+    assert_eq!(machine.phase(), Phase::Stopping);
+    machine.step(stop(Power::Halt));
+    assert_eq!(machine.step(Event::Deadline), [Effect::Kill]);
+}
+
+#[test]
+fn a_context_ends_with_its_last_session() {
+    let mut machine = Machine::new(RestartPolicy::OnCrash, false);
+    machine.start();
+    machine.step(Event::Launched);
+    machine.step(RUNNING);
+    assert_eq!(machine.phase(), Phase::Session);
+    let effects = machine.step(Event::LastSessionEnded);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::AskStop(..))));
+    let effects = machine.step(Event::Ended(GuestEnd::Halt));
+    assert_eq!(effects.last(), Some(&Effect::Finish));
+}
+
+#[test]
+fn a_guest_that_reboots_in_a_circle_is_slowed_down() {
+    let mut machine = running();
+    let mut paused = false;
+    for _ in 0..10 {
+        let effects = machine.step(Event::Ended(GuestEnd::Reboot));
+        paused = paused || effects.iter().any(|e| matches!(e, Effect::ArmPause(_)));
+        machine.step(Event::PauseOver);
+        machine.step(Event::Launched);
+        machine.step(RUNNING);
+    }
+    assert!(paused);
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let power = prop_oneof![Just(Power::Halt), Just(Power::PowerOff), Just(Power::Reboot)];
+    let stop = (power.clone(), 0u64..100, any::<bool>()).prop_map(|(power, seconds, no_kill)| {
+        Event::Stop(Stop { power, timeout: Duration::from_secs(seconds), no_kill })
+    });
+    let state = prop_oneof![
+        Just(GuestState::Booting(Runlevel::MULTI)),
+        Just(GuestState::Running(Runlevel::MULTI)),
+        power.clone().prop_map(GuestState::Stopping),
+        power.prop_map(GuestState::Killing),
+        Just(GuestState::HandedOver),
+    ];
+    let end = prop_oneof![
+        Just(GuestEnd::Reboot),
+        Just(GuestEnd::Halt),
+        any::<u8>().prop_map(|code| GuestEnd::Died(Outcome::Exited(code))),
+        (1u8..64).prop_map(|signal| GuestEnd::Died(Outcome::Killed(signal))),
+    ];
+    prop_oneof![
+        Just(Event::Launched),
+        Just(Event::LaunchFailed),
+        state.prop_map(Event::Guest),
+        end.prop_map(Event::Ended),
+        Just(Event::KeeperLost),
+        stop,
+        Just(Event::Deadline),
+        Just(Event::PauseOver),
+        Just(Event::Stable),
+        Just(Event::LastSessionEnded),
+    ]
+}
+
+proptest! {
+    /// Whatever happens in whatever order: a boot is launched only when none
+    /// is there, nothing is killed or asked when nothing runs, whoever wants
+    /// the guest down gets it down, and after the end nothing more happens.
+    #[test]
+    fn orders_hold_over_random_events(
+        boots: bool,
+        never: bool,
+        events in proptest::collection::vec(any_event(), 0..60),
+    ) {
+        let policy = if never { RestartPolicy::Never } else { RestartPolicy::OnCrash };
+        let mut machine = Machine::new(policy, boots);
+        let mut alive = true;
+        let mut finished = false;
+        let mut wanted_down = false;
+        prop_assert!(machine.start().contains(&Effect::Launch));
+        for event in events {
+            let effects = machine.step(event);
+            if let Event::Stop(stop) = event
+                && stop.power != Power::Reboot && !finished {
+                wanted_down = true;
+            }
+            let mut died = matches!(event, Event::Ended(_) | Event::LaunchFailed);
+            for effect in effects {
+                prop_assert!(!finished, "{effect:?} after the end");
+                match effect {
+                    Effect::CleanUp => { alive = false; died = true; }
+                    Effect::Launch => {
+                        prop_assert!(!alive || died, "launched over a living guest");
+                        prop_assert!(!wanted_down, "launched what is wanted down");
+                        alive = true;
+                    }
+                    Effect::Kill | Effect::AskStop(..) => {
+                        let lost = event == Event::KeeperLost;
+                        prop_assert!(lost || machine.phase() != Phase::BackingOff);
+                    }
+                    Effect::Finish => finished = true,
+                    _ => {}
+                }
+            }
+            prop_assert_eq!(finished, machine.phase() == Phase::Stopped);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The only room of this crate with `unsafe`: system calls that neither nix
+//! nor rustix wraps, each behind a small safe function.
+//!
+//! It holds no policy and no text. Processes that fork or change credentials
+//! here, supervisors and sessions, never start a thread, which is what makes
+//! fork-like calls and per-thread credentials sound. Commands that do several
+//! guests at a time have threads; they call nothing of this module.
+
+#![allow(unsafe_code)]
+
+mod process;
+mod terminal;
+
+pub mod mount;
+pub mod network;
+
+pub use process::{
+    CloneArgs, Cloned, become_euid, clone3, close_on_exec_from, exec_by_descriptor, exit_now,
+    fork, kill,
+    keep_capabilities_over_setuid, lock_out_root_capabilities, place_descriptor, reset_signals,
+    set_not_dumpable,
+};
+pub use terminal::{open_peer, set_controlling_terminal, set_window_size, unlock_pty, window_size};
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Takes ownership of a descriptor that the kernel has just handed over, in
+/// an `SCM_RIGHTS` message or by inheritance over exec.
+pub fn adopt(fd: RawFd) -> OwnedFd {
+    // SAFETY: callers pass a number that the kernel gave to this process and
+    // that nothing else owns yet (see the two sources named above).
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Turns the C convention (-1 and errno) into a result.
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

@@ -1,0 +1,202 @@
+//! Processes: clone3, fork, execveat, credentials, descriptors, signals.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use super::{adopt, check};
+
+/// clone(2); the libc crate's constant has too few bits.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// What [`clone3`] is to make.
+#[derive(Debug)]
+pub struct CloneArgs<'a> {
+    /// `CLONE_NEW*` flags.
+    pub namespaces: u64,
+    /// The v2 cgroup that the child is born into.
+    pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// Which side of a fork this is.
+#[derive(Debug)]
+pub enum Cloned {
+    /// The new process.
+    Child,
+    /// The old one, with the child's pid and a pidfd for it.
+    Parent {
+        /// Pid of the child, in the caller's PID namespace.
+        pid: i32,
+        /// Refers to the child; close-on-exec.
+        pidfd: OwnedFd,
+    },
+}
+
+/// Forks into new namespaces (clone(2), "clone3()"; Linux 5.7 for the
+/// cgroup).
+///
+/// # Errors
+/// Those of clone(2).
+pub fn clone3(args: &CloneArgs<'_>) -> io::Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    let mut flags = args.namespaces | libc::CLONE_PIDFD as u64;
+    if args.cgroup.is_some() {
+        flags |= CLONE_INTO_CGROUP;
+    }
+    let raw = libc::clone_args {
+        flags,
+        pidfd: ptr::from_mut(&mut pidfd) as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: args.cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
+    };
+    // SAFETY: `raw` and `pidfd` live through the call; without CLONE_VM and
+    // with stack 0 the call behaves like fork; the process has one thread, so
+    // the child's copy of the heap and its locks is consistent.
+    let result = unsafe {
+        libc::syscall(libc::SYS_clone3, ptr::from_ref(&raw), size_of::<libc::clone_args>())
+    };
+    match check(result)? {
+        0 => Ok(Cloned::Child),
+        pid => Ok(Cloned::Parent { pid: pid as i32, pidfd: adopt(pidfd) }),
+    }
+}
+
+/// fork(2) with a pidfd for the child.
+///
+/// # Errors
+/// Those of clone(2).
+pub fn fork() -> io::Result<Cloned> {
+    clone3(&CloneArgs { namespaces: 0, cgroup: None })
+}
+
+/// Executes the program behind a descriptor (execveat(2) with
+/// `AT_EMPTY_PATH`); returns only if that failed.
+pub fn exec_by_descriptor(program: BorrowedFd<'_>, argv: &[&CStr], env: &[&CStr]) -> io::Error {
+    let pointers = |list: &[&CStr]| -> Vec<*const libc::c_char> {
+        list.iter().map(|item| item.as_ptr()).chain([ptr::null()]).collect()
+    };
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: both arrays are null-terminated and their strings outlive the
+    // call, which doesn't return on success.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+    }
+    io::Error::last_os_error()
+}
+
+/// Changes the effective uid of this thread only, by the raw system call:
+/// the C library's function would keep capabilities from being restored.
+///
+/// # Errors
+/// Those of setresuid(2).
+pub fn become_euid(uid: u32) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, -1, uid, -1) }).map(drop)
+}
+
+/// Keeps capabilities over changes of the effective uid
+/// (`SECBIT_NO_SETUID_FIXUP`, capabilities(7)).
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP.
+pub fn keep_capabilities_over_setuid(keep: bool) -> io::Result<()> {
+    let bits = if keep { libc::SECBIT_NO_SETUID_FIXUP } else { 0 };
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, bits, 0, 0, 0) }.into()).map(drop)
+}
+
+/// Lets no later exec of uid 0 gain capabilities (`SECBIT_NOROOT`, locked)
+/// or privileges (`PR_SET_NO_NEW_PRIVS`).
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP.
+pub fn lock_out_root_capabilities() -> io::Result<()> {
+    let bits = libc::SECBIT_NOROOT | libc::SECBIT_NOROOT_LOCKED;
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, bits, 0, 0, 0) }.into())?;
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into()).map(drop)
+}
+
+/// Keeps processes of a guest from looking into this one (`PR_SET_DUMPABLE`,
+/// ptrace(2) "Ptrace access mode checking").
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn set_not_dumpable() -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into()).map(drop)
+}
+
+/// Marks every descriptor from `first` on close-on-exec (close_range(2)).
+///
+/// # Errors
+/// Those of close_range(2).
+pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    let cloexec = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: takes numbers only, and closes nothing that this process uses:
+    // the flag takes effect at exec.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, cloexec) }).map(drop)
+}
+
+/// Puts a descriptor at a fixed number, inheritable over exec. Whatever was
+/// open there is closed.
+///
+/// # Errors
+/// Those of dup2(2) and fcntl(2).
+pub fn place_descriptor(fd: OwnedFd, number: RawFd) -> io::Result<()> {
+    if fd.as_raw_fd() == number {
+        // SAFETY: takes numbers only; `fd` is open.
+        check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }.into())?;
+        let _ = fd.into_raw_fd();
+        return Ok(());
+    }
+    // SAFETY: takes numbers only. The one caller shape is a process about to
+    // exec, which has moved what it still needs above the fixed numbers.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into()).map(drop)
+}
+
+/// Default action for every signal and an empty mask, so that what is
+/// executed next doesn't inherit `nohup` or this program's choices.
+pub fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL needs no handler to stay alive; for the few signals
+        // that can't be changed the call fails and changes nothing.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+    let empty = nix::sys::signal::SigSet::empty();
+    let _ = empty.thread_set_mask();
+}
+
+/// Ends this process at once, without the exit handlers that belong to the
+/// process it was forked from.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: takes a number and doesn't return.
+    unsafe { libc::_exit(code.into()) }
+}
+
+/// Sends a signal, also a real-time one, which nix has no names for.
+///
+/// # Errors
+/// Those of kill(2).
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
+}
