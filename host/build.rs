@@ -18,7 +18,7 @@ fn main() {
     // OUT_DIR is TARGET/TRIPLE/PROFILE/build/PACKAGE/out. One directory for
     // all profiles: guest-init is always built with its own.
     let out = PathBuf::from(variable("OUT_DIR"));
-    let target = out.ancestors().nth(6).unwrap_or(&out).join("guest-init");
+    let target = out.ancestors().nth(5).unwrap_or(&out).join("guest-init");
     let triple = variable("TARGET");
     let mut cargo = Command::new(variable("CARGO"));
     cargo

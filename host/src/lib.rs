@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod error;
+pub mod facts;
 pub mod ids;
 pub mod launch;
 pub mod log;

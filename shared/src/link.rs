@@ -177,7 +177,7 @@ pub fn decode<T: DeserializeOwned>(packet: &[u8]) -> Option<T> {
         return None;
     }
     match postcard::take_from_bytes(packet) {
-        Ok((message, rest)) if rest.is_empty() => Some(message),
+        Ok((message, [])) => Some(message),
         _ => None,
     }
 }

@@ -1,11 +1,18 @@
-//! `vserver doctor`.
+//! `vserver doctor`: what this host can and can't do.
 
 use crate::cli::DoctorArgs;
-use crate::commands::Exit;
-use crate::error::{Error, Result};
+use crate::commands::{Exit, output};
+use crate::error::Result;
+use crate::facts;
 use crate::paths::Paths;
+use crate::report::doctor;
 
-/// Not written yet.
-pub(super) fn run(_args: &DoctorArgs, _paths: &Paths) -> Result<Exit> {
-    Err(Error::new("'doctor' is not written yet"))
+/// Looks and tells; exit code 1 when guests can't run.
+pub(super) fn run(args: &DoctorArgs, paths: &Paths) -> Result<Exit> {
+    let findings = doctor::judge(&facts::read(paths));
+    output::print(&match args.json {
+        true => doctor::json(&findings),
+        false => doctor::text(&findings),
+    })?;
+    Ok(if doctor::is_able(&findings) { Exit::DONE } else { Exit::NO })
 }

@@ -3,8 +3,8 @@
 //! The first lines of `status` are util-vserver's, to the letter: scripts
 //! read them. Text that comes from inside a guest goes through [`printable`].
 
+pub mod doctor;
 mod list;
-pub mod progress;
 mod status;
 
 use std::fmt::Write;

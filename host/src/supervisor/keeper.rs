@@ -43,14 +43,14 @@ pub enum Heard {
 
 /// The keeper of a guest that runs, if there is one.
 pub fn find(run: &RunDir) -> Option<Keeper> {
-    connect(run, None).ok()
+    connect(run).ok()
 }
 
 /// Connects to a keeper that has just been started.
 ///
 /// # Errors
 /// ETIMEDOUT or EPROTO when it doesn't answer as a keeper does.
-pub fn connect(run: &RunDir, child: Option<OwnedFd>) -> io::Result<Keeper> {
+pub fn connect(run: &RunDir) -> io::Result<Keeper> {
     let socket = runtime::connect(&run.keeper(), SockType::SeqPacket)?;
     let socket: Link<ToKeeper, FromKeeper> = Link::new(socket);
     let deadline = Instant::now() + PATIENCE;
@@ -65,7 +65,7 @@ pub fn connect(run: &RunDir, child: Option<OwnedFd>) -> io::Result<Keeper> {
         return Err(io::Error::from_raw_os_error(libc::EPROTO));
     };
     let link = fds.into_iter().next().map(Link::new);
-    Ok(Keeper { socket, link, pid, init_pid, child, ended: false })
+    Ok(Keeper { socket, link, pid, init_pid, child: None, ended: false })
 }
 
 fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
@@ -78,7 +78,17 @@ fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
     }
 }
 
+/// Waits for the end of a keeper that is this process's child.
+pub fn reap(child: &OwnedFd) {
+    let _ = waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
+}
+
 impl Keeper {
+    /// Remembers that it is this process's child, to be reaped.
+    pub fn adopt(self, child: OwnedFd) -> Self {
+        Self { child: Some(child), ..self }
+    }
+
     /// Host pid of the guest's PID 1.
     pub fn init_pid(&self) -> i32 {
         self.init_pid
@@ -149,7 +159,7 @@ impl Keeper {
     /// Waits for the end of a keeper that was killed.
     pub fn reap(self) {
         if let Some(child) = &self.child {
-            let _ = waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
+            reap(child);
         }
     }
 
@@ -172,7 +182,7 @@ impl Keeper {
             }
         }
         if let Some(child) = &self.child {
-            let _ = waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
+            reap(child);
         }
     }
 }

@@ -96,9 +96,17 @@ impl Supervisor {
         let injected = |stage| self.plan.fault.filter(|fault| fault.stage == stage);
         let keeper = match injected(Stage::TakeOver) {
             Some(fault) => Err(fault),
-            None => keeper::connect(&self.run, Some(launched.keeper))
+            None => keeper::connect(&self.run)
                 .map_err(|error| failure(Stage::TakeOver, &error)),
-        }?;
+        };
+        let keeper = match keeper {
+            Ok(keeper) => keeper.adopt(launched.keeper),
+            Err(failure) => {
+                let _ = self.cgroup.kill_all();
+                keeper::reap(&launched.keeper);
+                return Err(failure);
+            }
+        };
         tracing::info!(
             boot = self.state.boot,
             init = keeper.init_pid(),

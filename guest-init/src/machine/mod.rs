@@ -1,0 +1,441 @@
+//! What guest-init does, as a state machine: `step(now, event) -> effects`.
+//!
+//! Pure: no I/O, no clock, no process ids. Everything is there to be tested
+//! over random orders of events. Processes are **jobs** with numbers of their
+//! own; entries of inittab are **slots**. A boot goes through phases:
+//!
+//! ```text
+//! Sysinit → Boot → Level → (Local) → Up            Up ⇄ Clearing → Level
+//! any → Clearing → Level 0/6 → Terminating → Killing → Syncing → reboot(2)
+//! ```
+//!
+//! `Clearing` waits for processes that don't belong to the new runlevel.
+//! Nothing is ever started from `Terminating` on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::message::{
+    BootMode, BootOrder, FromGuest, GuestState, Power, Runlevel, Style, ToGuest,
+};
+use shared::outcome::Outcome;
+
+use crate::environment::Variables;
+use crate::initctl::Request;
+use crate::inittab::Inittab;
+use crate::rc::Plan;
+
+mod clock;
+mod job;
+mod level;
+mod rc;
+mod request;
+mod shutdown;
+mod slot;
+
+#[cfg(test)]
+mod tests;
+
+use job::{Ending, Job};
+use rc::RcRun;
+pub use request::Sig;
+use slot::Slot;
+
+/// Milliseconds of the monotonic clock.
+pub type Millis = u64;
+
+/// What has happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The first event.
+    Start,
+    /// Time has passed; also without need.
+    Tick,
+    /// A job could not be forked.
+    SpawnFailed {
+        /// Its number.
+        job: u32,
+    },
+    /// A job has ended.
+    Ended {
+        /// Its number.
+        job: u32,
+        /// How.
+        outcome: Outcome,
+    },
+    /// Somebody has sent a signal.
+    Signal(Sig),
+    /// Somebody has written to `/run/initctl`.
+    Request(Request),
+    /// The supervisor has sent an order.
+    Order(ToGuest),
+    /// The answer to [`Effect::ReadTable`].
+    Table(Table),
+    /// The answer to [`Effect::ReadPlan`], with its two levels.
+    Plan(char, char, Plan),
+    /// There is no other process; told while [`Machine::wants_alone`].
+    Alone,
+}
+
+/// Everything about the guest's inittab that has to be known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Its entries and what was skipped.
+    pub inittab: Inittab,
+    /// Terminals of entries that the guest doesn't have.
+    pub missing: BTreeSet<String>,
+    /// May the own runner stand in for calls of the stock rc runner?
+    pub direct: bool,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Start a process; [`Event::SpawnFailed`] when that fails.
+    Spawn {
+        /// Number under which its end is told.
+        job: u32,
+        /// What to start.
+        command: Command,
+        /// To be sent to the supervisor once it is started.
+        report: Option<FromGuest>,
+    },
+    /// Send a signal to a job's process group.
+    Signal(u32, Kill),
+    /// Send a signal to every process of the guest.
+    SignalAll(Kill),
+    /// Write a line on the console.
+    Say(String),
+    /// Send to the supervisor.
+    Send(FromGuest),
+    /// Read inittab.
+    ReadTable,
+    /// Read the rc directories of a runlevel, coming from another one.
+    ReadPlan(char, char),
+    /// Open `/run/initctl` anew if it isn't ours any more.
+    ReopenInitctl,
+    /// Write this previous and present runlevel to utmp and wtmp.
+    Record(char, char),
+    /// Much was done and little is to come: give memory back.
+    Settled,
+    /// reboot(2).
+    Power(Power),
+}
+
+/// How processes are made to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kill {
+    /// SIGTERM, then SIGCONT for those that are stopped.
+    Term,
+    /// SIGKILL.
+    Kill,
+}
+
+/// A process to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// What to execute.
+    pub program: Program,
+    /// Its environment.
+    pub environment: Variables,
+    /// Its terminal relative to /dev; the console when `None`.
+    pub terminal: Option<String>,
+    /// Is this to be its controlling terminal?
+    pub controlling: bool,
+    /// Is it to wait for Enter first?
+    pub ask_first: bool,
+    /// Identifier of its record in utmp.
+    pub record: Option<String>,
+}
+
+/// What a process executes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The process field of an inittab line.
+    Line(String),
+    /// A program and its arguments.
+    Argv(Vec<String>),
+    /// Nothing: it writes the root file system's buffers to disk.
+    Sync,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// `sysinit` entries, or rcS.d.
+    Sysinit,
+    /// `boot` and `bootwait` entries.
+    Boot,
+    /// Processes of another level have to end.
+    Clearing,
+    /// The level's entries, or its rc directory.
+    Level,
+    /// `/etc/rc.local` of rc style.
+    Local,
+    /// The level is reached.
+    Up,
+    /// All were sent SIGTERM.
+    Terminating(Millis),
+    /// All are sent SIGKILL.
+    Killing(Millis),
+    /// Buffers are written.
+    Syncing(Millis),
+    /// reboot(2) was called.
+    Over,
+}
+
+/// A shutdown under way.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    power: Power,
+    /// Did the supervisor order it?
+    ordered: bool,
+    deadline: Option<Millis>,
+}
+
+/// guest-init's whole state.
+#[derive(Debug)]
+pub struct Machine {
+    order: BootOrder,
+    style: Style,
+    reason: String,
+    terminal: String,
+    /// How many rc scripts may run at once.
+    parallel: usize,
+    now: Millis,
+    out: Vec<Effect>,
+    phase: Phase,
+    level: Runlevel,
+    previous: char,
+    /// The level that a boot leads to.
+    target: Runlevel,
+    slots: Vec<Slot>,
+    last_slot: u32,
+    direct: bool,
+    has_table: bool,
+    rc: Option<RcRun>,
+    last_rc: u32,
+    /// Scripts that rc style has started, as name and path.
+    started: Vec<(String, String)>,
+    local_is_done: bool,
+    jobs: BTreeMap<u32, Job>,
+    last_job: u32,
+    ending: BTreeMap<u32, Ending>,
+    /// fork(2) has failed: nothing is started before.
+    hold_until: Option<Millis>,
+    stop: Option<Stop>,
+    /// Variables from `/run/initctl` and of a shutdown.
+    variables: Variables,
+    /// What was said already and needn't be again.
+    said: BTreeSet<String>,
+}
+
+impl Machine {
+    /// A guest before its boot. `terminal` is the value of TERM, `parallel`
+    /// the number of rc scripts that may run at once.
+    pub fn new(
+        order: BootOrder,
+        style: Style,
+        reason: String,
+        terminal: String,
+        parallel: usize,
+    ) -> Self {
+        let target = order.runlevel.unwrap_or(match style {
+            Style::Rescue | Style::Idle => Runlevel::SINGLE,
+            _ => Runlevel::MULTI,
+        });
+        Self {
+            order,
+            style,
+            reason,
+            terminal,
+            parallel,
+            now: 0,
+            out: Vec::new(),
+            phase: Phase::Sysinit,
+            level: Runlevel::SINGLE,
+            previous: 'N',
+            target,
+            slots: Vec::new(),
+            last_slot: 0,
+            direct: false,
+            has_table: false,
+            rc: None,
+            last_rc: 0,
+            started: Vec::new(),
+            local_is_done: false,
+            jobs: BTreeMap::new(),
+            last_job: 0,
+            ending: BTreeMap::new(),
+            hold_until: None,
+            stop: None,
+            variables: Variables::new(),
+            said: BTreeSet::new(),
+        }
+    }
+
+    /// Takes one event at a time not before that of the last one.
+    pub fn step(&mut self, now: Millis, event: Event) -> Vec<Effect> {
+        self.now = self.now.max(now);
+        if self.phase == Phase::Over {
+            return Vec::new();
+        }
+        match event {
+            Event::Start => self.start(),
+            Event::Tick => {}
+            Event::SpawnFailed { job } => self.job_not_spawned(job),
+            Event::Ended { job, outcome } => self.job_ended(job, outcome),
+            Event::Signal(signal) => self.signal(signal),
+            Event::Request(request) => self.request(request),
+            Event::Order(order) => self.order(order),
+            Event::Table(table) => self.take_table(table),
+            Event::Plan(level, previous, plan) => self.take_plan(level, previous, plan),
+            Event::Alone => self.alone(),
+        }
+        self.clock();
+        self.advance();
+        core::mem::take(&mut self.out)
+    }
+
+    /// Where the guest is.
+    pub fn state(&self) -> GuestState {
+        match (self.stop, self.phase) {
+            (
+                Some(stop),
+                Phase::Terminating(_) | Phase::Killing(_) | Phase::Syncing(_) | Phase::Over,
+            ) => GuestState::Killing(stop.power),
+            (Some(stop), _) => GuestState::Stopping(stop.power),
+            (None, Phase::Up) => GuestState::Running(self.level),
+            (None, Phase::Clearing | Phase::Level | Phase::Local) => {
+                GuestState::Booting(self.level)
+            }
+            (None, _) => GuestState::Booting(self.target),
+        }
+    }
+
+    fn start(&mut self) {
+        self.send_hello();
+        match self.order.mode.clone() {
+            BootMode::Boot => {
+                self.reopen_initctl();
+                self.out.push(Effect::Record('N', 'S'));
+                match self.style {
+                    Style::Sysv | Style::Busybox => self.out.push(Effect::ReadTable),
+                    _ => self.begin_rc('S', 'N', None),
+                }
+                self.send_state();
+            }
+            BootMode::Rescue(argv) => {
+                self.enter(Phase::Up);
+                self.spawn_rescue(argv);
+            }
+            BootMode::Idle => self.enter(Phase::Up),
+        }
+    }
+
+    /// Goes as far as the processes allow.
+    fn advance(&mut self) {
+        while let Some(next) = self.next_phase() {
+            self.enter(next);
+        }
+    }
+
+    /// The phase that follows, when the present one is done.
+    fn next_phase(&mut self) -> Option<Phase> {
+        let done = match self.phase {
+            Phase::Clearing => self.ending.is_empty() && self.rc.is_none(),
+            Phase::Local => self.local(),
+            Phase::Sysinit | Phase::Boot | Phase::Level => self.pass(),
+            Phase::Up => {
+                self.pass();
+                false
+            }
+            Phase::Terminating(_) | Phase::Killing(_) | Phase::Syncing(_) | Phase::Over => false,
+        };
+        done.then_some(match self.phase {
+            Phase::Sysinit => Phase::Boot,
+            Phase::Boot | Phase::Clearing => Phase::Level,
+            Phase::Level if self.stop.is_some() => Phase::Terminating(self.grace()),
+            Phase::Level if self.style == Style::Rc && !self.local_is_done => Phase::Local,
+            _ => Phase::Up,
+        })
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        let from = core::mem::replace(&mut self.phase, phase);
+        match phase {
+            Phase::Boot => {
+                self.reopen_initctl();
+                self.out.push(Effect::Record('N', 'S'));
+            }
+            Phase::Level => {
+                if from == Phase::Boot {
+                    self.level = self.target;
+                }
+                self.enter_level();
+            }
+            Phase::Up => {
+                self.reopen_initctl();
+                if self.order.mode == BootMode::Boot {
+                    self.out.push(Effect::Record(self.previous, self.level.as_char()));
+                }
+                self.send_state();
+                self.out.push(Effect::Settled);
+            }
+            Phase::Terminating(_) => {
+                self.send_state();
+                self.out.push(Effect::SignalAll(Kill::Term));
+            }
+            Phase::Killing(_) => {
+                if !matches!(from, Phase::Terminating(_)) {
+                    self.send_state();
+                }
+                self.out.push(Effect::SignalAll(Kill::Kill));
+            }
+            Phase::Syncing(_) => self.spawn_sync(),
+            Phase::Over => {
+                let power = self.stop.map_or(Power::PowerOff, |stop| stop.power);
+                self.out.push(Effect::Power(power));
+            }
+            Phase::Sysinit | Phase::Clearing | Phase::Local => {}
+        }
+    }
+
+    /// Starts what the phase asks for; true when nothing of it is waited for.
+    fn pass(&mut self) -> bool {
+        match self.style {
+            Style::Sysv | Style::Busybox => self.pass_slots(),
+            Style::Rc => self.drive_rc(),
+            Style::Init | Style::Rescue | Style::Idle => true,
+        }
+    }
+
+    /// Scripts may have mounted something over /run.
+    fn reopen_initctl(&mut self) {
+        if matches!(self.style, Style::Sysv | Style::Rc) && self.order.mode == BootMode::Boot {
+            self.out.push(Effect::ReopenInitctl);
+        }
+    }
+
+    fn send_hello(&mut self) {
+        let protocol = shared::message::PROTOCOL;
+        let (style, reason) = (self.style, self.reason.clone());
+        self.out.push(Effect::Send(FromGuest::Hello { protocol, style, reason }));
+    }
+
+    fn send_state(&mut self) {
+        self.out.push(Effect::Send(FromGuest::State(self.state())));
+    }
+
+    /// Tells the administrator, on the console and over the link.
+    fn note(&mut self, text: String) {
+        self.out.push(Effect::Say(format!("guest-init: {text}")));
+        self.out.push(Effect::Send(FromGuest::Note(text)));
+    }
+
+    /// As [`Self::note`], but a text is told once only.
+    fn note_once(&mut self, text: String) {
+        // Texts hold parts of the guest's files: no endless memory for them.
+        if self.said.len() < 256 && self.said.insert(text.clone()) {
+            self.note(text);
+        }
+    }
+}
