@@ -1,0 +1,84 @@
+//! Configuration files: what is wrong is said with file, line and remedy,
+//! and what isn't touched stays as it was written.
+
+use std::fs;
+
+use tests::Host;
+
+#[test]
+fn an_unknown_key_is_shown_with_its_place_and_the_nearest_valid_one() {
+    let host = Host::without_root();
+    let path = host.configure("web", "context = 40000\n\n[boot]\nstop_timeuot = \"5s\"\n");
+    let answer = host.vserver(["config", "check", "web"]).code(1);
+    let place = format!("{}:4", path.display());
+    assert!(answer.stderr.contains(&place), "expected {place}\n{answer}");
+    answer.clone().complains("'stop_timeuot'").complains("'stop_timeout'");
+    let caret = answer.stderr.lines().any(|line| line.contains("^^"));
+    assert!(caret, "a caret shows where\n{answer}");
+}
+
+#[test]
+fn a_wrong_value_is_shown_with_its_place() {
+    let host = Host::without_root();
+    let path = host.configure("web", "context = 40000\n[security]\nusers = \"publik\"\n");
+    let answer = host.vserver(["config", "check", "web"]).code(1);
+    let place = format!("{}:3", path.display());
+    assert!(answer.stderr.contains(&place), "expected {place}\n{answer}");
+}
+
+#[test]
+fn text_that_is_no_toml_is_shown_with_its_place() {
+    let host = Host::without_root();
+    let path = host.configure("web", "context = 40000\nhostname = \"web\n");
+    let answer = host.vserver(["config", "check", "web"]).code(1);
+    let place = format!("{}:2", path.display());
+    assert!(answer.stderr.contains(&place), "expected {place}\n{answer}");
+}
+
+#[test]
+fn a_guest_with_a_wrong_configuration_isnt_started() {
+    let host = Host::without_root();
+    host.configure("web", "contxt = 40000\n");
+    host.vserver(["start", "web"]).code(1).complains("'contxt'");
+}
+
+#[test]
+fn every_mistake_is_shown_at_once() {
+    let host = Host::without_root();
+    host.configure("web", "context = 1\nhostname = \"not a name\"\n");
+    let answer = host.vserver(["config", "check", "web"]).code(1);
+    answer.complains("context").complains("host");
+}
+
+#[test]
+fn set_keeps_comments_and_order() {
+    let host = Host::without_root();
+    let text = "# our web server\ncontext = 40000 # don't change\n\n[boot]\nstyle = \"auto\"\n";
+    let path = host.configure("web", text);
+    host.vserver(["config", "set", "web", "boot.stop_timeout", "90s"]).ok();
+    let now = fs::read_to_string(&path).expect("it is there");
+    for line in text.lines() {
+        assert!(now.lines().any(|other| other == line), "{line:?} is gone:\n{now}");
+    }
+    assert!(now.contains("stop_timeout = \"90s\""), "{now}");
+    host.vserver(["config", "check", "web"]).ok();
+}
+
+#[test]
+fn set_refuses_what_check_would_refuse() {
+    let host = Host::without_root();
+    let path = host.configure("web", "context = 40000\n");
+    host.vserver(["config", "set", "web", "boot.stop_timeout", "soon"]).code(1);
+    assert_ne!(host.vserver(["config", "set", "web", "boot.colour", "red"]).code, 0);
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), "context = 40000\n");
+}
+
+#[test]
+fn the_effective_configuration_has_every_default() {
+    let host = Host::without_root();
+    host.configure("web", "context = 40000\n");
+    let shown = host.vserver(["config", "show", "web", "--effective"]).ok();
+    for key in ["context", "stop_timeout", "kill_grace", "restart", "users", "log_size"] {
+        assert!(shown.stdout.contains(key), "{key} is missing\n{shown}");
+    }
+}

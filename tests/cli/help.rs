@@ -1,0 +1,95 @@
+//! Help, version and completion: complete, and in step with the README.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tests::{DEADLINE, Host, command};
+
+/// Verbs that the issue names; each has its help.
+const VERBS: &[&str] = &[
+    "build",
+    "start",
+    "stop",
+    "restart",
+    "reboot",
+    "enter",
+    "exec",
+    "suexec",
+    "console",
+    "status",
+    "running",
+    "list",
+    "logs",
+    "delete",
+    "wait",
+    "config",
+    "doctor",
+    "completion",
+    "demo",
+];
+
+/// The verbs that the program's own help lists.
+fn listed(host: &Host) -> Vec<String> {
+    let help = host.vserver(["--help"]).ok();
+    let lines = help.stdout.lines();
+    // Verbs stand at two columns, and what continues a line further right.
+    let verbs = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let is_verb = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase());
+    verbs.filter(is_verb).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_verb_is_listed_and_has_help() {
+    let host = Host::without_root();
+    let listed = listed(&host);
+    for verb in VERBS {
+        assert!(listed.iter().any(|other| other == verb), "'{verb}' is not in --help: {listed:?}");
+        let help = host.vserver([verb, "--help"]).ok();
+        assert!(help.stdout.contains("Usage: vserver"), "{help}");
+    }
+}
+
+#[test]
+fn every_listed_verb_is_in_the_readme() {
+    let host = Host::without_root();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(path).unwrap_or_default();
+    let missing: Vec<_> = listed(&host)
+        .into_iter()
+        .filter(|verb| verb != "help" && !readme.contains(&format!("`{verb}")))
+        .filter(|verb| !readme.contains(&format!("vserver {verb}")))
+        .collect();
+    assert!(missing.is_empty(), "verbs that README.md doesn't know: {missing:?}");
+}
+
+#[test]
+fn version_is_one_line() {
+    let host = Host::without_root();
+    host.vserver(["--version"]).ok().says(&format!("vserver {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn completions_are_right_for_their_shells() {
+    let host = Host::without_root();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = host.vserver(["completion", shell]).ok();
+        assert!(script.stdout.contains("suexec"), "{shell} completes no verbs");
+        if shell == "bash" {
+            let file = host.prefix().join("completion");
+            fs::write(&file, &script.stdout).expect("a file can be written");
+            command::run(Command::new("bash").arg("-n").arg(&file), DEADLINE).ok();
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_crash() {
+    let host = Host::without_root();
+    let mut help = host.command(["--help"]);
+    let mut child = help.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("panicked"), "{said}");
+}

@@ -1,0 +1,69 @@
+//! Exit codes, and what is refused: scripts depend on both.
+
+use tests::Host;
+
+#[test]
+fn wrong_use_is_exit_code_2() {
+    let host = Host::without_root();
+    for words in [
+        &[] as &[&str],
+        &["frobnicate"],
+        &["start"],
+        &["start", "web", "--frobnicate"],
+        &["build", "web", "--method", "magic"],
+        &["stop", "web", "--timeout", "soon"],
+        &["exec", "web"],
+    ] {
+        let answer = host.vserver(words).code(2);
+        assert!(answer.stdout.is_empty(), "errors go to stderr\n{answer}");
+        assert!(!answer.stderr.is_empty(), "{answer}");
+    }
+}
+
+#[test]
+fn an_unknown_guest_is_exit_code_5() {
+    let host = Host::without_root();
+    for verb in ["start", "stop", "restart", "reboot", "status", "enter", "console", "logs"] {
+        host.vserver([verb, "nobody"]).code(5).complains("there is no guest 'nobody'");
+    }
+    host.vserver(["delete", "nobody", "--yes"]).code(5);
+    host.vserver(["config", "show", "nobody"]).code(5);
+    host.vserver(["running", "nobody"]).code(1).says("");
+    host.vserver(["exec", "nobody", "--", "true"]).code(125);
+}
+
+#[test]
+fn both_word_orders_are_understood() {
+    let host = Host::without_root();
+    let ours = host.vserver(["status", "nobody"]);
+    let theirs = host.vserver(["nobody", "status"]);
+    assert_eq!((ours.code, ours.stderr), (theirs.code, theirs.stderr));
+}
+
+#[test]
+fn names_that_are_verbs_or_paths_are_refused() {
+    let host = Host::without_root();
+    let long = "x".repeat(49);
+    for name in ["start", "status", "-web", ".web", "../web", "a/b", "a b", "", &long] {
+        let answer = host.vserver(["build", name, "--method", "skeleton"]);
+        assert_eq!(answer.code, 2, "{name:?} was to be refused\n{answer}");
+        assert!(!host.paths().roots_dir().exists(), "{name:?}: nothing is made");
+    }
+}
+
+#[test]
+fn errors_are_one_sentence_with_the_programs_name() {
+    let host = Host::without_root();
+    let answer = host.vserver(["status", "nobody"]).code(5);
+    let first = answer.stderr.lines().next().unwrap_or_default();
+    assert_eq!(first, "vserver: there is no guest 'nobody'", "{answer}");
+    let rest: Vec<_> = answer.stderr.lines().skip(1).collect();
+    assert!(rest.len() <= 1 && rest.iter().all(|line| line.starts_with("hint: ")), "{answer}");
+}
+
+#[test]
+fn an_empty_installation_lists_nothing() {
+    let host = Host::without_root();
+    host.vserver(["list"]).ok();
+    host.vserver(["list", "--json"]).ok().says("[]\n");
+}

@@ -1,0 +1,64 @@
+//! `NAME.sh`: actions on the host around a start and a stop.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use tests::{Census, Host, Tree};
+
+on! { Busybox: [
+    run_in_order_with_their_environment,
+    a_failing_pre_start_stops_the_start,
+    run_again_at_a_restart,
+] }
+
+fn install(host: &Host, script: &str) -> PathBuf {
+    let record = host.prefix().join("actions");
+    let path = host.paths().config_dir().join("web.sh");
+    let script = script.replace("RECORD", &record.to_string_lossy());
+    fs::write(&path, script).expect("the actions can be written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode can be set");
+    record
+}
+
+fn lines(record: &PathBuf) -> Vec<String> {
+    fs::read_to_string(record).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+fn run_in_order_with_their_environment(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let script = "#!/bin/sh\necho \"$1 $2 $VSERVER_NAME $VSERVER_ACTION $VSERVER_CONTEXT $VSERVER_ROOT\" >>RECORD\n";
+    let record = install(&host, script);
+    guest.start();
+    let context = guest.status().context;
+    guest.stop();
+    let root = guest.root();
+    let expected = ["pre-start", "post-start", "pre-stop", "post-stop"]
+        .map(|action| format!("{action} web web {action} {context} {}", root.display()));
+    assert_eq!(lines(&record), expected);
+}
+
+fn a_failing_pre_start_stops_the_start(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    let record = install(&host, "#!/bin/sh\necho $1 >>RECORD\n[ $1 != pre-start ] || exit 3\n");
+    guest.vserver("start", [""; 0]).code(1).complains("pre-start");
+    assert!(!guest.is_running());
+    assert_eq!(lines(&record).first().map(String::as_str), Some("pre-start"));
+    assert!(!lines(&record).contains(&"post-start".to_owned()));
+    before.assert_unchanged(&host);
+}
+
+fn run_again_at_a_restart(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let record = install(&host, "#!/bin/sh\necho $1 >>RECORD\n");
+    guest.start();
+    guest.vserver("restart", [""; 0]).ok();
+    guest.stop();
+    let round = ["pre-start", "post-start", "pre-stop", "post-stop"];
+    assert_eq!(lines(&record), [round, round].concat());
+}

@@ -1,0 +1,112 @@
+//! A guest boots to its default runlevel from its own files, unmodified.
+
+use tests::{DEADLINE, Guest, Host, Tree, eventually, process};
+
+on! { Bookworm, Trixie, Busybox, Copy: [reaches_its_default_runlevel, leaves_nothing_when_stopped] }
+on! { Bookworm, Trixie: [
+    tells_its_runlevel_and_its_boot,
+    runs_cron_and_sshd,
+    gives_scripts_their_environment,
+    is_the_same_when_booted_directly,
+] }
+
+fn reaches_its_default_runlevel(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let status = guest.status();
+    assert_eq!(status.state, "running", "{status:?}");
+    assert_eq!(status.name, "web");
+    let style = match tree {
+        Tree::Bookworm | Tree::Trixie => "sysv",
+        Tree::Busybox => "busybox",
+        Tree::Copy => "rc",
+    };
+    assert_eq!(status.style.as_deref(), Some(style), "{status:?}");
+    guest.exec(["cat", "/proc/1/comm"]).ok().says("guest-init\n");
+    guest.exec(["hostname"]).ok().says("web\n");
+    let uptime = guest.exec(["cat", "/proc/uptime"]).ok();
+    let seconds: f64 =
+        uptime.stdout.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(-1.0);
+    assert!((0.0..60.0).contains(&seconds), "the clock starts at 0 at the boot\n{uptime}");
+    guest.stop();
+}
+
+fn leaves_nothing_when_stopped(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = tests::Census::when_quiet(&host);
+    guest.start().stop();
+    before.assert_unchanged(&host);
+}
+
+fn tells_its_runlevel_and_its_boot(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    guest.exec(["runlevel"]).ok().says("N 2\n");
+    let who = guest.exec(["who", "-b", "-r"]).ok();
+    assert!(who.stdout.contains("system boot"), "{who}");
+    assert!(who.stdout.contains("run-level 2"), "{who}");
+}
+
+fn runs_cron_and_sshd(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    guest.wait_for_process("cron");
+    guest.wait_for_process("sshd");
+    // Alive also when asked the guest's own way.
+    guest.exec(["/etc/init.d/cron", "status"]).ok();
+    guest.exec(["/etc/init.d/ssh", "status"]).ok();
+}
+
+fn gives_scripts_their_environment(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("boot.environment.SITE", "berlin").build();
+    guest.write("/etc/rc.local", "#!/bin/sh\nenv >/root/environment\n", 0o755);
+    let mut start = guest.command("start", [""; 0]);
+    start.env("HOST_SECRET", "leaked");
+    tests::command::run(&mut start, DEADLINE).ok();
+    let environment = guest.read("/root/environment");
+    let has = |line: &str| environment.lines().any(|other| other == line);
+    for line in ["RUNLEVEL=2", "PREVLEVEL=N", "container=vserver", "SITE=berlin"] {
+        assert!(has(line), "{line} is missing from the scripts' environment:\n{environment}");
+    }
+    assert!(environment.contains("PATH=/"), "no PATH:\n{environment}");
+    assert!(
+        !environment.contains("HOST_SECRET"),
+        "the host's environment is inside:\n{environment}"
+    );
+}
+
+fn is_the_same_when_booted_directly(tree: Tree) {
+    let host = Host::new();
+    let written = host.guest("written").tree(tree).build();
+    let direct = host.guest("direct").tree(tree).set("boot.rc", "direct").build();
+    written.start();
+    direct.start();
+    assert_eq!(daemons(&written), daemons(&direct));
+    direct.exec(["runlevel"]).ok().says("N 2\n");
+    direct.stop();
+}
+
+/// The names of the processes that a boot has left running.
+fn daemons(guest: &Guest<'_>) -> Vec<String> {
+    for name in ["cron", "sshd"] {
+        guest.wait_for_process(name);
+    }
+    // Scripts in the background may still be ending.
+    eventually(DEADLINE, "the boot has come to rest", || {
+        let list = || {
+            let answer = guest.exec(["ps", "-eo", "comm="]).ok();
+            let mut names: Vec<_> = answer.stdout.lines().map(|l| l.trim().to_owned()).collect();
+            names.sort();
+            names
+        };
+        let first = list();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        (first == list() && process::is_alive(guest.init_pid())).then_some(first)
+    })
+}

@@ -1,0 +1,151 @@
+//! `vserver build`: every method makes a guest that boots, a failed one
+//! leaves nothing, and no secret of the host gets in.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::{DEADLINE, Host, Tree, command, eventually};
+
+on! { Bookworm: [
+    debootstrap_makes_a_guest_that_boots_and_stops,
+    an_interrupted_build_leaves_nothing,
+    a_template_keeps_owners_and_modes,
+] }
+on! { Busybox: [
+    a_broken_archive_leaves_nothing,
+    a_guest_that_exists_is_not_built_again,
+    a_skeleton_is_a_guest,
+    every_build_is_tidied,
+    contexts_never_clash,
+] }
+on! { Copy: [copy_takes_no_secret_of_the_host] }
+
+/// Everything of an installation that a build could leave.
+fn files(host: &Host) -> Vec<String> {
+    let mut find = Command::new("find");
+    find.arg(host.prefix()).args(["-not", "-type", "d", "-not", "-name", ".lock*"]);
+    let found = command::run(&mut find, DEADLINE).ok();
+    found.stdout.lines().map(str::to_owned).collect()
+}
+
+/// Takes half a minute, and the mirror that this machine itself uses.
+fn debootstrap_makes_a_guest_that_boots_and_stops(tree: Tree) {
+    let host = Host::new();
+    let mut build = host.command(["build", "web", "--method", "debootstrap"]);
+    command::run(build.args(["--suite", tree.name()]), Duration::from_secs(600)).ok();
+    host.vserver(["start", "web"]).ok();
+    host.vserver(["exec", "web", "--", "cat", "/proc/1/comm"]).ok().says("guest-init\n");
+    host.vserver(["exec", "web", "--", "runlevel"]).ok().says("N 2\n");
+    host.vserver(["stop", "web", "--no-kill"]).ok();
+}
+
+fn an_interrupted_build_leaves_nothing(tree: Tree) {
+    let host = Host::new();
+    let mut build = host.command(["build", "web", "--method", "template", "--from"]);
+    let mut building = build.arg(tree.archive()).spawn().expect("vserver runs");
+    let roots = host.paths().roots_dir();
+    eventually(DEADLINE, "the build has begun", || {
+        fs::read_dir(&roots).ok()?.flatten().next().map(|_| ())
+    });
+    let pid = Pid::from_raw(building.id().cast_signed());
+    kill(pid, Signal::SIGINT).expect("it can be interrupted");
+    let status = building.wait().expect("it ends");
+    assert_ne!(status.code(), Some(0), "it was interrupted");
+    let found = files(&host);
+    assert!(found.iter().all(|path| path.ends_with("ids.toml")), "left: {found:?}");
+}
+
+fn a_template_keeps_owners_and_modes(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let metadata = |path: &str| fs::metadata(guest.root().join(path)).expect("a file of Debian's");
+    assert_eq!(metadata("etc/shadow").mode() & 0o7777, 0o640);
+    assert_eq!(metadata("etc/shadow").gid(), 42);
+    assert_eq!(metadata("usr/bin/passwd").mode() & 0o7777, 0o4755);
+    assert_eq!(metadata("tmp").mode() & 0o7777, 0o1777);
+}
+
+fn a_broken_archive_leaves_nothing(tree: Tree) {
+    let host = Host::new();
+    let whole = fs::read(tree.archive()).expect("the tree's archive");
+    let half = host.prefix().join("half.tar");
+    fs::write(&half, &whole[..whole.len() / 2]).expect("a file can be written");
+    let mut build = host.command(["build", "web", "--method", "template", "--from"]);
+    command::run(build.arg(&half), DEADLINE).code(1);
+    let found = files(&host);
+    let left =
+        found.iter().filter(|path| !path.ends_with("half.tar") && !path.ends_with("ids.toml"));
+    assert_eq!(left.count(), 0, "left: {found:?}");
+    host.vserver(["status", "web"]).code(5);
+}
+
+fn a_guest_that_exists_is_not_built_again(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = files(&host);
+    let mut build = host.command(["build", guest.name(), "--method", "template", "--from"]);
+    command::run(build.arg(tree.archive()), DEADLINE).code(1).complains("'web'");
+    assert_eq!(files(&host), before);
+}
+
+fn a_skeleton_is_a_guest(_: Tree) {
+    let host = Host::new();
+    host.vserver(["build", "web", "--method", "skeleton"]).ok();
+    host.vserver(["config", "check", "web"]).ok();
+    let status = host.vserver(["status", "web"]).code(3);
+    assert!(status.stdout.starts_with("Vserver 'web' is stopped"), "{status}");
+}
+
+fn every_build_is_tidied(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    assert_eq!(guest.read("/etc/hostname"), "web\n");
+    assert!(guest.read("/etc/hosts").contains("web"), "{}", guest.read("/etc/hosts"));
+    assert_eq!(guest.read("/etc/machine-id"), "");
+    let shadow = guest.read("/etc/shadow");
+    let root = shadow.lines().find(|line| line.starts_with("root:")).unwrap_or_default();
+    let password = root.split(':').nth(1).unwrap_or_default();
+    assert!(password.starts_with(['*', '!']), "root's password is locked: {root}");
+}
+
+fn contexts_never_clash(tree: Tree) {
+    let host = Host::new();
+    let contexts = ["a", "b", "c"].map(|name| host.guest(name).tree(tree).build().status().context);
+    assert_eq!(contexts, [40000, 40001, 40002]);
+    host.vserver(["delete", "b", "--yes"]).ok();
+    let next = host.guest("d").tree(tree).build().status().context;
+    assert_eq!(next, 40003, "a number that was given isn't given again");
+    let mut clash = host.command(["build", "e", "--context", "40000", "--method", "template"]);
+    command::run(clash.arg("--from").arg(tree.archive()), DEADLINE).code(1).complains("40000");
+}
+
+fn copy_takes_no_secret_of_the_host(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let root = guest.root();
+    for shadow in [guest.read("/etc/shadow"), guest.read("/etc/gshadow")] {
+        let hashes =
+            shadow.lines().filter(|line| line.split(':').nth(1).is_some_and(|p| p.contains('$')));
+        assert_eq!(hashes.count(), 0, "a password of somebody's:\n{shadow}");
+    }
+    let host_id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    assert!(host_id.is_empty() || guest.read("/etc/machine-id") != host_id);
+    for keys in ["etc/ssh", "root/.ssh", "etc/ssl/private"] {
+        for entry in fs::read_dir(root.join(keys)).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let same = fs::read(entry.path()).ok() == fs::read(format!("/{keys}/{name}")).ok();
+            assert!(!(same && name.contains("key")), "{keys}/{name} is the host's");
+        }
+    }
+    let home = fs::read_dir(root.join("root")).into_iter().flatten().flatten();
+    let visible: Vec<_> = home.map(|entry| entry.file_name()).collect();
+    let allowed = [".bashrc", ".profile"];
+    let foreign = visible.iter().filter(|name| !allowed.iter().any(|other| name == other));
+    assert_eq!(foreign.count(), 0, "user data in /root: {visible:?}");
+    let people = fs::read_dir(root.join("home")).into_iter().flatten().count();
+    assert_eq!(people, 0, "nobody's home");
+}

@@ -1,0 +1,50 @@
+//! `vserver console` and `vserver logs`: what the guest writes to
+//! /dev/console, during the boot and after it has ended.
+
+use tests::terminal::Terminal;
+use tests::{DEADLINE, Host, Tree, eventually, process};
+
+on! { Busybox: [
+    logs_show_what_the_boot_wrote,
+    console_shows_the_past_and_what_comes,
+    a_flood_on_the_console_blocks_nobody,
+] }
+
+fn logs_show_what_the_boot_wrote(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    eventually(DEADLINE, "the boot's output is in the log", || {
+        guest.vserver("logs", [""; 0]).ok().stdout.contains("rcS: boot scripts run").then_some(())
+    });
+    guest.stop();
+    let logs = guest.vserver("logs", [""; 0]).ok();
+    assert!(logs.stdout.contains("rcK: shutdown scripts run"), "{logs}");
+}
+
+fn console_shows_the_past_and_what_comes(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let mut terminal = Terminal::open(&guest.command("console", [""; 0]));
+    terminal.expect("rcS: boot scripts run");
+    guest.shell("echo some''thing new >/dev/console").ok();
+    terminal.expect("something new");
+    drop(terminal);
+    assert!(guest.is_running(), "leaving the console leaves the guest alone");
+    guest.stop();
+}
+
+fn a_flood_on_the_console_blocks_nobody(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("console.log_size", "100000").build();
+    guest.start();
+    let keeper = guest.status().keeper_pid.expect("a running guest has a keeper");
+    guest.shell("yes 'a line that is written very often' | head -c 20000000 >/dev/console").ok();
+    assert!(process::pss(keeper) < 200 * 1024, "the keeper's memory doesn't grow with it");
+    let directory = host.prefix().join("var/log/vserver");
+    let files = std::fs::read_dir(directory).expect("there are logs").flatten();
+    let bytes: u64 = files.filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum();
+    assert!(bytes < 400_000, "two logs of 100,000 bytes, not {bytes}");
+    guest.stop();
+}

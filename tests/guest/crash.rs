@@ -1,0 +1,72 @@
+//! A guest whose PID 1 dies without having asked for it.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::{DEADLINE, Guest, Host, Tree, eventually};
+
+on! { Busybox: [
+    a_crashed_guest_is_started_again,
+    a_crashed_guest_stays_down_when_told_so,
+    crash_after_crash_takes_longer_and_longer,
+    a_guest_that_backs_off_can_be_stopped,
+] }
+
+fn crash(guest: &Guest<'_>) -> i32 {
+    let init = guest.init_pid();
+    kill(Pid::from_raw(init), Signal::SIGKILL).expect("PID 1 can be killed from the host");
+    init
+}
+
+fn a_crashed_guest_is_started_again(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let old = crash(&guest);
+    guest.wait_for_reboot(old);
+    guest.stop();
+}
+
+fn a_crashed_guest_stays_down_when_told_so(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("boot.restart", "never").build();
+    guest.start().stop();
+    let before = tests::Census::when_quiet(&host);
+    guest.start();
+    crash(&guest);
+    eventually(DEADLINE, "the guest is down", || (!guest.is_running()).then_some(()));
+    before.assert_unchanged(&host);
+}
+
+fn crash_after_crash_takes_longer_and_longer(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let pauses: Vec<Duration> = (0..3)
+        .map(|_| {
+            let start = Instant::now();
+            let old = crash(&guest);
+            guest.wait_for_reboot(old);
+            start.elapsed()
+        })
+        .collect();
+    assert!(pauses[2] > pauses[0], "pauses grow: {pauses:?}");
+    guest.stop();
+}
+
+fn a_guest_that_backs_off_can_be_stopped(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = tests::Census::when_quiet(&host);
+    guest.start();
+    for _ in 0..3 {
+        let old = crash(&guest);
+        guest.wait_for_reboot(old);
+    }
+    crash(&guest);
+    guest.vserver("stop", [""; 0]).ok();
+    assert!(!guest.is_running());
+    before.assert_unchanged(&host);
+}

@@ -1,0 +1,51 @@
+//! Tests that boot guests: each makes an installation of its own below
+//! /var/tmp, and says one thing about how vserver behaves.
+//!
+//! They need root and tests/setup; `tests/run` gives them both. Nothing here
+//! looks into vserver: the judges are its exit codes and its output, the
+//! kernel, and the distributions' own tools.
+
+/// Makes tests out of functions of a tree, one a tree, called
+/// `FILE::FUNCTION::TREE`.
+macro_rules! on {
+    ($($tree:ident),+: [$($name:ident),+ $(,)?]) => {
+        on! { @names [$($tree),+] $($name),+ }
+    };
+    (@names $trees:tt $($name:ident),+) => {
+        $(
+            #[allow(non_snake_case, reason = "the tests have names of trees")]
+            mod $name {
+                on! { @tests $name $trees }
+            }
+        )+
+    };
+    (@tests $name:ident [$($tree:ident),+]) => {
+        $(
+            #[test]
+            #[ignore = "root: boots guests"]
+            fn $tree() {
+                super::$name(tests::Tree::$tree);
+            }
+        )+
+    };
+}
+
+mod actions;
+mod boot;
+mod build;
+mod console;
+mod crash;
+mod enter;
+mod exec;
+mod faults;
+mod host_safe;
+mod inside;
+mod many;
+mod orphans;
+mod outside;
+mod rc_scripts;
+mod report;
+mod rounds;
+mod stopped;
+mod stubborn;
+mod takeover;

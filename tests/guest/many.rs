@@ -1,0 +1,35 @@
+//! Fifty guests at once: what the processes around each cost.
+
+use tests::{Host, Tree, process};
+
+on! { Busybox: [fifty_guests_stay_within_their_memory] }
+
+const GUESTS: usize = 50;
+
+/// Largest mean proportional set size of one process, in KiB.
+const LIMITS: [(&str, u64); 3] = [("guest-init", 120), ("keeper", 100), ("supervisor", 400)];
+
+fn fifty_guests_stay_within_their_memory(tree: Tree) {
+    let host = Host::new();
+    let guests: Vec<_> =
+        (0..GUESTS).map(|number| host.guest(&format!("g{number}")).tree(tree).build()).collect();
+    for guest in &guests {
+        guest.start();
+    }
+    let mut sums = [0; 3];
+    for guest in &guests {
+        let status = guest.status();
+        let pids = [status.init_pid, status.keeper_pid, status.supervisor_pid];
+        for (sum, pid) in sums.iter_mut().zip(pids) {
+            *sum += process::pss(pid.expect("a running guest has all three")) / 1024;
+        }
+    }
+    for ((name, limit), sum) in LIMITS.iter().zip(sums) {
+        let mean = sum / GUESTS as u64;
+        println!("{name}: {mean} KiB PSS at {GUESTS} guests, at most {limit}");
+        assert!(mean <= *limit, "{name}: {mean} KiB PSS at {GUESTS} guests, at most {limit}");
+    }
+    for guest in &guests {
+        guest.stop();
+    }
+}

@@ -1,0 +1,53 @@
+//! Start and stop in quick succession, many times: nothing is left, and
+//! nothing grows.
+
+use std::env;
+
+use tests::{Census, Host, Tree, process};
+
+on! { Bookworm, Trixie, Busybox, Copy: [many_rounds_of_start_and_stop_leave_nothing] }
+on! { Busybox, Bookworm: [reboots_leave_no_descriptor_behind] }
+
+/// Rounds of one test: `$VSERVER_TEST_ROUNDS`, as tests/soak sets it, or so
+/// many that all fit into a test run.
+fn rounds(tree: Tree) -> u32 {
+    let asked = env::var("VSERVER_TEST_ROUNDS").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(if tree == Tree::Bookworm { 100 } else { 10 })
+}
+
+fn many_rounds_of_start_and_stop_leave_nothing(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    for round in 1..=rounds(tree) {
+        guest.vserver("start", ["--no-wait"]).ok();
+        // 0 ms later: the order must not get lost on a half-started guest.
+        guest.vserver("stop", ["--no-kill"]).ok();
+        assert!(!guest.is_running(), "round {round}");
+    }
+    before.assert_unchanged(&host);
+    guest.start().stop();
+    before.assert_unchanged(&host);
+}
+
+fn reboots_leave_no_descriptor_behind(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let reboot = || {
+        let old = guest.init_pid();
+        guest.exec(["reboot"]);
+        guest.wait_for_reboot(old)
+    };
+    let count = |status: &tests::guest::Status| {
+        let pids = [status.supervisor_pid, status.keeper_pid, status.init_pid];
+        pids.map(|pid| process::descriptors(pid.expect("a running guest has all three")))
+    };
+    let before = count(&reboot());
+    for _ in 0..10 {
+        reboot();
+    }
+    assert_eq!(count(&reboot()), before, "descriptors of supervisor, keeper, guest-init");
+    guest.stop();
+}

@@ -1,0 +1,85 @@
+//! Contexts without a boot: `enter` and `exec` on a stopped guest, and
+//! `start --rescue`.
+
+use tests::terminal::Terminal;
+use tests::{Census, DEADLINE, Host, Tree, eventually};
+
+on! { Bookworm, Busybox: [
+    exec_opens_a_stopped_guest_and_closes_it,
+    the_last_session_ends_the_context,
+    rescue_runs_one_command_instead_of_the_boot,
+] }
+on! { Busybox: [suexec_opens_a_stopped_guest, a_guest_can_be_started_while_it_is_entered] }
+
+fn exec_opens_a_stopped_guest_and_closes_it(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = Census::take(&host);
+    guest.exec(["cat", "/proc/1/comm"]).ok().says("guest-init\n");
+    guest.exec(["hostname"]).ok().says("web\n");
+    guest.shell("exit 77").code(77);
+    guest.exec(["/no/such/program"]).code(127);
+    assert!(!guest.is_running());
+    assert!(guest.read("/var/log/boots").is_empty(), "nothing was booted");
+    before.assert_unchanged(&host);
+}
+
+fn the_last_session_ends_the_context(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = Census::take(&host);
+    let mut first = Terminal::open(&guest.command("enter", [""; 0]));
+    first.type_in("touch /run/here; echo rea''dy\n");
+    first.expect("ready");
+    let mut second = Terminal::open(&guest.command("enter", [""; 0]));
+    second.type_in("ls /run/here; echo edited >/root/note; echo rea''dy\n");
+    second.expect("/run/here");
+    second.expect("ready");
+    first.type_in("exit\n");
+    first.end();
+    second.type_in("echo st''ill; exit\n");
+    second.expect("still");
+    second.end();
+    before.assert_unchanged(&host);
+    assert_eq!(guest.read("/root/note"), "edited\n");
+}
+
+fn suexec_opens_a_stopped_guest(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = Census::take(&host);
+    host.vserver(["suexec", "user", guest.name(), "--", "id", "-u"]).ok().says("1000\n");
+    before.assert_unchanged(&host);
+}
+
+fn a_guest_can_be_started_while_it_is_entered(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let mut terminal = Terminal::open(&guest.command("enter", [""; 0]));
+    terminal.type_in("echo rea''dy\n");
+    terminal.expect("ready");
+    // Either it starts, or the refusal says what is in the way; never both.
+    let start = guest.vserver("start", [""; 0]);
+    assert_eq!(start.code == 0, guest.status().state == "running", "{start}");
+    if start.code != 0 {
+        start.complains("enter");
+        terminal.type_in("exit\n");
+        terminal.end();
+        guest.start();
+    }
+    guest.stop();
+}
+
+fn rescue_runs_one_command_instead_of_the_boot(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = Census::take(&host);
+    let line = "cat /proc/1/comm >/root/rescued; sleep 1";
+    guest.vserver("start", ["--rescue", "/bin/sh", "-c", line]);
+    eventually(DEADLINE, "the command has run", || {
+        (guest.read("/root/rescued") == "guest-init\n").then_some(())
+    });
+    guest.wait_until_stopped();
+    assert!(guest.read("/var/log/boots").is_empty(), "nothing was booted");
+    before.assert_unchanged(&host);
+}

@@ -1,0 +1,94 @@
+//! Guests that don't want to end do so all the same, by the deadline.
+
+use std::time::Duration;
+
+use tests::{Census, DEADLINE, Host, Tree, command, eventually};
+
+on! { Busybox, Bookworm, Trixie: [a_hanging_shutdown_script_is_cut_off_at_the_deadline] }
+on! { Busybox, Bookworm: [a_process_that_ignores_sigterm_is_killed_after_the_grace] }
+on! { Bookworm, Busybox: [a_fork_bomb_doesnt_keep_it_from_stopping] }
+on! { Busybox: [
+    stop_without_kill_fails_rather_than_kills,
+    a_second_stop_brings_the_deadline_forward,
+] }
+
+const HANGING: &str = "#!/bin/sh\n[ \"$1\" = start ] || sleep 1000\n";
+
+fn hanging(guest: &tests::Guest<'_>) {
+    let script = if guest.tree().is_debian() { "/etc/init.d/urandom" } else { "/etc/init.d/rcK" };
+    guest.write(script, HANGING, 0o755);
+}
+
+fn a_hanging_shutdown_script_is_cut_off_at_the_deadline(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    hanging(&guest);
+    guest.start();
+    let stop = guest.vserver("stop", ["--timeout", "3"]);
+    let took = stop.took.as_secs_f64();
+    assert!((2.5..8.0).contains(&took), "3 s, and a little\n{stop}");
+    assert_eq!(guest.status().state, "stopped");
+    before.assert_unchanged(&host);
+}
+
+fn a_process_that_ignores_sigterm_is_killed_after_the_grace(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("boot.kill_grace", "1s").build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    guest.start();
+    guest
+        .shell("(trap '' HUP INT TERM; while :; do sleep 1; done) >/dev/null 2>&1 </dev/null &")
+        .ok();
+    guest.vserver("stop", [""; 0]).ok();
+    before.assert_unchanged(&host);
+}
+
+/// Bounded by the process limit of the user, which doesn't hold for the
+/// host's root: so in a guest with ids of its own only, the default.
+fn a_fork_bomb_doesnt_keep_it_from_stopping(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    guest.start();
+    // dash and busybox call the limit -p.
+    guest
+        .shell("ulimit -p 300; (b() { b | b & }; while :; do b; done) >/dev/null 2>&1 </dev/null &")
+        .ok();
+    eventually(DEADLINE, "the bomb has gone off", || {
+        guest.status().processes.filter(|count| *count > 100)
+    });
+    let stop = guest.vserver("stop", ["--timeout", "20"]).ok();
+    assert!(stop.took < Duration::from_secs(30), "{stop}");
+    before.assert_unchanged(&host);
+}
+
+fn stop_without_kill_fails_rather_than_kills(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    hanging(&guest);
+    guest.start();
+    guest.vserver("stop", ["--no-kill", "--timeout", "2"]).code(1);
+    assert!(guest.is_running(), "it is still there");
+    guest.vserver("stop", ["--timeout", "1"]);
+    assert!(!guest.is_running());
+}
+
+fn a_second_stop_brings_the_deadline_forward(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    hanging(&guest);
+    guest.start();
+    let mut first = guest.command("stop", ["--timeout", "50"]).spawn().expect("vserver runs");
+    eventually(DEADLINE, "the first stop has begun", || {
+        (guest.status().state == "stopping").then_some(())
+    });
+    let mut second = guest.command("stop", ["--timeout", "2"]);
+    let second = command::run(&mut second, DEADLINE);
+    assert!(second.took < Duration::from_secs(12), "{second}");
+    assert!(!guest.is_running());
+    let _ = first.wait();
+}

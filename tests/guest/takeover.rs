@@ -1,0 +1,113 @@
+//! The supervisor may die at any moment: the guest lives on, and the next
+//! one goes on where it was.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::{DEADLINE, Guest, Host, Tree, eventually, process};
+
+on! { Busybox, Bookworm: [
+    a_guest_outlives_its_supervisor,
+    reboot_still_reboots_under_the_next_supervisor,
+    poweroff_still_ends_under_the_next_supervisor,
+] }
+on! { Busybox: [
+    stop_works_without_a_supervisor,
+    a_poweroff_without_a_supervisor_is_remembered,
+    a_reboot_without_a_supervisor_is_remembered,
+] }
+
+fn kill_supervisor(guest: &Guest<'_>) -> i32 {
+    let pid = guest.status().supervisor_pid.expect("a running guest has a supervisor");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it can be killed");
+    eventually(DEADLINE, "the supervisor is dead", || (!process::is_alive(pid)).then_some(()));
+    pid
+}
+
+/// Brings the next supervisor, as an administrator would.
+fn start_again(guest: &Guest<'_>) -> tests::guest::Status {
+    guest.vserver("start", [""; 0]).ok();
+    eventually(DEADLINE, "there is another supervisor", || {
+        let status = guest.status();
+        let there = status.supervisor_pid.is_some_and(process::is_alive);
+        (there && status.state == "running").then_some(status)
+    })
+}
+
+fn a_guest_outlives_its_supervisor(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let before = guest.status();
+    let killed = kill_supervisor(&guest);
+    guest.exec(["cat", "/proc/1/comm"]).ok().says("guest-init\n");
+    assert!(guest.is_running());
+    let after = start_again(&guest);
+    assert_eq!(after.init_pid, before.init_pid, "the same PID 1");
+    assert_eq!(after.keeper_pid, before.keeper_pid, "the same keeper");
+    assert_ne!(after.supervisor_pid, Some(killed));
+    assert!(after.uptime_seconds >= before.uptime_seconds);
+    guest.stop();
+}
+
+fn reboot_still_reboots_under_the_next_supervisor(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let old = guest.init_pid();
+    kill_supervisor(&guest);
+    start_again(&guest);
+    guest.exec(["reboot"]);
+    guest.wait_for_reboot(old);
+    guest.stop();
+}
+
+fn poweroff_still_ends_under_the_next_supervisor(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = tests::Census::when_quiet(&host);
+    guest.start();
+    kill_supervisor(&guest);
+    start_again(&guest);
+    guest.exec(["poweroff"]);
+    guest.wait_until_stopped();
+    before.assert_unchanged(&host);
+}
+
+fn stop_works_without_a_supervisor(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = tests::Census::when_quiet(&host);
+    guest.start();
+    kill_supervisor(&guest);
+    guest.stop();
+    assert!(!guest.is_running());
+    before.assert_unchanged(&host);
+}
+
+fn a_poweroff_without_a_supervisor_is_remembered(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let init = guest.init_pid();
+    kill_supervisor(&guest);
+    guest.exec(["poweroff"]);
+    eventually(DEADLINE, "PID 1 has ended", || (!process::is_alive(init)).then_some(()));
+    // Nobody may take it for a crash or a reboot.
+    guest.wait_until_stopped();
+    guest.start().stop();
+}
+
+fn a_reboot_without_a_supervisor_is_remembered(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let init = guest.init_pid();
+    kill_supervisor(&guest);
+    guest.exec(["reboot"]);
+    eventually(DEADLINE, "PID 1 has ended", || (!process::is_alive(init)).then_some(()));
+    start_again(&guest);
+    assert_ne!(guest.init_pid(), init);
+    guest.stop();
+}

@@ -1,0 +1,90 @@
+//! Which room of the host's crate may call which: imports go down only.
+
+use crate::none;
+use crate::sources::{Source, sources};
+
+/// The rooms, from the top down. A room calls rooms of lower lines, and those
+/// of its own line.
+const LAYERS: &[&[&str]] = &[
+    &["main"],
+    &["commands"],
+    &["cli"],
+    &["build", "session", "supervisor"],
+    &["launch", "accounting", "storage", "systemd", "net"],
+    &["plan", "report"],
+    &["control", "facts", "ids"],
+    &["cgroup", "config", "runtime"],
+    &["fsroot", "log", "store"],
+    &["paths"],
+    &["error"],
+    &["sys"],
+];
+
+/// What pure files must not mention: deciding is apart from doing.
+const ACTS: &[&str] =
+    &["std::fs", "std::process", "std::env", "std::net", "nix::", "rustix::", "Instant::now"];
+
+/// The pure files: prefixes of paths.
+const PURE: &[&str] = &[
+    "host/src/config/check.rs",
+    "host/src/config/parse.rs",
+    "host/src/plan/",
+    "host/src/report",
+    "host/src/supervisor/state.rs",
+    "guest-init/src/inittab",
+    "guest-init/src/state.rs",
+];
+
+fn level(room: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&room))
+}
+
+/// The room of a file of the host's crate.
+fn room(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("host/src/")?;
+    let name = rest.split('/').next()?;
+    Some(name.strip_suffix(".rs").unwrap_or(name))
+}
+
+/// The rooms that a line of code names.
+fn named(line: &str) -> impl Iterator<Item = &str> {
+    let after = |start: &'static str| line.split(start).skip(1);
+    after("crate::").chain(after("vserver::")).map(|rest| {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        &rest[..end]
+    })
+}
+
+#[test]
+fn every_room_has_its_layer() {
+    let rooms = sources();
+    let rooms = rooms.iter().filter_map(|source| room(&source.path));
+    let homeless = rooms.filter(|room| *room != "lib" && level(room).is_none());
+    none("rooms that tests/style/layers.rs doesn't list", homeless.map(str::to_owned).collect());
+}
+
+#[test]
+fn imports_go_down_only() {
+    let mut offenders = Vec::new();
+    for source in sources() {
+        let Some(own) = room(&source.path).and_then(level) else { continue };
+        for (number, line) in source.production_lines() {
+            let up = named(line).find(|name| level(name).is_some_and(|other| other < own));
+            offenders.extend(up.map(|name| format!("{}:{number} calls {name}", source.path)));
+        }
+    }
+    none("imports that go up", offenders);
+}
+
+#[test]
+fn pure_files_do_nothing() {
+    let pure = |source: &Source| PURE.iter().any(|prefix| source.path.starts_with(prefix));
+    let mut offenders = Vec::new();
+    for source in sources().into_iter().filter(pure) {
+        for (number, line) in source.production_lines() {
+            let act = ACTS.iter().find(|act| line.contains(**act));
+            offenders.extend(act.map(|act| format!("{}:{number} mentions {act}", source.path)));
+        }
+    }
+    none("pure files that act", offenders);
+}

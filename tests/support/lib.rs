@@ -1,0 +1,24 @@
+//! What the tests share: a temporary installation, guests in it, commands
+//! with deadlines, and lists of what a host holds before and after.
+//!
+//! Nothing here decides whether vserver is right: that is each test's. Code
+//! here panics with a sentence when a test can't go on.
+
+pub mod census;
+pub mod command;
+pub mod guest;
+pub mod host;
+pub mod machine;
+pub mod place;
+pub mod process;
+pub mod terminal;
+pub mod tree;
+pub mod wait;
+pub mod witness;
+
+pub use census::Census;
+pub use command::Finished;
+pub use guest::Guest;
+pub use host::Host;
+pub use tree::Tree;
+pub use wait::{DEADLINE, eventually};

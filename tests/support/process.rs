@@ -1,0 +1,72 @@
+//! What /proc says about processes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A process of the host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process {
+    /// Its pid.
+    pub pid: i32,
+    /// Its name, at most 15 bytes.
+    pub comm: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// All processes for which this is true of their directory in /proc.
+pub fn processes(matches: impl Fn(&Path) -> bool) -> Vec<Process> {
+    let entries = fs::read_dir("/proc").expect("/proc can be read");
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut found: Vec<_> = pids.filter(|pid| matches(&directory(*pid))).filter_map(read).collect();
+    found.sort();
+    found
+}
+
+/// The process with this pid, unless it has ended.
+pub fn read(pid: i32) -> Option<Process> {
+    let directory = directory(pid);
+    let comm = fs::read_to_string(directory.join("comm")).ok()?.trim_end().to_owned();
+    let bytes = fs::read(directory.join("cmdline")).ok()?;
+    let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    let arguments = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    Some(Process { pid, comm, arguments })
+}
+
+/// Is there such a process, and is it not a zombie?
+pub fn is_alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(directory(pid).join("stat")).unwrap_or_default();
+    // The name stands in brackets and may hold anything.
+    stat.rsplit(')').next().is_some_and(|rest| {
+        let state = rest.trim_start().chars().next();
+        state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    })
+}
+
+/// How many descriptors it has open.
+pub fn descriptors(pid: i32) -> usize {
+    let entries = fs::read_dir(directory(pid).join("fd"));
+    entries.unwrap_or_else(|cause| panic!("cannot list the descriptors of {pid}: {cause}")).count()
+}
+
+/// Its proportional set size (proc(5), `smaps_rollup`), in bytes.
+pub fn pss(pid: i32) -> u64 {
+    let path = directory(pid).join("smaps_rollup");
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|cause| panic!("cannot read {path:?}: {cause}"));
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kilobytes =
+        line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    1024 * kilobytes.unwrap_or_else(|| panic!("no Pss in {path:?}: {text}"))
+}
+
+/// Its children.
+pub fn children(pid: i32) -> Vec<i32> {
+    let path = directory(pid).join(format!("task/{pid}/children"));
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+fn directory(pid: i32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}"))
+}

@@ -1,0 +1,47 @@
+//! The root file systems that tests boot, made by tests/setup.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// A root file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tree {
+    /// Debian 12 with sysvinit, cron and sshd.
+    Bookworm,
+    /// Debian 13 with sysvinit, cron and sshd.
+    Trixie,
+    /// Two megabytes: busybox as init and as everything else.
+    Busybox,
+    /// What `vserver build --method copy` takes from this host.
+    Copy,
+}
+
+impl Tree {
+    /// Its name, as in tests/trees.sh.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+            Self::Busybox => "busybox",
+            Self::Copy => "copy",
+        }
+    }
+
+    /// Is it a Debian with the distribution's own init tools?
+    pub fn is_debian(self) -> bool {
+        matches!(self, Self::Bookworm | Self::Trixie)
+    }
+
+    /// The archive of it.
+    ///
+    /// # Panics
+    /// When it hasn't been made, and for [`Tree::Copy`], which has none.
+    pub fn archive(self) -> PathBuf {
+        assert!(self != Self::Copy, "the copy tree is made by vserver itself");
+        let cache = env::var_os("VSERVER_TEST_CACHE").map(PathBuf::from);
+        let cache = cache.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache"));
+        let archive = cache.join(format!("{}.tar", self.name()));
+        assert!(archive.exists(), "{archive:?} is missing; run as root: tests/setup");
+        archive
+    }
+}

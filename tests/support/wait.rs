@@ -1,0 +1,28 @@
+//! Waiting for something to become true, with a deadline.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Long enough for anything that is going to happen, on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Asks until there is an answer, and returns it.
+///
+/// # Panics
+/// When there is none at the deadline; the message says `what` was awaited.
+#[track_caller]
+pub fn eventually<T>(deadline: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    // Short at first, so that fast things are measured as fast; then longer,
+    // so that waiting takes no time from what is waited for.
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        let waited = start.elapsed();
+        assert!(waited < deadline, "still waiting after {:.1} s: {what}", waited.as_secs_f64());
+        thread::sleep(pause.min(deadline - waited));
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}

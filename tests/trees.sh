@@ -1,0 +1,96 @@
+# shellcheck shell=bash
+# Recipes of the root file systems that the tests boot. Sourced by
+# tests/setup. A recipe is a function tree_NAME that writes its argument with
+# ".tar" appended; files in the archive have the ids that they have inside.
+
+# shellcheck disable=SC2034  # read by tests/setup
+trees=(bookworm trixie busybox)
+
+# What every Debian tree has beyond the minimum: the init, the two daemons
+# whose life the tests check, and the tools by which they look.
+debian_packages=sysvinit-core,procps,cron,openssh-server,iproute2,bsdutils,util-linux
+
+tree_file() {
+    local recipe
+    recipe=$(declare -f "tree_$1" debian_tree debian_mirror
+        declare -p debian_packages)
+    printf '%s-%s.tar\n' "$1" "$(printf '%s' "$recipe" | sha256sum | cut -c1-12)"
+}
+
+tree_bookworm() { debian_tree bookworm "$1"; }
+
+# Without the standalone tools, sshd and udev would bring in systemd.
+tree_trixie() { debian_tree trixie "$1" ,systemd-standalone-sysusers,systemd-standalone-tmpfiles; }
+
+# Documentation and translations are half of a small Debian and nothing that
+# is tested here.
+debian_tree() {
+    local suite=$1 stem=$2 more=${3:-} mirror
+    mirror=$(debian_mirror)
+    # shellcheck disable=SC2016  # the hook's own "$1"
+    mmdebstrap --quiet --variant=minbase --include="$debian_packages$more" \
+        --dpkgopt='path-exclude=/usr/share/doc/*' \
+        --dpkgopt='path-exclude=/usr/share/man/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --customize-hook='rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*' \
+        "$suite" "$stem.tar" ${mirror:+"$mirror"}
+}
+
+# The mirror that this machine itself uses; empty for mmdebstrap's default.
+debian_mirror() {
+    # shellcheck disable=SC2016  # $(…) are apt-get's own fields
+    apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+        sed -n 's/^Debian Debian //p' | sort -u | head -n 1
+}
+
+# A whole guest in two megabytes: busybox's init, a boot script, a shutdown
+# script, and one service that is respawned.
+tree_busybox() {
+    local stem=$1 applet
+    mkdir -p "$stem"/{bin,sbin,usr/bin,usr/sbin,etc/init.d,dev,proc,sys,run,tmp,root,home/user,var/log,srv}
+    cp "$(command -v busybox)" "$stem/bin/busybox"
+    "$stem/bin/busybox" --list-full | while read -r applet; do
+        [ -e "$stem/$applet" ] || ln -s /bin/busybox "$stem/$applet"
+    done
+    ln -s ../run "$stem/var/run"
+    ln -s ../proc/self/mounts "$stem/etc/mtab"
+    chmod 1777 "$stem/tmp"
+    chmod 0700 "$stem/root"
+    cat >"$stem/etc/passwd" <<'END'
+root:x:0:0:root:/root:/bin/sh
+user:x:1000:1000:user:/home/user:/bin/sh
+END
+    cat >"$stem/etc/group" <<'END'
+root:x:0:
+user:x:1000:
+extra:x:2000:user
+END
+    printf 'root:*:19000:0:99999:7:::\nuser:*:19000:0:99999:7:::\n' >"$stem/etc/shadow"
+    chmod 0600 "$stem/etc/shadow"
+    chown -R 1000:1000 "$stem/home/user"
+    printf 'ID=busybox\nNAME="busybox"\n' >"$stem/etc/os-release"
+    cat >"$stem/etc/inittab" <<'END'
+::sysinit:/etc/init.d/rcS
+::once:/etc/init.d/once
+::respawn:/bin/busybox sleep 100000
+::ctrlaltdel:/sbin/reboot
+::shutdown:/etc/init.d/rcK
+END
+    cat >"$stem/etc/init.d/rcS" <<'END'
+#!/bin/sh
+echo "rcS: boot scripts run"
+date +%s >>/var/log/boots
+END
+    cat >"$stem/etc/init.d/once" <<'END'
+#!/bin/sh
+echo "once: ran"
+touch /run/booted
+END
+    cat >"$stem/etc/init.d/rcK" <<'END'
+#!/bin/sh
+echo "rcK: shutdown scripts run"
+date +%s >>/var/log/shutdowns
+END
+    chmod 0755 "$stem"/etc/init.d/*
+    tar --numeric-owner -C "$stem" -cf "$stem.tar" .
+}
