@@ -7,6 +7,7 @@ pub mod config;
 pub mod control;
 pub mod error;
 pub mod facts;
+pub mod fsroot;
 pub mod ids;
 pub mod launch;
 pub mod log;
