@@ -91,7 +91,7 @@ fn change(
 
 fn refused(key: &str, problems: &[Problem]) -> Error {
     let texts: Vec<_> = problems.iter().map(|problem| problem.text.as_str()).collect();
-    let error = Error::usage(format!("cannot set '{key}': {}", texts.join("; ")));
+    let error = Error::new(format!("cannot set '{key}': {}", texts.join("; ")));
     match problems.iter().find_map(|problem| problem.hint.clone()) {
         Some(hint) => error.hint(hint),
         None => error,
