@@ -63,7 +63,7 @@ fn check(paths: &Paths, names: &[GuestName]) -> Result<Exit> {
         for mistake in config::mistakes(paths, name)? {
             // The site's defaults are judged with every guest.
             if !shown.contains(&mistake) {
-                output::print(&format!("{mistake}\n"))?;
+                output::mistake(&mistake);
                 shown.push(mistake);
             }
         }
