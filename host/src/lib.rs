@@ -1,5 +1,6 @@
 //! Virtual servers for Linux on an unpatched kernel: the host's side.
 
+pub mod build;
 pub mod cgroup;
 pub mod cli;
 pub mod commands;
@@ -7,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod error;
 pub mod facts;
+pub mod fsroot;
 pub mod ids;
 pub mod launch;
 pub mod log;

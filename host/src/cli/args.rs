@@ -70,9 +70,15 @@ pub struct BuildArgs {
     /// template: the archive, tar with or without gzip, xz or zstd.
     #[arg(long, value_name = "FILE", required_if_eq("method", "template"))]
     pub from: Option<PathBuf>,
+    /// Set an existing root and configuration aside, as NAME.~TIME~.
+    #[arg(long)]
+    pub force: bool,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// debootstrap: handed to the tool as they are.
+    #[arg(value_name = "OPTION", last = true)]
+    pub options: Vec<OsString>,
 }
 
 /// Where a new guest's files come from.

@@ -1,11 +1,109 @@
-//! `vserver delete`.
+//! `vserver delete`: the root directory, the configuration, the actions, the
+//! logs and the numbers of stopped guests.
+//!
+//! Whatever of these is missing is no mistake, so that a deletion that was
+//! cut short can be repeated.
 
+use std::fs;
+use std::io::{self, ErrorKind, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use shared::name::GuestName;
+
+use crate::build::{self, Doomed};
 use crate::cli::DeleteArgs;
-use crate::commands::Exit;
-use crate::error::{Error, Result};
+use crate::commands::{Exit, output};
+use crate::config;
+use crate::control::Client;
+use crate::error::{Error, Kind, Result};
+use crate::ids;
 use crate::paths::Paths;
+use crate::runtime::Lock;
 
-/// Not written yet.
-pub(super) fn run(_args: &DeleteArgs, _paths: &Paths) -> Result<Exit> {
-    Err(Error::new("'delete' is not written yet"))
+/// Deletes one guest after the other, so that questions don't mix.
+pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
+    for name in &args.names {
+        let root = check(paths, name)?;
+        if args.dry_run {
+            output::print(&listing(paths, name, &root))?;
+            continue;
+        }
+        if !args.yes && !confirm(name)? {
+            return Err(Error::usage(format!("guest '{name}' is not deleted")));
+        }
+        // The answer may have taken its time.
+        let _lock = Lock::wait(&paths.lock(name))?;
+        let root = check(paths, name)?;
+        delete(paths, name, &root)?;
+        output::print(&format!("guest '{name}' is deleted\n"))?;
+    }
+    Ok(Exit::DONE)
+}
+
+/// Where the guest's root is, if the guest can be deleted.
+fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
+    // A context with open sessions counts too.
+    if Client::connect(paths, name)?.is_some() {
+        return Err(Error::new(format!("guest '{name}' is running"))
+            .hint(format!("'vserver stop {name}' first")));
+    }
+    let root = match config::load(paths, name) {
+        Ok(config) => config.root.unwrap_or_else(|| paths.root(name)),
+        Err(error) if error.kind() == Kind::NoSuchGuest => {
+            let root = paths.root(name);
+            let is_known = ids::lookup(paths, name)?.is_some();
+            if !is_known && root.symlink_metadata().is_err() {
+                return Err(error);
+            }
+            root
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(root)
+}
+
+/// Files that belong to the guest, besides its root.
+fn files(paths: &Paths, name: &GuestName) -> [PathBuf; 4] {
+    let log = paths.log(name);
+    let mut old_log = log.clone().into_os_string();
+    old_log.push(".1");
+    [paths.config(name), paths.actions(name), log, old_log.into()]
+}
+
+fn listing(paths: &Paths, name: &GuestName, root: &Path) -> String {
+    std::iter::once(root.to_owned())
+        .chain(files(paths, name))
+        .filter(|path| path.symlink_metadata().is_ok())
+        .map(|path| format!("would delete '{}'\n", path.display()))
+        .collect()
+}
+
+/// Asks, on a terminal; elsewhere nobody can be asked.
+fn confirm(name: &GuestName) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Err(Error::usage(format!("guest '{name}' is not deleted without '--yes'")));
+    }
+    output::confirm(&format!("Are you sure you want to delete the vserver {name}"))
+}
+
+/// The root leaves its place first, and its files go last: whenever this is
+/// cut short, the guest is there whole, or can be deleted again.
+fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
+    let doomed = Doomed::take(root, name)?;
+    for file in files(paths, name) {
+        match fs::remove_file(&file) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                return Err(Error::path("remove", &file, cause));
+            }
+            _ => {}
+        }
+    }
+    ids::release(paths, name)?;
+    if let Some(doomed) = doomed {
+        doomed.remove()?;
+    }
+    match root.parent() {
+        Some(parent) if parent.is_dir() => build::sweep(parent),
+        _ => Ok(()),
+    }
 }

@@ -1,0 +1,149 @@
+//! `--method debootstrap`: a fresh installation by mmdebstrap or debootstrap,
+//! whichever the host has, with sysvinit unless told otherwise.
+
+use std::ffi::OsString;
+
+use crate::error::{Error, Result};
+
+use super::apt_sources::Archives;
+use super::{Work, tool};
+
+/// What a server has besides the essential packages.
+const PACKAGES: [&str; 8] =
+    ["cron", "iproute2", "iputils-ping", "less", "login", "netbase", "procps", "sysvinit-core"];
+
+/// Packages that are an init; one of them in place of sysvinit-core is the
+/// user's choice.
+const INITS: [&str; 5] =
+    ["dinit-sysv", "finit-sysv", "runit-init", "s6-linux-init", "systemd-sysv"];
+
+/// What is to be installed.
+pub(super) struct Wanted<'a> {
+    pub(super) suite: &'a Option<String>,
+    pub(super) mirror: &'a Option<String>,
+    pub(super) include: &'a [String],
+    pub(super) options: &'a [OsString],
+}
+
+/// Installs into the root.
+pub(super) fn fill(wanted: &Wanted<'_>, work: &mut Work<'_>) -> Result<String> {
+    let program = tool::first_of(&["mmdebstrap", "debootstrap"]).ok_or_else(|| {
+        Error::new("this host has neither mmdebstrap nor debootstrap")
+            .hint("'apt install mmdebstrap', or use '--method copy'")
+    })?;
+    let archives = Archives::of_host();
+    let suite = match (wanted.suite, &archives) {
+        (Some(suite), _) => suite.clone(),
+        (None, Ok(archives)) => archives.codename.clone(),
+        (None, Err(_)) => {
+            return Err(Error::usage("which release is to be installed?")
+                .hint("give '--suite', such as '--suite trixie'"));
+        }
+    };
+    check_word("suite", &suite)?;
+    let archives = archives.unwrap_or_default();
+    let sources = sources(wanted, &suite, &archives)?;
+    let arguments = arguments(program, wanted, &suite, &sources, work.root.path().as_os_str());
+    work.progress.lines("starting");
+    let ran = tool::run(program, &arguments, work.interrupt, work.progress);
+    ran.map_err(|error| match work.interrupt.check() {
+        Err(interrupted) => interrupted,
+        Ok(()) => error,
+    })?;
+    Ok(format!("{suite}, installed by {program}"))
+}
+
+/// A mirror's URL, or lines of sources.list(5).
+fn sources(wanted: &Wanted<'_>, suite: &str, archives: &Archives) -> Result<String> {
+    if let Some(mirror) = wanted.mirror {
+        check_word("mirror", mirror)?;
+        return Ok(mirror.clone());
+    }
+    if suite == archives.codename && !archives.lines().is_empty() {
+        return Ok(archives.lines());
+    }
+    archives.main_site().map(str::to_owned).ok_or_else(|| {
+        Error::usage("this host has no package sources of its own to install from")
+            .hint("name one with '--mirror URL'")
+    })
+}
+
+/// Neither an option nor several arguments.
+fn check_word(what: &str, text: &str) -> Result<()> {
+    let is_word = !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_whitespace);
+    if is_word { Ok(()) } else { Err(Error::usage(format!("'{text}' is not a {what}"))) }
+}
+
+fn arguments(
+    program: &str,
+    wanted: &Wanted<'_>,
+    suite: &str,
+    sources: &str,
+    root: &std::ffi::OsStr,
+) -> Vec<OsString> {
+    let include = packages(wanted.include).join(",");
+    let mut arguments: Vec<OsString> = Vec::new();
+    arguments.push("--variant=minbase".into());
+    arguments.push(format!("--include={include}").into());
+    if program == "mmdebstrap" {
+        arguments.push("--mode=root".into());
+        arguments.push("--format=directory".into());
+    }
+    arguments.extend(wanted.options.iter().cloned());
+    arguments.push(suite.into());
+    arguments.push(root.to_owned());
+    if program == "mmdebstrap" && sources.starts_with("deb ") {
+        arguments.extend(sources.lines().map(OsString::from));
+    } else {
+        // debootstrap takes one URL, which stands in the first line.
+        arguments.push(first_url(sources).into());
+    }
+    arguments
+}
+
+fn first_url(sources: &str) -> &str {
+    match sources.strip_prefix("deb ") {
+        Some(line) => line.split_whitespace().next().unwrap_or_default(),
+        None => sources,
+    }
+}
+
+fn packages(include: &[String]) -> Vec<&str> {
+    let names: Vec<&str> = include.iter().map(String::as_str).collect();
+    let has_init = names.iter().any(|name| INITS.contains(name));
+    let usual = PACKAGES.into_iter().filter(|name| !(has_init && *name == "sysvinit-core"));
+    let mut all: Vec<&str> = usual.chain(names.iter().copied()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_init_replaces_sysvinit() {
+        assert!(packages(&[]).contains(&"sysvinit-core"));
+        let include = ["systemd-sysv".to_owned()];
+        assert!(!packages(&include).contains(&"sysvinit-core"));
+    }
+
+    #[test]
+    fn debootstrap_gets_one_url_and_mmdebstrap_all_lines() {
+        let options = ["--verbose".into()];
+        let wanted = Wanted { suite: &None, mirror: &None, include: &[], options: &options };
+        let lines = "deb http://a/debian x main\ndeb http://a/security x-security main\n";
+        let of = |program| arguments(program, &wanted, "x", lines, "/r".as_ref());
+        assert_eq!(of("debootstrap").last().unwrap(), "http://a/debian");
+        assert_eq!(of("mmdebstrap").last().unwrap(), "deb http://a/security x-security main");
+        assert!(of("mmdebstrap").contains(&"--verbose".into()));
+    }
+
+    #[test]
+    fn no_word_becomes_an_option() {
+        assert!(check_word("suite", "--setup-hook=x").is_err());
+        assert!(check_word("suite", "a b").is_err());
+        assert!(check_word("suite", "trixie").is_ok());
+    }
+}

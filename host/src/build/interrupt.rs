@@ -1,0 +1,57 @@
+//! A build that is told to end stops at the next file and leaves nothing.
+//!
+//! The signal only sets a flag. Whoever works asks [`Interrupt::check`]
+//! between two steps and returns its error, so that everything is undone by
+//! the same way as after any other error.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::error::{Error, Result};
+
+/// Has somebody asked this process to end?
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt {
+    asked: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// From now on SIGINT, SIGTERM and SIGHUP are remembered instead of
+    /// killing this process.
+    ///
+    /// # Errors
+    /// When the system refuses the handlers.
+    pub fn watch() -> io::Result<Self> {
+        let interrupt = Self::default();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&interrupt.asked))?;
+        }
+        Ok(interrupt)
+    }
+
+    /// One that is asked for after a while, for tests.
+    #[cfg(test)]
+    pub(super) fn asked_after(pause: std::time::Duration) -> Self {
+        let interrupt = Self::default();
+        let asked = Arc::clone(&interrupt.asked);
+        std::thread::spawn(move || {
+            std::thread::sleep(pause);
+            asked.store(true, Ordering::Relaxed);
+        });
+        interrupt
+    }
+
+    /// Has it been asked to end?
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// # Errors
+    /// "interrupted", once it has been asked to end.
+    pub fn check(&self) -> Result<()> {
+        if self.is_asked() { Err(Error::new("interrupted")) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,217 @@
+//! Makes a guest's root directory, whole or not at all.
+//!
+//! Every method fills a directory in a workspace beside the target; the same
+//! tidy follows; one rename puts it in place, and then the configuration is
+//! written by the caller's closure. Until that rename nothing of the guest
+//! can be seen, and whatever goes wrong afterwards takes it away again.
+
+mod accounts;
+mod apt_sources;
+mod copy;
+mod debootstrap;
+mod dpkg;
+mod host_keys;
+mod interrupt;
+mod progress;
+mod rclinks;
+mod removal;
+mod skeleton;
+mod template;
+mod tidy;
+mod tool;
+mod workspace;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode};
+use rustix::io::Errno;
+use shared::name::GuestName;
+
+use crate::error::{Error, Result};
+use crate::fsroot::RootDir;
+use crate::paths::Paths;
+
+pub use interrupt::Interrupt;
+pub use progress::Progress;
+pub use removal::Doomed;
+use workspace::Aside;
+pub use workspace::sweep;
+
+/// Where a new guest's files come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// The host's own packages, and these besides the usual ones.
+    Copy {
+        /// Names of packages that the host has.
+        include: Vec<String>,
+    },
+    /// mmdebstrap or debootstrap.
+    Debootstrap {
+        /// The release; the host's own when not given.
+        suite: Option<String>,
+        /// Where packages come from; the host's sources when not given.
+        mirror: Option<String>,
+        /// Packages besides the usual ones.
+        include: Vec<String>,
+        /// Handed to the tool as they are.
+        options: Vec<OsString>,
+    },
+    /// A tar archive.
+    Template {
+        /// The archive's path.
+        from: PathBuf,
+    },
+    /// Empty directories and vserver's own few files.
+    Skeleton,
+}
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The new guest.
+    pub name: GuestName,
+    /// Where its files come from.
+    pub method: Method,
+    /// Its host name; its name when not given.
+    pub hostname: Option<String>,
+    /// Its root directory; the usual place when not given.
+    pub root: Option<PathBuf>,
+    /// Move an existing root and configuration aside, instead of refusing.
+    pub force: bool,
+}
+
+impl Request {
+    /// Where the guest's root will be.
+    pub fn target(&self, paths: &Paths) -> PathBuf {
+        self.root.clone().unwrap_or_else(|| paths.root(&self.name))
+    }
+
+    /// The host name that the guest gets.
+    pub fn hostname(&self) -> &str {
+        self.hostname.as_deref().unwrap_or(self.name.as_str())
+    }
+}
+
+/// What was built.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The guest's root.
+    pub root: PathBuf,
+    /// One sentence on where its files came from.
+    pub summary: String,
+    /// What the user should know, one line each.
+    pub remarks: Vec<String>,
+}
+
+/// What the methods work with.
+struct Work<'a> {
+    root: &'a RootDir,
+    interrupt: &'a Interrupt,
+    progress: &'a mut Progress,
+    remarks: &'a mut Vec<String>,
+}
+
+/// Builds a guest's root, and calls `register` (which writes the
+/// configuration) when it is in place. If that fails, the root goes again.
+///
+/// # Errors
+/// When the guest exists, a method can't do its work, or the build was
+/// interrupted. Nothing is left then.
+pub fn build(
+    request: &Request,
+    paths: &Paths,
+    interrupt: &Interrupt,
+    mut progress: Progress,
+    register: impl FnOnce() -> Result<()>,
+) -> Result<Report> {
+    let target = request.target(paths);
+    refuse(request, paths)?;
+    let parent = prepare_parent(request, paths, &target)?;
+    sweep(&parent)?;
+    let workspace = workspace::Workspace::create(&parent, &request.name)?;
+    let root = workspace.root()?;
+    let mut remarks = Vec::new();
+    let mut work = Work { root: &root, interrupt, progress: &mut progress, remarks: &mut remarks };
+    let summary = fill(request, &mut work)?;
+    tidy::tidy(request, &mut work)?;
+    interrupt.check()?;
+    progress.end();
+
+    let mut aside = if request.force {
+        Aside::take(&target, &paths.config(&request.name))?
+    } else {
+        Aside::default()
+    };
+    let placed = workspace.place(&target, &paths.config(&request.name))?;
+    register()?;
+    placed.keep();
+    remarks.extend(aside.keep());
+    Ok(Report { root: target, summary, remarks })
+}
+
+/// What stands in the way, before any work.
+///
+/// # Errors
+/// When the user isn't root, the guest exists or its host name is none.
+pub fn refuse(request: &Request, paths: &Paths) -> Result<()> {
+    let name = &request.name;
+    let target = request.target(paths);
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::os(format_args!("cannot build guest '{name}'"), Errno::PERM)
+            .hint("a guest's files belong to many users, which only root can make"));
+    }
+    let config = paths.config(name);
+    if !request.force {
+        for path in [&target, &config] {
+            if path.symlink_metadata().is_ok() {
+                return Err(Error::new(format!(
+                    "guest '{name}' exists: there is '{}'",
+                    path.display()
+                ))
+                .hint(format!(
+                    "choose another name, '--force' to set it aside, or 'vserver delete {name}'"
+                )));
+            }
+        }
+    }
+    tidy::check_hostname(request.hostname())
+}
+
+/// The directory that will hold the guest's root. The usual one is closed to
+/// everybody but root: guests' set-user-id programs must not be executable by
+/// the host's users.
+fn prepare_parent(request: &Request, paths: &Paths, target: &Path) -> Result<PathBuf> {
+    let parent = target.parent().filter(|_| target.file_name().is_some() && target.is_absolute());
+    let parent = parent.ok_or_else(|| {
+        Error::usage(format!("'{}' can't be a guest's root", target.display()))
+            .hint("give an absolute path that ends in a name")
+    })?;
+    std::fs::create_dir_all(parent)
+        .map_err(|cause| Error::path("create directory", parent, cause))?;
+    if request.root.is_none() || parent == paths.roots_dir() {
+        rustix::fs::chmod(parent, Mode::RWXU)
+            .map_err(|cause| Error::path("change the permissions of", parent, cause))?;
+    }
+    Ok(parent.to_owned())
+}
+
+fn fill(request: &Request, work: &mut Work<'_>) -> Result<String> {
+    match &request.method {
+        Method::Copy { include } => {
+            let host = RootDir::open(Path::new("/"))?;
+            copy::fill(&host, include, work)
+        }
+        Method::Debootstrap { suite, mirror, include, options } => {
+            let wanted = debootstrap::Wanted { suite, mirror, include, options };
+            debootstrap::fill(&wanted, work)
+        }
+        Method::Template { from } => template::fill(from, work),
+        Method::Skeleton => skeleton::fill(work),
+    }
+}
+
+/// The kind of file that `stat(2)`'s mode tells.
+fn kind_of(stat: &rustix::fs::Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}

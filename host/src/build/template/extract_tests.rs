@@ -1,0 +1,316 @@
+//! Archives made to harm: whatever they hold, nothing outside the root
+//! changes.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+
+use proptest::prelude::*;
+use tar::{Builder, Header};
+
+use super::*;
+
+/// An entry to be made, with names as they are in the archive.
+#[derive(Clone, Debug)]
+struct Made {
+    kind: EntryType,
+    name: String,
+    link: String,
+    data: Vec<u8>,
+    mode: u32,
+}
+
+fn made(kind: EntryType, name: &str, link: &str) -> Made {
+    let data = if kind == EntryType::Regular { b"evil".to_vec() } else { Vec::new() };
+    Made { kind, name: name.to_owned(), link: link.to_owned(), data, mode: 0o755 }
+}
+
+fn file(name: &str) -> Made {
+    made(EntryType::Regular, name, "")
+}
+
+fn link(name: &str, target: &str) -> Made {
+    made(EntryType::Symlink, name, target)
+}
+
+fn archive(entries: &[Made]) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    for entry in entries {
+        let mut header = Header::new_gnu();
+        // The crate's own setters refuse what we want to write.
+        let old = header.as_old_mut();
+        old.name[..entry.name.len()].copy_from_slice(entry.name.as_bytes());
+        old.linkname[..entry.link.len()].copy_from_slice(entry.link.as_bytes());
+        header.set_entry_type(entry.kind);
+        header.set_size(entry.data.len() as u64);
+        header.set_mode(entry.mode);
+        header.set_uid(u64::from(rustix::process::getuid().as_raw()));
+        header.set_gid(u64::from(rustix::process::getgid().as_raw()));
+        header.set_mtime(1_000_000);
+        header.set_cksum();
+        builder.append(&header, entry.data.as_slice()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// A root beside a directory with a file that nobody may touch.
+struct Scene {
+    directory: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("root")).unwrap();
+        std::fs::create_dir(directory.path().join("outside")).unwrap();
+        std::fs::write(directory.path().join("outside/secret"), "untouched").unwrap();
+        Self { directory }
+    }
+
+    fn outside(&self) -> String {
+        self.directory.path().join("outside").to_str().unwrap().to_owned()
+    }
+
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    /// What can be seen of everything outside the root.
+    fn fingerprint(&self) -> Vec<(PathBuf, u32, u64, i64)> {
+        let top = std::fs::read_dir(self.directory.path()).unwrap();
+        let outside = std::fs::read_dir(self.outside()).unwrap();
+        let mut seen: Vec<_> = top
+            .chain(outside)
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| *path != self.root())
+            .map(|path| {
+                let metadata = path.symlink_metadata().unwrap();
+                (path, metadata.mode(), metadata.nlink(), metadata.ctime_nsec())
+            })
+            .collect();
+        seen.sort();
+        seen
+    }
+
+    fn extract(&self, entries: &[Made]) -> Result<LeftOut> {
+        self.extract_bytes(archive(entries))
+    }
+
+    fn extract_bytes(&self, bytes: Vec<u8>) -> Result<LeftOut> {
+        let before = self.fingerprint();
+        let root = RootDir::open(&self.root()).unwrap();
+        let mut extractor = Extractor::new(&root);
+        let source: Box<dyn Read> = Box::new(io::Cursor::new(bytes));
+        let mut archive = tar::Archive::new(source);
+        let mut result = Ok(());
+        for entry in archive.entries().unwrap() {
+            let Ok(mut entry) = entry else { break };
+            result = extractor.extract(&mut entry);
+            if result.is_err() {
+                break;
+            }
+        }
+        let result = result.and_then(|()| extractor.finish());
+        assert_eq!(before, self.fingerprint(), "something outside the root changed");
+        assert_eq!(std::fs::read(self.outside() + "/secret").unwrap(), b"untouched");
+        result
+    }
+}
+
+#[test]
+fn a_tree_is_extracted_with_permissions_and_times() {
+    let scene = Scene::new();
+    let mut program = file("./usr/bin/su");
+    program.mode = 0o4755;
+    let mut closed = made(EntryType::Directory, "./root/", "");
+    closed.mode = 0o500;
+    let entries = [
+        made(EntryType::Directory, "./", ""),
+        closed,
+        file("./root/file"),
+        program,
+        link("./bin", "usr/bin"),
+        file("./bin/sh"),
+        made(EntryType::Link, "./usr/bin/dash", "./usr/bin/sh"),
+        made(EntryType::Fifo, "./run/fifo", ""),
+    ];
+    scene.extract(&entries).unwrap();
+    let of = |path: &str| scene.root().join(path).symlink_metadata().unwrap();
+    assert_eq!(of("usr/bin/su").mode() & 0o7777, 0o4755);
+    assert_eq!(of("usr/bin/su").mtime(), 1_000_000);
+    assert_eq!(of("root").mode() & 0o7777, 0o500);
+    assert_eq!(of("root").mtime(), 1_000_000);
+    assert_eq!(of("usr/bin/sh").ino(), of("usr/bin/dash").ino());
+    assert!(of("run/fifo").file_type().is_fifo());
+    assert!(of("bin").is_symlink());
+    std::fs::set_permissions(scene.root().join("root"), PermissionsExt::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn a_file_through_a_link_stays_inside() {
+    let scene = Scene::new();
+    let outside = scene.outside();
+    // The kernel looks for the link's target inside the root.
+    let entries = [link("x", &outside), file("x/secret")];
+    assert!(scene.extract(&entries).is_err());
+    let scene = Scene::new();
+    let entries = [link("x", "../outside"), file("x/secret")];
+    assert!(scene.extract(&entries).is_err());
+    let scene = Scene::new();
+    let entries = [link("a", "/"), file("a/etc")];
+    scene.extract(&entries).unwrap();
+    assert!(scene.root().join("etc").is_file());
+}
+
+#[test]
+fn a_link_of_the_name_is_replaced_and_not_written_through() {
+    let scene = Scene::new();
+    let target = scene.outside() + "/secret";
+    scene.extract(&[link("x", &target), file("x")]).unwrap();
+    assert_eq!(std::fs::read(scene.root().join("x")).unwrap(), b"evil");
+    scene.extract(&[link("d", &scene.outside()), made(EntryType::Directory, "d", "")]).unwrap();
+    assert!(scene.root().join("d").symlink_metadata().unwrap().is_dir());
+}
+
+#[test]
+fn names_that_lead_upwards_end_the_extraction() {
+    for name in ["../x", "a/../../x", "..", "/../x"] {
+        let scene = Scene::new();
+        let error = scene.extract(&[file("ok"), file(name)]).unwrap_err();
+        assert!(error.to_string().contains("leads outside"), "{error}");
+        let error = scene.extract(&[file("ok"), made(EntryType::Link, "h", name)]).unwrap_err();
+        assert!(error.to_string().contains("leads outside"), "{error}");
+    }
+}
+
+#[test]
+fn absolute_names_are_taken_from_the_root() {
+    let scene = Scene::new();
+    let name = scene.outside() + "/secret";
+    scene.extract(&[file("/etc/x"), file(&name)]).unwrap();
+    assert!(scene.root().join("etc/x").is_file());
+    let scene = Scene::new();
+    assert!(scene.extract(&[made(EntryType::Link, "h", &name)]).is_err());
+}
+
+#[test]
+fn a_hard_link_is_to_the_link_and_not_to_its_target() {
+    let scene = Scene::new();
+    let target = scene.outside() + "/secret";
+    scene.extract(&[link("x", &target), made(EntryType::Link, "y", "x"), file("y")]).unwrap();
+    assert!(scene.root().join("x").is_symlink());
+}
+
+#[test]
+fn devices_are_left_out_and_named() {
+    let scene = Scene::new();
+    let mut entries =
+        [made(EntryType::Char, "dev/null", ""), made(EntryType::Block, "dev/sda", "")];
+    entries[0].mode = 0o666;
+    let left_out = scene.extract(&entries).unwrap();
+    let named: Vec<_> = left_out.by_reason().collect();
+    assert_eq!(
+        named,
+        [("device nodes are left out", &["'dev/null'".into(), "'dev/sda'".into()][..])]
+    );
+    assert!(!scene.root().join("dev/null").exists());
+}
+
+#[test]
+fn zeros_become_holes() {
+    let scene = Scene::new();
+    let mut sparse = file("sparse");
+    sparse.data = vec![0; 1 << 20];
+    sparse.data.push(1);
+    scene.extract(&[sparse.clone()]).unwrap();
+    let written = scene.root().join("sparse");
+    assert_eq!(std::fs::read(&written).unwrap(), sparse.data);
+    assert!(written.metadata().unwrap().blocks() < 64);
+}
+
+#[test]
+fn owners_beyond_the_guests_ids_become_nobody() {
+    let mut header = Header::new_gnu();
+    header.set_path("x").unwrap();
+    header.set_size(0);
+    header.set_mode(0o644);
+    header.set_uid(4_000_000_000);
+    header.set_gid(u64::MAX);
+    header.set_cksum();
+    let mut builder = Builder::new(Vec::new());
+    builder.append(&header, io::empty()).unwrap();
+    let scene = Scene::new();
+    // Only root can give files away.
+    if rustix::process::geteuid().is_root() {
+        scene.extract_bytes(builder.into_inner().unwrap()).unwrap();
+        assert_eq!(scene.root().join("x").metadata().unwrap().uid(), NOBODY);
+    }
+}
+
+#[test]
+fn huge_names_fail_without_harm() {
+    let mut builder = Builder::new(Vec::new());
+    let mut header = Header::new_gnu();
+    header.set_size(4);
+    header.set_mode(0o644);
+    let long = "d/".repeat(5000) + "x";
+    builder.append_data(&mut header, &long, &b"evil"[..]).unwrap();
+    let scene = Scene::new();
+    assert!(scene.extract_bytes(builder.into_inner().unwrap()).is_err());
+}
+
+fn any_name() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        Just("a"),
+        Just("b"),
+        Just("c"),
+        Just(".."),
+        Just("."),
+        Just(""),
+        Just("outside"),
+        Just("secret")
+    ];
+    prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"))
+}
+
+fn any_kind() -> impl Strategy<Value = EntryType> {
+    prop_oneof![
+        3 => Just(EntryType::Regular),
+        3 => Just(EntryType::Symlink),
+        2 => Just(EntryType::Link),
+        2 => Just(EntryType::Directory),
+        1 => Just(EntryType::Fifo),
+        1 => Just(EntryType::Char),
+    ]
+}
+
+fn any_entry() -> impl Strategy<Value = Made> {
+    (any_kind(), any_name(), any_name(), any::<bool>(), 0u32..0o10000).prop_map(
+        |(kind, name, link, climbs, mode)| {
+            let link = if climbs { format!("../../{link}") } else { link };
+            Made { mode, ..made(kind, &name, &link) }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn no_archive_touches_anything_outside(entries in prop::collection::vec(any_entry(), 1..12)) {
+        // Entries that climb end an extraction, so most must not.
+        let tame = |entry: &Made| !entry.name.split('/').any(|part| part == "..");
+        let scene = Scene::new();
+        let _ = scene.extract(&entries.iter().filter(|e| tame(e)).cloned().collect::<Vec<_>>());
+        let _ = scene.extract(&entries);
+    }
+
+    #[test]
+    fn a_damaged_archive_does_no_harm(
+        entries in prop::collection::vec(any_entry(), 1..6),
+        position in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut bytes = archive(&entries);
+        let position = position.index(bytes.len());
+        bytes[position] = byte;
+        let scene = Scene::new();
+        let _ = scene.extract_bytes(bytes);
+    }
+}

@@ -1,0 +1,152 @@
+//! What every new guest gets, whatever its files came from: its own name, the
+//! host's name servers, no identity of another machine, no way in without its
+//! administrator's wish.
+//!
+//! The files may have come from anybody, so a link in them is never followed
+//! out of the root, and a missing `/etc` is made.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::fsroot::RootDir;
+
+use super::{Request, Work, host_keys};
+
+/// No file changed here is longer than this.
+const LONGEST: usize = 4 * 1024 * 1024;
+
+/// Longest host name (gethostname(2)).
+const LONGEST_HOSTNAME: usize = 64;
+
+/// Is it a host name (hostname(7))? It goes into several files as it is.
+pub(super) fn check_hostname(hostname: &str) -> Result<()> {
+    let is_label = |label: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        !label.is_empty() && !label.starts_with('-') && label.chars().all(allowed)
+    };
+    if hostname.len() <= LONGEST_HOSTNAME && hostname.split('.').all(is_label) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("'{}' is not a host name", hostname.escape_default()))
+        .hint("letters, digits, '-' and '.', at most 64 characters"))
+}
+
+/// Tidies the new root.
+pub(super) fn tidy(request: &Request, work: &mut Work<'_>) -> Result<()> {
+    let root = work.root;
+    let hostname = request.hostname();
+    if !root.is_dir("etc") {
+        // A dangling link or a file of that name is of no use to anybody.
+        root.remove("etc")?;
+        root.create_dir_all("etc", 0o755)?;
+    }
+    root.write("etc/hostname", format!("{hostname}\n").as_bytes(), 0o644)?;
+    let hosts = changed_hosts(&text(root, "etc/hosts")?, hostname);
+    root.write("etc/hosts", hosts.as_bytes(), 0o644)?;
+    let resolver = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+    root.write("etc/resolv.conf", &resolver, 0o644)?;
+    // Empty, not absent: then the guest makes one at its first boot
+    // (machine-id(5)).
+    root.write("etc/machine-id", b"", 0o444)?;
+    if root.stat("var/lib/dbus/machine-id")?.is_some() {
+        root.symlink("/etc/machine-id", "var/lib/dbus/machine-id")?;
+    }
+    lock_root(root)?;
+    // Debian's builders use it to keep services from starting in a chroot.
+    root.remove("usr/sbin/policy-rc.d")?;
+    host_keys::renew(work)
+}
+
+fn text(root: &RootDir, path: &str) -> Result<String> {
+    let bytes = root.read(path, LONGEST)?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `/etc/hosts` with a line for the guest's own name, and with the lines for
+/// the loopback addresses that every program expects.
+fn changed_hosts(old: &str, hostname: &str) -> String {
+    let short = hostname.split('.').next().unwrap_or(hostname);
+    let names = if short == hostname { hostname.to_owned() } else { format!("{hostname} {short}") };
+    let mut text = format!("127.0.0.1\tlocalhost\n127.0.1.1\t{names}\n");
+    text.push_str("::1\tlocalhost ip6-localhost ip6-loopback\n");
+    let is_replaced = |line: &str| {
+        let address = line.split_whitespace().next().unwrap_or_default();
+        matches!(address, "127.0.0.1" | "127.0.1.1" | "::1")
+    };
+    for line in old.lines().filter(|line| !is_replaced(line)) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// Locks root's password unless the files' maker has set one.
+fn lock_root(root: &RootDir) -> Result<()> {
+    let Some(stat) = root.stat("etc/shadow")? else { return Ok(()) };
+    let old = text(root, "etc/shadow")?;
+    if let Some(new) = with_locked_root(&old) {
+        root.write_for(Path::new("etc/shadow"), new.as_bytes(), stat.st_mode & 0o777, stat.st_gid)?;
+    }
+    Ok(())
+}
+
+/// shadow(5) with root locked; `None` when it is, or has a password. Empty,
+/// the password would let everybody in.
+fn with_locked_root(shadow: &str) -> Option<String> {
+    let mut changed = false;
+    let mut text = String::new();
+    for line in shadow.lines() {
+        match line.strip_prefix("root:").and_then(|rest| rest.split_once(':')) {
+            Some(("" | "*", rest)) => {
+                changed = true;
+                text.push_str(&format!("root:!*:{rest}"));
+            }
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    changed.then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_open_root_is_locked_and_a_password_is_kept() {
+        let locked = Some("root:!*:1:0:::::\nbin:*:1::::::\n".to_owned());
+        assert_eq!(with_locked_root("root::1:0:::::\nbin:*:1::::::\n"), locked);
+        assert_eq!(with_locked_root("root:*:1:0:::::\nbin:*:1::::::\n"), locked);
+        assert_eq!(with_locked_root("root:$y$x:1:0:::::\n"), None);
+        assert_eq!(with_locked_root("root:!:1:0:::::\n"), None);
+    }
+
+    #[test]
+    fn hosts_get_the_guests_name_and_keep_other_lines() {
+        let old = "127.0.0.1 localhost builder\n# a comment\n10.0.0.1 db\n127.0.1.1 builder\n";
+        assert_eq!(
+            changed_hosts(old, "web.example.org"),
+            "127.0.0.1\tlocalhost\n127.0.1.1\tweb.example.org web\n\
+             ::1\tlocalhost ip6-localhost ip6-loopback\n# a comment\n10.0.0.1 db\n"
+        );
+    }
+
+    #[test]
+    fn host_names_hold_nothing_that_breaks_a_file() {
+        for good in ["web", "web.example.org", "a-b_c"] {
+            assert!(check_hostname(good).is_ok(), "{good} was refused");
+        }
+        for bad in ["", ".", "a..b", "-a", "a b", "a\nb", "ä", &"x".repeat(65)] {
+            assert!(check_hostname(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_shadow_leaves_root_open(text in "(root|bin|:|\\*|!|\\n|1){0,30}") {
+            let new = with_locked_root(&text).unwrap_or(text);
+            prop_assert!(!new.lines().any(|line| line.starts_with("root::")));
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Where a guest's root is made before it is in place, and how it gets there.
+//!
+//! A workspace is a directory `.build-NAME-PID` beside the target, on the
+//! same file system. Its owner holds a lock on it, so that the next build can
+//! tell what an owner who was killed has left, and removes that. Before the
+//! rename the workspace records which directory (device and inode) is to be
+//! put where: a root that was put in place without ever getting its
+//! configuration is recognised by that, and nothing else is ever removed.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use shared::name::GuestName;
+
+use crate::error::{Error, Result};
+use crate::fsroot::{RootDir, remove_tree};
+
+const BUILDING: &str = ".build-";
+pub(super) const DELETING: &str = ".delete-";
+const ROOT: &str = "root";
+const JOURNAL: &str = "placing";
+
+/// A directory in which a root is made. Removed when dropped.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    path: PathBuf,
+    /// Holds the lock; dropped after the directory has been removed.
+    _lock: OwnedFd,
+}
+
+impl Workspace {
+    /// Makes a workspace in `parent`.
+    pub(super) fn create(parent: &Path, name: &GuestName) -> Result<Self> {
+        let path = parent.join(format!("{BUILDING}{name}-{}", std::process::id()));
+        let failed = |cause| Error::path("create directory", &path, cause);
+        fs::create_dir(&path).map_err(failed)?;
+        let lock = lock(&path).and_then(|lock| lock.ok_or(Errno::WOULDBLOCK));
+        let lock = lock.map_err(|cause| Error::path("lock", &path, cause))?;
+        rustix::fs::chmod(&path, Mode::RWXU).map_err(|cause| failed(cause.into()))?;
+        let workspace = Self { path: path.clone(), _lock: lock };
+        let root = path.join(ROOT);
+        fs::create_dir(&root).map_err(|cause| Error::path("create directory", &root, cause))?;
+        rustix::fs::chmod(&root, Mode::from_raw_mode(0o755))
+            .map_err(|cause| Error::path("change the permissions of", &root, cause))?;
+        Ok(workspace)
+    }
+
+    /// The root that is being made.
+    pub(super) fn root(&self) -> Result<RootDir> {
+        RootDir::open(&self.path.join(ROOT))
+    }
+
+    /// Renames the root to `target`, which must not exist. The guest counts as
+    /// complete once `config` exists.
+    pub(super) fn place(self, target: &Path, config: &Path) -> Result<Placed> {
+        let root = self.path.join(ROOT);
+        let failed = |cause: std::io::Error| Error::path("put in place", target, cause);
+        let made = fs::metadata(&root).map_err(failed)?;
+        let mut journal = format!("{}\0{}\0", made.dev(), made.ino()).into_bytes();
+        journal.extend_from_slice(target.as_os_str().as_bytes());
+        journal.push(0);
+        journal.extend_from_slice(config.as_os_str().as_bytes());
+        fs::write(self.path.join(JOURNAL), journal).map_err(failed)?;
+        let cwd = rustix::fs::CWD;
+        rustix::fs::renameat_with(cwd, &root, cwd, target, RenameFlags::NOREPLACE)
+            .map_err(|cause| failed(cause.into()))?;
+        Ok(Placed { workspace: self, target: Some(target.to_owned()) })
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        // Nobody is left to tell; the next build's sweep tries again.
+        let _ = remove_path(&self.path);
+    }
+}
+
+/// A root that is in place, but goes again unless it is kept.
+#[derive(Debug)]
+pub(super) struct Placed {
+    workspace: Workspace,
+    target: Option<PathBuf>,
+}
+
+impl Placed {
+    /// The guest is complete.
+    pub(super) fn keep(mut self) {
+        self.target = None;
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        if let Some(target) = &self.target {
+            let _ = fs::rename(target, self.workspace.path.join(ROOT));
+        }
+    }
+}
+
+/// Removes what killed builds and deletions have left in `parent`.
+///
+/// # Errors
+/// When the directory can't be read.
+pub fn sweep(parent: &Path) -> Result<()> {
+    let entries = fs::read_dir(parent).map_err(|cause| Error::path("read", parent, cause))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_ours = |prefix: &str| name.as_bytes().starts_with(prefix.as_bytes());
+        if !is_ours(BUILDING) && !is_ours(DELETING) {
+            continue;
+        }
+        // Whoever holds the lock lives.
+        let Ok(Some(_lock)) = lock(&entry.path()) else { continue };
+        if is_ours(BUILDING) {
+            take_back(&entry.path());
+        }
+        let _ = remove_path(&entry.path());
+    }
+    Ok(())
+}
+
+/// Takes back a root that a killed build had put in place, unless the guest
+/// is complete.
+fn take_back(workspace: &Path) {
+    let Ok(journal) = fs::read(workspace.join(JOURNAL)) else { return };
+    let fields: Vec<&[u8]> = journal.split(|byte| *byte == 0).collect();
+    let [device, inode, target, config] = fields.as_slice() else { return };
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
+    let path = |bytes| Path::new(OsStr::from_bytes(bytes));
+    let is_the_one = fs::symlink_metadata(path(target))
+        .is_ok_and(|m| number(device) == Some(m.dev()) && number(inode) == Some(m.ino()));
+    let is_complete = path(config).symlink_metadata().is_ok();
+    if is_the_one && !is_complete {
+        let _ = fs::rename(path(target), workspace.join(ROOT));
+    }
+}
+
+/// An older root and configuration that were moved aside for a new guest, as
+/// util-vserver's `--force` did: to `NAME.~EPOCH~`. Moved back when dropped.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    moved: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Aside {
+    /// Moves both aside, as far as they exist.
+    ///
+    /// # Errors
+    /// When one can't be renamed; nothing is moved then.
+    pub(super) fn take(root: &Path, config: &Path) -> Result<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut aside = Self::default();
+        for path in [root, config] {
+            let mut away = path.as_os_str().to_owned();
+            away.push(format!(".~{now}~"));
+            match fs::rename(path, &away) {
+                Ok(()) => aside.moved.push((path.to_owned(), away.into())),
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+                Err(cause) => return Err(Error::path("set aside", path, cause)),
+            }
+        }
+        Ok(aside)
+    }
+
+    /// Leaves them where they are now; gives one remark for each.
+    pub(super) fn keep(&mut self) -> Vec<String> {
+        let moved = std::mem::take(&mut self.moved);
+        moved.iter().map(|(_, away)| format!("the old one is now '{}'", away.display())).collect()
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        for (path, away) in &self.moved {
+            let _ = fs::rename(away, path);
+        }
+    }
+}
+
+/// Locks a directory; `None` when somebody else has it.
+pub(super) fn lock(path: &Path) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty())?;
+    match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(directory)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
+pub(super) fn remove_path(path: &Path) -> Result<(), Errno> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Errno::INVAL);
+    };
+    let parent = File::open(parent).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    remove_tree(&parent, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name() -> GuestName {
+        "web".parse().unwrap()
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_dropped_workspace_is_gone_and_a_foreign_one_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let workspace = Workspace::create(parent.path(), &name()).unwrap();
+        sweep(parent.path()).unwrap();
+        assert_eq!(names(parent.path()).len(), 1);
+        drop(workspace);
+        assert_eq!(names(parent.path()).len(), 0);
+    }
+
+    #[test]
+    fn a_killed_build_is_swept_away_with_its_root() {
+        let parent = tempfile::tempdir().unwrap();
+        let (target, config) = (parent.path().join("web"), parent.path().join("web.toml"));
+        let workspace = Workspace::create(parent.path(), &name()).unwrap();
+        let mut placed = workspace.place(&target, &config).unwrap();
+        placed.target = None;
+        fs::rename(&placed.workspace.path, parent.path().join(".build-web-1")).unwrap();
+        drop(placed);
+        assert!(target.exists());
+        sweep(parent.path()).unwrap();
+        assert_eq!(names(parent.path()).len(), 0);
+    }
+
+    #[test]
+    fn a_complete_guest_is_not_swept_away() {
+        let parent = tempfile::tempdir().unwrap();
+        let (target, config) = (parent.path().join("web"), parent.path().join("web.toml"));
+        let mut placed =
+            Workspace::create(parent.path(), &name()).unwrap().place(&target, &config).unwrap();
+        fs::write(&config, "").unwrap();
+        placed.target = None;
+        fs::rename(&placed.workspace.path, parent.path().join(".build-web-1")).unwrap();
+        drop(placed);
+        sweep(parent.path()).unwrap();
+        let mut left = names(parent.path());
+        left.sort();
+        assert_eq!(left, ["web", "web.toml"]);
+    }
+
+    #[test]
+    fn a_root_that_is_not_kept_goes_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = parent.path().join("web");
+        let workspace = Workspace::create(parent.path(), &name()).unwrap();
+        drop(workspace.place(&target, &parent.path().join("c")).unwrap());
+        assert_eq!(names(parent.path()).len(), 0);
+    }
+
+    #[test]
+    fn an_existing_target_is_not_replaced() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = parent.path().join("web");
+        fs::create_dir(&target).unwrap();
+        let workspace = Workspace::create(parent.path(), &name()).unwrap();
+        assert!(workspace.place(&target, &parent.path().join("c")).is_err());
+        assert_eq!(names(parent.path()), ["web"]);
+    }
+
+    #[test]
+    fn what_is_set_aside_comes_back_unless_kept() {
+        let parent = tempfile::tempdir().unwrap();
+        let (root, config) = (parent.path().join("web"), parent.path().join("web.toml"));
+        fs::create_dir(&root).unwrap();
+        drop(Aside::take(&root, &config).unwrap());
+        assert_eq!(names(parent.path()), ["web"]);
+        assert_eq!(Aside::take(&root, &config).unwrap().keep().len(), 1);
+        assert!(names(parent.path())[0].starts_with("web.~"));
+    }
+}

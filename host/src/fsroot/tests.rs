@@ -1,0 +1,102 @@
+//! Tests of paths inside a hostile root.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use super::*;
+
+/// A root next to a file that must stay as it is.
+struct Scene {
+    _directory: tempfile::TempDir,
+    outside: PathBuf,
+    root: RootDir,
+}
+
+fn scene() -> Scene {
+    let directory = tempfile::tempdir().unwrap();
+    let outside = directory.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "untouched").unwrap();
+    fs::create_dir(directory.path().join("root")).unwrap();
+    let root = RootDir::open(&directory.path().join("root")).unwrap();
+    Scene { _directory: directory, outside, root }
+}
+
+impl Scene {
+    fn unharmed(&self) -> bool {
+        fs::read_dir(&self.outside).unwrap().count() == 1
+            && fs::read(self.outside.join("secret")).unwrap() == b"untouched"
+    }
+}
+
+#[test]
+fn a_written_file_is_read_back_with_its_permissions() {
+    let scene = scene();
+    scene.root.create_dir_all("/etc/deep", 0o755).unwrap();
+    scene.root.write("/etc/deep/file", b"text", 0o640).unwrap();
+    assert_eq!(scene.root.read("etc/deep/file", 4).unwrap().as_deref(), Some(&b"text"[..]));
+    let stat = scene.root.stat("etc/deep/file").unwrap().unwrap();
+    assert_eq!(stat.st_mode & 0o7777, 0o640);
+    assert!(scene.root.read("etc/deep/file", 3).is_err());
+    assert_eq!(scene.root.read("etc/none", 3).unwrap(), None);
+}
+
+#[test]
+fn links_lead_nowhere_but_inside() {
+    let scene = scene();
+    let path = scene.root.path().to_owned();
+    symlink(&scene.outside, path.join("absolute")).unwrap();
+    symlink("../outside", path.join("relative")).unwrap();
+    for directory in ["absolute", "relative"] {
+        let file = Path::new(directory).join("secret");
+        assert!(!scene.root.exists(&file), "{file:?} was seen");
+        assert!(scene.root.write(&file, b"x", 0o600).is_err());
+        assert!(scene.root.create_dir_all(&file, 0o755).is_err());
+        scene.root.remove(&file).unwrap();
+    }
+    assert!(scene.root.write("../outside/secret", b"x", 0o600).is_err());
+    assert!(scene.unharmed());
+}
+
+#[test]
+fn a_link_of_the_name_is_replaced_and_not_followed() {
+    let scene = scene();
+    let path = scene.root.path().to_owned();
+    fs::write(path.join("target"), "old").unwrap();
+    symlink("target", path.join("link")).unwrap();
+    scene.root.write("link", b"new", 0o644).unwrap();
+    assert_eq!(fs::read(path.join("target")).unwrap(), b"old");
+    assert!(!path.join("link").is_symlink());
+    scene.root.symlink("elsewhere", "link").unwrap();
+    assert_eq!(scene.root.read_link("link").unwrap(), Some("elsewhere".into()));
+    assert_eq!(scene.root.read_link("target").unwrap(), None);
+}
+
+#[test]
+fn a_fifo_is_not_read() {
+    let scene = scene();
+    let fifo = scene.root.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    assert!(scene.root.read("fifo", 10).is_err());
+}
+
+#[test]
+fn a_tree_is_removed_and_what_its_links_point_to_is_not() {
+    let scene = scene();
+    let path = scene.root.path().to_owned();
+    let mut deep = path.join("tree");
+    for _ in 0..350 {
+        deep.push("d");
+    }
+    fs::create_dir_all(&deep).unwrap();
+    symlink(&scene.outside, deep.join("link")).unwrap();
+    fs::set_permissions(path.join("tree/d"), fs::Permissions::from_mode(0o700)).unwrap();
+    symlink(&scene.outside, path.join("top")).unwrap();
+    remove_tree(&scene.root, OsStr::new("tree")).unwrap();
+    remove_tree(&scene.root, OsStr::new("top")).unwrap();
+    remove_tree(&scene.root, OsStr::new("none")).unwrap();
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    assert_eq!(fs::metadata(&path).unwrap().nlink(), 2);
+    assert!(scene.unharmed());
+}
