@@ -109,7 +109,8 @@ fn edit_file(paths: &Paths, name: &GuestName) -> Result<Exit> {
     fs::write(&copy, &before).map_err(|error| Error::path("write", &copy, error))?;
     let edited = edit_until_right(paths, name, &copy);
     let _ = fs::remove_file(&copy);
-    if let Some(after) = edited?.filter(|after| *after != before) {
+    let Some(after) = edited? else { return Ok(Exit::NO) };
+    if after != before {
         config::set_text(paths, name, &after)?;
     }
     Ok(Exit::DONE)
