@@ -169,7 +169,11 @@ fn unknown_key(path: &[&str]) -> Problem {
         same.map(|known| format!("did you mean '{known}'?"))
     };
     let hint = did_you_mean(key, known.iter().copied()).or_else(elsewhere);
-    Problem::new(&dotted, format!("there is no key '{dotted}'")).hint(hint)
+    let place = match section {
+        [] => String::new(),
+        section => format!(" in [{}]", section.join(".")),
+    };
+    Problem::new(dotted, format!("there is no key '{key}'{place}")).hint(hint)
 }
 
 /// Judges one value by deserialising a configuration that has nothing else.
@@ -235,7 +239,7 @@ f:1:1: there is no key 'hostnam'
 f:2:11: 'context': a context is a number from 2 to 49151, not 1
   2 | context = 1
     |           ^
-f:4:1: there is no key 'boot.stile'
+f:4:1: there is no key 'stile' in [boot]
   4 | stile = \"auto\"
     | ^^^^^ did you mean 'style'?
 f:5:9: 'boot.style' is one of auto, sysv, busybox, rc, init, not 'sysvv'
@@ -244,7 +248,7 @@ f:5:9: 'boot.style' is one of auto, sysv, busybox, rc, init, not 'sysvv'
 f:6:16: 'boot.stop_timeout': a duration is written like \"90s\" or \"1m 30s\", not \"soon\"
   6 | stop_timeout = \"soon\"
     |                ^^^^^^
-f:7:1: there is no key 'boot.stop-timeout'
+f:7:1: there is no key 'stop-timeout' in [boot]
   7 | stop-timeout = \"1s\"
     | ^^^^^^^^^^^^ did you mean 'stop_timeout'?";
         assert_eq!(shown(text), wanted);
