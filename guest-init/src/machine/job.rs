@@ -27,7 +27,7 @@ pub(super) struct Job {
     /// Its name in reports, when it is reported.
     pub(super) name: Option<String>,
     /// Its argument, when it is an rc script.
-    pub(super) argument: &'static str,
+    pub(super) argument: String,
 }
 
 /// Whose process it is.
@@ -71,7 +71,7 @@ impl Machine {
         &mut self,
         kind: Kind,
         name: Option<&str>,
-        argument: &'static str,
+        argument: &str,
         command: Command,
     ) -> u32 {
         self.last_job = self.last_job.wrapping_add(1);
@@ -82,6 +82,7 @@ impl Machine {
             name,
             argument: argument.to_owned(),
         });
+        let argument = argument.to_owned();
         self.jobs.insert(id, Job { kind, since: self.now, name, argument });
         self.out.push(Effect::Spawn { job: id, command, report });
         id
@@ -200,7 +201,7 @@ impl Machine {
     fn say_progress(&mut self, job: &Job, outcome: Outcome, millis: u32) {
         let path = job.name.as_deref().unwrap_or_default();
         let name = path.rsplit('/').next().unwrap_or(path);
-        let (argument, seconds) = (job.argument, f64::from(millis) / 1000.0);
+        let (argument, seconds) = (&job.argument, f64::from(millis) / 1000.0);
         let line = match outcome {
             Outcome::Exited(0) => format!("[ ok ] {name} {argument} {seconds:.2} s"),
             other => format!("[FAIL] {name} {argument} {seconds:.2} s: {other}"),

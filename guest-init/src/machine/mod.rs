@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use shared::message::{
     BootMode, BootOrder, FromGuest, GuestState, Power, Runlevel, Style, ToGuest,
 };
@@ -77,7 +78,7 @@ pub enum Event {
 }
 
 /// Everything about the guest's inittab that has to be known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// Its entries and what was skipped.
     pub inittab: Inittab,
@@ -379,6 +380,7 @@ impl Machine {
                 }
                 self.send_state();
                 self.out.push(Effect::Settled);
+                self.leave_single();
             }
             Phase::Terminating(_) => {
                 self.send_state();

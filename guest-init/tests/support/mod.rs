@@ -133,7 +133,7 @@ impl Builder {
         fcntl(&guest, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
         let unshare = Command::new("unshare")
             .args(["--pid", "--mount", "--uts", "--fork", "--kill-child=KILL", "--"])
-            .args(["sh", "-c", SETUP, "sh"])
+            .args(["bash", "-c", SETUP, "bash"])
             .arg(&self.directory)
             .arg(device)
             .arg(env!("CARGO_BIN_EXE_guest-init"))

@@ -61,7 +61,7 @@ fn random_world(style: Style, direct: bool) -> World {
         alone: true,
         name: "r".into(),
         path: "/r".into(),
-        argument: "start",
+        argument: "start".into(),
         after: vec![],
     };
     world.plan.stages.push(vec![alone]);
