@@ -291,6 +291,16 @@ fn a_foreign_init_takes_over() {
 }
 
 #[test]
+fn without_the_right_to_reboot_it_exits_at_the_end() {
+    let mut builder = sysv();
+    builder.may_not_reboot = true;
+    let mut guest = running(builder);
+    guest.stop(Power::PowerOff, 10_000);
+    assert_eq!(guest.await_status().code(), Some(70));
+    assert!(guest.log("order").ends_with("down 0 0 2 POWEROFF\n"));
+}
+
+#[test]
 fn boot_and_runlevel_are_recorded() {
     let inittab = INITTAB.to_owned() + "x:2:respawn:/bin/sleep 600\n";
     let guest = running(

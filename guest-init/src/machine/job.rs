@@ -1,7 +1,7 @@
 //! Jobs: the processes that guest-init started itself. Their starts, ends,
 //! and being made to end.
 
-use shared::message::{FromGuest, Style};
+use shared::message::{BootMode, FromGuest, Style};
 use shared::outcome::Outcome;
 
 use super::{Command, Effect, Kill, Machine, Millis, Phase, Program};
@@ -112,8 +112,14 @@ impl Machine {
         }
     }
 
-    pub(super) fn spawn_rescue(&mut self, argv: Vec<String>) {
-        let mut command = self.command(Program::Argv(argv));
+    /// Starts the command of a rescue, if it doesn't run already.
+    pub(super) fn spawn_rescue(&mut self) {
+        let runs = self.jobs.values().any(|job| job.kind == Kind::Rescue);
+        let BootMode::Rescue(argv) = &self.order.mode else { return };
+        if runs || self.stop.is_some() || self.is_holding() {
+            return;
+        }
+        let mut command = self.command(Program::Argv(argv.clone()));
         command.controlling = true;
         self.spawn(Kind::Rescue, None, "", command);
     }

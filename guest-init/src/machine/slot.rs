@@ -79,8 +79,10 @@ impl Machine {
             self.slots.push(slot);
         }
         for slot in old {
-            if let Progress::Running(job) = slot.progress {
-                self.end_job(job);
+            match slot.progress {
+                Progress::Running(job) => self.end_job(job),
+                Progress::Direct => self.abort_rc(),
+                Progress::Fresh | Progress::Over => {}
             }
         }
         self.direct = table.direct;
