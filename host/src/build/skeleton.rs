@@ -38,9 +38,9 @@ const POWER: SkeletonFile = SkeletonFile {
 };
 
 /// Names under which [`POWER`] is called. A copy has them only where none of
-/// its packages has.
-const POWER_NAMES: [&str; 7] =
-    ["halt", "init", "poweroff", "reboot", "runlevel", "shutdown", "telinit"];
+/// its packages has. `init` is not among them: a guest that has `/sbin/init`
+/// is booted by it.
+const POWER_NAMES: [&str; 6] = ["halt", "poweroff", "reboot", "runlevel", "shutdown", "telinit"];
 
 /// Directories of an empty guest (hier(7)).
 const DIRECTORIES: [(&str, u32); 20] = [

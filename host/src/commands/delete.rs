@@ -63,11 +63,15 @@ fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
 }
 
 /// Files that belong to the guest, besides its root.
-fn files(paths: &Paths, name: &GuestName) -> [PathBuf; 4] {
-    let log = paths.log(name);
-    let mut old_log = log.clone().into_os_string();
-    old_log.push(".1");
-    [paths.config(name), paths.actions(name), log, old_log.into()]
+fn files(paths: &Paths, name: &GuestName) -> [PathBuf; 5] {
+    let of_log = |suffix: &str| paths.log_dir().join(format!("{name}.{suffix}"));
+    [
+        paths.config(name),
+        paths.actions(name),
+        paths.log(name),
+        of_log("log.1"),
+        of_log("supervisor.log"),
+    ]
 }
 
 fn listing(paths: &Paths, name: &GuestName, root: &Path) -> String {

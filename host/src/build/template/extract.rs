@@ -218,7 +218,10 @@ impl<'a> Extractor<'a> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let made = fs::openat(&parent, name, flags | OFlags::CLOEXEC, Mode::RUSR);
         let mut file = File::from(made.map_err(|cause| failed(cause.into()))?);
-        write_with_holes(entry, &mut file).map_err(failed)?;
+        let expected = entry.size();
+        if write_with_holes(entry, &mut file).map_err(failed)? != expected {
+            return Err(Error::new("the archive is cut off"));
+        }
         metadata.apply(&file).map_err(|cause| failed(cause.into()))
     }
 
@@ -326,8 +329,9 @@ fn kind_at(parent: &OwnedFd, name: &OsStr) -> Result<Option<FileType>, Errno> {
     }
 }
 
-/// Copies to the file, leaving holes where there is nothing but zeros.
-fn write_with_holes(from: &mut impl Read, to: &mut File) -> io::Result<()> {
+/// Copies to the file, leaving holes where there is nothing but zeros; gives
+/// the length.
+fn write_with_holes(from: &mut impl Read, to: &mut File) -> io::Result<u64> {
     let mut buffer = vec![0u8; 32 * BLOCK];
     let mut end = 0u64;
     loop {
@@ -342,7 +346,8 @@ fn write_with_holes(from: &mut impl Read, to: &mut File) -> io::Result<()> {
             end += block.len() as u64;
         }
     }
-    to.set_len(end)
+    to.set_len(end)?;
+    Ok(end)
 }
 
 /// Reads until the buffer is full or the end is reached.
