@@ -33,7 +33,7 @@ use console::Console;
 use log::Log;
 use ring::Ring;
 
-/// Runs the keeper with its arguments (`shared::keeper::KEEPER_NAME`) and
+/// Runs the keeper with its arguments after the name (`KEEPER_NAME`), and
 /// the descriptors of `shared::keeper::fd`; returns when it is released.
 pub fn main(arguments: &[OsString]) -> ExitCode {
     sys::frugal_allocator();
@@ -65,9 +65,9 @@ struct Keeper {
 impl Keeper {
     fn new(arguments: &[OsString]) -> Option<Self> {
         let text = |index: usize| arguments.get(index).and_then(|a| a.to_str());
-        let init = Pid::from_raw(text(1)?.parse().ok()?);
-        let log_name = text(2)?;
-        let limit: u64 = text(3)?.parse().ok()?;
+        let init = Pid::from_raw(text(0)?.parse().ok()?);
+        let log_name = text(1)?;
+        let limit: u64 = text(2)?.parse().ok()?;
 
         let mut child = SigSet::empty();
         child.add(Signal::SIGCHLD);
