@@ -26,8 +26,7 @@ fn main() {
         .args(["build", "--package", "guest-init", "--profile", "init", "--target-dir"])
         .arg(&target);
     // What cargo or clippy set for this script is not meant for that build.
-    for name in
-        ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"]
+    for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"]
     {
         cargo.env_remove(name);
     }

@@ -40,7 +40,9 @@ impl Progress {
                 let seconds = f64::from(*millis) / 1000.0;
                 let script = printable(script);
                 if !outcome.success() {
-                    output::remark(format_args!("{name}: [FAIL] {script} ({outcome}, {seconds:.2} s)"));
+                    output::remark(format_args!(
+                        "{name}: [FAIL] {script} ({outcome}, {seconds:.2} s)"
+                    ));
                 } else if self.terminal {
                     output::remark(format_args!("{name}: [ ok ] {script} ({seconds:.2} s)"));
                 }

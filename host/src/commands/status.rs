@@ -16,9 +16,7 @@ pub(super) fn run(args: &StatusArgs, paths: &Paths) -> Result<Exit> {
     let text = match (args.json, guests.as_slice()) {
         (true, [guest]) if !args.guests.names.is_empty() => report::status_json(guest),
         (true, guests) => report::statuses_json(guests),
-        (false, guests) => {
-            guests.iter().map(report::status).collect::<Vec<_>>().join("\n")
-        }
+        (false, guests) => guests.iter().map(report::status).collect::<Vec<_>>().join("\n"),
     };
     output::print(&text)?;
     let all = guests.iter().all(|guest| guest.state.is_running());

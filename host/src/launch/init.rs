@@ -61,12 +61,11 @@ fn install(directory: &Path, path: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let temporary = directory.join(format!(".{FILE}.{}", std::process::id()));
     let write = || -> io::Result<()> {
-        let mut file =
-            File::options().write(true).create_new(true).mode(0o555).open(&temporary)?;
+        let mut file = File::options().write(true).create_new(true).mode(0o555).open(&temporary)?;
         file.write_all(PROGRAM)?;
-        file.set_permissions(fs::Permissions::from(
-            std::os::unix::fs::PermissionsExt::from_mode(0o555),
-        ))?;
+        file.set_permissions(fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(
+            0o555,
+        )))?;
         file.sync_all()?;
         drop(file);
         fs::rename(&temporary, path)

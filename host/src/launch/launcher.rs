@@ -64,11 +64,7 @@ pub(super) fn run(plan: &Plan, cgroup: &GuestCgroup, prepared: Prepared) -> Fail
     }
 }
 
-fn sequence(
-    plan: &Plan,
-    cgroup: &GuestCgroup,
-    prepared: Prepared,
-) -> Result<Infallible, Failure> {
+fn sequence(plan: &Plan, cgroup: &GuestCgroup, prepared: Prepared) -> Result<Infallible, Failure> {
     let fault = plan.fault;
     at(fault, Stage::KeeperCgroup, || detach(cgroup))?;
     at(fault, Stage::LoginUid, unset_login_uid)?;

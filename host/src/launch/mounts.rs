@@ -41,8 +41,7 @@ pub fn locate(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
 
 /// Puts a detached mount on a place inside the root.
 pub fn attach(tree: &OwnedFd, place: &OwnedFd) -> io::Result<()> {
-    let flags =
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(move_mount(tree, "", place, "", flags)?)
 }
 

@@ -171,7 +171,8 @@ fn execute(session: &Session, account: &Account) -> io::Error {
 /// The user's own shell, or the first that is there.
 fn shell(account: &Account) -> String {
     let usual = [account.shell.as_str(), "/bin/bash", "/bin/sh"];
-    let found = usual.into_iter().find(|path| !path.is_empty() && std::path::Path::new(path).exists());
+    let found =
+        usual.into_iter().find(|path| !path.is_empty() && std::path::Path::new(path).exists());
     found.unwrap_or("/bin/sh").to_owned()
 }
 

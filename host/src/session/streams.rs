@@ -27,10 +27,7 @@ impl Pipes {
         let (input, from_user) = pipe_with(PipeFlags::CLOEXEC)?;
         let (output, to_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
         let (errors, to_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
-        Ok(Self {
-            inside: [input, to_stdout, to_stderr],
-            outside: [from_user, output, errors],
-        })
+        Ok(Self { inside: [input, to_stdout, to_stderr], outside: [from_user, output, errors] })
     }
 }
 

@@ -96,8 +96,7 @@ impl Supervisor {
         let injected = |stage| self.plan.fault.filter(|fault| fault.stage == stage);
         let keeper = match injected(Stage::TakeOver) {
             Some(fault) => Err(fault),
-            None => keeper::connect(&self.run)
-                .map_err(|error| failure(Stage::TakeOver, &error)),
+            None => keeper::connect(&self.run).map_err(|error| failure(Stage::TakeOver, &error)),
         };
         let keeper = match keeper {
             Ok(keeper) => keeper.adopt(launched.keeper),
@@ -118,8 +117,8 @@ impl Supervisor {
         match first {
             Some(fault) => Err(fault),
             None => {
-                let hello = first_message(keeper)
-                    .map_err(|error| failure(Stage::FirstMessage, &error))?;
+                let hello =
+                    first_message(keeper).map_err(|error| failure(Stage::FirstMessage, &error))?;
                 self.guest_says(hello);
                 let written = self.state.write(&self.run.state());
                 written.map_err(|error| failure(Stage::RunDirectory, &error))
