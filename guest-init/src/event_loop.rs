@@ -20,11 +20,12 @@ use shared::message::{BootOrder, FromGuest, Power, RcMode, Style};
 use crate::fifo::Fifo;
 use crate::inittab::Dialect;
 use crate::machine::{Effect, Event, Kill, Machine, Millis, Sig};
+use crate::reading::{Reading, Wanted};
 use crate::records::Records;
 use crate::report::Reporter;
 use crate::sys::{self, Reaped};
 use crate::utmp::Kind;
-use crate::{console, look, rc, spawn};
+use crate::{console, look, spawn};
 
 /// Exit status when the guest is down but reboot(2) was refused, which
 /// happens without CAP_SYS_BOOT.
@@ -45,6 +46,7 @@ pub struct EventLoop {
     fifo: Fifo,
     records: Records,
     children: BTreeMap<i32, Child>,
+    readings: Vec<Reading>,
     events: VecDeque<Event>,
     dialect: Dialect,
     rc_mode: RcMode,
@@ -69,6 +71,7 @@ impl EventLoop {
             fifo: Fifo::default(),
             records: Records::new(),
             children: BTreeMap::new(),
+            readings: Vec::new(),
             events: VecDeque::new(),
             dialect: if style == Style::Busybox { Dialect::Busybox } else { Dialect::Sysv },
             rc_mode,
@@ -92,6 +95,7 @@ impl EventLoop {
             self.read_signals();
             self.read_link();
             self.read_fifo();
+            self.take_readings();
         }
     }
 
@@ -114,7 +118,9 @@ impl EventLoop {
             PollFd::new(fd, PollFlags::POLLIN | room)
         });
         let fifo = self.fifo.as_fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        let mut fds: Vec<PollFd<'_>> = [Some(signals), link, fifo].into_iter().flatten().collect();
+        let readings = self.readings.iter().map(|r| PollFd::new(r.as_fd(), PollFlags::POLLIN));
+        let fixed = [Some(signals), link, fifo].into_iter().flatten();
+        let mut fds: Vec<PollFd<'_>> = fixed.chain(readings).collect();
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             // Out of memory: not a reason to spin.
@@ -169,6 +175,18 @@ impl EventLoop {
         }
     }
 
+    fn take_readings(&mut self) {
+        let mut done = Vec::new();
+        self.readings.retain_mut(|reading| match reading.progress() {
+            Some(event) => {
+                done.push(event);
+                false
+            }
+            None => true,
+        });
+        done.into_iter().for_each(|event| self.happened(event));
+    }
+
     /// Tells the machine, performs what it wants, and tells it what came of
     /// that, until there is nothing more to tell.
     fn happened(&mut self, event: Event) {
@@ -202,18 +220,19 @@ impl EventLoop {
             }
             Effect::Say(text) => console::say(&text),
             Effect::Send(message) => self.reporter.send(message),
-            Effect::ReadTable => {
-                let table = look::table(self.dialect, self.rc_mode);
-                self.events.push_back(Event::Table(table));
-            }
-            Effect::ReadPlan(level, previous) => {
-                let plan = rc::load::plan(level, previous);
-                self.events.push_back(Event::Plan(level, previous, plan));
-            }
+            Effect::ReadTable => self.read(Wanted::Table(self.dialect, self.rc_mode)),
+            Effect::ReadPlan(level, previous) => self.read(Wanted::Plan(level, previous)),
             Effect::ReopenInitctl => self.fifo.reopen(),
             Effect::Record(previous, level) => self.records.runlevel(previous, level),
             Effect::Settled => sys::trim_memory(),
             Effect::Power(power) => self.power(power),
+        }
+    }
+
+    fn read(&mut self, wanted: Wanted) {
+        match Reading::start(wanted) {
+            Ok(reading) => self.readings.push(reading),
+            Err(event) => self.events.push_back(event),
         }
     }
 

@@ -50,6 +50,7 @@ fn start() -> Result<Infallible, Refusal> {
     if nix::unistd::getpid().as_raw() != 1 {
         return Err(refuse("this is PID 1 of a vserver guest, started by 'vserver start' only"));
     }
+    sys::give_up_terminal();
     // Before anything else: a signal to a PID 1 that neither blocks nor
     // handles it is lost (pid_namespaces(7)).
     let signals = SigSet::all()

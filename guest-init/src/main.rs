@@ -40,6 +40,7 @@ mod keeper;
 mod look;
 mod machine;
 mod rc;
+mod reading;
 mod records;
 mod report;
 mod spawn;

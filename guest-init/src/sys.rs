@@ -17,6 +17,7 @@ use nix::unistd::{ForkResult, Pid, chdir, execve, fork, read, setsid, write};
 use shared::outcome::Outcome;
 
 nix::ioctl_write_int_bad!(tiocsctty, libc::TIOCSCTTY);
+nix::ioctl_none_bad!(tiocnotty, libc::TIOCNOTTY);
 
 /// Takes over descriptor `number` if it is open, and makes it close-on-exec.
 ///
@@ -29,6 +30,17 @@ pub fn take_descriptor(number: i32) -> Option<OwnedFd> {
     // this program has made or owns it, as the caller promises by calling
     // this once at program start.
     open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Gives up the controlling terminal, if there is one, so that a child can
+/// have it (tty_ioctl(4)). The kernel sends SIGHUP for it: to be called
+/// before anything listens to signals, since PID 1 doesn't hear it then.
+pub fn give_up_terminal() {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    if let Ok(terminal) = open(c"/dev/tty", flags, Mode::empty()) {
+        // SAFETY: TIOCNOTTY takes no argument; the descriptor is open.
+        let _ = unsafe { tiocnotty(terminal.as_raw_fd()) };
+    }
 }
 
 /// What [`reap`] found.
@@ -127,6 +139,7 @@ pub fn fork_child(work: impl FnOnce() -> u8) -> nix::Result<Pid> {
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => {
+            reset_signals();
             let code = work();
             // SAFETY: _exit never returns; no destructor or buffer of the
             // parent's may run or be flushed here.
@@ -138,7 +151,6 @@ pub fn fork_child(work: impl FnOnce() -> u8) -> nix::Result<Pid> {
 /// The child's half of [`spawn`].
 fn execute(program: &Program) -> nix::Result<Infallible> {
     let _ = setsid();
-    reset_signals();
     let _ = chdir("/");
     umask(Mode::from_bits_truncate(0o022));
     attach_terminal(program);

@@ -164,7 +164,7 @@ fn an_entry_that_dies_at_once_is_disabled() {
 fn a_missing_console_is_said_once() {
     let text = INITTAB.to_owned() + "1:2:respawn:/sbin/getty 38400 tty1\n";
     let mut guest = running(sysv().file("inittab", &text));
-    guest.await_message("note", |m| matches!(m, FromGuest::Note(t) if t.contains("/dev/tty1")));
+    guest.await_message("note", |m| matches!(m, FromGuest::Note(t) if t.contains("tty1")));
     initctl(&guest, 1, b'q', b"");
     guest.order(&ToGuest::Exec { id: 1, argv: vec!["true".into()] });
     guest.await_message("end", |m| matches!(m, FromGuest::ExecEnded { id: 1, .. }));
@@ -288,6 +288,16 @@ fn a_foreign_init_takes_over() {
     guest.await_state(GuestState::HandedOver);
     // sleep(1) without an argument fails at once.
     assert_eq!(guest.await_end(), None);
+}
+
+#[test]
+fn without_the_right_to_reboot_it_exits_at_the_end() {
+    let mut builder = sysv();
+    builder.may_not_reboot = true;
+    let mut guest = running(builder);
+    guest.stop(Power::PowerOff, 10_000);
+    assert_eq!(guest.await_status().code(), Some(70));
+    assert!(guest.log("order").ends_with("down 0 0 2 POWEROFF\n"));
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! Where the supervisor's own words go: the journal when systemd runs it,
-//! else a file beside the console's log.
+//! Where the program's own words go: the supervisor's to the journal when
+//! systemd runs it, else to a file beside the console's log; a command's to
+//! standard error, when `--verbose` asks for them.
 
 use std::env;
 use std::fs::{self, File};
+use std::io::{self, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Mutex;
 
@@ -12,6 +14,16 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::paths::Paths;
+
+/// Shows what a command does, step by step, on standard error.
+pub fn terminal() {
+    let layer = tracing_subscriber::fmt::layer()
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .with_writer(io::stderr);
+    let _ = tracing_subscriber::registry().with(LevelFilter::DEBUG).with(layer).try_init();
+}
 
 /// Sets the log of a guest's supervisor up. Where none can be, there is
 /// none: a full disk keeps no guest from starting.

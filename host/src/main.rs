@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use vserver::cli;
 use vserver::commands::{self, output};
+use vserver::log;
 use vserver::paths::Paths;
 
 fn main() -> ExitCode {
@@ -18,6 +19,9 @@ fn main() -> ExitCode {
         }
     };
     output::set_quiet(line.quiet);
+    if line.verbose {
+        log::terminal();
+    }
     match commands::run(&line.action, &Paths::from_environment()) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {

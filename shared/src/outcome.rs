@@ -95,9 +95,6 @@ mod tests {
     fn reboot_and_halt_are_told_apart() {
         assert_eq!(GuestEnd::from_outcome(Outcome::Killed(1)), GuestEnd::Reboot);
         assert_eq!(GuestEnd::from_outcome(Outcome::Killed(2)), GuestEnd::Halt);
-        assert_eq!(
-            GuestEnd::from_outcome(Outcome::Killed(9)),
-            GuestEnd::Died(Outcome::Killed(9))
-        );
+        assert_eq!(GuestEnd::from_outcome(Outcome::Killed(9)), GuestEnd::Died(Outcome::Killed(9)));
     }
 }

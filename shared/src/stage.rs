@@ -7,9 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One step of a start. The order of declaration is the order of execution.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Stage {
     // Supervisor, before anything is cloned.
     /// The guest's run directory and sockets.

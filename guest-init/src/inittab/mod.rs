@@ -4,6 +4,7 @@
 //! number and skipped, as the original programs do. What an entry means over
 //! time is [`crate::machine`]'s business.
 
+use serde::{Deserialize, Serialize};
 use shared::message::Runlevel;
 
 mod busybox;
@@ -21,7 +22,7 @@ pub enum Dialect {
 }
 
 /// A set of runlevels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Levels(u16);
 
 impl Levels {
@@ -63,7 +64,7 @@ impl Levels {
 }
 
 /// What is to be done with an entry's process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// The default runlevel.
     Initdefault,
@@ -114,7 +115,7 @@ impl Action {
 }
 
 /// One line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// sysvinit: its identifier. busybox: its terminal, relative to /dev, or
     /// empty for the console.
@@ -134,16 +135,16 @@ pub struct Entry {
 }
 
 /// A line that was skipped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Its number.
     pub line: u32,
     /// What is wrong with it.
-    pub what: &'static str,
+    pub what: String,
 }
 
 /// What a text holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inittab {
     /// Its entries, in the order in which they are worked through.
     pub entries: Vec<Entry>,
@@ -172,7 +173,7 @@ pub fn parse(text: &str, dialect: Dialect) -> Inittab {
         };
         match parsed {
             Ok(entry) => inittab.entries.push(entry),
-            Err(what) => inittab.problems.push(Problem { line: number, what }),
+            Err(what) => inittab.problems.push(Problem { line: number, what: what.to_owned() }),
         }
     }
     if dialect == Dialect::Busybox {

@@ -1,7 +1,7 @@
 //! Jobs: the processes that guest-init started itself. Their starts, ends,
 //! and being made to end.
 
-use shared::message::{FromGuest, Style};
+use shared::message::{BootMode, FromGuest, Style};
 use shared::outcome::Outcome;
 
 use super::{Command, Effect, Kill, Machine, Millis, Phase, Program};
@@ -27,7 +27,7 @@ pub(super) struct Job {
     /// Its name in reports, when it is reported.
     pub(super) name: Option<String>,
     /// Its argument, when it is an rc script.
-    pub(super) argument: &'static str,
+    pub(super) argument: String,
 }
 
 /// Whose process it is.
@@ -71,7 +71,7 @@ impl Machine {
         &mut self,
         kind: Kind,
         name: Option<&str>,
-        argument: &'static str,
+        argument: &str,
         command: Command,
     ) -> u32 {
         self.last_job = self.last_job.wrapping_add(1);
@@ -82,6 +82,7 @@ impl Machine {
             name,
             argument: argument.to_owned(),
         });
+        let argument = argument.to_owned();
         self.jobs.insert(id, Job { kind, since: self.now, name, argument });
         self.out.push(Effect::Spawn { job: id, command, report });
         id
@@ -111,8 +112,14 @@ impl Machine {
         }
     }
 
-    pub(super) fn spawn_rescue(&mut self, argv: Vec<String>) {
-        let mut command = self.command(Program::Argv(argv));
+    /// Starts the command of a rescue, if it doesn't run already.
+    pub(super) fn spawn_rescue(&mut self) {
+        let runs = self.jobs.values().any(|job| job.kind == Kind::Rescue);
+        let BootMode::Rescue(argv) = &self.order.mode else { return };
+        if runs || self.stop.is_some() || self.is_holding() {
+            return;
+        }
+        let mut command = self.command(Program::Argv(argv.clone()));
         command.controlling = true;
         self.spawn(Kind::Rescue, None, "", command);
     }
@@ -200,7 +207,7 @@ impl Machine {
     fn say_progress(&mut self, job: &Job, outcome: Outcome, millis: u32) {
         let path = job.name.as_deref().unwrap_or_default();
         let name = path.rsplit('/').next().unwrap_or(path);
-        let (argument, seconds) = (job.argument, f64::from(millis) / 1000.0);
+        let (argument, seconds) = (&job.argument, f64::from(millis) / 1000.0);
         let line = match outcome {
             Outcome::Exited(0) => format!("[ ok ] {name} {argument} {seconds:.2} s"),
             other => format!("[FAIL] {name} {argument} {seconds:.2} s: {other}"),

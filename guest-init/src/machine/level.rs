@@ -2,7 +2,7 @@
 
 use shared::message::{Power, Runlevel, Style};
 
-use super::slot::Progress;
+use super::slot::{Progress, Slot};
 use super::{Effect, Machine, Phase};
 use crate::inittab::Action;
 
@@ -68,6 +68,17 @@ impl Machine {
         // At boot rcS.d has been worked through already.
         if self.style == Style::Rc && (self.level != Runlevel::SINGLE || self.previous != 'N') {
             self.begin_rc(self.level.as_char(), self.previous, None);
+        }
+    }
+
+    /// When the single-user shell of sysvinit ends, the boot goes on.
+    pub(super) fn leave_single(&mut self) {
+        let shell = |slot: &Slot| {
+            slot.entry.action == Action::Wait && slot.entry.levels.contains(Runlevel::SINGLE)
+        };
+        let single = self.style == Style::Sysv && self.level == Runlevel::SINGLE;
+        if single && self.target != Runlevel::SINGLE && self.slots.iter().any(shell) {
+            self.leave_for(self.target);
         }
     }
 

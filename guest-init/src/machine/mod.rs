@@ -14,17 +14,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::message::{
-    BootMode, BootOrder, FromGuest, GuestState, Power, Runlevel, Style, ToGuest,
-};
-use shared::outcome::Outcome;
+use shared::message::{BootMode, BootOrder, FromGuest, GuestState, Power, Runlevel, Style};
 
 use crate::environment::Variables;
-use crate::initctl::Request;
-use crate::inittab::Inittab;
-use crate::rc::Plan;
 
 mod clock;
+mod interface;
 mod job;
 mod level;
 mod rc;
@@ -35,128 +30,11 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
+pub use interface::{Command, Effect, Event, Kill, Millis, Program, Table};
 use job::{Ending, Job};
 use rc::RcRun;
 pub use request::Sig;
 use slot::Slot;
-
-/// Milliseconds of the monotonic clock.
-pub type Millis = u64;
-
-/// What has happened.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// The first event.
-    Start,
-    /// Time has passed; also without need.
-    Tick,
-    /// A job could not be forked.
-    SpawnFailed {
-        /// Its number.
-        job: u32,
-    },
-    /// A job has ended.
-    Ended {
-        /// Its number.
-        job: u32,
-        /// How.
-        outcome: Outcome,
-    },
-    /// Somebody has sent a signal.
-    Signal(Sig),
-    /// Somebody has written to `/run/initctl`.
-    Request(Request),
-    /// The supervisor has sent an order.
-    Order(ToGuest),
-    /// The answer to [`Effect::ReadTable`].
-    Table(Table),
-    /// The answer to [`Effect::ReadPlan`], with its two levels.
-    Plan(char, char, Plan),
-    /// There is no other process; told while [`Machine::wants_alone`].
-    Alone,
-}
-
-/// Everything about the guest's inittab that has to be known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table {
-    /// Its entries and what was skipped.
-    pub inittab: Inittab,
-    /// Terminals of entries that the guest doesn't have.
-    pub missing: BTreeSet<String>,
-    /// May the own runner stand in for calls of the stock rc runner?
-    pub direct: bool,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Start a process; [`Event::SpawnFailed`] when that fails.
-    Spawn {
-        /// Number under which its end is told.
-        job: u32,
-        /// What to start.
-        command: Command,
-        /// To be sent to the supervisor once it is started.
-        report: Option<FromGuest>,
-    },
-    /// Send a signal to a job's process group.
-    Signal(u32, Kill),
-    /// Send a signal to every process of the guest.
-    SignalAll(Kill),
-    /// Write a line on the console.
-    Say(String),
-    /// Send to the supervisor.
-    Send(FromGuest),
-    /// Read inittab.
-    ReadTable,
-    /// Read the rc directories of a runlevel, coming from another one.
-    ReadPlan(char, char),
-    /// Open `/run/initctl` anew if it isn't ours any more.
-    ReopenInitctl,
-    /// Write this previous and present runlevel to utmp and wtmp.
-    Record(char, char),
-    /// Much was done and little is to come: give memory back.
-    Settled,
-    /// reboot(2).
-    Power(Power),
-}
-
-/// How processes are made to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kill {
-    /// SIGTERM, then SIGCONT for those that are stopped.
-    Term,
-    /// SIGKILL.
-    Kill,
-}
-
-/// A process to start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// What to execute.
-    pub program: Program,
-    /// Its environment.
-    pub environment: Variables,
-    /// Its terminal relative to /dev; the console when `None`.
-    pub terminal: Option<String>,
-    /// Is this to be its controlling terminal?
-    pub controlling: bool,
-    /// Is it to wait for Enter first?
-    pub ask_first: bool,
-    /// Identifier of its record in utmp.
-    pub record: Option<String>,
-}
-
-/// What a process executes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// The process field of an inittab line.
-    Line(String),
-    /// A program and its arguments.
-    Argv(Vec<String>),
-    /// Nothing: it writes the root file system's buffers to disk.
-    Sync,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -313,7 +191,7 @@ impl Machine {
 
     fn start(&mut self) {
         self.send_hello();
-        match self.order.mode.clone() {
+        match self.order.mode {
             BootMode::Boot => {
                 self.reopen_initctl();
                 self.out.push(Effect::Record('N', 'S'));
@@ -323,11 +201,7 @@ impl Machine {
                 }
                 self.send_state();
             }
-            BootMode::Rescue(argv) => {
-                self.enter(Phase::Up);
-                self.spawn_rescue(argv);
-            }
-            BootMode::Idle => self.enter(Phase::Up),
+            BootMode::Rescue(_) | BootMode::Idle => self.enter(Phase::Up),
         }
     }
 
@@ -379,6 +253,7 @@ impl Machine {
                 }
                 self.send_state();
                 self.out.push(Effect::Settled);
+                self.leave_single();
             }
             Phase::Terminating(_) => {
                 self.send_state();
@@ -404,7 +279,11 @@ impl Machine {
         match self.style {
             Style::Sysv | Style::Busybox => self.pass_slots(),
             Style::Rc => self.drive_rc(),
-            Style::Init | Style::Rescue | Style::Idle => true,
+            Style::Rescue => {
+                self.spawn_rescue();
+                true
+            }
+            Style::Init | Style::Idle => true,
         }
     }
 

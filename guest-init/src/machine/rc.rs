@@ -98,7 +98,7 @@ impl Machine {
         // What Debian's rc gives its scripts; PATH is its own one.
         let verbose = rc.verbose.clone().unwrap_or_default();
         let mut command =
-            self.command(Program::Argv(vec![script.path.clone(), script.argument.to_owned()]));
+            self.command(Program::Argv(vec![script.path.clone(), script.argument.clone()]));
         for (name, value) in [
             ("PATH", "/sbin:/usr/sbin:/bin:/usr/bin"),
             ("RUNLEVEL", &level),
@@ -109,8 +109,7 @@ impl Machine {
         ] {
             environment::set(&mut command.environment, name, value);
         }
-        command.controlling = script.alone;
-        self.spawn(kind, Some(&script.path), script.argument, command);
+        self.spawn(kind, Some(&script.path), &script.argument, command);
     }
 
     pub(super) fn script_not_started(&mut self, run: u32, number: usize) {
@@ -171,8 +170,7 @@ impl Machine {
         }
         self.local_is_done = true;
         let path = "/etc/rc.local";
-        let mut command = self.command(Program::Argv(vec![path.to_owned(), "start".to_owned()]));
-        command.controlling = false;
+        let command = self.command(Program::Argv(vec![path.to_owned(), "start".to_owned()]));
         self.spawn(Kind::Local, Some(path), "start", command);
         false
     }

@@ -55,15 +55,17 @@ impl Machine {
                 format!("line {} of /etc/inittab is skipped: {}", problem.line, problem.what);
             self.note_once(text);
         }
+        let missing: Vec<&str> = table.missing.iter().map(String::as_str).collect();
+        if !missing.is_empty() {
+            let names = missing.join(", ");
+            self.note_once(format!(
+                "not in /dev here: {names}; their entries in /etc/inittab are skipped"
+            ));
+        }
         let first = !core::mem::replace(&mut self.has_table, true);
         let mut old = core::mem::take(&mut self.slots);
         for entry in table.inittab.entries {
             let missing = entry.terminal.as_ref().is_some_and(|name| table.missing.contains(name));
-            if let (true, Some(name)) = (missing, &entry.terminal) {
-                self.note_once(format!(
-                    "there is no /dev/{name}: its entry in /etc/inittab is skipped"
-                ));
-            }
             let same = |slot: &Slot| {
                 let (a, b) = (&slot.entry, &entry);
                 (&a.id, a.action, &a.process) == (&b.id, b.action, &b.process)
@@ -77,8 +79,10 @@ impl Machine {
             self.slots.push(slot);
         }
         for slot in old {
-            if let Progress::Running(job) = slot.progress {
-                self.end_job(job);
+            match slot.progress {
+                Progress::Running(job) => self.end_job(job),
+                Progress::Direct => self.abort_rc(),
+                Progress::Fresh | Progress::Over => {}
             }
         }
         self.direct = table.direct;

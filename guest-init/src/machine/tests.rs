@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use shared::message::{RcMode, StopOrder, StyleChoice};
+use shared::message::{RcMode, StopOrder, StyleChoice, ToGuest};
+use shared::outcome::Outcome;
 
 use super::*;
+use crate::initctl::Request;
 use crate::inittab::{Dialect, parse};
+use crate::rc::Plan;
 
 const DEBIAN: &str = "id:2:initdefault:\nsi::sysinit:/etc/init.d/rcS\nl0:0:wait:/etc/init.d/rc 0\n\
     l2:2:wait:/etc/init.d/rc 2\nl3:3:wait:/etc/init.d/rc 3\nl6:6:wait:/etc/init.d/rc 6\n\
@@ -56,6 +59,10 @@ impl World {
             all: Vec::new(),
             power: None,
         }
+    }
+
+    fn rescue() -> Self {
+        Self::new(Style::Rescue, BootMode::Rescue(vec!["/bin/sh".into()]), "")
     }
 
     fn debian() -> Self {
@@ -391,8 +398,11 @@ fn the_own_runner_stands_in_for_stock_calls() {
 
 #[test]
 fn a_rescue_ends_with_its_command() {
-    let mut world = World::new(Style::Rescue, BootMode::Rescue(vec!["/bin/sh".into()]), "");
+    let mut world = World::rescue();
     world.tell(Event::Start);
+    let job = world.job("/bin/sh");
+    world.tell(Event::SpawnFailed { job });
+    world.after(5_000);
     assert_eq!(world.running(), ["/bin/sh"]);
     world.end("/bin/sh");
     assert_eq!(world.state(), GuestState::Killing(Power::PowerOff));

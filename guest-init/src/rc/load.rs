@@ -21,6 +21,11 @@ const MAX_DATA: u64 = 128 * 1024;
 /// Bytes of a script in which its header has to stand.
 const HEADER_WITHIN: u64 = 8 * 1024;
 
+/// Debian's scripts that signal every process but those of their own session.
+/// Here every script has a session of its own, so these run alone: a
+/// distribution's runner, with one session for all, would spare the others.
+const SIGNALS_ALL: [&str; 2] = ["sendsigs", "killprocs"];
+
 const INIT_D: &str = "/etc/init.d";
 
 /// What is to be run on entering `level`, coming from `previous` (runlevel
@@ -69,10 +74,10 @@ fn stage(
     parts
         .map(|((link, after), alone)| Script {
             path: script_path(directory, &link),
+            alone: alone || SIGNALS_ALL.contains(&link.name.as_str()),
             name: link.name,
-            argument,
+            argument: argument.to_owned(),
             after,
-            alone,
         })
         .collect()
 }

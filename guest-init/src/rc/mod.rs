@@ -6,6 +6,8 @@
 //! loops of it, `run` works through that graph: all pure. Only `load` reads
 //! files. [`stock`] says which inittab lines the runner may stand in for.
 
+use serde::{Deserialize, Serialize};
+
 pub mod depend;
 pub mod load;
 pub mod lsb;
@@ -15,22 +17,22 @@ pub mod select;
 pub mod stock;
 
 /// A script to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Script {
     /// Its name without order number.
     pub name: String,
     /// File to execute.
     pub path: String,
     /// `start` or `stop`, or empty.
-    pub argument: &'static str,
+    pub argument: String,
     /// Scripts of the same stage, by number, that must have ended before.
     pub after: Vec<usize>,
-    /// Does it want the console for itself?
+    /// Must nothing else run beside it?
     pub alone: bool,
 }
 
 /// What is to be run to reach a runlevel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Is there a directory for this runlevel?
     pub found: bool,
@@ -46,14 +48,11 @@ pub struct Plan {
 
 impl Plan {
     /// One group of scripts that run one after another.
-    pub fn sequence(
-        scripts: impl Iterator<Item = (String, String)>,
-        argument: &'static str,
-    ) -> Self {
+    pub fn sequence(scripts: impl Iterator<Item = (String, String)>, argument: &str) -> Self {
         let stage = scripts.enumerate().map(|(number, (name, path))| Script {
             name,
             path,
-            argument,
+            argument: argument.to_owned(),
             after: number.checked_sub(1).into_iter().collect(),
             alone: false,
         });

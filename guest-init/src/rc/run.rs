@@ -98,7 +98,7 @@ mod tests {
 
     fn script(name: &str, after: &[usize], alone: bool) -> Script {
         let name = name.to_owned();
-        Script { path: name.clone(), name, argument: "start", after: after.to_vec(), alone }
+        Script { path: name.clone(), name, argument: "start".into(), after: after.to_vec(), alone }
     }
 
     fn plan(stages: Vec<Vec<Script>>) -> Plan {

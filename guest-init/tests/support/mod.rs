@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,8 @@ use shared::message::{
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sets up the root directory `$1` and becomes guest-init in it. `$2` is the
-/// console's device, `$3` guest-init, `$4` the number of the link.
+/// console's device, `$3` guest-init, `$4` the number of the link, `$5` a
+/// command that executes the rest, or nothing.
 const SETUP: &str = r#"
 set -e
 root=$1
@@ -51,7 +52,7 @@ mount --bind "$2" dev/console
 ln -s /proc/self/fd dev/fd
 if [ -e "$root/init" ]; then cp "$root/init" sbin/init; fi
 eval "exec 3<&$4 $4<&-"
-exec env -i container=vserver TERM=linux PATH=/usr/sbin:/usr/bin:/bin chroot . /guest-init
+exec env -i container=vserver TERM=linux PATH=/usr/sbin:/usr/bin:/bin $5 chroot . /guest-init
 "#;
 
 /// A guest's files before it is started, and its orders.
@@ -59,6 +60,8 @@ pub struct Builder {
     directory: PathBuf,
     /// What guest-init will be told.
     pub order: BootOrder,
+    /// Without CAP_SYS_BOOT?
+    pub may_not_reboot: bool,
 }
 
 /// A running guest.
@@ -96,7 +99,7 @@ impl Builder {
         for part in ["root", "etc", "log"] {
             fs::create_dir_all(directory.join(part)).unwrap();
         }
-        Self { directory, order: order(mode) }
+        Self { directory, order: order(mode), may_not_reboot: false }
     }
 
     /// Writes a file below `/etc`.
@@ -133,11 +136,12 @@ impl Builder {
         fcntl(&guest, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
         let unshare = Command::new("unshare")
             .args(["--pid", "--mount", "--uts", "--fork", "--kill-child=KILL", "--"])
-            .args(["sh", "-c", SETUP, "sh"])
+            .args(["bash", "-c", SETUP, "bash"])
             .arg(&self.directory)
             .arg(device)
             .arg(env!("CARGO_BIN_EXE_guest-init"))
             .arg(guest.as_raw_fd().to_string())
+            .arg(if self.may_not_reboot { "setpriv --bounding-set=-sys_boot" } else { "" })
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
@@ -239,6 +243,11 @@ impl Guest {
 
     /// The signal by which PID 1 ends.
     pub fn await_end(&mut self) -> Option<Signal> {
+        self.await_status().signal().and_then(|number| Signal::try_from(number).ok())
+    }
+
+    /// How PID 1 ends.
+    pub fn await_status(&mut self) -> ExitStatus {
         let end = Instant::now() + PATIENCE;
         let status = loop {
             self.receive();
@@ -249,7 +258,7 @@ impl Guest {
             std::thread::sleep(Duration::from_millis(5));
         };
         self.receive();
-        status.signal().and_then(|number| Signal::try_from(number).ok())
+        status
     }
 
     /// Host pid of PID 1.

@@ -339,7 +339,7 @@ pub enum ConfigAction {
         /// The key with its section, such as 'boot.stop_timeout'.
         key: String,
         /// The value; several for a list.
-        #[arg(value_name = "VALUE", required = true, allow_hyphen_values = true)]
+        #[arg(value_name = "VALUE", required = true, allow_negative_numbers = true)]
         values: Vec<String>,
         /// Print the changed file instead of writing it.
         #[arg(long)]

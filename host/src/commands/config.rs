@@ -63,7 +63,7 @@ fn check(paths: &Paths, names: &[GuestName]) -> Result<Exit> {
         for mistake in config::mistakes(paths, name)? {
             // The site's defaults are judged with every guest.
             if !shown.contains(&mistake) {
-                output::print(&format!("{mistake}\n"))?;
+                output::mistake(&mistake);
                 shown.push(mistake);
             }
         }
@@ -91,7 +91,7 @@ fn change(
 
 fn refused(key: &str, problems: &[Problem]) -> Error {
     let texts: Vec<_> = problems.iter().map(|problem| problem.text.as_str()).collect();
-    let error = Error::usage(format!("cannot set '{key}': {}", texts.join("; ")));
+    let error = Error::new(format!("cannot set '{key}': {}", texts.join("; ")));
     match problems.iter().find_map(|problem| problem.hint.clone()) {
         Some(hint) => error.hint(hint),
         None => error,
@@ -109,7 +109,8 @@ fn edit_file(paths: &Paths, name: &GuestName) -> Result<Exit> {
     fs::write(&copy, &before).map_err(|error| Error::path("write", &copy, error))?;
     let edited = edit_until_right(paths, name, &copy);
     let _ = fs::remove_file(&copy);
-    if let Some(after) = edited?.filter(|after| *after != before) {
+    let Some(after) = edited? else { return Ok(Exit::NO) };
+    if after != before {
         config::set_text(paths, name, &after)?;
     }
     Ok(Exit::DONE)

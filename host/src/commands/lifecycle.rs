@@ -152,7 +152,6 @@ pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) ->
     config::load(paths, name)?;
     let client = Client::connect(paths, name)?
         .ok_or_else(|| Error::not_running(name).hint(format!("start it: vserver start {name}")))?;
-    let boot = client.status()?.boot;
     let timeout_ms = how.timeout.map(plan::milliseconds);
     client.send(&Request::Stop { power: Power::Reboot, timeout_ms, no_kill: how.no_kill })?;
     let mut progress = Progress::of_boot(name);
@@ -164,11 +163,13 @@ pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) ->
             Some(Event::StopTimedOut) => {
                 return Err(Error::new(format!("guest '{name}' has not shut down in time")));
             }
+            Some(Event::Killed) => {
+                output::warn(format_args!("guest '{name}' had to be killed"));
+            }
             Some(Event::Phase(Phase::Booting)) => break,
             Some(event) => progress.show(&event),
         }
     }
-    debug_assert!(client.status().map_or(true, |status| status.boot > boot));
     if no_wait { Ok(()) } else { until_up(&client, name) }
 }
 

@@ -1,11 +1,164 @@
-//! `vserver man`.
+//! `vserver man`: writes the manual pages, from the same definitions that
+//! parse the command line and the configuration.
 
-use crate::cli::ManArgs;
+use std::fs;
+use std::path::Path;
+
+use clap::Command;
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+
+use crate::cli::{self, ManArgs};
 use crate::commands::Exit;
+use crate::config::template::{self, EXPLANATIONS};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 
-/// Not written yet.
-pub(super) fn run(_args: &ManArgs, _paths: &Paths) -> Result<Exit> {
-    Err(Error::new("'man' is not written yet"))
+const PROGRAM: &str = "vserver";
+const MANUAL: &str = "Virtual servers";
+const SOURCE: &str = concat!("vserver ", env!("CARGO_PKG_VERSION"));
+
+/// Files and variables, for vserver(8).
+const FILES: [(&str, &str); 9] = [
+    ("/etc/vservers/NAME.toml", "configuration of a guest, vservers.toml(5)"),
+    ("/etc/vservers/NAME.sh", "actions on the host: pre-start, post-start, pre-stop, post-stop"),
+    ("/etc/vservers/defaults.toml", "site-wide defaults for all guests"),
+    ("/var/lib/vservers/NAME/", "root directory of a guest"),
+    ("/var/lib/vserver/ids.toml", "contexts and id ranges that were given out"),
+    ("/run/vserver/NAME/", "sockets and state of a running guest"),
+    ("/var/log/vserver/", "logs of consoles and supervisors"),
+    ("$VSERVER_PREFIX", "environment variable: puts all of these below a directory"),
+    ("$VSERVER_LOG", "environment variable: 'debug' makes supervisors log more"),
+];
+
+/// Writes vserver(8), a page for each verb, and vservers.toml(5).
+pub(super) fn run(args: &ManArgs, _paths: &Paths) -> Result<Exit> {
+    let directory = &args.directory;
+    fs::create_dir_all(directory).map_err(|error| Error::path("create", directory, error))?;
+    let mut whole = cli::command().disable_help_subcommand(true);
+    whole.build();
+    pages(directory, &whole, PROGRAM)?;
+    write(directory, "vservers.toml.5", &configuration())?;
+    Ok(Exit::DONE)
+}
+
+/// Writes a command's page and those of the commands below it.
+fn pages(directory: &Path, command: &Command, name: &str) -> Result<()> {
+    write(directory, &format!("{name}.8"), &page(command, name)?)?;
+    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+        pages(directory, inner, &format!("{name}-{}", inner.get_name()))?;
+    }
+    Ok(())
+}
+
+fn write(directory: &Path, file: &str, text: &str) -> Result<()> {
+    let path = directory.join(file);
+    fs::write(&path, text).map_err(|error| Error::path("write", &path, error))
+}
+
+/// One page of section 8.
+fn page(command: &Command, name: &str) -> Result<String> {
+    let notes = command.get_after_help().map(ToString::to_string);
+    let plain = command.clone().after_help("").subcommand_help_heading("VERBS");
+    let man = Man::new(plain.display_name(name.to_owned()))
+        .section("8")
+        .title(name.to_uppercase())
+        .source(SOURCE)
+        .manual(MANUAL);
+    let mut text = Vec::new();
+    let fail = |error| Error::os(format_args!("cannot write '{name}(8)'"), error);
+    man.render_title(&mut text).map_err(fail)?;
+    man.render_name_section(&mut text).map_err(fail)?;
+    man.render_synopsis_section(&mut text).map_err(fail)?;
+    man.render_description_section(&mut text).map_err(fail)?;
+    man.render_options_section(&mut text).map_err(fail)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut text).map_err(fail)?;
+    }
+    let mut rest = Roff::new();
+    if let Some(notes) = notes {
+        rest.control("SH", ["NOTES"]).control("nf", []);
+        rest.text(vec![roman(notes)]).control("fi", []);
+    }
+    if name == PROGRAM {
+        program_sections(&mut rest);
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned() + &rest.render())
+}
+
+fn program_sections(page: &mut Roff) {
+    page.control("SH", ["FILES"]);
+    for (file, text) in FILES {
+        entry(page, vec![italic(file)], vec![roman(text)]);
+    }
+    page.control("SH", ["SEE ALSO"]);
+    page.text(vec![roman("vservers.toml(5), namespaces(7), cgroups(7), capabilities(7)")]);
+}
+
+/// vservers.toml(5).
+fn configuration() -> String {
+    let mut page = Roff::new();
+    page.control("TH", ["VSERVERS.TOML", "5", "", SOURCE, MANUAL]);
+    page.control("SH", ["NAME"]);
+    page.text(vec![roman("vservers.toml - configuration of a vserver guest")]);
+    page.control("SH", ["SYNOPSIS"]);
+    page.text(vec![italic("/etc/vservers/NAME.toml")]).control("br", []);
+    page.text(vec![italic("/etc/vservers/defaults.toml")]);
+    page.control("SH", ["DESCRIPTION"]);
+    page.text(vec![roman(
+        "Each guest has one file in TOML. Every key is optional but the context, and a key that \
+         is not listed here is refused. defaults.toml has the same form and holds for all guests: \
+         sections are merged key by key, everything else a guest says replaces the default. \
+         A duration is a number of seconds or a text such as \"1m 30s\". 'vserver config check' \
+         shows mistakes, 'vserver config show NAME --effective' what holds.",
+    )]);
+    let mut section = None;
+    for explanation in &EXPLANATIONS {
+        let (its_section, key) = match explanation.key.split_once('.') {
+            Some((section, key)) => (Some(section), key),
+            None => (None, explanation.key),
+        };
+        if section != its_section || explanation.key == EXPLANATIONS[0].key {
+            section = its_section;
+            let title = section.map_or("KEYS OUTSIDE SECTIONS".into(), |name| format!("[{name}]"));
+            page.control("SH", [title.as_str()]);
+        }
+        let mut text = vec![roman(explanation.text)];
+        match template::default_of(explanation.key) {
+            Some(default) => text.push(roman(format!(" Default: {default}."))),
+            None => text.push(roman(format!(" Example: {}.", explanation.example))),
+        }
+        entry(&mut page, vec![bold(key)], text);
+    }
+    page.control("SH", ["SEE ALSO"]);
+    page.text(vec![roman("vserver(8)")]);
+    page.render()
+}
+
+fn entry(page: &mut Roff, head: Vec<Inline>, body: Vec<Inline>) {
+    page.control("TP", []).text(head).text(body);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_and_every_key_has_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let args = ManArgs { directory: directory.path().join("man") };
+        run(&args, &Paths::new("/nonexistent")).unwrap();
+        let page = |name: &str| fs::read_to_string(args.directory.join(name)).unwrap();
+        for verb in cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            assert!(page(&format!("vserver-{}.8", verb.get_name())).contains("SYNOPSIS"));
+        }
+        assert!(page("vserver.8").contains("Exit codes"));
+        assert!(!page("vserver.8").contains("vserver\\-supervise"));
+        assert!(page("vserver-config-set.8").contains("dry\\-run"));
+        let keys = page("vservers.toml.5");
+        assert!(crate::config::schema::keys().iter().all(|key| {
+            let name = key.split_once('.').map_or(key.as_str(), |(_, name)| name);
+            keys.contains(&name.replace('-', "\\-"))
+        }));
+    }
 }

@@ -30,7 +30,7 @@ pub fn print(text: &str) -> Result<()> {
 /// any more.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn stream(bytes: &[u8]) -> Result<ControlFlow<()>> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -65,6 +65,11 @@ pub fn confirm(question: &str) -> Result<bool> {
     let read = io::stdin().read_line(&mut answer);
     read.map_err(|error| Error::os("cannot read the answer", error))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Shows a mistake in a file, which says itself where it is.
+pub fn mistake(text: &str) {
+    line(format_args!("{text}"));
 }
 
 /// Prints an error and its remedy: the end of every error's way.

@@ -97,11 +97,14 @@ fn value_for(path: &[&str], words: &[String]) -> Result<Value, Vec<Problem>> {
         if put(alone.as_table_mut(), path, value.clone()).is_none() {
             continue;
         }
-        match Document::read(&alone.to_string()) {
-            Ok(_) => return Ok(value),
-            // The first reading is the likeliest.
-            Err(found) if problems.is_empty() => problems = found,
-            Err(_) => {}
+        let text = alone.to_string();
+        let found = Document::read(&text).problems().to_vec();
+        if found.is_empty() {
+            return Ok(value);
+        }
+        // The first reading is the likeliest.
+        if problems.is_empty() {
+            problems = found;
         }
     }
     for problem in &mut problems {
@@ -172,8 +175,8 @@ fn uncommented(text: &str, path: &[&str], value: &Value, wanted: &str) -> Option
 /// `text` with the lines of a key commented out, if that means the same as
 /// `wanted`.
 fn commented(text: &str, key: &str, wanted: &str) -> Option<String> {
-    let document = Document::read(text).ok().filter(|document| document.has(key))?;
-    let span = document.span(key)?;
+    let document = Document::read(text);
+    let span = document.span(key).filter(|_| document.has(key))?;
     let first = text.get(..span.start)?.matches('\n').count();
     let last = text.get(..span.end)?.matches('\n').count();
     let lines = text.split('\n').enumerate().map(|(number, line)| {

@@ -48,7 +48,7 @@ fn clash(paths: &Paths, name: &GuestName, own: &str, context: ContextId) -> Resu
     let all = contexts(paths)?;
     let same = |(guest, number): &&(GuestName, u32)| guest != name && *number == context.get();
     Ok(all.iter().find(same).map(|(other, _)| {
-        let span = Document::read(own).ok().and_then(|document| document.span("context"));
+        let span = Document::read(own).span("context");
         let text = format!("context {context} is also guest '{other}''s");
         let problem = Problem::new("context", text).at(span);
         problem.show(&paths.config(name).display().to_string(), own)
@@ -157,38 +157,30 @@ fn guest_of_file(file: &str) -> Option<GuestName> {
 /// shown.
 fn judge(paths: &Paths, name: &GuestName, own: &str) -> Result<Result<GuestConfig, Vec<String>>> {
     let site = read(&paths.defaults())?.unwrap_or_default();
-    let shown = |path: &Path, text: &str, found: Vec<Problem>| -> Vec<String> {
-        let file = path.display().to_string();
-        found.iter().map(|problem| problem.show(&file, text)).collect()
-    };
-    let mut mistakes = Vec::new();
-    let defaults = Document::read(&site).and_then(for_all_guests).unwrap_or_else(|found| {
-        mistakes.extend(shown(&paths.defaults(), &site, found));
-        Document::empty()
-    });
-    let result = Document::read(own).and_then(|document| document.config(&defaults));
-    let config = result.map_err(|found| shown(&paths.config(name), own, found));
-    Ok(match config {
-        Ok(config) if mistakes.is_empty() => Ok(config),
-        Ok(_) => Err(mistakes),
-        Err(found) => {
-            mistakes.extend(found);
-            Err(mistakes)
-        }
-    })
+    let defaults = Document::read(&site);
+    let mut problems = defaults.problems().to_vec();
+    problems.extend(of_one_guest(&defaults));
+    let mut mistakes = shown(&paths.defaults(), &site, &problems);
+    match Document::read(own).config(&defaults) {
+        Ok(config) if mistakes.is_empty() => return Ok(Ok(config)),
+        Ok(_) => {}
+        Err(problems) => mistakes.extend(shown(&paths.config(name), own, &problems)),
+    }
+    Ok(Err(mistakes))
 }
 
-/// Refuses defaults of what only one guest can have.
-fn for_all_guests(document: Document<'_>) -> Result<Document<'_>, Vec<Problem>> {
-    let found: Vec<Problem> = ["context", "hostname", "root"]
-        .into_iter()
-        .filter(|key| document.has(key))
-        .map(|key| {
-            let text = format!("'{key}' can't be the same for all guests");
-            Problem::new(key, text).at(document.span(key))
-        })
-        .collect();
-    if found.is_empty() { Ok(document) } else { Err(found) }
+fn shown(path: &Path, text: &str, problems: &[Problem]) -> Vec<String> {
+    let file = path.display().to_string();
+    problems.iter().map(|problem| problem.show(&file, text)).collect()
+}
+
+/// Defaults of what only one guest can have.
+fn of_one_guest(document: &Document<'_>) -> impl Iterator<Item = Problem> {
+    let keys = ["context", "hostname", "root"].into_iter().filter(|key| document.has(key));
+    keys.map(|key| {
+        let text = format!("'{key}' can't be the same for all guests");
+        Problem::new(key, text).at(document.span(key))
+    })
 }
 
 fn mistaken(mistakes: Vec<String>) -> Error {

@@ -5,6 +5,7 @@
 //! mistakes are shown at once.
 
 use std::borrow::Cow;
+use std::mem;
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -18,36 +19,33 @@ use super::{GuestConfig, check};
 /// Most problems that are collected from one text.
 const MAX_PROBLEMS: usize = 50;
 
-/// A configuration text whose keys and values are right one by one.
+/// A configuration text: what is right in it, and what isn't.
 #[derive(Clone, Debug)]
 pub struct Document<'i> {
+    /// Keys and values that are right one by one.
     table: DeTable<'i>,
+    problems: Vec<Problem>,
 }
 
 impl<'i> Document<'i> {
-    /// A text that says nothing.
-    pub fn empty() -> Self {
-        Self { table: DeTable::new() }
+    /// Reads one file's text.
+    pub fn read(text: &'i str) -> Self {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        let mut problems: Vec<Problem> =
+            errors.iter().map(|error| Problem::new("", error.message()).at(error.span())).collect();
+        let mut table = root.into_inner();
+        if problems.is_empty() {
+            keep_right(&mut table, &mut Vec::new(), &mut problems);
+        } else {
+            // What the text was meant to say is unknown.
+            table.clear();
+        }
+        Self { table, problems }
     }
 
-    /// Reads one file's text.
-    ///
-    /// # Errors
-    /// All mistakes in it, in the order of the text.
-    pub fn read(text: &'i str) -> Result<Self, Vec<Problem>> {
-        let (root, errors) = DeTable::parse_recoverable(text);
-        let mut problems: Vec<Problem> = errors
-            .iter()
-            .take(MAX_PROBLEMS)
-            .map(|error| Problem::new("", error.message()).at(error.span()))
-            .collect();
-        let table = root.into_inner();
-        if problems.is_empty() {
-            judge_table(&table, &mut Vec::new(), &mut problems);
-        }
-        problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
-        problems.truncate(MAX_PROBLEMS);
-        if problems.is_empty() { Ok(Self { table }) } else { Err(problems) }
+    /// What is wrong with keys and values one by one.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
     }
 
     /// Where the value of a dotted key stands in the text, or the key's
@@ -83,16 +81,19 @@ impl<'i> Document<'i> {
     /// replaced.
     ///
     /// # Errors
-    /// When keys contradict each other; where, only if it is in this text.
+    /// Everything that is wrong with this text, in its order.
     pub fn config(&self, defaults: &Document<'i>) -> Result<GuestConfig, Vec<Problem>> {
         let mut merged = defaults.table.clone();
         merge(&mut merged, self.table.clone());
         let config =
             deserialize(merged, 0..0).map_err(|error| vec![Problem::new("", error.message())])?;
-        let mut problems = check::problems(&config);
-        for problem in &mut problems {
-            problem.span = self.span(&problem.key);
-        }
+        let mut problems = self.problems.clone();
+        problems.extend(check::problems(&config).into_iter().map(|problem| {
+            let span = self.span(&problem.key);
+            problem.at(span)
+        }));
+        problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
+        problems.truncate(MAX_PROBLEMS);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 }
@@ -102,7 +103,7 @@ impl<'i> Document<'i> {
 /// # Errors
 /// All mistakes.
 pub fn parse(text: &str) -> Result<GuestConfig, Vec<Problem>> {
-    Document::read(text)?.config(&Document::empty())
+    Document::read(text).config(&Document::read(""))
 }
 
 /// The context number in a text, even if everything else in it is wrong: a
@@ -133,15 +134,23 @@ fn merge<'i>(base: &mut DeTable<'i>, over: DeTable<'i>) {
     }
 }
 
-fn judge_table<'a>(table: &'a DeTable<'_>, path: &mut Vec<&'a str>, problems: &mut Vec<Problem>) {
-    for (key, value) in table {
-        path.push(key.get_ref());
-        match (schema::shape(path), value.get_ref()) {
-            (None, _) => problems.push(unknown_key(path).at(Some(key.span()))),
-            (Some(Shape::Section(_) | Shape::Free), DeValue::Table(inner)) => {
-                judge_table(inner, path, problems);
+/// Takes out of a table what is wrong with it, and says so.
+fn keep_right(table: &mut DeTable<'_>, path: &mut Vec<String>, problems: &mut Vec<Problem>) {
+    for (key, mut value) in mem::take(table) {
+        path.push(key.get_ref().to_string());
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        let problem = match (schema::shape(&names), value.get_ref()) {
+            (None, _) => Some(unknown_key(&names).at(Some(key.span()))),
+            (Some(Shape::Section(_) | Shape::Free), DeValue::Table(_)) => None,
+            (Some(shape), _) => judge_value(&names, shape, &value),
+        };
+        if let Some(problem) = problem {
+            problems.push(problem);
+        } else {
+            if let DeValue::Table(inner) = value.get_mut() {
+                keep_right(inner, path, problems);
             }
-            (Some(shape), _) => problems.extend(judge_value(path, shape, value)),
+            table.insert(key, value);
         }
         path.pop();
     }
@@ -160,7 +169,11 @@ fn unknown_key(path: &[&str]) -> Problem {
         same.map(|known| format!("did you mean '{known}'?"))
     };
     let hint = did_you_mean(key, known.iter().copied()).or_else(elsewhere);
-    Problem::new(&dotted, format!("there is no key '{dotted}'")).hint(hint)
+    let place = match section {
+        [] => String::new(),
+        section => format!(" in [{}]", section.join(".")),
+    };
+    Problem::new(dotted, format!("there is no key '{key}'{place}")).hint(hint)
 }
 
 /// Judges one value by deserialising a configuration that has nothing else.
@@ -186,7 +199,7 @@ fn judge_value(path: &[&str], shape: Shape, value: &Spanned<DeValue<'_>>) -> Opt
 }
 
 /// A document that has only this value.
-fn alone<'i>(path: &[&'i str], value: Spanned<DeValue<'i>>) -> DeTable<'i> {
+fn alone<'i>(path: &[&str], value: Spanned<DeValue<'i>>) -> DeTable<'i> {
     let span = value.span();
     let mut table = DeTable::new();
     if let Some((first, rest)) = path.split_first() {
@@ -194,7 +207,7 @@ fn alone<'i>(path: &[&'i str], value: Spanned<DeValue<'i>>) -> DeTable<'i> {
             [] => value,
             rest => Spanned::new(span.clone(), DeValue::Table(alone(rest, value))),
         };
-        table.insert(Spanned::new(span, Cow::Borrowed(*first)), inner);
+        table.insert(Spanned::new(span, Cow::Owned((*first).to_owned())), inner);
     }
     table
 }
@@ -226,7 +239,7 @@ f:1:1: there is no key 'hostnam'
 f:2:11: 'context': a context is a number from 2 to 49151, not 1
   2 | context = 1
     |           ^
-f:4:1: there is no key 'boot.stile'
+f:4:1: there is no key 'stile' in [boot]
   4 | stile = \"auto\"
     | ^^^^^ did you mean 'style'?
 f:5:9: 'boot.style' is one of auto, sysv, busybox, rc, init, not 'sysvv'
@@ -235,10 +248,16 @@ f:5:9: 'boot.style' is one of auto, sysv, busybox, rc, init, not 'sysvv'
 f:6:16: 'boot.stop_timeout': a duration is written like \"90s\" or \"1m 30s\", not \"soon\"
   6 | stop_timeout = \"soon\"
     |                ^^^^^^
-f:7:1: there is no key 'boot.stop-timeout'
+f:7:1: there is no key 'stop-timeout' in [boot]
   7 | stop-timeout = \"1s\"
     | ^^^^^^^^^^^^ did you mean 'stop_timeout'?";
         assert_eq!(shown(text), wanted);
+    }
+
+    #[test]
+    fn rules_between_keys_are_checked_beside_wrong_values() {
+        let shown = shown("context = 1\nhostname = \"not a name\"\n");
+        assert!(shown.contains("f:1:11: ") && shown.contains("f:2:12: "), "{shown}");
     }
 
     #[test]
@@ -260,7 +279,7 @@ f:7:1: there is no key 'boot.stop-timeout'
         );
         let own =
             Document::read("marks = [\"b\"]\n[boot]\nkill_grace = 2\nenvironment.B = \"2\"\n");
-        let config = own.unwrap().config(&defaults.unwrap()).unwrap();
+        let config = own.config(&defaults).unwrap();
         assert_eq!(config.marks, ["b"]);
         assert_eq!(config.boot.stop_timeout.as_secs(), 9);
         assert_eq!(config.boot.kill_grace.as_secs(), 2);

@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
 use rustix::time::{ClockId, clock_gettime};
 use shared::link::RecvError;
-use shared::message::{FromGuest, GuestState, Runlevel, Style, ToGuest};
+use shared::message::{BootMode, FromGuest, GuestState, Runlevel, Style, ToGuest};
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
@@ -32,7 +32,7 @@ use crate::runtime::{self, Lock, RunDir, State};
 
 use clients::Clients;
 use keeper::Keeper;
-use state::{Event, Machine, Stop};
+use state::{Event, Machine, Purpose, Stop};
 use timers::{Timer, Timers};
 
 /// A guest's supervisor.
@@ -77,9 +77,13 @@ impl Supervisor {
         let cgroup = GuestCgroup::new(paths, &plan.name)?;
         let listener = runtime::listen(&run.control(), SockType::SeqPacket)
             .map_err(|error| Error::path("listen on", &run.control(), error))?;
-        let boots = plan.boot.mode == shared::message::BootMode::Boot;
+        let purpose = match plan.boot.mode {
+            BootMode::Boot => Purpose::Boot,
+            BootMode::Rescue(_) => Purpose::Rescue,
+            BootMode::Idle => Purpose::Sessions,
+        };
         Ok(Self {
-            machine: Machine::new(plan.lifecycle.restart, boots),
+            machine: Machine::new(plan.lifecycle.restart, purpose),
             state: State::default(),
             guest: Guest::default(),
             keeper: None,
@@ -122,9 +126,7 @@ impl Supervisor {
     fn take_over(&mut self, keeper: Keeper) {
         tracing::info!("taking over a running guest from its keeper");
         self.state = State::read(&self.run.state());
-        let boots = !self.state.idle && self.state.rescue.is_none();
-        let policy = self.plan.lifecycle.restart;
-        self.machine = Machine::attached(policy, boots, self.state.crashes);
+        self.machine = self.machine.attached(self.state.crashes);
         keeper.tell_guest(&ToGuest::Query);
         self.keeper = Some(keeper);
     }

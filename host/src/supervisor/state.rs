@@ -103,15 +103,24 @@ enum Wish {
     Again,
 }
 
+/// What a guest was started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Its boot: reboots and crashes are followed by the next one.
+    Boot,
+    /// One command: any end is final.
+    Rescue,
+    /// Sessions, without a boot: it ends with the last of them.
+    Sessions,
+}
+
 /// A guest's life.
 #[derive(Clone, Debug)]
 pub struct Machine {
     phase: Phase,
     wish: Wish,
     policy: RestartPolicy,
-    /// It boots; else it is a context for sessions, or runs one command, and
-    /// any end is final.
-    boots: bool,
+    purpose: Purpose,
     no_kill: bool,
     crashes: u32,
     reboots: u32,
@@ -119,14 +128,13 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A guest that is down. `boots` is false for contexts without a boot and
-    /// for rescue commands.
-    pub fn new(policy: RestartPolicy, boots: bool) -> Self {
+    /// A guest that is down.
+    pub fn new(policy: RestartPolicy, purpose: Purpose) -> Self {
         Self {
             phase: Phase::Stopped,
             wish: Wish::Own,
             policy,
-            boots,
+            purpose,
             no_kill: false,
             crashes: 0,
             reboots: 0,
@@ -134,9 +142,10 @@ impl Machine {
         }
     }
 
-    /// A guest that runs already, taken over from a supervisor that is gone.
-    pub fn attached(policy: RestartPolicy, boots: bool, crashes: u32) -> Self {
-        Self { phase: Phase::Booting, crashes, first: false, ..Self::new(policy, boots) }
+    /// The same for a guest that runs already, taken over from a supervisor
+    /// that is gone.
+    pub fn attached(&self, crashes: u32) -> Self {
+        Self { phase: Phase::Booting, crashes, first: false, ..self.clone() }
     }
 
     /// Where the guest is.
@@ -221,7 +230,10 @@ impl Machine {
             GuestState::Booting(_) => Vec::new(),
             GuestState::Running(_) | GuestState::HandedOver => {
                 self.first = false;
-                let phase = if self.boots { Phase::Running } else { Phase::Session };
+                let phase = match self.purpose {
+                    Purpose::Boot | Purpose::Rescue => Phase::Running,
+                    Purpose::Sessions => Phase::Session,
+                };
                 let mut effects = self.enter(phase);
                 if !effects.is_empty() {
                     effects.push(Effect::ArmStable);
@@ -267,13 +279,13 @@ impl Machine {
             (Wish::Down, _) => false,
             (Wish::Again, _) | (Wish::Own, GuestEnd::Reboot) => true,
             (Wish::Own, GuestEnd::Halt) => false,
-            (Wish::Own, GuestEnd::Died(_)) if self.boots => {
+            (Wish::Own, GuestEnd::Died(_)) if self.purpose == Purpose::Boot => {
                 effects.extend(self.crashed());
                 return effects;
             }
             (Wish::Own, GuestEnd::Died(_)) => false,
         };
-        if !again || !self.boots {
+        if !again || self.purpose != Purpose::Boot {
             effects.extend(self.finish());
             return effects;
         }

@@ -12,7 +12,7 @@ fn stop(power: Power) -> Event {
 }
 
 fn running() -> Machine {
-    let mut machine = Machine::new(RestartPolicy::OnCrash, true);
+    let mut machine = Machine::new(RestartPolicy::OnCrash, Purpose::Boot);
     assert_eq!(machine.start(), [Effect::Announce(Phase::Starting), Effect::Launch]);
     machine.step(Event::Launched);
     machine.step(RUNNING);
@@ -48,7 +48,7 @@ fn an_order_to_stop_wins_over_the_guests_own_reboot() {
 
 #[test]
 fn a_stop_during_the_boot_is_passed_on_at_once() {
-    let mut machine = Machine::new(RestartPolicy::OnCrash, true);
+    let mut machine = Machine::new(RestartPolicy::OnCrash, Purpose::Boot);
     machine.start();
     let effects = machine.step(stop(Power::PowerOff));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::AskStop(..))));
@@ -60,7 +60,7 @@ fn a_stop_during_the_boot_is_passed_on_at_once() {
 
 #[test]
 fn a_failed_first_launch_ends_the_supervisor() {
-    let mut machine = Machine::new(RestartPolicy::OnCrash, true);
+    let mut machine = Machine::new(RestartPolicy::OnCrash, Purpose::Boot);
     machine.start();
     assert_eq!(machine.step(Event::LaunchFailed).last(), Some(&Effect::Finish));
 }
@@ -87,7 +87,7 @@ fn crashes_wait_longer_each_time_until_a_boot_was_stable() {
 
 #[test]
 fn a_guest_that_may_not_restart_stays_down_after_a_crash() {
-    let mut machine = Machine::new(RestartPolicy::Never, true);
+    let mut machine = Machine::new(RestartPolicy::Never, Purpose::Boot);
     machine.start();
     machine.step(Event::Launched);
     let effects = machine.step(Event::Ended(GuestEnd::Died(Outcome::Exited(1))));
@@ -108,7 +108,7 @@ fn no_kill_reports_and_never_kills() {
 
 #[test]
 fn a_context_ends_with_its_last_session() {
-    let mut machine = Machine::new(RestartPolicy::OnCrash, false);
+    let mut machine = Machine::new(RestartPolicy::OnCrash, Purpose::Sessions);
     machine.start();
     machine.step(Event::Launched);
     machine.step(RUNNING);
@@ -116,6 +116,17 @@ fn a_context_ends_with_its_last_session() {
     let effects = machine.step(Event::LastSessionEnded);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::AskStop(..))));
     let effects = machine.step(Event::Ended(GuestEnd::Halt));
+    assert_eq!(effects.last(), Some(&Effect::Finish));
+}
+
+#[test]
+fn a_rescue_command_runs_once() {
+    let mut machine = Machine::new(RestartPolicy::OnCrash, Purpose::Rescue);
+    machine.start();
+    machine.step(Event::Launched);
+    machine.step(RUNNING);
+    assert_eq!(machine.phase(), Phase::Running);
+    let effects = machine.step(Event::Ended(GuestEnd::Reboot));
     assert_eq!(effects.last(), Some(&Effect::Finish));
 }
 
@@ -171,12 +182,16 @@ proptest! {
     /// the guest down gets it down, and after the end nothing more happens.
     #[test]
     fn orders_hold_over_random_events(
-        boots: bool,
+        purpose in prop_oneof![
+            Just(Purpose::Boot),
+            Just(Purpose::Rescue),
+            Just(Purpose::Sessions),
+        ],
         never: bool,
         events in proptest::collection::vec(any_event(), 0..60),
     ) {
         let policy = if never { RestartPolicy::Never } else { RestartPolicy::OnCrash };
-        let mut machine = Machine::new(policy, boots);
+        let mut machine = Machine::new(policy, purpose);
         let mut alive = true;
         let mut finished = false;
         let mut wanted_down = false;
@@ -187,13 +202,14 @@ proptest! {
                 && stop.power != Power::Reboot && !finished {
                 wanted_down = true;
             }
-            let mut died = matches!(event, Event::Ended(_) | Event::LaunchFailed);
+            // A failed launch has been undone before it is told.
+            alive &= event != Event::LaunchFailed;
             for effect in effects {
                 prop_assert!(!finished, "{effect:?} after the end");
                 match effect {
-                    Effect::CleanUp => { alive = false; died = true; }
+                    Effect::CleanUp => alive = false,
                     Effect::Launch => {
-                        prop_assert!(!alive || died, "launched over a living guest");
+                        prop_assert!(!alive, "launched over a living guest");
                         prop_assert!(!wanted_down, "launched what is wanted down");
                         alive = true;
                     }
