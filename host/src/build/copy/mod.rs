@@ -57,3 +57,6 @@ fn remark_on(left_out: &[String]) -> String {
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("left out, because they were changed on this host: {named}{more}")
 }
+
+#[cfg(test)]
+mod tests;
