@@ -92,6 +92,10 @@ impl Supervisor {
     }
 
     fn try_launch(&mut self) -> Result<(), Failure> {
+        // Whoever takes over finds what is being launched.
+        self.run.create().map_err(|error| failure(Stage::RunDirectory, &error))?;
+        let written = self.state.write(&self.run.state());
+        written.map_err(|error| failure(Stage::RunDirectory, &error))?;
         let launched = launch(&self.plan, &self.run, &self.cgroup, self.state.boot)?;
         let injected = |stage| self.plan.fault.filter(|fault| fault.stage == stage);
         let keeper = match injected(Stage::TakeOver) {
@@ -120,8 +124,7 @@ impl Supervisor {
                 let hello =
                     first_message(keeper).map_err(|error| failure(Stage::FirstMessage, &error))?;
                 self.guest_says(hello);
-                let written = self.state.write(&self.run.state());
-                written.map_err(|error| failure(Stage::RunDirectory, &error))
+                Ok(())
             }
         }
     }
