@@ -9,7 +9,7 @@ use crate::cli::Shutdown;
 use crate::commands::output;
 use crate::commands::progress::Progress;
 use crate::config;
-use crate::control::{Client, Event, Phase, Request, spawn_supervisor};
+use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_failed};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
@@ -100,13 +100,7 @@ fn wait_for(
                         .hint(format!("its console may say why: vserver logs {name}"))
                 }));
             }
-            Some(Event::Failed { text, hint }) => {
-                let error = Error::new(text);
-                failure = Some(match hint {
-                    Some(hint) => error.hint(hint),
-                    None => error,
-                });
-            }
+            Some(Event::Failed { text, hint }) => failure = Some(start_failed(text, hint)),
             Some(Event::Phase(phase)) if reached(phase) => return Ok(()),
             Some(Event::Status(status)) if reached(status.phase) => return Ok(()),
             Some(event) => progress.show(&event),

@@ -26,6 +26,8 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     // Out of the session of whoever typed `start`; a process started by
     // systemd leads its own already.
     let _ = rustix::process::setsid();
+    // Executed as /proc/self/exe, it would be "exe" in ps.
+    let _ = rustix::thread::set_name(c"vserver");
     rustix::process::chdir("/").map_err(|error| Error::os("cannot change to '/'", error))?;
     log::supervisor(paths, &args.name);
     let plan = match make_plan(args, paths) {

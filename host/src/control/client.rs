@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
 
-use super::{Event, Request, Snapshot};
+use super::{Event, Request, Snapshot, start_failed};
 
 /// Longest time a supervisor takes to answer: it never waits for the guest.
 /// An administrator's script at start and stop may keep it busy.
@@ -138,13 +138,7 @@ impl Client {
         loop {
             match self.next(Some(deadline))? {
                 Some(Event::Status(snapshot)) => return Ok(*snapshot),
-                Some(Event::Failed { text, hint }) => {
-                    let error = Error::new(text);
-                    return Err(match hint {
-                        Some(hint) => error.hint(hint),
-                        None => error,
-                    });
-                }
+                Some(Event::Failed { text, hint }) => return Err(start_failed(text, hint)),
                 Some(_) => {}
                 None => return Err(Error::not_running(&self.name)),
             }

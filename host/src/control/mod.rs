@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use shared::message::{Power, Runlevel, Style};
 use shared::outcome::Outcome;
 
+use crate::error::Error;
+
 pub use client::{Client, spawn_supervisor};
 
 /// From a command to the supervisor.
@@ -101,6 +103,15 @@ pub enum Phase {
     Stopped,
     /// A context without a boot, for sessions.
     Session,
+}
+
+/// A start that failed ([`Event::Failed`]) as an error.
+pub fn start_failed(text: String, hint: Option<String>) -> Error {
+    let error = Error::new(text);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 impl Phase {

@@ -19,7 +19,6 @@ use crate::config::{GuestConfig, RestartPolicy, UserMode};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 
-pub use capabilities::parse_name as parse_capability;
 pub use mounts::{Access, Mount};
 
 /// Number of ids in a guest: uids and gids 0 to 65535.

@@ -21,7 +21,7 @@ use shared::name::GuestName;
 use shared::outcome::Outcome;
 
 use crate::config;
-use crate::control::{Client, Event, Phase, Request, spawn_supervisor};
+use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_failed};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 
@@ -82,13 +82,7 @@ fn open_context(paths: &Paths, name: &GuestName) -> Result<Client> {
     loop {
         match client.next(Some(deadline))? {
             Some(Event::Phase(Phase::Session)) => return Ok(client),
-            Some(Event::Failed { text, hint }) => {
-                let error = Error::new(text);
-                return Err(match hint {
-                    Some(hint) => error.hint(hint),
-                    None => error,
-                });
-            }
+            Some(Event::Failed { text, hint }) => return Err(start_failed(text, hint)),
             Some(_) => {}
             None => {
                 return Err(Error::new(format!("the context of guest '{name}' ended at once")));
