@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use shared::name::GuestName;
 
-use crate::build::{self, Doomed};
+use crate::build::Doomed;
 use crate::cli::DeleteArgs;
 use crate::commands::{Exit, output};
 use crate::config;
@@ -103,11 +103,5 @@ fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
         }
     }
     ids::release(paths, name)?;
-    if let Some(doomed) = doomed {
-        doomed.remove()?;
-    }
-    match root.parent() {
-        Some(parent) if parent.is_dir() => build::sweep(parent),
-        _ => Ok(()),
-    }
+    doomed.map_or(Ok(()), Doomed::remove)
 }
