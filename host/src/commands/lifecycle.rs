@@ -16,6 +16,10 @@ use crate::paths::Paths;
 use crate::plan;
 use crate::runtime::Lock;
 
+/// Longest time until a new supervisor is there: it may wait for one that is
+/// about to leave.
+const ARRIVAL: Duration = Duration::from_secs(30);
+
 /// What `start` is asked for beyond the guest's name.
 #[derive(Clone, Debug, Default)]
 pub struct Start {
@@ -59,7 +63,12 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
         arguments.extend(command.iter().map(String::as_str));
     }
     let (client, _) = spawn_supervisor(name, &arguments)?;
-    Ok(Some(client))
+    // Its first word is that it is there: from then on others find it.
+    match client.next(Instant::now().checked_add(ARRIVAL))? {
+        Some(Event::Failed { text, hint }) => Err(start_failed(text, hint)),
+        Some(_) => Ok(Some(client)),
+        None => Err(Error::new(format!("the supervisor of guest '{name}' ended at once"))),
+    }
 }
 
 /// Is the guest up, or on its way? One that is going down is waited for, so
