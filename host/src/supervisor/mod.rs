@@ -29,6 +29,7 @@ use crate::launch::explain;
 use crate::paths::Paths;
 use crate::plan::Plan;
 use crate::runtime::{self, Lock, RunDir, State};
+use crate::sys;
 
 use clients::Clients;
 use keeper::Keeper;
@@ -131,6 +132,7 @@ impl Supervisor {
                 self.perform(effects);
             }
         }
+        sys::trim_memory();
         while !self.finished {
             self.wait();
             self.hear_keeper();

@@ -13,6 +13,7 @@ use shared::stage::{Failure, Stage};
 use crate::control::{Event as Told, Phase};
 use crate::launch::launch;
 use crate::plan::milliseconds;
+use crate::sys;
 
 use super::actions::{self, Action};
 use super::state::{Effect, Event, STABLE};
@@ -47,6 +48,7 @@ impl Supervisor {
         }
         if let Some(event) = follow {
             self.feed(event);
+            sys::trim_memory();
         }
     }
 
