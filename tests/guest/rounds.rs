@@ -45,7 +45,8 @@ fn reboots_leave_no_descriptor_behind(tree: Tree) {
         pids.map(|pid| process::descriptors(pid.expect("a running guest has all three")))
     };
     let before = count(&reboot());
-    for _ in 0..10 {
+    // More would be taken for a loop, and be slowed down.
+    for _ in 0..3 {
         reboot();
     }
     assert_eq!(count(&reboot()), before, "descriptors of supervisor, keeper, guest-init");
