@@ -362,7 +362,7 @@ fn orphans_are_reaped_at_full_speed() {
 }
 
 #[test]
-#[ignore = "soak: takes a minute"]
+#[ignore = "root: the soak, which takes two minutes"]
 fn a_hundred_thousand_orphans_are_reaped() {
     storm(100_000);
 }

@@ -83,8 +83,8 @@ impl Paths {
         self.prefix.join("var/lib/vserver")
     }
 
-    /// `/var/lib/vserver/ids.toml`: contexts and id ranges, once given never
-    /// given again to another guest.
+    /// `/var/lib/vserver/ids.toml`: contexts and id ranges, each a guest's
+    /// for as long as it exists.
     pub fn ids(&self) -> PathBuf {
         self.state_dir().join("ids.toml")
     }

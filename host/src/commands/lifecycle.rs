@@ -16,6 +16,10 @@ use crate::paths::Paths;
 use crate::plan;
 use crate::runtime::Lock;
 
+/// Longest time until a new supervisor is there: it may wait for one that is
+/// about to leave.
+const ARRIVAL: Duration = Duration::from_secs(30);
+
 /// What `start` is asked for beyond the guest's name.
 #[derive(Clone, Debug, Default)]
 pub struct Start {
@@ -46,21 +50,9 @@ pub fn start(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<()> {
 pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<Client>> {
     let config = config::load(paths, name)?;
     let _lock = Lock::wait(&paths.lock(name))?;
-    if let Some(running) = Client::connect(paths, name)? {
-        match running.status() {
-            Ok(status) if status.phase == Phase::Session => {
-                return Err(Error::new(format!(
-                    "guest '{name}' has open sessions but is not booted"
-                ))
-                .hint(format!("end them, or: vserver stop {name}")));
-            }
-            Ok(_) => {
-                output::warn(format_args!("guest '{name}' is already running"));
-                return Ok(None);
-            }
-            // It has ended in this very moment.
-            Err(_) => {}
-        }
+    if is_up(paths, name)? {
+        output::warn(format_args!("guest '{name}' is already running"));
+        return Ok(None);
     }
     // The supervisor makes the same plan; mistakes are better said here.
     let ids = ids::allocate(paths, name, config.context)?;
@@ -71,7 +63,55 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
         arguments.extend(command.iter().map(String::as_str));
     }
     let (client, _) = spawn_supervisor(name, &arguments)?;
-    Ok(Some(client))
+    // Its first word is that it is there: from then on others find it.
+    match client.next(Instant::now().checked_add(ARRIVAL))? {
+        Some(Event::Failed { text, hint }) => Err(start_failed(text, hint)),
+        Some(_) => Ok(Some(client)),
+        None => Err(Error::new(format!("the supervisor of guest '{name}' ended at once"))),
+    }
+}
+
+/// Is the guest up, or on its way? One that is going down is waited for, so
+/// that a start right after a stop, or after a session in the guest's bare
+/// context, is no matter of luck.
+fn is_up(paths: &Paths, name: &GuestName) -> Result<bool> {
+    // A supervisor hears of a session's end a moment after its user does.
+    let deadline = Instant::now() + Duration::from_millis(500);
+    while let Some(client) = Client::connect(paths, name)? {
+        // An error: it has ended in this very moment.
+        let Ok(status) = client.status() else { continue };
+        match status.phase {
+            Phase::Session if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Phase::Session => {
+                return Err(Error::new(format!(
+                    "guest '{name}' has open sessions but is not booted"
+                ))
+                .hint(format!("end them, or: vserver stop {name}")));
+            }
+            Phase::Stopping | Phase::Stopped => {
+                if !goes_down(&client)? {
+                    return Ok(true);
+                }
+            }
+            _ => return Ok(true),
+        }
+    }
+    Ok(false)
+}
+
+/// Waits for the end of a shutdown; false when the guest comes up again.
+fn goes_down(client: &Client) -> Result<bool> {
+    client.send(&Request::Subscribe)?;
+    loop {
+        match client.next(None)? {
+            None => return Ok(true),
+            Some(Event::Phase(Phase::Stopping | Phase::Stopped)) => {}
+            Some(Event::Phase(_)) => return Ok(false),
+            Some(_) => {}
+        }
+    }
 }
 
 /// Waits until PID 1 runs, or the start has failed.

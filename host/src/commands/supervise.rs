@@ -18,10 +18,13 @@ use crate::log;
 use crate::paths::Paths;
 use crate::plan::{self, FAULT_VARIABLE, Plan};
 use crate::runtime::{RunDir, State};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Start, Supervisor};
+use crate::sys;
 
 /// Runs until the guest is down for good.
 pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
+    sys::close_inherited()
+        .map_err(|error| Error::os("cannot close inherited descriptors", error))?;
     let starter = starter()?;
     // Out of the session of whoever typed `start`; a process started by
     // systemd leads its own already.
@@ -35,7 +38,8 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
         Err(error) => return Err(tell(starter, error)),
     };
     let copy = starter.as_ref().and_then(|fd| fd.try_clone().ok());
-    match Supervisor::new(plan, paths, starter) {
+    let start = if args.take_over { Start::Never } else { Start::IfDown };
+    match Supervisor::new(plan, paths, start, starter) {
         Ok(supervisor) => {
             drop(copy);
             supervisor.run()?;

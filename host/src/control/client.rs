@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -21,6 +23,9 @@ use super::{Event, Request, Snapshot, start_failed};
 /// An administrator's script at start and stop may keep it busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Between two tries to find a guest's supervisor.
+const RETRY: Duration = Duration::from_millis(10);
+
 /// A connection to a guest's supervisor.
 #[derive(Debug)]
 pub struct Client {
@@ -36,20 +41,24 @@ impl Client {
     /// When the socket can't be used.
     pub fn connect(paths: &Paths, name: &GuestName) -> Result<Option<Self>> {
         let run = RunDir::new(paths, name);
-        match runtime::connect(&run.control(), SockType::SeqPacket) {
-            Ok(socket) => return Ok(Some(Self::new(name, socket))),
-            Err(error) if is_absent(&error) => {}
-            Err(error) => return Err(Error::path("connect to", &run.control(), error)),
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(socket) = connect(&run.control())? {
+                return Ok(Some(Self::new(name, socket)));
+            }
+            // A keeper that listens has a guest. The connection waits in its
+            // queue and is gone before it is served.
+            if connect(&run.keeper())?.is_none() {
+                return Ok(None);
+            }
+            let (client, _) = spawn_supervisor(name, &["--take-over"])?;
+            match client.status() {
+                Ok(_) => return Ok(Some(client)),
+                // Somebody else was quicker, or the guest has just ended.
+                Err(_) if Instant::now() < deadline => thread::sleep(RETRY),
+                Err(error) => return Err(error),
+            }
         }
-        // Not even asked for: a listening socket is proof of a living keeper.
-        match runtime::connect(&run.keeper(), SockType::SeqPacket) {
-            Ok(probe) => drop(probe),
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(Error::path("connect to", &run.keeper(), error)),
-        }
-        let (client, _) = spawn_supervisor(name, &[])?;
-        client.status()?;
-        Ok(Some(client))
     }
 
     /// Takes over one end of a socket pair whose other end a supervisor has.
@@ -166,9 +175,15 @@ pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<(Client,
     Ok((Client::new(name, ours), child.id()))
 }
 
-/// Nobody listens there (any more).
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED))
+/// `None` when nobody listens there (any more).
+fn connect(path: &Path) -> Result<Option<OwnedFd>> {
+    match runtime::connect(path, SockType::SeqPacket) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED)) => {
+            Ok(None)
+        }
+        Err(error) => Err(Error::path("connect to", path, error)),
+    }
 }
 
 impl AsFd for Client {

@@ -24,6 +24,7 @@ use crate::config;
 use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_failed};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
+use crate::runtime::Lock;
 
 pub use self_protection::protect;
 
@@ -76,6 +77,10 @@ fn open(paths: &Paths, name: &GuestName) -> Result<(Client, i32)> {
 fn open_context(paths: &Paths, name: &GuestName) -> Result<Client> {
     // The configuration's mistakes are said here, not by the supervisor.
     config::load(paths, name)?;
+    let _lock = Lock::wait(&paths.lock(name))?;
+    if let Some(client) = Client::connect(paths, name)? {
+        return Ok(client);
+    }
     let (client, _) = spawn_supervisor(name, &["--idle"])?;
     client.send(&Request::Lease)?;
     let deadline = Instant::now() + PATIENCE;

@@ -29,11 +29,15 @@ use crate::launch::explain;
 use crate::paths::Paths;
 use crate::plan::Plan;
 use crate::runtime::{self, Lock, RunDir, State};
+use crate::sys;
 
 use clients::Clients;
 use keeper::Keeper;
 use state::{Event, Machine, Purpose, Stop};
 use timers::{Timer, Timers};
+
+/// How long a supervisor that is about to leave may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A guest's supervisor.
 #[derive(Debug)]
@@ -50,7 +54,17 @@ pub struct Supervisor {
     /// Why the first start failed, for whoever ordered it.
     failure: Option<Error>,
     finished: bool,
+    start: Start,
     _lock: Lock,
+}
+
+/// May a supervisor start its guest?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Unless it runs already.
+    IfDown,
+    /// Only take over a guest that runs.
+    Never,
 }
 
 /// What guest-init has told.
@@ -68,11 +82,12 @@ impl Supervisor {
     /// # Errors
     /// When the guest has a supervisor already, or its run directory can't be
     /// made.
-    pub fn new(plan: Plan, paths: &Paths, first: Option<OwnedFd>) -> Result<Self> {
+    pub fn new(plan: Plan, paths: &Paths, start: Start, first: Option<OwnedFd>) -> Result<Self> {
         let run = RunDir::new(paths, &plan.name);
-        run.create().map_err(|error| Error::path("create", run.path(), error))?;
+        // Whoever only wants to take over is content if somebody else does.
+        let patience = if start == Start::Never { Duration::ZERO } else { PATIENCE };
         let lock = run
-            .supervise()?
+            .supervise(patience)?
             .ok_or_else(|| Error::new(format!("guest '{}' has a supervisor already", plan.name)))?;
         let cgroup = GuestCgroup::new(paths, &plan.name)?;
         let listener = runtime::listen(&run.control(), SockType::SeqPacket)
@@ -91,6 +106,7 @@ impl Supervisor {
             timers: Timers::default(),
             failure: None,
             finished: false,
+            start,
             plan,
             run,
             cgroup,
@@ -98,20 +114,25 @@ impl Supervisor {
         })
     }
 
-    /// Starts the guest, or takes it over if it runs, and stays until it is
-    /// down for good.
+    /// Takes the guest over if it runs, else starts it if that is wanted, and
+    /// stays until it is down for good.
     ///
     /// # Errors
     /// Why the first start failed.
     pub fn run(mut self) -> Result<()> {
         match keeper::find(&self.run) {
             Some(keeper) => self.take_over(keeper),
+            None if self.start == Start::Never => {
+                self.sweep();
+                return self.depart();
+            }
             None => {
                 self.sweep();
                 let effects = self.machine.start();
                 self.perform(effects);
             }
         }
+        sys::trim_memory();
         while !self.finished {
             self.wait();
             self.hear_keeper();
@@ -310,10 +331,10 @@ impl Supervisor {
 
     /// Everything about the guest has ended: nothing of it stays.
     fn depart(mut self) -> Result<()> {
-        self.clients.flush();
         if let Err(error) = self.run.remove() {
             tracing::warn!("cannot remove '{}': {error}", self.run.path().display());
         }
+        self.clients.flush();
         match self.failure.take() {
             Some(error) => Err(error),
             None => Ok(()),

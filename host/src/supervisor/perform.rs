@@ -13,6 +13,7 @@ use shared::stage::{Failure, Stage};
 use crate::control::{Event as Told, Phase};
 use crate::launch::launch;
 use crate::plan::milliseconds;
+use crate::sys;
 
 use super::actions::{self, Action};
 use super::state::{Effect, Event, STABLE};
@@ -47,6 +48,7 @@ impl Supervisor {
         }
         if let Some(event) = follow {
             self.feed(event);
+            sys::trim_memory();
         }
     }
 
@@ -92,6 +94,10 @@ impl Supervisor {
     }
 
     fn try_launch(&mut self) -> Result<(), Failure> {
+        // Whoever takes over finds what is being launched.
+        self.run.create().map_err(|error| failure(Stage::RunDirectory, &error))?;
+        let written = self.state.write(&self.run.state());
+        written.map_err(|error| failure(Stage::RunDirectory, &error))?;
         let launched = launch(&self.plan, &self.run, &self.cgroup, self.state.boot)?;
         let injected = |stage| self.plan.fault.filter(|fault| fault.stage == stage);
         let keeper = match injected(Stage::TakeOver) {
@@ -120,8 +126,7 @@ impl Supervisor {
                 let hello =
                     first_message(keeper).map_err(|error| failure(Stage::FirstMessage, &error))?;
                 self.guest_says(hello);
-                let written = self.state.write(&self.run.state());
-                written.map_err(|error| failure(Stage::RunDirectory, &error))
+                Ok(())
             }
         }
     }

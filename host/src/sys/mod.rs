@@ -15,9 +15,9 @@ pub mod mount;
 pub mod network;
 
 pub use process::{
-    CloneArgs, Cloned, become_euid, clone3, close_on_exec_from, exec_by_descriptor, exit_now, fork,
-    keep_capabilities_over_setuid, kill, lock_out_root_capabilities, place_descriptor,
-    reset_signals, set_not_dumpable,
+    CloneArgs, Cloned, become_euid, clone3, close_inherited, close_on_exec_from,
+    exec_by_descriptor, exit_now, fork, keep_capabilities_over_setuid, kill,
+    lock_out_root_capabilities, place_descriptor, reset_signals, set_not_dumpable,
 };
 pub use terminal::{open_peer, set_controlling_terminal, set_window_size, unlock_pty, window_size};
 
@@ -30,6 +30,14 @@ pub fn adopt(fd: RawFd) -> OwnedFd {
     // SAFETY: callers pass a number that the kernel gave to this process and
     // that nothing else owns yet (see the two sources named above).
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Gives memory that is not used any more back to the kernel: a supervisor
+/// needs most of it once, and then lives as long as its guest.
+pub fn trim_memory() {
+    // SAFETY: malloc_trim takes a number and touches the allocator's own
+    // data only, in a program with one thread.
+    unsafe { libc::malloc_trim(0) };
 }
 
 /// Turns the C convention (-1 and errno) into a result.
