@@ -37,9 +37,10 @@ pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
             return Err(Error::usage(format!("guest '{name}' is not deleted")));
         }
         // The answer may have taken its time.
-        let _lock = Lock::wait(&paths.lock(name))?;
+        let lock = Lock::wait(&paths.lock(name))?;
         let root = check(paths, name)?;
         delete(paths, name, &root)?;
+        lock.remove(&paths.lock(name));
         output::print(&format!("guest '{name}' is deleted\n"))?;
     }
     Ok(Exit::DONE)
@@ -63,6 +64,16 @@ fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
         }
         Err(error) => return Err(error),
     };
+    for other in config::names(paths)?.iter().filter(|other| *other != name) {
+        // A file with mistakes may name any directory; it is not guessed at.
+        let theirs = config::load(paths, other).map(|config| config.root(paths, other));
+        if theirs.is_ok_and(|theirs| theirs == root) {
+            return Err(Error::new(format!(
+                "guest '{name}' has the same root directory as guest '{other}'"
+            ))
+            .hint(format!("vserver config unset {name} root, then delete it")));
+        }
+    }
     Ok(root)
 }
 

@@ -21,10 +21,22 @@ impl Lock {
     /// # Errors
     /// When the file can't be made.
     pub fn wait(path: &Path) -> Result<Self> {
-        let file = open(path)?;
-        flock(file.as_fd(), FlockOperation::LockExclusive)
-            .map_err(|error| Error::path("lock", path, error))?;
-        Ok(Self { file })
+        loop {
+            let file = open(path)?;
+            flock(file.as_fd(), FlockOperation::LockExclusive)
+                .map_err(|error| Error::path("lock", path, error))?;
+            let lock = Self { file };
+            // The last holder may have removed the file.
+            if lock.is_at(path) {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Removes the file, and with it the lock: whoever waits for it makes a
+    /// new one.
+    pub fn remove(self, path: &Path) {
+        let _ = fs::remove_file(path);
     }
 
     /// Takes the lock unless somebody holds it.
