@@ -50,9 +50,18 @@ pub fn start(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<()> {
 pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<Client>> {
     let config = config::load(paths, name)?;
     let _lock = Lock::wait(&paths.lock(name))?;
-    if is_up(paths, name)? {
-        output::warn(format_args!("guest '{name}' is already running"));
-        return Ok(None);
+    match find(paths, name)? {
+        Found::Up => {
+            output::warn(format_args!("guest '{name}' is already running"));
+            return Ok(None);
+        }
+        Found::Waiting(client) => {
+            client.send(&Request::Subscribe)?;
+            let at_once = Request::Stop { power: Power::Reboot, timeout_ms: None, no_kill: false };
+            client.send(&at_once)?;
+            return Ok(Some(client));
+        }
+        Found::Down => {}
     }
     // The supervisor makes the same plan; mistakes are better said here.
     let ids = ids::allocate(paths, name, config.context)?;
@@ -71,10 +80,20 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
     }
 }
 
-/// Is the guest up, or on its way? One that is going down is waited for, so
-/// that a start right after a stop, or after a session in the guest's bare
-/// context, is no matter of luck.
-fn is_up(paths: &Paths, name: &GuestName) -> Result<bool> {
+/// How a guest is that is to be started.
+enum Found {
+    /// Up, or on its way.
+    Up,
+    /// It has crashed, and waits to be started again.
+    Waiting(Client),
+    /// Down.
+    Down,
+}
+
+/// Looks at a guest that is to be started. One that is going down is waited
+/// for, so that a start right after a stop, or after a session in the guest's
+/// bare context, is no matter of luck.
+fn find(paths: &Paths, name: &GuestName) -> Result<Found> {
     // A supervisor hears of a session's end a moment after its user does.
     let deadline = Instant::now() + Duration::from_millis(500);
     while let Some(client) = Client::connect(paths, name)? {
@@ -92,13 +111,14 @@ fn is_up(paths: &Paths, name: &GuestName) -> Result<bool> {
             }
             Phase::Stopping | Phase::Stopped => {
                 if !goes_down(&client)? {
-                    return Ok(true);
+                    return Ok(Found::Up);
                 }
             }
-            _ => return Ok(true),
+            Phase::BackingOff => return Ok(Found::Waiting(client)),
+            _ => return Ok(Found::Up),
         }
     }
-    Ok(false)
+    Ok(Found::Down)
 }
 
 /// Waits for the end of a shutdown; false when the guest comes up again.

@@ -26,7 +26,7 @@ pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
     };
     let alive = status.init_pid > 0;
     Ok(GuestStatus {
-        state: status.phase,
+        state: status.shown_phase(),
         style: status.style.map(|style| (style.name().to_owned(), status.reason)),
         runlevel: status.runlevel.map(|level| level.as_char()),
         init_pid: alive.then_some(status.init_pid),

@@ -16,10 +16,11 @@ use crate::error::{Error, Result};
 use crate::ids;
 use crate::log;
 use crate::paths::Paths;
-use crate::plan::{self, FAULT_VARIABLE, Plan};
+use crate::plan::{self, Plan};
 use crate::runtime::{RunDir, State};
 use crate::supervisor::{Start, Supervisor};
 use crate::sys;
+use crate::variables;
 
 /// Runs until the guest is down for good.
 pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
@@ -60,7 +61,7 @@ fn make_plan(args: &SuperviseArgs, paths: &Paths) -> Result<Plan> {
         None if args.idle || before.idle => BootMode::Idle,
         None => BootMode::Boot,
     };
-    let fault = env::var(FAULT_VARIABLE).ok();
+    let fault = env::var(variables::FAULT).ok();
     plan::plan(&args.name, &config, ids.base, mode, paths, fault.as_deref())
 }
 

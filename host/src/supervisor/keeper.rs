@@ -42,8 +42,24 @@ pub enum Heard {
 }
 
 /// The keeper of a guest that runs, if there is one.
-pub fn find(run: &RunDir) -> Option<Keeper> {
-    connect(run).ok()
+///
+/// # Errors
+/// When there is one that doesn't answer, or speaks another version: then
+/// the guest must be left alone.
+pub fn find(run: &RunDir) -> io::Result<Option<Keeper>> {
+    match connect(run) {
+        Ok(keeper) => Ok(Some(keeper)),
+        // Nobody listens, or whoever did has died in this moment.
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOENT | libc::ECONNREFUSED | libc::ECONNRESET)
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Connects to a keeper that has just been started.

@@ -120,7 +120,21 @@ impl Supervisor {
     /// # Errors
     /// Why the first start failed.
     pub fn run(mut self) -> Result<()> {
-        match keeper::find(&self.run) {
+        let found = match keeper::find(&self.run) {
+            Ok(found) => found,
+            Err(error) => {
+                let what = format!("the keeper of guest '{}' doesn't answer", self.plan.name);
+                let error = Error::os(what, error).hint(
+                    "the guest goes on without a supervisor; its keeper is the parent of its PID 1",
+                );
+                self.clients.tell(&Told::Failed {
+                    text: error.to_string(),
+                    hint: error.remedy().map(str::to_owned),
+                });
+                return Err(error);
+            }
+        };
+        match found {
             Some(keeper) => self.take_over(keeper),
             None if self.start == Start::Never => {
                 self.sweep();
