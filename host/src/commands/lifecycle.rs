@@ -174,9 +174,12 @@ fn wait_for(
 /// # Errors
 /// When it has not ended at the timeout and must not be killed.
 pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Result<bool> {
-    // An unknown guest is an error, also for stop.
-    config::load(paths, name)?;
-    let Some(client) = Client::connect(paths, name)? else { return Ok(false) };
+    let Some(client) = Client::connect(paths, name)? else {
+        // An unknown guest is an error, also for stop. One that runs can be
+        // stopped whatever has become of its configuration.
+        config::load(paths, name)?;
+        return Ok(false);
+    };
     let timeout_ms = how.timeout.map(plan::milliseconds);
     client.send(&Request::Stop { power, timeout_ms, no_kill: how.no_kill })?;
     let mut progress = Progress::of_shutdown(name);
@@ -203,9 +206,10 @@ pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Re
 /// # Errors
 /// As [`start`] and [`stop`]; also when the guest doesn't run.
 pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) -> Result<()> {
-    config::load(paths, name)?;
-    let client = Client::connect(paths, name)?
-        .ok_or_else(|| Error::not_running(name).hint(format!("start it: vserver start {name}")))?;
+    let Some(client) = Client::connect(paths, name)? else {
+        config::load(paths, name)?;
+        return Err(Error::not_running(name).hint(format!("start it: vserver start {name}")));
+    };
     let timeout_ms = how.timeout.map(plan::milliseconds);
     client.send(&Request::Stop { power: Power::Reboot, timeout_ms, no_kill: how.no_kill })?;
     let mut progress = Progress::of_boot(name);
@@ -237,10 +241,10 @@ pub fn wait(
     running: bool,
     timeout: Option<Duration>,
 ) -> Result<()> {
-    config::load(paths, name)?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         let Some(client) = Client::connect(paths, name)? else {
+            config::load(paths, name)?;
             if !running {
                 return Ok(());
             }

@@ -8,6 +8,7 @@ mod actions;
 mod clients;
 mod keeper;
 mod perform;
+mod planner;
 mod state;
 mod timers;
 
@@ -26,10 +27,11 @@ use crate::cgroup::GuestCgroup;
 use crate::control::{Event as Told, Phase, Request, Snapshot};
 use crate::error::{Error, Result};
 use crate::launch::explain;
-use crate::paths::Paths;
 use crate::plan::Plan;
 use crate::runtime::{self, Lock, RunDir, State};
 use crate::sys;
+
+pub use planner::Planner;
 
 use clients::Clients;
 use keeper::Keeper;
@@ -42,6 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A guest's supervisor.
 #[derive(Debug)]
 pub struct Supervisor {
+    planner: Planner,
     plan: Plan,
     run: RunDir,
     cgroup: GuestCgroup,
@@ -82,14 +85,14 @@ impl Supervisor {
     /// # Errors
     /// When the guest has a supervisor already, or its run directory can't be
     /// made.
-    pub fn new(plan: Plan, paths: &Paths, start: Start, first: Option<OwnedFd>) -> Result<Self> {
-        let run = RunDir::new(paths, &plan.name);
+    pub fn new(planner: Planner, plan: Plan, start: Start, first: Option<OwnedFd>) -> Result<Self> {
+        let run = RunDir::new(&planner.paths, &plan.name);
         // Whoever only wants to take over is content if somebody else does.
         let patience = if start == Start::Never { Duration::ZERO } else { PATIENCE };
         let lock = run
             .supervise(patience)?
             .ok_or_else(|| Error::new(format!("guest '{}' has a supervisor already", plan.name)))?;
-        let cgroup = GuestCgroup::new(paths, &plan.name)?;
+        let cgroup = GuestCgroup::new(&planner.paths, &plan.name)?;
         let listener = runtime::listen(&run.control(), SockType::SeqPacket)
             .map_err(|error| Error::path("listen on", &run.control(), error))?;
         let purpose = match plan.boot.mode {
@@ -106,6 +109,7 @@ impl Supervisor {
             timers: Timers::default(),
             failure: None,
             finished: false,
+            planner,
             start,
             plan,
             run,
