@@ -42,8 +42,19 @@ pub enum Heard {
 }
 
 /// The keeper of a guest that runs, if there is one.
-pub fn find(run: &RunDir) -> Option<Keeper> {
-    connect(run).ok()
+///
+/// # Errors
+/// When there is one that can't be talked to: it must not be taken for dead,
+/// or a guest that runs would be killed.
+pub fn find(run: &RunDir) -> io::Result<Option<Keeper>> {
+    match connect(run) {
+        Ok(keeper) => Ok(Some(keeper)),
+        Err(error) => match error.raw_os_error() {
+            // Nobody listens, or it ended before it said anything.
+            Some(libc::ENOENT | libc::ECONNREFUSED | libc::ECONNRESET) => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Connects to a keeper that has just been started.
@@ -156,6 +167,19 @@ impl Keeper {
         }
     }
 
+    /// Connects again after [`Heard::Lost`]: a command that found no
+    /// supervisor for a moment has looked for the keeper, which serves the
+    /// last that came.
+    ///
+    /// # Errors
+    /// What is left of the keeper when it is dead.
+    pub fn again(self, run: &RunDir) -> Result<Self, Self> {
+        match connect(run) {
+            Ok(keeper) => Ok(Self { child: self.child, ..keeper }),
+            Err(_) => Err(self),
+        }
+    }
+
     /// Waits for the end of a keeper that was killed.
     pub fn reap(self) {
         if let Some(child) = &self.child {
@@ -175,6 +199,7 @@ impl Keeper {
                 Err(RecvError::Empty) => {
                     if wait_readable(self.socket.as_fd(), deadline).is_err() {
                         tracing::warn!(pid = self.pid, "the keeper doesn't end");
+                        let _ = sys::kill(self.pid, libc::SIGKILL);
                         break;
                     }
                 }

@@ -6,6 +6,7 @@
 
 mod actions;
 mod clients;
+mod hearing;
 mod keeper;
 mod perform;
 mod state;
@@ -31,6 +32,7 @@ use crate::plan::Plan;
 use crate::runtime::{self, Lock, RunDir, State};
 
 use clients::Clients;
+use hearing::{Hearing, beginning};
 use keeper::Keeper;
 use state::{Event, Machine, Purpose, Stop};
 use timers::{Timer, Timers};
@@ -44,6 +46,7 @@ pub struct Supervisor {
     machine: Machine,
     state: State,
     guest: Guest,
+    hearing: Hearing,
     keeper: Option<Keeper>,
     clients: Clients,
     timers: Timers,
@@ -86,6 +89,7 @@ impl Supervisor {
             machine: Machine::new(plan.lifecycle.restart, purpose),
             state: State::default(),
             guest: Guest::default(),
+            hearing: Hearing::new(Instant::now()),
             keeper: None,
             clients: Clients::new(listener, first),
             timers: Timers::default(),
@@ -104,7 +108,13 @@ impl Supervisor {
     /// # Errors
     /// Why the first start failed.
     pub fn run(mut self) -> Result<()> {
-        match keeper::find(&self.run) {
+        let found = keeper::find(&self.run).map_err(|error| {
+            Error::os(
+                format_args!("the keeper of guest '{}' doesn't answer", self.plan.name),
+                error,
+            )
+        })?;
+        match found {
             Some(keeper) => self.take_over(keeper),
             None => {
                 self.sweep();
@@ -147,15 +157,16 @@ impl Supervisor {
     }
 
     fn wait(&self) {
+        let deaf_until = self.hearing.deaf_until(Instant::now());
         let mut fds = Vec::with_capacity(16);
         if let Some(keeper) = &self.keeper {
             fds.push(PollFd::new(keeper.as_fd(), PollFlags::POLLIN));
-            if let Some(link) = keeper.link() {
+            if let Some(link) = keeper.link().filter(|_| deaf_until.is_none()) {
                 fds.push(PollFd::new(link.as_fd(), PollFlags::POLLIN));
             }
         }
         self.clients.watch(&mut fds);
-        let timeout = match self.timers.next() {
+        let timeout = match self.timers.next().into_iter().chain(deaf_until).min() {
             Some(at) => {
                 let left = at.saturating_duration_since(Instant::now());
                 PollTimeout::try_from(left.saturating_add(Duration::from_millis(1)))
@@ -177,6 +188,7 @@ impl Supervisor {
                     self.state.last_end = Some(perform::describe(end));
                     self.feed(Event::Ended(end));
                 }
+                keeper::Heard::Lost if self.find_keeper_again() => {}
                 keeper::Heard::Lost => {
                     tracing::error!("the keeper has died; killing the guest");
                     self.state.last_end = Some("its keeper was killed".to_owned());
@@ -186,15 +198,24 @@ impl Supervisor {
         }
     }
 
+    /// Is the keeper there after all?
+    fn find_keeper_again(&mut self) -> bool {
+        let Some(lost) = self.keeper.take() else { return false };
+        let again = lost.again(&self.run);
+        let found = again.is_ok();
+        self.keeper = Some(again.unwrap_or_else(|lost| lost));
+        found
+    }
+
     fn hear_guest(&mut self) {
-        loop {
+        while self.hearing.take(Instant::now()) {
             let Some(link) = self.keeper.as_ref().and_then(Keeper::link) else { return };
             match link.recv() {
                 Ok(message) => self.guest_says(message),
                 Err(RecvError::Nonsense) => {
                     tracing::warn!("the guest sent something that is no message");
                 }
-                Err(RecvError::Empty) => return,
+                Err(RecvError::Empty) => return self.hearing.give_back(),
                 Err(RecvError::Closed | RecvError::Os(_)) => {
                     // An own init has taken over, or PID 1 is about to end.
                     if let Some(keeper) = &mut self.keeper {
@@ -210,7 +231,7 @@ impl Supervisor {
         match message {
             FromGuest::Hello { style, reason, .. } => {
                 self.guest.style = Some(style);
-                self.guest.reason = reason;
+                self.guest.reason = beginning(reason);
             }
             FromGuest::State(state) => {
                 if let GuestState::Booting(level) | GuestState::Running(level) = state {
@@ -219,15 +240,18 @@ impl Supervisor {
                 self.feed(Event::Guest(state));
             }
             FromGuest::ScriptStarted { id, name, argument } => {
+                let (name, argument) = (beginning(name), beginning(argument));
                 self.clients.tell(&Told::ScriptStarted { id, name, argument });
             }
             FromGuest::ScriptEnded { id, name, outcome, millis } => {
+                let name = beginning(name);
                 if !outcome.success() {
                     tracing::warn!(script = ?name, %outcome, millis, "a script has failed");
                 }
                 self.clients.tell(&Told::ScriptEnded { id, name, outcome, millis });
             }
             FromGuest::Note(note) => {
+                let note = beginning(note);
                 tracing::warn!(note = ?note, "the guest notes");
                 self.clients.tell(&Told::Note(note));
             }
