@@ -44,21 +44,16 @@ pub enum Heard {
 /// The keeper of a guest that runs, if there is one.
 ///
 /// # Errors
-/// When there is one that doesn't answer, or speaks another version: then
-/// the guest must be left alone.
+/// When there is one that can't be talked to: it must not be taken for dead,
+/// or a guest that runs would be killed.
 pub fn find(run: &RunDir) -> io::Result<Option<Keeper>> {
     match connect(run) {
         Ok(keeper) => Ok(Some(keeper)),
-        // Nobody listens, or whoever did has died in this moment.
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::ENOENT | libc::ECONNREFUSED | libc::ECONNRESET)
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
+        Err(error) => match error.raw_os_error() {
+            // Nobody listens, or it ended before it said anything.
+            Some(libc::ENOENT | libc::ECONNREFUSED | libc::ECONNRESET) => Ok(None),
+            _ => Err(error),
+        },
     }
 }
 
@@ -191,6 +186,7 @@ impl Keeper {
                 Err(RecvError::Empty) => {
                     if wait_readable(self.socket.as_fd(), deadline).is_err() {
                         tracing::warn!(pid = self.pid, "the keeper doesn't end");
+                        let _ = sys::kill(self.pid, libc::SIGKILL);
                         break;
                     }
                 }

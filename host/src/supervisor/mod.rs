@@ -6,6 +6,7 @@
 
 mod actions;
 mod clients;
+mod hearing;
 mod keeper;
 mod perform;
 mod planner;
@@ -34,6 +35,7 @@ use crate::sys;
 pub use planner::Planner;
 
 use clients::Clients;
+use hearing::{Hearing, beginning};
 use keeper::Keeper;
 use state::{Event, Machine, Purpose, Stop};
 use timers::{Timer, Timers};
@@ -51,6 +53,7 @@ pub struct Supervisor {
     machine: Machine,
     state: State,
     guest: Guest,
+    hearing: Hearing,
     keeper: Option<Keeper>,
     clients: Clients,
     timers: Timers,
@@ -104,6 +107,7 @@ impl Supervisor {
             machine: Machine::new(plan.lifecycle.restart, purpose),
             state: State::default(),
             guest: Guest::default(),
+            hearing: Hearing::new(Instant::now()),
             keeper: None,
             clients: Clients::new(listener, first),
             timers: Timers::default(),
@@ -186,15 +190,16 @@ impl Supervisor {
     }
 
     fn wait(&self) {
+        let deaf_until = self.hearing.deaf_until(Instant::now());
         let mut fds = Vec::with_capacity(16);
         if let Some(keeper) = &self.keeper {
             fds.push(PollFd::new(keeper.as_fd(), PollFlags::POLLIN));
-            if let Some(link) = keeper.link() {
+            if let Some(link) = keeper.link().filter(|_| deaf_until.is_none()) {
                 fds.push(PollFd::new(link.as_fd(), PollFlags::POLLIN));
             }
         }
         self.clients.watch(&mut fds);
-        let timeout = match self.timers.next() {
+        let timeout = match self.timers.next().into_iter().chain(deaf_until).min() {
             Some(at) => {
                 let left = at.saturating_duration_since(Instant::now());
                 PollTimeout::try_from(left.saturating_add(Duration::from_millis(1)))
@@ -226,14 +231,14 @@ impl Supervisor {
     }
 
     fn hear_guest(&mut self) {
-        loop {
+        while self.hearing.take(Instant::now()) {
             let Some(link) = self.keeper.as_ref().and_then(Keeper::link) else { return };
             match link.recv() {
                 Ok(message) => self.guest_says(message),
                 Err(RecvError::Nonsense) => {
                     tracing::warn!("the guest sent something that is no message");
                 }
-                Err(RecvError::Empty) => return,
+                Err(RecvError::Empty) => return self.hearing.give_back(),
                 Err(RecvError::Closed | RecvError::Os(_)) => {
                     // An own init has taken over, or PID 1 is about to end.
                     if let Some(keeper) = &mut self.keeper {
@@ -249,7 +254,7 @@ impl Supervisor {
         match message {
             FromGuest::Hello { style, reason, .. } => {
                 self.guest.style = Some(style);
-                self.guest.reason = reason;
+                self.guest.reason = beginning(reason);
             }
             FromGuest::State(state) => {
                 if let GuestState::Booting(level) | GuestState::Running(level) = state {
@@ -258,15 +263,18 @@ impl Supervisor {
                 self.feed(Event::Guest(state));
             }
             FromGuest::ScriptStarted { id, name, argument } => {
+                let (name, argument) = (beginning(name), beginning(argument));
                 self.clients.tell(&Told::ScriptStarted { id, name, argument });
             }
             FromGuest::ScriptEnded { id, name, outcome, millis } => {
+                let name = beginning(name);
                 if !outcome.success() {
                     tracing::warn!(script = ?name, %outcome, millis, "a script has failed");
                 }
                 self.clients.tell(&Told::ScriptEnded { id, name, outcome, millis });
             }
             FromGuest::Note(note) => {
+                let note = beginning(note);
                 tracing::warn!(note = ?note, "the guest notes");
                 self.clients.tell(&Told::Note(note));
             }
