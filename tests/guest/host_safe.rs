@@ -7,6 +7,10 @@ on! { Bookworm, Trixie: [
     identity_ids_leave_the_host_as_it_was,
     host_ids_leave_the_host_as_it_was,
 ] }
+on! { Busybox: [
+    a_link_in_place_of_a_mount_point_is_refused,
+    a_users_file_that_never_opens_holds_no_session_up,
+] }
 
 /// What root inside tries; each line has to fail or to stay inside. Setting
 /// the clock would hurt the whole machine, so it is set to what it shows, and
@@ -59,4 +63,30 @@ fn leaves_the_host_as_it_was(tree: Tree, users: &str) {
     machine::assert_same("the host's sysctls", &sysctls, &now);
     machine::assert_same("the host's system", &files, &machine::system_files());
     assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").ok(), name.ok());
+}
+
+/// On the disk the link leads to one place, under the new /dev to another:
+/// what is mounted there and what is made read-only must be the same.
+fn a_link_in_place_of_a_mount_point_is_refused(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("security.users", "host").build();
+    let root = guest.root();
+    std::fs::create_dir_all(root.join("dev/detour")).unwrap();
+    std::fs::rename(root.join("proc"), root.join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("/dev/detour/../../elsewhere", root.join("proc")).unwrap();
+    let refused = guest.vserver("start", [""; 0]);
+    assert_eq!(refused.code, 1, "{refused}");
+    assert!(refused.stderr.contains("mounting 'proc' on '/proc'"), "{refused}");
+    assert!(!guest.is_running());
+}
+
+fn a_users_file_that_never_opens_holds_no_session_up(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("security.users", "host").build();
+    guest.start();
+    guest.shell("rm -f /etc/passwd; mkfifo /etc/passwd").ok();
+    let answer = guest.exec(["/bin/busybox", "grep", "CapPrm", "/proc/self/status"]);
+    assert_eq!(answer.ok().stdout.trim(), "CapPrm:\t00000000b44c05ff");
+    guest.shell("rm /etc/passwd").ok();
+    guest.stop();
 }

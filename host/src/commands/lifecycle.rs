@@ -50,9 +50,18 @@ pub fn start(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<()> {
 pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<Client>> {
     let config = config::load(paths, name)?;
     let _lock = Lock::wait(&paths.lock(name))?;
-    if is_up(paths, name)? {
-        output::warn(format_args!("guest '{name}' is already running"));
-        return Ok(None);
+    match find(paths, name)? {
+        Found::Up => {
+            output::warn(format_args!("guest '{name}' is already running"));
+            return Ok(None);
+        }
+        Found::Waiting(client) => {
+            client.send(&Request::Subscribe)?;
+            let at_once = Request::Stop { power: Power::Reboot, timeout_ms: None, no_kill: false };
+            client.send(&at_once)?;
+            return Ok(Some(client));
+        }
+        Found::Down => {}
     }
     // The supervisor makes the same plan; mistakes are better said here.
     let ids = ids::allocate(paths, name, config.context)?;
@@ -71,10 +80,20 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
     }
 }
 
-/// Is the guest up, or on its way? One that is going down is waited for, so
-/// that a start right after a stop, or after a session in the guest's bare
-/// context, is no matter of luck.
-fn is_up(paths: &Paths, name: &GuestName) -> Result<bool> {
+/// How a guest is that is to be started.
+enum Found {
+    /// Up, or on its way.
+    Up,
+    /// It has crashed, and waits to be started again.
+    Waiting(Client),
+    /// Down.
+    Down,
+}
+
+/// Looks at a guest that is to be started. One that is going down is waited
+/// for, so that a start right after a stop, or after a session in the guest's
+/// bare context, is no matter of luck.
+fn find(paths: &Paths, name: &GuestName) -> Result<Found> {
     // A supervisor hears of a session's end a moment after its user does.
     let deadline = Instant::now() + Duration::from_millis(500);
     while let Some(client) = Client::connect(paths, name)? {
@@ -92,13 +111,14 @@ fn is_up(paths: &Paths, name: &GuestName) -> Result<bool> {
             }
             Phase::Stopping | Phase::Stopped => {
                 if !goes_down(&client)? {
-                    return Ok(true);
+                    return Ok(Found::Up);
                 }
             }
-            _ => return Ok(true),
+            Phase::BackingOff => return Ok(Found::Waiting(client)),
+            _ => return Ok(Found::Up),
         }
     }
-    Ok(false)
+    Ok(Found::Down)
 }
 
 /// Waits for the end of a shutdown; false when the guest comes up again.
@@ -154,9 +174,12 @@ fn wait_for(
 /// # Errors
 /// When it has not ended at the timeout and must not be killed.
 pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Result<bool> {
-    // An unknown guest is an error, also for stop.
-    config::load(paths, name)?;
-    let Some(client) = Client::connect(paths, name)? else { return Ok(false) };
+    let Some(client) = Client::connect(paths, name)? else {
+        // An unknown guest is an error, also for stop. One that runs can be
+        // stopped whatever has become of its configuration.
+        config::load(paths, name)?;
+        return Ok(false);
+    };
     let timeout_ms = how.timeout.map(plan::milliseconds);
     client.send(&Request::Stop { power, timeout_ms, no_kill: how.no_kill })?;
     let mut progress = Progress::of_shutdown(name);
@@ -183,9 +206,10 @@ pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Re
 /// # Errors
 /// As [`start`] and [`stop`]; also when the guest doesn't run.
 pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) -> Result<()> {
-    config::load(paths, name)?;
-    let client = Client::connect(paths, name)?
-        .ok_or_else(|| Error::not_running(name).hint(format!("start it: vserver start {name}")))?;
+    let Some(client) = Client::connect(paths, name)? else {
+        config::load(paths, name)?;
+        return Err(Error::not_running(name).hint(format!("start it: vserver start {name}")));
+    };
     let timeout_ms = how.timeout.map(plan::milliseconds);
     client.send(&Request::Stop { power: Power::Reboot, timeout_ms, no_kill: how.no_kill })?;
     let mut progress = Progress::of_boot(name);
@@ -217,10 +241,10 @@ pub fn wait(
     running: bool,
     timeout: Option<Duration>,
 ) -> Result<()> {
-    config::load(paths, name)?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         let Some(client) = Client::connect(paths, name)? else {
+            config::load(paths, name)?;
             if !running {
                 return Ok(());
             }

@@ -10,13 +10,19 @@ use std::time::Duration;
 use crate::cli::LogsArgs;
 use crate::commands::{Exit, output};
 use crate::config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 
 /// Prints the log and its rotated predecessor, and with `--follow` what comes
 /// from now on. On a terminal, what could act on it is made visible.
 pub(super) fn run(args: &LogsArgs, paths: &Paths) -> Result<Exit> {
-    config::load(paths, &args.name)?;
+    // Its console has said what it said, whatever has become of the guest's
+    // configuration.
+    if let Err(error) = config::load(paths, &args.name)
+        && error.kind() == Kind::NoSuchGuest
+    {
+        return Err(error);
+    }
     let path = paths.log(&args.name);
     let old = path.with_extension("log.1");
     let mut text = read(&old)?.unwrap_or_default();

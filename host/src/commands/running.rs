@@ -12,7 +12,7 @@ use crate::paths::Paths;
 pub(super) fn run(args: &RunningArgs, paths: &Paths) -> Result<Exit> {
     let status = Client::connect(paths, &args.name)?.and_then(|client| client.status().ok());
     match status {
-        Some(status) if status.phase.is_running() => Ok(Exit::DONE),
+        Some(status) if status.shown_phase().is_running() => Ok(Exit::DONE),
         _ => Ok(Exit::NO),
     }
 }

@@ -10,16 +10,14 @@ use shared::message::BootMode;
 
 use crate::cli::SuperviseArgs;
 use crate::commands::Exit;
-use crate::config;
 use crate::control::{Event, Request};
 use crate::error::{Error, Result};
-use crate::ids;
 use crate::log;
 use crate::paths::Paths;
-use crate::plan::{self, FAULT_VARIABLE, Plan};
 use crate::runtime::{RunDir, State};
-use crate::supervisor::{Start, Supervisor};
+use crate::supervisor::{Planner, Start, Supervisor};
 use crate::sys;
+use crate::variables;
 
 /// Runs until the guest is down for good.
 pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
@@ -33,13 +31,15 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     let _ = rustix::thread::set_name(c"vserver");
     rustix::process::chdir("/").map_err(|error| Error::os("cannot change to '/'", error))?;
     log::supervisor(paths, &args.name);
-    let plan = match make_plan(args, paths) {
+    let planner = planner(args, paths);
+    let fault = env::var(variables::FAULT).ok();
+    let plan = match planner.plan(fault.as_deref()) {
         Ok(plan) => plan,
         Err(error) => return Err(tell(starter, error)),
     };
     let copy = starter.as_ref().and_then(|fd| fd.try_clone().ok());
     let start = if args.take_over { Start::Never } else { Start::IfDown };
-    match Supervisor::new(plan, paths, start, starter) {
+    match Supervisor::new(planner, plan, start, starter) {
         Ok(supervisor) => {
             drop(copy);
             supervisor.run()?;
@@ -49,10 +49,8 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     }
 }
 
-fn make_plan(args: &SuperviseArgs, paths: &Paths) -> Result<Plan> {
-    let config = config::load(paths, &args.name)?;
-    let ids = ids::allocate(paths, &args.name, config.context)?;
-    // A guest that is taken over goes on as what it was started as.
+/// A guest that is taken over goes on as what it was started as.
+fn planner(args: &SuperviseArgs, paths: &Paths) -> Planner {
     let before = State::read(&RunDir::new(paths, &args.name).state());
     let rescue = args.rescue.clone().or(before.rescue);
     let mode = match rescue {
@@ -60,8 +58,7 @@ fn make_plan(args: &SuperviseArgs, paths: &Paths) -> Result<Plan> {
         None if args.idle || before.idle => BootMode::Idle,
         None => BootMode::Boot,
     };
-    let fault = env::var(FAULT_VARIABLE).ok();
-    plan::plan(&args.name, &config, ids.base, mode, paths, fault.as_deref())
+    Planner { paths: paths.clone(), name: args.name.clone(), mode }
 }
 
 /// Whoever started this process may have put a connection of theirs on its

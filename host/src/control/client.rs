@@ -1,7 +1,9 @@
 //! A command's end of the control socket.
 
+use std::env;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -16,12 +18,19 @@ use shared::name::GuestName;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
+use crate::variables;
 
 use super::{Event, Request, Snapshot, start_failed};
 
 /// Longest time a supervisor takes to answer: it never waits for the guest.
 /// An administrator's script at start and stop may keep it busy.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Variables that a supervisor takes over from whoever starts it.
+const KEPT: [&str; 3] = [variables::PREFIX, variables::FAULT, variables::LOG];
+
+/// For the administrator's scripts.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Between two tries to find a guest's supervisor.
 const RETRY: Duration = Duration::from_millis(10);
@@ -164,6 +173,10 @@ pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<(Client,
     let what = format!("cannot start the supervisor of guest '{name}'");
     let (ours, theirs) = runtime::pair().map_err(|error| Error::os(&what, error))?;
     let child = Command::new("/proc/self/exe")
+        .arg0("vserver")
+        .env_clear()
+        .envs(KEPT.iter().filter_map(|name| Some((name, env::var_os(name)?))))
+        .env("PATH", PATH)
         .arg("supervise")
         .arg(name.as_str())
         .args(arguments)

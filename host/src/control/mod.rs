@@ -147,6 +147,18 @@ impl fmt::Display for Phase {
     }
 }
 
+impl Snapshot {
+    /// The phase as users see it: a bare context is one also on its way up
+    /// and down.
+    pub fn shown_phase(&self) -> Phase {
+        match (self.style, self.phase) {
+            (_, Phase::Stopped) => Phase::Stopped,
+            (Some(Style::Idle), _) => Phase::Session,
+            (_, phase) => phase,
+        }
+    }
+}
+
 /// How a guest is at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {

@@ -24,7 +24,7 @@ pub struct Console {
 /// `/dev/console`.
 pub fn make(root: BorrowedFd<'_>) -> io::Result<Console> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
     let master = openat2(root, "dev/pts/ptmx", flags, Mode::empty(), resolve)?;
     sys::unlock_pty(master.as_fd())?;
     let terminal = sys::open_peer(master.as_fd())?;

@@ -53,6 +53,9 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
             "vserver needs root with all capabilities; 'vserver doctor' says what is missing"
                 .to_owned()
         }
+        (Stage::Mount, libc::ELOOP | libc::ENOTDIR) => {
+            "the guest has a link or a file there; make it a directory".to_owned()
+        }
         (Stage::FirstMessage, _) => {
             format!("its console may say more: vserver logs {name}")
         }

@@ -2,7 +2,10 @@
 //!
 //! The guest may have made any of these paths a link. Every one is resolved
 //! by the kernel as if the guest's root were "/" (openat2(2),
-//! `RESOLVE_IN_ROOT`), so none leads to the host.
+//! `RESOLVE_IN_ROOT`), so none leads to the host; and without links
+//! (`RESOLVE_NO_SYMLINKS`), so that two steps with the same path mean the same
+//! place: a link through a directory that a later mount covers would let
+//! /proc be mounted in one place and made read-only in another.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,7 +38,7 @@ pub fn execute(root: BorrowedFd<'_>, step: &Mount) -> io::Result<()> {
 /// Opens a path inside the root, as a place only.
 pub fn locate(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
     Ok(openat2(root, path, flags, Mode::empty(), resolve)?)
 }
 

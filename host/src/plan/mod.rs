@@ -18,6 +18,7 @@ use shared::stage::{Failure, Stage};
 use crate::config::{GuestConfig, RestartPolicy, UserMode};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
+use crate::variables;
 
 pub use mounts::{Access, Mount};
 
@@ -189,16 +190,14 @@ pub fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// Environment variable that makes a step of the next start fail.
-pub const FAULT_VARIABLE: &str = "VSERVER_FAULT";
-
 /// Reads `STAGE[:STEP[:ERRNO]]`: a stage's name, the number of the step if
 /// it has several (default 0), an error number (default EIO).
 ///
 /// # Errors
 /// When the stage is unknown or a number isn't one.
 pub fn parse_fault(text: &str) -> Result<Failure> {
-    let bad = || Error::usage(format!("'{text}' is no STAGE[:STEP[:ERRNO]] ({FAULT_VARIABLE})"));
+    let bad =
+        || Error::usage(format!("'{text}' is no STAGE[:STEP[:ERRNO]] ({})", variables::FAULT));
     let mut parts = text.split(':');
     let stage = parts.next().and_then(Stage::from_name).ok_or_else(bad)?;
     let step = parts.next().map_or(Ok(0), str::parse).map_err(|_| bad())?;

@@ -1,11 +1,12 @@
-//! Users of a guest, read from its own `/etc/passwd` and `/etc/group` by the
-//! process that is inside already, with the guest's privileges.
+//! Users of a guest, read from its own `/etc/passwd` and `/etc/group` by a
+//! process that has joined the guest, so that the paths are the guest's.
 //!
 //! The C library's functions are not used: in a static program they would
 //! load the guest's libraries.
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 
 /// A user as a session needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,9 @@ pub struct Account {
 /// A file longer than this is read in part; no real one is.
 const LIMIT: u64 = 16 << 20;
 
+/// Groups that a process can have (setgroups(2), `NGROUPS_MAX`).
+const MAX_GROUPS: usize = 65_536;
+
 /// The user of this name or number, as the guest's files say. root exists
 /// also where they don't say so, and any number where no name has it, with
 /// the group of the same number.
@@ -34,9 +38,14 @@ pub fn find(user: &str) -> Option<Account> {
     choose(user, &read("/etc/passwd"), &read("/etc/group"))
 }
 
+/// Reads a regular file. The guest may have put anything there, also what
+/// would keep open(2) waiting: a FIFO, or a file with a lease on it.
 fn read(path: &str) -> String {
     let mut text = Vec::new();
-    if let Ok(file) = File::open(path) {
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    if let Ok(file) = opened
+        && file.metadata().is_ok_and(|meta| meta.is_file())
+    {
         let _ = file.take(LIMIT).read_to_end(&mut text);
     }
     String::from_utf8_lossy(&text).into_owned()
@@ -64,7 +73,10 @@ fn choose(user: &str, passwd: &str, group: &str) -> Option<Account> {
         })?;
     account.groups = vec![account.gid];
     for line in group.lines() {
-        let fields: Vec<&str> = line.split(':').collect();
+        let fields: Vec<&str> = line.splitn(5, ':').collect();
+        if account.groups.len() == MAX_GROUPS {
+            break;
+        }
         if let [_, _, gid, members] = fields[..]
             && members.split(',').any(|member| member == account.name)
             && let Ok(gid) = gid.parse()
@@ -77,7 +89,7 @@ fn choose(user: &str, passwd: &str, group: &str) -> Option<Account> {
 }
 
 fn entry(line: &str) -> Option<Account> {
-    let fields: Vec<&str> = line.split(':').collect();
+    let fields: Vec<&str> = line.splitn(8, ':').collect();
     let [name, _, uid, gid, _, home, shell] = fields[..] else { return None };
     Some(Account {
         name: name.to_owned(),

@@ -1,5 +1,6 @@
-//! The process that becomes the user's program. It is in the guest already:
-//! whatever it opens is the guest's, with the guest's privileges.
+//! The way from a process that has joined the guest to the user's program:
+//! what the helper does before it forks, and what its child does after.
+//! Whatever is opened here is the guest's.
 
 use std::convert::Infallible;
 use std::env;
@@ -59,14 +60,49 @@ pub enum Step {
 const ROOT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const USER_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games";
 
-/// Becomes the program, or reports why not and exits.
-pub fn run(
+/// A program about to be run: its user, whose ids and capabilities the
+/// caller already has.
+pub struct Prepared {
+    account: Account,
+    /// Are the standard streams a terminal?
+    terminal: bool,
+}
+
+/// A step that failed, and why.
+type Failed = (Step, io::Error);
+
+/// Becomes the user inside, with the standard streams of the program.
+///
+/// All of this is done by the helper, which the guest can't see yet: a guest
+/// without a user namespace has CAP_SYS_PTRACE over whatever is in its PID
+/// namespace, so nothing may enter that with more than the guest's own
+/// capabilities.
+pub fn prepare(
     session: &Session,
     keep: &[Capability],
     host: &Link<FromInside, ()>,
     pipes: Option<[OwnedFd; 3]>,
-) -> ! {
-    let (step, error) = match sequence(session, keep, host, pipes) {
+) -> Result<Prepared, Failed> {
+    let at = |step: Step| move |error: io::Error| (step, error);
+    let user = session.user.as_deref().unwrap_or("root");
+    let missing = || (Step::User, io::Error::from_raw_os_error(libc::ENOENT));
+    let account = account::find(user).ok_or_else(missing)?;
+    // Group and user first as root of the guest, so that the pty is opened
+    // with its ids; capabilities last.
+    become_root().map_err(at(Step::Identity))?;
+    let terminal = pipes.is_none();
+    match pipes {
+        Some(pipes) => place(pipes),
+        None => open_terminal(host, &account),
+    }
+    .map_err(at(Step::Terminal))?;
+    become_user(&account, keep).map_err(at(Step::Identity))?;
+    Ok(Prepared { account, terminal })
+}
+
+/// Becomes the program, or reports why not and exits.
+pub fn run(session: &Session, prepared: &Prepared, host: &Link<FromInside, ()>) -> ! {
+    let (step, error) = match sequence(session, prepared) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
@@ -75,32 +111,19 @@ pub fn run(
     sys::exit_now(125)
 }
 
-fn sequence(
-    session: &Session,
-    keep: &[Capability],
-    host: &Link<FromInside, ()>,
-    pipes: Option<[OwnedFd; 3]>,
-) -> Result<Infallible, (Step, io::Error)> {
+fn sequence(session: &Session, prepared: &Prepared) -> Result<Infallible, Failed> {
     let at = |step: Step| move |error: io::Error| (step, error);
-    let user = session.user.as_deref().unwrap_or("root");
-    let missing = || (Step::User, io::Error::from_raw_os_error(libc::ENOENT));
-    let account = account::find(user).ok_or_else(missing)?;
-    // Group and user first as root of the guest, so that the pty is opened
-    // with its ids; capabilities last.
-    become_root().map_err(at(Step::Identity))?;
     rustix::process::setsid().map_err(|error| (Step::Terminal, error.into()))?;
-    match pipes {
-        Some(pipes) => place(pipes),
-        None => open_terminal(host, &account),
+    if prepared.terminal {
+        sys::set_controlling_terminal(io::stdin().as_fd()).map_err(at(Step::Terminal))?;
     }
-    .map_err(at(Step::Terminal))?;
-    become_user(&account, keep).map_err(at(Step::Identity))?;
+    let account = &prepared.account;
     let home = if session.command.is_none() { account.home.as_str() } else { "/" };
     if rustix::process::chdir(home).is_err() {
         let _ = rustix::process::chdir("/");
     }
     sys::close_on_exec_from(3).map_err(at(Step::Execute))?;
-    Err((Step::Execute, execute(session, &account)))
+    Err((Step::Execute, execute(session, account)))
 }
 
 fn become_root() -> io::Result<()> {
@@ -112,7 +135,6 @@ fn become_root() -> io::Result<()> {
 
 fn open_terminal(host: &Link<FromInside, ()>, account: &Account) -> io::Result<()> {
     let (master, terminal) = streams::open_pty()?;
-    sys::set_controlling_terminal(terminal.as_fd())?;
     // As login(1) does: the terminal belongs to the user.
     let owner = rustix::fs::Uid::from_raw(account.uid);
     let _ = rustix::fs::fchown(&terminal, Some(owner), None);
@@ -162,7 +184,7 @@ fn execute(session: &Session, account: &Account) -> io::Error {
         Some(command) => command.clone(),
         None => vec![OsString::from(&shell), "-l".into()],
     };
-    match prepare(&argv, &variables) {
+    match texts(&argv, &variables) {
         Ok((argv, variables)) => execute_on_path(&argv, &variables, path),
         Err(error) => error,
     }
@@ -176,9 +198,9 @@ fn shell(account: &Account) -> String {
     found.unwrap_or("/bin/sh").to_owned()
 }
 
-type Prepared = (Vec<CString>, Vec<CString>);
+type Texts = (Vec<CString>, Vec<CString>);
 
-fn prepare(argv: &[OsString], variables: &[(&str, &OsStr)]) -> io::Result<Prepared> {
+fn texts(argv: &[OsString], variables: &[(&str, &OsStr)]) -> io::Result<Texts> {
     let argv: Result<Vec<_>, _> =
         argv.iter().map(|argument| CString::new(argument.clone().into_vec())).collect();
     let variables: Result<Vec<_>, _> = variables

@@ -66,12 +66,24 @@ fn open(paths: &Paths, name: &GuestName) -> Result<(Client, i32)> {
         };
         client.send(&Request::Lease)?;
         match client.status() {
+            // A bare context that is going down is no place for a new session.
+            Ok(status)
+                if status.shown_phase() == Phase::Session && status.phase != Phase::Session =>
+            {
+                wait_for_end(&client, deadline)?;
+            }
             Ok(status) if status.init_pid > 0 => return Ok((client, status.init_pid)),
             Err(error) if error.kind() != crate::error::Kind::NotRunning => return Err(error),
             _ if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
             _ => return Err(Error::not_running(name)),
         }
     }
+}
+
+fn wait_for_end(client: &Client, deadline: Instant) -> Result<()> {
+    client.send(&Request::Subscribe)?;
+    while client.next(Some(deadline))?.is_some() {}
+    Ok(())
 }
 
 fn open_context(paths: &Paths, name: &GuestName) -> Result<Client> {

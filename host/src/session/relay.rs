@@ -45,26 +45,35 @@ pub fn run(target: &Target, session: &Session) -> Result<Outcome> {
     result
 }
 
-/// The helper: joins the guest, has a child there, and tells its end.
+/// The helper: joins the guest, becomes the user, has a child there, and
+/// tells its end.
 fn help(target: &Target, session: &Session, socket: OwnedFd, pipes: Option<[OwnedFd; 3]>) -> ! {
     let host: Link<FromInside, ()> = Link::new(socket);
-    let failed = |step, error: io::Error| {
+    if let Err((step, error)) = join_and_run(target, session, &host, pipes) {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         let _ = host.send(&FromInside::Failed { step, errno });
-        sys::exit_now(125)
-    };
-    if let Err(error) = target.join() {
-        failed(Step::Join, error);
+        sys::exit_now(125);
     }
-    match sys::fork() {
-        Ok(Cloned::Child) => inside::run(session, &target.capabilities, &host, pipes),
-        Ok(Cloned::Parent { pidfd, .. }) => {
-            drop(pipes);
+    sys::exit_now(0)
+}
+
+fn join_and_run(
+    target: &Target,
+    session: &Session,
+    host: &Link<FromInside, ()>,
+    pipes: Option<[OwnedFd; 3]>,
+) -> Result<(), (Step, io::Error)> {
+    target.join().map_err(|error| (Step::Join, error))?;
+    let prepared = inside::prepare(session, &target.capabilities, host, pipes)?;
+    // From the fork on the guest sees the child, and may look into it.
+    sys::close_all_but(host.as_fd()).map_err(|error| (Step::Fork, error))?;
+    match sys::fork().map_err(|error| (Step::Fork, error))? {
+        Cloned::Child => inside::run(session, &prepared, host),
+        Cloned::Parent { pidfd, .. } => {
             let outcome = wait(&pidfd).unwrap_or(Outcome::Exited(125));
             let _ = host.send(&FromInside::Ended(outcome));
-            sys::exit_now(0)
+            Ok(())
         }
-        Err(error) => failed(Step::Fork, error),
     }
 }
 

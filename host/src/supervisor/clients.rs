@@ -1,12 +1,12 @@
 //! Connections of commands to the control socket.
 //!
-//! A client that doesn't read loses events, and with the socket full is let
-//! go; nobody is waited for.
+//! A client that doesn't read loses what the guest says, and then is let go;
+//! nobody is waited for.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags};
-use shared::link::{Link, RecvError};
+use shared::link::{Link, RecvError, SendError};
 
 use crate::control::{Event, Request};
 use crate::runtime;
@@ -73,9 +73,18 @@ impl Clients {
         self.clients.retain(|client| client.id != id || client.link.send(event).is_ok());
     }
 
-    /// Sends to all that have subscribed.
+    /// Sends to all that have subscribed. What the guest says is lost on a
+    /// client that doesn't keep up; without anything else it would be misled,
+    /// and is let go.
     pub fn tell(&mut self, event: &Event) {
-        self.clients.retain(|client| !client.subscribed || client.link.send(event).is_ok());
+        let is_talk = matches!(
+            event,
+            Event::ScriptStarted { .. } | Event::ScriptEnded { .. } | Event::Note(_)
+        );
+        self.clients.retain(|client| {
+            let sent = if client.subscribed { client.link.send(event) } else { Ok(()) };
+            sent.is_ok() || (is_talk && sent == Err(SendError::Full))
+        });
     }
 
     /// Sends a client all events from now on.

@@ -42,8 +42,19 @@ pub enum Heard {
 }
 
 /// The keeper of a guest that runs, if there is one.
-pub fn find(run: &RunDir) -> Option<Keeper> {
-    connect(run).ok()
+///
+/// # Errors
+/// When there is one that can't be talked to: it must not be taken for dead,
+/// or a guest that runs would be killed.
+pub fn find(run: &RunDir) -> io::Result<Option<Keeper>> {
+    match connect(run) {
+        Ok(keeper) => Ok(Some(keeper)),
+        Err(error) => match error.raw_os_error() {
+            // Nobody listens, or it ended before it said anything.
+            Some(libc::ENOENT | libc::ECONNREFUSED | libc::ECONNRESET) => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Connects to a keeper that has just been started.
@@ -175,6 +186,7 @@ impl Keeper {
                 Err(RecvError::Empty) => {
                     if wait_readable(self.socket.as_fd(), deadline).is_err() {
                         tracing::warn!(pid = self.pid, "the keeper doesn't end");
+                        let _ = sys::kill(self.pid, libc::SIGKILL);
                         break;
                     }
                 }

@@ -6,8 +6,10 @@
 
 mod actions;
 mod clients;
+mod hearing;
 mod keeper;
 mod perform;
+mod planner;
 mod state;
 mod timers;
 
@@ -26,12 +28,14 @@ use crate::cgroup::GuestCgroup;
 use crate::control::{Event as Told, Phase, Request, Snapshot};
 use crate::error::{Error, Result};
 use crate::launch::explain;
-use crate::paths::Paths;
 use crate::plan::Plan;
 use crate::runtime::{self, Lock, RunDir, State};
 use crate::sys;
 
+pub use planner::Planner;
+
 use clients::Clients;
+use hearing::{Hearing, beginning};
 use keeper::Keeper;
 use state::{Event, Machine, Purpose, Stop};
 use timers::{Timer, Timers};
@@ -42,12 +46,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A guest's supervisor.
 #[derive(Debug)]
 pub struct Supervisor {
+    planner: Planner,
     plan: Plan,
     run: RunDir,
     cgroup: GuestCgroup,
     machine: Machine,
     state: State,
     guest: Guest,
+    hearing: Hearing,
     keeper: Option<Keeper>,
     clients: Clients,
     timers: Timers,
@@ -82,14 +88,14 @@ impl Supervisor {
     /// # Errors
     /// When the guest has a supervisor already, or its run directory can't be
     /// made.
-    pub fn new(plan: Plan, paths: &Paths, start: Start, first: Option<OwnedFd>) -> Result<Self> {
-        let run = RunDir::new(paths, &plan.name);
+    pub fn new(planner: Planner, plan: Plan, start: Start, first: Option<OwnedFd>) -> Result<Self> {
+        let run = RunDir::new(&planner.paths, &plan.name);
         // Whoever only wants to take over is content if somebody else does.
         let patience = if start == Start::Never { Duration::ZERO } else { PATIENCE };
         let lock = run
             .supervise(patience)?
             .ok_or_else(|| Error::new(format!("guest '{}' has a supervisor already", plan.name)))?;
-        let cgroup = GuestCgroup::new(paths, &plan.name)?;
+        let cgroup = GuestCgroup::new(&planner.paths, &plan.name)?;
         let listener = runtime::listen(&run.control(), SockType::SeqPacket)
             .map_err(|error| Error::path("listen on", &run.control(), error))?;
         let purpose = match plan.boot.mode {
@@ -101,11 +107,13 @@ impl Supervisor {
             machine: Machine::new(plan.lifecycle.restart, purpose),
             state: State::default(),
             guest: Guest::default(),
+            hearing: Hearing::new(Instant::now()),
             keeper: None,
             clients: Clients::new(listener, first),
             timers: Timers::default(),
             failure: None,
             finished: false,
+            planner,
             start,
             plan,
             run,
@@ -120,7 +128,21 @@ impl Supervisor {
     /// # Errors
     /// Why the first start failed.
     pub fn run(mut self) -> Result<()> {
-        match keeper::find(&self.run) {
+        let found = match keeper::find(&self.run) {
+            Ok(found) => found,
+            Err(error) => {
+                let what = format!("the keeper of guest '{}' doesn't answer", self.plan.name);
+                let error = Error::os(what, error).hint(
+                    "the guest goes on without a supervisor; its keeper is the parent of its PID 1",
+                );
+                self.clients.tell(&Told::Failed {
+                    text: error.to_string(),
+                    hint: error.remedy().map(str::to_owned),
+                });
+                return Err(error);
+            }
+        };
+        match found {
             Some(keeper) => self.take_over(keeper),
             None if self.start == Start::Never => {
                 self.sweep();
@@ -168,15 +190,16 @@ impl Supervisor {
     }
 
     fn wait(&self) {
+        let deaf_until = self.hearing.deaf_until(Instant::now());
         let mut fds = Vec::with_capacity(16);
         if let Some(keeper) = &self.keeper {
             fds.push(PollFd::new(keeper.as_fd(), PollFlags::POLLIN));
-            if let Some(link) = keeper.link() {
+            if let Some(link) = keeper.link().filter(|_| deaf_until.is_none()) {
                 fds.push(PollFd::new(link.as_fd(), PollFlags::POLLIN));
             }
         }
         self.clients.watch(&mut fds);
-        let timeout = match self.timers.next() {
+        let timeout = match self.timers.next().into_iter().chain(deaf_until).min() {
             Some(at) => {
                 let left = at.saturating_duration_since(Instant::now());
                 PollTimeout::try_from(left.saturating_add(Duration::from_millis(1)))
@@ -208,14 +231,14 @@ impl Supervisor {
     }
 
     fn hear_guest(&mut self) {
-        loop {
+        while self.hearing.take(Instant::now()) {
             let Some(link) = self.keeper.as_ref().and_then(Keeper::link) else { return };
             match link.recv() {
                 Ok(message) => self.guest_says(message),
                 Err(RecvError::Nonsense) => {
                     tracing::warn!("the guest sent something that is no message");
                 }
-                Err(RecvError::Empty) => return,
+                Err(RecvError::Empty) => return self.hearing.give_back(),
                 Err(RecvError::Closed | RecvError::Os(_)) => {
                     // An own init has taken over, or PID 1 is about to end.
                     if let Some(keeper) = &mut self.keeper {
@@ -231,7 +254,7 @@ impl Supervisor {
         match message {
             FromGuest::Hello { style, reason, .. } => {
                 self.guest.style = Some(style);
-                self.guest.reason = reason;
+                self.guest.reason = beginning(reason);
             }
             FromGuest::State(state) => {
                 if let GuestState::Booting(level) | GuestState::Running(level) = state {
@@ -240,15 +263,18 @@ impl Supervisor {
                 self.feed(Event::Guest(state));
             }
             FromGuest::ScriptStarted { id, name, argument } => {
+                let (name, argument) = (beginning(name), beginning(argument));
                 self.clients.tell(&Told::ScriptStarted { id, name, argument });
             }
             FromGuest::ScriptEnded { id, name, outcome, millis } => {
+                let name = beginning(name);
                 if !outcome.success() {
                     tracing::warn!(script = ?name, %outcome, millis, "a script has failed");
                 }
                 self.clients.tell(&Told::ScriptEnded { id, name, outcome, millis });
             }
             FromGuest::Note(note) => {
+                let note = beginning(note);
                 tracing::warn!(note = ?note, "the guest notes");
                 self.clients.tell(&Told::Note(note));
             }

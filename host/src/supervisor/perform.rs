@@ -62,6 +62,13 @@ impl Supervisor {
     /// failure is told, and undone.
     fn launch(&mut self) -> Event {
         self.timers.set(Timer::Stable, None);
+        if self.state.boot > 0 {
+            // A guest that reboots comes up even if its file has been spoilt.
+            match self.planner.plan(None) {
+                Ok(plan) => self.plan = plan,
+                Err(error) => tracing::error!("the old configuration stays: {error}"),
+            }
+        }
         self.state.boot = self.state.boot.saturating_add(1);
         self.state.booted_at_ms = now_ms();
         self.state.crashes = self.machine.crashes();

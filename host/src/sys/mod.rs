@@ -15,7 +15,7 @@ pub mod mount;
 pub mod network;
 
 pub use process::{
-    CloneArgs, Cloned, become_euid, clone3, close_inherited, close_on_exec_from,
+    CloneArgs, Cloned, become_euid, clone3, close_all_but, close_inherited, close_on_exec_from,
     exec_by_descriptor, exit_now, fork, keep_capabilities_over_setuid, kill,
     lock_out_root_capabilities, place_descriptor, reset_signals, set_not_dumpable,
 };
