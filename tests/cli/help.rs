@@ -95,3 +95,14 @@ fn a_reader_that_has_gone_is_no_crash() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!said.contains("panicked"), "{said}");
 }
+
+#[test]
+fn doctor_has_a_line_for_everything_and_a_remedy_for_what_is_missing() {
+    let host = Host::without_root();
+    let doctor = host.vserver(["doctor"]);
+    assert!(doctor.code <= 1, "{doctor}");
+    assert!(doctor.stdout.lines().count() > 5, "{doctor}");
+    let json = host.vserver(["doctor", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&json.stdout).expect("it is JSON");
+    assert!(value.as_array().is_some_and(|lines| lines.len() > 5), "{json}");
+}

@@ -1,8 +1,11 @@
 //! A guest boots to its default runlevel from its own files, unmodified.
 
+use std::fs;
+
 use tests::{DEADLINE, Guest, Host, Tree, eventually, process};
 
 on! { Bookworm, Trixie, Busybox, Copy: [reaches_its_default_runlevel, leaves_nothing_when_stopped] }
+on! { Busybox, Bookworm: [pid_1_is_small_and_holds_nothing_of_the_host] }
 on! { Bookworm, Trixie: [
     tells_its_runlevel_and_its_boot,
     runs_cron_and_sshd,
@@ -39,6 +42,22 @@ fn leaves_nothing_when_stopped(tree: Tree) {
     let before = tests::Census::when_quiet(&host);
     guest.start().stop();
     before.assert_unchanged(&host);
+}
+
+fn pid_1_is_small_and_holds_nothing_of_the_host(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let init = guest.init_pid();
+    let size = fs::metadata(format!("/proc/{init}/exe")).expect("PID 1 was executed").len();
+    assert!(size <= 1_600_000, "guest-init has {size} bytes");
+    let entries = fs::read_dir(format!("/proc/{init}/fd")).expect("a living process").flatten();
+    let targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let targets: Vec<_> = targets.map(|to| to.to_string_lossy().into_owned()).collect();
+    // A path is as the guest sees it, if its root can reach it.
+    let inside = ["socket:", "pipe:", "anon_inode:", "/dev/", "/run/initctl"];
+    let foreign = targets.iter().filter(|to| !inside.iter().any(|start| to.starts_with(start)));
+    assert_eq!(foreign.count(), 0, "descriptors of PID 1: {targets:?}");
 }
 
 fn tells_its_runlevel_and_its_boot(tree: Tree) {

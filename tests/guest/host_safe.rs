@@ -2,6 +2,7 @@
 
 use tests::{Host, Tree, machine};
 
+on! { Busybox: [guest_init_cannot_be_overwritten_from_inside] }
 on! { Bookworm, Trixie: [
     private_ids_leave_the_host_as_it_was,
     identity_ids_leave_the_host_as_it_was,
@@ -89,4 +90,29 @@ fn a_users_file_that_never_opens_holds_no_session_up(tree: Tree) {
     assert_eq!(answer.ok().stdout.trim(), "CapPrm:\t00000000b44c05ff");
     guest.shell("rm /etc/passwd").ok();
     guest.stop();
+}
+
+/// The way of CVE-2019-5736, in every mode.
+fn guest_init_cannot_be_overwritten_from_inside(tree: Tree) {
+    for users in ["private", "identity", "host"] {
+        let host = Host::new();
+        let guest = host.guest("web").tree(tree).set("security.users", users).build();
+        guest.start();
+        let exe = format!("/proc/{}/exe", guest.init_pid());
+        let before = std::fs::read(&exe).expect("PID 1 was executed");
+        for attempt in [
+            "echo x >/proc/1/exe",
+            "echo x >>/proc/1/exe",
+            "rm /proc/1/exe",
+            "chmod 0777 /proc/1/exe",
+            "mount -o remount,rw /proc/1/root",
+            "echo x >/proc/self/exe && exit 0; exit 1",
+        ] {
+            let answer = guest.shell(attempt);
+            assert_ne!(answer.code, 0, "users = {users}: this was to fail\n{answer}");
+        }
+        let after = std::fs::read(&exe).expect("PID 1 still runs");
+        assert!(before == after, "users = {users}: guest-init has changed");
+        guest.stop();
+    }
 }

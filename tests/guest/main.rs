@@ -35,6 +35,7 @@ mod boot;
 mod build;
 mod console;
 mod crash;
+mod demo;
 mod enter;
 mod exec;
 mod faults;

@@ -1,6 +1,6 @@
 //! `vserver stop`, `restart` and `reboot`: from the host.
 
-use tests::{Host, Tree, process};
+use tests::{DEADLINE, Host, Tree, eventually, process};
 
 on! { Bookworm, Trixie, Busybox, Copy: [stops, restarts, reboots_from_outside] }
 on! { Busybox: [
@@ -8,6 +8,7 @@ on! { Busybox: [
     stop_of_a_stopped_guest_is_a_warning,
     restart_starts_a_stopped_guest,
     start_returns_at_once_with_no_wait,
+    start_in_the_foreground_lasts_as_long_as_the_guest,
 ] }
 
 fn stops(tree: Tree) {
@@ -77,4 +78,15 @@ fn start_returns_at_once_with_no_wait(tree: Tree) {
     assert!(started.took.as_secs_f64() < 2.0, "it doesn't wait for the boot\n{started}");
     assert_eq!(guest.status().state, "booting");
     guest.stop();
+}
+
+fn start_in_the_foreground_lasts_as_long_as_the_guest(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let mut start = guest.command("start", ["--foreground"]).spawn().expect("vserver runs");
+    eventually(DEADLINE, "the guest runs", || (guest.status().state == "running").then_some(()));
+    assert!(start.try_wait().expect("a child").is_none(), "it stays in the foreground");
+    guest.stop();
+    let status = eventually(DEADLINE, "it has ended", || start.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(0));
 }
