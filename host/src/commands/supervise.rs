@@ -4,6 +4,7 @@ use std::env;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::sys::socket::SockType;
 use rustix::fs::FileType;
 use shared::link::Link;
 use shared::message::BootMode;
@@ -17,11 +18,15 @@ use crate::ids;
 use crate::log;
 use crate::paths::Paths;
 use crate::plan::{self, FAULT_VARIABLE, Plan};
-use crate::runtime::{RunDir, State};
+use crate::runtime::{self, RunDir, State};
 use crate::supervisor::Supervisor;
+use crate::sys;
 
 /// Runs until the guest is down for good.
 pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
+    // A shell's pipe kept open here would keep its reader waiting as long as
+    // the guest runs.
+    sys::close_inherited().map_err(|error| Error::os("cannot close descriptors", error))?;
     let starter = starter()?;
     // Out of the session of whoever typed `start`; a process started by
     // systemd leads its own already.
@@ -46,8 +51,13 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
 fn make_plan(args: &SuperviseArgs, paths: &Paths) -> Result<Plan> {
     let config = config::load(paths, &args.name)?;
     let ids = ids::allocate(paths, &args.name, config.context)?;
-    // A guest that is taken over goes on as what it was started as.
-    let before = State::read(&RunDir::new(paths, &args.name).state());
+    // A guest that is taken over goes on as what it was started as; what lies
+    // there after both supervisor and keeper were killed counts no more.
+    let run = RunDir::new(paths, &args.name);
+    let before = match runtime::connect(&run.keeper(), SockType::SeqPacket) {
+        Ok(_) => State::read(&run.state()),
+        Err(_) => State::default(),
+    };
     let rescue = args.rescue.clone().or(before.rescue);
     let mode = match rescue {
         Some(command) => BootMode::Rescue(command),

@@ -191,6 +191,17 @@ pub fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor from 3 on that was inherited: to be called before
+/// this process has opened any.
+///
+/// # Errors
+/// Those of close_range(2).
+pub fn close_inherited() -> io::Result<()> {
+    // SAFETY: takes numbers only; by the contract above nothing owns any of
+    // these descriptors.
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) }).map(drop)
+}
+
 /// Puts a descriptor at a fixed number, inheritable over exec. Whatever was
 /// open there is closed.
 ///
