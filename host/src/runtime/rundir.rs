@@ -76,12 +76,17 @@ impl RunDir {
         Lock::try_now(&self.path.join("supervisor.lock"))
     }
 
-    /// Removes it with all its files.
+    /// Removes it with all its files. It leaves its name at once, so that the
+    /// guest's next supervisor finds all of it or nothing.
     ///
     /// # Errors
-    /// Those of unlink(2) and rmdir(2); a missing directory is no error.
+    /// Those of rename(2), unlink(2) and rmdir(2); a missing directory is no
+    /// error.
     pub fn remove(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.path) {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let gone = self.path.with_file_name(format!(".gone-{name}-{}", std::process::id()));
+        let moved = fs::rename(&self.path, &gone).and_then(|()| fs::remove_dir_all(&gone));
+        match moved {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }

@@ -334,10 +334,12 @@ impl Supervisor {
 
     /// Everything about the guest has ended: nothing of it stays.
     fn depart(mut self) -> Result<()> {
-        self.clients.flush();
+        // First, so that whoever sees the connection end can start the guest
+        // again at once.
         if let Err(error) = self.run.remove() {
             tracing::warn!("cannot remove '{}': {error}", self.run.path().display());
         }
+        self.clients.flush();
         match self.failure.take() {
             Some(error) => Err(error),
             None => Ok(()),
