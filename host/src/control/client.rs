@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -21,6 +22,10 @@ use super::{Event, Request, Snapshot};
 /// An administrator's script at start and stop may keep it busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Longest time until a guest has a new supervisor when several commands see
+/// at once that the old one has died.
+const SUCCESSION: Duration = Duration::from_secs(10);
+
 /// A connection to a guest's supervisor.
 #[derive(Debug)]
 pub struct Client {
@@ -36,20 +41,34 @@ impl Client {
     /// When the socket can't be used.
     pub fn connect(paths: &Paths, name: &GuestName) -> Result<Option<Self>> {
         let run = RunDir::new(paths, name);
-        match runtime::connect(&run.control(), SockType::SeqPacket) {
-            Ok(socket) => return Ok(Some(Self::new(name, socket))),
-            Err(error) if is_absent(&error) => {}
-            Err(error) => return Err(Error::path("connect to", &run.control(), error)),
+        let deadline = Instant::now() + SUCCESSION;
+        loop {
+            match runtime::connect(&run.control(), SockType::SeqPacket) {
+                Ok(socket) => return Ok(Some(Self::new(name, socket))),
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(Error::path("connect to", &run.control(), error)),
+            }
+            // Not even asked for: a listening socket is proof of a living keeper.
+            match runtime::connect(&run.keeper(), SockType::SeqPacket) {
+                Ok(probe) => drop(probe),
+                Err(error) if is_absent(&error) => return Ok(None),
+                Err(error) => return Err(Error::path("connect to", &run.keeper(), error)),
+            }
+            let (client, _) = spawn_supervisor(name, &[])?;
+            match client.status() {
+                Ok(_) => return Ok(Some(client)),
+                // Another command was faster, and its one is about to listen.
+                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+                Err(error) => return Err(error),
+            }
         }
-        // Not even asked for: a listening socket is proof of a living keeper.
-        match runtime::connect(&run.keeper(), SockType::SeqPacket) {
-            Ok(probe) => drop(probe),
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(Error::path("connect to", &run.keeper(), error)),
-        }
-        let (client, _) = spawn_supervisor(name, &[])?;
-        client.status()?;
-        Ok(Some(client))
+    }
+
+    /// Waits until the supervisor that was just started speaks, so that others
+    /// find it. What it says stays to be read.
+    pub fn wait_for_word(&self) {
+        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        let _ = poll(&mut [PollFd::new(self.link.as_fd(), PollFlags::POLLIN)], patience);
     }
 
     /// Takes over one end of a socket pair whose other end a supervisor has.

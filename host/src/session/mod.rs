@@ -24,6 +24,7 @@ use crate::config;
 use crate::control::{Client, Event, Phase, Request, spawn_supervisor};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
+use crate::runtime::Lock;
 
 pub use self_protection::protect;
 
@@ -59,10 +60,7 @@ fn open(paths: &Paths, name: &GuestName) -> Result<(Client, i32)> {
     // A guest that is on its way up, down or around has no PID 1 for moments.
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let client = match Client::connect(paths, name)? {
-            Some(client) => client,
-            None => open_context(paths, name)?,
-        };
+        let client = connect(paths, name)?;
         client.send(&Request::Lease)?;
         match client.status() {
             Ok(status) if status.init_pid > 0 => return Ok((client, status.init_pid)),
@@ -70,6 +68,16 @@ fn open(paths: &Paths, name: &GuestName) -> Result<(Client, i32)> {
             _ if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
             _ => return Err(Error::not_running(name)),
         }
+    }
+}
+
+/// Connects to the guest's supervisor, or starts one for a context without a
+/// boot; commands that do so wait for each other.
+fn connect(paths: &Paths, name: &GuestName) -> Result<Client> {
+    let _lock = Lock::wait(&paths.lock(name))?;
+    match Client::connect(paths, name)? {
+        Some(client) => Ok(client),
+        None => open_context(paths, name),
     }
 }
 
