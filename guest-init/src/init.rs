@@ -104,6 +104,8 @@ fn hand_over(order: &BootOrder) -> Result<Infallible, Refusal> {
     sys::reset_signals();
     let mut variables: environment::Variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        // Meant for this program's own allocator, if it is there.
+        .filter(|(name, _)| name != "GLIBC_TUNABLES")
         .collect();
     for (name, value) in &order.environment {
         environment::set(&mut variables, name, value);

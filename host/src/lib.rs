@@ -20,3 +20,4 @@ pub mod session;
 mod store;
 pub mod supervisor;
 pub mod sys;
+pub mod variables;

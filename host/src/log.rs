@@ -14,6 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::paths::Paths;
+use crate::variables;
 
 /// Shows what a command does, step by step, on standard error.
 pub fn terminal() {
@@ -28,7 +29,7 @@ pub fn terminal() {
 /// Sets the log of a guest's supervisor up. Where none can be, there is
 /// none: a full disk keeps no guest from starting.
 pub fn supervisor(paths: &Paths, name: &GuestName) {
-    let level = match env::var("VSERVER_LOG").as_deref() {
+    let level = match env::var(variables::LOG).as_deref() {
         Ok("debug") => LevelFilter::DEBUG,
         _ => LevelFilter::INFO,
     };

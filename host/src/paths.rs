@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use shared::name::GuestName;
 
-/// The environment variable that puts every path below a directory.
-pub const PREFIX_VARIABLE: &str = "VSERVER_PREFIX";
+use crate::variables;
 
 /// Where vserver's files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +22,7 @@ impl Paths {
     /// Paths below `$VSERVER_PREFIX`, or the real ones. A relative prefix is
     /// taken from the current directory.
     pub fn from_environment() -> Self {
-        let prefix = env::var_os(PREFIX_VARIABLE).filter(|value| !value.is_empty());
+        let prefix = env::var_os(variables::PREFIX).filter(|value| !value.is_empty());
         let prefix = prefix.map_or_else(|| PathBuf::from("/"), PathBuf::from);
         Self::new(std::path::absolute(&prefix).unwrap_or(prefix))
     }
@@ -83,8 +82,8 @@ impl Paths {
         self.prefix.join("var/lib/vserver")
     }
 
-    /// `/var/lib/vserver/ids.toml`: contexts and id ranges, once given never
-    /// given again to another guest.
+    /// `/var/lib/vserver/ids.toml`: contexts and id ranges, each a guest's
+    /// for as long as it exists.
     pub fn ids(&self) -> PathBuf {
         self.state_dir().join("ids.toml")
     }

@@ -1,7 +1,7 @@
 //! What a supervisor and a keeper say to each other.
 //!
 //! The keeper listens on `SOCK_SEQPACKET` in the guest's run directory. One
-//! supervisor at a time is served: a new connection replaces the old one. On
+//! supervisor at a time is served; others wait until it has gone. On
 //! connection the keeper sends [`FromKeeper::Hello`] with two descriptors,
 //! the supervisor's end of the link to guest-init and the console's pty
 //! master; and when PID 1 has ended (also if it had ended before),

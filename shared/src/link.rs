@@ -99,20 +99,28 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
     /// # Errors
     /// See [`RecvError`].
     pub fn recv(&self) -> Result<In, RecvError> {
-        let mut buffer = vec![0u8; MAX_MESSAGE + 1];
-        let length = loop {
-            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
-            match socket::recv(self.socket.as_raw_fd(), &mut buffer, flags) {
-                Ok(0) => return Err(RecvError::Closed),
-                Ok(length) => break length,
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Err(RecvError::Empty),
-                Err(Errno::ECONNRESET | Errno::ENOTCONN) => return Err(RecvError::Closed),
-                Err(other) => return Err(RecvError::Os(other)),
-            }
-        };
+        // The length first (recv(2), MSG_TRUNC): guest-init is to touch no more
+        // memory than its small messages need.
+        let length = self.take(&mut [], MsgFlags::MSG_PEEK)?;
+        let mut buffer = vec![0u8; length.min(MAX_MESSAGE)];
+        let length = self.take(&mut buffer, MsgFlags::empty())?;
         let packet = buffer.get(..length).ok_or(RecvError::Nonsense)?;
         decode(packet).ok_or(RecvError::Nonsense)
+    }
+
+    /// Reads the next packet, or a part of it; returns its whole length.
+    fn take(&self, buffer: &mut [u8], how: MsgFlags) -> Result<usize, RecvError> {
+        let flags = how | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
+        loop {
+            return match socket::recv(self.socket.as_raw_fd(), buffer, flags) {
+                Ok(0) => Err(RecvError::Closed),
+                Ok(length) => Ok(length),
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => Err(RecvError::Empty),
+                Err(Errno::ECONNRESET | Errno::ENOTCONN) => Err(RecvError::Closed),
+                Err(other) => Err(RecvError::Os(other)),
+            };
+        }
     }
 }
 

@@ -5,19 +5,18 @@ use std::fs;
 
 use tests::Host;
 
-/// What `config check` finds in this text: its output with the file's path
-/// taken out. That is its answer, not an error of its own.
+/// What `config check` says of this text, with the file's path taken out.
 fn findings(text: &str) -> String {
     let host = Host::without_root();
     let path = host.configure("web", text);
     let answer = host.vserver(["config", "check", "web"]).code(1);
-    assert_eq!(answer.stderr, "", "{answer}");
-    answer.stdout.replace(&path.display().to_string(), "web.toml")
+    assert_eq!(answer.stdout, "", "{answer}");
+    answer.stderr.replace(&path.display().to_string(), "web.toml")
 }
 
 #[test]
 fn an_unknown_key_is_shown_with_its_place_and_the_nearest_valid_one() {
-    let expected = "web.toml:4:1: there is no key 'boot.stop_timeuot'
+    let expected = "web.toml:4:1: there is no key 'stop_timeuot' in [boot]
   4 | stop_timeuot = \"5s\"
     | ^^^^^^^^^^^^ did you mean 'stop_timeout'?
 ";

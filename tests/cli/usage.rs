@@ -28,7 +28,7 @@ fn an_unknown_guest_is_exit_code_5() {
     }
     host.vserver(["delete", "nobody", "--yes"]).code(5);
     host.vserver(["config", "show", "nobody"]).code(5);
-    host.vserver(["running", "nobody"]).code(5).says("");
+    host.vserver(["running", "nobody"]).code(1).says("");
     host.vserver(["exec", "nobody", "--", "true"]).code(125);
 }
 

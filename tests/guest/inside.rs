@@ -28,7 +28,7 @@ typed_inside! {
     poweroff: ends [Bookworm Trixie Busybox] ["poweroff"];
     halt: ends [Bookworm Trixie Busybox] ["halt"];
     shutdown_h_now: ends [Bookworm Trixie] ["shutdown", "-h", "now"];
-    shutdown_capital_p_now: ends [Bookworm Trixie] ["shutdown", "-P", "now"];
+    shutdown_h_p_now: ends [Bookworm Trixie] ["shutdown", "-hP", "now"];
     telinit_0: ends [Bookworm Trixie] ["telinit", "0"];
     init_0: ends [Bookworm Trixie] ["init", "0"];
 }

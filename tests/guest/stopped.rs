@@ -9,7 +9,12 @@ on! { Bookworm, Busybox: [
     the_last_session_ends_the_context,
     rescue_runs_one_command_instead_of_the_boot,
 ] }
-on! { Busybox: [suexec_opens_a_stopped_guest, a_guest_can_be_started_while_it_is_entered] }
+on! { Busybox: [
+    a_start_right_after_a_session_works,
+    a_start_during_a_stop_waits_for_its_end,
+    suexec_opens_a_stopped_guest,
+    a_guest_can_be_started_while_it_is_entered,
+] }
 
 fn exec_opens_a_stopped_guest_and_closes_it(tree: Tree) {
     let host = Host::new();
@@ -19,9 +24,38 @@ fn exec_opens_a_stopped_guest_and_closes_it(tree: Tree) {
     guest.exec(["hostname"]).ok().says("web\n");
     guest.shell("exit 77").code(77);
     guest.exec(["/no/such/program"]).code(127);
-    assert!(!guest.is_running());
     assert!(guest.read("/var/log/boots").is_empty(), "nothing was booted");
     before.assert_unchanged(&host);
+    assert!(!guest.is_running());
+}
+
+fn a_start_right_after_a_session_works(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    for _ in 0..5 {
+        guest.exec(["true"]).ok();
+        guest.start();
+        assert!(guest.is_running());
+        guest.stop();
+    }
+}
+
+fn a_start_during_a_stop_waits_for_its_end(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.write("/etc/init.d/rcK", "#!/bin/sh\nsleep 2\n", 0o755);
+    guest.start();
+    let old = guest.init_pid();
+    let mut stopping = guest.command("stop", [""; 0]).spawn().expect("vserver runs");
+    eventually(DEADLINE, "it is being stopped", || {
+        (guest.status().state == "stopping").then_some(())
+    });
+    guest.start();
+    let status = guest.status();
+    assert_eq!(status.state, "running", "{status:?}");
+    assert_ne!(status.init_pid, Some(old), "{status:?}");
+    assert_eq!(stopping.wait().expect("it ends").code(), Some(0));
+    guest.stop();
 }
 
 fn the_last_session_ends_the_context(tree: Tree) {
@@ -62,7 +96,7 @@ fn a_guest_can_be_started_while_it_is_entered(tree: Tree) {
     let start = guest.vserver("start", [""; 0]);
     assert_eq!(start.code == 0, guest.status().state == "running", "{start}");
     if start.code != 0 {
-        start.complains("enter");
+        start.complains("sessions");
         terminal.type_in("exit\n");
         terminal.end();
         guest.start();

@@ -30,6 +30,7 @@ const PURE: &[&str] = &[
     "host/src/build/dpkg/alternatives.rs",
     "host/src/build/dpkg/choose.rs",
     "host/src/build/dpkg/status.rs",
+    "host/src/build/dpkg/wishes.rs",
     "host/src/build/rclinks.rs",
     "host/src/config/check.rs",
     "host/src/config/parse.rs",

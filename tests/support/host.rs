@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
-use vserver::paths::{PREFIX_VARIABLE, Paths};
+use vserver::paths::Paths;
+use vserver::variables;
 
 use crate::command::{self, Finished};
 use crate::guest::Builder;
@@ -76,7 +77,7 @@ impl Host {
     /// A command of the program under test, on this installation.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments).env(PREFIX_VARIABLE, self.prefix());
+        command.args(arguments).env(variables::PREFIX, self.prefix());
         command
     }
 
@@ -112,7 +113,7 @@ impl Host {
     /// directory below it.
     pub fn processes(&self) -> Vec<Process> {
         let prefix = self.prefix();
-        let setting = format!("{PREFIX_VARIABLE}={}", prefix.display());
+        let setting = format!("{}={}", variables::PREFIX, prefix.display());
         let instance = self.paths.instance();
         processes(|directory| {
             let environment = fs::read(directory.join("environ")).unwrap_or_default();

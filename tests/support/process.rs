@@ -35,12 +35,15 @@ pub fn read(pid: i32) -> Option<Process> {
 
 /// Is there such a process, and is it not a zombie?
 pub fn is_alive(pid: i32) -> bool {
+    !matches!(state(pid), 'Z' | 'X')
+}
+
+/// Its state, one letter (proc(5)); X when there is no such process.
+pub fn state(pid: i32) -> char {
     let stat = fs::read_to_string(directory(pid).join("stat")).unwrap_or_default();
     // The name stands in brackets and may hold anything.
-    stat.rsplit(')').next().is_some_and(|rest| {
-        let state = rest.trim_start().chars().next();
-        state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
-    })
+    let rest = stat.rsplit_once(") ").map_or("X", |(_, rest)| rest);
+    rest.chars().next().unwrap_or('X')
 }
 
 /// How many descriptors it has open.

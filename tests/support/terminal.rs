@@ -1,8 +1,9 @@
 //! A terminal with a person at it: a program on a pty, typed at and read.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::openpty;
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::wait::eventually;
@@ -34,8 +36,7 @@ impl Terminal {
     /// # Panics
     /// When there is no pty or no such program.
     pub fn open(program: &Command) -> Self {
-        let pty = openpty(None, None).expect("a pty can be opened");
-        let slave = File::from(pty.slave);
+        let (master, slave) = pair();
         // setsid(1) makes the terminal the controlling one without a fork
         // hook, which would be unsafe code here.
         let mut command = Command::new("setsid");
@@ -51,7 +52,6 @@ impl Terminal {
         drop(command);
         drop(slave);
 
-        let master = File::from(pty.master);
         let reader = master.try_clone().expect("a descriptor can be copied");
         let closed = Arc::new(AtomicBool::new(false));
         let (sender, output) = mpsc::channel();
@@ -132,6 +132,20 @@ impl Drop for Terminal {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Both ends of a new pty, closed in every program that is executed: a
+/// terminal hangs up when the last copy of its master is closed.
+fn pair() -> (File, File) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).expect("a pty can be opened");
+    grantpt(&master).expect("a pty can be granted");
+    unlockpt(&master).expect("a pty can be unlocked");
+    let name = ptsname(&master, Vec::new()).expect("a pty has a name");
+    let name = name.into_string().expect("the name of a pty is text");
+    let mut options = OpenOptions::new();
+    let slave = options.read(true).write(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
+    (File::from(master), slave.open(name).expect("the other end of a pty can be opened"))
 }
 
 fn read_until_closed(mut master: File, closed: &AtomicBool, sender: &mpsc::Sender<Vec<u8>>) {

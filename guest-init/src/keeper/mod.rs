@@ -96,12 +96,12 @@ impl Keeper {
             self.wait();
             while let Ok(Some(_)) = self.children.read_signal() {}
             self.look_at_init();
-            self.accept();
             self.console.turn();
             if self.listen() == Released::Yes {
                 self.console.turn();
                 return;
             }
+            self.accept();
         }
     }
 
@@ -110,10 +110,10 @@ impl Keeper {
     fn wait(&self) {
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(16);
         fds.push(PollFd::new(self.children.as_fd(), PollFlags::POLLIN));
-        fds.push(PollFd::new(self.supervisors.as_fd(), PollFlags::POLLIN));
-        if let Some(supervisor) = &self.supervisor {
-            fds.push(PollFd::new(supervisor.as_fd(), PollFlags::POLLIN));
-        }
+        // Others wait in the queue while one is served.
+        let supervisor = self.supervisor.as_ref().map(AsFd::as_fd);
+        let supervisor = supervisor.unwrap_or(self.supervisors.as_fd());
+        fds.push(PollFd::new(supervisor, PollFlags::POLLIN));
         let quiet_until = self.console.watch(&mut fds);
         let timeout = match quiet_until {
             Some(pause) => PollTimeout::try_from(pause.max(Duration::from_millis(1)))
@@ -137,9 +137,11 @@ impl Keeper {
         }
     }
 
-    /// A new supervisor replaces the old one.
+    /// Takes the next supervisor when the last one has gone.
     fn accept(&mut self) {
-        while let Ok((connection, _)) = self.supervisors.accept() {
+        while self.supervisor.is_none()
+            && let Ok((connection, _)) = self.supervisors.accept()
+        {
             if connection.set_nonblocking(true).is_err() {
                 continue;
             }

@@ -63,6 +63,9 @@ impl Machine {
             ));
         }
         let first = !core::mem::replace(&mut self.has_table, true);
+        if !first && table.inittab.entries.is_empty() {
+            return self.note("/etc/inittab is empty or unreadable: all stays as it is".to_owned());
+        }
         let mut old = core::mem::take(&mut self.slots);
         for entry in table.inittab.entries {
             let missing = entry.terminal.as_ref().is_some_and(|name| table.missing.contains(name));
@@ -122,7 +125,11 @@ impl Machine {
                 .find(|level| slot.entry.levels.contains(*level))
         });
         match level {
-            Some(level) => self.target = level,
+            Some(level) if level == self.target => {}
+            Some(level) => {
+                self.target = level;
+                self.send_state();
+            }
             None => self.note("/etc/inittab has no usable default runlevel, taking 2".to_owned()),
         }
     }
@@ -233,7 +240,8 @@ impl Machine {
         slot.starts = 0;
         slot.disabled_until = Some(now + DISABLED);
         slot.progress = Progress::Over;
-        let id = &slot.entry.id;
+        let id = Some(&slot.entry.id).filter(|id| !id.is_empty());
+        let id = id.unwrap_or(&slot.entry.process);
         let text =
             format!("entry '{id}' of /etc/inittab is respawning too fast: disabled for 5 minutes");
         self.note(text);

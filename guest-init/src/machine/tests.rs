@@ -283,6 +283,37 @@ fn a_changed_inittab_keeps_what_remains() {
 }
 
 #[test]
+fn an_inittab_that_is_gone_changes_nothing() {
+    let mut world = World::debian();
+    world.boot();
+    world.table.inittab = parse("", Dialect::Sysv);
+    world.tell(Event::Signal(Sig::Hup));
+    assert_eq!(world.running(), ["/sbin/getty tty1"]);
+    assert_eq!(world.signals, []);
+}
+
+#[test]
+fn the_default_runlevel_is_told_when_it_is_known() {
+    let mut world =
+        World::new(Style::Sysv, BootMode::Boot, "id:3:initdefault:\nsi::sysinit:/bin/a\n");
+    world.tell(Event::Start);
+    assert!(world.sent.contains(&FromGuest::State(GuestState::Booting(level('3')))));
+}
+
+#[test]
+fn a_single_user_shell_is_followed_by_the_default_level() {
+    let text = DEBIAN.to_owned() + "~~:S:wait:/sbin/sulogin\n";
+    let mut world = World::new(Style::Sysv, BootMode::Boot, &text);
+    world.tell(Event::Start);
+    world.boot();
+    world.tell(Event::Request(Request::Level(Runlevel::SINGLE)));
+    world.end("/sbin/getty tty1");
+    assert_eq!(world.running(), ["/sbin/sulogin"]);
+    world.end("/sbin/sulogin");
+    assert_eq!(world.running(), ["/etc/init.d/rc 2"]);
+}
+
+#[test]
 fn a_failed_fork_is_tried_again() {
     let mut world = World::debian();
     let job = world.job("/etc/init.d/rcS");

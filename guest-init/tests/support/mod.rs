@@ -73,6 +73,8 @@ pub struct Guest {
     /// What has come so far.
     pub messages: Vec<FromGuest>,
     console: Arc<Mutex<Vec<u8>>>,
+    /// How long a message may take.
+    pub patience: Duration,
 }
 
 /// An order to boot with all defaults.
@@ -152,6 +154,7 @@ impl Builder {
             link: Some(link),
             messages: Vec::new(),
             console,
+            patience: PATIENCE,
         }
     }
 }
@@ -204,7 +207,7 @@ impl Guest {
 
     /// Waits until a message fulfils `wanted`.
     pub fn await_message(&mut self, what: &str, wanted: impl Fn(&FromGuest) -> bool) -> FromGuest {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + self.patience;
         loop {
             self.receive();
             if let Some(message) = self.messages.iter().find(|message| wanted(message)) {

@@ -36,7 +36,6 @@ pub use interrupt::Interrupt;
 pub use progress::Progress;
 pub use removal::Doomed;
 use workspace::Aside;
-pub use workspace::sweep;
 
 /// Where a new guest's files come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,8 +127,10 @@ pub fn build(
     let target = request.target(paths);
     refuse(request, paths)?;
     let parent = prepare_parent(request, paths, &target)?;
-    sweep(&parent)?;
+    let guard = workspace::guard(&parent)?;
+    workspace::sweep(&parent)?;
     let workspace = workspace::Workspace::create(&parent, &request.name)?;
+    drop(guard);
     let root = workspace.root()?;
     let mut remarks = Vec::new();
     let mut work = Work { root: &root, interrupt, progress: &mut progress, remarks: &mut remarks };

@@ -43,6 +43,11 @@ impl Doomed {
             );
             return Err(Error::new(text).hint(format!("'umount {}' first", mount.display())));
         }
+        let _guard = match workspace::guard(parent) {
+            Err(_) if !parent.exists() => return Ok(None),
+            guard => guard?,
+        };
+        workspace::sweep(parent)?;
         let path = parent.join(format!("{DELETING}{name}-{}", std::process::id()));
         match std::fs::rename(root, &path) {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),

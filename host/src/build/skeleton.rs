@@ -91,6 +91,7 @@ pub(super) fn lay_into_copy(root: &RootDir) -> Result<()> {
     let missing: Vec<&str> = POWER_NAMES.into_iter().filter(is_missing).collect();
     if !missing.is_empty() {
         lay(root, &POWER)?;
+        root.create_dir_all("sbin", 0o755)?;
     }
     for name in missing {
         root.symlink("/usr/lib/vserver/power", format!("sbin/{name}"))?;

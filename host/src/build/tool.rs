@@ -19,6 +19,11 @@ use super::{Interrupt, Progress};
 /// Lines of output that an error quotes.
 const QUOTED: usize = 12;
 
+/// setpriv's arguments, then unshare's: if we are killed without a chance to
+/// clean up, the tool dies too, and with it all that it has started.
+const CONFINED: &str = "--pdeathsig KILL -- unshare --mount --propagation private \
+    --pid --fork --kill-child --mount-proc --";
+
 /// From SIGTERM to SIGKILL when a build is interrupted.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -40,9 +45,8 @@ pub(super) fn run(
     let (reader, writer) =
         std::io::pipe().map_err(|cause| Error::os("cannot make a pipe", cause))?;
     let also = writer.try_clone().map_err(|cause| Error::os("cannot make a pipe", cause))?;
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]);
-    command.args(["--mount-proc", "--", program]).args(arguments);
+    let mut command = Command::new("setpriv");
+    command.args(CONFINED.split(' ')).arg(program).args(arguments);
     command.env_clear().envs(environment());
     command.stdin(Stdio::null()).stdout(writer).stderr(also).process_group(0);
     let mut child = command

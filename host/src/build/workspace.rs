@@ -36,7 +36,7 @@ pub(super) struct Workspace {
 }
 
 impl Workspace {
-    /// Makes a workspace in `parent`.
+    /// Makes a workspace in `parent`, whose [`guard`] the caller holds.
     pub(super) fn create(parent: &Path, name: &GuestName) -> Result<Self> {
         let path = parent.join(format!("{BUILDING}{name}-{}", std::process::id()));
         let failed = |cause| Error::path("create directory", &path, cause);
@@ -104,11 +104,28 @@ impl Drop for Placed {
     }
 }
 
-/// Removes what killed builds and deletions have left in `parent`.
+/// Held while workspaces in `parent` are made, moved in or swept away, so
+/// that a sweep never meets one that isn't locked yet.
+///
+/// # Errors
+/// When the directory can't be locked.
+pub(super) fn guard(parent: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(parent, flags, Mode::empty());
+    directory
+        .and_then(|directory| {
+            rustix::fs::flock(&directory, FlockOperation::LockExclusive)?;
+            Ok(directory)
+        })
+        .map_err(|cause| Error::path("lock", parent, cause))
+}
+
+/// Removes what killed builds and deletions have left in `parent`, whose
+/// [`guard`] the caller holds.
 ///
 /// # Errors
 /// When the directory can't be read.
-pub fn sweep(parent: &Path) -> Result<()> {
+pub(super) fn sweep(parent: &Path) -> Result<()> {
     let entries = fs::read_dir(parent).map_err(|cause| Error::path("read", parent, cause))?;
     for entry in entries.flatten() {
         let name = entry.file_name();

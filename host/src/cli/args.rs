@@ -406,6 +406,9 @@ pub struct SuperviseArgs {
     /// Which guest.
     #[arg(value_parser = values::guest)]
     pub name: GuestName,
+    /// Only take over a guest that runs.
+    #[arg(long)]
+    pub take_over: bool,
     /// Boot nothing: a context for sessions, which ends with the last one.
     #[arg(long, conflicts_with = "rescue")]
     pub idle: bool,

@@ -91,7 +91,10 @@ fn change(
 
 fn refused(key: &str, problems: &[Problem]) -> Error {
     let texts: Vec<_> = problems.iter().map(|problem| problem.text.as_str()).collect();
-    let error = Error::new(format!("cannot set '{key}': {}", texts.join("; ")));
+    let text = texts.join("; ");
+    // Most texts name the key; the value on the command line is wrong use.
+    let named = text.contains(&format!("'{key}'"));
+    let error = Error::usage(if named { text } else { format!("cannot set '{key}': {text}") });
     match problems.iter().find_map(|problem| problem.hint.clone()) {
         Some(hint) => error.hint(hint),
         None => error,

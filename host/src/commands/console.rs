@@ -22,8 +22,11 @@ const ESCAPE: u8 = 0x1d;
 /// on what is typed, until Ctrl-] or the end of the boot.
 pub(super) fn run(args: &ConsoleArgs, paths: &Paths) -> Result<Exit> {
     let name = &args.name;
-    config::load(paths, name)?;
-    Client::connect(paths, name)?.ok_or_else(|| Error::not_running(name))?.status()?;
+    let Some(client) = Client::connect(paths, name)? else {
+        config::load(paths, name)?;
+        return Err(Error::not_running(name));
+    };
+    client.status()?;
     let path = RunDir::new(paths, name).console();
     let console = runtime::connect(&path, SockType::Stream)
         .map_err(|error| Error::path("connect to", &path, error))?;

@@ -7,18 +7,23 @@
 use std::fs;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use shared::name::GuestName;
 
-use crate::build::{self, Doomed};
+use crate::build::Doomed;
 use crate::cli::DeleteArgs;
 use crate::commands::{Exit, output};
 use crate::config;
-use crate::control::Client;
+use crate::control::{Client, Phase};
 use crate::error::{Error, Kind, Result};
 use crate::ids;
 use crate::paths::Paths;
 use crate::runtime::Lock;
+
+/// How long a supervisor may take to clean up after its guest.
+const CLEAN_UP: Duration = Duration::from_secs(5);
 
 /// Deletes one guest after the other, so that questions don't mix.
 pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
@@ -32,9 +37,10 @@ pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
             return Err(Error::usage(format!("guest '{name}' is not deleted")));
         }
         // The answer may have taken its time.
-        let _lock = Lock::wait(&paths.lock(name))?;
+        let lock = Lock::wait(&paths.lock(name))?;
         let root = check(paths, name)?;
         delete(paths, name, &root)?;
+        lock.remove(&paths.lock(name));
         output::print(&format!("guest '{name}' is deleted\n"))?;
     }
     Ok(Exit::DONE)
@@ -42,8 +48,7 @@ pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
 
 /// Where the guest's root is, if the guest can be deleted.
 fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
-    // A context with open sessions counts too.
-    if Client::connect(paths, name)?.is_some() {
+    if is_in_use(paths, name)? {
         return Err(Error::new(format!("guest '{name}' is running"))
             .hint(format!("'vserver stop {name}' first")));
     }
@@ -59,7 +64,31 @@ fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
         }
         Err(error) => return Err(error),
     };
+    for other in config::names(paths)?.iter().filter(|other| *other != name) {
+        // A file with mistakes may name any directory; it is not guessed at.
+        let theirs = config::load(paths, other).map(|config| config.root(paths, other));
+        if theirs.is_ok_and(|theirs| theirs == root) {
+            return Err(Error::new(format!(
+                "guest '{name}' has the same root directory as guest '{other}'"
+            ))
+            .hint(format!("vserver config unset {name} root, then delete it")));
+        }
+    }
     Ok(root)
+}
+
+/// Does it run, or has it open sessions? A supervisor that has stopped its
+/// guest is waited for while it cleans up.
+fn is_in_use(paths: &Paths, name: &GuestName) -> Result<bool> {
+    let deadline = Instant::now() + CLEAN_UP;
+    while let Some(client) = Client::connect(paths, name)? {
+        let has_ended = client.status().map_or(true, |status| status.phase == Phase::Stopped);
+        if !has_ended || Instant::now() > deadline {
+            return Ok(true);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(false)
 }
 
 /// Files that belong to the guest, besides its root.
@@ -103,11 +132,5 @@ fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
         }
     }
     ids::release(paths, name)?;
-    if let Some(doomed) = doomed {
-        doomed.remove()?;
-    }
-    match root.parent() {
-        Some(parent) if parent.is_dir() => build::sweep(parent),
-        _ => Ok(()),
-    }
+    doomed.map_or(Ok(()), Doomed::remove)
 }

@@ -17,7 +17,8 @@ use crate::build::Interrupt;
 use crate::cli::DemoArgs;
 use crate::commands::{Exit, output};
 use crate::error::{Error, Result};
-use crate::paths::{PREFIX_VARIABLE, Paths};
+use crate::paths::Paths;
+use crate::variables;
 
 /// The guest's name; verbs such as "demo" can't be one.
 const GUEST: &str = "hello";
@@ -57,7 +58,7 @@ struct Stage {
 
 impl Stage {
     fn new(paths: &Paths, interrupt: Interrupt) -> Result<Self> {
-        let given = env::var_os(PREFIX_VARIABLE).is_some_and(|prefix| !prefix.is_empty());
+        let given = env::var_os(variables::PREFIX).is_some_and(|prefix| !prefix.is_empty());
         if given {
             return Ok(Self { prefix: paths.prefix().to_owned(), is_own: false, interrupt });
         }
@@ -138,7 +139,7 @@ impl Stage {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("vserver").args(arguments);
-        command.env(PREFIX_VARIABLE, &self.prefix).stdin(Stdio::null());
+        command.env(variables::PREFIX, &self.prefix).stdin(Stdio::null());
         command
     }
 
@@ -151,7 +152,7 @@ impl Stage {
 
     fn how_to_go_on(&self) -> String {
         let export = if self.is_own {
-            format!("  export {PREFIX_VARIABLE}={}\n", self.prefix.display())
+            format!("  export {}={}\n", variables::PREFIX, self.prefix.display())
         } else {
             String::new()
         };

@@ -30,7 +30,7 @@ pub fn running(verb: &str, names: &[GuestName], paths: &Paths) -> Result<Exit> {
     for name in names {
         config::load(paths, name)?;
         let state = match Client::connect(paths, name)? {
-            Some(client) => client.status().map_or("stopped", |status| status.phase.name()),
+            Some(client) => client.status().map_or("stopped", |status| status.shown_phase().name()),
             None => "stopped",
         };
         output::print(&format!("would {verb} guest '{name}' ({state})\n"))?;

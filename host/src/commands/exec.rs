@@ -2,14 +2,12 @@
 
 use crate::cli::ExecArgs;
 use crate::commands::Exit;
-use crate::config;
 use crate::error::Result;
 use crate::paths::Paths;
 use crate::session::{self, Session};
 
 /// Runs a command in a guest as its root.
 pub(super) fn run(args: &ExecArgs, paths: &Paths) -> Result<Exit> {
-    config::load(paths, &args.name)?;
     session::protect()?;
     let session = Session { command: Some(args.command.clone()), user: None };
     session::run(paths, &args.name, &session).map(Exit::from)

@@ -11,7 +11,7 @@ use shared::name::GuestName;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::commands::{Exit, lifecycle, output};
-use crate::control::{Event, Phase, Request};
+use crate::control::{Event, Phase, Request, start_failed};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
@@ -43,13 +43,7 @@ pub(super) fn run(name: &GuestName, paths: &Paths, wanted: &lifecycle::Start) ->
                 Some(Event::Phase(Phase::Booting)) => {
                     console = runtime::connect(&run.console(), SockType::Stream).ok();
                 }
-                Some(Event::Failed { text, hint }) => {
-                    let error = Error::new(text);
-                    failure = Some(match hint {
-                        Some(hint) => error.hint(hint),
-                        None => error,
-                    });
-                }
+                Some(Event::Failed { text, hint }) => failure = Some(start_failed(text, hint)),
                 Some(_) => {}
                 None => return failure.map_or(Ok(Exit::DONE), Err),
             }

@@ -9,12 +9,16 @@ use crate::cli::Shutdown;
 use crate::commands::output;
 use crate::commands::progress::Progress;
 use crate::config;
-use crate::control::{Client, Event, Phase, Request, spawn_supervisor};
+use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_failed};
 use crate::error::{Error, Kind, Result};
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan;
 use crate::runtime::Lock;
+
+/// Longest time until a new supervisor is there: it may wait for one that is
+/// about to leave.
+const ARRIVAL: Duration = Duration::from_secs(30);
 
 /// What `start` is asked for beyond the guest's name.
 #[derive(Clone, Debug, Default)]
@@ -46,21 +50,18 @@ pub fn start(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<()> {
 pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<Client>> {
     let config = config::load(paths, name)?;
     let _lock = Lock::wait(&paths.lock(name))?;
-    if let Some(running) = Client::connect(paths, name)? {
-        match running.status() {
-            Ok(status) if status.phase == Phase::Session => {
-                return Err(Error::new(format!(
-                    "guest '{name}' has open sessions but is not booted"
-                ))
-                .hint(format!("end them, or: vserver stop {name}")));
-            }
-            Ok(_) => {
-                output::warn(format_args!("guest '{name}' is already running"));
-                return Ok(None);
-            }
-            // It has ended in this very moment.
-            Err(_) => {}
+    match find(paths, name)? {
+        Found::Up => {
+            output::warn(format_args!("guest '{name}' is already running"));
+            return Ok(None);
         }
+        Found::Waiting(client) => {
+            client.send(&Request::Subscribe)?;
+            let at_once = Request::Stop { power: Power::Reboot, timeout_ms: None, no_kill: false };
+            client.send(&at_once)?;
+            return Ok(Some(client));
+        }
+        Found::Down => {}
     }
     // The supervisor makes the same plan; mistakes are better said here.
     let ids = ids::allocate(paths, name, config.context)?;
@@ -71,8 +72,66 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
         arguments.extend(command.iter().map(String::as_str));
     }
     let (client, _) = spawn_supervisor(name, &arguments)?;
-    client.wait_for_word();
-    Ok(Some(client))
+    // Its first word is that it is there: from then on others find it.
+    match client.next(Instant::now().checked_add(ARRIVAL))? {
+        Some(Event::Failed { text, hint }) => Err(start_failed(text, hint)),
+        Some(_) => Ok(Some(client)),
+        None => Err(Error::new(format!("the supervisor of guest '{name}' ended at once"))),
+    }
+}
+
+/// How a guest is that is to be started.
+enum Found {
+    /// Up, or on its way.
+    Up,
+    /// It has crashed, and waits to be started again.
+    Waiting(Client),
+    /// Down.
+    Down,
+}
+
+/// Looks at a guest that is to be started. One that is going down is waited
+/// for, so that a start right after a stop, or after a session in the guest's
+/// bare context, is no matter of luck.
+fn find(paths: &Paths, name: &GuestName) -> Result<Found> {
+    // A supervisor hears of a session's end a moment after its user does.
+    let deadline = Instant::now() + Duration::from_millis(500);
+    while let Some(client) = Client::connect(paths, name)? {
+        // An error: it has ended in this very moment.
+        let Ok(status) = client.status() else { continue };
+        match status.phase {
+            Phase::Session if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Phase::Session => {
+                return Err(Error::new(format!(
+                    "guest '{name}' has open sessions but is not booted"
+                ))
+                .hint(format!("end them, or: vserver stop {name}")));
+            }
+            Phase::Stopping | Phase::Stopped => {
+                if !goes_down(&client)? {
+                    return Ok(Found::Up);
+                }
+            }
+            Phase::BackingOff => return Ok(Found::Waiting(client)),
+            _ => return Ok(Found::Up),
+        }
+    }
+    Ok(Found::Down)
+}
+
+/// Waits for the end of a shutdown; false when the guest comes up again.
+fn goes_down(client: &Client) -> Result<bool> {
+    client.send(&Request::Subscribe)?;
+    loop {
+        match client.next(None)? {
+            None => return Ok(true),
+            Some(Event::Phase(Phase::Stopping | Phase::Stopped)) => {}
+            Some(Event::Phase(_)) => return Ok(false),
+            Some(_) => {}
+        }
+    }
 }
 
 /// Waits until PID 1 runs, or the start has failed.
@@ -101,13 +160,7 @@ fn wait_for(
                         .hint(format!("its console may say why: vserver logs {name}"))
                 }));
             }
-            Some(Event::Failed { text, hint }) => {
-                let error = Error::new(text);
-                failure = Some(match hint {
-                    Some(hint) => error.hint(hint),
-                    None => error,
-                });
-            }
+            Some(Event::Failed { text, hint }) => failure = Some(start_failed(text, hint)),
             Some(Event::Phase(phase)) if reached(phase) => return Ok(()),
             Some(Event::Status(status)) if reached(status.phase) => return Ok(()),
             Some(event) => progress.show(&event),
@@ -121,9 +174,12 @@ fn wait_for(
 /// # Errors
 /// When it has not ended at the timeout and must not be killed.
 pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Result<bool> {
-    // An unknown guest is an error, also for stop.
-    config::load(paths, name)?;
-    let Some(mut client) = Client::connect(paths, name)? else { return Ok(false) };
+    let Some(mut client) = Client::connect(paths, name)? else {
+        // An unknown guest is an error, also for stop. One that runs can be
+        // stopped whatever has become of its configuration.
+        config::load(paths, name)?;
+        return Ok(false);
+    };
     let timeout_ms = how.timeout.map(plan::milliseconds);
     let order = Request::Stop { power, timeout_ms, no_kill: how.no_kill };
     let before = match client.status() {
@@ -171,9 +227,10 @@ fn still_there(paths: &Paths, name: &GuestName, keeper_pid: i32) -> Result<Optio
 /// # Errors
 /// As [`start`] and [`stop`]; also when the guest doesn't run.
 pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) -> Result<()> {
-    config::load(paths, name)?;
-    let client = Client::connect(paths, name)?
-        .ok_or_else(|| Error::not_running(name).hint(format!("start it: vserver start {name}")))?;
+    let Some(client) = Client::connect(paths, name)? else {
+        config::load(paths, name)?;
+        return Err(Error::not_running(name).hint(format!("start it: vserver start {name}")));
+    };
     let timeout_ms = how.timeout.map(plan::milliseconds);
     client.send(&Request::Stop { power: Power::Reboot, timeout_ms, no_kill: how.no_kill })?;
     let mut progress = Progress::of_boot(name);
@@ -205,10 +262,10 @@ pub fn wait(
     running: bool,
     timeout: Option<Duration>,
 ) -> Result<()> {
-    config::load(paths, name)?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         let Some(client) = Client::connect(paths, name)? else {
+            config::load(paths, name)?;
             if !running {
                 return Ok(());
             }

@@ -2,19 +2,27 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use crate::cli::LogsArgs;
 use crate::commands::{Exit, output};
 use crate::config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 
 /// Prints the log and its rotated predecessor, and with `--follow` what comes
 /// from now on. On a terminal, what could act on it is made visible.
 pub(super) fn run(args: &LogsArgs, paths: &Paths) -> Result<Exit> {
-    config::load(paths, &args.name)?;
+    // Its console has said what it said, whatever has become of the guest's
+    // configuration.
+    if let Err(error) = config::load(paths, &args.name)
+        && error.kind() == Kind::NoSuchGuest
+    {
+        return Err(error);
+    }
     let path = paths.log(&args.name);
     let old = path.with_extension("log.1");
     let mut text = read(&old)?.unwrap_or_default();
@@ -30,25 +38,32 @@ pub(super) fn run(args: &LogsArgs, paths: &Paths) -> Result<Exit> {
     if output::stream(&harmless(wanted))?.is_break() {
         return Ok(Exit::DONE);
     }
-    while args.follow {
-        thread::sleep(Duration::from_millis(200));
-        let mut more = Vec::new();
-        if let Some(file) = &mut file {
-            file.read_to_end(&mut more).map_err(|error| Error::path("read", &path, error))?;
-        }
-        // Rotated: the name belongs to a new file.
-        if more.is_empty() && !is_same(file.as_ref(), &path) {
-            file = File::open(&path).ok();
-            continue;
-        }
-        if output::stream(&harmless(&more))?.is_break() {
-            break;
-        }
+    if args.follow {
+        follow(file, &path)?;
     }
     Ok(Exit::DONE)
 }
 
-fn read(path: &std::path::Path) -> Result<Option<Vec<u8>>> {
+/// Prints what is added to the log, until nobody reads it any more.
+fn follow(mut file: Option<File>, path: &Path) -> Result<()> {
+    loop {
+        thread::sleep(Duration::from_millis(200));
+        let mut more = Vec::new();
+        if let Some(file) = &mut file {
+            file.read_to_end(&mut more).map_err(|error| Error::path("read", path, error))?;
+        }
+        // Rotated: the name belongs to a new file.
+        if more.is_empty() && !is_same(file.as_ref(), path) {
+            file = File::open(path).ok();
+            continue;
+        }
+        if output::stream(&harmless(&more))?.is_break() {
+            return Ok(());
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     match std::fs::read(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -56,8 +71,7 @@ fn read(path: &std::path::Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn is_same(file: Option<&File>, path: &std::path::Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
+fn is_same(file: Option<&File>, path: &Path) -> bool {
     let number = |meta: std::fs::Metadata| meta.ino();
     let open = file.and_then(|file| file.metadata().ok()).map(number);
     let named = std::fs::metadata(path).ok().map(number);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::name::GuestName;
 
-use crate::config;
+use crate::config::{self, GuestConfig};
 use crate::control::{Client, Phase};
 use crate::error::{Kind, Result};
 use crate::paths::Paths;
@@ -15,18 +15,25 @@ use crate::report::GuestStatus;
 /// # Errors
 /// When there is no such guest, or its supervisor can't be asked.
 pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
-    let config = config::load(paths, name)?;
-    let stopped = GuestStatus::stopped(name.clone(), config.context, config.description);
-    let Some(client) = Client::connect(paths, name)? else { return Ok(stopped) };
+    let stopped = |config: GuestConfig| {
+        GuestStatus::stopped(name.clone(), config.context, config.description)
+    };
+    let config = config::load(paths, name);
+    let Some(client) = Client::connect(paths, name)? else { return Ok(stopped(config?)) };
     let status = match client.status() {
         Ok(status) => status,
         // It has ended in this very moment.
-        Err(error) if error.kind() == Kind::NotRunning => return Ok(stopped),
+        Err(error) if error.kind() == Kind::NotRunning => return Ok(stopped(config?)),
         Err(error) => return Err(error),
+    };
+    // One that runs is shown whatever has become of its configuration.
+    let stopped = GuestStatus {
+        context: status.context.try_into().ok(),
+        ..stopped(config.unwrap_or_default())
     };
     let alive = status.init_pid > 0;
     Ok(GuestStatus {
-        state: status.phase,
+        state: status.shown_phase(),
         style: status.style.map(|style| (style.name().to_owned(), status.reason)),
         runlevel: status.runlevel.map(|level| level.as_char()),
         init_pid: alive.then_some(status.init_pid),

@@ -2,17 +2,17 @@
 
 use crate::cli::RunningArgs;
 use crate::commands::Exit;
-use crate::control::{Client, Phase};
+use crate::control::Client;
 use crate::error::Result;
 use crate::paths::Paths;
 
 /// Answers by the exit code alone: 0 or 1, also for a guest that doesn't
-/// exist. A bare context doesn't count as
-/// running, a guest on its way up or down does.
+/// exist. A bare context doesn't count as running, a guest on its way up or
+/// down does.
 pub(super) fn run(args: &RunningArgs, paths: &Paths) -> Result<Exit> {
     let status = Client::connect(paths, &args.name)?.and_then(|client| client.status().ok());
     match status {
-        Some(status) if !matches!(status.phase, Phase::Session | Phase::Stopped) => Ok(Exit::DONE),
+        Some(status) if status.shown_phase().is_running() => Ok(Exit::DONE),
         _ => Ok(Exit::NO),
     }
 }

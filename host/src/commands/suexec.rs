@@ -2,14 +2,12 @@
 
 use crate::cli::SuexecArgs;
 use crate::commands::Exit;
-use crate::config;
 use crate::error::Result;
 use crate::paths::Paths;
 use crate::session::{self, Session};
 
 /// Runs a command in a guest as one of its users.
 pub(super) fn run(args: &SuexecArgs, paths: &Paths) -> Result<Exit> {
-    config::load(paths, &args.name)?;
     session::protect()?;
     let session = Session { command: Some(args.command.clone()), user: Some(args.user.clone()) };
     session::run(paths, &args.name, &session).map(Exit::from)

@@ -11,34 +11,36 @@ use shared::message::BootMode;
 
 use crate::cli::SuperviseArgs;
 use crate::commands::Exit;
-use crate::config;
 use crate::control::{Event, Request};
 use crate::error::{Error, Result};
-use crate::ids;
 use crate::log;
 use crate::paths::Paths;
-use crate::plan::{self, FAULT_VARIABLE, Plan};
 use crate::runtime::{self, RunDir, State};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Planner, Start, Supervisor};
 use crate::sys;
+use crate::variables;
 
 /// Runs until the guest is down for good.
 pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
-    // A shell's pipe kept open here would keep its reader waiting as long as
-    // the guest runs.
-    sys::close_inherited().map_err(|error| Error::os("cannot close descriptors", error))?;
+    sys::close_inherited()
+        .map_err(|error| Error::os("cannot close inherited descriptors", error))?;
     let starter = starter()?;
     // Out of the session of whoever typed `start`; a process started by
     // systemd leads its own already.
     let _ = rustix::process::setsid();
+    // Executed as /proc/self/exe, it would be "exe" in ps.
+    let _ = rustix::thread::set_name(c"vserver");
     rustix::process::chdir("/").map_err(|error| Error::os("cannot change to '/'", error))?;
     log::supervisor(paths, &args.name);
-    let plan = match make_plan(args, paths) {
+    let planner = planner(args, paths);
+    let fault = env::var(variables::FAULT).ok();
+    let plan = match planner.plan(fault.as_deref()) {
         Ok(plan) => plan,
         Err(error) => return Err(tell(starter, error)),
     };
     let copy = starter.as_ref().and_then(|fd| fd.try_clone().ok());
-    match Supervisor::new(plan, paths, starter) {
+    let start = if args.take_over { Start::Never } else { Start::IfDown };
+    match Supervisor::new(planner, plan, start, starter) {
         Ok(supervisor) => {
             drop(copy);
             supervisor.run()?;
@@ -48,11 +50,9 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     }
 }
 
-fn make_plan(args: &SuperviseArgs, paths: &Paths) -> Result<Plan> {
-    let config = config::load(paths, &args.name)?;
-    let ids = ids::allocate(paths, &args.name, config.context)?;
-    // A guest that is taken over goes on as what it was started as; what lies
-    // there after both supervisor and keeper were killed counts no more.
+/// A guest that is taken over goes on as what it was started as. What was
+/// written about one whose keeper was killed too counts no more.
+fn planner(args: &SuperviseArgs, paths: &Paths) -> Planner {
     let run = RunDir::new(paths, &args.name);
     let before = match runtime::connect(&run.keeper(), SockType::SeqPacket) {
         Ok(_) => State::read(&run.state()),
@@ -64,8 +64,7 @@ fn make_plan(args: &SuperviseArgs, paths: &Paths) -> Result<Plan> {
         None if args.idle || before.idle => BootMode::Idle,
         None => BootMode::Boot,
     };
-    let fault = env::var(FAULT_VARIABLE).ok();
-    plan::plan(&args.name, &config, ids.base, mode, paths, fault.as_deref())
+    Planner { paths: paths.clone(), name: args.name.clone(), mode }
 }
 
 /// Whoever started this process may have put a connection of theirs on its

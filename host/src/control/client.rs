@@ -1,7 +1,10 @@
 //! A command's end of the control socket.
 
+use std::env;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,16 +18,22 @@ use shared::name::GuestName;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
+use crate::variables;
 
-use super::{Event, Request, Snapshot};
+use super::{Event, Request, Snapshot, start_failed};
 
 /// Longest time a supervisor takes to answer: it never waits for the guest.
 /// An administrator's script at start and stop may keep it busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Longest time until a guest has a new supervisor when several commands see
-/// at once that the old one has died.
-const SUCCESSION: Duration = Duration::from_secs(10);
+/// Variables that a supervisor takes over from whoever starts it.
+const KEPT: [&str; 3] = [variables::PREFIX, variables::FAULT, variables::LOG];
+
+/// For the administrator's scripts.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Between two tries to find a guest's supervisor.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// A connection to a guest's supervisor.
 #[derive(Debug)]
@@ -41,34 +50,24 @@ impl Client {
     /// When the socket can't be used.
     pub fn connect(paths: &Paths, name: &GuestName) -> Result<Option<Self>> {
         let run = RunDir::new(paths, name);
-        let deadline = Instant::now() + SUCCESSION;
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            match runtime::connect(&run.control(), SockType::SeqPacket) {
-                Ok(socket) => return Ok(Some(Self::new(name, socket))),
-                Err(error) if is_absent(&error) => {}
-                Err(error) => return Err(Error::path("connect to", &run.control(), error)),
+            if let Some(socket) = connect(&run.control())? {
+                return Ok(Some(Self::new(name, socket)));
             }
-            // Not even asked for: a listening socket is proof of a living keeper.
-            match runtime::connect(&run.keeper(), SockType::SeqPacket) {
-                Ok(probe) => drop(probe),
-                Err(error) if is_absent(&error) => return Ok(None),
-                Err(error) => return Err(Error::path("connect to", &run.keeper(), error)),
+            // A keeper that listens has a guest. The connection waits in its
+            // queue and is gone before it is served.
+            if connect(&run.keeper())?.is_none() {
+                return Ok(None);
             }
-            let (client, _) = spawn_supervisor(name, &[])?;
+            let (client, _) = spawn_supervisor(name, &["--take-over"])?;
             match client.status() {
                 Ok(_) => return Ok(Some(client)),
-                // Another command was faster, and its one is about to listen.
-                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+                // Somebody else was quicker, or the guest has just ended.
+                Err(_) if Instant::now() < deadline => thread::sleep(RETRY),
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// Waits until the supervisor that was just started speaks, so that others
-    /// find it. What it says stays to be read.
-    pub fn wait_for_word(&self) {
-        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-        let _ = poll(&mut [PollFd::new(self.link.as_fd(), PollFlags::POLLIN)], patience);
     }
 
     /// Takes over one end of a socket pair whose other end a supervisor has.
@@ -157,13 +156,7 @@ impl Client {
         loop {
             match self.next(Some(deadline))? {
                 Some(Event::Status(snapshot)) => return Ok(*snapshot),
-                Some(Event::Failed { text, hint }) => {
-                    let error = Error::new(text);
-                    return Err(match hint {
-                        Some(hint) => error.hint(hint),
-                        None => error,
-                    });
-                }
+                Some(Event::Failed { text, hint }) => return Err(start_failed(text, hint)),
                 Some(_) => {}
                 None => return Err(Error::not_running(&self.name)),
             }
@@ -180,6 +173,10 @@ pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<(Client,
     let what = format!("cannot start the supervisor of guest '{name}'");
     let (ours, theirs) = runtime::pair().map_err(|error| Error::os(&what, error))?;
     let child = Command::new("/proc/self/exe")
+        .arg0("vserver")
+        .env_clear()
+        .envs(KEPT.iter().filter_map(|name| Some((name, env::var_os(name)?))))
+        .env("PATH", PATH)
         .arg("supervise")
         .arg(name.as_str())
         .args(arguments)
@@ -191,9 +188,15 @@ pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<(Client,
     Ok((Client::new(name, ours), child.id()))
 }
 
-/// Nobody listens there (any more).
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED))
+/// `None` when nobody listens there (any more).
+fn connect(path: &Path) -> Result<Option<OwnedFd>> {
+    match runtime::connect(path, SockType::SeqPacket) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED)) => {
+            Ok(None)
+        }
+        Err(error) => Err(Error::path("connect to", path, error)),
+    }
 }
 
 impl AsFd for Client {

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use shared::message::{Power, Runlevel, Style};
 use shared::outcome::Outcome;
 
+use crate::error::Error;
+
 pub use client::{Client, spawn_supervisor};
 
 /// From a command to the supervisor.
@@ -103,6 +105,15 @@ pub enum Phase {
     Session,
 }
 
+/// A start that failed ([`Event::Failed`]) as an error.
+pub fn start_failed(text: String, hint: Option<String>) -> Error {
+    let error = Error::new(text);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
 impl Phase {
     /// The word in `status` and `list`.
     pub fn name(self) -> &'static str {
@@ -133,6 +144,18 @@ impl Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+impl Snapshot {
+    /// The phase as users see it: a bare context is one also on its way up
+    /// and down.
+    pub fn shown_phase(&self) -> Phase {
+        match (self.style, self.phase) {
+            (_, Phase::Stopped) => Phase::Stopped,
+            (Some(Style::Idle), _) => Phase::Session,
+            (_, phase) => phase,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use shared::stage::{Failure, Stage};
 use crate::plan::{Ids, Plan};
 use crate::sys;
 
-use super::launcher::{FromChild, ToChild};
+use super::handshake::{FromChild, ToChild};
 use super::{PATIENCE, Prepared, at, at_step, capabilities, console, mounts, receive, root};
 
 /// Becomes guest-init, or reports the step that failed and exits.

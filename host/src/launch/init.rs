@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::CWD;
@@ -63,9 +63,7 @@ fn install(directory: &Path, path: &Path) -> io::Result<()> {
     let write = || -> io::Result<()> {
         let mut file = File::options().write(true).create_new(true).mode(0o555).open(&temporary)?;
         file.write_all(PROGRAM)?;
-        file.set_permissions(fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(
-            0o555,
-        )))?;
+        file.set_permissions(fs::Permissions::from_mode(0o555))?;
         file.sync_all()?;
         drop(file);
         fs::rename(&temporary, path)

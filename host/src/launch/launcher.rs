@@ -16,7 +16,6 @@ use nix::sys::stat::{Mode, umask};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{WaitId, WaitIdOptions};
 use rustix::time::{ClockId, clock_gettime};
-use serde::{Deserialize, Serialize};
 use shared::keeper::{self, KEEPER_NAME};
 use shared::link::{Link, RecvError};
 use shared::stage::{Failure, Stage};
@@ -26,6 +25,7 @@ use crate::plan::{ID_COUNT, Ids, Plan};
 use crate::runtime;
 use crate::sys::{self, CloneArgs, Cloned};
 
+use super::handshake::{FromChild, ToChild};
 use super::{PATIENCE, Prepared, at, child, limits, root, wait_readable};
 
 /// `CLONE_NEWTIME` (unshare(2)); nix has no name for it.
@@ -38,22 +38,6 @@ const NAMESPACES: u64 = (libc::CLONE_NEWPID
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWCGROUP) as u64;
-
-/// From the launcher to the child.
-#[derive(Serialize, Deserialize)]
-pub enum ToChild {
-    /// Ids are mapped, go on.
-    Go,
-}
-
-/// From the child to the launcher; its end closes when guest-init runs.
-#[derive(Serialize, Deserialize)]
-pub enum FromChild {
-    /// Carries the console's master.
-    Console,
-    /// A step has failed; the child is about to exit.
-    Failed(Failure),
-}
 
 /// Runs the launcher; returns only if a step has failed. Then no child is
 /// left.

@@ -36,7 +36,7 @@ pub fn set() -> io::Result<()> {
     for resource in ALL {
         let own = getrlimit(resource);
         let wanted = read(first, resource)?;
-        match prlimit(None, resource, wanted.clone()) {
+        match prlimit(None, resource, wanted) {
             Ok(_) => {}
             Err(Errno::PERM) => {
                 let maximum = at_most(wanted.maximum, own.maximum);

@@ -11,6 +11,7 @@ mod capabilities;
 mod child;
 mod console;
 mod explain;
+mod handshake;
 mod init;
 mod launcher;
 mod limits;

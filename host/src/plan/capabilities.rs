@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use caps::Capability;
 
 use crate::config::Capabilities;
+use crate::config::check::capability;
 use crate::error::{Error, Result};
 
 use super::Ids;
@@ -41,10 +42,10 @@ pub fn plan(ids: Ids, changes: &Capabilities) -> Result<Vec<Capability>> {
         set.insert(Capability::CAP_NET_RAW.index());
     }
     for name in &changes.add {
-        set.insert(parse_name(name)?.index());
+        set.insert(named(name)?.index());
     }
     for name in &changes.drop {
-        set.remove(&parse_name(name)?.index());
+        set.remove(&named(name)?.index());
     }
     let mut set: Vec<Capability> =
         caps::all().into_iter().filter(|capability| set.contains(&capability.index())).collect();
@@ -52,14 +53,8 @@ pub fn plan(ids: Ids, changes: &Capabilities) -> Result<Vec<Capability>> {
     Ok(set)
 }
 
-/// Reads a capability's name, with or without `CAP_`, in any case.
-///
-/// # Errors
-/// When there is no such capability.
-pub fn parse_name(name: &str) -> Result<Capability> {
-    let upper = name.trim().to_ascii_uppercase();
-    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-    full.parse().map_err(|_| {
+fn named(name: &str) -> Result<Capability> {
+    capability(name).ok_or_else(|| {
         Error::new(format!("there is no capability '{name}'")).hint("capabilities(7) lists them")
     })
 }
@@ -88,9 +83,9 @@ mod tests {
     #[test]
     fn names_are_read_as_the_old_tools_did() {
         for name in ["net_admin", "NET_ADMIN", "CAP_NET_ADMIN", "cap_net_admin"] {
-            assert_eq!(parse_name(name).unwrap(), Capability::CAP_NET_ADMIN);
+            assert_eq!(named(name).unwrap(), Capability::CAP_NET_ADMIN);
         }
-        assert!(parse_name("net_amdin").is_err());
+        assert!(named("net_amdin").is_err());
     }
 
     #[test]

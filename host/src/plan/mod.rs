@@ -18,8 +18,8 @@ use shared::stage::{Failure, Stage};
 use crate::config::{GuestConfig, RestartPolicy, UserMode};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
+use crate::variables;
 
-pub use capabilities::parse_name as parse_capability;
 pub use mounts::{Access, Mount};
 
 /// Number of ids in a guest: uids and gids 0 to 65535.
@@ -156,6 +156,9 @@ pub fn plan(
             ("container".into(), "vserver".into()),
             ("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
             ("TERM".into(), "linux".into()),
+            // For guest-init alone, which doesn't pass it on: its allocator
+            // keeps no caches that a program without threads doesn't need.
+            ("GLIBC_TUNABLES".into(), "glibc.malloc.tcache_count=0".into()),
         ],
         boot: BootOrder {
             protocol: PROTOCOL,
@@ -187,16 +190,14 @@ pub fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// Environment variable that makes a step of the next start fail.
-pub const FAULT_VARIABLE: &str = "VSERVER_FAULT";
-
 /// Reads `STAGE[:STEP[:ERRNO]]`: a stage's name, the number of the step if
 /// it has several (default 0), an error number (default EIO).
 ///
 /// # Errors
 /// When the stage is unknown or a number isn't one.
 pub fn parse_fault(text: &str) -> Result<Failure> {
-    let bad = || Error::usage(format!("'{text}' is no STAGE[:STEP[:ERRNO]] ({FAULT_VARIABLE})"));
+    let bad =
+        || Error::usage(format!("'{text}' is no STAGE[:STEP[:ERRNO]] ({})", variables::FAULT));
     let mut parts = text.split(':');
     let stage = parts.next().and_then(Stage::from_name).ok_or_else(bad)?;
     let step = parts.next().map_or(Ok(0), str::parse).map_err(|_| bad())?;

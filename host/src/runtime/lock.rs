@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// A lock that is held until it is dropped. Its descriptor is close-on-exec.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -21,10 +21,22 @@ impl Lock {
     /// # Errors
     /// When the file can't be made.
     pub fn wait(path: &Path) -> Result<Self> {
-        let file = open(path)?;
-        flock(file.as_fd(), FlockOperation::LockExclusive)
-            .map_err(|error| Error::path("lock", path, error))?;
-        Ok(Self { _file: file })
+        loop {
+            let file = open(path)?;
+            flock(file.as_fd(), FlockOperation::LockExclusive)
+                .map_err(|error| Error::path("lock", path, error))?;
+            let lock = Self { file };
+            // The last holder may have removed the file.
+            if lock.is_at(path) {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Removes the file, and with it the lock: whoever waits for it makes a
+    /// new one.
+    pub fn remove(self, path: &Path) {
+        let _ = fs::remove_file(path);
     }
 
     /// Takes the lock unless somebody holds it.
@@ -34,10 +46,17 @@ impl Lock {
     pub fn try_now(path: &Path) -> Result<Option<Self>> {
         let file = open(path)?;
         match flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(Error::path("lock", path, error)),
         }
+    }
+
+    /// Is the locked file still the one of this name?
+    pub fn is_at(&self, path: &Path) -> bool {
+        let own = self.file.metadata().map(|meta| (meta.dev(), meta.ino()));
+        let named = fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+        matches!((own, named), (Ok(own), Ok(named)) if own == named)
     }
 }
 

@@ -4,10 +4,12 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use shared::name::GuestName;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::paths::Paths;
 
 use super::Lock;
@@ -68,27 +70,43 @@ impl RunDir {
         self.path.join("state.json")
     }
 
-    /// Takes the lock that makes one process the guest's supervisor.
+    /// Makes the directory and takes the lock in it that makes one process
+    /// the guest's supervisor. Another one that is about to leave is waited
+    /// for, at most for `patience`.
     ///
     /// # Errors
-    /// When the file can't be made.
-    pub fn supervise(&self) -> Result<Option<Lock>> {
-        Lock::try_now(&self.path.join("supervisor.lock"))
+    /// When the directory or the file can't be made.
+    pub fn supervise(&self, patience: Duration) -> Result<Option<Lock>> {
+        let path = self.path.join("supervisor.lock");
+        let deadline = Instant::now() + patience;
+        loop {
+            self.create().map_err(|error| Error::path("create", &self.path, error))?;
+            match Lock::try_now(&path) {
+                // Somebody who left has taken the directory along.
+                Ok(Some(lock)) if !lock.is_at(&path) => {}
+                Ok(Some(lock)) => return Ok(Some(lock)),
+                Ok(None) if Instant::now() >= deadline => return Ok(None),
+                Ok(None) => thread::sleep(Duration::from_millis(2)),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => {}
+            }
+        }
     }
 
-    /// Removes it with all its files. It leaves its name at once, so that the
-    /// guest's next supervisor finds all of it or nothing.
+    /// Removes it with all its files, by its holder. From one moment to the
+    /// next it is not there, so whoever starts the guest again meets either
+    /// all of it or nothing.
     ///
     /// # Errors
     /// Those of rename(2), unlink(2) and rmdir(2); a missing directory is no
     /// error.
     pub fn remove(&self) -> io::Result<()> {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let gone = self.path.with_file_name(format!(".gone-{name}-{}", std::process::id()));
-        let moved = fs::rename(&self.path, &gone).and_then(|()| fs::remove_dir_all(&gone));
-        match moved {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
+        let name = self.path.file_name().unwrap_or_default().display();
+        let aside = self.path.with_file_name(format!(".gone-{name}-{}", std::process::id()));
+        match fs::rename(&self.path, &aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
         }
+        fs::remove_dir_all(&aside)
     }
 }

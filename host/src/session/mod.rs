@@ -21,7 +21,7 @@ use shared::name::GuestName;
 use shared::outcome::Outcome;
 
 use crate::config;
-use crate::control::{Client, Event, Phase, Request, spawn_supervisor};
+use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_failed};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::Lock;
@@ -60,9 +60,18 @@ fn open(paths: &Paths, name: &GuestName) -> Result<(Client, i32)> {
     // A guest that is on its way up, down or around has no PID 1 for moments.
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let client = connect(paths, name)?;
+        let client = match Client::connect(paths, name)? {
+            Some(client) => client,
+            None => open_context(paths, name)?,
+        };
         client.send(&Request::Lease)?;
         match client.status() {
+            // A bare context that is going down is no place for a new session.
+            Ok(status)
+                if status.shown_phase() == Phase::Session && status.phase != Phase::Session =>
+            {
+                wait_for_end(&client, deadline)?;
+            }
             Ok(status) if status.init_pid > 0 => return Ok((client, status.init_pid)),
             Err(error) if error.kind() != crate::error::Kind::NotRunning => return Err(error),
             _ if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
@@ -71,32 +80,26 @@ fn open(paths: &Paths, name: &GuestName) -> Result<(Client, i32)> {
     }
 }
 
-/// Connects to the guest's supervisor, or starts one for a context without a
-/// boot; commands that do so wait for each other.
-fn connect(paths: &Paths, name: &GuestName) -> Result<Client> {
-    let _lock = Lock::wait(&paths.lock(name))?;
-    match Client::connect(paths, name)? {
-        Some(client) => Ok(client),
-        None => open_context(paths, name),
-    }
+fn wait_for_end(client: &Client, deadline: Instant) -> Result<()> {
+    client.send(&Request::Subscribe)?;
+    while client.next(Some(deadline))?.is_some() {}
+    Ok(())
 }
 
 fn open_context(paths: &Paths, name: &GuestName) -> Result<Client> {
     // The configuration's mistakes are said here, not by the supervisor.
     config::load(paths, name)?;
+    let _lock = Lock::wait(&paths.lock(name))?;
+    if let Some(client) = Client::connect(paths, name)? {
+        return Ok(client);
+    }
     let (client, _) = spawn_supervisor(name, &["--idle"])?;
     client.send(&Request::Lease)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         match client.next(Some(deadline))? {
             Some(Event::Phase(Phase::Session)) => return Ok(client),
-            Some(Event::Failed { text, hint }) => {
-                let error = Error::new(text);
-                return Err(match hint {
-                    Some(hint) => error.hint(hint),
-                    None => error,
-                });
-            }
+            Some(Event::Failed { text, hint }) => return Err(start_failed(text, hint)),
             Some(_) => {}
             None => {
                 return Err(Error::new(format!("the context of guest '{name}' ended at once")));

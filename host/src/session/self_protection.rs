@@ -25,7 +25,9 @@ use crate::sys::{self};
 /// # Errors
 /// When that can't be done.
 pub fn protect() -> Result<()> {
-    let fail = |error: io::Error| Error::os("cannot protect the vserver program", error);
+    let fail = |error: io::Error| {
+        Error::os("cannot open a session", error).hint("sessions need root; try sudo")
+    };
     if runs_read_only().map_err(fail)? {
         return sys::set_not_dumpable().map_err(fail);
     }

@@ -167,19 +167,6 @@ impl Keeper {
         }
     }
 
-    /// Connects again after [`Heard::Lost`]: a command that found no
-    /// supervisor for a moment has looked for the keeper, which serves the
-    /// last that came.
-    ///
-    /// # Errors
-    /// What is left of the keeper when it is dead.
-    pub fn again(self, run: &RunDir) -> Result<Self, Self> {
-        match connect(run) {
-            Ok(keeper) => Ok(Self { child: self.child, ..keeper }),
-            Err(_) => Err(self),
-        }
-    }
-
     /// Waits for the end of a keeper that was killed.
     pub fn reap(self) {
         if let Some(child) = &self.child {

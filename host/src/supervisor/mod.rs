@@ -9,6 +9,7 @@ mod clients;
 mod hearing;
 mod keeper;
 mod perform;
+mod planner;
 mod state;
 mod timers;
 
@@ -27,9 +28,11 @@ use crate::cgroup::GuestCgroup;
 use crate::control::{Event as Told, Phase, Request, Snapshot};
 use crate::error::{Error, Result};
 use crate::launch::explain;
-use crate::paths::Paths;
 use crate::plan::Plan;
 use crate::runtime::{self, Lock, RunDir, State};
+use crate::sys;
+
+pub use planner::Planner;
 
 use clients::Clients;
 use hearing::{Hearing, beginning};
@@ -37,9 +40,13 @@ use keeper::Keeper;
 use state::{Event, Machine, Purpose, Stop};
 use timers::{Timer, Timers};
 
+/// How long a supervisor that is about to leave may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A guest's supervisor.
 #[derive(Debug)]
 pub struct Supervisor {
+    planner: Planner,
     plan: Plan,
     run: RunDir,
     cgroup: GuestCgroup,
@@ -53,7 +60,17 @@ pub struct Supervisor {
     /// Why the first start failed, for whoever ordered it.
     failure: Option<Error>,
     finished: bool,
+    start: Start,
     _lock: Lock,
+}
+
+/// May a supervisor start its guest?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Unless it runs already.
+    IfDown,
+    /// Only take over a guest that runs.
+    Never,
 }
 
 /// What guest-init has told.
@@ -71,13 +88,14 @@ impl Supervisor {
     /// # Errors
     /// When the guest has a supervisor already, or its run directory can't be
     /// made.
-    pub fn new(plan: Plan, paths: &Paths, first: Option<OwnedFd>) -> Result<Self> {
-        let run = RunDir::new(paths, &plan.name);
-        run.create().map_err(|error| Error::path("create", run.path(), error))?;
+    pub fn new(planner: Planner, plan: Plan, start: Start, first: Option<OwnedFd>) -> Result<Self> {
+        let run = RunDir::new(&planner.paths, &plan.name);
+        // Whoever only wants to take over is content if somebody else does.
+        let patience = if start == Start::Never { Duration::ZERO } else { PATIENCE };
         let lock = run
-            .supervise()?
+            .supervise(patience)?
             .ok_or_else(|| Error::new(format!("guest '{}' has a supervisor already", plan.name)))?;
-        let cgroup = GuestCgroup::new(paths, &plan.name)?;
+        let cgroup = GuestCgroup::new(&planner.paths, &plan.name)?;
         let listener = runtime::listen(&run.control(), SockType::SeqPacket)
             .map_err(|error| Error::path("listen on", &run.control(), error))?;
         let purpose = match plan.boot.mode {
@@ -95,6 +113,8 @@ impl Supervisor {
             timers: Timers::default(),
             failure: None,
             finished: false,
+            planner,
+            start,
             plan,
             run,
             cgroup,
@@ -102,26 +122,39 @@ impl Supervisor {
         })
     }
 
-    /// Starts the guest, or takes it over if it runs, and stays until it is
-    /// down for good.
+    /// Takes the guest over if it runs, else starts it if that is wanted, and
+    /// stays until it is down for good.
     ///
     /// # Errors
     /// Why the first start failed.
     pub fn run(mut self) -> Result<()> {
-        let found = keeper::find(&self.run).map_err(|error| {
-            Error::os(
-                format_args!("the keeper of guest '{}' doesn't answer", self.plan.name),
-                error,
-            )
-        })?;
+        let found = match keeper::find(&self.run) {
+            Ok(found) => found,
+            Err(error) => {
+                let what = format!("the keeper of guest '{}' doesn't answer", self.plan.name);
+                let error = Error::os(what, error).hint(
+                    "the guest goes on without a supervisor; its keeper is the parent of its PID 1",
+                );
+                self.clients.tell(&Told::Failed {
+                    text: error.to_string(),
+                    hint: error.remedy().map(str::to_owned),
+                });
+                return Err(error);
+            }
+        };
         match found {
             Some(keeper) => self.take_over(keeper),
+            None if self.start == Start::Never => {
+                self.sweep();
+                return self.depart();
+            }
             None => {
                 self.sweep();
                 let effects = self.machine.start();
                 self.perform(effects);
             }
         }
+        sys::trim_memory();
         while !self.finished {
             self.wait();
             self.hear_keeper();
@@ -188,7 +221,6 @@ impl Supervisor {
                     self.state.last_end = Some(perform::describe(end));
                     self.feed(Event::Ended(end));
                 }
-                keeper::Heard::Lost if self.find_keeper_again() => {}
                 keeper::Heard::Lost => {
                     tracing::error!("the keeper has died; killing the guest");
                     self.state.last_end = Some("its keeper was killed".to_owned());
@@ -196,15 +228,6 @@ impl Supervisor {
                 }
             }
         }
-    }
-
-    /// Is the keeper there after all?
-    fn find_keeper_again(&mut self) -> bool {
-        let Some(lost) = self.keeper.take() else { return false };
-        let again = lost.again(&self.run);
-        let found = again.is_ok();
-        self.keeper = Some(again.unwrap_or_else(|lost| lost));
-        found
     }
 
     fn hear_guest(&mut self) {
@@ -334,8 +357,6 @@ impl Supervisor {
 
     /// Everything about the guest has ended: nothing of it stays.
     fn depart(mut self) -> Result<()> {
-        // First, so that whoever sees the connection end can start the guest
-        // again at once.
         if let Err(error) = self.run.remove() {
             tracing::warn!("cannot remove '{}': {error}", self.run.path().display());
         }

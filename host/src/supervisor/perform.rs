@@ -13,6 +13,7 @@ use shared::stage::{Failure, Stage};
 use crate::control::{Event as Told, Phase};
 use crate::launch::launch;
 use crate::plan::milliseconds;
+use crate::sys;
 
 use super::actions::{self, Action};
 use super::state::{Effect, Event, STABLE};
@@ -47,6 +48,7 @@ impl Supervisor {
         }
         if let Some(event) = follow {
             self.feed(event);
+            sys::trim_memory();
         }
     }
 
@@ -60,6 +62,13 @@ impl Supervisor {
     /// failure is told, and undone.
     fn launch(&mut self) -> Event {
         self.timers.set(Timer::Stable, None);
+        if self.state.boot > 0 {
+            // A guest that reboots comes up even if its file has been spoilt.
+            match self.planner.plan(None) {
+                Ok(plan) => self.plan = plan,
+                Err(error) => tracing::error!("the old configuration stays: {error}"),
+            }
+        }
         self.state.boot = self.state.boot.saturating_add(1);
         self.state.booted_at_ms = now_ms();
         self.state.crashes = self.machine.crashes();
@@ -92,6 +101,10 @@ impl Supervisor {
     }
 
     fn try_launch(&mut self) -> Result<(), Failure> {
+        // Whoever takes over finds what is being launched.
+        self.run.create().map_err(|error| failure(Stage::RunDirectory, &error))?;
+        let written = self.state.write(&self.run.state());
+        written.map_err(|error| failure(Stage::RunDirectory, &error))?;
         let launched = launch(&self.plan, &self.run, &self.cgroup, self.state.boot)?;
         let injected = |stage| self.plan.fault.filter(|fault| fault.stage == stage);
         let keeper = match injected(Stage::TakeOver) {
@@ -120,8 +133,7 @@ impl Supervisor {
                 let hello =
                     first_message(keeper).map_err(|error| failure(Stage::FirstMessage, &error))?;
                 self.guest_says(hello);
-                let written = self.state.write(&self.run.state());
-                written.map_err(|error| failure(Stage::RunDirectory, &error))
+                Ok(())
             }
         }
     }

@@ -32,6 +32,14 @@ pub fn adopt(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// Gives memory that is not used any more back to the kernel: a supervisor
+/// needs most of it once, and then lives as long as its guest.
+pub fn trim_memory() {
+    // SAFETY: malloc_trim takes a number and touches the allocator's own
+    // data only, in a program with one thread.
+    unsafe { libc::malloc_trim(0) };
+}
+
 /// Turns the C convention (-1 and errno) into a result.
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }

@@ -172,6 +172,18 @@ pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, cloexec) }).map(drop)
 }
 
+/// Closes every descriptor but standard input, output and error: what this
+/// process has inherited by accident. To be called before anything else is
+/// opened.
+///
+/// # Errors
+/// Those of close_range(2).
+pub fn close_inherited() -> io::Result<()> {
+    // SAFETY: takes numbers only; as the first act of the program, nothing in
+    // it owns a descriptor above the three.
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) }).map(drop)
+}
+
 /// Closes every descriptor from 3 on but `kept`, whoever owns it.
 ///
 /// Only for processes that use nothing else until they exec or end by
@@ -189,17 +201,6 @@ pub fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Closes every descriptor from 3 on that was inherited: to be called before
-/// this process has opened any.
-///
-/// # Errors
-/// Those of close_range(2).
-pub fn close_inherited() -> io::Result<()> {
-    // SAFETY: takes numbers only; by the contract above nothing owns any of
-    // these descriptors.
-    check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) }).map(drop)
 }
 
 /// Puts a descriptor at a fixed number, inheritable over exec. Whatever was

@@ -17,6 +17,7 @@ use super::Work;
 use super::dpkg::choose::{self, Choice};
 use super::dpkg::database::Database;
 use super::dpkg::status::Package;
+use super::dpkg::wishes::{self, REFUSED};
 use inventory::Inventory;
 
 /// How many left-out files a remark names.
@@ -34,7 +35,8 @@ pub(super) fn fill(host: &RootDir, include: &[String], work: &mut Work<'_>) -> R
     work.progress.lines("making system files");
     own_database::write(host, &database, &packages, work.root)?;
     system::write(host, &database, &packages, work)?;
-    work.remarks.extend(choice.unmet.iter().map(|unmet| format!("not in the guest: {unmet}")));
+    work.remarks.extend(choice.left_out.iter().map(|name| format!("left out: {name}")));
+    work.remarks.extend(choice.unmet.iter().map(|unmet| format!("unmet: {unmet}")));
     if !left_out.is_empty() {
         work.remarks.push(remark_on(&left_out));
     }
@@ -48,6 +50,11 @@ fn choose_packages(database: &Database<'_>, include: &[String]) -> Result<Choice
             "a copy has only what the host has; use '--method debootstrap', or install it inside",
         ));
     }
+    for name in include {
+        if let Some(reason) = wishes::reason(REFUSED, name) {
+            return Err(Error::new(format!("package '{name}' can't be in a copy: {reason}")));
+        }
+    }
     Ok(choose::choose(&database.packages, &database.native, include))
 }
 
@@ -57,3 +64,6 @@ fn remark_on(left_out: &[String]) -> String {
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("left out, because they were changed on this host: {named}{more}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,166 +1,143 @@
 //! Decides which of the host's packages a copy gets. Pure.
 //!
 //! A copy is a small server: what every system must have, and of a list of
-//! services whatever the host has, with all that these need. What drives
-//! hardware or is the host's own init stays out, each with its reason.
+//! services whatever the host has, with all that these need. What can't have
+//! what it needs stays out, so that the guest's own package manager finds
+//! nothing amiss.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::status::Package;
-
-/// Packages that a server wants, where the host has them.
-pub const WANTED: [&str; 46] = [
-    // Services and what starts them.
-    "anacron",
-    "at",
-    "busybox-syslogd",
-    "cron",
-    "dropbear-run",
-    "inetutils-syslogd",
-    "initscripts",
-    "insserv",
-    "logrotate",
-    "openbsd-inetd",
-    "openssh-server",
-    "rsyslog",
-    "startpar",
-    "sysv-rc",
-    "sysvinit-core",
-    "sysvinit-utils",
-    // To look around, to edit, to install.
-    "apt-utils",
-    "bash-completion",
-    "bsdextrautils",
-    "bsdutils",
-    "busybox",
-    "ca-certificates",
-    "curl",
-    "file",
-    "iproute2",
-    "iputils-ping",
-    "less",
-    "locales",
-    "login",
-    "lsof",
-    "nano",
-    "netbase",
-    "openssh-client",
-    "passwd",
-    "procps",
-    "psmisc",
-    "rsync",
-    "screen",
-    "strace",
-    "sudo",
-    "tmux",
-    "tzdata",
-    "vim-tiny",
-    "wget",
-    "whiptail",
-    "xz-utils",
-];
-
-/// Packages that never get in. A name that ends in `*` stands for all that
-/// start so.
-pub const UNWANTED: [(&str, &str); 27] = [
-    ("console-setup*", "a guest has no keyboard and no screen"),
-    ("dbus*", "nothing chosen here needs a bus; install it inside if wanted"),
-    ("dmidecode", "reads hardware"),
-    ("dmsetup", "manages the host's block devices"),
-    ("dracut*", "makes the host's boot image"),
-    ("firmware-*", "for hardware"),
-    ("grub-*", "the host's boot loader"),
-    ("ifupdown*", "the host configures a guest's network"),
-    ("initramfs-tools*", "makes the host's boot image"),
-    ("isc-dhcp-client", "the host configures a guest's network"),
-    ("keyboard-configuration", "a guest has no keyboard"),
-    ("kmod", "a guest loads no kernel modules"),
-    ("libnss-systemd", "asks the host's init"),
-    ("libpam-systemd", "asks the host's init"),
-    ("linux-base", "the host's kernel"),
-    ("linux-headers-*", "the host's kernel"),
-    ("linux-image-*", "the host's kernel"),
-    ("network-manager*", "the host configures a guest's network"),
-    ("os-prober", "looks for other systems on the host's disks"),
-    ("resolvconf", "the host writes a guest's resolv.conf"),
-    ("systemd", "the copy boots by rc scripts"),
-    ("systemd-resolved", "the copy boots by rc scripts"),
-    ("systemd-sysv", "its reboot and shutdown speak to systemd only"),
-    ("systemd-timesyncd", "a guest can't set the clock"),
-    ("udev", "a guest has no hardware"),
-    ("usrmerge", "has done its work"),
-    ("vserver*", "for hosts"),
-];
+use super::wishes::{self, REFUSED, UNLOVED, WANTED};
 
 /// What was chosen.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Choice {
     /// Indices into the packages, in the order of their names.
     pub packages: Vec<usize>,
-    /// "PACKAGE needs NAME" for what stays out or isn't installed.
+    /// "PACKAGE, which needs NAME" for what had to stay out.
+    pub left_out: Vec<String>,
+    /// "PACKAGE needs NAME" for what is in nevertheless, being essential.
     pub unmet: Vec<String>,
-}
-
-/// Why this package stays out, if it does.
-pub fn reason_against(name: &str) -> Option<&'static str> {
-    let fits = |pattern: &str| match pattern.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => name == pattern,
-    };
-    UNWANTED.iter().find(|(pattern, _)| fits(pattern)).map(|(_, reason)| *reason)
 }
 
 /// Chooses from the host's packages; `native` is its architecture, `include`
 /// names packages wanted besides the usual ones.
 pub fn choose(packages: &[Package], native: &str, include: &[String]) -> Choice {
-    let names = Names::of(packages, native);
-    // `init` only stands for one of several init programs; without any of
-    // them it would keep the guest's package manager unhappy.
-    let without_init = !names.real.contains_key("sysvinit-core");
-    let mut chosen = BTreeSet::new();
-    let mut unmet = Vec::new();
-    let mut todo: Vec<usize> = (0..packages.len())
-        .rev()
-        .filter(|&index| packages.get(index).is_some_and(|p| is_wanted(p, native, include)))
-        .filter(|&index| !(without_init && packages.get(index).is_some_and(|p| p.name == "init")))
-        .collect();
-    while let Some(index) = todo.pop() {
-        let Some(package) = packages.get(index) else { continue };
-        if !chosen.insert(index) {
-            continue;
-        }
-        for group in &package.depends {
-            match names.best(group, package, packages, &chosen) {
-                Some(needed) => todo.push(needed),
-                None => unmet.push(format!("{} needs {}", package.name, group.join(" or "))),
+    let mut search =
+        Search { packages, names: Names::of(packages), native, barred: barred(packages) };
+    let mut left_out = Vec::new();
+    loop {
+        let (chosen, unmet) = search.closure(include);
+        let is_spared = |index: &usize| packages.get(*index).is_some_and(|p| !p.essential);
+        match unmet.iter().find(|(index, _)| is_spared(index)) {
+            // Each round bars one more, so this ends.
+            Some((index, group)) => {
+                search.barred.insert(*index);
+                left_out.push(sentence(packages, *index, ", which needs ", group));
+            }
+            None => {
+                let unmet = unmet.iter().map(|(i, group)| sentence(packages, *i, " needs ", group));
+                return Choice {
+                    packages: sorted(packages, chosen),
+                    left_out,
+                    unmet: unmet.collect(),
+                };
             }
         }
     }
-    let mut chosen: Vec<usize> = chosen.into_iter().collect();
-    chosen.sort_by_key(|&index| packages.get(index).map(|p| (&p.name, &p.architecture)));
-    Choice { packages: chosen, unmet }
 }
 
-fn is_wanted(package: &Package, native: &str, include: &[String]) -> bool {
-    if include.contains(&package.name) {
-        return true;
+/// The packages that are refused whatever needs them.
+fn barred(packages: &[Package]) -> BTreeSet<usize> {
+    let is_refused = |p: &Package| wishes::reason(REFUSED, &p.name).is_some();
+    packages.iter().enumerate().filter(|(_, p)| is_refused(p)).map(|(index, _)| index).collect()
+}
+
+fn sentence(packages: &[Package], index: usize, link: &str, group: &[String]) -> String {
+    let name = packages.get(index).map_or("", |package| package.name.as_str());
+    format!("{name}{link}{}", group.join(" or "))
+}
+
+fn sorted(packages: &[Package], chosen: BTreeSet<usize>) -> Vec<usize> {
+    let mut chosen: Vec<usize> = chosen.into_iter().collect();
+    chosen.sort_by_key(|&index| packages.get(index).map(|p| (&p.name, &p.architecture)));
+    chosen
+}
+
+struct Search<'a> {
+    packages: &'a [Package],
+    names: Names<'a>,
+    native: &'a str,
+    /// Packages that can't be chosen.
+    barred: BTreeSet<usize>,
+}
+
+/// A package, and a group of which it needs one that can't be chosen.
+type Unmet<'a> = (usize, &'a [String]);
+
+impl<'a> Search<'a> {
+    /// All wanted packages with what they need.
+    fn closure(&self, include: &[String]) -> (BTreeSet<usize>, Vec<Unmet<'a>>) {
+        let mut chosen = BTreeSet::new();
+        let mut unmet = Vec::new();
+        let mut todo: Vec<usize> = (0..self.packages.len())
+            .rev()
+            .filter(|index| !self.barred.contains(index))
+            .filter(|&index| self.packages.get(index).is_some_and(|p| self.is_wanted(p, include)))
+            .collect();
+        while let Some(index) = todo.pop() {
+            let Some(package) = self.packages.get(index) else { continue };
+            if !chosen.insert(index) {
+                continue;
+            }
+            for group in &package.depends {
+                match self.best(group, package, &chosen) {
+                    Some(needed) => todo.push(needed),
+                    None => unmet.push((index, group.as_slice())),
+                }
+            }
+        }
+        (chosen, unmet)
     }
-    let at_home = package.architecture == native || package.architecture == "all";
-    let ranked = matches!(package.priority.as_str(), "required" | "important");
-    let listed = WANTED.contains(&package.name.as_str());
-    at_home && (package.essential || ranked || listed) && reason_against(&package.name).is_none()
+
+    fn is_wanted(&self, package: &Package, include: &[String]) -> bool {
+        let at_home = package.architecture == self.native || package.architecture == "all";
+        let ranked = matches!(package.priority.as_str(), "required" | "important");
+        let listed = WANTED.contains(&package.name.as_str());
+        let is_liked = wishes::reason(UNLOVED, &package.name).is_none();
+        include.contains(&package.name)
+            || at_home && is_liked && (package.essential || ranked || listed)
+    }
+
+    /// The package of a group that serves best: one that is chosen already,
+    /// else a liked one before an unloved one, a real one before a provided
+    /// one, one of the same architecture before another, and then in the
+    /// order of the alternatives.
+    fn best(&self, group: &[String], of: &Package, chosen: &BTreeSet<usize>) -> Option<usize> {
+        let home = if of.architecture == "all" { self.native } else { &of.architecture };
+        let candidates = self.names.candidates(group);
+        let merit = |&(index, is_real): &(usize, bool)| {
+            let package = self.packages.get(index);
+            let is_near =
+                package.is_some_and(|p| p.architecture == home || p.architecture == "all");
+            let is_liked = package.is_some_and(|p| wishes::reason(UNLOVED, &p.name).is_none());
+            (!chosen.contains(&index), !is_liked, !is_real, !is_near)
+        };
+        let able = candidates.into_iter().filter(|(index, _)| !self.barred.contains(index));
+        able.min_by_key(merit).map(|(index, _)| index)
+    }
 }
 
 /// Which packages have a name, or provide it.
 struct Names<'a> {
     real: BTreeMap<&'a str, Vec<usize>>,
     provided: BTreeMap<&'a str, Vec<usize>>,
-    native: &'a str,
 }
 
 impl<'a> Names<'a> {
-    fn of(packages: &'a [Package], native: &'a str) -> Self {
-        let mut names = Self { real: BTreeMap::new(), provided: BTreeMap::new(), native };
+    fn of(packages: &'a [Package]) -> Self {
+        let mut names = Self { real: BTreeMap::new(), provided: BTreeMap::new() };
         for (index, package) in packages.iter().enumerate() {
             names.real.entry(package.name.as_str()).or_default().push(index);
             for name in &package.provides {
@@ -170,36 +147,16 @@ impl<'a> Names<'a> {
         names
     }
 
-    /// The package that serves best: one that is chosen already, else a real
-    /// one before a provided one, in the order of the alternatives, and of
-    /// the same architecture first.
-    fn best(
-        &self,
-        group: &[String],
-        of: &Package,
-        packages: &[Package],
-        chosen: &BTreeSet<usize>,
-    ) -> Option<usize> {
-        let named = |map: &BTreeMap<&str, Vec<usize>>| -> Vec<usize> {
-            group
-                .iter()
-                .flat_map(|name| map.get(name.as_str()).cloned().unwrap_or_default())
-                .collect()
+    /// All that could stand for a group, in its order; is each by that name
+    /// itself?
+    fn candidates(&self, group: &[String]) -> Vec<(usize, bool)> {
+        let named = |map: &BTreeMap<&str, Vec<usize>>, is_real: bool| -> Vec<(usize, bool)> {
+            let indices = group.iter().filter_map(|name| map.get(name.as_str())).flatten();
+            indices.map(|&index| (index, is_real)).collect()
         };
-        let mut candidates = named(&self.real);
-        candidates.extend(named(&self.provided));
-        candidates.retain(|&index| {
-            let is_unwanted = |p: &Package| reason_against(&p.name).is_some();
-            chosen.contains(&index) || !packages.get(index).is_some_and(is_unwanted)
-        });
-        if let Some(done) = candidates.iter().find(|index| chosen.contains(index)) {
-            return Some(*done);
-        }
-        let home = if of.architecture == "all" { self.native } else { &of.architecture };
-        let is_near = |index: &&usize| {
-            packages.get(**index).is_some_and(|p| p.architecture == home || p.architecture == "all")
-        };
-        candidates.iter().find(is_near).or_else(|| candidates.first()).copied()
+        let mut candidates = named(&self.real, true);
+        candidates.extend(named(&self.provided, false));
+        candidates
     }
 }
 
@@ -246,15 +203,45 @@ mod tests {
             package("systemd", "important", &[]),
             package("init", "important", &[&["systemd-sysv", "sysvinit-core"]]),
             package("linux-image-6.1.0-1-amd64", "required", &[]),
-            package("needy", "required", &[&["udev"]]),
+            package("bash", "required", &[]),
         ];
-        assert_eq!(chosen(&packages), ["needy"]);
-        assert_eq!(choose(&packages, "amd64", &[]).unmet, ["needy needs udev"]);
+        assert_eq!(chosen(&packages), ["bash"]);
+        assert_eq!(choose(&packages, "amd64", &[]).left_out, [""; 0]);
+    }
+
+    #[test]
+    fn an_unloved_package_gets_in_if_nothing_else_serves() {
+        let mut packages = vec![
+            package("cron", "optional", &[&["systemd", "systemd-standalone-sysusers"]]),
+            package("systemd", "important", &[]),
+        ];
+        assert_eq!(chosen(&packages), ["cron", "systemd"]);
+        packages.push(package("systemd-standalone-sysusers", "optional", &[]));
+        assert_eq!(chosen(&packages), ["cron", "systemd-standalone-sysusers"]);
+    }
+
+    #[test]
+    fn what_needs_a_refused_package_stays_out_unless_essential() {
+        let mut essential = package("core", "required", &[&["grub-pc"]]);
+        essential.essential = true;
+        let packages = [
+            package("needy", "required", &[&["systemd-sysv"]]),
+            package("needier", "required", &[&["needy"]]),
+            package("systemd-sysv", "important", &[]),
+            essential,
+        ];
+        assert_eq!(chosen(&packages), ["core"]);
+        let choice = choose(&packages, "amd64", &[]);
+        assert_eq!(
+            choice.left_out,
+            ["needy, which needs systemd-sysv", "needier, which needs needy"]
+        );
+        assert_eq!(choice.unmet, ["core needs grub-pc"]);
     }
 
     proptest! {
         #[test]
-        fn every_dependency_is_chosen_or_named(
+        fn every_dependency_of_what_is_chosen_is_met(
             edges in prop::collection::vec((0usize..12, 0usize..14), 0..40),
             wanted in prop::collection::vec(any::<bool>(), 12),
         ) {
@@ -268,8 +255,7 @@ mod tests {
             for &index in &choice.packages {
                 for group in &packages[index].depends {
                     let met = choice.packages.iter().any(|&other| group.contains(&packages[other].name));
-                    let named = choice.unmet.iter().any(|line| line.ends_with(&group.join(" or ")));
-                    prop_assert!(met || named);
+                    prop_assert!(met, "{} has no {group:?}", packages[index].name);
                 }
             }
         }

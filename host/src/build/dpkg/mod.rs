@@ -8,3 +8,4 @@ pub mod alternatives;
 pub mod choose;
 pub mod database;
 pub mod status;
+pub mod wishes;

@@ -32,15 +32,13 @@ pub(super) type Entry<'a> = tar::Entry<'a, Box<dyn Read>>;
 
 /// Opens the archive at a path of the host.
 pub(super) fn open(path: &Path, interrupt: &Interrupt) -> Result<Opened> {
-    let failed = |cause| Error::path("open", path, cause);
-    let file = File::open(path).map_err(failed)?;
+    let file = File::open(path).map_err(|cause| Error::os("cannot open it", cause))?;
     let position = Rc::new(Cell::new(0));
     let watched = Watched { file, position: Rc::clone(&position), interrupt: interrupt.clone() };
     let mut source = BufReader::with_capacity(256 * 1024, watched);
-    let start = source.fill_buf().map_err(failed)?;
+    let start = source.fill_buf().map_err(|cause| Error::os("cannot read it", cause))?;
     let start = start.get(..PEEK.min(start.len())).unwrap_or_default().to_vec();
-    let plain = decoder(source, &start)
-        .map_err(|error| error.context(format_args!("cannot extract '{}'", path.display())))?;
+    let plain = decoder(source, &start)?;
     let zeros = Rc::new(Cell::new(0));
     let plain = ZeroCounter { plain, zeros: Rc::clone(&zeros) };
     Ok(Opened { archive: tar::Archive::new(Box::new(plain)), position, zeros })

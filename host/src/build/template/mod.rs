@@ -22,12 +22,14 @@ const NAMED: usize = 8;
 pub(super) fn fill(from: &Path, work: &mut Work<'_>) -> Result<String> {
     let whole = std::fs::metadata(from).map_or(0, |metadata| metadata.len());
     work.progress.bytes("extracting", whole);
-    let opened = archive::open(from, work.interrupt)?;
     let mut extractor = Extractor::new(work.root);
-    let extracted = opened.entries(|entry, position| {
-        work.progress.at(position);
-        extractor.extract(entry)
+    let extracted = archive::open(from, work.interrupt).and_then(|opened| {
+        opened.entries(|entry, position| {
+            work.progress.at(position);
+            extractor.extract(entry)
+        })
     });
+    // An interrupt makes reading fail; that is no fault of the archive's.
     work.interrupt.check()?;
     extracted
         .map_err(|error| error.context(format_args!("cannot extract '{}'", from.display())))?;

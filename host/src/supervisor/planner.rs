@@ -1,0 +1,33 @@
+//! The plan of a guest's next boot, from its configuration as it is then.
+
+use shared::message::BootMode;
+use shared::name::GuestName;
+
+use crate::config;
+use crate::error::Result;
+use crate::ids;
+use crate::paths::Paths;
+use crate::plan::{self, Plan};
+
+/// Makes plans for one guest.
+#[derive(Clone, Debug)]
+pub struct Planner {
+    /// Where everything is.
+    pub paths: Paths,
+    /// The guest.
+    pub name: GuestName,
+    /// What it is started for.
+    pub mode: BootMode,
+}
+
+impl Planner {
+    /// The plan. `fault` is for tests ([`crate::variables::FAULT`]).
+    ///
+    /// # Errors
+    /// When the configuration has mistakes.
+    pub fn plan(&self, fault: Option<&str>) -> Result<Plan> {
+        let config = config::load(&self.paths, &self.name)?;
+        let ids = ids::allocate(&self.paths, &self.name, config.context)?;
+        plan::plan(&self.name, &config, ids.base, self.mode.clone(), &self.paths, fault)
+    }
+}

@@ -1,0 +1,10 @@
+//! The environment variables that vserver itself reads.
+
+/// Puts every path below a directory.
+pub const PREFIX: &str = "VSERVER_PREFIX";
+
+/// `debug` makes supervisors log more.
+pub const LOG: &str = "VSERVER_LOG";
+
+/// Makes a step of the next start fail, for tests: `STAGE[:STEP[:ERRNO]]`.
+pub const FAULT: &str = "VSERVER_FAULT";
