@@ -8,6 +8,7 @@ on! { Bookworm, Trixie: [
     identity_ids_leave_the_host_as_it_was,
     host_ids_leave_the_host_as_it_was,
 ] }
+on! { Bookworm: [no_user_namespace_is_made_inside_its_own] }
 on! { Busybox: [
     a_link_in_place_of_a_mount_point_is_refused,
     a_users_file_that_never_opens_holds_no_session_up,
@@ -113,6 +114,16 @@ fn guest_init_cannot_be_overwritten_from_inside(tree: Tree) {
         }
         let after = std::fs::read(&exe).expect("PID 1 still runs");
         assert!(before == after, "users = {users}: guest-init has changed");
+        guest.stop();
+    }
+}
+
+fn no_user_namespace_is_made_inside_its_own(tree: Tree) {
+    let host = Host::new();
+    for users in ["private", "identity"] {
+        let guest = host.guest(users).tree(tree).set("security.users", users).build();
+        guest.start();
+        guest.shell("unshare --user true").code(1);
         guest.stop();
     }
 }

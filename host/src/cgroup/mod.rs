@@ -24,6 +24,11 @@ use crate::paths::Paths;
 /// "Model of Delegation").
 const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
 
+/// Bounds on what a guest may make inside: without them its root could nest
+/// cgroups beyond the longest path, where they can't be removed any more, or
+/// fill the kernel's memory with them.
+const BOUNDS: [(&str, &str); 2] = [("cgroup.max.depth", "32"), ("cgroup.max.descendants", "10000")];
+
 /// The cgroups of one guest.
 #[derive(Clone, Debug)]
 pub struct GuestCgroup {
@@ -76,6 +81,9 @@ impl GuestCgroup {
         let inner = self.inner(boot);
         for directory in [&inner, &self.keeper(), &self.session()] {
             fs::create_dir_all(directory)?;
+        }
+        for (file, most) in BOUNDS {
+            fs::write(self.outer.join(file), most)?;
         }
         chown(&inner, Some(owner), Some(owner))?;
         for file in DELEGATED {

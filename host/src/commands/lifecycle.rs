@@ -10,7 +10,7 @@ use crate::commands::output;
 use crate::commands::progress::Progress;
 use crate::config;
 use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_failed};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan;
@@ -43,7 +43,7 @@ pub fn start(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<()> {
 }
 
 /// Starts a guest's supervisor, unless there is one. Commands that start the
-/// same guest wait for each other just so long.
+/// same guest wait for each other until it listens.
 ///
 /// # Errors
 /// As [`start`].
@@ -174,18 +174,31 @@ fn wait_for(
 /// # Errors
 /// When it has not ended at the timeout and must not be killed.
 pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Result<bool> {
-    let Some(client) = Client::connect(paths, name)? else {
+    let Some(mut client) = Client::connect(paths, name)? else {
         // An unknown guest is an error, also for stop. One that runs can be
         // stopped whatever has become of its configuration.
         config::load(paths, name)?;
         return Ok(false);
     };
     let timeout_ms = how.timeout.map(plan::milliseconds);
-    client.send(&Request::Stop { power, timeout_ms, no_kill: how.no_kill })?;
+    let order = Request::Stop { power, timeout_ms, no_kill: how.no_kill };
+    let before = match client.status() {
+        Ok(status) => status,
+        Err(error) if error.kind() == Kind::NotRunning => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    client.send(&order)?;
     let mut progress = Progress::of_shutdown(name);
     loop {
         match client.next(None)? {
-            None => return Ok(true),
+            // The guest has ended, or only its supervisor.
+            None => match still_there(paths, name, before.keeper_pid)? {
+                Some(successor) => {
+                    client = successor;
+                    client.send(&order)?;
+                }
+                None => return Ok(true),
+            },
             Some(Event::StopTimedOut) => {
                 return Err(Error::new(format!("guest '{name}' has not shut down in time"))
                     .hint(format!("it goes on shutting down; without --no-kill it is killed: vserver stop {name}")));
@@ -199,6 +212,14 @@ pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Re
             Some(event) => progress.show(&event),
         }
     }
+}
+
+/// A connection to the same boot of a guest as before, if that still runs: no
+/// two keepers that live at the same time have the same pid.
+fn still_there(paths: &Paths, name: &GuestName, keeper_pid: i32) -> Result<Option<Client>> {
+    let Some(client) = Client::connect(paths, name)? else { return Ok(None) };
+    let same = client.status().is_ok_and(|status| status.keeper_pid == keeper_pid);
+    Ok((same && keeper_pid > 0).then_some(client))
 }
 
 /// Reboots a guest in place and waits until it is up again.

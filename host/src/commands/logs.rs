@@ -95,11 +95,19 @@ fn last_lines(text: &[u8], count: usize) -> &[u8] {
 /// sequences made visible, since they are the guest's and not the terminal's.
 fn harmless(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
-    for &byte in text {
-        match byte {
-            b'\r' => {}
-            b'\n' | b'\t' | b' '..=b'~' | 0x80.. => plain.push(byte),
-            other => plain.extend(format!("\\x{other:02x}").bytes()),
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\r' => {}
+                // Also U+0080 to U+009F, which terminals obey as they obey ESC.
+                c if c.is_control() && c != '\n' && c != '\t' => {
+                    plain.extend(format!("\\x{:02x}", u32::from(c)).bytes());
+                }
+                c => plain.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+            }
+        }
+        for byte in chunk.invalid() {
+            plain.extend(format!("\\x{byte:02x}").bytes());
         }
     }
     plain
@@ -120,5 +128,7 @@ mod tests {
     #[test]
     fn escapes_of_a_guest_are_shown() {
         assert_eq!(harmless(b"ok\x1b[2J\r\n"), b"ok\\x1b[2J\n");
+        assert_eq!(harmless("\u{e4}\u{9b}2J".as_bytes()), "\u{e4}\\x9b2J".as_bytes());
+        assert_eq!(harmless(b"\x9b2J"), b"\\x9b2J");
     }
 }

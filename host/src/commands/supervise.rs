@@ -4,6 +4,7 @@ use std::env;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::sys::socket::SockType;
 use rustix::fs::FileType;
 use shared::link::Link;
 use shared::message::BootMode;
@@ -14,7 +15,7 @@ use crate::control::{Event, Request};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::paths::Paths;
-use crate::runtime::{RunDir, State};
+use crate::runtime::{self, RunDir, State};
 use crate::supervisor::{Planner, Start, Supervisor};
 use crate::sys;
 use crate::variables;
@@ -49,9 +50,14 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     }
 }
 
-/// A guest that is taken over goes on as what it was started as.
+/// A guest that is taken over goes on as what it was started as. What was
+/// written about one whose keeper was killed too counts no more.
 fn planner(args: &SuperviseArgs, paths: &Paths) -> Planner {
-    let before = State::read(&RunDir::new(paths, &args.name).state());
+    let run = RunDir::new(paths, &args.name);
+    let before = match runtime::connect(&run.keeper(), SockType::SeqPacket) {
+        Ok(_) => State::read(&run.state()),
+        Err(_) => State::default(),
+    };
     let rescue = args.rescue.clone().or(before.rescue);
     let mode = match rescue {
         Some(command) => BootMode::Rescue(command),

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,7 +15,7 @@ use shared::link::Link;
 use shared::message::LINK_FD;
 use shared::stage::{Failure, Stage};
 
-use crate::plan::Plan;
+use crate::plan::{Ids, Plan};
 use crate::sys;
 
 use super::handshake::{FromChild, ToChild};
@@ -40,6 +41,7 @@ fn sequence(
     // The one barrier: before it, this process has no ids of its own.
     at(fault, Stage::Go, || wait(launcher))?;
     at(fault, Stage::Identity, become_root)?;
+    at(fault, Stage::Identity, || refuse_nesting(plan.ids))?;
     at(fault, Stage::Session, || rustix::process::setsid().map(drop).map_err(io::Error::from))?;
     at(fault, Stage::Hostname, || set_names(plan))?;
     at(fault, Stage::Loopback, sys::network::loopback_up)?;
@@ -73,7 +75,17 @@ fn become_root() -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
     setgroups(&[])?;
     setresgid(gid, gid, gid)?;
-    Ok(setresuid(uid, uid, uid)?)
+    setresuid(uid, uid, uid)?;
+    sys::leave_session_keyring()
+}
+
+/// No user namespaces inside the guest's own: in one of them its root would
+/// have every capability again, mount what the guest must not (cgroup v1 shows
+/// the host's whole tree), and write there with the ids that it has outside.
+/// The sysctl is the writer's user namespace's own (namespaces(7)). Without
+/// such a namespace only a system call filter can refuse it.
+fn refuse_nesting(ids: Ids) -> io::Result<()> {
+    if ids.has_namespace() { fs::write("/proc/sys/user/max_user_namespaces", "0") } else { Ok(()) }
 }
 
 fn set_names(plan: &Plan) -> io::Result<()> {

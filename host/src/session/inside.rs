@@ -130,7 +130,8 @@ fn become_root() -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
     setgroups(&[])?;
     setresgid(gid, gid, gid)?;
-    Ok(setresuid(uid, uid, uid)?)
+    setresuid(uid, uid, uid)?;
+    sys::leave_session_keyring()
 }
 
 fn open_terminal(host: &Link<FromInside, ()>, account: &Account) -> io::Result<()> {

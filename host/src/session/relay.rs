@@ -205,6 +205,9 @@ struct Pump {
 /// More than a pipe takes at once.
 const CHUNK: usize = 16 * 1024;
 
+/// The most that a pipe holds (pipe(7), `/proc/sys/fs/pipe-max-size`).
+const LARGEST_PIPE: usize = 1 << 20;
+
 impl Pump {
     fn of_pipes([input, output, errors]: [OwnedFd; 3]) -> io::Result<Vec<Self>> {
         rustix::io::ioctl_fionbio(&input, true)?;
@@ -246,12 +249,16 @@ impl Pump {
         }
     }
 
-    /// The program has ended: pass on what it wrote, and no more.
+    /// The program has ended: pass on what it wrote, and no more. Something
+    /// that it has left behind may write without end.
     fn finish(&mut self) {
+        let mut left = LARGEST_PIPE / CHUNK;
         while !self.buffer.is_empty()
-            || self.from.as_ref().is_some_and(|from| ready(from.as_fd(), PollFlags::POLLIN))
+            || left > 0
+                && self.from.as_ref().is_some_and(|from| ready(from.as_fd(), PollFlags::POLLIN))
         {
             if self.buffer.is_empty() {
+                left = left.saturating_sub(1);
                 self.fill();
             } else {
                 self.drain();

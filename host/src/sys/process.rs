@@ -143,6 +143,24 @@ pub fn set_not_dumpable() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into()).map(drop)
 }
 
+/// Leaves the session keyring of whoever started this process for a new and
+/// empty one (keyctl(2), `KEYCTL_JOIN_SESSION_KEYRING`): it stays over clone,
+/// exec and changes of ids, and whoever has it can read its keys.
+///
+/// # Errors
+/// EDQUOT where a user has too many keys; a kernel without keys is no error.
+pub fn leave_session_keyring() -> io::Result<()> {
+    let none = ptr::null::<libc::c_char>();
+    // SAFETY: the one pointer is null, which asks for an anonymous keyring.
+    let joined = unsafe {
+        libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING as libc::c_long, none)
+    };
+    match check(joined) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// Marks every descriptor from `first` on close-on-exec (close_range(2)).
 ///
 /// # Errors
