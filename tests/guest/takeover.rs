@@ -12,6 +12,7 @@ on! { Busybox, Bookworm: [
 ] }
 on! { Busybox: [
     stop_works_without_a_supervisor,
+    a_guest_without_keeper_and_supervisor_is_ended,
     a_poweroff_without_a_supervisor_is_remembered,
     a_reboot_without_a_supervisor_is_remembered,
 ] }
@@ -110,4 +111,20 @@ fn a_reboot_without_a_supervisor_is_remembered(tree: Tree) {
     start_again(&guest);
     assert_ne!(guest.init_pid(), init);
     guest.stop();
+}
+
+fn a_guest_without_keeper_and_supervisor_is_ended(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = tests::Census::when_quiet(&host);
+    guest.start();
+    let status = guest.status();
+    for pid in [status.supervisor_pid, status.keeper_pid].into_iter().flatten() {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it can be killed");
+    }
+    guest.vserver("stop", [""; 0]).ok();
+    let init = status.init_pid.unwrap();
+    eventually(DEADLINE, "PID 1 has ended", || (!process::is_alive(init)).then_some(()));
+    before.assert_unchanged(&host);
 }

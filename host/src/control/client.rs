@@ -15,6 +15,7 @@ use nix::sys::socket::SockType;
 use shared::link::{Link, RecvError, SendError};
 use shared::name::GuestName;
 
+use crate::cgroup::GuestCgroup;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
@@ -44,7 +45,8 @@ pub struct Client {
 
 impl Client {
     /// Connects to the supervisor of a running guest; `None` when the guest
-    /// doesn't run. A guest whose supervisor has died gets a new one.
+    /// doesn't run. A guest whose supervisor has died gets a new one; if its
+    /// keeper has died too, that one ends it.
     ///
     /// # Errors
     /// When the socket can't be used.
@@ -57,7 +59,7 @@ impl Client {
             }
             // A keeper that listens has a guest. The connection waits in its
             // queue and is gone before it is served.
-            if connect(&run.keeper())?.is_none() {
+            if connect(&run.keeper())?.is_none() && !has_orphans(paths, name) {
                 return Ok(None);
             }
             let (client, _) = spawn_supervisor(name, &["--take-over"])?;
@@ -186,6 +188,12 @@ pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<(Client,
         .spawn()
         .map_err(|error| Error::os(&what, error))?;
     Ok((Client::new(name, ours), child.id()))
+}
+
+/// Do processes of the guest live that nobody watches over? Then keeper and
+/// supervisor were both killed.
+fn has_orphans(paths: &Paths, name: &GuestName) -> bool {
+    GuestCgroup::new(paths, name).is_ok_and(|cgroup| GuestCgroup::populated(cgroup.outer()))
 }
 
 /// `None` when nobody listens there (any more).
