@@ -207,6 +207,7 @@ fn log_directory(plan: &Plan) -> io::Result<OwnedFd> {
 /// The link to guest-init, its first message already in it.
 fn order(plan: &Plan) -> io::Result<(OwnedFd, OwnedFd)> {
     let (host, guest) = runtime::pair()?;
+    sys::network::refuse_descriptors(host.as_fd())?;
     let link: Link<ToGuest, FromGuest> = Link::new(host);
     link.send(&ToGuest::Boot(plan.boot.clone()))
         .map_err(|_| io::Error::from_raw_os_error(libc::EMSGSIZE))?;

@@ -1,7 +1,7 @@
-//! Network interfaces: the flag ioctls of netdevice(7).
+//! Sockets: the flag ioctls of netdevice(7), an option of unix(7).
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
@@ -27,4 +27,34 @@ pub fn loopback_up() -> io::Result<()> {
     // and whose flags are set, as SIOCSIFFLAGS reads them.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into())
         .map(drop)
+}
+
+/// `SO_PASSRIGHTS`, Linux 6.16 (include/uapi/asm-generic/socket.h); the libc
+/// crate has no name for it yet.
+const SO_PASSRIGHTS: libc::c_int = 83;
+
+/// Refuses descriptors that come over this Unix socket: the sender gets
+/// EPERM. Whoever only reads bytes drops what came with them, and dropping
+/// the last reference can wait for as long as the sender likes (a TCP socket
+/// with SO_LINGER, socket(7)). Kernels before 6.16 can't refuse.
+///
+/// # Errors
+/// Those of setsockopt(2), but ENOPROTOOPT.
+pub fn refuse_descriptors(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let off: libc::c_int = 0;
+    // SAFETY: the value is an int that lives through the call, and its size
+    // is passed.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const off).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    match check(set.into()) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
+        other => other.map(drop),
+    }
 }
