@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use shared::name::GuestName;
+use shared::outcome::Outcome;
 
 use crate::commands::output;
 use crate::control::{Event, Phase};
@@ -14,22 +15,25 @@ use crate::report::printable;
 pub struct Progress {
     name: Option<GuestName>,
     terminal: bool,
+    /// A shutdown ends boot scripts that still run: no failure of theirs.
+    ends_scripts: bool,
 }
 
 impl Progress {
     /// Shows nothing.
     pub fn silent() -> Self {
-        Self { name: None, terminal: false }
+        Self { name: None, terminal: false, ends_scripts: false }
     }
 
     /// Shows a boot.
     pub fn of_boot(name: &GuestName) -> Self {
-        Self { name: Some(name.clone()), terminal: io::stderr().is_terminal() }
+        let terminal = io::stderr().is_terminal();
+        Self { name: Some(name.clone()), terminal, ends_scripts: false }
     }
 
     /// Shows a shutdown.
     pub fn of_shutdown(name: &GuestName) -> Self {
-        Self::of_boot(name)
+        Self { ends_scripts: true, ..Self::of_boot(name) }
     }
 
     /// Shows one event.
@@ -39,12 +43,17 @@ impl Progress {
             Event::ScriptEnded { name: script, outcome, millis, .. } => {
                 let seconds = f64::from(*millis) / 1000.0;
                 let script = printable(script);
-                if !outcome.success() {
+                let word = match outcome {
+                    Outcome::Exited(0) => "[ ok ]",
+                    Outcome::Killed(_) if self.ends_scripts => "[ended]",
+                    _ => "[FAIL]",
+                };
+                if word == "[FAIL]" {
                     output::remark(format_args!(
-                        "{name}: [FAIL] {script} ({outcome}, {seconds:.2} s)"
+                        "{name}: {word} {script} ({outcome}, {seconds:.2} s)"
                     ));
                 } else if self.terminal {
-                    output::remark(format_args!("{name}: [ ok ] {script} ({seconds:.2} s)"));
+                    output::remark(format_args!("{name}: {word} {script} ({seconds:.2} s)"));
                 }
             }
             Event::Note(note) => output::remark(format_args!("{name}: {}", printable(note))),
