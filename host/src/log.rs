@@ -91,3 +91,23 @@ impl Write for Bounded {
         self.file.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisors_log_is_begun_anew_at_its_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.supervisor.log");
+        let mut log = Bounded::open(path.clone()).unwrap();
+        let line = [b'x'; 1000];
+        for _ in 0..LIMIT * 3 / 1000 {
+            log.write_all(&line).unwrap();
+        }
+        let size = |name: &str| fs::metadata(directory.path().join(name)).unwrap().len();
+        assert!(size("web.supervisor.log") <= LIMIT + 1000);
+        assert!(size("web.supervisor.log.1") <= LIMIT + 1000);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+}
