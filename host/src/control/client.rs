@@ -77,20 +77,20 @@ impl Client {
         Self { name: name.clone(), link: Link::new(socket) }
     }
 
-    /// Sends a request.
+    /// Sends a request. That the supervisor has just gone is no failure here:
+    /// it shows as the end of the events, which every caller has to expect.
     ///
     /// # Errors
-    /// When the supervisor is gone.
+    /// When the socket can't be used.
     pub fn send(&self, request: &Request) -> Result<()> {
-        self.link.send(request).map_err(|error| {
-            let errno = match error {
-                SendError::Full => Errno::EAGAIN,
-                SendError::Closed => Errno::EPIPE,
-                SendError::TooLong => Errno::EMSGSIZE,
-                SendError::Os(errno) => errno,
-            };
-            Error::os(format_args!("cannot talk to the supervisor of guest '{}'", self.name), errno)
-        })
+        let errno = match self.link.send(request) {
+            Ok(()) | Err(SendError::Closed) => return Ok(()),
+            Err(SendError::Full) => Errno::EAGAIN,
+            Err(SendError::TooLong) => Errno::EMSGSIZE,
+            Err(SendError::Os(errno)) => errno,
+        };
+        let what = format_args!("cannot talk to the supervisor of guest '{}'", self.name);
+        Err(Error::os(what, errno))
     }
 
     /// The next event if there is one: `Some(None)` when the supervisor has
