@@ -4,8 +4,9 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use shared::name::GuestName;
@@ -45,12 +46,68 @@ pub fn supervisor(paths: &Paths, name: &GuestName) {
     let directory = paths.log_dir();
     let _ = fs::create_dir_all(&directory);
     let path = directory.join(format!("{name}.supervisor.log"));
-    let file = File::options().create(true).append(true).mode(0o640).open(path);
-    if let Ok(file) = file {
+    if let Ok(log) = Bounded::open(path) {
         let layer = tracing_subscriber::fmt::layer()
             .with_ansi(false)
             .with_target(false)
-            .with_writer(Mutex::new(file));
+            .with_writer(Mutex::new(log));
         let _ = registry.with(layer).try_init();
+    }
+}
+
+/// Bytes after which the supervisor's log is renamed to `….1` and begun anew:
+/// some of what it says, a guest makes it say.
+const LIMIT: u64 = 1 << 20;
+
+/// A log file that doesn't grow without end.
+struct Bounded {
+    path: PathBuf,
+    file: File,
+    size: u64,
+}
+
+impl Bounded {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let file = File::options().create(true).append(true).mode(0o640).open(&path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { path, file, size })
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.size >= LIMIT {
+            let mut old = self.path.clone().into_os_string();
+            old.push(".1");
+            fs::rename(&self.path, old)?;
+            *self = Self::open(self.path.clone())?;
+        }
+        let written = self.file.write(bytes)?;
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisors_log_is_begun_anew_at_its_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.supervisor.log");
+        let mut log = Bounded::open(path.clone()).unwrap();
+        let line = [b'x'; 1000];
+        for _ in 0..LIMIT * 3 / 1000 {
+            log.write_all(&line).unwrap();
+        }
+        let size = |name: &str| fs::metadata(directory.path().join(name)).unwrap().len();
+        assert!(size("web.supervisor.log") <= LIMIT + 1000);
+        assert!(size("web.supervisor.log.1") <= LIMIT + 1000);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 }

@@ -92,7 +92,7 @@ fn is_in_use(paths: &Paths, name: &GuestName) -> Result<bool> {
 }
 
 /// Files that belong to the guest, besides its root.
-fn files(paths: &Paths, name: &GuestName) -> [PathBuf; 5] {
+fn files(paths: &Paths, name: &GuestName) -> [PathBuf; 6] {
     let of_log = |suffix: &str| paths.log_dir().join(format!("{name}.{suffix}"));
     [
         paths.config(name),
@@ -100,6 +100,7 @@ fn files(paths: &Paths, name: &GuestName) -> [PathBuf; 5] {
         paths.log(name),
         of_log("log.1"),
         of_log("supervisor.log"),
+        of_log("supervisor.log.1"),
     ]
 }
 

@@ -239,6 +239,7 @@ pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) ->
             None | Some(Event::Phase(Phase::Stopped)) => {
                 return Err(Error::new(format!("guest '{name}' did not come up again")));
             }
+            Some(Event::Failed { text, hint }) => return Err(start_failed(text, hint)),
             Some(Event::StopTimedOut) => {
                 return Err(Error::new(format!("guest '{name}' has not shut down in time")));
             }

@@ -9,7 +9,6 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::io::fcntl_dupfd_cloexec;
 use shared::link::Link;
 use shared::message::LINK_FD;
@@ -19,7 +18,9 @@ use crate::plan::{Ids, Plan};
 use crate::sys;
 
 use super::handshake::{FromChild, ToChild};
-use super::{PATIENCE, Prepared, at, at_step, capabilities, console, mounts, receive, root};
+use super::{
+    PATIENCE, Prepared, at, at_step, capabilities, console, identity, mounts, receive, root,
+};
 
 /// Becomes guest-init, or reports the step that failed and exits.
 pub(super) fn run(plan: &Plan, prepared: Prepared, launcher: Link<FromChild, ToChild>) -> ! {
@@ -40,7 +41,7 @@ fn sequence(
     let tree = prepared.root.as_fd();
     // The one barrier: before it, this process has no ids of its own.
     at(fault, Stage::Go, || wait(launcher))?;
-    at(fault, Stage::Identity, become_root)?;
+    at(fault, Stage::Identity, identity::become_root)?;
     at(fault, Stage::Identity, || refuse_nesting(plan.ids))?;
     at(fault, Stage::Session, || rustix::process::setsid().map(drop).map_err(io::Error::from))?;
     at(fault, Stage::Hostname, || set_names(plan))?;
@@ -68,15 +69,6 @@ fn wait(launcher: &Link<FromChild, ToChild>) -> io::Result<()> {
         Some(ToChild::Go) => Ok(()),
         None => Err(io::Error::from_raw_os_error(libc::EPIPE)),
     }
-}
-
-/// uid and gid 0 of the guest, and no group of whoever typed `start`.
-fn become_root() -> io::Result<()> {
-    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
-    setgroups(&[])?;
-    setresgid(gid, gid, gid)?;
-    setresuid(uid, uid, uid)?;
-    sys::leave_session_keyring()
 }
 
 /// No user namespaces inside the guest's own: in one of them its root would

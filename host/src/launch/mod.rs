@@ -12,6 +12,7 @@ mod child;
 mod console;
 mod explain;
 mod handshake;
+mod identity;
 mod init;
 mod launcher;
 mod limits;
@@ -40,6 +41,7 @@ use crate::sys::{self, Cloned};
 
 pub use capabilities::{bound as bound_capabilities, reduce as reduce_capabilities};
 pub use explain::explain;
+pub use identity::become_root;
 pub use launcher::unset_login_uid;
 pub use limits::set as set_limits;
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use shared::message::Style;
 
 /// What outlives a supervisor. A missing or damaged file means the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub struct State {
     pub crashes: u32,
     /// How the last boot ended.
     pub last_end: Option<String>,
+    /// Which boot files are followed: an own init doesn't tell a second time.
+    pub style: Option<Style>,
     /// Is it only a context, without a boot?
     pub idle: bool,
     /// Command of a rescue start.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use shared::link::Link;
 use shared::outcome::Outcome;
 
-use crate::launch::{bound_capabilities, reduce_capabilities};
+use crate::launch::{become_root, bound_capabilities, reduce_capabilities};
 use crate::sys;
 
 use super::Session;
@@ -124,14 +124,6 @@ fn sequence(session: &Session, prepared: &Prepared) -> Result<Infallible, Failed
     }
     sys::close_on_exec_from(3).map_err(at(Step::Execute))?;
     Err((Step::Execute, execute(session, account)))
-}
-
-fn become_root() -> io::Result<()> {
-    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
-    setgroups(&[])?;
-    setresgid(gid, gid, gid)?;
-    setresuid(uid, uid, uid)?;
-    sys::leave_session_keyring()
 }
 
 fn open_terminal(host: &Link<FromInside, ()>, account: &Account) -> io::Result<()> {

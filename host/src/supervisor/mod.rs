@@ -172,6 +172,10 @@ impl Supervisor {
         self.machine = self.machine.attached(self.state.crashes);
         keeper.tell_guest(&ToGuest::Query);
         self.keeper = Some(keeper);
+        self.guest.style = self.state.style;
+        if self.guest.style == Some(Style::Init) {
+            self.feed(Event::Guest(GuestState::HandedOver));
+        }
     }
 
     /// Removes what an earlier life of the guest left behind: its keeper is
@@ -255,6 +259,11 @@ impl Supervisor {
             FromGuest::Hello { style, reason, .. } => {
                 self.guest.style = Some(style);
                 self.guest.reason = beginning(reason);
+                if self.state.style.replace(style) != Some(style)
+                    && let Err(error) = self.state.write(&self.run.state())
+                {
+                    tracing::warn!("cannot write the state file: {error}");
+                }
             }
             FromGuest::State(state) => {
                 if let GuestState::Booting(level) | GuestState::Running(level) = state {
