@@ -125,6 +125,11 @@ impl Relay<'_> {
             for pump in &mut pumps {
                 pump.turn();
             }
+            // The user's terminal is gone: so is the session's, whose programs
+            // get SIGHUP. Whoever started this may have ignored that signal.
+            if raw.is_some() && pumps.first().is_some_and(|typed| typed.from.is_none()) {
+                pumps.clear();
+            }
             if let Some(outcome) = self.outcome {
                 for pump in pumps.iter_mut().filter(|pump| pump.outward) {
                     pump.finish();
