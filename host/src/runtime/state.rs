@@ -15,6 +15,8 @@ pub struct State {
     pub boot: u32,
     /// Clock of the host (CLOCK_BOOTTIME, milliseconds) at that boot.
     pub booted_at_ms: u64,
+    /// Has that boot reached its runlevel?
+    pub up: bool,
     /// Restarts after crashes in a row.
     pub crashes: u32,
     /// How the last boot ended.

@@ -71,6 +71,7 @@ impl Supervisor {
         }
         self.state.boot = self.state.boot.saturating_add(1);
         self.state.booted_at_ms = now_ms();
+        self.state.up = false;
         self.state.crashes = self.machine.crashes();
         self.state.idle = self.plan.boot.mode == BootMode::Idle;
         self.state.rescue = match &self.plan.boot.mode {
@@ -188,11 +189,16 @@ impl Supervisor {
 
     fn announce(&mut self, phase: Phase) {
         tracing::info!(phase = phase.name());
-        if phase == Phase::Running
-            && let Err(error) = actions::run(&self.plan, Action::PostStart)
-        {
-            tracing::warn!("{error}");
-            self.clients.tell(&Told::Note(error.to_string()));
+        // Once a boot: whoever takes over finds it noted.
+        if phase == Phase::Running && !self.state.up {
+            self.state.up = true;
+            if let Err(error) = self.state.write(&self.run.state()) {
+                tracing::warn!("cannot note that the guest is up: {error}");
+            }
+            if let Err(error) = actions::run(&self.plan, Action::PostStart) {
+                tracing::warn!("{error}");
+                self.clients.tell(&Told::Note(error.to_string()));
+            }
         }
         self.clients.tell(&Told::Phase(phase));
     }
