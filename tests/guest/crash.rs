@@ -11,6 +11,7 @@ on! { Busybox: [
     a_crashed_guest_stays_down_when_told_so,
     crash_after_crash_takes_longer_and_longer,
     a_guest_that_backs_off_can_be_stopped,
+    a_start_does_not_wait_for_a_guest_that_crashes,
 ] }
 
 fn crash(guest: &Guest<'_>) -> i32 {
@@ -69,4 +70,21 @@ fn a_guest_that_backs_off_can_be_stopped(tree: Tree) {
     guest.vserver("stop", [""; 0]).ok();
     assert!(!guest.is_running());
     before.assert_unchanged(&host);
+}
+
+fn a_start_does_not_wait_for_a_guest_that_crashes(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.write("/etc/inittab", "::sysinit:/bin/sleep 60\n", 0o644);
+    guest.vserver("start", ["--no-wait"]).ok();
+    guest.wait_for_process("sleep");
+    std::thread::scope(|scope| {
+        crash(&guest);
+        // It backs off now: the start launches it at once, and it crashes.
+        let start = scope.spawn(|| guest.vserver("start", [""; 0]));
+        guest.wait_for_process("sleep");
+        crash(&guest);
+        start.join().expect("the start ends").code(1).complains("crashed before it was up");
+    });
+    guest.vserver("stop", [""; 0]).ok();
 }

@@ -161,6 +161,13 @@ fn wait_for(
                 }));
             }
             Some(Event::Failed { text, hint }) => failure = Some(start_failed(text, hint)),
+            // A guest that crashes in every boot would be waited for for ever.
+            Some(Event::Phase(Phase::BackingOff)) => {
+                return Err(failure.unwrap_or_else(|| {
+                    Error::new(format!("guest '{name}' crashed before it was up"))
+                        .hint(format!("it is started again later; see: vserver logs {name}"))
+                }));
+            }
             Some(Event::Phase(phase)) if reached(phase) => return Ok(()),
             Some(Event::Status(status)) if reached(status.phase) => return Ok(()),
             Some(event) => progress.show(&event),
