@@ -8,3 +8,8 @@ pub const LOG: &str = "VSERVER_LOG";
 
 /// Makes a step of the next start fail, for tests: `STAGE[:STEP[:ERRNO]]`.
 pub const FAULT: &str = "VSERVER_FAULT";
+
+/// Layers of isolation that the next start leaves out, separated by commas,
+/// to show in tests that each of them is what holds
+/// ([`crate::plan::Layer`]).
+pub const WITHOUT: &str = "VSERVER_WITHOUT";

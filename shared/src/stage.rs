@@ -14,6 +14,8 @@ pub enum Stage {
     RunDirectory,
     /// The guest's cgroups.
     Cgroup,
+    /// The device filter on the guest's cgroup.
+    Devices,
     /// guest-init, opened from a read-only place.
     GuestInit,
     /// The guest's root directory, as a detached mount.
@@ -56,6 +58,10 @@ pub enum Stage {
     Console,
     /// The root switched, the old one gone.
     PivotRoot,
+    /// The label of a security module, for what is executed next.
+    Label,
+    /// The system call filter.
+    SystemCalls,
     /// Capabilities reduced.
     Capabilities,
     /// Descriptors of the host closed.
@@ -76,9 +82,10 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::RunDirectory,
         Self::Cgroup,
+        Self::Devices,
         Self::GuestInit,
         Self::OpenRoot,
         Self::Fork,
@@ -99,6 +106,8 @@ impl Stage {
         Self::Mount,
         Self::Console,
         Self::PivotRoot,
+        Self::Label,
+        Self::SystemCalls,
         Self::Capabilities,
         Self::CloseDescriptors,
         Self::ExecInit,
@@ -113,6 +122,7 @@ impl Stage {
         match self {
             Self::RunDirectory => "run-directory",
             Self::Cgroup => "cgroup",
+            Self::Devices => "devices",
             Self::GuestInit => "guest-init",
             Self::OpenRoot => "open-root",
             Self::Fork => "fork",
@@ -133,6 +143,8 @@ impl Stage {
             Self::PivotRoot => "pivot-root",
             Self::LoginUid => "login-uid",
             Self::Limits => "limits",
+            Self::Label => "label",
+            Self::SystemCalls => "system-calls",
             Self::Capabilities => "capabilities",
             Self::CloseDescriptors => "close-descriptors",
             Self::ExecInit => "exec-init",
@@ -148,6 +160,7 @@ impl Stage {
         match self {
             Self::RunDirectory => "preparing its run directory",
             Self::Cgroup => "making its cgroups",
+            Self::Devices => "filtering its devices",
             Self::GuestInit => "opening guest-init",
             Self::OpenRoot => "opening its root directory",
             Self::Fork => "forking",
@@ -168,6 +181,8 @@ impl Stage {
             Self::PivotRoot => "switching to its root directory",
             Self::LoginUid => "resetting the login uid",
             Self::Limits => "setting its resource limits",
+            Self::Label => "setting its security label",
+            Self::SystemCalls => "filtering its system calls",
             Self::Capabilities => "reducing its capabilities",
             Self::CloseDescriptors => "closing the host's descriptors",
             Self::ExecInit => "executing guest-init",

@@ -11,7 +11,7 @@ use crate::control::Client;
 use crate::error::Result;
 use crate::ids;
 use crate::paths::Paths;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Trial};
 
 /// Shows the plan of a start, without making anything: an id range that is
 /// not allocated yet is shown as 0.
@@ -19,7 +19,7 @@ pub fn start(names: &[GuestName], paths: &Paths) -> Result<Exit> {
     for name in names {
         let config = config::load(paths, name)?;
         let base = ids::lookup(paths, name)?.map_or(0, |ids| ids.base);
-        let plan = plan::plan(name, &config, base, BootMode::Boot, paths, None)?;
+        let plan = plan::plan(name, &config, base, BootMode::Boot, paths, &Trial::default())?;
         output::print(&show(&plan))?;
     }
     Ok(Exit::DONE)

@@ -13,7 +13,7 @@ use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_fail
 use crate::error::{Error, Kind, Result};
 use crate::ids;
 use crate::paths::Paths;
-use crate::plan;
+use crate::plan::{self, Trial};
 use crate::runtime::Lock;
 
 /// Longest time until a new supervisor is there: it may wait for one that is
@@ -65,7 +65,7 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
     }
     // The supervisor makes the same plan; mistakes are better said here.
     let ids = ids::allocate(paths, name, config.context)?;
-    plan::plan(name, &config, ids.base, BootMode::Boot, paths, None)?;
+    plan::plan(name, &config, ids.base, BootMode::Boot, paths, &Trial::default())?;
     let mut arguments = Vec::new();
     if let Some(command) = &wanted.rescue {
         arguments.push("--rescue");

@@ -64,7 +64,8 @@ fn planner(args: &SuperviseArgs, paths: &Paths) -> Planner {
         None if args.idle || before.idle => BootMode::Idle,
         None => BootMode::Boot,
     };
-    Planner { paths: paths.clone(), name: args.name.clone(), mode }
+    let without = env::var(variables::WITHOUT).ok();
+    Planner { paths: paths.clone(), name: args.name.clone(), mode, without }
 }
 
 /// Whoever started this process may have put a connection of theirs on its

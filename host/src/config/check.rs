@@ -21,6 +21,7 @@ pub fn problems(config: &GuestConfig) -> Vec<Problem> {
     durations(config, &mut found);
     environment(config, &mut found);
     capabilities(config, &mut found);
+    labels(config, &mut found);
     found
 }
 
@@ -131,6 +132,26 @@ fn capabilities(config: &GuestConfig, found: &mut Vec<Problem>) {
                 Some(cap) => known.push((cap, key)),
             }
         }
+    }
+}
+
+/// What is written to `/proc/self/attr/exec` is one word of printable text.
+fn labels(config: &GuestConfig, found: &mut Vec<Problem>) {
+    let security = &config.security;
+    for (key, label) in
+        [("security.apparmor", &security.apparmor), ("security.selinux", &security.selinux)]
+    {
+        let plain = |label: &&String| {
+            !label.is_empty() && label.len() < 4096 && label.bytes().all(|b| b.is_ascii_graphic())
+        };
+        if label.as_ref().is_some_and(|label| !plain(&label)) {
+            found.push(Problem::new(key, format!("'{key}' is one word without blanks")));
+        }
+    }
+    if security.apparmor.is_some() && security.selinux.is_some() {
+        let text = "a host has AppArmor or SELinux: give one of 'security.apparmor' and \
+                    'security.selinux'";
+        found.push(Problem::new("security.selinux", text));
     }
 }
 

@@ -5,6 +5,7 @@
 //! `check`'s; both are pure. Only `load` touches files.
 
 pub mod check;
+mod device;
 pub mod edit;
 mod load;
 pub mod parse;
@@ -49,6 +50,8 @@ pub struct GuestConfig {
     pub console: Console,
     /// What its root may do.
     pub security: Security,
+    /// Which device nodes it may use.
+    pub devices: Devices,
 }
 
 impl GuestConfig {
@@ -132,6 +135,41 @@ pub struct Security {
     pub users: UserMode,
     /// Changes to the default capability set.
     pub capabilities: Capabilities,
+    /// May it make user namespaces, and containers in them?
+    pub nesting: bool,
+    /// May its programs use io_uring?
+    pub io_uring: bool,
+    /// What its users see of each other's processes.
+    pub hidepid: HidePid,
+    /// AppArmor profile of everything in it, loaded on the host.
+    pub apparmor: Option<String>,
+    /// SELinux label of everything in it.
+    pub selinux: Option<String>,
+}
+
+/// What users of a guest see of other users' processes in /proc: the mount
+/// option of the same name (proc(5)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HidePid {
+    /// All of it.
+    #[default]
+    Off,
+    /// That they are there, and nothing more.
+    NoAccess,
+    /// Nothing.
+    Invisible,
+    /// Nothing but of processes that they could trace.
+    Ptraceable,
+}
+
+/// `[devices]`: which device nodes a guest may use besides those of every
+/// guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Devices {
+    /// `PATH` or `PATH RIGHTS`, as systemd's `DeviceAllow=`.
+    pub allow: Vec<DeviceRule>,
 }
 
 /// Whose ids a guest's users have on the host.
@@ -147,6 +185,8 @@ pub enum UserMode {
     /// The host's ids, no user namespace.
     Host,
 }
+
+pub use device::DeviceRule;
 
 /// `security.capabilities`: changes to the default set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 18] = [
+pub const EXPLANATIONS: [Explanation; 24] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -82,6 +82,32 @@ pub const EXPLANATIONS: [Explanation; 18] = [
         "",
     ),
     explain("security.capabilities.drop", "Capabilities taken from the default set.", ""),
+    explain(
+        "security.nesting",
+        "May it make user namespaces, and run containers in them? Then nothing of its /proc is covered.",
+        "",
+    ),
+    explain("security.io_uring", "May its programs use io_uring?", ""),
+    explain(
+        "security.hidepid",
+        "What its users see of other users' processes: off (all), noaccess (that they are there), invisible (nothing), ptraceable (nothing but what they could trace); see proc(5).",
+        "",
+    ),
+    explain(
+        "security.apparmor",
+        "AppArmor profile, loaded on the host, for everything in the guest.",
+        "\"vserver-guest\"",
+    ),
+    explain(
+        "security.selinux",
+        "SELinux label for everything in the guest.",
+        "\"system_u:system_r:container_t:s0:c1,c2\"",
+    ),
+    explain(
+        "devices.allow",
+        "Device nodes of the host's that the guest may use besides those of every guest: paths below /dev, with rights of the letters r, w, m (rw when left out).",
+        "[\"/dev/fuse rw\"]",
+    ),
 ];
 
 const fn explain(key: &'static str, text: &'static str, example: &'static str) -> Explanation {
@@ -198,6 +224,10 @@ mod tests {
         let text = render(&GuestConfig::default());
         let mut shown = String::new();
         for line in text.lines() {
+            // A host has one of the two.
+            if line.starts_with("#selinux") {
+                continue;
+            }
             let is_value = line.starts_with('#') && !line.starts_with("# ");
             let line = if is_value { line.trim_start_matches('#') } else { line };
             shown.push_str(line);
@@ -209,6 +239,8 @@ mod tests {
         assert!(config.domainname.take().is_some());
         assert!(config.root.take().is_some());
         assert!(config.boot.runlevel.take().is_some());
+        assert!(config.security.apparmor.take().is_some());
+        assert!(!std::mem::take(&mut config.devices.allow).is_empty());
         config.boot.environment.clear();
         assert_eq!(config, GuestConfig::default());
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");

@@ -28,7 +28,7 @@ use super::{Event, Request, Snapshot, start_failed};
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Variables that a supervisor takes over from whoever starts it.
-const KEPT: [&str; 3] = [variables::PREFIX, variables::FAULT, variables::LOG];
+const KEPT: [&str; 4] = [variables::PREFIX, variables::FAULT, variables::LOG, variables::WITHOUT];
 
 /// For the administrator's scripts.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -14,7 +14,7 @@ use shared::link::Link;
 use shared::message::LINK_FD;
 use shared::stage::{Failure, Stage};
 
-use crate::plan::{Ids, Plan};
+use crate::plan::Plan;
 use crate::sys;
 
 use super::handshake::{FromChild, ToChild};
@@ -42,7 +42,7 @@ fn sequence(
     // The one barrier: before it, this process has no ids of its own.
     at(fault, Stage::Go, || wait(launcher))?;
     at(fault, Stage::Identity, identity::become_root)?;
-    at(fault, Stage::Identity, || refuse_nesting(plan.ids))?;
+    at(fault, Stage::Identity, || refuse_nesting(plan))?;
     at(fault, Stage::Session, || rustix::process::setsid().map(drop).map_err(io::Error::from))?;
     at(fault, Stage::Hostname, || set_names(plan))?;
     at(fault, Stage::Loopback, sys::network::loopback_up)?;
@@ -55,8 +55,10 @@ fn sequence(
     at(fault, Stage::Console, || hand_over(launcher, &console.master))?;
     // From here on no path of the host can be reached.
     at(fault, Stage::PivotRoot, || root::pivot(tree))?;
-    // The place for the system call filter: before capabilities go, while
-    // CAP_SYS_ADMIN lets it be set without no_new_privs (seccomp(2)).
+    at(fault, Stage::Label, || Ok(()))?;
+    // Before capabilities go: CAP_SYS_ADMIN lets it be set without
+    // no_new_privs (seccomp(2)).
+    at(fault, Stage::SystemCalls, || Ok(()))?;
     at(fault, Stage::Capabilities, || capabilities::reduce(&plan.capabilities))?;
     let link = prepared.link_guest;
     let init =
@@ -76,8 +78,9 @@ fn wait(launcher: &Link<FromChild, ToChild>) -> io::Result<()> {
 /// the host's whole tree), and write there with the ids that it has outside.
 /// The sysctl is the writer's user namespace's own (namespaces(7)). Without
 /// such a namespace only a system call filter can refuse it.
-fn refuse_nesting(ids: Ids) -> io::Result<()> {
-    if ids.has_namespace() { fs::write("/proc/sys/user/max_user_namespaces", "0") } else { Ok(()) }
+fn refuse_nesting(plan: &Plan) -> io::Result<()> {
+    let refused = plan.ids.has_namespace() && !plan.nesting;
+    if refused { fs::write("/proc/sys/user/max_user_namespaces", "0") } else { Ok(()) }
 }
 
 fn set_names(plan: &Plan) -> io::Result<()> {

@@ -86,6 +86,7 @@ pub fn launch(
     let (supervisors, consoles, ring) = at(fault, Stage::RunDirectory, || sockets(run))?;
     let log_directory = at(fault, Stage::RunDirectory, || log_directory(plan))?;
     let inner = at(fault, Stage::Cgroup, || cgroup.create(boot, plan.ids.root()))?;
+    at(fault, Stage::Devices, || Ok(()))?;
     let init = at(fault, Stage::GuestInit, || init::open(&plan.state_directory))?;
     let root = at(fault, Stage::OpenRoot, || root::open(&plan.root))?;
     let (link_host, link_guest) = at(fault, Stage::Fork, || order(plan))?;

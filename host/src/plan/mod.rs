@@ -5,6 +5,7 @@
 //! what stands in the plan, and nothing reads the configuration after it.
 
 mod capabilities;
+mod layers;
 mod mounts;
 
 use std::path::PathBuf;
@@ -15,11 +16,12 @@ use shared::message::{BootMode, BootOrder, PROTOCOL};
 use shared::name::{ContextId, GuestName};
 use shared::stage::{Failure, Stage};
 
-use crate::config::{GuestConfig, RestartPolicy, UserMode};
+use crate::config::{DeviceRule, GuestConfig, RestartPolicy, Security, UserMode};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::variables;
 
+pub use layers::{Layer, parse_without};
 pub use mounts::{Access, Mount};
 
 /// Number of ids in a guest: uids and gids 0 to 65535.
@@ -44,6 +46,16 @@ pub struct Plan {
     pub mounts: Vec<Mount>,
     /// The capabilities that its root keeps.
     pub capabilities: Vec<Capability>,
+    /// May it make user namespaces?
+    pub nesting: bool,
+    /// May its programs use io_uring?
+    pub io_uring: bool,
+    /// Device nodes that it may use besides those of every guest.
+    pub devices: Vec<DeviceRule>,
+    /// The label of everything in it.
+    pub label: Option<Label>,
+    /// Layers that are left out, for tests.
+    pub without: Vec<Layer>,
     /// guest-init's environment.
     pub environment: Vec<(String, String)>,
     /// What guest-init is told first.
@@ -95,6 +107,15 @@ impl Ids {
     }
 }
 
+/// What is written for a security module before a program is executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// An AppArmor profile.
+    AppArmor(String),
+    /// An SELinux context.
+    SeLinux(String),
+}
+
 /// The console's log on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleLog {
@@ -117,21 +138,28 @@ pub struct Lifecycle {
     pub restart: RestartPolicy,
 }
 
-/// Decides everything about a start.
-///
-/// `base` is the first id of the guest's range, `fault` the text of
-/// [`parse_fault`].
+/// What tests ask for, as text ([`variables::FAULT`], [`variables::WITHOUT`]).
+#[derive(Clone, Debug, Default)]
+pub struct Trial {
+    /// A step to fail, as [`parse_fault`] reads it.
+    pub fault: Option<String>,
+    /// Layers to leave out, as [`parse_without`] reads them.
+    pub without: Option<String>,
+}
+
+/// Decides everything about a start. `base` is the first id of the guest's
+/// range.
 ///
 /// # Errors
 /// When the configuration has no context, names an unknown capability, or
-/// the fault can't be read.
+/// what tests ask for can't be read.
 pub fn plan(
     name: &GuestName,
     config: &GuestConfig,
     base: u32,
     mode: BootMode,
     paths: &Paths,
-    fault: Option<&str>,
+    trial: &Trial,
 ) -> Result<Plan> {
     let context = config.context.ok_or_else(|| {
         Error::new(format!("guest '{name}' has no context"))
@@ -142,6 +170,7 @@ pub fn plan(
         UserMode::Identity => Ids::Identity,
         UserMode::Host => Ids::Host,
     };
+    let without = parse_without(trial.without.as_deref().unwrap_or_default())?;
     let hostname = config.hostname.clone().unwrap_or_else(|| name.to_string());
     Ok(Plan {
         name: name.clone(),
@@ -150,8 +179,15 @@ pub fn plan(
         domainname: config.domainname.clone(),
         root: config.root.clone().unwrap_or_else(|| paths.root(name)),
         ids,
-        mounts: mounts::plan(),
-        capabilities: capabilities::plan(ids, &config.security.capabilities)?,
+        mounts: mounts::plan(&config.security, &without),
+        capabilities: match without.contains(&Layer::Capabilities) {
+            true => caps::all().into_iter().collect(),
+            false => capabilities::plan(ids, &config.security.capabilities)?,
+        },
+        nesting: config.security.nesting || without.contains(&Layer::Nesting),
+        io_uring: config.security.io_uring,
+        devices: config.devices.allow.clone(),
+        label: label(&config.security),
         environment: vec![
             ("container".into(), "vserver".into()),
             ("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
@@ -181,8 +217,14 @@ pub fn plan(
         },
         state_directory: paths.state_dir(),
         actions: paths.actions(name),
-        fault: fault.map(parse_fault).transpose()?,
+        fault: trial.fault.as_deref().map(parse_fault).transpose()?,
+        without,
     })
+}
+
+fn label(security: &Security) -> Option<Label> {
+    let apparmor = security.apparmor.clone().map(Label::AppArmor);
+    apparmor.or_else(|| security.selinux.clone().map(Label::SeLinux))
 }
 
 /// A duration in whole milliseconds, at most what fits a message.

@@ -4,6 +4,10 @@
 //! place of hardening to come (masks, device filter) is after the read-only
 //! parts of /proc.
 
+use crate::config::Security;
+
+use super::Layer;
+
 /// One step; `launch` executes them in order. A failure names it by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mount {
@@ -88,7 +92,7 @@ const LINKS: [(&str, &str); 5] = [
 /// namespace the kernel allows new ones only beside a fully visible old one.
 /// /dev has mode 0755: in a sticky world-writable directory the kernel would
 /// refuse writing to nodes of another owner (`fs.protected_regular`).
-pub fn plan() -> Vec<Mount> {
+pub fn plan(_security: &Security, without: &[Layer]) -> Vec<Mount> {
     let mut steps = vec![
         Mount::New { kind: "proc", target: "proc", options: &[], access: Access::Data },
         Mount::New { kind: "sysfs", target: "sys", options: &[], access: Access::ReadOnly },
@@ -132,6 +136,11 @@ pub fn plan() -> Vec<Mount> {
             options: &[("mode", "1777"), ("size", "5M")],
             access: Access::Data,
         },
+    ]);
+    if without.contains(&Layer::Masks) {
+        return steps;
+    }
+    steps.extend([
         Mount::ReadOnly { target: "proc/sys", except: Some("net") },
         Mount::ReadOnly { target: "proc/irq", except: None },
         Mount::ReadOnly { target: "proc/bus", except: None },

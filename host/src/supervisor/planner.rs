@@ -7,7 +7,7 @@ use crate::config;
 use crate::error::Result;
 use crate::ids;
 use crate::paths::Paths;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Trial};
 
 /// Makes plans for one guest.
 #[derive(Clone, Debug)]
@@ -18,6 +18,9 @@ pub struct Planner {
     pub name: GuestName,
     /// What it is started for.
     pub mode: BootMode,
+    /// Layers of isolation that are left out, for tests
+    /// ([`crate::variables::WITHOUT`]).
+    pub without: Option<String>,
 }
 
 impl Planner {
@@ -28,6 +31,7 @@ impl Planner {
     pub fn plan(&self, fault: Option<&str>) -> Result<Plan> {
         let config = config::load(&self.paths, &self.name)?;
         let ids = ids::allocate(&self.paths, &self.name, config.context)?;
-        plan::plan(&self.name, &config, ids.base, self.mode.clone(), &self.paths, fault)
+        let trial = Trial { fault: fault.map(str::to_owned), without: self.without.clone() };
+        plan::plan(&self.name, &config, ids.base, self.mode.clone(), &self.paths, &trial)
     }
 }
