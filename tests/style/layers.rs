@@ -26,7 +26,9 @@ const ACTS: &[&str] =
 
 /// The pure files: prefixes of paths.
 const PURE: &[&str] = &[
+    "host/src/config/capability.rs",
     "host/src/config/check.rs",
+    "host/src/config/device.rs",
     "host/src/config/parse.rs",
     "host/src/ids/choose.rs",
     "host/src/plan/",

@@ -2,12 +2,10 @@
 //! keys that contradict each other.
 
 use std::path::{Component, Path};
-use std::str::FromStr;
 use std::time::Duration;
 
-use caps::Capability;
-
 use super::GuestConfig;
+use super::capability::{capability, remedy, short};
 use super::problem::{Problem, did_you_mean};
 
 /// Longest time that can be waited for anything of a guest's.
@@ -23,13 +21,6 @@ pub fn problems(config: &GuestConfig) -> Vec<Problem> {
     capabilities(config, &mut found);
     labels(config, &mut found);
     found
-}
-
-/// The capability of this name, with or without `CAP_`, in any case.
-pub fn capability(name: &str) -> Option<Capability> {
-    let upper = name.to_ascii_uppercase();
-    let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    Capability::from_str(&format!("CAP_{bare}")).ok()
 }
 
 /// Is this a host name: labels of letters, digits and hyphens (RFC 1123
@@ -159,15 +150,11 @@ fn unknown_capability(key: &str, name: &str) -> Problem {
     let all: Vec<String> = caps::all().into_iter().map(short).collect();
     let wanted = name.to_ascii_lowercase();
     let wanted = wanted.strip_prefix("cap_").unwrap_or(&wanted);
-    let hint = did_you_mean(wanted, all.iter().map(String::as_str))
+    let hint = remedy(name)
+        .map(str::to_owned)
+        .or_else(|| did_you_mean(wanted, all.iter().map(String::as_str)))
         .or_else(|| Some("capabilities(7) lists them".to_owned()));
     Problem::new(key, format!("there is no capability '{}'", name.escape_debug())).hint(hint)
-}
-
-/// A capability's name as configurations write it.
-fn short(capability: Capability) -> String {
-    let name = capability.to_string().to_ascii_lowercase();
-    name.strip_prefix("cap_").unwrap_or(&name).to_owned()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! here is refused. Reading the text is `parse`'s, rules between keys are
 //! `check`'s; both are pure. Only `load` touches files.
 
+pub mod capability;
 pub mod check;
 mod device;
 pub mod edit;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use caps::Capability;
 
 use crate::config::Capabilities;
-use crate::config::check::capability;
+use crate::config::capability::capability;
 use crate::error::{Error, Result};
 
 use super::Ids;
