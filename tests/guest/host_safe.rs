@@ -1,5 +1,7 @@
 //! A guest doesn't change its host: not by booting, not when its root tries.
 
+use std::os::unix::fs::PermissionsExt;
+
 use tests::{Host, Tree, machine};
 
 on! { Busybox: [guest_init_cannot_be_overwritten_from_inside] }
@@ -12,6 +14,7 @@ on! { Bookworm: [no_user_namespace_is_made_inside_its_own] }
 on! { Busybox: [
     a_link_in_place_of_a_mount_point_is_refused,
     a_users_file_that_never_opens_holds_no_session_up,
+    a_root_that_every_user_can_reach_is_refused,
 ] }
 
 /// What root inside tries; each line has to fail or to stay inside. Setting
@@ -126,4 +129,17 @@ fn no_user_namespace_is_made_inside_its_own(tree: Tree) {
         guest.shell("unshare --user true").code(1);
         guest.stop();
     }
+}
+
+/// A setuid program made inside belongs to root on the disk.
+fn a_root_that_every_user_can_reach_is_refused(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let parent = guest.root().parent().expect("a root has a parent").to_owned();
+    let allow = |mode| std::fs::set_permissions(&parent, PermissionsExt::from_mode(mode)).unwrap();
+    allow(0o755);
+    guest.vserver("start", [""; 0]).code(1).complains("chmod 0700").complains("setuid");
+    assert!(!guest.is_running());
+    allow(0o700);
+    guest.start().stop();
 }

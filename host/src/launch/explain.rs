@@ -35,6 +35,11 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
         (Stage::OpenRoot, libc::ENOENT | libc::ENOTDIR) => {
             format!("the guest has no root directory; 'vserver build {name}' makes one")
         }
+        (Stage::OpenRoot, libc::EPERM) => format!(
+            "every user of the host could run the guest's setuid programs there; close the \
+             directory above it: chmod 0700 '{}'",
+            plan.root.parent().unwrap_or(&plan.root).display()
+        ),
         (Stage::IdmapRoot, libc::EINVAL | libc::EPERM) => format!(
             "this file system can't map ids; move the guest to ext4, xfs or btrfs, or: \
              vserver config set {name} security.users identity"

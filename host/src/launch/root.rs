@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -19,13 +20,33 @@ const STAGING: &str = "/etc";
 /// A detached copy of the mount at the root directory. Mounts below it stay
 /// the host's: a guest sees its own file system and what its configuration
 /// adds.
+///
+/// # Errors
+/// EPERM if every user of the host can reach the directory: files in it have
+/// real owners on the disk, so a setuid program made inside would give its
+/// runner the host's root.
 pub fn open(directory: &Path) -> io::Result<OwnedFd> {
     let metadata = std::fs::metadata(directory)?;
     if !metadata.is_dir() {
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
     }
+    if !is_closed_to_others(directory)? {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     Ok(open_tree(CWD, directory, flags)?)
+}
+
+/// Does some directory on the way keep ordinary users out?
+fn is_closed_to_others(directory: &Path) -> io::Result<bool> {
+    /// Search permission for others (inode(7)).
+    const OTHERS_SEARCH: u32 = 0o001;
+    for ancestor in std::fs::canonicalize(directory)?.ancestors() {
+        if std::fs::metadata(ancestor)?.mode() & OTHERS_SEARCH == 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Devices in the guest's own files never work, and with a user namespace
