@@ -14,7 +14,7 @@ use shared::link::Link;
 use shared::message::LINK_FD;
 use shared::stage::{Failure, Stage};
 
-use crate::plan::Plan;
+use crate::plan::{Layer, Plan};
 use crate::sys;
 
 use super::handshake::{FromChild, ToChild};
@@ -59,7 +59,7 @@ fn sequence(
     // Before capabilities go: CAP_SYS_ADMIN lets it be set without
     // no_new_privs (seccomp(2)).
     at(fault, Stage::SystemCalls, || Ok(()))?;
-    at(fault, Stage::Capabilities, || capabilities::reduce(&plan.capabilities))?;
+    at(fault, Stage::Capabilities, || reduce(plan))?;
     let link = prepared.link_guest;
     let init =
         at(fault, Stage::CloseDescriptors, || arrange(console.terminal, link, prepared.init))?;
@@ -81,6 +81,13 @@ fn wait(launcher: &Link<FromChild, ToChild>) -> io::Result<()> {
 fn refuse_nesting(plan: &Plan) -> io::Result<()> {
     let refused = plan.ids.has_namespace() && !plan.nesting;
     if refused { fs::write("/proc/sys/user/max_user_namespaces", "0") } else { Ok(()) }
+}
+
+/// Without the layer nothing is asked for: a host's root may lack some
+/// capability itself, and could not have it set.
+fn reduce(plan: &Plan) -> io::Result<()> {
+    let left_out = plan.without.contains(&Layer::Capabilities);
+    if left_out { Ok(()) } else { capabilities::reduce(&plan.capabilities) }
 }
 
 fn set_names(plan: &Plan) -> io::Result<()> {
