@@ -4,13 +4,17 @@
 //! the host, holds all policy), the **keeper** (one per running guest, on the
 //! host, parent of the guest's PID 1) and **guest-init** (PID 1 inside). This
 //! crate holds their messages, the stages of a start, the ways a process can
-//! end, and the rules for names. It does no I/O beyond [`link`].
+//! end, and the rules for names. [`reducecap`] is what the program of that
+//! name and `vserver reducecap` share. Nothing else than it and [`link`] does
+//! I/O.
 
 #![forbid(unsafe_code)]
 
+pub mod capability;
 pub mod keeper;
 pub mod link;
 pub mod message;
 pub mod name;
 pub mod outcome;
+pub mod reducecap;
 pub mod stage;

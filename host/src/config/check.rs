@@ -4,8 +4,9 @@
 use std::path::{Component, Path};
 use std::time::Duration;
 
+use shared::capability::{capability, remedy, short};
+
 use super::GuestConfig;
-use super::capability::{capability, remedy, short};
 use super::problem::{Problem, did_you_mean};
 
 /// Longest time that can be waited for anything of a guest's.

@@ -4,7 +4,6 @@
 //! here is refused. Reading the text is `parse`'s, rules between keys are
 //! `check`'s; both are pure. Only `load` touches files.
 
-pub mod capability;
 pub mod check;
 mod device;
 pub mod edit;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use caps::Capability;
+use shared::capability::capability;
 
 use crate::config::Capabilities;
-use crate::config::capability::capability;
 use crate::error::{Error, Result};
 
 use super::Ids;
