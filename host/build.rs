@@ -1,10 +1,11 @@
-//! Builds guest-init, so that the `vserver` program carries it: what is
-//! installed is one file, and the two can't be of different versions.
+//! Builds guest-init and the reducecap program, so that the `vserver` program
+//! carries them: what is installed is one file, and no two of them can be of
+//! different versions.
 
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
@@ -23,7 +24,8 @@ fn main() {
     let mut cargo = Command::new(variable("CARGO"));
     cargo
         .current_dir(&workspace)
-        .args(["build", "--package", "guest-init", "--profile", "init", "--target-dir"])
+        .args(["build", "--package", "guest-init", "--package", "shared", "--bins"])
+        .args(["--profile", "init", "--target-dir"])
         .arg(&target);
     // What cargo or clippy set for this script is not meant for that build.
     for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"]
@@ -31,22 +33,31 @@ fn main() {
         cargo.env_remove(name);
     }
     let status = cargo.status();
-    assert!(status.is_ok_and(|status| status.success()), "cannot build guest-init");
+    assert!(status.is_ok_and(|status| status.success()), "cannot build guest-init and reducecap");
 
-    let program = target.join(triple).join("init").join("guest-init");
-    let bytes = fs::read(&program).unwrap_or_else(|error| {
-        panic!("cannot read '{}': {error}", program.display());
-    });
-    let copy = out.join("guest-init");
-    fs::write(&copy, &bytes).unwrap_or_else(|error| {
-        panic!("cannot write '{}': {error}", copy.display());
-    });
+    let programs = target.join(triple).join("init");
+    let bytes = carry(&programs, &out, "guest-init", "GUEST_INIT_FILE");
+    carry(&programs, &out, "reducecap", "REDUCECAP_FILE");
     // FNV-1a (RFC 9923), 64 bits: tells builds apart, no more.
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    println!("cargo::rustc-env=GUEST_INIT_FILE={}", copy.display());
     println!("cargo::rustc-env=GUEST_INIT_HASH={hash:016x}");
+}
+
+/// Copies a program to where only this build changes it, and tells the crate
+/// its path.
+fn carry(programs: &Path, out: &Path, name: &str, told_as: &str) -> Vec<u8> {
+    let program = programs.join(name);
+    let bytes = fs::read(&program).unwrap_or_else(|error| {
+        panic!("cannot read '{}': {error}", program.display());
+    });
+    let copy = out.join(name);
+    fs::write(&copy, &bytes).unwrap_or_else(|error| {
+        panic!("cannot write '{}': {error}", copy.display());
+    });
+    println!("cargo::rustc-env={told_as}={}", copy.display());
+    bytes
 }
 
 fn variable(name: &str) -> OsString {

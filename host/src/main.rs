@@ -9,13 +9,18 @@ use vserver::log;
 use vserver::paths::Paths;
 
 fn main() -> ExitCode {
-    let line = match cli::parse(env::args_os().collect()) {
+    let argv: Vec<_> = env::args_os().collect();
+    let tool = cli::tools::called(&argv);
+    if let Some(tool) = tool {
+        output::set_program(tool);
+    }
+    let line = match cli::parse(argv) {
         Ok(line) => line,
         Err(usage) => {
             // Help and version come this way too, to standard output. Nobody
             // is left to tell when they can't be written.
             let _ = usage.print();
-            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+            return ExitCode::from(commands::exit_code_of_usage(tool, usage.exit_code()));
         }
     };
     output::set_quiet(line.quiet);

@@ -9,9 +9,10 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["commands"],
     &["cli"],
-    &["build", "session", "supervisor"],
+    &["build", "install", "session", "supervisor"],
     &["launch", "accounting", "storage", "systemd", "net"],
     &["plan", "report"],
+    &["membership"],
     &["control", "facts", "ids"],
     &["cgroup", "config", "runtime"],
     &["fsroot", "log", "store"],
@@ -26,11 +27,11 @@ const ACTS: &[&str] =
 
 /// The pure files: prefixes of paths.
 const PURE: &[&str] = &[
-    "host/src/config/capability.rs",
     "host/src/config/check.rs",
     "host/src/config/device.rs",
     "host/src/config/parse.rs",
     "host/src/ids/choose.rs",
+    "host/src/membership/word.rs",
     "host/src/plan/",
     "host/src/report/",
     "host/src/supervisor/state",
@@ -42,9 +43,12 @@ const PURE: &[&str] = &[
     "guest-init/src/rc/order",
     "guest-init/src/rc/select.rs",
     "guest-init/src/rc/stock.rs",
+    "shared/src/capability.rs",
     "shared/src/message.rs",
     "shared/src/name.rs",
     "shared/src/outcome.rs",
+    "shared/src/reducecap/options.rs",
+    "shared/src/reducecap/sets.rs",
     "shared/src/stage.rs",
 ];
 

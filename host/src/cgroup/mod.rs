@@ -43,12 +43,7 @@ impl GuestCgroup {
     /// When no cgroup v2 hierarchy is mounted.
     pub fn new(paths: &Paths, name: &GuestName) -> Result<Self> {
         let mount = find_mount()?;
-        let instance = paths.instance();
-        let top = match instance.as_str() {
-            "" => "vserver".to_owned(),
-            instance => format!("vserver-{instance}"),
-        };
-        let outer = mount.join(top).join(name.as_str());
+        let outer = top(&mount, paths).join(name.as_str());
         Ok(Self { mount, outer })
     }
 
@@ -164,6 +159,14 @@ impl GuestCgroup {
             let _ = fs::remove_dir(top);
         }
         Ok(())
+    }
+}
+
+/// The cgroup of this installation, given where v2 is mounted.
+pub fn top(mount: &Path, paths: &Paths) -> PathBuf {
+    match paths.instance().as_str() {
+        "" => mount.join("vserver"),
+        instance => mount.join(format!("vserver-{instance}")),
     }
 }
 

@@ -417,6 +417,23 @@ pub struct SuperviseArgs {
     pub rescue: Option<Vec<String>>,
 }
 
+/// `vserver install`.
+#[derive(Clone, Debug, Args)]
+pub struct InstallArgs {
+    /// Below which directory; /usr/local when not given.
+    #[arg(long, value_name = "DIR")]
+    pub prefix: Option<PathBuf>,
+    /// Remove what was installed there.
+    #[arg(long)]
+    pub remove: bool,
+    /// Install 'reducecap' without its capability: only root can use it.
+    #[arg(long, conflicts_with = "remove")]
+    pub no_capability: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// `vserver man`.
 #[derive(Clone, Debug, Args)]
 pub struct ManArgs {

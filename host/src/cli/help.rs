@@ -87,3 +87,114 @@ Examples:
   vserver completion bash > /usr/share/bash-completion/completions/vserver
   vserver completion zsh > /usr/local/share/zsh/site-functions/_vserver
   vserver completion fish > /etc/fish/completions/vserver.fish";
+
+pub(super) const INSTALL: &str = "\
+Examples:
+  vserver install --dry-run            what would be put where
+  vserver install                      below /usr/local
+  vserver install --prefix /opt/vserver
+  vserver install --remove
+
+Puts 'vserver' and links of the tools' names into bin, manual pages and
+completion into share. 'reducecap' is a small program of its own with the file
+capability cap_setpcap, with which ordinary users give capabilities up.
+All or nothing: files of others are not overwritten, and after a failure
+everything is as before. What was installed stands in share/vserver/installed.";
+
+/// Version text of a tool, in the same form; clap puts its name in front.
+macro_rules! tool_version {
+    ($purpose:literal) => {
+        concat!(
+            env!("CARGO_PKG_VERSION"),
+            " -- ",
+            $purpose,
+            "\nThis program is part of vserver ",
+            env!("CARGO_PKG_VERSION"),
+            "\n\nThis program is free software under the terms of the MIT licence or the\n",
+            "Apache licence 2.0, at your option. There is no warranty.",
+        )
+    };
+}
+pub(super) use tool_version;
+
+pub(super) const REDUCECAP: &str = "\
+Examples:
+  reducecap --secure /bin/sh           a shell in which even 'su' can't reach
+                                       the network's and the machine's settings
+  reducecap --cap '!net_raw' -- CMD    one less
+  reducecap --secure --cap net_raw -- ping ::1
+  reducecap --secure --show            what '--secure' leaves
+  reducecap --show --pid 1             what another process has
+
+Neither setuid programs nor 'su' bring back what is taken: it is taken out of
+the bounding set, and out of the inheritable and ambient sets.
+
+--secure keeps chown, dac_override, dac_read_search, fowner, fsetid, kill,
+setgid, setuid, net_bind_service, sys_chroot, sys_ptrace, sys_tty_config, lease,
+setfcap and audit_write. Names are those of capabilities(7), with or without
+CAP_, or Linux-VServer's where they map; lists have commas, 'all' is all, '^N'
+number N, and '~' is '!'.
+
+The kernel lets only root reduce a bounding set, so ordinary users need the
+program that 'vserver install' puts in place of this one. Only root can take
+setuid and setgid: without them setuid programs can't give root up.
+
+Root is still root on the host's files: what it may write there, others
+execute. For a confined root use chcontext(8) or a guest.
+
+Exit code: the command's; 255 when reducecap itself failed, 126 when the
+command can't be executed, 127 when there is none.";
+
+pub(super) const VPS: &str = "\
+Examples:
+  vps aux
+  vps -ef --forest
+  vps -o pid,user,args -C sshd
+
+All options but --help and --version go to ps(1). Behind the pid stand the
+number and the name of the process's context: 0 MAIN is the host, ERR a process
+that has ended meanwhile. Output without a column PID stays as it is.
+
+Exit code: that of ps; 255 when it can't be run.";
+
+pub(super) const VPSTREE: &str = "\
+Examples:
+  vpstree -p
+  vpstree --ctx web -a                 one guest's, from its PID 1
+
+All other options go to pstree(1). Exit code: that of pstree; 255 when it can't
+be run.";
+
+pub(super) const VTOP: &str = "\
+Examples:
+  vtop
+  vtop -b -n 1
+
+All options but --help and --version go to top(1). Exit code: that of top; 255
+when it can't be run.";
+
+pub(super) const VKILL: &str = "\
+Examples:
+  vkill --xid web 1                    SIGTERM to a guest's PID 1
+  vkill -c 40001 -s HUP 237            237 as 'ps' inside shows it
+  vkill -c web -s KILL                 all of its processes
+  vkill -s KILL -c web -- -1           all but its PID 1
+  vkill 4711                           a pid of the host's, as in 'vps'
+
+PID 0 is all processes, -1 all but PID 1. SIG is a number from 0 to 64, or a
+name. Only what is in the context at the moment of the signal is hit, never a
+process that has got a pid anew.
+
+Exit code: 0 if every signal was sent, else 1.";
+
+pub(super) const INFO: &str = "\
+Examples:
+  vserver-info web CONTEXT             40001, if it runs
+  vserver-info web CONTEXT 1           also if it doesn't
+  vserver-info web VDIR                its root directory
+  vserver-info web INITPID             the host's pid of its PID 1
+  vserver-info 4711 XID                the context of a process
+  vserver-info 42 XIDTYPE              static
+  vserver-info - SYSINFO
+
+One value and a newline; without a value nothing, and exit code 1.";

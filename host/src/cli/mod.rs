@@ -6,6 +6,7 @@
 pub mod args;
 mod help;
 mod order;
+pub mod tools;
 mod values;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use args::*;
 pub use order::reorder;
+pub use tools::Tool;
 
 /// Virtual servers for Linux on an unpatched kernel.
 #[derive(Debug, Parser)]
@@ -90,6 +92,9 @@ pub enum Action {
     /// Print a script that completes vserver's words in a shell.
     #[command(after_help = help::COMPLETION)]
     Completion(CompletionArgs),
+    /// Install this program with its tools' names, manual pages and completion.
+    #[command(after_help = help::INSTALL)]
+    Install(InstallArgs),
     /// Build a guest, boot it, look into it, stop it.
     Demo(DemoArgs),
     /// Run one guest's supervisor; 'start' and systemd call this.
@@ -98,6 +103,9 @@ pub enum Action {
     /// Write the manual pages into a directory.
     #[command(hide = true)]
     Man(ManArgs),
+    /// One of the tools that have names of their own.
+    #[command(flatten)]
+    Tool(Tool),
 }
 
 impl Action {
@@ -108,11 +116,17 @@ impl Action {
     }
 }
 
-/// Reads the program's arguments, argument 0 first, in either word order.
+/// Reads the program's arguments, argument 0 first, in either word order; as
+/// one of the tools if it is called by a tool's name, or if a tool's name is
+/// the first word.
 ///
 /// # Errors
 /// What clap says, which includes `--help` and `--version`.
 pub fn parse(argv: Vec<OsString>) -> Result<Cli, clap::Error> {
+    if let Some(words) = tools::words(&argv) {
+        let action = Action::Tool(tools::parse(words)?);
+        return Ok(Cli { verbose: false, quiet: false, action });
+    }
     Cli::try_parse_from(reorder(argv))
 }
 

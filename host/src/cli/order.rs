@@ -10,12 +10,9 @@ use std::sync::LazyLock;
 
 /// Verbs that vserver doesn't have yet or that clap adds. Their names are
 /// kept free, so that no guest becomes unreachable by an upgrade.
-const RESERVED: [&str; 20] = [
+const RESERVED: [&str; 17] = [
     "help",
     "stat",
-    "ps",
-    "top",
-    "kill",
     "limits",
     "chkconfig",
     "clone",
@@ -36,8 +33,8 @@ const RESERVED: [&str; 20] = [
 /// The verbs as clap knows them.
 static VERBS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     let command = super::command();
-    let names = command.get_subcommands().map(|verb| verb.get_name().to_owned());
-    names.chain(["help".to_owned()]).collect()
+    let names = command.get_subcommands().flat_map(clap::Command::get_name_and_visible_aliases);
+    names.chain(["help"]).map(str::to_owned).collect()
 });
 
 /// Verbs of `config`, which stand before the guest's name.

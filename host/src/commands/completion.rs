@@ -19,15 +19,39 @@ pub(super) fn run(args: &CompletionArgs, _paths: &Paths) -> Result<Exit> {
     Ok(Exit::DONE)
 }
 
+/// The scripts of this program and of the tools, with their names. What most
+/// of the words belong to another program for has none.
+pub(super) fn all(shell: Shell) -> Result<Vec<(String, String)>> {
+    let mut scripts = vec![("vserver".to_owned(), script(shell)?)];
+    for mut program in cli::tools::programs() {
+        let passes = program.get_positionals().any(|argument| argument.get_id() == "options");
+        if !passes {
+            let name = program.get_name().to_owned();
+            let script = generate(shell, &mut program, &name)?;
+            scripts.push((name, script));
+        }
+    }
+    Ok(scripts)
+}
+
 fn script(shell: Shell) -> Result<String> {
-    let (generator, add_guests): (_, fn(String) -> String) = match shell {
-        Shell::Bash => (Generator::Bash, bash),
-        Shell::Zsh => (Generator::Zsh, zsh),
-        Shell::Fish => (Generator::Fish, fish),
+    let add_guests = match shell {
+        Shell::Bash => bash,
+        Shell::Zsh => zsh,
+        Shell::Fish => fish,
+    };
+    generate(shell, &mut visible(), "vserver").map(add_guests)
+}
+
+fn generate(shell: Shell, command: &mut Command, name: &str) -> Result<String> {
+    let generator = match shell {
+        Shell::Bash => Generator::Bash,
+        Shell::Zsh => Generator::Zsh,
+        Shell::Fish => Generator::Fish,
     };
     let mut script = Vec::new();
-    clap_complete::generate(generator, &mut visible(), "vserver", &mut script);
-    String::from_utf8(script).map(add_guests).map_err(|error| Error::new(error.to_string()))
+    clap_complete::generate(generator, command, name, &mut script);
+    String::from_utf8(script).map_err(|error| Error::new(error.to_string()))
 }
 
 /// The command line without what users don't type.

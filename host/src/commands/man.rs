@@ -2,7 +2,6 @@
 //! parse the command line and the configuration.
 
 use std::fs;
-use std::path::Path;
 
 use clap::Command;
 use clap_mangen::Man;
@@ -31,29 +30,40 @@ const FILES: [(&str, &str); 9] = [
     ("$VSERVER_LOG", "environment variable: 'debug' makes supervisors log more"),
 ];
 
-/// Writes vserver(8), a page for each verb, and vservers.toml(5).
+/// Writes vserver(8), a page for each verb and tool, and vservers.toml(5).
 pub(super) fn run(args: &ManArgs, _paths: &Paths) -> Result<Exit> {
     let directory = &args.directory;
     fs::create_dir_all(directory).map_err(|error| Error::path("create", directory, error))?;
-    let mut whole = cli::command().disable_help_subcommand(true);
-    whole.build();
-    pages(directory, &whole, PROGRAM)?;
-    write(directory, "vservers.toml.5", &configuration())?;
+    for (file, text) in all()? {
+        let path = directory.join(file);
+        fs::write(&path, text).map_err(|error| Error::path("write", &path, error))?;
+    }
     Ok(Exit::DONE)
 }
 
-/// Writes a command's page and those of the commands below it.
-fn pages(directory: &Path, command: &Command, name: &str) -> Result<()> {
-    write(directory, &format!("{name}.8"), &page(command, name)?)?;
+/// Every page: the name of its file, and its text.
+pub(super) fn all() -> Result<Vec<(String, String)>> {
+    let mut whole = cli::command().disable_help_subcommand(true);
+    whole.build();
+    let mut all = vec![("vservers.toml.5".to_owned(), configuration())];
+    pages(&mut all, &whole, PROGRAM)?;
+    Ok(all)
+}
+
+/// Adds a command's page and those of the commands below it.
+fn pages(all: &mut Vec<(String, String)>, command: &Command, name: &str) -> Result<()> {
+    all.push((format!("{name}.8"), page(command, name)?));
     for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
-        pages(directory, inner, &format!("{name}-{}", inner.get_name()))?;
+        let verb = inner.get_name();
+        // Tools are programs of their own.
+        let page = if is_tool(verb) { verb.to_owned() } else { format!("{name}-{verb}") };
+        pages(all, inner, &page)?;
     }
     Ok(())
 }
 
-fn write(directory: &Path, file: &str, text: &str) -> Result<()> {
-    let path = directory.join(file);
-    fs::write(&path, text).map_err(|error| Error::path("write", &path, error))
+fn is_tool(name: &str) -> bool {
+    cli::tools::programs().iter().any(|program| program.get_name() == name)
 }
 
 /// One page of section 8.
@@ -150,7 +160,9 @@ mod tests {
         run(&args, &Paths::new("/nonexistent")).unwrap();
         let page = |name: &str| fs::read_to_string(args.directory.join(name)).unwrap();
         for verb in cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
-            assert!(page(&format!("vserver-{}.8", verb.get_name())).contains("SYNOPSIS"));
+            let name = verb.get_name();
+            let prefix = if is_tool(name) { "" } else { "vserver-" };
+            assert!(page(&format!("{prefix}{name}.8")).contains("SYNOPSIS"));
         }
         assert!(page("vserver.8").contains("Exit codes"));
         assert!(!page("vserver.8").contains("vserver\\-supervise"));

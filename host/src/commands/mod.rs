@@ -17,6 +17,8 @@ mod dry_run;
 mod enter;
 mod exec;
 mod foreground;
+mod info;
+mod install;
 mod lifecycle;
 mod list;
 mod logs;
@@ -24,6 +26,7 @@ mod man;
 mod observe;
 mod progress;
 mod reboot;
+mod reducecap;
 mod restart;
 mod running;
 mod start;
@@ -31,14 +34,17 @@ mod status;
 mod stop;
 mod suexec;
 mod supervise;
+mod vkill;
+mod vps;
 mod wait;
+mod watch;
 
 use std::thread;
 
 use shared::name::GuestName;
 use shared::outcome::Outcome;
 
-use crate::cli::Action;
+use crate::cli::{self, Action, Tool};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 
@@ -95,18 +101,38 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Config(args) => config::run(args, paths),
         Action::Doctor(args) => doctor::run(args, paths),
         Action::Completion(args) => completion::run(args, paths),
+        Action::Install(args) => install::run(args, paths),
         Action::Demo(args) => demo::run(args, paths),
         Action::Supervise(args) => supervise::run(args, paths),
         Action::Man(args) => man::run(args, paths),
+        Action::Tool(tool) => match tool {
+            Tool::Reducecap(args) => reducecap::run(args, paths),
+            Tool::Vps(args) => vps::run(args, paths),
+            Tool::Vpstree(args) => watch::tree(args, paths),
+            Tool::Vtop(args) => watch::top(args, paths),
+            Tool::Vkill(args) => vkill::run(args, paths),
+            Tool::Info(args) => info::run(args, paths),
+        },
+    }
+}
+
+/// The exit code of a line that can't be understood, and of `--help`, which
+/// clap's number is for; as the tools' other failures if it was one of them.
+pub fn exit_code_of_usage(tool: Option<&str>, clap: i32) -> u8 {
+    match (clap, tool) {
+        (0, _) => 0,
+        (_, Some(tool)) => cli::tools::failure(tool),
+        (code, None) => code.try_into().unwrap_or(Kind::Usage.exit_code()),
     }
 }
 
 /// The exit code of an action that failed.
 pub fn exit_code_of_failure(action: &Action, error: &Error) -> u8 {
-    match error.kind() {
-        kind @ (Kind::CannotExecute | Kind::CommandNotFound) => kind.exit_code(),
+    match (error.kind(), action) {
+        (kind @ (Kind::CannotExecute | Kind::CommandNotFound), _) => kind.exit_code(),
+        (_, Action::Tool(tool)) => cli::tools::failure(tool.name()),
         _ if action.passes_exit_code() => EXEC_FAILED,
-        kind => kind.exit_code(),
+        (kind, _) => kind.exit_code(),
     }
 }
 

@@ -6,12 +6,25 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 
 /// Were only errors asked for (`--quiet`)?
 static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// The name that this program goes by, if it isn't `vserver`.
+static PROGRAM: OnceLock<&'static str> = OnceLock::new();
+
+/// Lets errors and warnings begin with the name of a tool.
+pub fn set_program(name: &'static str) {
+    let _ = PROGRAM.set(name);
+}
+
+fn program() -> &'static str {
+    PROGRAM.get().copied().unwrap_or("vserver")
+}
 
 /// Switches remarks and warnings off.
 pub fn set_quiet(quiet: bool) {
@@ -50,7 +63,7 @@ pub fn remark(text: impl fmt::Display) {
 /// Warns of something that doesn't keep the command from success.
 pub fn warn(text: impl fmt::Display) {
     if !QUIET.load(Ordering::Relaxed) {
-        line(format_args!("vserver: warning: {text}"));
+        line(format_args!("{}: warning: {text}", program()));
     }
 }
 
@@ -74,7 +87,7 @@ pub fn mistake(text: &str) {
 
 /// Prints an error and its remedy: the end of every error's way.
 pub fn complain(error: &Error) {
-    line(format_args!("vserver: {error}"));
+    line(format_args!("{}: {error}", program()));
     if let Some(remedy) = error.remedy() {
         line(format_args!("hint: {remedy}"));
     }

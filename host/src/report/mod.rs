@@ -4,7 +4,9 @@
 //! read them. Text that comes from inside a guest goes through [`printable`].
 
 pub mod doctor;
+pub mod info;
 mod list;
+pub mod ps;
 mod status;
 
 use std::fmt::Write;

@@ -18,6 +18,7 @@ pub use process::{
     CloneArgs, Cloned, become_euid, clone3, close_all_but, close_inherited, close_on_exec_from,
     exec_by_descriptor, exit_now, fork, keep_capabilities_over_setuid, kill, leave_session_keyring,
     lock_out_root_capabilities, place_descriptor, reset_signals, set_not_dumpable,
+    signal_by_descriptor,
 };
 pub use terminal::{open_peer, set_controlling_terminal, set_window_size, unlock_pty, window_size};
 

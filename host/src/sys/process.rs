@@ -249,3 +249,16 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: takes numbers only.
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
+
+/// Sends a signal to the process behind a pidfd (pidfd_send_signal(2)), also
+/// one that has no name, and 0.
+///
+/// # Errors
+/// Those of pidfd_send_signal(2).
+pub fn signal_by_descriptor(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let none = ptr::null::<libc::siginfo_t>();
+    // SAFETY: the one pointer is null, which asks for what kill(2) sends.
+    let sent =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
+    check(sent).map(drop)
+}

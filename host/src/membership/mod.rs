@@ -1,0 +1,202 @@
+//! Which context a process is in, and which processes a context has: from
+//! the kernel's cgroups, never from what a process says about itself.
+
+mod process;
+mod word;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use shared::name::GuestName;
+
+use crate::cgroup;
+use crate::config;
+use crate::error::{Error, Kind, Result};
+use crate::ids;
+use crate::paths::Paths;
+
+pub use process::{Process, open, signal};
+pub use word::{MAX, Word};
+
+/// A context.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Context {
+    /// The host: number 0.
+    Main,
+    /// The spectator: number 1, which sees all and has no process of its own.
+    Watch,
+    /// A guest.
+    Guest(GuestName),
+}
+
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Main => f.pad("MAIN"),
+            Self::Watch => f.pad("ALL_PROC"),
+            Self::Guest(name) => fmt::Display::fmt(name, f),
+        }
+    }
+}
+
+/// What is known of contexts at one moment.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// Where the v2 hierarchy is mounted.
+    mount: PathBuf,
+    /// The cgroup of this installation in it.
+    top: PathBuf,
+    /// Numbers of the guests that have a configuration.
+    numbers: BTreeMap<GuestName, u32>,
+}
+
+impl Membership {
+    /// Looks.
+    ///
+    /// # Errors
+    /// When no cgroup v2 hierarchy is mounted.
+    pub fn read(paths: &Paths) -> Result<Self> {
+        let mount = cgroup::find_mount()?;
+        let top = cgroup::top(&mount, paths);
+        // Whoever may not read configurations sees names without numbers.
+        let mut numbers: BTreeMap<_, _> =
+            config::contexts(paths).unwrap_or_default().into_iter().collect();
+        for name in guests_in(&top) {
+            if !numbers.contains_key(&name)
+                && let Ok(Some(given)) = ids::lookup(paths, &name)
+            {
+                numbers.insert(name, given.context.get());
+            }
+        }
+        Ok(Self { mount, top, numbers })
+    }
+
+    /// The number of a context, if this user can know it.
+    pub fn number(&self, context: &Context) -> Option<u32> {
+        match context {
+            Context::Main => Some(0),
+            Context::Watch => Some(1),
+            Context::Guest(name) => self.numbers.get(name).copied(),
+        }
+    }
+
+    /// The context of a process; `None` when there is no such process.
+    pub fn of(&self, pid: i32) -> Option<Context> {
+        let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        Some(self.named_by(&lines))
+    }
+
+    /// The context that `/proc/PID/cgroup` (cgroups(7)) names. A guest's
+    /// keeper is a process of the host's, though below the guest's cgroup.
+    fn named_by(&self, lines: &str) -> Context {
+        let path = lines.lines().find_map(|line| line.strip_prefix("0::/"));
+        let path = path.map(|path| self.mount.join(path));
+        let below = path.as_deref().and_then(|path| path.strip_prefix(&self.top).ok());
+        let mut names = below.into_iter().flat_map(Path::iter).filter_map(|name| name.to_str());
+        let (guest, part) = (names.next(), names.next());
+        match (guest.and_then(|name| name.parse().ok()), part) {
+            (Some(name), Some(part)) if is_inside(part) => Context::Guest(name),
+            _ => Context::Main,
+        }
+    }
+
+    /// The context that a word names. Whether it has any process is not asked.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(&self, word: &Word) -> Result<Context> {
+        let guest = match word {
+            Word::Number(0) => return Ok(Context::Main),
+            Word::Number(1) => return Ok(Context::Watch),
+            Word::Own => return Ok(self.of_caller()),
+            Word::Number(number) => {
+                let holder = self.numbers.iter().find(|(_, other)| *other == number);
+                let none = || {
+                    Error::of(Kind::NoSuchGuest, format!("there is no context {number}"))
+                        .hint("'vserver list' shows all guests and their contexts")
+                };
+                return holder.map(|(name, _)| Context::Guest(name.clone())).ok_or_else(none);
+            }
+            Word::Name(name) => name,
+        };
+        let exists = self.numbers.contains_key(guest) || self.top.join(guest.as_str()).is_dir();
+        exists.then(|| Context::Guest(guest.clone())).ok_or_else(|| Error::no_such_guest(guest))
+    }
+
+    fn of_caller(&self) -> Context {
+        let lines = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        self.named_by(&lines)
+    }
+
+    /// The cgroups that hold a context's processes; none for the host's.
+    pub fn cgroups(&self, context: &Context) -> Vec<PathBuf> {
+        let Context::Guest(name) = context else { return Vec::new() };
+        let entries = fs::read_dir(self.top.join(name.as_str())).into_iter().flatten().flatten();
+        let inside = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_inside));
+        inside.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    }
+
+    /// The processes of a context but the host's, with their pids inside it.
+    pub fn processes(&self, context: &Context) -> Vec<Process> {
+        let mut pids = Vec::new();
+        for directory in self.cgroups(context) {
+            collect(&directory, &mut pids);
+        }
+        process::inside(&pids)
+    }
+
+    /// A context's PID 1, if it has one.
+    pub fn init(&self, context: &Context) -> Option<Process> {
+        self.processes(context).into_iter().find(|process| process.inner == 1)
+    }
+}
+
+/// Is this the name of a guest's cgroup whose processes are the guest's?
+fn is_inside(part: &str) -> bool {
+    part == "session" || part.starts_with("guest-")
+}
+
+fn guests_in(top: &Path) -> Vec<GuestName> {
+    let entries = fs::read_dir(top).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn collect(directory: &Path, pids: &mut Vec<i32>) {
+    let own = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    pids.extend(own.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(&entry.path(), pids);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_names_its_guest() {
+        let membership = Membership {
+            mount: "/sys/fs/cgroup".into(),
+            top: "/sys/fs/cgroup/vserver".into(),
+            numbers: BTreeMap::new(),
+        };
+        let web = Context::Guest("web".parse().unwrap());
+        for (line, context) in [
+            ("0::/vserver/web/guest-1", &web),
+            ("0::/vserver/web/guest-12/system.slice/x", &web),
+            ("1:name=systemd:/vserver/db/guest-1\n0::/vserver/web/session", &web),
+            ("0::/vserver/web/keeper", &Context::Main),
+            ("0::/vserver/web", &Context::Main),
+            ("0::/vserver-1234/web/guest-1", &Context::Main),
+            ("0::/vserver/../x/guest-1", &Context::Main),
+            ("0::/", &Context::Main),
+            ("", &Context::Main),
+        ] {
+            assert_eq!(&membership.named_by(line), context, "{line}");
+        }
+    }
+}
