@@ -13,3 +13,6 @@ pub const FAULT: &str = "VSERVER_FAULT";
 /// to show in tests that each of them is what holds
 /// ([`crate::plan::Layer`]).
 pub const WITHOUT: &str = "VSERVER_WITHOUT";
+
+/// All of these.
+pub const ALL: [&str; 4] = [PREFIX, LOG, FAULT, WITHOUT];

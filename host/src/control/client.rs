@@ -27,9 +27,6 @@ use super::{Event, Request, Snapshot, start_failed};
 /// An administrator's script at start and stop may keep it busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Variables that a supervisor takes over from whoever starts it.
-const KEPT: [&str; 4] = [variables::PREFIX, variables::FAULT, variables::LOG, variables::WITHOUT];
-
 /// For the administrator's scripts.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -177,7 +174,7 @@ pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<(Client,
     let child = Command::new("/proc/self/exe")
         .arg0("vserver")
         .env_clear()
-        .envs(KEPT.iter().filter_map(|name| Some((name, env::var_os(name)?))))
+        .envs(variables::ALL.iter().filter_map(|name| Some((name, env::var_os(name)?))))
         .env("PATH", PATH)
         .arg("supervise")
         .arg(name.as_str())

@@ -4,7 +4,9 @@
 //! be reached as `/proc/PID/exe`: a guest whose root has the host's ids could
 //! write to it once it doesn't run any more (CVE-2019-5736). So a session
 //! first executes itself again through a detached read-only mount, where
-//! nobody can.
+//! nobody can, and without the caller's environment: the process that joins
+//! keeps what it was executed with in its memory, and a guest with the host's
+//! ids may look there (`/proc/PID/environ`).
 
 use std::env;
 use std::ffi::{CString, OsStr};
@@ -18,9 +20,10 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use crate::error::{Error, Result};
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{self};
+use crate::variables;
 
-/// Returns at once if this program runs from a read-only mount; else executes
-/// itself from one, with the same arguments and environment.
+/// Returns at once if this program runs from a read-only mount and has only
+/// its own environment; else executes itself so, with the same arguments.
 ///
 /// # Errors
 /// When that can't be done.
@@ -28,10 +31,17 @@ pub fn protect() -> Result<()> {
     let fail = |error: io::Error| {
         Error::os("cannot open a session", error).hint("sessions need root; try sudo")
     };
-    if runs_read_only().map_err(fail)? {
+    let bare = env::vars_os().all(|(name, _)| is_kept(&name));
+    if bare && runs_read_only().map_err(fail)? {
         return sys::set_not_dumpable().map_err(fail);
     }
     Err(fail(execute_read_only()))
+}
+
+/// What vserver itself reads, and the kind of terminal, which sessions hand
+/// on.
+fn is_kept(name: &OsStr) -> bool {
+    name == "TERM" || variables::ALL.iter().any(|kept| name == *kept)
 }
 
 fn runs_read_only() -> io::Result<bool> {
@@ -61,6 +71,7 @@ fn prepare() -> io::Result<Prepared> {
     let text = |text: &OsStr| CString::new(text.as_bytes());
     let argv: Result<Vec<_>, _> = env::args_os().map(|argument| text(&argument)).collect();
     let variables: Result<Vec<_>, _> = env::vars_os()
+        .filter(|(name, _)| is_kept(name))
         .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
         .collect();
     Ok((program, argv?, variables?))
