@@ -116,16 +116,17 @@ fn new_clocks() -> io::Result<()> {
 
 /// Clones PID 1. A user namespace belongs to the effective uid of its
 /// creator, and limits on inotify, namespaces and the like are counted
-/// there: it is created under the guest's own root, with capabilities kept,
-/// so that no two guests share a count (user_namespaces(7), "Ownership").
+/// there: it is created under an id that no other guest has, with
+/// capabilities kept, so that no two guests share a count
+/// (user_namespaces(7), "Ownership").
 fn clone(ids: Ids, cgroup: &OwnedFd) -> io::Result<Cloned> {
     let mut args = CloneArgs { namespaces: NAMESPACES, cgroup: Some(cgroup.as_fd()) };
-    if !ids.has_namespace() {
+    let Some(owner) = ids.owner() else {
         return sys::clone3(&args);
-    }
+    };
     args.namespaces |= libc::CLONE_NEWUSER as u64;
     sys::keep_capabilities_over_setuid(true)?;
-    sys::become_euid(ids.root())?;
+    sys::become_euid(owner)?;
     let cloned = sys::clone3(&args);
     if matches!(cloned, Ok(Cloned::Parent { .. }) | Err(_)) {
         sys::become_euid(0)?;
@@ -177,7 +178,7 @@ fn map_root(ids: Ids, pid: i32, tree: BorrowedFd<'_>) -> io::Result<()> {
             let namespace = fs::File::open(format!("/proc/{pid}/ns/user"))?;
             root::prepare(tree, Some(namespace.as_fd()))
         }
-        Ids::Identity | Ids::Host => root::prepare(tree, None),
+        Ids::Identity(_) | Ids::Host => root::prepare(tree, None),
     }
 }
 

@@ -77,8 +77,9 @@ pub struct Plan {
 pub enum Ids {
     /// [`ID_COUNT`] ids from here on, in a user namespace.
     Private(u32),
-    /// The host's own first [`ID_COUNT`] ids, in a user namespace.
-    Identity,
+    /// The host's own first [`ID_COUNT`] ids, in a user namespace that
+    /// belongs to this id of the host, which no other guest has.
+    Identity(u32),
     /// The host's ids, no user namespace.
     Host,
 }
@@ -88,7 +89,15 @@ impl Ids {
     pub fn root(self) -> u32 {
         match self {
             Self::Private(base) => base,
-            Self::Identity | Self::Host => 0,
+            Self::Identity(_) | Self::Host => 0,
+        }
+    }
+
+    /// Host uid that the user namespace belongs to, if there is one.
+    pub fn owner(self) -> Option<u32> {
+        match self {
+            Self::Private(owner) | Self::Identity(owner) => Some(owner),
+            Self::Host => None,
         }
     }
 
@@ -101,7 +110,7 @@ impl Ids {
     pub fn name(self) -> &'static str {
         match self {
             Self::Private(_) => "private",
-            Self::Identity => "identity",
+            Self::Identity(_) => "identity",
             Self::Host => "host",
         }
     }
@@ -167,7 +176,7 @@ pub fn plan(
     })?;
     let ids = match config.security.users {
         UserMode::Private => Ids::Private(base),
-        UserMode::Identity => Ids::Identity,
+        UserMode::Identity => Ids::Identity(base),
         UserMode::Host => Ids::Host,
     };
     let without = parse_without(trial.without.as_deref().unwrap_or_default())?;
