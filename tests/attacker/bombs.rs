@@ -1,0 +1,56 @@
+//! As much as there is of something, and then some. What was taken is kept
+//! until standard input ends.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use crate::outcome::{Attempt, Prepare, number, untried};
+use crate::sys::Arg::N;
+use crate::sys::{self};
+
+/// More than any limit of a kernel that was not told otherwise.
+const MANY: usize = 100_000;
+
+fn hold(count: usize, end: &io::Error) -> Attempt {
+    println!("holding {count}: {end}");
+    io::stdout().flush().prepare("saying so")?;
+    let _ = io::stdin().read(&mut [0]);
+    Ok(format!("held {count}"))
+}
+
+/// inotify instances.
+pub fn inotify() -> Attempt {
+    for count in 0..MANY {
+        if let Err(error) = sys::call(libc::SYS_inotify_init1, &[N(0)]) {
+            return hold(count, &error);
+        }
+    }
+    untried("there is no end of inotify instances")
+}
+
+/// Open files of one process.
+pub fn open_files() -> Attempt {
+    let mut files = Vec::new();
+    loop {
+        match File::open("/dev/null") {
+            Ok(file) => files.push(file),
+            Err(error) => return hold(files.len(), &error),
+        }
+    }
+}
+
+/// Processes, this many at most.
+pub fn fork(count: &str) -> Attempt {
+    let count = number(count)?;
+    for made in 0..count {
+        match sys::fork() {
+            Ok(0) => loop {
+                // The child of a bomb does nothing but be there.
+                let _ = sys::call(libc::SYS_pause, &[]);
+            },
+            Ok(_) => {}
+            Err(error) => return hold(made as usize, &error),
+        }
+    }
+    hold(count as usize, &io::Error::other("as many as were asked for"))
+}

@@ -1,0 +1,81 @@
+//! What processes share without files: the bait's, by the same names.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+
+use crate::outcome::{Attempt, Failure, Prepare, refused, untried};
+use crate::sys::Arg::{N, Text};
+use crate::sys::{self};
+
+/// The System V key for a tag.
+pub fn key_of(tag: &str) -> i64 {
+    let sum = tag.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31) ^ u32::from(byte));
+    i64::from(sum & 0x7fff_ffff)
+}
+
+/// A text for the kernel.
+pub fn text(text: &str) -> Result<CString, Failure> {
+    CString::new(text).or_else(|_| untried("an argument holds a zero byte"))
+}
+
+/// System V shared memory.
+pub fn shared_memory(tag: &str) -> Attempt {
+    let id = sys::call(libc::SYS_shmget, &[N(key_of(tag)), N(0), N(0)])?;
+    sys::call(libc::SYS_shmat, &[N(id), N(0), N(0)])?;
+    Ok("attached".to_owned())
+}
+
+/// System V semaphores.
+pub fn semaphores(tag: &str) -> Attempt {
+    let id = sys::call(libc::SYS_semget, &[N(key_of(tag)), N(0), N(0)])?;
+    Ok(format!("found semaphores {id}"))
+}
+
+/// A System V message queue.
+pub fn message_queue(tag: &str) -> Attempt {
+    let id = sys::call(libc::SYS_msgget, &[N(key_of(tag)), N(0)])?;
+    Ok(format!("found queue {id}"))
+}
+
+/// A POSIX message queue.
+pub fn posix_queue(tag: &str) -> Attempt {
+    let name = text(tag)?;
+    sys::call(libc::SYS_mq_open, &[Text(&name), N(libc::O_RDWR.into()), N(0), N(0)])?;
+    Ok("opened the queue".to_owned())
+}
+
+/// POSIX shared memory.
+pub fn posix_memory(tag: &str) -> Attempt {
+    fs::read(format!("/dev/shm/{tag}"))?;
+    Ok("read it".to_owned())
+}
+
+/// A socket in the abstract namespace (unix(7)).
+pub fn abstract_socket(tag: &str) -> Attempt {
+    let address = SocketAddr::from_abstract_name(tag).prepare("an abstract name")?;
+    UnixStream::connect_addr(&address)?;
+    Ok("connected".to_owned())
+}
+
+/// A key in the keyring of the user with this number, which is root's of the
+/// host too where the guest has the host's ids.
+pub fn key(tag: &str) -> Attempt {
+    const SEARCH: i64 = 10;
+    const USER_KEYRING: i64 = -4;
+    let name = text(tag)?;
+    let arguments = [N(SEARCH), N(USER_KEYRING), Text(c"user"), Text(&name), N(0)];
+    let key = sys::call(libc::SYS_keyctl, &arguments)?;
+    Ok(format!("found key {key}"))
+}
+
+/// A network interface of the host.
+pub fn interface(name: &str) -> Attempt {
+    let addresses = fs::read_to_string(format!("/sys/class/net/{name}/address"))?;
+    let listed = fs::read_to_string("/proc/net/dev").prepare("reading /proc/net/dev")?;
+    if !listed.contains(name) {
+        return refused("it isn't among the interfaces");
+    }
+    Ok(format!("its address is {}", addresses.trim()))
+}
