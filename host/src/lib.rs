@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod context;
 pub mod control;
 pub mod error;
 pub mod facts;

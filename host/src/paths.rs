@@ -108,6 +108,12 @@ impl Paths {
         self.run_dir().join(format!(".lock-{name}"))
     }
 
+    /// `/run/vserver/.contexts`: one file for each running context that is no
+    /// guest. No guest's name begins with a dot.
+    pub fn contexts_dir(&self) -> PathBuf {
+        self.run_dir().join(".contexts")
+    }
+
     /// `/var/log/vserver`: console logs.
     pub fn log_dir(&self) -> PathBuf {
         self.prefix.join("var/log/vserver")

@@ -203,6 +203,32 @@ pub fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor from `first` on, whoever owns it.
+///
+/// Only for processes that use nothing else until they exec or end by
+/// [`exit_now`].
+///
+/// # Errors
+/// Those of close_range(2).
+pub fn close_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: takes numbers only. Owners of these descriptors exist still,
+    // but by the contract above none is used or dropped.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+}
+
+/// The PID namespace that a PID namespace was made in (ioctl_ns(2),
+/// `NS_GET_PARENT`).
+///
+/// # Errors
+/// EPERM if that is none of the caller's own or below it.
+pub fn parent_pid_namespace(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    /// linux/nsfs.h: `_IO(0xb7, 2)`.
+    const NS_GET_PARENT: libc::c_ulong = 0xb702;
+    // SAFETY: takes numbers only.
+    let fd = check(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PARENT) }.into())?;
+    Ok(adopt(fd as i32))
+}
+
 /// Puts a descriptor at a fixed number, inheritable over exec. Whatever was
 /// open there is closed.
 ///

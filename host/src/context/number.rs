@@ -1,0 +1,59 @@
+//! Numbers of contexts, and what they are for.
+//!
+//! Pure. Linux-VServer's ranges: 0 is the host, 1 the spectator, 2 to 49151
+//! are chosen by whoever makes a context, 49152 to 65535 are given out.
+
+use shared::name::ContextId;
+
+/// The host.
+pub const HOST: u32 = 0;
+
+/// The spectator, which sees all processes and can signal none.
+pub const SPECTATOR: u32 = 1;
+
+/// The first number that is given out.
+pub const FIRST_DYNAMIC: u32 = ContextId::MAX_STATIC + 1;
+
+/// The last number there is.
+pub const LAST: u32 = 65_535;
+
+/// The number that is given to a new context, from its PID namespace's inode.
+///
+/// The kernel gives no two namespaces that exist the same inode, and gives
+/// the lowest free one, from `PROC_DYNAMIC_FIRST` (0xf0000000) on. So numbers
+/// differ without a register, also between root's contexts and those of
+/// ordinary users, unless 16,384 namespaces exist at a time.
+pub fn dynamic(inode: u64) -> u32 {
+    let count = u64::from(LAST - FIRST_DYNAMIC + 1);
+    // The remainder is below 16,384.
+    FIRST_DYNAMIC + (inode % count) as u32
+}
+
+/// May a new context be made under this number?
+pub fn is_static(number: u32) -> bool {
+    (ContextId::MIN..=ContextId::MAX_STATIC).contains(&number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_first_namespace_has_the_first_number() {
+        assert_eq!(dynamic(0xf000_0000), 49_152);
+        assert_eq!(dynamic(0xf000_0001), 49_153);
+    }
+
+    proptest! {
+        #[test]
+        fn namespaces_near_each_other_have_different_numbers(inode: u32, distance in 1u64..16_384) {
+            let inode = u64::from(inode);
+            let (one, other) = (dynamic(inode), dynamic(inode + distance));
+            prop_assert_ne!(one, other);
+            for number in [one, other] {
+                prop_assert!((FIRST_DYNAMIC..=LAST).contains(&number) && !is_static(number));
+            }
+        }
+    }
+}
