@@ -19,6 +19,7 @@ pub mod paths;
 pub mod plan;
 pub mod report;
 pub mod runtime;
+pub mod seccomp;
 pub mod session;
 mod store;
 pub mod supervisor;

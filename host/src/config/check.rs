@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use shared::capability::{capability, remedy, short};
 
-use super::GuestConfig;
 use super::problem::{Problem, did_you_mean};
+use super::{GuestConfig, UserMode};
 
 /// Longest time that can be waited for anything of a guest's.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -20,6 +20,7 @@ pub fn problems(config: &GuestConfig) -> Vec<Problem> {
     durations(config, &mut found);
     environment(config, &mut found);
     capabilities(config, &mut found);
+    nesting(config, &mut found);
     labels(config, &mut found);
     found
 }
@@ -127,6 +128,16 @@ fn capabilities(config: &GuestConfig, found: &mut Vec<Problem>) {
     }
 }
 
+/// With the host's ids, a root with every capability in a namespace of its
+/// own could write what belongs to the host's root: sysctls, cgroups.
+fn nesting(config: &GuestConfig, found: &mut Vec<Problem>) {
+    if config.security.nesting && config.security.users != UserMode::Private {
+        let text = "'security.nesting' needs ids of the guest's own: \
+                    'security.users = \"private\"'";
+        found.push(Problem::new("security.nesting", text));
+    }
+}
+
 /// What is written to `/proc/self/attr/exec` is one word of printable text.
 fn labels(config: &GuestConfig, found: &mut Vec<Problem>) {
     let security = &config.security;
@@ -191,6 +202,8 @@ mod tests {
                 "security.capabilities = { add = [\"net_raw\"], drop = [\"CAP_NET_RAW\"] }",
                 "security.capabilities.drop",
             ),
+            ("security = { nesting = true, users = \"host\" }", "security.nesting"),
+            ("security = { nesting = true, users = \"identity\" }", "security.nesting"),
         ] {
             let found = texts(text);
             assert_eq!(found.len(), 1, "{text}: {found:?}");

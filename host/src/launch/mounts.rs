@@ -11,7 +11,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, chmodat, mkdirat, openat2, symlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, chmodat, fstat, mkdirat, openat2, symlinkat,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -32,6 +34,7 @@ pub fn execute(root: BorrowedFd<'_>, step: &Mount) -> io::Result<()> {
         }
         Mount::Directory { at, mode } => directory(root, at, mode),
         Mount::ReadOnly { target, except } => read_only(root, target, except),
+        Mount::Hidden(target) => hide(root, target),
     }
 }
 
@@ -112,30 +115,55 @@ fn directory(root: BorrowedFd<'_>, path: &str, mode: u32) -> io::Result<()> {
     Ok(chmodat(&parent, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
 }
 
-fn read_only(root: BorrowedFd<'_>, target: &str, except: Option<&str>) -> io::Result<()> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let place = match locate(root, target) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    let kept = except.map(|name| format!("{target}/{name}"));
-    let writable = match &kept {
-        Some(path) => match locate(root, path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            other => Some(open_tree(&other?, "", flags)?),
-        },
-        None => None,
-    };
-    let tree = open_tree(&place, "", flags)?;
+/// For [`open_tree`] on a place that has been opened.
+fn clone_flags() -> OpenTreeFlags {
+    OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH
+}
+
+/// [`locate`]; `None` for what this kernel doesn't have.
+fn locate_if_there(root: BorrowedFd<'_>, path: &str) -> io::Result<Option<OwnedFd>> {
+    match locate(root, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn read_only(root: BorrowedFd<'_>, target: &str, except: &[&str]) -> io::Result<()> {
+    let Some(place) = locate_if_there(root, target)? else { return Ok(()) };
+    let mut writable = Vec::new();
+    for name in except {
+        let path = format!("{target}/{name}");
+        if let Some(place) = locate_if_there(root, &path)? {
+            writable.push((open_tree(&place, "", clone_flags())?, path));
+        }
+    }
+    let tree = open_tree(&place, "", clone_flags())?;
     let wanted = Attributes { set: attributes::RDONLY, ..Attributes::default() };
     attributes::set_attributes(tree.as_fd(), false, &wanted)?;
     attach(&tree, &place)?;
-    if let (Some(writable), Some(path)) = (writable, &kept) {
-        attach(&writable, &locate(root, path)?)?;
+    for (tree, path) in &writable {
+        attach(tree, &locate(root, path)?)?;
     }
     Ok(())
+}
+
+/// Covers a directory with an empty one, and a file with a device node on a
+/// mount where devices don't work: opening that is refused to everybody, also
+/// to a root with CAP_DAC_OVERRIDE (mount(2), `MS_NODEV`).
+fn hide(root: BorrowedFd<'_>, target: &str) -> io::Result<()> {
+    let Some(place) = locate_if_there(root, target)? else { return Ok(()) };
+    if FileType::from_raw_mode(fstat(&place)?.st_mode).is_dir() {
+        let options = [("mode", "0000"), ("size", "4k"), ("nr_inodes", "1")];
+        return new(root, "tmpfs", target, &options, Access::ReadOnly);
+    }
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, "/dev/null", flags)?;
+    let wanted = Attributes {
+        set: attributes::RDONLY | attributes::NODEV | attributes::NOSUID,
+        ..Attributes::default()
+    };
+    attributes::set_attributes(tree.as_fd(), false, &wanted)?;
+    attach(&tree, &place)
 }
 
 /// The directory that a path's last component stands in, and that component.

@@ -6,7 +6,9 @@
 
 mod capabilities;
 mod layers;
+pub mod masks;
 mod mounts;
+pub mod syscalls;
 
 use std::path::PathBuf;
 use std::time::Duration;

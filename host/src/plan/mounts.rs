@@ -1,12 +1,12 @@
 //! What is mounted in a guest, in order, as data.
 //!
-//! Targets are relative to the guest's root and are resolved inside it. The
-//! place of hardening to come (masks, device filter) is after the read-only
-//! parts of /proc.
+//! Targets are relative to the guest's root and are resolved inside it. What
+//! covers parts of /proc and /sys comes last.
 
-use crate::config::Security;
+use crate::config::{HidePid, Security};
 
 use super::Layer;
+use super::masks;
 
 /// One step; `launch` executes them in order. A failure names it by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +38,17 @@ pub enum Mount {
         /// Its permission bits.
         mode: u32,
     },
-    /// A part of an existing mount, read-only from here on, but for one
-    /// directory below it. What this kernel doesn't have is passed over.
+    /// A part of an existing mount, read-only from here on, but for some
+    /// places below it. What this kernel doesn't have is passed over.
     ReadOnly {
         /// Where, relative to the root.
         target: &'static str,
         /// What stays writable below it.
-        except: Option<&'static str>,
+        except: &'static [&'static str],
     },
+    /// A part of an existing mount that can't be opened from here on, or is
+    /// empty. What this kernel doesn't have is passed over.
+    Hidden(&'static str),
 }
 
 impl Mount {
@@ -57,6 +60,7 @@ impl Mount {
             Self::Link { at, .. } => format!("link '/{at}'"),
             Self::Directory { at, .. } => format!("directory '/{at}'"),
             Self::ReadOnly { target, .. } => format!("'/{target}' read-only"),
+            Self::Hidden(target) => format!("a cover over '/{target}'"),
         }
     }
 }
@@ -92,9 +96,14 @@ const LINKS: [(&str, &str); 5] = [
 /// namespace the kernel allows new ones only beside a fully visible old one.
 /// /dev has mode 0755: in a sticky world-writable directory the kernel would
 /// refuse writing to nodes of another owner (`fs.protected_regular`).
-pub fn plan(_security: &Security, without: &[Layer]) -> Vec<Mount> {
+///
+/// With `nesting` nothing is covered: the kernel would refuse a fresh /proc
+/// to the containers inside. A user namespace then keeps the guest's root
+/// from what the covers keep from it otherwise.
+pub fn plan(security: &Security, without: &[Layer]) -> Vec<Mount> {
+    let options = proc_options(security.hidepid);
     let mut steps = vec![
-        Mount::New { kind: "proc", target: "proc", options: &[], access: Access::Data },
+        Mount::New { kind: "proc", target: "proc", options, access: Access::Data },
         Mount::New { kind: "sysfs", target: "sys", options: &[], access: Access::ReadOnly },
         Mount::New { kind: "cgroup2", target: "sys/fs/cgroup", options: &[], access: Access::Data },
         Mount::New {
@@ -137,15 +146,38 @@ pub fn plan(_security: &Security, without: &[Layer]) -> Vec<Mount> {
             access: Access::Data,
         },
     ]);
-    if without.contains(&Layer::Masks) {
+    if without.contains(&Layer::Masks) || security.nesting {
         return steps;
     }
-    steps.extend([
-        Mount::ReadOnly { target: "proc/sys", except: Some("net") },
-        Mount::ReadOnly { target: "proc/irq", except: None },
-        Mount::ReadOnly { target: "proc/bus", except: None },
-        Mount::ReadOnly { target: "proc/fs", except: None },
-        Mount::ReadOnly { target: "proc/sysrq-trigger", except: None },
-    ]);
+    steps.extend(masks::READ_ONLY.map(|mask| {
+        let except: &[&str] = if mask.target == "proc/sys" { &masks::OWN_SETTINGS } else { &[] };
+        Mount::ReadOnly { target: mask.target, except }
+    }));
+    steps.extend(masks::HIDDEN.map(|mask| Mount::Hidden(mask.target)));
     steps
+}
+
+/// proc(5), "Mount options"; by name since Linux 5.8.
+fn proc_options(hidepid: HidePid) -> &'static [(&'static str, &'static str)] {
+    match hidepid {
+        HidePid::Off => &[],
+        HidePid::NoAccess => &[("hidepid", "noaccess")],
+        HidePid::Invisible => &[("hidepid", "invisible")],
+        HidePid::Ptraceable => &[("hidepid", "ptraceable")],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nesting_covers_nothing() {
+        let plain = plan(&Security::default(), &[]);
+        assert!(plain.contains(&Mount::Hidden("proc/kcore")));
+        let nesting = plan(&Security { nesting: true, ..Security::default() }, &[]);
+        assert!(
+            !nesting.iter().any(|step| matches!(step, Mount::Hidden(_) | Mount::ReadOnly { .. }))
+        );
+    }
 }

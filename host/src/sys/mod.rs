@@ -13,6 +13,7 @@ mod terminal;
 
 pub mod mount;
 pub mod network;
+pub mod seccomp;
 
 pub use process::{
     CloneArgs, Cloned, become_euid, clone3, close_all_but, close_from, close_inherited,
