@@ -19,7 +19,8 @@ use crate::sys;
 
 use super::handshake::{FromChild, ToChild};
 use super::{
-    PATIENCE, Prepared, at, at_step, capabilities, console, identity, mounts, receive, root,
+    PATIENCE, Prepared, at, at_step, capabilities, confinement, console, identity, mounts, receive,
+    root,
 };
 
 /// Becomes guest-init, or reports the step that failed and exits.
@@ -55,10 +56,10 @@ fn sequence(
     at(fault, Stage::Console, || hand_over(launcher, &console.master))?;
     // From here on no path of the host can be reached.
     at(fault, Stage::PivotRoot, || root::pivot(tree))?;
-    at(fault, Stage::Label, || Ok(()))?;
+    at(fault, Stage::Label, || confinement::label(plan.label.as_ref()))?;
     // Before capabilities go: CAP_SYS_ADMIN lets it be set without
     // no_new_privs (seccomp(2)).
-    at(fault, Stage::SystemCalls, || Ok(()))?;
+    at(fault, Stage::SystemCalls, || confinement::filter(&prepared.filter))?;
     at(fault, Stage::Capabilities, || reduce(plan))?;
     let link = prepared.link_guest;
     let init =

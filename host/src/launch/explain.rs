@@ -5,7 +5,7 @@ use std::io;
 use shared::stage::{Failure, Stage};
 
 use crate::error::Error;
-use crate::plan::Plan;
+use crate::plan::{Label, Plan};
 
 /// Says what failed. The numbers came from a process that was being built;
 /// the names come from the plan.
@@ -57,6 +57,19 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
         (Stage::Clone | Stage::TimeNamespace | Stage::Cgroup, libc::EPERM | libc::EACCES) => {
             "vserver needs root with all capabilities; 'vserver doctor' says what is missing"
                 .to_owned()
+        }
+        (Stage::Label, _) => match &plan.label {
+            Some(Label::AppArmor(profile)) => format!(
+                "AppArmor has to be active and the profile '{profile}' loaded \
+                 (apparmor_parser(8)), or: vserver config unset {name} security.apparmor"
+            ),
+            _ => format!(
+                "SELinux has to be active and know that label, or: \
+                 vserver config unset {name} security.selinux"
+            ),
+        },
+        (Stage::SystemCalls, libc::EINVAL | libc::ENOSYS) => {
+            "the kernel needs CONFIG_SECCOMP_FILTER".to_owned()
         }
         (Stage::Mount, libc::ELOOP | libc::ENOTDIR) => {
             "the guest has a link or a file there; make it a directory".to_owned()

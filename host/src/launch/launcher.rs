@@ -52,7 +52,7 @@ fn sequence(plan: &Plan, cgroup: &GuestCgroup, prepared: Prepared) -> Result<Inf
     let fault = plan.fault;
     at(fault, Stage::KeeperCgroup, || detach(cgroup))?;
     at(fault, Stage::LoginUid, unset_login_uid)?;
-    at(fault, Stage::Limits, limits::set)?;
+    at(fault, Stage::Limits, || limits::Limits::documented().set())?;
     at(fault, Stage::TimeNamespace, new_clocks)?;
     let (ours, childs) = at(fault, Stage::Clone, runtime::pair)?;
     let (pid, pidfd) = match at(fault, Stage::Clone, || clone(plan.ids, &prepared.cgroup))? {
@@ -118,7 +118,9 @@ fn new_clocks() -> io::Result<()> {
 /// creator, and limits on inotify, namespaces and the like are counted
 /// there: it is created under an id that no other guest has, with
 /// capabilities kept, so that no two guests share a count
-/// (user_namespaces(7), "Ownership").
+/// (user_namespaces(7), "Ownership"). The real uid makes the kernel hold all
+/// processes of the guest together to the creator's limit on processes, which
+/// doesn't bind the host's root (getrlimit(2), `RLIMIT_NPROC`).
 fn clone(ids: Ids, cgroup: &OwnedFd) -> io::Result<Cloned> {
     let mut args = CloneArgs { namespaces: NAMESPACES, cgroup: Some(cgroup.as_fd()) };
     let Some(owner) = ids.owner() else {
@@ -126,10 +128,10 @@ fn clone(ids: Ids, cgroup: &OwnedFd) -> io::Result<Cloned> {
     };
     args.namespaces |= libc::CLONE_NEWUSER as u64;
     sys::keep_capabilities_over_setuid(true)?;
-    sys::become_euid(owner)?;
+    sys::become_uid(owner)?;
     let cloned = sys::clone3(&args);
     if matches!(cloned, Ok(Cloned::Parent { .. }) | Err(_)) {
-        sys::become_euid(0)?;
+        sys::become_uid(0)?;
         sys::keep_capabilities_over_setuid(false)?;
     }
     cloned

@@ -9,6 +9,7 @@
 
 mod capabilities;
 mod child;
+mod confinement;
 mod console;
 mod explain;
 mod handshake;
@@ -37,13 +38,15 @@ use shared::stage::{Failure, Stage};
 use crate::cgroup::GuestCgroup;
 use crate::plan::Plan;
 use crate::runtime::{self, RunDir};
+use crate::seccomp::Program;
 use crate::sys::{self, Cloned};
 
 pub use capabilities::{bound as bound_capabilities, reduce as reduce_capabilities};
+pub use confinement::{filter, kept as kept_confinement, label, programs};
 pub use explain::explain;
 pub use identity::become_root;
 pub use launcher::unset_login_uid;
-pub use limits::set as set_limits;
+pub use limits::Limits;
 
 /// Longest time that one answer in the start may take. Nothing in it waits
 /// for anything but the kernel.
@@ -69,6 +72,7 @@ struct Prepared {
     link_guest: OwnedFd,
     log_directory: OwnedFd,
     ring: OwnedFd,
+    filter: Vec<Program>,
 }
 
 /// Starts boot number `boot` of a guest. The run directory must exist.
@@ -87,6 +91,9 @@ pub fn launch(
     let log_directory = at(fault, Stage::RunDirectory, || log_directory(plan))?;
     let inner = at(fault, Stage::Cgroup, || cgroup.create(boot, plan.ids.root()))?;
     at(fault, Stage::Devices, || Ok(()))?;
+    let confinement = plan.confinement(false);
+    at(fault, Stage::RunDirectory, || confinement::keep(&confinement, &run.confinement()))?;
+    let filter = at(None, Stage::SystemCalls, || programs(&confinement))?;
     let init = at(fault, Stage::GuestInit, || init::open(&plan.state_directory))?;
     let root = at(fault, Stage::OpenRoot, || root::open(&plan.root))?;
     let (link_host, link_guest) = at(fault, Stage::Fork, || order(plan))?;
@@ -101,6 +108,7 @@ pub fn launch(
         link_guest,
         log_directory,
         ring,
+        filter,
     };
     match at(fault, Stage::Fork, sys::fork)? {
         Cloned::Child => {

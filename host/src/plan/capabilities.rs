@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use caps::Capability;
 use shared::capability::capability;
 
-use crate::config::Capabilities;
+use crate::config::Security;
 use crate::error::{Error, Result};
 
 use super::Ids;
@@ -33,14 +33,22 @@ const DEFAULT: [Capability; 17] = [
     Capability::CAP_AUDIT_WRITE,
 ];
 
+/// With `security.nesting`: what a manager of containers inside needs, in the
+/// guest's own user namespace, which is there then.
+const NESTING: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_NET_ADMIN];
+
 /// The set of a guest: the default, NET_RAW where a user namespace confines
 /// it to the guest's own network (Debian's `ping` is a file with that
 /// capability and can't be executed without it), and the configured changes.
-pub fn plan(ids: Ids, changes: &Capabilities) -> Result<Vec<Capability>> {
+pub fn plan(ids: Ids, security: &Security) -> Result<Vec<Capability>> {
     let mut set: BTreeSet<u8> = DEFAULT.iter().map(Capability::index).collect();
     if ids.has_namespace() {
         set.insert(Capability::CAP_NET_RAW.index());
+        if security.nesting {
+            set.extend(NESTING.iter().map(Capability::index));
+        }
     }
+    let changes = &security.capabilities;
     for name in &changes.add {
         set.insert(named(name)?.index());
     }
@@ -62,10 +70,11 @@ fn named(name: &str) -> Result<Capability> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Capabilities;
 
     #[test]
     fn the_default_set_holds_nothing_that_reaches_the_host() {
-        let set = plan(Ids::Host, &Capabilities::default()).unwrap();
+        let set = plan(Ids::Host, &Security::default()).unwrap();
         for capability in [
             Capability::CAP_SYS_ADMIN,
             Capability::CAP_NET_ADMIN,
@@ -90,9 +99,10 @@ mod tests {
 
     #[test]
     fn drop_wins_over_add() {
-        let changes =
+        let capabilities =
             Capabilities { add: vec!["mknod".into()], drop: vec!["mknod".into(), "kill".into()] };
-        let set = plan(Ids::Private(1 << 20), &changes).unwrap();
+        let security = Security { capabilities, ..Security::default() };
+        let set = plan(Ids::Private(1 << 20), &security).unwrap();
         assert!(!set.contains(&Capability::CAP_MKNOD));
         assert!(!set.contains(&Capability::CAP_KILL));
         assert!(set.contains(&Capability::CAP_NET_RAW));

@@ -5,6 +5,7 @@
 //! what stands in the plan, and nothing reads the configuration after it.
 
 mod capabilities;
+mod confinement;
 mod layers;
 pub mod masks;
 mod mounts;
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::variables;
 
+pub use confinement::{Confinement, Label};
 pub use layers::{Layer, parse_without};
 pub use mounts::{Access, Mount};
 
@@ -118,15 +120,6 @@ impl Ids {
     }
 }
 
-/// What is written for a security module before a program is executed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Label {
-    /// An AppArmor profile.
-    AppArmor(String),
-    /// An SELinux context.
-    SeLinux(String),
-}
-
 /// The console's log on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleLog {
@@ -193,7 +186,7 @@ pub fn plan(
         mounts: mounts::plan(&config.security, &without),
         capabilities: match without.contains(&Layer::Capabilities) {
             true => caps::all().into_iter().collect(),
-            false => capabilities::plan(ids, &config.security.capabilities)?,
+            false => capabilities::plan(ids, &config.security)?,
         },
         nesting: config.security.nesting || without.contains(&Layer::Nesting),
         io_uring: config.security.io_uring,

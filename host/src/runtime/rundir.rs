@@ -65,6 +65,11 @@ impl RunDir {
         self.path.join("console.ring")
     }
 
+    /// The confinement of the boot that runs.
+    pub fn confinement(&self) -> PathBuf {
+        self.path.join("confinement.json")
+    }
+
     /// The state file.
     pub fn state(&self) -> PathBuf {
         self.path.join("state.json")

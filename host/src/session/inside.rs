@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use shared::link::Link;
 use shared::outcome::Outcome;
 
-use crate::launch::{become_root, bound_capabilities, reduce_capabilities};
+use crate::launch::{become_root, bound_capabilities, filter, reduce_capabilities};
 use crate::sys;
 
 use super::Session;
 use super::account::{self, Account};
+use super::join::Target;
 use super::streams;
 
 /// From inside to the command on the host.
@@ -79,7 +80,7 @@ type Failed = (Step, io::Error);
 /// capabilities.
 pub fn prepare(
     session: &Session,
-    keep: &[Capability],
+    target: &Target,
     host: &Link<FromInside, ()>,
     pipes: Option<[OwnedFd; 3]>,
 ) -> Result<Prepared, Failed> {
@@ -96,7 +97,8 @@ pub fn prepare(
         None => open_terminal(host, &account),
     }
     .map_err(at(Step::Terminal))?;
-    become_user(&account, keep).map_err(at(Step::Identity))?;
+    filter(&target.filter).map_err(at(Step::Identity))?;
+    become_user(&account, &target.capabilities).map_err(at(Step::Identity))?;
     Ok(Prepared { account, terminal })
 }
 

@@ -14,8 +14,11 @@ use shared::name::GuestName;
 
 use crate::cgroup::{self, GuestCgroup};
 use crate::error::{Error, Result};
-use crate::launch::{set_limits, unset_login_uid};
+use crate::launch::{Limits, kept_confinement, label, programs, unset_login_uid};
 use crate::paths::Paths;
+use crate::plan::Label;
+use crate::runtime::RunDir;
+use crate::seccomp::Program;
 use crate::sys;
 
 /// `CLONE_NEWTIME` (setns(2)); nix has no name for it.
@@ -31,6 +34,11 @@ pub struct Target {
     session: PathBuf,
     /// What PID 1 may at most do, and so any session.
     pub capabilities: Vec<Capability>,
+    /// The label of what is executed.
+    label: Option<Label>,
+    /// The system call filter.
+    pub filter: Vec<Program>,
+    limits: Limits,
 }
 
 impl Target {
@@ -52,12 +60,23 @@ impl Target {
         }
         let status = fs::read_to_string(format!("/proc/{init_pid}/status")).map_err(|_| gone())?;
         let capabilities = bounding_set(&status).ok_or_else(gone)?;
+        let limits = Limits::of(pid).map_err(|_| gone())?;
+        let damaged = |error| {
+            Error::os(format_args!("cannot read how guest '{name}' is confined"), error)
+                .hint(format!("restart it: vserver restart {name}"))
+        };
+        let file = RunDir::new(paths, name).confinement();
+        let confinement = kept_confinement(&file).map_err(damaged)?;
+        let filter = programs(&confinement).map_err(damaged)?;
         Ok(Self {
             name: name.clone(),
             init,
             namespaces: namespaces(init_pid),
             session: cgroup.session(),
             capabilities,
+            label: confinement.label,
+            filter,
+            limits,
         })
     }
 
@@ -65,13 +84,15 @@ impl Target {
     /// as well.
     ///
     /// # Errors
-    /// Those of writing `cgroup.procs` and of setns(2).
+    /// Those of writing `cgroup.procs`, of asking for a label, of setns(2).
     pub fn join(&self) -> io::Result<()> {
         sys::reset_signals();
         umask(Mode::from_bits_truncate(0o022));
         cgroup::enter(&self.session)?;
         unset_login_uid()?;
-        set_limits()?;
+        self.limits.set()?;
+        // While /proc is the host's.
+        label(self.label.as_ref())?;
         setns(self.init.as_fd(), self.namespaces)?;
         Ok(())
     }

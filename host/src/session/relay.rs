@@ -64,7 +64,7 @@ fn join_and_run(
     pipes: Option<[OwnedFd; 3]>,
 ) -> Result<(), (Step, io::Error)> {
     target.join().map_err(|error| (Step::Join, error))?;
-    let prepared = inside::prepare(session, &target.capabilities, host, pipes)?;
+    let prepared = inside::prepare(session, target, host, pipes)?;
     // From the fork on the guest sees the child, and may look into it.
     sys::close_all_but(host.as_fd()).map_err(|error| (Step::Fork, error))?;
     match sys::fork().map_err(|error| (Step::Fork, error))? {

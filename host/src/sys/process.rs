@@ -120,17 +120,18 @@ pub fn exec_by_descriptor(program: BorrowedFd<'_>, argv: &[&CStr], env: &[&CStr]
     io::Error::last_os_error()
 }
 
-/// Changes the effective uid of this thread only, by the raw system call:
-/// the C library's function would keep capabilities from being restored.
+/// Changes the real and the effective uid of this thread only, by the raw
+/// system call: the C library's function would keep capabilities from being
+/// restored.
 ///
 /// # Errors
 /// Those of setresuid(2).
-pub fn become_euid(uid: u32) -> io::Result<()> {
+pub fn become_uid(uid: u32) -> io::Result<()> {
     // SAFETY: takes numbers only.
-    check(unsafe { libc::syscall(libc::SYS_setresuid, -1, uid, -1) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, -1) }).map(drop)
 }
 
-/// Keeps capabilities over changes of the effective uid
+/// Keeps capabilities over changes of uids
 /// (`SECBIT_NO_SETUID_FIXUP`, capabilities(7)).
 ///
 /// # Errors

@@ -1,0 +1,69 @@
+//! The confinement of one boot: kept for its sessions, and carried out.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::plan::{Confinement, Label, syscalls};
+use crate::seccomp::{self, Program};
+use crate::sys;
+
+/// Keeps a boot's confinement in the run directory, whole or not at all.
+///
+/// # Errors
+/// Those of open(2), write(2) and rename(2).
+pub fn keep(confinement: &Confinement, file: &Path) -> io::Result<()> {
+    let temporary = file.with_extension("new");
+    fs::write(&temporary, serde_json::to_vec(confinement)?)?;
+    fs::rename(&temporary, file)
+}
+
+/// The confinement of the boot that runs.
+///
+/// # Errors
+/// Those of open(2) and read(2); EBADMSG for a damaged file.
+pub fn kept(file: &Path) -> io::Result<Confinement> {
+    let text = fs::read(file)?;
+    serde_json::from_slice(&text).map_err(|_| io::Error::from_raw_os_error(libc::EBADMSG))
+}
+
+/// The programs of the system call filter.
+///
+/// # Errors
+/// EINVAL if a rule can't be translated; a test sees to it that all can.
+pub fn programs(confinement: &Confinement) -> io::Result<Vec<Program>> {
+    let Some(allowances) = &confinement.filter else { return Ok(Vec::new()) };
+    let rules: Vec<_> = syscalls::refusals(allowances).map(|refusal| refusal.rule).collect();
+    seccomp::compile(&rules).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Installs the filter. It has to be done while the caller has CAP_SYS_ADMIN
+/// in its user namespace: without that the kernel asks for no_new_privs
+/// (seccomp(2)), and `su` wouldn't work inside.
+///
+/// # Errors
+/// Those of seccomp(2).
+pub fn filter(programs: &[Program]) -> io::Result<()> {
+    programs.iter().try_for_each(|program| sys::seccomp::install(program))
+}
+
+/// Asks the security module for a label on what this process executes next;
+/// a child made before that inherits the wish. /proc must be the caller's.
+///
+/// # Errors
+/// ENOENT if the host has no such module or profile; EINVAL for a label that
+/// the policy doesn't know.
+pub fn label(label: Option<&Label>) -> io::Result<()> {
+    /// Where a module of its own name stands since Linux 5.8; before, and
+    /// with one module, the plain file is its.
+    const APPARMOR: &str = "/proc/self/attr/apparmor/exec";
+    const PLAIN: &str = "/proc/self/attr/exec";
+    match label {
+        None => Ok(()),
+        Some(Label::AppArmor(profile)) => {
+            let place = if Path::new(APPARMOR).exists() { APPARMOR } else { PLAIN };
+            fs::write(place, format!("exec {profile}"))
+        }
+        Some(Label::SeLinux(context)) => fs::write(PLAIN, context),
+    }
+}
