@@ -130,8 +130,8 @@ Neither setuid programs nor 'su' bring back what is taken: it is taken out of
 the bounding set, and out of the inheritable and ambient sets.
 
 --secure keeps chown, dac_override, dac_read_search, fowner, fsetid, kill,
-setgid, setuid, net_bind_service, sys_chroot, sys_ptrace, sys_tty_config, lease,
-setfcap and audit_write. Names are those of capabilities(7), with or without
+setgid, setuid, setpcap, net_bind_service, sys_chroot, sys_ptrace,
+sys_tty_config, lease, setfcap and audit_write. Names are those of capabilities(7), with or without
 CAP_, or Linux-VServer's where they map; lists have commas, 'all' is all, '^N'
 number N, and '~' is '!'.
 

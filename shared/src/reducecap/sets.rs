@@ -10,10 +10,12 @@ use crate::capability::{capability, short};
 /// One bit for each capability.
 pub type Mask = u64;
 
-/// What `--secure` keeps: util-vserver's set of that name, without SYS_BOOT.
-/// Linux-VServer's kernel let reboot(2) in a context end the context; here it
-/// would be the machine.
-const SECURE: [Capability; 15] = [
+/// What `--secure` keeps: util-vserver's set of that name, with two changes.
+/// Without SYS_BOOT: Linux-VServer's kernel let reboot(2) in a context end the
+/// context; here it would be the machine. With SETPCAP, as guests have it:
+/// since Linux 2.6.25 it gives nothing beyond the bounding set, and a file with
+/// it, this program, could not be executed again (execve(2), EPERM).
+const SECURE: [Capability; 16] = [
     Capability::CAP_CHOWN,
     Capability::CAP_DAC_OVERRIDE,
     Capability::CAP_DAC_READ_SEARCH,
@@ -22,6 +24,7 @@ const SECURE: [Capability; 15] = [
     Capability::CAP_KILL,
     Capability::CAP_SETGID,
     Capability::CAP_SETUID,
+    Capability::CAP_SETPCAP,
     Capability::CAP_NET_BIND_SERVICE,
     Capability::CAP_SYS_CHROOT,
     Capability::CAP_SYS_PTRACE,
@@ -171,7 +174,7 @@ mod tests {
         assert_eq!(
             names(kept),
             "chown, dac_override, dac_read_search, fowner, fsetid, kill, setgid, setuid, \
-             net_bind_service, sys_chroot, sys_ptrace, sys_tty_config, lease, audit_write, \
+             setpcap, net_bind_service, sys_chroot, sys_ptrace, sys_tty_config, lease, audit_write, \
              setfcap"
         );
     }
