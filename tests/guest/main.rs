@@ -36,6 +36,7 @@ mod build;
 mod console;
 mod crash;
 mod demo;
+mod devices;
 mod enter;
 mod exec;
 mod faults;

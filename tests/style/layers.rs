@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["context", "membership"],
     &["control", "facts", "ids", "seccomp"],
     &["cgroup", "config", "runtime"],
-    &["fsroot", "log", "store"],
+    &["bpf", "fsroot", "log", "store"],
     &["paths", "variables"],
     &["error"],
     &["sys"],
@@ -27,6 +27,7 @@ const ACTS: &[&str] =
 
 /// The pure files: prefixes of paths.
 const PURE: &[&str] = &[
+    "host/src/bpf/",
     "host/src/config/check.rs",
     "host/src/config/device.rs",
     "host/src/config/parse.rs",

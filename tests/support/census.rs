@@ -18,8 +18,10 @@ pub struct Census {
 }
 
 /// Files of the run directory that stay, and why.
-const STAYS: &[(&str, &str)] =
-    &[(".lock-", "whoever removes a lock takes it from under a waiting command")];
+const STAYS: &[(&str, &str)] = &[
+    (".lock-", "whoever removes a lock takes it from under a waiting command"),
+    (".socket-hook", "what was found out about the kernel"),
+];
 
 impl Census {
     /// Counts now.

@@ -7,6 +7,8 @@
 //! root into a branch, where no process may stay (cgroups(7), "no internal
 //! processes").
 
+mod programs;
+
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;

@@ -49,6 +49,9 @@ fn show(plan: &Plan) -> String {
     line("users", &format!("{} (root is {first} on the host)", plan.ids.name()));
     let capabilities: Vec<String> = plan.capabilities.iter().map(ToString::to_string).collect();
     line("capabilities", &capabilities.join(" "));
+    for device in &plan.devices {
+        line("device", &device.to_string());
+    }
     for mount in &plan.mounts {
         line("mount", &mount.describe());
     }

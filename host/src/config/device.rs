@@ -21,6 +21,10 @@ pub struct DeviceRule {
     pub make: bool,
 }
 
+/// What the guest has of its own in /dev.
+const OWN: [&str; 9] =
+    ["console", "fd", "mqueue", "ptmx", "pts", "shm", "stderr", "stdin", "stdout"];
+
 /// Rights when none are written: read and write.
 const DEFAULT_RIGHTS: &str = "rw";
 
@@ -44,6 +48,9 @@ impl FromStr for DeviceRule {
         let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
         if !name.split('/').all(plain) || name.contains(char::is_control) {
             return wrong("a device is a path below /dev without '..'");
+        }
+        if OWN.iter().any(|own| name.split('/').next() == Some(own)) {
+            return wrong("a device is one that guests don't have of their own");
         }
         let has = |right| rights.contains(right);
         if rights.chars().any(|right| !"rwm".contains(right)) {
@@ -91,6 +98,8 @@ mod tests {
         assert!(tun.make && tun.name == "net/tun");
         for wrong in
             ["", "fuse", "/dev/", "/dev/../x", "/dev//x", "/dev/a x", "/dev/a r w", "/etc/x"]
+                .into_iter()
+                .chain(["/dev/pts/0", "/dev/console rw"])
         {
             assert!(wrong.parse::<DeviceRule>().is_err(), "{wrong}");
         }

@@ -105,7 +105,7 @@ pub const EXPLANATIONS: [Explanation; 24] = [
     ),
     explain(
         "devices.allow",
-        "Device nodes of the host's that the guest may use besides those of every guest: paths below /dev, with rights of the letters r, w, m (rw when left out).",
+        "Device nodes of the host's that the guest may use besides those of every guest: paths below /dev, with rights of the letters r, w, m (rw when left out). m, to make nodes, also takes security.users = \"host\" and the capability mknod.",
         "[\"/dev/fuse rw\"]",
     ),
 ];

@@ -4,6 +4,7 @@
 //! decided elsewhere.
 
 mod mounts;
+mod security;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -16,6 +17,7 @@ use caps::{CapSet, Capability};
 use crate::paths::Paths;
 
 pub use mounts::Mount;
+pub use security::socket_hook;
 
 /// Types of namespaces, as `/proc/self/ns` names them, that a guest needs.
 pub const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
@@ -31,6 +33,8 @@ pub struct HostFacts {
     pub release: String,
     /// Those of [`NAMESPACES`] that the kernel has.
     pub namespaces: Vec<&'static str>,
+    /// Can sockets in guests be refused by family, whatever makes them?
+    pub filters_sockets: bool,
     /// Where the cgroup v2 hierarchy is mounted.
     pub cgroup: Option<PathBuf>,
     /// Controllers of the v2 hierarchy.
@@ -63,14 +67,19 @@ pub const TOOLS: [&str; 3] = ["mmdebstrap", "debootstrap", "dpkg-query"];
 impl HostFacts {
     /// The kernel's version, major and minor.
     pub fn kernel(&self) -> Option<(u32, u32)> {
-        let mut numbers = self.release.split(|c: char| !c.is_ascii_digit());
-        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+        version(&self.release)
     }
 
     /// Is the kernel of this version or newer? An unknown one is not.
     pub fn is_kernel(&self, major: u32, minor: u32) -> bool {
         self.kernel().is_some_and(|version| version >= (major, minor))
     }
+}
+
+/// Major and minor number of a kernel's release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// Reads everything.
@@ -85,6 +94,7 @@ pub fn read(paths: &Paths) -> HostFacts {
         capabilities: capabilities(),
         release: text("/proc/sys/kernel/osrelease").trim().to_owned(),
         namespaces: NAMESPACES.into_iter().filter(|name| has_namespace(name)).collect(),
+        filters_sockets: socket_hook(&paths.run_dir()).is_some(),
         controllers: words(&controllers.unwrap_or_default()),
         v1_controllers: v1_controllers(&text("/proc/cgroups")),
         cgroup,

@@ -50,7 +50,7 @@ fn sequence(
     at(fault, Stage::PrivateMounts, root::separate)?;
     at(fault, Stage::AttachRoot, || root::attach(tree))?;
     for (number, step) in (0u16..).zip(&plan.mounts) {
-        at_step(fault, Stage::Mount, number, || mounts::execute(tree, step))?;
+        at_step(fault, Stage::Mount, number, || mounts::execute(tree, step, &prepared.devices))?;
     }
     let console = at(fault, Stage::Console, || console::make(tree))?;
     at(fault, Stage::Console, || hand_over(launcher, &console.master))?;

@@ -30,9 +30,14 @@ pub fn kept(file: &Path) -> io::Result<Confinement> {
 /// The programs of the system call filter.
 ///
 /// # Errors
-/// EINVAL if a rule can't be translated; a test sees to it that all can.
+/// EOPNOTSUPP if io_uring is wanted where nothing judges the sockets that it
+/// makes. EINVAL if a rule can't be translated; a test sees to it that all
+/// can.
 pub fn programs(confinement: &Confinement) -> io::Result<Vec<Program>> {
     let Some(allowances) = &confinement.filter else { return Ok(Vec::new()) };
+    if allowances.io_uring && !allowances.families_judged {
+        return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+    }
     let rules: Vec<_> = syscalls::refusals(allowances).map(|refusal| refusal.rule).collect();
     seccomp::compile(&rules).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }

@@ -13,6 +13,8 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
     let Failure { stage, step, errno } = failure;
     let object = match stage {
         Stage::Mount => plan.mounts.get(usize::from(step)).map(crate::plan::Mount::describe),
+        // Step 0 is the filter itself.
+        Stage::Devices => device(plan, step).map(|name| format!("at '/dev/{name}'")),
         Stage::OpenRoot | Stage::IdmapRoot => Some(format!("'{}'", plan.root.display())),
         _ => None,
     };
@@ -29,6 +31,12 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
     }
 }
 
+/// The configured device that this step is about.
+fn device(plan: &Plan, step: u16) -> Option<&str> {
+    let number = usize::from(step).checked_sub(1)?;
+    plan.devices.get(number).map(|device| device.name.as_str())
+}
+
 fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
     let name = &plan.name;
     Some(match (stage, errno) {
@@ -40,6 +48,18 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
              directory above it: chmod 0700 '{}'",
             plan.root.parent().unwrap_or(&plan.root).display()
         ),
+        (Stage::Devices, libc::ENOENT | libc::ENOTDIR) => format!(
+            "devices.allow lists it and the host has no such node; load its module, or change \
+             the list: vserver config edit {name}"
+        ),
+        (Stage::Devices, libc::ENODEV) => format!(
+            "what devices.allow lists there is no device; change it: vserver config edit {name}"
+        ),
+        (Stage::Devices, libc::EPERM | libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP) => {
+            "the kernel refuses eBPF programs on cgroups or device nodes; 'vserver doctor' says \
+             what is missing"
+                .to_owned()
+        }
         (Stage::IdmapRoot, libc::EINVAL | libc::EPERM) => format!(
             "this file system can't map ids; move the guest to ext4, xfs or btrfs, or: \
              vserver config set {name} security.users identity"
@@ -68,6 +88,10 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
                  vserver config unset {name} security.selinux"
             ),
         },
+        (Stage::SystemCalls, libc::EOPNOTSUPP) => format!(
+            "io_uring makes sockets of any family unless the kernel has BPF among its security \
+             modules ('vserver doctor'); or: vserver config unset {name} security.io_uring"
+        ),
         (Stage::SystemCalls, libc::EINVAL | libc::ENOSYS) => {
             "the kernel needs CONFIG_SECCOMP_FILTER".to_owned()
         }

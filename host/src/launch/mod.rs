@@ -11,6 +11,7 @@ mod capabilities;
 mod child;
 mod confinement;
 mod console;
+mod devices;
 mod explain;
 mod handshake;
 mod identity;
@@ -66,6 +67,8 @@ struct Prepared {
     cgroup: OwnedFd,
     init: OwnedFd,
     root: OwnedFd,
+    /// The guest's /dev.
+    devices: OwnedFd,
     supervisors: OwnedFd,
     consoles: OwnedFd,
     link_host: OwnedFd,
@@ -90,8 +93,8 @@ pub fn launch(
     let (supervisors, consoles, ring) = at(fault, Stage::RunDirectory, || sockets(run))?;
     let log_directory = at(fault, Stage::RunDirectory, || log_directory(plan))?;
     let inner = at(fault, Stage::Cgroup, || cgroup.create(boot, plan.ids.root()))?;
-    at(fault, Stage::Devices, || Ok(()))?;
-    let confinement = plan.confinement(false);
+    let (devices, families_judged) = devices::prepare(plan, run, cgroup)?;
+    let confinement = plan.confinement(families_judged);
     at(fault, Stage::RunDirectory, || confinement::keep(&confinement, &run.confinement()))?;
     let filter = at(None, Stage::SystemCalls, || programs(&confinement))?;
     let init = at(fault, Stage::GuestInit, || init::open(&plan.state_directory))?;
@@ -102,6 +105,7 @@ pub fn launch(
         cgroup: inner,
         init,
         root,
+        devices,
         supervisors,
         consoles,
         link_host,

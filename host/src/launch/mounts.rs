@@ -9,7 +9,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, chmodat, fstat, mkdirat, openat2, symlinkat,
@@ -23,11 +22,12 @@ use rustix::mount::{
 use crate::plan::{Access, Mount};
 use crate::sys::mount::{self as attributes, Attributes};
 
-/// Executes one step below the root behind `root`.
-pub fn execute(root: BorrowedFd<'_>, step: &Mount) -> io::Result<()> {
+/// Executes one step below the root behind `root`. `devices` is the /dev that
+/// the host has made.
+pub fn execute(root: BorrowedFd<'_>, step: &Mount, devices: &OwnedFd) -> io::Result<()> {
     match *step {
         Mount::New { kind, target, options, access } => new(root, kind, target, options, access),
-        Mount::Device(name) => device(root, name),
+        Mount::Devices => attach(devices, &target(root, "dev")?),
         Mount::Link { at, to } => {
             let (parent, name) = split(root, at)?;
             Ok(symlinkat(to, &parent, name)?)
@@ -66,13 +66,7 @@ fn new(
     options: &[(&str, &str)],
     access: Access,
 ) -> io::Result<()> {
-    let place = match locate(root, target) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            directory(root, target, 0o755)?;
-            locate(root, target)?
-        }
-        other => other?,
-    };
+    let place = self::target(root, target)?;
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), "source", kind)?;
     for (key, value) in options {
@@ -97,11 +91,15 @@ fn attribute_flags(access: Access) -> MountAttrFlags {
         }
 }
 
-/// A bind mount of the host's node: in a user namespace none can be made.
-fn device(root: BorrowedFd<'_>, name: &str) -> io::Result<()> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(CWD, Path::new("/dev").join(name), flags)?;
-    attach(&tree, &file(root, &format!("dev/{name}"))?)
+/// Opens a directory to mount something on, and makes it if it is missing.
+fn target(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+    match locate(root, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            directory(root, path, 0o755)?;
+            locate(root, path)
+        }
+        other => other,
+    }
 }
 
 fn directory(root: BorrowedFd<'_>, path: &str, mode: u32) -> io::Result<()> {

@@ -6,6 +6,7 @@
 
 mod capabilities;
 mod confinement;
+pub mod devices;
 mod layers;
 pub mod masks;
 mod mounts;

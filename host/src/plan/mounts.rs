@@ -22,8 +22,8 @@ pub enum Mount {
         /// What it allows.
         access: Access,
     },
-    /// The host's device node of this name, on a new file in /dev.
-    Device(&'static str),
+    /// /dev, which the host has made and filled with device nodes.
+    Devices,
     /// A symbolic link.
     Link {
         /// Where, relative to the root.
@@ -56,7 +56,7 @@ impl Mount {
     pub fn describe(&self) -> String {
         match self {
             Self::New { kind, target, .. } => format!("'{kind}' on '/{target}'"),
-            Self::Device(name) => format!("device '/dev/{name}'"),
+            Self::Devices => "'tmpfs' on '/dev'".to_owned(),
             Self::Link { at, .. } => format!("link '/{at}'"),
             Self::Directory { at, .. } => format!("directory '/{at}'"),
             Self::ReadOnly { target, .. } => format!("'/{target}' read-only"),
@@ -78,9 +78,6 @@ pub enum Access {
     Programs,
 }
 
-/// Device nodes of every guest.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-
 /// Links in /dev; `ptmx` leads to the guest's own devpts.
 const LINKS: [(&str, &str); 5] = [
     ("dev/ptmx", "pts/ptmx"),
@@ -94,8 +91,6 @@ const LINKS: [(&str, &str); 5] = [
 ///
 /// /proc and /sys come first, while the host's are still visible: in a user
 /// namespace the kernel allows new ones only beside a fully visible old one.
-/// /dev has mode 0755: in a sticky world-writable directory the kernel would
-/// refuse writing to nodes of another owner (`fs.protected_regular`).
 ///
 /// With `nesting` nothing is covered: the kernel would refuse a fresh /proc
 /// to the containers inside. A user namespace then keeps the guest's root
@@ -106,12 +101,7 @@ pub fn plan(security: &Security, without: &[Layer]) -> Vec<Mount> {
         Mount::New { kind: "proc", target: "proc", options, access: Access::Data },
         Mount::New { kind: "sysfs", target: "sys", options: &[], access: Access::ReadOnly },
         Mount::New { kind: "cgroup2", target: "sys/fs/cgroup", options: &[], access: Access::Data },
-        Mount::New {
-            kind: "tmpfs",
-            target: "dev",
-            options: &[("mode", "0755"), ("size", "1M"), ("nr_inodes", "4096")],
-            access: Access::Devices,
-        },
+        Mount::Devices,
         Mount::Directory { at: "dev/pts", mode: 0o755 },
         Mount::New {
             kind: "devpts",
@@ -129,7 +119,6 @@ pub fn plan(security: &Security, without: &[Layer]) -> Vec<Mount> {
         Mount::Directory { at: "dev/mqueue", mode: 0o1777 },
         Mount::New { kind: "mqueue", target: "dev/mqueue", options: &[], access: Access::Data },
     ];
-    steps.extend(DEVICES.map(Mount::Device));
     steps.extend(LINKS.map(|(at, to)| Mount::Link { at, to }));
     steps.extend([
         Mount::New {

@@ -8,6 +8,7 @@
 use caps::Capability;
 use serde::{Deserialize, Serialize};
 
+use crate::bpf::socket::FAMILIES;
 use crate::seccomp::{Answer, Rule, When};
 
 use Answer::{Ignored, NotImplemented, NotPermitted};
@@ -63,7 +64,8 @@ impl Unless {
         match self {
             Self::Never => false,
             Self::Nesting => by.nesting,
-            Self::IoUring => by.io_uring,
+            // Its sockets pass the filter.
+            Self::IoUring => by.io_uring && by.families_judged,
             Self::FamiliesJudged => by.families_judged,
             Self::Has(capability) => by.has(capability),
         }
@@ -91,15 +93,17 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET) as u32;
 const NEW_TIME: u32 = 0x80;
 
-/// Families of sockets that a guest may use (socket(2)). The guest's own
-/// network decides what packet sockets reach.
-pub const SOCKET_FAMILIES: [u32; 5] = [
-    libc::AF_UNIX as u32,
-    libc::AF_INET as u32,
-    libc::AF_INET6 as u32,
-    libc::AF_NETLINK as u32,
-    libc::AF_PACKET as u32,
-];
+/// Families of sockets that a guest may use: those of the program that sees
+/// more calls than the filter.
+const SOCKET_FAMILIES: [u32; FAMILIES.len()] = {
+    let mut families = [0; FAMILIES.len()];
+    let mut place = 0;
+    while place < families.len() {
+        families[place] = FAMILIES[place] as u32;
+        place += 1;
+    }
+    families
+};
 
 /// `SYS_SOCKET` and `SYS_SOCKETPAIR` (linux/net.h).
 const SOCKETCALL_NEW: [u32; 2] = [1, 8];
@@ -111,7 +115,7 @@ const TERMINAL_INPUT: [u32; 2] = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 const SCHEDULING_LIMITS: [u32; 2] = [13, 14];
 
 /// All refusals.
-pub const REFUSALS: [Refusal; 30] = [
+pub const REFUSALS: [Refusal; 31] = [
     refuse(
         &["mount", "umount", "umount2", "pivot_root"],
         When::Always,
@@ -295,6 +299,13 @@ pub const REFUSALS: [Refusal; 30] = [
         NotPermitted,
         Unless::Has(Capability::CAP_SYS_PACCT),
         "process accounting is the host's",
+    ),
+    refuse(
+        &["modify_ldt"],
+        When::Always,
+        NotPermitted,
+        Unless::Never,
+        "segments for programs of old systems, with mistakes",
     ),
     refuse(
         &["nfsservctl", "uselib", "lookup_dcookie", "sysfs", "_sysctl", "ustat"],

@@ -43,11 +43,12 @@ pub struct Finding {
 }
 
 /// Capabilities without which no guest can be started.
-const NEEDED: [&str; 11] = [
+const NEEDED: [&str; 12] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FOWNER",
     "CAP_KILL",
+    "CAP_MKNOD",
     "CAP_SETFCAP",
     "CAP_SETGID",
     "CAP_SETPCAP",
@@ -78,6 +79,7 @@ const IDMAPPED: [(&str, (u32, u32)); 9] = [
 pub fn judge(host: &HostFacts) -> Vec<Finding> {
     let mut findings = vec![root(host), capabilities(host), kernel(host), namespaces(host)];
     findings.extend([cgroup(host), cgroup_kill(host), controllers(host)]);
+    findings.push(sockets(host));
     findings.extend([user_namespaces(host), roots(host), idmapped(host), space(host)]);
     findings.extend([processes(host), inotify(host)]);
     findings.extend([copy(host), debootstrap(host), supervision(host), logs(host)]);
@@ -204,6 +206,19 @@ fn controllers(host: &HostFacts) -> Finding {
         false => "use a kernel that has them",
     };
     limited(topic, format!("not enforced by {}", lacking.join(" ")), remedy)
+}
+
+fn sockets(host: &HostFacts) -> Finding {
+    match host.filters_sockets {
+        true => {
+            ok("socket families", "those of guests are filtered by the kernel's security hooks")
+        }
+        false => limited(
+            "socket families",
+            "filtered by system call only, so 32-bit programs in guests can't use socketcall(2)",
+            "use Linux 6.0 or newer, not locked down, with bpf in its parameter lsm=",
+        ),
+    }
 }
 
 fn user_namespaces(host: &HostFacts) -> Finding {
@@ -342,6 +357,7 @@ mod tests {
             capabilities: capabilities.map(|name| (*name).to_owned()).collect(),
             release: "6.12.1-amd64".into(),
             namespaces: NAMESPACES.to_vec(),
+            filters_sockets: true,
             cgroup: Some("/sys/fs/cgroup".into()),
             controllers: every(&CONTROLLERS),
             v1_controllers: Vec::new(),
@@ -393,6 +409,7 @@ mod tests {
         expect("kernel", Limited, |host| host.release = "5.15.0".into());
         expect("namespaces", Missing, |host| host.namespaces.retain(|name| *name != "time"));
         expect("cgroup v2", Missing, |host| host.cgroup = None);
+        expect("socket families", Limited, |host| host.filters_sockets = false);
         expect("limits", Limited, |host| host.controllers.clear());
         expect("user namespaces", Missing, |host| host.max_user_namespaces = Some(0));
         expect("id mapping", Limited, |host| {

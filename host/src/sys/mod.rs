@@ -11,6 +11,7 @@
 mod process;
 mod terminal;
 
+pub mod bpf;
 pub mod mount;
 pub mod network;
 pub mod seccomp;

@@ -1,0 +1,160 @@
+//! The guest's devices: a filter on its cgroup, and its /dev.
+//!
+//! /dev is made here, by the host, with nodes of its own. Were they the
+//! host's, mounted into the guest, a root with the host's ids could change
+//! their modes for everybody, and one with ids of its own couldn't open
+//! those that only root may.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, Uid, chmodat, chownat, major, makedev, minor, mkdirat, mknodat,
+};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
+    fsopen,
+};
+use shared::stage::{Failure, Stage};
+
+use crate::bpf::device::{Kind, Rights, Rule};
+use crate::cgroup::GuestCgroup;
+use crate::facts;
+use crate::plan::devices::{NODES, rules};
+use crate::plan::{Layer, Plan};
+use crate::runtime::RunDir;
+
+use super::at_step;
+
+/// A device node to be made.
+struct Node<'a> {
+    /// Below /dev.
+    name: &'a str,
+    kind: Kind,
+    major: u32,
+    minor: u32,
+    mode: u32,
+}
+
+/// Filters the guest's devices and makes its /dev, a detached mount. In a
+/// failure step 0 is all of it, a greater one the configured device of that
+/// number, from 1 on. Also tells whether a program judges the families of
+/// sockets.
+pub fn prepare(
+    plan: &Plan,
+    run: &RunDir,
+    cgroup: &GuestCgroup,
+) -> Result<(OwnedFd, bool), Failure> {
+    let mut nodes: Vec<Node<'_>> = NODES
+        .iter()
+        .map(|&(name, major, minor)| Node {
+            name,
+            kind: Kind::Character,
+            major,
+            minor,
+            mode: 0o666,
+        })
+        .collect();
+    let mut allowed = rules();
+    for (number, device) in (1u16..).zip(&plan.devices) {
+        let node = at_step(plan.fault, Stage::Devices, number, || look(&device.name))?;
+        allowed.push(Rule {
+            kind: node.kind,
+            majors: node.major..=node.major,
+            minor: Some(node.minor),
+            rights: Rights { read: device.read, write: device.write, make: device.make },
+        });
+        nodes.push(node);
+    }
+    let mut families_judged = false;
+    at_step(plan.fault, Stage::Devices, 0, || {
+        if !plan.without.contains(&Layer::Devices) {
+            cgroup.filter_devices(&allowed)?;
+            // Where the kernel can't, the system call filter is all there is.
+            let directory = run.path().parent().unwrap_or(run.path());
+            if let Some(hook) = facts::socket_hook(directory) {
+                cgroup.filter_sockets(hook)?;
+                families_judged = true;
+            }
+        }
+        Ok((directory(plan.ids.root(), &nodes)?, families_judged))
+    })
+}
+
+/// A configured device as the host has it.
+///
+/// # Errors
+/// ENODEV if it is something else.
+fn look(name: &str) -> io::Result<Node<'_>> {
+    let found = std::fs::metadata(Path::new("/dev").join(name))?;
+    let kind = if found.file_type().is_block_device() {
+        Kind::Block
+    } else if found.file_type().is_char_device() {
+        Kind::Character
+    } else {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    };
+    let (major, minor) = (major(found.rdev()), minor(found.rdev()));
+    Ok(Node { name, kind, major, minor, mode: found.mode() & 0o777 })
+}
+
+/// A /dev that belongs to the guest's root, `owner` on the host. It has mode
+/// 0755: in a sticky directory that all may write to, the kernel would refuse
+/// opening nodes of another owner with O_CREAT (`fs.protected_regular`).
+fn directory(owner: u32, nodes: &[Node<'_>]) -> io::Result<OwnedFd> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let owner_text = owner.to_string();
+    for (key, value) in [
+        ("source", "tmpfs"),
+        ("mode", "0755"),
+        ("size", "1M"),
+        ("nr_inodes", "4096"),
+        ("uid", &owner_text),
+        ("gid", &owner_text),
+    ] {
+        fsconfig_set_string(context.as_fd(), key, value)?;
+    }
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    for node in nodes {
+        make(tree.as_fd(), node, owner)?;
+    }
+    Ok(tree)
+}
+
+/// Makes a node, and the directories that it lies in.
+fn make(tree: BorrowedFd<'_>, node: &Node<'_>, owner: u32) -> io::Result<()> {
+    for (end, _) in node.name.match_indices('/') {
+        finish(tree, &node.name[..end], 0o755, owner, |path, mode| mkdirat(tree, path, mode))?;
+    }
+    let kind = match node.kind {
+        Kind::Block => FileType::BlockDevice,
+        Kind::Character => FileType::CharacterDevice,
+    };
+    let device = makedev(node.major, node.minor);
+    finish(tree, node.name, node.mode, owner, |path, mode| mknodat(tree, path, kind, mode, device))
+}
+
+/// Makes what isn't there yet, and gives it its mode, from which mknod(2)
+/// takes the umask off, and its owner.
+fn finish(
+    tree: BorrowedFd<'_>,
+    path: &str,
+    mode: u32,
+    owner: u32,
+    make: impl FnOnce(&str, Mode) -> Result<(), Errno>,
+) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(mode);
+    match make(path, mode) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    chmodat(tree, path, mode, AtFlags::empty())?;
+    let (uid, gid) = (Uid::from_raw(owner), Gid::from_raw(owner));
+    Ok(chownat(tree, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+}

@@ -1,0 +1,225 @@
+//! bpf(2): loading programs and attaching them to cgroups; and the list of
+//! active security modules.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use super::check;
+
+/// Commands, from linux/bpf.h as all numbers here.
+const PROG_LOAD: libc::c_int = 5;
+const PROG_ATTACH: libc::c_int = 8;
+const PROG_DETACH: libc::c_int = 9;
+const PROG_GET_FD_BY_ID: libc::c_int = 13;
+const PROG_QUERY: libc::c_int = 16;
+
+/// The cgroup and all below it obey this program and those that are attached
+/// elsewhere on the way.
+const ALLOW_MULTI: u32 = 2;
+
+/// Most programs that a cgroup can have of one type (`BPF_CGROUP_MAX_PROGS`).
+const MOST: usize = 64;
+
+/// What the kernel wants to see of a licence before it lets a program use
+/// all of its functions, and before it takes an LSM program.
+const LICENCE: &std::ffi::CStr = c"Dual MIT/GPL";
+
+/// Where a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// Before a device node is opened or made.
+    Device,
+    /// In the security hook whose function has this BTF id.
+    Security(u32),
+}
+
+impl Hook {
+    /// `BPF_PROG_TYPE_CGROUP_DEVICE`, `BPF_PROG_TYPE_LSM`.
+    fn program_type(self) -> u32 {
+        match self {
+            Self::Device => 15,
+            Self::Security(_) => 29,
+        }
+    }
+
+    /// `BPF_CGROUP_DEVICE`, `BPF_LSM_CGROUP`.
+    fn attach_type(self) -> u32 {
+        match self {
+            Self::Device => 6,
+            Self::Security(_) => 43,
+        }
+    }
+}
+
+/// The part of `union bpf_attr` that loading takes, up to the last field that
+/// is set: the kernel takes what follows as zero.
+#[repr(C)]
+#[derive(Default)]
+struct Load {
+    program_type: u32,
+    count: u32,
+    instructions: u64,
+    licence: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    attach_type: u32,
+    btf: u32,
+    function_record: u32,
+    functions: u64,
+    function_count: u32,
+    line_record: u32,
+    lines: u64,
+    line_count: u32,
+    attach_to: u32,
+}
+
+/// The part that attaching and detaching take.
+#[repr(C)]
+struct Attach {
+    target: RawFd,
+    program: RawFd,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// The part that asking for what is attached takes.
+#[repr(C)]
+struct Query {
+    target: RawFd,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    padding: u32,
+    program_flags: u64,
+}
+
+/// The part that opening a program by its id takes.
+#[repr(C)]
+struct ById {
+    id: u32,
+    next: u32,
+    flags: u32,
+}
+
+/// Loads a program: the kernel verifies it.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN; EINVAL or EACCES for what the verifier
+/// refuses, or a kernel without this type.
+pub fn load(hook: Hook, name: &str, instructions: &[u64]) -> io::Result<OwnedFd> {
+    let mut attributes = Load {
+        program_type: hook.program_type(),
+        count: u32::try_from(instructions.len())
+            .map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?,
+        instructions: address(instructions.as_ptr()),
+        licence: address(LICENCE.as_ptr()),
+        attach_type: hook.attach_type(),
+        attach_to: if let Hook::Security(function) = hook { function } else { 0 },
+        ..Load::default()
+    };
+    // A zero stays behind it.
+    for (to, from) in attributes.name[..15].iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    open(PROG_LOAD, &mut attributes)
+}
+
+/// Attaches a program to a cgroup, beside those that it has.
+///
+/// # Errors
+/// EPERM if a cgroup above allows no programs below it; E2BIG if it has too
+/// many.
+pub fn attach(cgroup: BorrowedFd<'_>, hook: Hook, program: &OwnedFd) -> io::Result<()> {
+    call(PROG_ATTACH, &mut attachment(cgroup, hook, program, ALLOW_MULTI)).map(drop)
+}
+
+/// Takes a program off a cgroup.
+///
+/// # Errors
+/// ENOENT if it isn't attached there.
+pub fn detach(cgroup: BorrowedFd<'_>, hook: Hook, program: &OwnedFd) -> io::Result<()> {
+    call(PROG_DETACH, &mut attachment(cgroup, hook, program, 0)).map(drop)
+}
+
+/// The programs that are attached to this very cgroup.
+///
+/// # Errors
+/// EINVAL on a kernel without such programs.
+pub fn attached(cgroup: BorrowedFd<'_>, hook: Hook) -> io::Result<Vec<OwnedFd>> {
+    let mut ids = [0_u32; MOST];
+    // Wanted with security hooks, else not filled in.
+    let mut flags = [0_u32; MOST];
+    let mut query = Query {
+        target: cgroup.as_raw_fd(),
+        attach_type: hook.attach_type(),
+        query_flags: 0,
+        attach_flags: 0,
+        ids: address(ids.as_mut_ptr()),
+        count: MOST as u32,
+        padding: 0,
+        program_flags: address(flags.as_mut_ptr()),
+    };
+    call(PROG_QUERY, &mut query)?;
+    let ids = ids.iter().take(query.count as usize);
+    ids.map(|id| open(PROG_GET_FD_BY_ID, &mut ById { id: *id, next: 0, flags: 0 })).collect()
+}
+
+fn attachment(cgroup: BorrowedFd<'_>, hook: Hook, program: &OwnedFd, flags: u32) -> Attach {
+    Attach {
+        target: cgroup.as_raw_fd(),
+        program: program.as_raw_fd(),
+        attach_type: hook.attach_type(),
+        flags,
+    }
+}
+
+fn address<T>(pointer: *const T) -> u64 {
+    pointer as u64
+}
+
+/// A command that answers with a descriptor, which is closed on exec.
+fn open<T>(command: libc::c_int, attributes: &mut T) -> io::Result<OwnedFd> {
+    let fd = call(command, attributes)? as RawFd;
+    // SAFETY: PROG_LOAD and PROG_GET_FD_BY_ID, for which this is called,
+    // return a new descriptor that nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn call<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: T is one of the repr(C) structures above, without holes, whose
+    // size is passed; the addresses in it are of memory that its maker keeps
+    // borrowed through the call, with the lengths given beside them.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) };
+    check(result)
+}
+
+/// Number of lsm_list_modules(2), Linux 6.8; the libc crate has no name for
+/// it yet.
+const SYS_LSM_LIST_MODULES: libc::c_long = 461;
+
+/// `LSM_ID_BPF` (linux/lsm.h).
+pub const LSM_BPF: u64 = 109;
+
+/// The numbers of the active security modules.
+///
+/// # Errors
+/// ENOSYS before Linux 6.8.
+pub fn security_modules() -> io::Result<Vec<u64>> {
+    /// More than the kernel knows.
+    const MOST: usize = 64;
+    let mut ids = [0_u64; MOST];
+    let mut size = size_of_val(&ids) as u32;
+    // SAFETY: both point to local variables, and the size is that of the
+    // array in bytes, as the kernel reads it.
+    let result = unsafe { libc::syscall(SYS_LSM_LIST_MODULES, ids.as_mut_ptr(), &raw mut size, 0) };
+    let count = usize::try_from(check(result)?).unwrap_or(0).min(MOST);
+    Ok(ids[..count].to_vec())
+}
