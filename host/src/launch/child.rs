@@ -14,7 +14,7 @@ use shared::link::Link;
 use shared::message::LINK_FD;
 use shared::stage::{Failure, Stage};
 
-use crate::plan::{Layer, Plan};
+use crate::plan::{ID_COUNT, Layer, Plan};
 use crate::sys;
 
 use super::handshake::{FromChild, ToChild};
@@ -47,6 +47,7 @@ fn sequence(
     at(fault, Stage::Session, || rustix::process::setsid().map(drop).map_err(io::Error::from))?;
     at(fault, Stage::Hostname, || set_names(plan))?;
     at(fault, Stage::Loopback, sys::network::loopback_up)?;
+    at(fault, Stage::Loopback, allow_ping)?;
     at(fault, Stage::PrivateMounts, root::separate)?;
     at(fault, Stage::AttachRoot, || root::attach(tree))?;
     for (number, step) in (0u16..).zip(&plan.mounts) {
@@ -97,6 +98,18 @@ fn set_names(plan: &Plan) -> io::Result<()> {
         rustix::system::setdomainname(domain.as_bytes())?;
     }
     Ok(())
+}
+
+/// Lets every group of the guest open ping sockets (icmp(7)): distributions
+/// whose `ping` has no capability set the widest range there is, which the
+/// kernel refuses where a user namespace has fewer ids. The sysctl is the
+/// reader's network namespace's own.
+fn allow_ping() -> io::Result<()> {
+    match fs::write("/proc/sys/net/ipv4/ping_group_range", format!("0 {}", ID_COUNT - 1)) {
+        // A kernel without IPv4.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 fn hand_over(launcher: &Link<FromChild, ToChild>, master: &OwnedFd) -> io::Result<()> {
