@@ -4,34 +4,45 @@
 # ".tar" appended; files in the archive have the ids that they have inside.
 
 # shellcheck disable=SC2034  # read by tests/setup
-trees=(bookworm trixie busybox)
+trees=(bookworm trixie systemd busybox)
 
-# What every Debian tree has beyond the minimum: the init, the two daemons
-# whose life the tests check, and the tools by which they look.
-debian_packages=sysvinit-core,procps,cron,openssh-server,iproute2,bsdutils,util-linux
+# What every Debian tree has beyond the minimum and its init: the two daemons
+# whose life the tests check, and the tools by which they look. `ping` is a
+# program with a file capability.
+debian_packages=procps,cron,openssh-server,iproute2,iputils-ping,bsdutils,util-linux
+
+# What tests install inside, where there is no network: a program that is
+# setgid and a daemon; a daemon with a user of its own.
+debian_archives=(at uuid-runtime)
 
 tree_file() {
     local recipe
     recipe=$(declare -f "tree_$1" debian_tree debian_mirror
-        declare -p debian_packages)
+        declare -p debian_packages debian_archives)
     printf '%s-%s.tar\n' "$1" "$(printf '%s' "$recipe" | sha256sum | cut -c1-12)"
 }
 
-tree_bookworm() { debian_tree bookworm "$1"; }
+tree_bookworm() { debian_tree bookworm "$1" sysvinit-core; }
 
 # Without the standalone tools, sshd and udev would bring in systemd.
-tree_trixie() { debian_tree trixie "$1" ,systemd-standalone-sysusers,systemd-standalone-tmpfiles; }
+tree_trixie() {
+    debian_tree trixie "$1" sysvinit-core,systemd-standalone-sysusers,systemd-standalone-tmpfiles
+}
+
+tree_systemd() { debian_tree bookworm "$1" systemd,systemd-sysv,dbus,libpam-systemd; }
 
 # Documentation and translations are half of a small Debian and nothing that
 # is tested here.
 debian_tree() {
-    local suite=$1 stem=$2 more=${3:-} mirror
+    local suite=$1 stem=$2 init=$3 mirror
     mirror=$(debian_mirror)
-    # shellcheck disable=SC2016  # the hook's own "$1"
-    mmdebstrap --quiet --variant=minbase --include="$debian_packages$more" \
+    # shellcheck disable=SC2016  # the hooks' own "$1"
+    mmdebstrap --quiet --variant=minbase --include="$debian_packages,$init" \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --customize-hook="mkdir \"\$1/srv/packages\" && cd \"\$1/srv/packages\" &&
+            APT_CONFIG=\$MMDEBSTRAP_APT_CONFIG apt-get download -q ${debian_archives[*]}" \
         --customize-hook='rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*' \
         "$suite" "$stem.tar" ${mirror:+"$mirror"}
 }

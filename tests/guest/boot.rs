@@ -23,6 +23,7 @@ fn reaches_its_default_runlevel(tree: Tree) {
     let style = match tree {
         Tree::Bookworm | Tree::Trixie => "sysv",
         Tree::Busybox => "busybox",
+        Tree::Systemd => "init",
         Tree::Copy => "rc",
     };
     assert_eq!(status.style.as_deref(), Some(style), "{status:?}");

@@ -37,6 +37,8 @@ mod console;
 mod crash;
 mod demo;
 mod devices;
+mod differences;
+mod distributions;
 mod enter;
 mod exec;
 mod faults;

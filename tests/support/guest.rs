@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde::Deserialize;
+use vserver::variables;
 
 use crate::command::{self, Finished};
 use crate::host::Host;
@@ -142,6 +143,14 @@ impl Guest<'_> {
     #[track_caller]
     pub fn start(&self) -> &Self {
         self.vserver("start", [""; 0]).ok();
+        self
+    }
+
+    /// Starts it without these layers of isolation, to compare with.
+    #[track_caller]
+    pub fn start_without(&self, layers: &str) -> &Self {
+        let mut start = self.command("start", [""; 0]);
+        command::run(start.env(variables::WITHOUT, layers), DEADLINE).ok();
         self
     }
 

@@ -10,6 +10,8 @@ pub enum Tree {
     Bookworm,
     /// Debian 13 with sysvinit, cron and sshd.
     Trixie,
+    /// Debian 12 with systemd, cron and sshd.
+    Systemd,
     /// Two megabytes: busybox as init and as everything else.
     Busybox,
     /// What `vserver build --method copy` takes from this host.
@@ -22,12 +24,13 @@ impl Tree {
         match self {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
+            Self::Systemd => "systemd",
             Self::Busybox => "busybox",
             Self::Copy => "copy",
         }
     }
 
-    /// Is it a Debian with the distribution's own init tools?
+    /// Is it a Debian with sysvinit's tools?
     pub fn is_debian(self) -> bool {
         matches!(self, Self::Bookworm | Self::Trixie)
     }
