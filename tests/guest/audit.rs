@@ -1,0 +1,110 @@
+//! What a container auditor finds inside: no more than last time, and no more
+//! than it finds in the strictest peer, systemd-nspawn with a user namespace.
+//!
+//! The auditor is `audit/report.pl`, its findings in each mode are kept in
+//! `audit/MODE.txt`. With `VSERVER_TEST_GOLDEN=write` these are written anew.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use tests::place::Place;
+use tests::{DEADLINE, Host, Tree, command};
+
+on! { Bookworm: [finds_no_more_than_last_time_and_than_in_the_strictest_peer] }
+
+const MODES: [&str; 3] = ["private", "identity", "host"];
+
+/// First of the ids that the peer's guest gets; above all that vserver gives.
+const PEER_IDS: &str = "2147352576:65536";
+
+/// What is found here and not in the peer.
+struct Known {
+    modes: &'static [&'static str],
+    finding: &'static str,
+    #[allow(dead_code, reason = "for the reader")]
+    reason: &'static str,
+}
+
+const KNOWN: &[Known] = &[
+    Known {
+        modes: &MODES,
+        finding: "device: /dev/console",
+        reason: "the guest's own terminal; the peer's guest was given pipes",
+    },
+    Known {
+        modes: &MODES,
+        finding: "writable mount: cgroup2 on /sys/fs/cgroup",
+        reason: "the guest's own cgroup, for its systemd; the peer's guest wasn't booted",
+    },
+    Known {
+        modes: &["identity", "host"],
+        finding: "root is: root of the host's",
+        reason: "that is what the mode means",
+    },
+];
+
+type Findings = BTreeSet<String>;
+
+fn finds_no_more_than_last_time_and_than_in_the_strictest_peer(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.write("/srv/report.pl", include_str!("audit/report.pl"), 0o755);
+    let peer = in_peer(&guest.root());
+    let mut more = Vec::new();
+    for mode in MODES {
+        host.vserver(["config", "set", "web", "security.users", mode]).ok();
+        guest.start();
+        let answer = guest.exec(["perl", "/srv/report.pl"]).ok();
+        guest.stop();
+        let ours = findings(&answer.stdout);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("guest/audit/{mode}.txt"));
+        if env::var_os("VSERVER_TEST_GOLDEN").is_some_and(|word| word == "write") {
+            fs::write(&path, &answer.stdout).expect("a file of the source can be written");
+        }
+        let last = findings(&fs::read_to_string(&path).unwrap_or_default());
+        more.extend(ours.difference(&last).map(|it| format!("{mode}, not last time: {it}")));
+        let unlisted = ours.difference(&peer).filter(|finding| {
+            !KNOWN.iter().any(|known| known.modes.contains(&mode) && known.finding == **finding)
+        });
+        more.extend(unlisted.map(|it| format!("{mode}, not in the peer: {it}")));
+    }
+    assert!(more.is_empty(), "found:\n{}", more.join("\n"));
+}
+
+fn findings(text: &str) -> Findings {
+    let found: Findings = text.lines().map(str::to_owned).collect();
+    assert!(found.len() > 10 || text.is_empty(), "the auditor says little:\n{text}");
+    found
+}
+
+/// The same tree, the same auditor, in systemd-nspawn.
+fn in_peer(root: &Path) -> Findings {
+    let place = Place::new();
+    let copy = Copy::of(root);
+    let mut nspawn = place.command("systemd-nspawn");
+    nspawn.args(["--register=no", "--keep-unit", "--quiet", "--private-network"]);
+    nspawn.args(["--resolv-conf=off", "--timezone=off", "--console=pipe"]);
+    nspawn.arg(format!("--private-users={PEER_IDS}")).arg("--private-users-ownership=map");
+    nspawn.arg("--directory").arg(&copy.0).args(["perl", "/srv/report.pl"]);
+    findings(&command::run(&mut nspawn, DEADLINE).ok().stdout)
+}
+
+/// A copy of a tree that the peer may write to.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn of(root: &Path) -> Self {
+        let copy = Self(PathBuf::from(format!("/var/tmp/vserver-audit-{}", std::process::id())));
+        let mut cp = Command::new("cp");
+        command::run(cp.args(["--archive", "--"]).arg(root).arg(&copy.0), DEADLINE).ok();
+        copy
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
