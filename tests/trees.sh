@@ -9,7 +9,7 @@ trees=(bookworm trixie systemd busybox)
 # What every Debian tree has beyond the minimum and its init: the two daemons
 # whose life the tests check, and the tools by which they look. `ping` is a
 # program with a file capability.
-debian_packages=procps,cron,openssh-server,iproute2,iputils-ping,bsdutils,util-linux
+debian_packages=procps,cron,openssh-server,iproute2,iputils-ping,bsdutils,util-linux,bubblewrap
 
 # What tests install inside, where there is no network: a program that is
 # setgid and a daemon; a daemon with a user of its own.

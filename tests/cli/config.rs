@@ -86,3 +86,20 @@ fn the_effective_configuration_has_every_default() {
         assert!(shown.stdout.contains(key), "{key} is missing\n{shown}");
     }
 }
+
+#[test]
+fn the_effective_configuration_has_every_refusal_with_its_reason() {
+    let host = Host::without_root();
+    host.configure("web", "context = 40000\n");
+    let shown = host.vserver(["config", "show", "web", "--effective"]).ok();
+    for text in ["io_uring_setup", "lifted by security.io_uring", "/proc/kcore", "CAP_SYS_CHROOT"] {
+        assert!(shown.stdout.contains(text), "{text} is missing\n{shown}");
+    }
+    let json = host.vserver(["config", "show", "web", "--effective", "--json"]).ok();
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).expect("this is JSON");
+    let calls = json["isolation"]["system_calls"].as_array().expect("a list");
+    assert!(calls.iter().all(|refused| refused["reason"].as_str().is_some_and(|r| !r.is_empty())));
+    host.configure("box", "context = 40001\nsecurity.nesting = true\n");
+    let nesting = host.vserver(["config", "show", "box", "--effective"]).ok();
+    assert!(!nesting.stdout.contains("pivot_root") && !nesting.stdout.contains("/proc/kcore"));
+}

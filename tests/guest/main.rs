@@ -46,6 +46,7 @@ mod faults;
 mod host_safe;
 mod inside;
 mod many;
+mod nesting;
 mod orphans;
 mod outside;
 mod rc_scripts;

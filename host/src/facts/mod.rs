@@ -82,6 +82,13 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
+/// Does this program run in a user namespace other than the first, in a guest
+/// that has guests itself (user_namespaces(7), "uid_map")?
+pub fn is_in_user_namespace() -> bool {
+    let map = text("/proc/self/uid_map");
+    map.split_ascii_whitespace().ne(["0", "0", "4294967295"])
+}
+
 /// Reads everything.
 pub fn read(paths: &Paths) -> HostFacts {
     let mounts = mounts::parse(&text("/proc/self/mountinfo"));

@@ -29,6 +29,17 @@ use crate::runtime::RunDir;
 
 use super::at_step;
 
+/// A guest's /dev.
+pub struct Devices {
+    /// A detached mount.
+    pub tree: OwnedFd,
+    /// Files in it on which nodes of this system's /dev have to be mounted:
+    /// in a user namespace none can be made.
+    pub borrowed: Vec<String>,
+    /// Does a program judge the families of sockets?
+    pub families_judged: bool,
+}
+
 /// A device node to be made.
 struct Node<'a> {
     /// Below /dev.
@@ -41,13 +52,12 @@ struct Node<'a> {
 
 /// Filters the guest's devices and makes its /dev, a detached mount. In a
 /// failure step 0 is all of it, a greater one the configured device of that
-/// number, from 1 on. Also tells whether a program judges the families of
-/// sockets.
-pub fn prepare(
-    plan: &Plan,
-    run: &RunDir,
-    cgroup: &GuestCgroup,
-) -> Result<(OwnedFd, bool), Failure> {
+/// number, from 1 on.
+///
+/// In a guest that has a guest, neither a filter nor a node can be made; the
+/// host's filter holds there as well.
+pub fn prepare(plan: &Plan, run: &RunDir, cgroup: &GuestCgroup) -> Result<Devices, Failure> {
+    let nested = facts::is_in_user_namespace();
     let mut nodes: Vec<Node<'_>> = NODES
         .iter()
         .map(|&(name, major, minor)| Node {
@@ -71,7 +81,7 @@ pub fn prepare(
     }
     let mut families_judged = false;
     at_step(plan.fault, Stage::Devices, 0, || {
-        if !plan.without.contains(&Layer::Devices) {
+        if !plan.without.contains(&Layer::Devices) && !nested {
             cgroup.filter_devices(&allowed)?;
             // Where the kernel can't, the system call filter is all there is.
             let directory = run.path().parent().unwrap_or(run.path());
@@ -80,7 +90,9 @@ pub fn prepare(
                 families_judged = true;
             }
         }
-        Ok((directory(plan.ids.root(), &nodes)?, families_judged))
+        let tree = directory(plan.ids.root(), &nodes, nested)?;
+        let names = nodes.iter().filter(|_| nested).map(|node| node.name.to_owned());
+        Ok(Devices { tree, borrowed: names.collect(), families_judged })
     })
 }
 
@@ -104,7 +116,7 @@ fn look(name: &str) -> io::Result<Node<'_>> {
 /// A /dev that belongs to the guest's root, `owner` on the host. It has mode
 /// 0755: in a sticky directory that all may write to, the kernel would refuse
 /// opening nodes of another owner with O_CREAT (`fs.protected_regular`).
-fn directory(owner: u32, nodes: &[Node<'_>]) -> io::Result<OwnedFd> {
+fn directory(owner: u32, nodes: &[Node<'_>], nested: bool) -> io::Result<OwnedFd> {
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let owner_text = owner.to_string();
     for (key, value) in [
@@ -121,21 +133,23 @@ fn directory(owner: u32, nodes: &[Node<'_>]) -> io::Result<OwnedFd> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
     for node in nodes {
-        make(tree.as_fd(), node, owner)?;
+        make(tree.as_fd(), node, owner, nested)?;
     }
     Ok(tree)
 }
 
-/// Makes a node, and the directories that it lies in.
-fn make(tree: BorrowedFd<'_>, node: &Node<'_>, owner: u32) -> io::Result<()> {
+/// Makes a node, or an empty file to mount one on, and the directories that
+/// it lies in.
+fn make(tree: BorrowedFd<'_>, node: &Node<'_>, owner: u32, nested: bool) -> io::Result<()> {
     for (end, _) in node.name.match_indices('/') {
         finish(tree, &node.name[..end], 0o755, owner, |path, mode| mkdirat(tree, path, mode))?;
     }
     let kind = match node.kind {
+        _ if nested => FileType::RegularFile,
         Kind::Block => FileType::BlockDevice,
         Kind::Character => FileType::CharacterDevice,
     };
-    let device = makedev(node.major, node.minor);
+    let device = if nested { 0 } else { makedev(node.major, node.minor) };
     finish(tree, node.name, node.mode, owner, |path, mode| mknodat(tree, path, kind, mode, device))
 }
 

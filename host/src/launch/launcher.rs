@@ -21,6 +21,7 @@ use shared::link::{Link, RecvError};
 use shared::stage::{Failure, Stage};
 
 use crate::cgroup::{self, GuestCgroup};
+use crate::facts;
 use crate::plan::{ID_COUNT, Ids, Plan};
 use crate::runtime;
 use crate::sys::{self, CloneArgs, Cloned};
@@ -93,10 +94,22 @@ fn detach(cgroup: &GuestCgroup) -> io::Result<()> {
 /// # Errors
 /// Those of writing `/proc/self/loginuid`.
 pub fn unset_login_uid() -> io::Result<()> {
-    match fs::write("/proc/self/loginuid", "4294967295") {
+    const FILE: &str = "/proc/self/loginuid";
+    const UNSET: &str = "4294967295";
+    match fs::read_to_string(FILE) {
         // A kernel without auditing.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+        Ok(now) if now.trim() == UNSET => Ok(()),
+        _ => match fs::write(FILE, UNSET) {
+            // A guest that has a guest can't: what it was started with stays.
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied
+                    && facts::is_in_user_namespace() =>
+            {
+                Ok(())
+            }
+            other => other,
+        },
     }
 }
 
@@ -126,6 +139,8 @@ fn clone(ids: Ids, cgroup: &OwnedFd) -> io::Result<Cloned> {
     let Some(owner) = ids.owner() else {
         return sys::clone3(&args);
     };
+    // A guest that has a guest has no other ids to give.
+    let owner = if facts::is_in_user_namespace() { 0 } else { owner };
     args.namespaces |= libc::CLONE_NEWUSER as u64;
     sys::keep_capabilities_over_setuid(true)?;
     sys::become_uid(owner)?;

@@ -42,6 +42,8 @@ use crate::runtime::{self, RunDir};
 use crate::seccomp::Program;
 use crate::sys::{self, Cloned};
 
+use devices::Devices;
+
 pub use capabilities::{bound as bound_capabilities, reduce as reduce_capabilities};
 pub use confinement::{filter, kept as kept_confinement, label, programs};
 pub use explain::explain;
@@ -68,7 +70,7 @@ struct Prepared {
     init: OwnedFd,
     root: OwnedFd,
     /// The guest's /dev.
-    devices: OwnedFd,
+    devices: Devices,
     supervisors: OwnedFd,
     consoles: OwnedFd,
     link_host: OwnedFd,
@@ -93,8 +95,8 @@ pub fn launch(
     let (supervisors, consoles, ring) = at(fault, Stage::RunDirectory, || sockets(run))?;
     let log_directory = at(fault, Stage::RunDirectory, || log_directory(plan))?;
     let inner = at(fault, Stage::Cgroup, || cgroup.create(boot, plan.ids.root()))?;
-    let (devices, families_judged) = devices::prepare(plan, run, cgroup)?;
-    let confinement = plan.confinement(families_judged);
+    let devices = devices::prepare(plan, run, cgroup)?;
+    let confinement = plan.confinement(devices.families_judged);
     at(fault, Stage::RunDirectory, || confinement::keep(&confinement, &run.confinement()))?;
     let filter = at(None, Stage::SystemCalls, || programs(&confinement))?;
     let init = at(fault, Stage::GuestInit, || init::open(&plan.state_directory))?;

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, chmodat, fstat, mkdirat, openat2, symlinkat,
@@ -22,12 +23,14 @@ use rustix::mount::{
 use crate::plan::{Access, Mount};
 use crate::sys::mount::{self as attributes, Attributes};
 
+use super::devices::Devices;
+
 /// Executes one step below the root behind `root`. `devices` is the /dev that
 /// the host has made.
-pub fn execute(root: BorrowedFd<'_>, step: &Mount, devices: &OwnedFd) -> io::Result<()> {
+pub fn execute(root: BorrowedFd<'_>, step: &Mount, devices: &Devices) -> io::Result<()> {
     match *step {
         Mount::New { kind, target, options, access } => new(root, kind, target, options, access),
-        Mount::Devices => attach(devices, &target(root, "dev")?),
+        Mount::Devices => own_devices(root, devices),
         Mount::Link { at, to } => {
             let (parent, name) = split(root, at)?;
             Ok(symlinkat(to, &parent, name)?)
@@ -89,6 +92,16 @@ fn attribute_flags(access: Access) -> MountAttrFlags {
             Access::Devices => Flag::MOUNT_ATTR_NOEXEC,
             Access::Programs => Flag::MOUNT_ATTR_NODEV,
         }
+}
+
+fn own_devices(root: BorrowedFd<'_>, devices: &Devices) -> io::Result<()> {
+    attach(&devices.tree, &target(root, "dev")?)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    for name in &devices.borrowed {
+        let node = open_tree(CWD, Path::new("/dev").join(name), flags)?;
+        attach(&node, &locate(root, &format!("dev/{name}"))?)?;
+    }
+    Ok(())
 }
 
 /// Opens a directory to mount something on, and makes it if it is missing.

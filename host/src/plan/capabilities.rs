@@ -35,7 +35,8 @@ const DEFAULT: [Capability; 17] = [
 
 /// With `security.nesting`: what a manager of containers inside needs, in the
 /// guest's own user namespace, which is there then.
-const NESTING: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_NET_ADMIN];
+const NESTING: [Capability; 3] =
+    [Capability::CAP_SYS_ADMIN, Capability::CAP_NET_ADMIN, Capability::CAP_SYS_TIME];
 
 /// The set of a guest: the default, NET_RAW where a user namespace confines
 /// it to the guest's own network (Debian's `ping` is a file with that

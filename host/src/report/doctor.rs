@@ -43,12 +43,11 @@ pub struct Finding {
 }
 
 /// Capabilities without which no guest can be started.
-const NEEDED: [&str; 12] = [
+const NEEDED: [&str; 11] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FOWNER",
     "CAP_KILL",
-    "CAP_MKNOD",
     "CAP_SETFCAP",
     "CAP_SETGID",
     "CAP_SETPCAP",

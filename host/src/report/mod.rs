@@ -4,6 +4,7 @@
 //! read them. Text that comes from inside a guest goes through [`printable`].
 
 pub mod doctor;
+pub mod effective;
 pub mod info;
 mod list;
 pub mod ps;

@@ -1,0 +1,95 @@
+//! `security.nesting`: containers in a guest, which are refused otherwise.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use tests::host::program;
+use tests::{DEADLINE, Guest, Host, Tree, eventually};
+
+on! { Bookworm: [user_namespaces_work_with_nesting_only, bubblewrap_works_with_nesting_only] }
+on! { Busybox: [a_guest_has_a_guest, nesting_needs_ids_of_its_own] }
+
+fn nesting<'a>(host: &'a Host, tree: Tree, nesting: bool) -> Guest<'a> {
+    let set = nesting.to_string();
+    let guest = host.guest("outer").tree(tree).set("security.nesting", &set).build();
+    guest.start();
+    guest
+}
+
+/// As root and as a user, with a /proc of its own.
+const UNSHARE: [&str; 2] = [
+    "unshare --user --map-root-user id -u",
+    "su -s /bin/sh nobody -c 'unshare --user --map-root-user --mount --pid --fork --mount-proc id -u'",
+];
+
+fn user_namespaces_work_with_nesting_only(tree: Tree) {
+    let host = Host::new();
+    let guest = nesting(&host, tree, true);
+    for line in UNSHARE {
+        assert_eq!(guest.shell(line).ok().stdout.trim(), "0", "{line}");
+    }
+    guest.stop();
+    host.vserver(["config", "unset", "outer", "security.nesting"]).ok();
+    guest.start();
+    for line in UNSHARE {
+        assert_ne!(guest.shell(line).code, 0, "{line}");
+    }
+    guest.stop();
+}
+
+const BUBBLEWRAP: &str = "su -s /bin/sh nobody -c \
+    'bwrap --ro-bind / / --proc /proc --dev /dev --tmpfs /tmp --unshare-all id -u'";
+
+fn bubblewrap_works_with_nesting_only(tree: Tree) {
+    let host = Host::new();
+    let guest = nesting(&host, tree, true);
+    guest.shell(BUBBLEWRAP).ok();
+    guest.stop();
+    host.vserver(["config", "unset", "outer", "security.nesting"]).ok();
+    guest.start();
+    assert_ne!(guest.shell(BUBBLEWRAP).code, 0);
+    guest.stop();
+}
+
+/// Started by the outer guest's own boot script: what administrators start
+/// through `exec` is outside of the guest's own cgroup.
+const SCRIPT: &str = "#!/bin/sh
+exec >/root/report 2>&1
+cd /root
+/root/vserver build inner --method template --from /root/busybox.tar
+/root/vserver config set inner security.users identity
+/root/vserver start inner && echo started
+/root/vserver exec inner -- hostname
+/root/vserver exec inner -- sh -c 'echo x >/dev/null && echo has devices'
+/root/vserver exec inner -- unshare -U true || echo refused inside
+/root/vserver stop inner --no-kill && echo stopped
+echo end
+";
+
+fn a_guest_has_a_guest(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("outer").tree(tree).set("security.nesting", "true").build();
+    let root = guest.root();
+    fs::copy(program(), root.join("root/vserver")).expect("the program can be copied");
+    fs::set_permissions(root.join("root/vserver"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(tree.archive(), root.join("root/busybox.tar")).expect("a tree can be copied");
+    guest.write("/etc/init.d/once", SCRIPT, 0o755);
+    guest.start();
+    let report = eventually(DEADLINE, "the script has ended", || {
+        let report = guest.read("/root/report");
+        report.ends_with("end\n").then_some(report)
+    });
+    for line in ["started", "inner", "has devices", "refused inside", "stopped"] {
+        assert!(report.lines().any(|said| said == line), "'{line}' is missing:\n{report}");
+    }
+    guest.stop();
+}
+
+fn nesting_needs_ids_of_its_own(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("outer").tree(tree).set("security.users", "identity").build();
+    host.vserver(["config", "set", "outer", "security.nesting", "true"])
+        .code(1)
+        .complains("security.users");
+    guest.start().stop();
+}
