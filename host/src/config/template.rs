@@ -73,7 +73,7 @@ pub const EXPLANATIONS: [Explanation; 24] = [
     ),
     explain(
         "security.users",
-        "Whose ids the guest's users have on the host: private (a range of 65,536 of its own), identity (0-65535 in a user namespace, for file systems that can't map ids) or host (the host's ids and no user namespace: root inside is held by capabilities alone).",
+        "Whose ids the guest's users have on the host: private (a range of 65,536 of its own), identity (0-65535 in a user namespace, for file systems that can't map ids) or host (the host's ids and no user namespace: root inside is held by capabilities, filters and covers alone).",
         "",
     ),
     explain(
@@ -95,7 +95,7 @@ pub const EXPLANATIONS: [Explanation; 24] = [
     ),
     explain(
         "security.apparmor",
-        "AppArmor profile, loaded on the host, for everything in the guest.",
+        "AppArmor profile, loaded on the host, for everything in the guest. It needs the flag attach_disconnected: PID 1 is executed from a mount that no path leads to.",
         "\"vserver-guest\"",
     ),
     explain(

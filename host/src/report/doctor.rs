@@ -301,9 +301,33 @@ fn inotify(host: &HostFacts) -> Finding {
             format!("at most {few} instances for each guest"),
             "sysctl fs.inotify.max_user_instances=128",
         ),
-        Some(many) => ok("inotify", format!("at most {many} instances for each guest")),
+        Some(many) => ok(
+            "inotify",
+            format!(
+                "at most {many} instances for each guest; all with users = \"host\" share the \
+                 host's root's"
+            ),
+        ),
         None => limited("inotify", "the kernel has none", "use a kernel that has it"),
     }
+}
+
+/// What this host can't give of the documented resource limits: a limit's
+/// title, the hard value wanted and the one had; `None` is infinity.
+pub fn resource_limits(short: &[(&str, Option<u64>, u64)]) -> Finding {
+    if short.is_empty() {
+        return ok("resource limits", "as documented");
+    }
+    let low = short.iter().map(|(title, wanted, had)| {
+        let wanted = wanted.map_or("unlimited".to_owned(), |wanted| wanted.to_string());
+        format!("{} {had} instead of {wanted}", title.to_lowercase())
+    });
+    let low: Vec<String> = low.collect();
+    limited(
+        "resource limits",
+        low.join(", "),
+        "give vserver CAP_SYS_RESOURCE, or logins inside that ask for more are refused",
+    )
 }
 
 fn copy(host: &HostFacts) -> Finding {
