@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod build;
 pub mod cgroup;
+pub mod chcontext;
 pub mod cli;
 pub mod commands;
 pub mod config;

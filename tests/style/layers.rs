@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["commands"],
     &["cli"],
-    &["build", "install", "session", "supervisor"],
+    &["build", "chcontext", "install", "session", "supervisor"],
     &["launch", "accounting", "storage", "systemd", "net"],
     &["plan", "report"],
     &["context", "membership"],
@@ -28,6 +28,8 @@ const ACTS: &[&str] =
 /// The pure files: prefixes of paths.
 const PURE: &[&str] = &[
     "host/src/bpf/",
+    "host/src/chcontext/flags.rs",
+    "host/src/chcontext/status.rs",
     "host/src/config/check.rs",
     "host/src/config/device.rs",
     "host/src/config/parse.rs",

@@ -117,6 +117,37 @@ macro_rules! tool_version {
 }
 pub(super) use tool_version;
 
+pub(super) const CHCONTEXT: &str = "\
+Examples:
+  chcontext /bin/sh                    a shell that sees only its own processes
+  chcontext --ctx 100 --flag persistent -- true
+                                       a context that stays
+  chcontext --ctx 100 -- ps ax         what runs in it
+  chcontext --ctx web -- ps ax         what runs in a guest
+  chcontext --secure --disconnect -- /usr/sbin/daemon
+  chcontext --hostname box -- /bin/sh
+
+A context has processes, IPC, host name and mounts of its own, on the host's
+files and network. 'kill' and 'killall' in it reach nothing outside. It ends
+with its last process. A new one's number is printed: from 49152 on they are
+given out, 2 to 49151 can be chosen with --ctx. 0 is the host.
+
+Flags: 'fakeinit' makes CMD the context's PID 1, and the context end with it.
+Without it PID 1 is a process of vserver's that only waits; in the context it
+can't be seen ('pstree' shows it as '?'). 'persistent' keeps an empty context,
+'private' lets nobody join. Linux-VServer's others are known.
+
+/proc/self/status of CMD itself has lines 's_context:' and 'VxID:', which old
+programs look for; its other lines stay as they were when CMD began, and CMD's
+children don't have these two.
+
+Root in a context is root on the host's files and devices: for a confined root
+use a guest. Ordinary users' contexts need a host that lets them make user
+namespaces; in them only the user's own ids exist, and nobody can join.
+
+Exit code: the command's, 128+n after signal n; 255 when chcontext itself
+failed, 126 when the command can't be executed, 127 when there is none.";
+
 pub(super) const REDUCECAP: &str = "\
 Examples:
   reducecap --secure /bin/sh           a shell in which even 'su' can't reach

@@ -16,6 +16,13 @@ use crate::membership::Word;
 /// Which tool, and what it is asked for.
 #[derive(Debug, Subcommand)]
 pub enum Tool {
+    /// Run a command in a context: a new one, or one that there is.
+    #[command(
+        display_name = "chcontext",
+        version = help::tool_version!("run a command in a context"),
+        after_help = help::CHCONTEXT
+    )]
+    Chcontext(ChcontextArgs),
     /// Run a command with fewer capabilities, for good.
     #[command(
         display_name = "reducecap",
@@ -76,6 +83,7 @@ impl Tool {
     /// Its name as a program.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Chcontext(_) => "chcontext",
             Self::Reducecap(_) => "reducecap",
             Self::Vps(_) => "vps",
             Self::Vpstree(_) => "vpstree",
@@ -150,6 +158,42 @@ fn place(argv: &[OsString]) -> Option<(usize, &'static str)> {
 /// What clap says, which includes `--help` and `--version`.
 pub(super) fn parse(words: Vec<OsString>) -> Result<Tool, clap::Error> {
     Programs::try_parse_from(words).map(|programs| programs.tool)
+}
+
+/// `chcontext`.
+#[derive(Clone, Debug, Args)]
+pub struct ChcontextArgs {
+    /// Which context: a number, a guest's name, 'self' or ':NAME'. A new one
+    /// with a number that is given out if none is named.
+    #[arg(long = "ctx", visible_alias = "xid", value_name = "XID")]
+    pub context: Option<Word>,
+    /// Keep a capability that '--secure' takes; with '!' in front take one.
+    /// May be given several times, and is a list with commas.
+    #[arg(long, value_name = "[!]NAME", value_parser = changes, action = ArgAction::Append)]
+    pub cap: Vec<String>,
+    /// Keep only util-vserver's secure set of capabilities; in a new context
+    /// what sets the kernel below /proc is read-only, too.
+    #[arg(long)]
+    pub secure: bool,
+    /// A flag of Linux-VServer's for a new context. May be given several
+    /// times, and is a list with commas; '!' in front takes one back.
+    #[arg(long, value_name = "[!]FLAG", action = ArgAction::Append)]
+    pub flag: Vec<String>,
+    /// Set the context's host name.
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Set the context's NIS domain.
+    #[arg(long, value_name = "NAME")]
+    pub domainname: Option<String>,
+    /// Leave the terminal, and don't wait for the command.
+    #[arg(long)]
+    pub disconnect: bool,
+    /// Don't print the number of a new context.
+    #[arg(long)]
+    pub silent: bool,
+    /// The command and its arguments.
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
 }
 
 /// `reducecap`.

@@ -7,6 +7,7 @@ pub mod output;
 pub mod select;
 
 mod build;
+mod chcontext;
 mod completion;
 mod config;
 mod console;
@@ -106,6 +107,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Supervise(args) => supervise::run(args, paths),
         Action::Man(args) => man::run(args, paths),
         Action::Tool(tool) => match tool {
+            Tool::Chcontext(args) => chcontext::run(args, paths),
             Tool::Reducecap(args) => reducecap::run(args, paths),
             Tool::Vps(args) => vps::run(args, paths),
             Tool::Vpstree(args) => watch::tree(args, paths),

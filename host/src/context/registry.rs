@@ -65,7 +65,10 @@ impl Registry {
             }
             _ => {}
         }
-        Lock::wait(&self.directory.join(".lock"))
+        let lock = Lock::wait(&self.directory.join(".lock"))?;
+        // Looking at them removes what contexts that were killed have left.
+        let _ = self.all();
+        Ok(lock)
     }
 
     /// A locked file for a context that is about to be made.
@@ -80,6 +83,12 @@ impl Registry {
         let file = file.map_err(fail)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| fail(e.into()))?;
         Ok(Entry { file, path: path.clone() })
+    }
+
+    /// Removes the entry of a context that ends. Only for whoever holds the
+    /// lock on it: a newer one might stand there.
+    pub fn remove(&self, number: u32) {
+        let _ = fs::remove_file(self.directory.join(number.to_string()));
     }
 
     /// The running context of this number. A leftover is removed.

@@ -1,8 +1,15 @@
-//! mount_setattr(2), which rustix doesn't wrap yet.
+//! mount_setattr(2), which rustix doesn't wrap yet, and what needs no path.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
+
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
+    fsopen,
+};
 
 use super::check;
 
@@ -27,6 +34,25 @@ pub const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
 pub const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
 /// Nothing can be executed.
 pub const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+
+/// A file system in memory that is mounted nowhere, with one empty file in
+/// it; both, the file open for writing.
+///
+/// # Errors
+/// Those of fsopen(2), fsmount(2) and open(2).
+pub fn detached_file(name: &str) -> io::Result<(OwnedFd, File)> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "size", "16k")?;
+    fsconfig_set_string(context.as_fd(), "mode", "755")?;
+    fsconfig_create(context.as_fd())?;
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = openat(&tree, name, flags, Mode::from_raw_mode(0o444))?;
+    Ok((tree, file.into()))
+}
 
 /// Changes the attributes of the mount behind `tree`, and with `recursive`
 /// of all below it (Linux 5.12).

@@ -282,6 +282,15 @@ pub fn reset_signals() {
     let _ = empty.thread_set_mask();
 }
 
+/// Default action for SIGPIPE, which Rust's run time ignores: an ignored
+/// signal would stay so over exec.
+pub fn reset_broken_pipe() {
+    // SAFETY: SIG_DFL needs no handler to stay alive.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
 /// Ends this process at once, without the exit handlers that belong to the
 /// process it was forked from.
 pub fn exit_now(code: u8) -> ! {
