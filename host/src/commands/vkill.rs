@@ -104,6 +104,12 @@ fn kill(membership: &Membership, context: &Context) -> io::Result<()> {
     if membership.processes(context).is_empty() {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
+    if let Context::Bare(_) = context {
+        // PID 1 takes all others with it (pid_namespaces(7)).
+        let init = membership.init(context);
+        let init = init.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+        return send(membership, context, init, libc::SIGKILL);
+    }
     for directory in membership.cgroups(context) {
         match fs::write(directory.join("cgroup.kill"), "1") {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -39,6 +39,7 @@ fn shown(membership: &Membership, pid: i32) -> Shown {
         None => Shown::Unknown,
         Some(Context::Main) => Shown::Main,
         Some(Context::Watch) => Shown::Watch,
+        Some(Context::Bare(number)) => Shown::Context(Some(number), String::new()),
         Some(context @ Context::Guest(_)) => {
             Shown::Context(membership.number(&context), context.to_string())
         }

@@ -1,5 +1,6 @@
 //! Which context a process is in, and which processes a context has: from
-//! the kernel's cgroups, never from what a process says about itself.
+//! the kernel's cgroups and PID namespaces, never from what a process says
+//! about itself.
 
 mod process;
 mod word;
@@ -13,6 +14,7 @@ use shared::name::GuestName;
 
 use crate::cgroup;
 use crate::config;
+use crate::context::Contexts;
 use crate::error::{Error, Kind, Result};
 use crate::ids;
 use crate::paths::Paths;
@@ -29,6 +31,8 @@ pub enum Context {
     Watch,
     /// A guest.
     Guest(GuestName),
+    /// One without a guest, made by `chcontext`; it has no name.
+    Bare(u32),
 }
 
 impl fmt::Display for Context {
@@ -37,6 +41,7 @@ impl fmt::Display for Context {
             Self::Main => f.pad("MAIN"),
             Self::Watch => f.pad("ALL_PROC"),
             Self::Guest(name) => fmt::Display::fmt(name, f),
+            Self::Bare(number) => fmt::Display::fmt(number, f),
         }
     }
 }
@@ -50,6 +55,8 @@ pub struct Membership {
     top: PathBuf,
     /// Numbers of the guests that have a configuration.
     numbers: BTreeMap<GuestName, u32>,
+    /// Contexts without guests.
+    bare: Contexts,
 }
 
 impl Membership {
@@ -70,7 +77,7 @@ impl Membership {
                 numbers.insert(name, given.context.get());
             }
         }
-        Ok(Self { mount, top, numbers })
+        Ok(Self { mount, top, numbers, bare: Contexts::read(paths) })
     }
 
     /// The number of a context, if this user can know it.
@@ -79,13 +86,17 @@ impl Membership {
             Context::Main => Some(0),
             Context::Watch => Some(1),
             Context::Guest(name) => self.numbers.get(name).copied(),
+            Context::Bare(number) => Some(*number),
         }
     }
 
     /// The context of a process; `None` when there is no such process.
     pub fn of(&self, pid: i32) -> Option<Context> {
         let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        Some(self.named_by(&lines))
+        Some(match self.named_by(&lines) {
+            Context::Main => self.bare.number_of(pid).map_or(Context::Main, Context::Bare),
+            other => other,
+        })
     }
 
     /// The context that `/proc/PID/cgroup` (cgroups(7)) names. A guest's
@@ -113,6 +124,9 @@ impl Membership {
             Word::Own => return Ok(self.of_caller()),
             Word::Number(number) => {
                 let holder = self.numbers.iter().find(|(_, other)| *other == number);
+                if holder.is_none() && self.bare.numbers().any(|bare| bare == *number) {
+                    return Ok(Context::Bare(*number));
+                }
                 let none = || {
                     Error::of(Kind::NoSuchGuest, format!("there is no context {number}"))
                         .hint("'vserver list' shows all guests and their contexts")
@@ -126,11 +140,11 @@ impl Membership {
     }
 
     fn of_caller(&self) -> Context {
-        let lines = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        self.named_by(&lines)
+        let own = std::process::id().try_into().ok();
+        own.and_then(|own| self.of(own)).unwrap_or(Context::Main)
     }
 
-    /// The cgroups that hold a context's processes; none for the host's.
+    /// The cgroups that hold a guest's processes; other contexts have none.
     pub fn cgroups(&self, context: &Context) -> Vec<PathBuf> {
         let Context::Guest(name) = context else { return Vec::new() };
         let entries = fs::read_dir(self.top.join(name.as_str())).into_iter().flatten().flatten();
@@ -140,6 +154,12 @@ impl Membership {
 
     /// The processes of a context but the host's, with their pids inside it.
     pub fn processes(&self, context: &Context) -> Vec<Process> {
+        if let Context::Bare(_) = context {
+            let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+            let all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+            let own: Vec<_> = all.filter(|pid| self.of(*pid).as_ref() == Some(context)).collect();
+            return process::inside(&own);
+        }
         let mut pids = Vec::new();
         for directory in self.cgroups(context) {
             collect(&directory, &mut pids);
@@ -183,6 +203,7 @@ mod tests {
             mount: "/sys/fs/cgroup".into(),
             top: "/sys/fs/cgroup/vserver".into(),
             numbers: BTreeMap::new(),
+            bare: Contexts::default(),
         };
         let web = Context::Guest("web".parse().unwrap());
         for (line, context) in [
