@@ -10,10 +10,13 @@ use std::process::Command;
 use shared::name::GuestName;
 
 use crate::cli::{ConfigAction, ConfigArgs};
-use crate::commands::{Exit, output};
+use crate::commands::{Exit, dry_run, output};
 use crate::config::{self, edit, problem::Problem};
 use crate::error::{Error, Result};
+use crate::facts;
 use crate::paths::Paths;
+use crate::report;
+use crate::report::effective::Effective;
 
 /// Carries out what is asked of a configuration.
 pub(super) fn run(args: &ConfigArgs, paths: &Paths) -> Result<Exit> {
@@ -38,15 +41,31 @@ fn show(paths: &Paths, name: &GuestName, effective: bool, json: bool) -> Result<
         true => toml::to_string(&config::effective(paths, name)?).map_err(|e| unable(&e))?,
         false => config::text(paths, name)?,
     };
+    let layers = match effective {
+        true => Some(layers(paths, name)?),
+        false => None,
+    };
     if json {
         config::load(paths, name)?;
         let table: toml::Table = text.parse().map_err(|error| unable(&error))?;
-        let json = serde_json::to_string_pretty(&table).map_err(|error| unable(&error))?;
+        let mut json = serde_json::to_value(&table).map_err(|error| unable(&error))?;
+        if let (Some(json), Some(layers)) = (json.as_object_mut(), &layers) {
+            let layers = serde_json::to_value(layers).map_err(|error| unable(&error))?;
+            json.insert("isolation".to_owned(), layers);
+        }
+        let json = serde_json::to_string_pretty(&json).map_err(|error| unable(&error))?;
         output::print(&format!("{json}\n"))?;
     } else {
-        output::print(&text)?;
+        let comments = layers.as_ref().map(report::effective::text).unwrap_or_default();
+        output::print(&format!("{text}{comments}"))?;
     }
     Ok(Exit::DONE)
+}
+
+/// What the configuration comes to on this host.
+fn layers(paths: &Paths, name: &GuestName) -> Result<Effective> {
+    let families_judged = facts::socket_hook(&paths.run_dir()).is_some();
+    Ok(report::effective::effective(&dry_run::preview(name, paths)?, families_judged))
 }
 
 fn check(paths: &Paths, names: &[GuestName]) -> Result<Exit> {

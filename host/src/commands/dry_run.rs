@@ -17,12 +17,16 @@ use crate::plan::{self, Plan, Trial};
 /// not allocated yet is shown as 0.
 pub fn start(names: &[GuestName], paths: &Paths) -> Result<Exit> {
     for name in names {
-        let config = config::load(paths, name)?;
-        let base = ids::lookup(paths, name)?.map_or(0, |ids| ids.base);
-        let plan = plan::plan(name, &config, base, BootMode::Boot, paths, &Trial::default())?;
-        output::print(&show(&plan))?;
+        output::print(&show(&preview(name, paths)?))?;
     }
     Ok(Exit::DONE)
+}
+
+/// The plan of a guest's next start; nothing is made for it.
+pub(super) fn preview(name: &GuestName, paths: &Paths) -> Result<Plan> {
+    let config = config::load(paths, name)?;
+    let base = ids::lookup(paths, name)?.map_or(0, |ids| ids.base);
+    plan::plan(name, &config, base, BootMode::Boot, paths, &Trial::default())
 }
 
 /// Says which guests a command would touch.
