@@ -11,9 +11,11 @@ mod outside;
 mod reaper;
 mod report;
 mod scene;
+mod spectator;
 mod status;
 mod watch;
 
 pub use enter::execute;
 pub use flags::{Meaning, meaning};
 pub use outside::{Made, Wish, run};
+pub use spectator::become_spectator;

@@ -130,7 +130,8 @@ Examples:
 A context has processes, IPC, host name and mounts of its own, on the host's
 files and network. 'kill' and 'killall' in it reach nothing outside. It ends
 with its last process. A new one's number is printed: from 49152 on they are
-given out, 2 to 49151 can be chosen with --ctx. 0 is the host.
+given out, 2 to 49151 can be chosen with --ctx. 0 is the host; 1 is the host's
+processes, where no signal can be sent. Neither can be reached from inside.
 
 Flags: 'fakeinit' makes CMD the context's PID 1, and the context end with it.
 Without it PID 1 is a process of vserver's that only waits; in the context it

@@ -27,6 +27,8 @@ const HOST_NAMESPACE: u64 = 0xeffffffc;
 enum Place {
     /// Where the caller is.
     Here,
+    /// Where the caller is, without signals.
+    Spectator,
     /// In a context without a guest; in a new one with a number that is given
     /// out if there is none.
     Context(Option<u32>),
@@ -56,6 +58,12 @@ pub(super) fn run(args: &ChcontextArgs, paths: &Paths) -> Result<Exit> {
     match place(args, paths)? {
         Place::Here => {
             refuse_for_new(args, "the command runs in the caller's context")?;
+            here(&args.command, keep.as_deref())
+        }
+        Place::Spectator => {
+            refuse_for_new(args, "the spectator is no context of its own")?;
+            chcontext::become_spectator()
+                .map_err(|error| Error::os("cannot become the spectator", error))?;
             here(&args.command, keep.as_deref())
         }
         Place::Guest(name) => {
@@ -101,9 +109,9 @@ fn place(args: &ChcontextArgs, paths: &Paths) -> Result<Place> {
         Word::Number(context::HOST) => {
             return Err(Error::new("context 0 is the host, which can't be reached from inside"));
         }
+        Word::Number(context::SPECTATOR) if is_host() => return Ok(Place::Spectator),
         Word::Number(context::SPECTATOR) => {
-            return Err(Error::new("context 1, the spectator, can't be entered")
-                .hint("'vps', 'vpstree' and 'vtop' show the processes of all contexts"));
+            return Err(Error::new("context 1 sees all processes, which nobody inside may"));
         }
         Word::Number(number) if own == Some(*number) => return Ok(Place::Here),
         Word::Number(number) => Some(*number),
