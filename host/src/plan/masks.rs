@@ -21,7 +21,7 @@ const fn mask(target: &'static str, reason: &'static str) -> Mask {
 
 /// Can't be opened; a directory is empty. What a kernel doesn't have is
 /// passed over.
-pub const HIDDEN: [Mask; 28] = [
+pub const HIDDEN: [Mask; 30] = [
     mask("proc/sysrq-trigger", "commands to the whole machine, reboot among them"),
     mask("proc/kcore", "the machine's memory"),
     mask("proc/kmsg", "messages of the kernel"),
@@ -45,9 +45,11 @@ pub const HIDDEN: [Mask; 28] = [
     mask("proc/scsi", "the machine's disks"),
     mask("proc/asound", "the machine's sound"),
     mask("proc/driver", "the machine's devices"),
+    mask("proc/tty/driver", "the machine's serial ports, and how much went through them"),
     mask("proc/dynamic_debug", "what the kernel logs"),
     mask("sys/firmware", "the machine's firmware"),
     mask("sys/kernel/debug", "debugging of the kernel"),
+    mask("sys/kernel/slab", "use of kernel memory, of help to exploits"),
     mask("sys/kernel/tracing", "tracing of the whole machine"),
     mask("sys/devices/virtual/powercap", "what others compute, by its energy (side channel)"),
 ];

@@ -115,7 +115,7 @@ const TERMINAL_INPUT: [u32; 2] = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 const SCHEDULING_LIMITS: [u32; 2] = [13, 14];
 
 /// All refusals.
-pub const REFUSALS: [Refusal; 31] = [
+pub const REFUSALS: [Refusal; 32] = [
     refuse(
         &["mount", "umount", "umount2", "pivot_root"],
         When::Always,
@@ -192,6 +192,14 @@ pub const REFUSALS: [Refusal; 31] = [
         NotPermitted,
         Unless::Has(Capability::CAP_PERFMON),
         "watches other processes, and has had many mistakes",
+    ),
+    refuse(
+        &["pidfd_getfd"],
+        When::Always,
+        NotPermitted,
+        Unless::Nesting,
+        "takes descriptors out of other processes, also of one just come from the host; \
+         only managers of containers need it",
     ),
     refuse(
         &["add_key", "request_key", "keyctl"],
