@@ -66,8 +66,8 @@ const PREPARE: &str = "set -e
 useradd -m -s /bin/bash user
 printf 'root:geheim\\nuser:secret\\n' | chpasswd
 printf '@reboot user (id -un; cat /proc/self/loginuid) >/var/tmp/cron-job\\n' >/etc/cron.d/witness
-printf 'user - %s\\n' 'nofile 1048576' 'memlock unlimited' 'nproc 9999999' 'nice -10' 'rtprio 10' \
-    >/etc/security/limits.conf
+printf 'user - %s\\n' 'priority -5' 'nice -10' 'rtprio 10' 'nofile 65536' 'nproc 100000' \
+    'memlock unlimited' >/etc/security/limits.conf
 install -d -m 700 /root/.ssh
 install -d -m 700 -o user -g user /home/user/.ssh
 ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/key

@@ -85,12 +85,13 @@ find(
     grep { !m{^/proc/(self|thread-self)$} } @trees
 );
 
-# Files about the host, and its kernel's inside.
+# Files about the host, and its kernel's inside. Not /proc/locks, which names
+# only locks of processes that the reader sees.
 for my $path (
     map( "/proc/$_", qw(kcore kmsg keys key-users timer_list sched_debug kallsyms kpagecount
             kpageflags kpagecgroup slabinfo vmallocinfo config.gz iomem ioports mtrr pagetypeinfo
             modules diskstats partitions mdstat swaps interrupts softirqs zoneinfo buddyinfo
-            vmstat locks consoles execdomains misc dma latency_stats schedstat
+            vmstat consoles execdomains misc dma latency_stats schedstat
             acpi/wakeup scsi/scsi sysvipc/shm) ),
     glob('/proc/asound/* /proc/driver/* /proc/tty/driver/*'),
     map( "/sys/$_", qw(firmware/acpi/tables/DSDT firmware/dmi/tables/DMI kernel/notes
