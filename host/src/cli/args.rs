@@ -409,6 +409,9 @@ pub struct SuperviseArgs {
     /// Only take over a guest that runs.
     #[arg(long)]
     pub take_over: bool,
+    /// Stay in the caller's cgroup: it waits for the guest's end.
+    #[arg(long)]
+    pub foreground: bool,
     /// Boot nothing: a context for sessions, which ends with the last one.
     #[arg(long, conflicts_with = "rescue")]
     pub idle: bool,

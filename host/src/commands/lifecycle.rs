@@ -27,6 +27,8 @@ pub struct Start {
     pub no_wait: bool,
     /// A command in place of the boot.
     pub rescue: Option<Vec<String>>,
+    /// The caller stays until the guest is down.
+    pub foreground: bool,
 }
 
 /// Starts a guest; a guest that runs is left alone, with a warning.
@@ -67,6 +69,9 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
     let ids = ids::allocate(paths, name, config.context)?;
     plan::plan(name, &config, ids.base, BootMode::Boot, paths, &Trial::default())?;
     let mut arguments = Vec::new();
+    if wanted.foreground {
+        arguments.push("--foreground");
+    }
     if let Some(command) = &wanted.rescue {
         arguments.push("--rescue");
         arguments.extend(command.iter().map(String::as_str));

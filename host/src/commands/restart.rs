@@ -23,7 +23,7 @@ fn restart(args: &RestartArgs, paths: &Paths, stopped_too: bool) -> Result<Exit>
     if args.dry_run {
         return dry_run::running("restart", &names, paths);
     }
-    let start = lifecycle::Start { no_wait: args.no_wait, rescue: None };
+    let start = lifecycle::Start { no_wait: args.no_wait, ..lifecycle::Start::default() };
     each(&names, |name: &GuestName| {
         let ran = lifecycle::stop(paths, name, Power::PowerOff, &args.shutdown)?;
         if ran || stopped_too {

@@ -10,7 +10,11 @@ use crate::paths::Paths;
 /// Boots guests, side by side when there are several.
 pub(super) fn run(args: &StartArgs, paths: &Paths) -> Result<Exit> {
     let names = select::guests(&args.guests, paths)?;
-    let wanted = lifecycle::Start { no_wait: args.no_wait, rescue: args.rescue.clone() };
+    let wanted = lifecycle::Start {
+        no_wait: args.no_wait,
+        rescue: args.rescue.clone(),
+        foreground: args.foreground,
+    };
     if args.dry_run {
         return dry_run::start(&names, paths);
     }

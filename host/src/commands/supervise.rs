@@ -9,6 +9,7 @@ use rustix::fs::FileType;
 use shared::link::Link;
 use shared::message::BootMode;
 
+use crate::cgroup;
 use crate::cli::SuperviseArgs;
 use crate::commands::Exit;
 use crate::control::{Event, Request};
@@ -28,6 +29,9 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     // Out of the session of whoever typed `start`; a process started by
     // systemd leads its own already.
     let _ = rustix::process::setsid();
+    if starter.is_some() && !args.foreground {
+        leave_cgroup();
+    }
     // Executed as /proc/self/exe, it would be "exe" in ps.
     let _ = rustix::thread::set_name(c"vserver");
     rustix::process::chdir("/").map_err(|error| Error::os("cannot change to '/'", error))?;
@@ -47,6 +51,21 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
             Ok(Exit::DONE)
         }
         Err(error) => Err(tell(copy, error)),
+    }
+}
+
+/// Out of the cgroup of the service or login in which somebody has typed
+/// `start`: systemd kills what is left in it when that ends
+/// (systemd.kill(5), logind.conf(5)). The root cgroup is nobody's. A
+/// supervisor that is a service's own process, started by no other vserver
+/// or for one that waits (`start --foreground`), stays.
+///
+/// Where the root can't be entered, as in a container with controllers below
+/// it (cgroups(7), "no internal processes"), the guest runs as well; and in
+/// hierarchies of version 1, which are others', nothing is moved.
+fn leave_cgroup() {
+    if let Ok(root) = cgroup::find_mount() {
+        let _ = cgroup::enter(&root);
     }
 }
 
