@@ -189,8 +189,10 @@ pub struct ChcontextArgs {
     #[arg(long)]
     pub disconnect: bool,
     /// Don't print the number of a new context.
-    #[arg(long)]
-    pub silent: bool,
+    // The name of the verbs' own --quiet, whose other spelling this is: clap
+    // leaves that one out here.
+    #[arg(long = "silent")]
+    pub quiet: bool,
     /// The command and its arguments.
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,

@@ -89,7 +89,7 @@ pub(super) fn run(args: &ChcontextArgs, paths: &Paths) -> Result<Exit> {
                 domainname: args.domainname.clone(),
                 is_disconnected: args.disconnect,
             };
-            let mut made = |number: u32| match args.silent {
+            let mut made = |number: u32| match args.quiet {
                 true => Ok(()),
                 false => output::print(&format!("New security context is {number}\n")),
             };
