@@ -54,6 +54,7 @@ mod rc_scripts;
 mod reducecap;
 mod report;
 mod rounds;
+mod settings;
 mod stopped;
 mod stubborn;
 mod takeover;

@@ -39,7 +39,7 @@ const ALL: [Documented; 16] = [
     row(Resource::Core, "Max core file size", Some(0), None),
     row(Resource::Rss, "Max resident set", None, None),
     row(Resource::Nproc, "Max processes", Some(8192), None),
-    row(Resource::Nofile, "Max open files", Some(1024), Some(512 * KIB)),
+    row(Resource::Nofile, "Max open files", Some(1024), Some(KIB * KIB)),
     row(Resource::Memlock, "Max locked memory", Some(8 * KIB * KIB), None),
     row(Resource::As, "Max address space", None, None),
     row(Resource::Locks, "Max file locks", None, None),
