@@ -3,6 +3,7 @@
 use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
+use shared::reducecap::bounding;
 
 /// Takes everything that is not in `keep` out of the bounding set, and sets
 /// permitted and effective to `keep`, inheritable and ambient to nothing
@@ -24,12 +25,8 @@ pub fn reduce(keep: &[Capability]) -> io::Result<()> {
 /// # Errors
 /// EPERM without CAP_SETPCAP.
 pub fn bound(keep: &[Capability]) -> io::Result<()> {
-    let keep: CapsHashSet = keep.iter().copied().collect();
-    for capability in caps::runtime::thread_all_supported() {
-        if !keep.contains(&capability) {
-            caps::drop(None, CapSet::Bounding, capability).map_err(last_error)?;
-        }
-    }
+    let mask = keep.iter().map(Capability::bitmask).fold(0, |set, bit| set | bit);
+    bounding::reduce(mask)?;
     if caps::runtime::ambient_set_supported().is_ok() {
         caps::clear(None, CapSet::Ambient).map_err(last_error)?;
     }

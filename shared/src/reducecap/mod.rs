@@ -8,6 +8,7 @@
 //! after it has given the privilege up, no variable, no configuration; writes
 //! nothing but its own messages; and every set that it changes only shrinks.
 
+pub mod bounding;
 pub mod options;
 pub mod sets;
 
@@ -21,12 +22,11 @@ use rustix::io::Errno;
 use rustix::process::{geteuid, getuid};
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, capabilities_secure_bits,
-    capability_is_in_bounding_set, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities,
+    clear_ambient_capability_set, set_capabilities,
 };
 
 use options::{Order, Request};
-use sets::{Mask, Sets, names, numbers};
+use sets::{Mask, Sets, names};
 
 /// What a failure of reducecap itself exits with, as util-vserver's tools.
 pub const FAILED: u8 = 255;
@@ -80,7 +80,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 /// # Errors
 /// One sentence about what failed. Nothing has been executed then.
 pub fn run(request: &Request) -> Result<(), Failure> {
-    let (bounding, last) = bounding_set()?;
+    let (bounding, last) =
+        bounding::read().map_err(|error| Failure::os("cannot read the bounding set", error))?;
     let keep = sets::kept(bounding, request.secure, request.changes);
     reduce(bounding, keep)?;
     if request.show {
@@ -97,22 +98,6 @@ pub fn run(request: &Request) -> Result<(), Failure> {
     }
 }
 
-/// The bounding set, and the number of the kernel's last capability. The
-/// kernel is asked about each number, so that capabilities newer than this
-/// program are taken away, too.
-fn bounding_set() -> Result<(Mask, u32), Failure> {
-    let mut set = 0;
-    for number in 0..Mask::BITS {
-        match capability_is_in_bounding_set(bit(number)) {
-            Ok(true) => set |= 1 << number,
-            Ok(false) => {}
-            Err(Errno::INVAL) if number > 0 => return Ok((set, number - 1)),
-            Err(error) => return Err(Failure::os("cannot read the bounding set", error)),
-        }
-    }
-    Ok((set, Mask::BITS - 1))
-}
-
 /// Takes everything that is not in `keep` out of all sets.
 fn reduce(bounding: Mask, keep: Mask) -> Result<(), Failure> {
     let taken = bounding & !keep;
@@ -121,14 +106,8 @@ fn reduce(bounding: Mask, keep: Mask) -> Result<(), Failure> {
         return Err(Failure::new(format!("only root can take away {}", names(for_root)))
             .with_hint("setuid programs need it for giving up what they have"));
     }
-    for number in numbers(taken) {
-        remove_capability_from_bounding_set(bit(number)).map_err(no_permission)?;
-    }
-    limit(keep)?;
-    match bounding_set()? {
-        (now, _) if now & !keep == 0 => Ok(()),
-        _ => Err(Failure::new("the kernel has not reduced the bounding set")),
-    }
+    bounding::reduce(keep).map_err(no_permission)?;
+    limit(keep)
 }
 
 fn no_permission(error: Errno) -> Failure {
@@ -172,10 +151,6 @@ fn is_root() -> Result<bool, Failure> {
         .map_err(|error| Failure::os("cannot read the securebits", error))?;
     let by_id = !bits.contains(CapabilitiesSecureBits::NO_ROOT);
     Ok(by_id && (getuid().is_root() || geteuid().is_root()))
-}
-
-fn bit(number: u32) -> CapabilitySet {
-    CapabilitySet::from_bits_retain(1 << number)
 }
 
 fn show(pid: Option<u32>, last: u32) -> Result<(), Failure> {
