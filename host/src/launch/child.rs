@@ -81,7 +81,8 @@ fn wait(launcher: &Link<FromChild, ToChild>) -> io::Result<()> {
 /// The sysctl is the writer's user namespace's own (namespaces(7)). Without
 /// such a namespace only a system call filter can refuse it.
 fn refuse_nesting(plan: &Plan) -> io::Result<()> {
-    let refused = plan.ids.has_namespace() && !plan.nesting;
+    let left_out = plan.without.contains(&Layer::Nesting);
+    let refused = plan.ids.has_namespace() && !plan.nesting && !left_out;
     if refused { fs::write("/proc/sys/user/max_user_namespaces", "0") } else { Ok(()) }
 }
 

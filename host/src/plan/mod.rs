@@ -185,11 +185,8 @@ pub fn plan(
         root: config.root.clone().unwrap_or_else(|| paths.root(name)),
         ids,
         mounts: mounts::plan(&config.security, &without),
-        capabilities: match without.contains(&Layer::Capabilities) {
-            true => caps::all().into_iter().collect(),
-            false => capabilities::plan(ids, &config.security)?,
-        },
-        nesting: config.security.nesting || without.contains(&Layer::Nesting),
+        capabilities: capabilities::plan(ids, &config.security)?,
+        nesting: config.security.nesting,
         io_uring: config.security.io_uring,
         devices: config.devices.allow.clone(),
         label: label(&config.security),
