@@ -3,9 +3,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::outcome::{Attempt, Prepare, number, untried};
-use crate::sys::Arg::N;
+use crate::sys::Arg::{N, Shared};
 use crate::sys::{self};
 
 /// More than any limit of a kernel that was not told otherwise.
@@ -39,13 +41,30 @@ pub fn open_files() -> Attempt {
     }
 }
 
-/// Processes, this many at most.
+/// The soft limit to the hard one.
+fn raise_limit_on_processes() -> io::Result<()> {
+    let limit = [const { AtomicU8::new(0) }; 16];
+    let resource = N(libc::RLIMIT_NPROC.into());
+    sys::call(libc::SYS_prlimit64, &[N(0), resource, N(0), Shared(&limit)])?;
+    let (soft, hard) = limit.split_at(8);
+    for (soft, hard) in soft.iter().zip(hard) {
+        soft.store(hard.load(Relaxed), Relaxed);
+    }
+    sys::call(libc::SYS_prlimit64, &[N(0), resource, Shared(&limit), N(0)])?;
+    Ok(())
+}
+
+/// Processes of several users, this many at most, with all that this one's
+/// limit on them can be raised to.
 pub fn fork(count: &str) -> Attempt {
+    const USERS: i64 = 4;
     let count = number(count)?;
+    raise_limit_on_processes().prepare("raising the limit")?;
     for made in 0..count {
         match sys::fork() {
             Ok(0) => loop {
                 // The child of a bomb does nothing but be there.
+                let _ = sys::call(libc::SYS_setuid, &[N(made % USERS)]);
                 let _ = sys::call(libc::SYS_pause, &[]);
             },
             Ok(_) => {}

@@ -30,7 +30,9 @@ const KIB: u64 = 1024;
 /// The values of every guest (README, "Resource limits"). Hard ones are high,
 /// so that a login that raises its limits (pam_limits(8)) succeeds; the
 /// kernel counts processes, pending signals and message queues of a guest
-/// with ids of its own against the soft ones here, whatever is raised inside.
+/// with ids of its own against the soft ones here, whatever is raised inside;
+/// but it never refuses a process to uid 0 of the host, which is the guest's
+/// root with identity ids.
 const ALL: [Documented; 16] = [
     row(Resource::Cpu, "Max cpu time", None, None),
     row(Resource::Fsize, "Max file size", None, None),
