@@ -5,8 +5,8 @@ use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 
-use crate::outcome::{Attempt, Failure, Prepare, refused, untried};
-use crate::sys::Arg::{N, Text};
+use crate::outcome::{Attempt, Failure, Prepare, number, refused, untried};
+use crate::sys::Arg::{Bytes, N, Text};
 use crate::sys::{self};
 
 /// The System V key for a tag.
@@ -78,4 +78,20 @@ pub fn interface(name: &str) -> Attempt {
         return refused("it isn't among the interfaces");
     }
     Ok(format!("its address is {}", addresses.trim()))
+}
+
+/// A packet socket (packet(7)) bound to the interface of this number.
+pub fn packets(interface: &str) -> Attempt {
+    const ALL: u16 = 3;
+    let interface = number(interface)? as i32;
+    let socket = [libc::AF_PACKET, libc::SOCK_RAW, ALL.to_be().into()];
+    let socket = sys::call(libc::SYS_socket, &socket.map(|value| N(value.into())))?;
+    // struct sockaddr_ll
+    let mut address = (libc::AF_PACKET as u16).to_ne_bytes().to_vec();
+    address.extend(ALL.to_be_bytes());
+    address.extend(interface.to_ne_bytes());
+    address.resize(size_of::<libc::sockaddr_ll>(), 0);
+    let size = N(address.len() as i64);
+    sys::call(libc::SYS_bind, &[N(socket), Bytes(&address), size])?;
+    Ok("hears what passes it".to_owned())
 }

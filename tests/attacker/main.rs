@@ -83,6 +83,7 @@ fn attempt(name: &str, arguments: &[&str]) -> Attempt {
         ("abstract-socket", [tag]) => ipc::abstract_socket(tag),
         ("key", [tag]) => ipc::key(tag),
         ("interface", [name]) => ipc::interface(name),
+        ("packets", [interface]) => ipc::packets(interface),
 
         ("inotify", []) => bombs::inotify(),
         ("open-files", []) => bombs::open_files(),

@@ -20,7 +20,8 @@ macro_rules! calls {
     };
 }
 
-const NATIVE: &[Case] = calls! {
+/// As 64-bit programs make them.
+pub const NATIVE: &[Case] = calls! {
     "call" BOTH "mounts": "mount" "umount2" "pivot_root";
     "call" BOTH "mounts, the newer calls":
         "fsopen" "fsmount" "fspick" "open_tree" "open_tree_attr" "move_mount" "mount_setattr";
@@ -49,7 +50,8 @@ const NATIVE: &[Case] = calls! {
     "call" FILTER "CVE-2023-1523: pasting for another": "tioclinux" "tioclinux-high";
 };
 
-const COMPATIBLE: &[Case] = calls! {
+/// As 32-bit programs make them.
+pub const COMPATIBLE: &[Case] = calls! {
     "call32" BOTH "mounts": "mount" "umount2" "pivot_root";
     "call32" BOTH "mounts, the newer calls":
         "fsopen" "fsmount" "fspick" "open_tree" "open_tree_attr" "move_mount" "mount_setattr";
@@ -77,19 +79,22 @@ const COMPATIBLE: &[Case] = calls! {
 
 const NO_X32: Held = Unproven("this kernel answers all x32 calls with ENOSYS itself");
 
-const X32: &[Case] = calls! {
+/// As x32 programs make them.
+pub const X32: &[Case] = calls! {
     "callx32" NO_X32 "x32, whose numbers no 64-bit filter names":
         "getpid" "mount" "execve" "unshare-newuser" "io_uring_setup" "keyctl";
 };
 
-const WITHIN: &[Case] = &[
+/// What a user namespace of its own would allow.
+pub const WITHIN: &[Case] = &[
     case("nested user namespace", "unshare(2)", NESTING, &["call", "unshare-newuser"]),
     case("nested user namespace of 32 bits", "unshare(2)", NESTING, &["call32", "unshare-newuser"]),
     case("cloned user namespace", "clone(2)", NESTING, &["call", "clone-newuser"]),
     case("clone3", "clone3(2), whose flags no filter sees", NESTING, &["call", "clone3-newuser"]),
 ];
 
-const SETTINGS: &[Case] = &[
+/// What root sets by calls.
+pub const SETTINGS: &[Case] = &[
     case("clock", "clock_settime(2), to what it shows", BOTH, &["clock"]),
     case("hostname", "sethostname(2)", By(&["capabilities"]), &["call", "sethostname"]),
     case("domainname", "setdomainname(2)", By(&["capabilities"]), &["call", "setdomainname"]),
@@ -100,23 +105,3 @@ const SETTINGS: &[Case] = &[
         &["call32", "sethostname"],
     ),
 ];
-
-mod native {
-    tests_of!(super::NATIVE);
-}
-
-mod compatible {
-    tests_of!(super::COMPATIBLE);
-}
-
-mod x32 {
-    tests_of!(super::X32);
-}
-
-mod within {
-    tests_of!(super::WITHIN);
-}
-
-mod settings {
-    tests_of!(super::SETTINGS);
-}

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use tests::Finished;
+use vserver::facts;
 
 use crate::scene::Scene;
 
@@ -34,7 +35,12 @@ pub enum Held {
     /// the host's ids, where no user namespace helps. Without all of them the
     /// attempt succeeds.
     By(&'static [&'static str]),
-    /// The same in a guest with ids of its own: what its user namespace
+    /// The system call filter; and where the kernel takes a program that
+    /// judges families of sockets, the layer of devices that it belongs to.
+    /// Each alone, whatever capabilities the guest has: some kernels ask some
+    /// families for one.
+    Families,
+    /// The same as `By` in a guest with ids of its own: what its user namespace
     /// would allow.
     ByWithin(&'static [&'static str]),
     /// The guest's namespaces. The same attempt by root on the host succeeds.
@@ -98,6 +104,27 @@ impl Case {
     }
 }
 
+/// Cases of one kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Class {
+    /// Its name in results.
+    pub name: &'static str,
+    /// What belongs to it.
+    pub cases: &'static [Case],
+}
+
+/// Those of all classes that this kernel has.
+fn possible(classes: &[Class]) -> Vec<&'static Case> {
+    let mut possible = Vec::new();
+    for class in classes {
+        let here: Vec<_> = class.cases.iter().filter(|case| case.is_possible()).collect();
+        println!("{}: {} cases, {} of them here", class.name, class.cases.len(), here.len());
+        possible.extend(here);
+    }
+    println!("{} cases", possible.len());
+    possible
+}
+
 /// What the attacker's exit code says.
 const ESCAPED: i32 = 0;
 const REFUSED: i32 = 1;
@@ -124,11 +151,11 @@ impl Verdicts {
 
 /// Every case is refused in a guest with these ids.
 #[track_caller]
-pub fn refused(cases: &[Case], users: Users) {
+pub fn refused(classes: &[Class], users: Users) {
     let scene = Scene::new();
     let guest = scene.guest(users, &[]);
     let mut verdicts = Verdicts(Vec::new());
-    for case in cases.iter().filter(|case| case.is_possible()) {
+    for case in possible(classes) {
         let answer = scene.inside(&guest, &case.words());
         verdicts.note(case, users.name(), REFUSED, &answer);
     }
@@ -138,12 +165,13 @@ pub fn refused(cases: &[Case], users: Users) {
 
 /// Every case succeeds without what holds it, and each layer alone holds it.
 #[track_caller]
-pub fn proven(cases: &[Case]) {
+pub fn proven(classes: &[Class]) {
     let scene = Scene::new();
     let mut verdicts = Verdicts(Vec::new());
-    for case in cases.iter().filter(|case| case.is_possible()) {
+    for case in possible(classes) {
         match case.held {
             Held::By(layers) => by_layers(&scene, case, Users::Host, layers, &mut verdicts),
+            Held::Families => by_families(&scene, case, &mut verdicts),
             Held::ByWithin(layers) => {
                 by_layers(&scene, case, Users::Private, layers, &mut verdicts)
             }
@@ -180,4 +208,20 @@ fn by_layers(
     }
     let answer = scene.inside(&scene.guest(users, layers), &case.words());
     verdicts.note(case, &place(layers), ESCAPED, &answer);
+}
+
+fn by_families(scene: &Scene, case: &Case, verdicts: &mut Verdicts) {
+    let mut attempt = |without: &[&str], expected| {
+        let answer = scene.inside(&scene.guest(Users::Host, without), &case.words());
+        let place = format!("host without {}", without.join(" and "));
+        verdicts.note(case, &place, expected, &answer);
+    };
+    if facts::socket_hook(&scene.host.paths().run_dir()).is_some() {
+        attempt(&["capabilities", "devices"], REFUSED);
+        attempt(&["capabilities", "system-calls"], REFUSED);
+        attempt(&["capabilities", "devices", "system-calls"], ESCAPED);
+    } else {
+        attempt(&["capabilities"], REFUSED);
+        attempt(&["capabilities", "system-calls"], ESCAPED);
+    }
 }

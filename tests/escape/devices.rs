@@ -5,7 +5,8 @@ use crate::case::{Case, case};
 
 const BOTH: Held = By(&["capabilities", "devices"]);
 
-const CASES: &[Case] = &[
+/// The cases of this file.
+pub const CASES: &[Case] = &[
     case(
         "block device",
         "a disk of the host's, read raw",
@@ -29,5 +30,3 @@ const CASES: &[Case] = &[
         &["node", "c", "10", "183", ""],
     ),
 ];
-
-tests_of!(CASES);

@@ -4,7 +4,7 @@ use crate::case::Held::{By, Namespaces};
 use crate::case::{Case, case};
 
 /// What the host has.
-const HOSTS: &[Case] = &[
+pub const HOSTS: &[Case] = &[
     case("shared memory", "System V, by its key", Namespaces, &["shared-memory", "{tag}"]),
     case("semaphores", "System V, by their key", Namespaces, &["semaphores", "{tag}"]),
     case("message queue", "System V, by its key", Namespaces, &["message-queue", "{tag}"]),
@@ -23,10 +23,16 @@ const HOSTS: &[Case] = &[
         &["key", "{tag}"],
     ),
     case("interface", "the host's network", Namespaces, &["interface", "{interface}"]),
+    case(
+        "packets",
+        "a packet socket bound to an interface of the host's",
+        Namespaces,
+        &["packets", "{interface-number}"],
+    ),
 ];
 
 /// What another guest has: no guest finds it, whoever else may.
-const NEIGHBOURS: &[Case] = &[
+pub const NEIGHBOURS: &[Case] = &[
     case("shared memory", "System V, by its key", WITNESS, &["shared-memory", "{neighbour-tag}"]),
     case("semaphores", "System V, by their key", WITNESS, &["semaphores", "{neighbour-tag}"]),
     case("message queue", "System V, by its key", WITNESS, &["message-queue", "{neighbour-tag}"]),
@@ -42,11 +48,3 @@ const NEIGHBOURS: &[Case] = &[
 
 /// That these are there to be found is shown from within the neighbour.
 const WITNESS: crate::case::Held = crate::case::Held::Neighbour;
-
-mod hosts {
-    tests_of!(super::HOSTS);
-}
-
-mod neighbours {
-    tests_of!(super::NEIGHBOURS);
-}

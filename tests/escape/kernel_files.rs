@@ -8,7 +8,7 @@ const MASKS: Held = By(&["masks"]);
 const NO_RESOURCE: Held = Unproven("needs CAP_SYS_RESOURCE, which root of this machine lacks");
 
 /// Read-only in every mode. Written is what stands there already.
-const WRITTEN: &[Case] = &[
+pub const WRITTEN: &[Case] = &[
     case(
         "core_pattern",
         "a program that the kernel runs at a crash",
@@ -79,7 +79,7 @@ const WRITTEN: &[Case] = &[
 ];
 
 /// Unreadable or empty in every mode.
-const READ: &[Case] = &[
+pub const READ: &[Case] = &[
     read("kcore", "/proc/kcore"),
     case("kmsg", "the kernel's messages", By(&["masks", "capabilities"]), &["read", "/proc/kmsg"]),
     read("kallsyms", "/proc/kallsyms"),
@@ -102,12 +102,4 @@ const READ: &[Case] = &[
 
 const fn read(name: &'static str, path: &'static str) -> Case {
     case(name, "secrets of the kernel", MASKS, &["read", "{needed}"]).needs(path)
-}
-
-mod written {
-    tests_of!(super::WRITTEN);
-}
-
-mod read {
-    tests_of!(super::READ);
 }

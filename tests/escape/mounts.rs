@@ -5,7 +5,8 @@ use crate::case::{Case, case};
 
 const BOTH: crate::case::Held = By(&["capabilities", "system-calls"]);
 
-const CASES: &[Case] = &[
+/// The cases of this file.
+pub const CASES: &[Case] = &[
     case(
         "release agent",
         "CVE-2022-0492: a cgroup v1 hierarchy's release_agent",
@@ -39,5 +40,3 @@ const CASES: &[Case] = &[
         &["uncover-rewrite", "/sys", "/sys/kernel/rcu_expedited"],
     ),
 ];
-
-tests_of!(CASES);

@@ -3,7 +3,8 @@
 use crate::case::Held::Namespaces;
 use crate::case::{Case, case};
 
-const CASES: &[Case] = &[
+/// The cases of this file.
+pub const CASES: &[Case] = &[
     case("ptrace", "PTRACE_SEIZE of a process outside", Namespaces, &["ptrace", "{pid}"]),
     case("memory", "/proc/PID/mem", Namespaces, &["memory", "{pid}"]),
     case("environment", "/proc/PID/environ", Namespaces, &["environment", "{pid}", "{secret}"]),
@@ -18,5 +19,3 @@ const CASES: &[Case] = &[
     case("signal to a neighbour", "SIGTERM by number", Namespaces, &["signal", "{neighbour-pid}"]),
     case("signal", "SIGTERM by number", Namespaces, &["signal", "{pid}"]),
 ];
-
-tests_of!(CASES);

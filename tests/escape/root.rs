@@ -3,7 +3,8 @@
 use crate::case::Held::{By, OwnRoot};
 use crate::case::{Case, case};
 
-const CASES: &[Case] = &[
+/// The cases of this file.
+pub const CASES: &[Case] = &[
     case(
         "chroot twice",
         "chroot(2) below the current directory, then '..'",
@@ -35,5 +36,3 @@ const CASES: &[Case] = &[
         &["roots", "{canary}"],
     ),
 ];
-
-tests_of!(CASES);

@@ -151,6 +151,7 @@ impl Scene {
             "loop" => self.disk.get_or_init(|| Disk::new(&self.host)).minor.clone(),
             "hierarchy" => self.hierarchy.get_or_init(|| Hierarchy::new(&self.host)).name.clone(),
             "interface" => interface(),
+            "interface-number" => interface_number(),
             other => panic!("nothing is called '{other}'"),
         };
         word.replace(&format!("{{{name}}}"), &value)
@@ -217,4 +218,11 @@ fn interface() -> String {
     let links = machine::links();
     let own = |name: &&String| *name != "lo" && !name.starts_with("v");
     links.iter().find(own).expect("this machine has a network interface").clone()
+}
+
+/// The number that the host's network namespace has for it.
+fn interface_number() -> String {
+    let path = format!("/sys/class/net/{}/ifindex", interface());
+    let number = fs::read_to_string(path).expect("an interface has a number");
+    number.trim().to_owned()
 }

@@ -82,3 +82,35 @@ fn after_a_session(scene: &Scene, line: &str) -> String {
     let seen = then_read(scene, &format!("{line}; echo session-\"\"is-over"));
     seen.split_once("session-is-over").map_or(String::new(), |(_, rest)| rest.to_owned())
 }
+
+/// What root reads from its terminal inside after `su` to a user who types
+/// on it.
+fn read_after_su(scene: &Scene, guest: &str) -> String {
+    const LINE: &str = "su user -c '/attacker type typed-by-user'; read -r -t 1 typed; \
+                        echo \"read-\"\"[$typed]\"; echo o\"\"ver";
+    let command = scene.host.command(["exec", guest, "--", "/bin/sh", "-c", LINE]);
+    let mut terminal = Terminal::open(&command);
+    terminal.expect("over");
+    terminal.end();
+    terminal.seen().to_owned()
+}
+
+/// CVE-2016-7545, within a guest: its terminals are for its filter to guard.
+#[test]
+#[ignore = "root: boots guests"]
+fn is_not_typed_on_by_a_user_after_su() {
+    for users in Users::ALL {
+        let scene = Scene::new();
+        let seen = read_after_su(&scene, &scene.guest(users, &[]));
+        assert!(seen.contains("read-[]"), "{} ids: {seen}", users.name());
+    }
+    // The control, where the kernel itself still allows it (TIOCSTI(2const)).
+    let setting = std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti");
+    if setting.is_ok_and(|text| text.trim() == "0") {
+        println!("unproven: this kernel refuses it itself (dev.tty.legacy_tiocsti)");
+        return;
+    }
+    let scene = Scene::new();
+    let seen = read_after_su(&scene, &scene.guest(Users::Host, &["system-calls"]));
+    assert!(seen.contains("read-[typed-by-user]"), "{seen}");
+}
