@@ -16,9 +16,12 @@ debian_packages=procps,cron,openssh-server,iproute2,iputils-ping,bsdutils,util-l
 debian_archives=(at uuid-runtime)
 
 tree_file() {
-    local recipe
-    recipe=$(declare -f "tree_$1" debian_tree debian_mirror
-        declare -p debian_packages debian_archives)
+    local recipe parts settings
+    # What belongs to one tree only begins with its name.
+    mapfile -t parts < <(compgen -A function "$1_")
+    mapfile -t settings < <(compgen -A variable "$1_")
+    recipe=$(declare -f "tree_$1" debian_tree debian_mirror "${parts[@]}"
+        declare -p debian_packages debian_archives "${settings[@]}")
     printf '%s-%s.tar\n' "$1" "$(printf '%s' "$recipe" | sha256sum | cut -c1-12)"
 }
 

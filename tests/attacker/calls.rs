@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::outcome::{Attempt, refused, untried};
+use crate::outcome::{Attempt, number, refused, untried};
 use crate::sys::Arg::{self, Halves, N, Scratch, Text, Words};
 use crate::sys::{self};
 
@@ -90,6 +90,9 @@ const CALLS: &[Call] = &[
     Call("socket-packet", 41, 359, &[N(17), N(3), N(0)]),
     Call("socketpair-vsock", 53, 360, &[N(40), N(1), N(0), Scratch]),
     Call("socketcall-vsock", NONE, 102, &[N(1), Halves(&[40, 1, 0])]),
+    Call("socketcall-alg", NONE, 102, &[N(1), Halves(&[38, 5, 0])]),
+    Call("socketcall-unix", NONE, 102, &[N(1), Halves(&[1, 1, 0])]),
+    Call("socketcall-inet", NONE, 102, &[N(1), Halves(&[2, 1, 0])]),
     Call("sethostname", 170, 74, &[Text(c"attacker"), N(8)]),
     Call("setdomainname", 171, 121, &[Text(c"attacker"), N(8)]),
     Call("getpid", 39, 20, &[]),
@@ -107,6 +110,13 @@ const MAY_BE_ABSENT: &[&str] = &["clone3-newuser", "sysfs"];
 pub fn native(name: &str) -> Attempt {
     let Call(_, number, _, arguments) = find(name)?;
     judge(name, sys::call(*number, arguments), &[])
+}
+
+/// A stream socket of this family, made by io_uring: no filter of system
+/// calls sees it.
+pub fn ring_socket(family: &str) -> Attempt {
+    let family = i32::try_from(number(family)?).or_else(|_| untried("no family"))?;
+    judge("IORING_OP_SOCKET", sys::ring_socket(family).map(i64::from), &[])
 }
 
 /// As 32-bit programs call it.

@@ -47,6 +47,7 @@ fn attempt(name: &str, arguments: &[&str]) -> Attempt {
         ("call", [call]) => calls::native(call),
         ("call32", [call]) => calls::compatible(call),
         ("callx32", [call]) => calls::x32(call),
+        ("ring-socket", [family]) => calls::ring_socket(family),
 
         ("chroot-twice", [path]) => descend::chroot_twice(path),
         ("chroot-descriptor", [path]) => descend::chroot_descriptor(path),

@@ -12,6 +12,7 @@ pub mod machine;
 pub mod place;
 pub mod process;
 pub mod terminal;
+pub mod transcript;
 pub mod tree;
 pub mod wait;
 pub mod witness;

@@ -41,10 +41,18 @@ impl Tree {
     /// When it hasn't been made, and for [`Tree::Copy`], which has none.
     pub fn archive(self) -> PathBuf {
         assert!(self != Self::Copy, "the copy tree is made by vserver itself");
-        let cache = env::var_os("VSERVER_TEST_CACHE").map(PathBuf::from);
-        let cache = cache.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache"));
-        let archive = cache.join(format!("{}.tar", self.name()));
-        assert!(archive.exists(), "{archive:?} is missing; run as root: tests/setup");
-        archive
+        archive(self.name())
     }
+}
+
+/// The archive of this name that tests/setup has made.
+///
+/// # Panics
+/// When it hasn't.
+pub fn archive(name: &str) -> PathBuf {
+    let cache = env::var_os("VSERVER_TEST_CACHE").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache"));
+    let archive = cache.join(format!("{name}.tar"));
+    assert!(archive.exists(), "{archive:?} is missing; run as root: tests/setup");
+    archive
 }

@@ -1,0 +1,7 @@
+//! Tests for a host that few people test on: pure cgroup v2, systemd as the
+//! host's init, Debian's own kernel, AppArmor enforcing. `tests/vm` makes such
+//! a host and runs them there; elsewhere they fail.
+
+mod apparmor;
+mod host;
+mod sockets;

@@ -1,0 +1,150 @@
+//! One virtual machine: its files, its process, its end.
+//!
+//! Always by emulation (TCG): the stock kernel doesn't run under the nested
+//! KVM of many test machines, and hangs there.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::{DEADLINE, command, tree};
+
+use crate::cases::Cases;
+use crate::payload;
+use crate::programs::Program;
+
+/// Then it is killed.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// The kernel's command line. Debian's own AppArmor profiles would take half
+/// a minute to compile; `run` loads the one that the tests are about.
+const KERNEL: &str = "console=ttyS0 quiet panic=-1 apparmor=1 security=apparmor \
+    systemd.unit=tests.target systemd.mask=apparmor.service systemd.mask=e2scrub_reap.service";
+
+/// A machine that has been started.
+pub struct Machine {
+    thread: JoinHandle<()>,
+}
+
+/// Where its files are: logs, which stay, and disks, which don't.
+struct Files {
+    directory: PathBuf,
+    // Held while the files are in use.
+    _lock: File,
+}
+
+/// The disks, and what they are made of.
+const TRANSIENT: &[&str] = &["disk.img", "vmlinuz", "initrd", "payload.img", "payload"];
+
+impl Machine {
+    /// Boots one that runs the selected tests.
+    ///
+    /// # Panics
+    /// When something that it needs is missing.
+    pub fn boot(selected: &[(&Program, Vec<String>)], cases: Arc<Cases>) -> Self {
+        let files = Files::unpack();
+        payload::make(&files.path("payload.img"), &files.path("payload"), selected);
+        // The thread that starts the process waits for it: the process is to
+        // be killed when its parent ends, and that means the thread.
+        let thread = thread::spawn(move || {
+            let end = run(&files, &cases);
+            let console = fs::read(files.path("console.log")).unwrap_or_default();
+            cases.finish(end, String::from_utf8_lossy(&console).replace('\r', ""));
+        });
+        Self { thread }
+    }
+
+    /// Waits until it is off and its disks are removed.
+    pub fn wait(self) {
+        self.thread.join().expect("the machine's thread doesn't panic");
+    }
+}
+
+impl Files {
+    fn unpack() -> Self {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/vm");
+        fs::create_dir_all(&directory).expect("a directory can be made in target");
+        let lock = File::create(directory.join("lock")).expect("a file can be made in target");
+        lock.lock().expect("a file can be locked");
+        let files = Self { directory, _lock: lock };
+        let mut unpack = Command::new("tar");
+        unpack.arg("-xSf").arg(tree::archive("vm")).arg("-C").arg(&files.directory);
+        command::run(&mut unpack, DEADLINE).ok();
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for name in TRANSIENT {
+            let path = self.path(name);
+            let _ = fs::remove_file(&path);
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// Starts it, reads what it says, and waits for its end.
+fn run(files: &Files, cases: &Cases) -> Result<(), String> {
+    let mut child = start(files).map_err(|cause| format!("qemu can't be started: {cause}"))?;
+    let output = child.stdout.take().expect("stdout is a pipe");
+    let (off, is_off) = mpsc::channel();
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let guard = thread::spawn(move || {
+        let late = is_off.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout);
+        if late {
+            // Its pid can't have been given to another: nobody waits for it
+            // before this thread has ended.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        late
+    });
+    let mut log = File::create(files.path("results.log")).map_err(|cause| cause.to_string())?;
+    let mut done = false;
+    for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+        let _ = writeln!(log, "{line}");
+        done |= line.starts_with("machine: done");
+        cases.take(&line);
+    }
+    let _ = off.send(());
+    let late = guard.join().unwrap_or(false);
+    let status = child.wait().map_err(|cause| cause.to_string())?;
+    judge(status, late, done)
+}
+
+fn start(files: &Files) -> std::io::Result<Child> {
+    let drive = |name: &str, more: &str| {
+        format!("file={},if=virtio,format=raw,cache=unsafe{more}", files.path(name).display())
+    };
+    // Of its own disks nothing is kept, so nothing has to reach the host's.
+    let mut qemu = Command::new("setpriv");
+    qemu.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]);
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048"]);
+    qemu.args(["-nodefaults", "-display", "none", "-monitor", "none", "-no-reboot"]);
+    qemu.arg("-kernel").arg(files.path("vmlinuz")).arg("-initrd").arg(files.path("initrd"));
+    qemu.args(["-append", KERNEL]);
+    qemu.args(["-drive", &drive("disk.img", ""), "-drive", &drive("payload.img", ",readonly=on")]);
+    let console = format!("file:{}", files.path("console.log").display());
+    qemu.args(["-serial", &console, "-serial", "stdio"]);
+    qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
+}
+
+fn judge(status: ExitStatus, late: bool, done: bool) -> Result<(), String> {
+    match (late, done) {
+        (true, _) => Err(format!("it was killed after {} s", LIMIT.as_secs())),
+        _ if !status.success() => Err(format!("qemu has failed: {status}")),
+        (_, false) => Err("it went off before its tests had ended".to_owned()),
+        _ => Ok(()),
+    }
+}

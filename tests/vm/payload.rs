@@ -1,0 +1,55 @@
+//! The second disk of the virtual machine: what is to be run, and what that
+//! needs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use tests::{DEADLINE, Tree, command, host};
+
+use crate::programs::Program;
+
+/// Trees that guests are built of there.
+const TREES: &[Tree] = &[Tree::Busybox, Tree::Bookworm];
+
+/// Makes it, as a file; `staging` is a directory that may be used and removed.
+///
+/// # Panics
+/// When something that belongs in it is missing.
+pub fn make(file: &Path, staging: &Path, selected: &[(&Program, Vec<String>)]) {
+    let _ = fs::remove_dir_all(staging);
+    fs::create_dir_all(staging.join("cache")).expect("a directory can be made in target");
+    let mut bytes = 0;
+    let mut put = |from: &Path, name: &str| {
+        let to = staging.join(name);
+        bytes += fs::copy(from, &to)
+            .unwrap_or_else(|cause| panic!("cannot copy {from:?} to {to:?}: {cause}"));
+    };
+    put(&host::program(), "vserver");
+    put(Path::new(env!("CARGO_BIN_EXE_attacker")), "attacker");
+    for tree in TREES {
+        put(&tree.archive(), &format!("cache/{}.tar", tree.name()));
+    }
+    for (program, _) in selected {
+        put(&program.path, program.name);
+    }
+    for (program, names) in selected {
+        let list = names.iter().map(|name| format!("{name}\n")).collect::<String>();
+        write(&staging.join(format!("{}.list", program.name)), &list, 0o644);
+    }
+    write(&staging.join("run"), include_str!("run"), 0o755);
+    write(&staging.join("profile"), include_str!("profile"), 0o644);
+
+    let megabytes = (bytes + bytes / 16) / (1 << 20) + 16;
+    let _ = fs::remove_file(file);
+    let mut mkfs = Command::new("mkfs.ext4");
+    mkfs.args(["-q", "-L", "payload", "-d"]).arg(staging).arg(file).arg(format!("{megabytes}M"));
+    command::run(&mut mkfs, DEADLINE).ok();
+    let _ = fs::remove_dir_all(staging);
+}
+
+fn write(path: &Path, text: &str, mode: u32) {
+    fs::write(path, text).unwrap_or_else(|cause| panic!("cannot write {path:?}: {cause}"));
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode can be set");
+}

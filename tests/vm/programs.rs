@@ -1,0 +1,101 @@
+//! The test programs that are run in the virtual machine, and which of their
+//! tests.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+/// Guest tests that are run again in the virtual machine. They are chosen by
+/// what differs there: an older kernel, pure cgroup v2, systemd as the host's
+/// init, AppArmor. Everything takes ten times as long, so not all are.
+const AGAIN: &[&str] = &[
+    "boot::leaves_nothing_when_stopped::Busybox",
+    "boot::pid_1_is_small_and_holds_nothing_of_the_host::Busybox",
+    "boot::runs_cron_and_sshd::Bookworm",
+    "crash::a_crashed_guest_is_started_again::Busybox",
+    "enter::is_a_shell_with_its_own_terminal::Busybox",
+    "exec::death_by_a_signal_is_128_and_the_number::Busybox",
+    "exec::sessions_are_as_confined_as_the_guest::Busybox",
+    "exec::suexec_takes_the_users_groups_from_the_guest::Busybox",
+    "exec::the_hosts_environment_and_descriptors_stay_outside::Busybox",
+    "host_safe::guest_init_cannot_be_overwritten_from_inside::Busybox",
+    "inside::poweroff::Busybox",
+    "inside::reboot::Busybox",
+    "stubborn::stop_without_kill_fails_rather_than_kills::Busybox",
+    "takeover::a_guest_outlives_its_supervisor::Busybox",
+    "takeover::a_guest_without_keeper_and_supervisor_is_ended::Busybox",
+    "takeover::reboot_still_reboots_under_the_next_supervisor::Busybox",
+    "takeover::stop_works_without_a_supervisor::Busybox",
+];
+
+/// A test program of this workspace.
+pub struct Program {
+    /// The name that Cargo.toml gives it.
+    pub name: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// Beginnings of the names of its tests that are run.
+    starts: &'static [&'static str],
+}
+
+impl Program {
+    /// The names of its tests that are run.
+    ///
+    /// # Panics
+    /// When it can't say them, and when a beginning fits none.
+    pub fn tests(&self) -> Vec<String> {
+        let mut list = Command::new(&self.path);
+        let list = list.args(["--list", "--ignored", "--format", "terse"]).output();
+        let list = list.unwrap_or_else(|cause| panic!("cannot run {:?}: {cause}", self.path));
+        let list = String::from_utf8_lossy(&list.stdout).into_owned();
+        let all = || list.lines().filter_map(|line| line.strip_suffix(": test"));
+        for start in self.starts {
+            let any = all().any(|name| name.starts_with(start));
+            assert!(any, "the program '{}' has no test '{start}'; see {}", self.name, file!());
+        }
+        let chosen = |name: &&str| self.starts.iter().any(|start| name.starts_with(start));
+        all().filter(chosen).map(str::to_owned).collect()
+    }
+
+    /// What a test of it is called here.
+    pub fn case(&self, test: &str) -> String {
+        format!("{}::{test}", self.name)
+    }
+}
+
+/// A line that cargo prints with `--message-format=json`.
+#[derive(Deserialize)]
+struct Message {
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// The programs, built now: cargo tells a test nothing about other tests.
+///
+/// # Panics
+/// When one can't be built.
+pub fn all() -> Vec<Program> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    build.args(["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics"]);
+    build.args(["-p", "tests", "--test", "inside", "--test", "guest"]).stderr(Stdio::inherit());
+    let output = build.output().expect("cargo can be run");
+    assert!(output.status.success(), "the test programs can't be built");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    let built: Vec<_> =
+        messages.filter_map(|message| Some((message.target?.name, message.executable?))).collect();
+    let find = |name: &'static str, starts| {
+        let path = built.iter().find(|(built, _)| built == name).map(|(_, path)| path.clone());
+        Program { name, path: path.expect("cargo says where it puts what it builds"), starts }
+    };
+    vec![find("inside", &[""]), find("guest", AGAIN)]
+}
