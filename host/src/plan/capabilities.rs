@@ -4,34 +4,16 @@ use std::collections::BTreeSet;
 
 use caps::Capability;
 use shared::capability::capability;
+use shared::reducecap::sets::SECURE;
 
 use crate::config::Security;
 use crate::error::{Error, Result};
 
 use super::Ids;
 
-/// The default set. It is util-vserver's `--secure` set plus SETPCAP, which
-/// systemd's journald and logind need inside. CAP_SYS_BOOT is safe because
-/// reboot(2) in a PID namespace ends that namespace only.
-const DEFAULT: [Capability; 17] = [
-    Capability::CAP_CHOWN,
-    Capability::CAP_DAC_OVERRIDE,
-    Capability::CAP_DAC_READ_SEARCH,
-    Capability::CAP_FOWNER,
-    Capability::CAP_FSETID,
-    Capability::CAP_KILL,
-    Capability::CAP_SETGID,
-    Capability::CAP_SETUID,
-    Capability::CAP_SETPCAP,
-    Capability::CAP_NET_BIND_SERVICE,
-    Capability::CAP_SYS_CHROOT,
-    Capability::CAP_SYS_PTRACE,
-    Capability::CAP_SYS_TTY_CONFIG,
-    Capability::CAP_LEASE,
-    Capability::CAP_SETFCAP,
-    Capability::CAP_SYS_BOOT,
-    Capability::CAP_AUDIT_WRITE,
-];
+/// What the default set has beyond `reducecap --secure`'s, of which the reasons
+/// stand there: in a PID namespace reboot(2) ends that namespace only.
+const WITH_OWN_PROCESSES: Capability = Capability::CAP_SYS_BOOT;
 
 /// With `security.nesting`: what a manager of containers inside needs, in the
 /// guest's own user namespace, which is there then.
@@ -42,7 +24,8 @@ const NESTING: [Capability; 3] =
 /// it to the guest's own network (Debian's `ping` is a file with that
 /// capability and can't be executed without it), and the configured changes.
 pub fn plan(ids: Ids, security: &Security) -> Result<Vec<Capability>> {
-    let mut set: BTreeSet<u8> = DEFAULT.iter().map(Capability::index).collect();
+    let mut set: BTreeSet<u8> = SECURE.iter().map(Capability::index).collect();
+    set.insert(WITH_OWN_PROCESSES.index());
     if ids.has_namespace() {
         set.insert(Capability::CAP_NET_RAW.index());
         if security.nesting {

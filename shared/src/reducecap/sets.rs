@@ -15,7 +15,7 @@ pub type Mask = u64;
 /// context; here it would be the machine. With SETPCAP, as guests have it:
 /// since Linux 2.6.25 it gives nothing beyond the bounding set, and a file with
 /// it, this program, could not be executed again (execve(2), EPERM).
-const SECURE: [Capability; 16] = [
+pub const SECURE: [Capability; 16] = [
     Capability::CAP_CHOWN,
     Capability::CAP_DAC_OVERRIDE,
     Capability::CAP_DAC_READ_SEARCH,
