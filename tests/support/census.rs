@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::host::Host;
 use crate::machine;
+use crate::process;
 use crate::wait::eventually;
 
 /// What there is, one line each.
@@ -28,6 +29,9 @@ impl Census {
     pub fn take(host: &Host) -> Self {
         let mut lines = BTreeSet::new();
         for process in host.processes() {
+            if process::is_left_to_init(process.pid) {
+                continue;
+            }
             lines.insert(format!("process {} ({})", process.comm, process.arguments.join(" ")));
         }
         lines.extend(host.mounts().iter().map(|line| format!("mount {line}")));

@@ -40,10 +40,24 @@ pub fn is_alive(pid: i32) -> bool {
 
 /// Its state, one letter (proc(5)); X when there is no such process.
 pub fn state(pid: i32) -> char {
+    state_and_parent(pid).0
+}
+
+fn state_and_parent(pid: i32) -> (char, i32) {
     let stat = fs::read_to_string(directory(pid).join("stat")).unwrap_or_default();
     // The name stands in brackets and may hold anything.
     let rest = stat.rsplit_once(") ").map_or("X", |(_, rest)| rest);
-    rest.chars().next().unwrap_or('X')
+    let mut words = rest.split(' ');
+    let state = words.next().and_then(|word| word.chars().next()).unwrap_or('X');
+    let parent = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+    (state, parent)
+}
+
+/// Has it ended, and is only the machine's own init still to take note? How
+/// soon that does is not this project's.
+pub fn is_left_to_init(pid: i32) -> bool {
+    let (state, parent) = state_and_parent(pid);
+    state == 'Z' && parent == 1
 }
 
 /// How many descriptors it has open.

@@ -99,6 +99,8 @@ impl Keeper {
             self.console.turn();
             if self.listen() == Released::Yes {
                 self.console.turn();
+                // The host's init may take its time with what is left to it.
+                sys::reap();
                 return;
             }
             self.accept();
