@@ -1,5 +1,6 @@
 //! Virtual servers for Linux on an unpatched kernel: the host's side.
 
+pub mod accounting;
 pub mod bpf;
 pub mod build;
 pub mod cgroup;

@@ -55,6 +55,7 @@ mod reducecap;
 mod report;
 mod rounds;
 mod settings;
+mod stat;
 mod stopped;
 mod stubborn;
 mod takeover;

@@ -48,6 +48,23 @@ Examples:
 
 A guest that is stopped already is left alone, with a warning and exit code 0.";
 
+pub(super) const STAT: &str = "\
+Examples:
+  vserver stat
+  vserver stat --sort rss --columns memory,peak,kills
+  vserver stat --watch=5
+
+Contexts that have processes are shown, the host as 0. PROC, VSZ and RSS are
+sums over the processes that there are; userTIME and sysTIME are the kernel's
+counts since the guest was started, of processes that have ended as well.";
+
+pub(super) const VSERVER_STAT: &str = "\
+Examples:
+  vserver-stat
+  vserver-stat --sort rss
+
+As 'vserver stat', without descriptions: the name is the last word of a line.";
+
 pub(super) const ENTER: &str = "\
 A stopped guest is not booted: its context is opened, and closed with the last
 session.";

@@ -3,6 +3,7 @@
 //! Everything about options, help texts and word order stands here. Parsing
 //! has no effect on the system and reads nothing but its arguments.
 
+pub mod accounts;
 pub mod args;
 mod help;
 mod order;
@@ -13,6 +14,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use accounts::StatArgs;
 pub use args::*;
 pub use order::reorder;
 pub use tools::Tool;
@@ -78,6 +80,9 @@ pub enum Action {
     Running(RunningArgs),
     /// List all guests.
     List(ListArgs),
+    /// Show what guests use: processes, memory, time, and more.
+    #[command(after_help = help::STAT)]
+    Stat(StatArgs),
     /// Show what a guest wrote to its console.
     Logs(LogsArgs),
     /// Delete guests: root directory, configuration, logs.

@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use nix::sys::signal::Signal;
 
-use super::help;
+use super::{StatArgs, help};
 use crate::membership::Word;
 
 /// Which tool, and what it is asked for.
@@ -68,6 +68,14 @@ pub enum Tool {
         after_help = help::VKILL
     )]
     Vkill(VkillArgs),
+    /// Show what contexts use, in the form that scripts know.
+    #[command(
+        name = "vserver-stat",
+        display_name = "vserver-stat",
+        version = help::tool_version!("show what contexts use"),
+        after_help = help::VSERVER_STAT
+    )]
+    Stat(StatArgs),
     /// Tell scripts one thing about a guest, a process or this program.
     #[command(
         name = "vserver-info",
@@ -89,6 +97,7 @@ impl Tool {
             Self::Vpstree(_) => "vpstree",
             Self::Vtop(_) => "vtop",
             Self::Vkill(_) => "vkill",
+            Self::Stat(_) => "vserver-stat",
             Self::Info(_) => "vserver-info",
         }
     }
@@ -98,7 +107,7 @@ impl Tool {
 /// that answer by their exit code, 255 of those that pass a command's on.
 pub fn failure(tool: &str) -> u8 {
     match tool {
-        "vkill" | "vserver-info" => 1,
+        "vkill" | "vserver-info" | "vserver-stat" => 1,
         _ => 255,
     }
 }

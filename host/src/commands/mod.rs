@@ -31,6 +31,7 @@ mod reducecap;
 mod restart;
 mod running;
 mod start;
+mod stat;
 mod status;
 mod stop;
 mod suexec;
@@ -96,6 +97,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Status(args) => status::run(args, paths),
         Action::Running(args) => running::run(args, paths),
         Action::List(args) => list::run(args, paths),
+        Action::Stat(args) => stat::run(args, true, paths),
         Action::Logs(args) => logs::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),
         Action::Wait(args) => wait::run(args, paths),
@@ -113,6 +115,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
             Tool::Vpstree(args) => watch::tree(args, paths),
             Tool::Vtop(args) => watch::top(args, paths),
             Tool::Vkill(args) => vkill::run(args, paths),
+            Tool::Stat(args) => stat::run(args, false, paths),
             Tool::Info(args) => info::run(args, paths),
         },
     }

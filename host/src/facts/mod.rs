@@ -27,6 +27,8 @@ pub const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time",
 pub struct HostFacts {
     /// Is the effective user root?
     pub is_root: bool,
+    /// Is this host a guest itself?
+    pub is_guest: bool,
     /// Names of capabilities that are effective, `CAP_` in front.
     pub capabilities: BTreeSet<String>,
     /// The kernel's release, as uname(1) tells it.
@@ -98,6 +100,7 @@ pub fn read(paths: &Paths) -> HostFacts {
     let roots = existing(&paths.roots_dir());
     HostFacts {
         is_root: rustix::process::geteuid().is_root(),
+        is_guest: is_in_user_namespace(),
         capabilities: capabilities(),
         release: text("/proc/sys/kernel/osrelease").trim().to_owned(),
         namespaces: NAMESPACES.into_iter().filter(|name| has_namespace(name)).collect(),

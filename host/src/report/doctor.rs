@@ -57,6 +57,10 @@ const NEEDED: [&str; 11] = [
     "CAP_SYS_PTRACE",
 ];
 
+/// Besides, on a host: what makes the nodes of guests' /dev. A guest that has
+/// guests lends them its own.
+const NEEDED_ON_HOSTS: [&str; 1] = ["CAP_MKNOD"];
+
 /// Controllers that limits need.
 const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
 
@@ -131,7 +135,8 @@ fn root(host: &HostFacts) -> Finding {
 fn capabilities(host: &HostFacts) -> Finding {
     let topic = "capabilities";
     let lacks = |name: &&str| !host.capabilities.contains(*name);
-    let lacking: Vec<_> = NEEDED.into_iter().filter(lacks).collect();
+    let on_hosts = NEEDED_ON_HOSTS.into_iter().filter(|_| !host.is_guest);
+    let lacking: Vec<_> = NEEDED.into_iter().chain(on_hosts).filter(lacks).collect();
     if !lacking.is_empty() {
         let remedy = "give them to the session or the container that vserver runs in";
         return missing(topic, format!("without {}", lacking.join(" ")), remedy);
@@ -374,9 +379,10 @@ mod tests {
     /// A host on which everything works.
     fn good() -> HostFacts {
         let every = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let capabilities = NEEDED.iter().chain(&["CAP_SYS_RESOURCE"]);
+        let capabilities = NEEDED.iter().chain(&NEEDED_ON_HOSTS).chain(&["CAP_SYS_RESOURCE"]);
         HostFacts {
             is_root: true,
+            is_guest: false,
             capabilities: capabilities.map(|name| (*name).to_owned()).collect(),
             release: "6.12.1-amd64".into(),
             namespaces: NAMESPACES.to_vec(),
@@ -421,10 +427,17 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        use Grade::{Limited, Missing};
+        use Grade::{Limited, Missing, Ok};
         expect("root", Missing, |host| host.is_root = false);
         expect("capabilities", Missing, |host| {
             host.capabilities.remove("CAP_SYS_ADMIN");
+        });
+        expect("capabilities", Missing, |host| {
+            host.capabilities.remove("CAP_MKNOD");
+        });
+        expect("capabilities", Ok, |host| {
+            host.capabilities.remove("CAP_MKNOD");
+            host.is_guest = true;
         });
         expect("capabilities", Limited, |host| {
             host.capabilities.remove("CAP_SYS_RESOURCE");

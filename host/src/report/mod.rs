@@ -8,6 +8,7 @@ pub mod effective;
 pub mod info;
 mod list;
 pub mod ps;
+pub mod stat;
 mod status;
 
 use std::fmt::Write;

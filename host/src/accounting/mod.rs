@@ -1,0 +1,121 @@
+//! What contexts use at one moment.
+//!
+//! Processes are counted in one pass over /proc, whatever the number of
+//! contexts; the rest are the kernel's own sums, kept for each cgroup
+//! (kernel doc, cgroup-v2, "Core Interface Files" and "Controllers").
+
+mod counters;
+mod files;
+mod tally;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use procfs::{Current, CurrentSI, FromRead};
+
+use crate::error::{Error, Result};
+use crate::membership::{Context, Membership};
+
+pub use counters::Usage;
+pub use tally::{Processes, Seen};
+
+/// What one context uses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Account {
+    /// Sums over its processes.
+    pub processes: Processes,
+    /// Time on processors in user mode, since it was started.
+    pub user: Duration,
+    /// In the kernel.
+    pub system: Duration,
+    /// Since its first process was started.
+    pub uptime: Duration,
+    /// What the kernel counts for its cgroups.
+    pub usage: Usage,
+    /// Bytes that came in and went out over its interfaces but the loopback;
+    /// `None` without a network namespace of its own.
+    pub network: Option<(u64, u64)>,
+}
+
+/// The accounts of all contexts that have processes, the host's among them.
+///
+/// # Errors
+/// When /proc can't be read.
+pub fn read(membership: &Membership) -> Result<BTreeMap<Context, Account>> {
+    let cannot = |what: &str| {
+        let text = format!("cannot read '/proc{what}'");
+        move |cause: procfs::ProcError| Error::new(format!("{text}: {cause}"))
+    };
+    let uptime = procfs::Uptime::current().map_err(cannot("/uptime"))?.uptime_duration();
+    let whole = procfs::KernelStats::current().map_err(cannot("/stat"))?.total;
+    let ticks = tally::Ticks::new(procfs::ticks_per_second(), procfs::page_size());
+
+    let mut tallies: BTreeMap<Context, Processes> = BTreeMap::new();
+    let all = fs::read_dir("/proc").map_err(|cause| Error::os("cannot read '/proc'", cause))?;
+    let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for pid in pids {
+        // Whatever ends in between is in no account.
+        let Some(seen) = process(pid, &ticks) else { continue };
+        let Some(context) = membership.of(pid) else { continue };
+        tallies.entry(context).or_default().add(&seen);
+    }
+    let mut accounts: BTreeMap<Context, Account> = tallies
+        .into_iter()
+        .map(|(context, processes)| {
+            let account = account(membership, &context, processes, uptime);
+            (context, account)
+        })
+        .collect();
+    let others = accounts
+        .iter()
+        .filter(|(context, _)| **context != Context::Main)
+        .map(|(_, account)| (account.user, account.system))
+        .fold((Duration::ZERO, Duration::ZERO), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    if let Some(host) = accounts.get_mut(&Context::Main) {
+        host.user = ticks.time(whole.user + whole.nice).saturating_sub(others.0);
+        let system = whole.system + whole.irq.unwrap_or(0) + whole.softirq.unwrap_or(0);
+        host.system = ticks.time(system).saturating_sub(others.1);
+        host.uptime = uptime;
+    }
+    Ok(accounts)
+}
+
+/// Figures of one process, of `/proc/PID/stat` (proc_pid_stat(5)).
+fn process(pid: i32, ticks: &tally::Ticks) -> Option<Seen> {
+    let file = fs::File::open(format!("/proc/{pid}/stat")).ok()?;
+    let stat = procfs::process::Stat::from_read(file).ok()?;
+    Some(Seen {
+        virtual_bytes: stat.vsize,
+        resident_bytes: ticks.bytes(stat.rss),
+        user: ticks.time(stat.utime + u64::try_from(stat.cutime).unwrap_or(0)),
+        system: ticks.time(stat.stime + u64::try_from(stat.cstime).unwrap_or(0)),
+        started: ticks.time(stat.starttime),
+        pid,
+    })
+}
+
+fn account(
+    membership: &Membership,
+    context: &Context,
+    processes: Processes,
+    now: Duration,
+) -> Account {
+    let mut account = Account {
+        user: processes.user,
+        system: processes.system,
+        uptime: now.saturating_sub(processes.first.map_or(now, |(started, _)| started)),
+        processes,
+        ..Account::default()
+    };
+    if let Context::Guest(_) = context {
+        for directory in membership.cgroups(context) {
+            account.usage.add(&files::usage(&directory));
+        }
+        // Those that have ended count as well.
+        account.user = account.usage.user;
+        account.system = account.usage.system;
+        account.network = processes.first.and_then(|(_, pid)| files::network(pid));
+    }
+    account
+}
