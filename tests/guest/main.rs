@@ -50,6 +50,7 @@ mod many;
 mod nesting;
 mod orphans;
 mod outside;
+mod pause;
 mod rc_scripts;
 mod reducecap;
 mod report;

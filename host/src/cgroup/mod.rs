@@ -7,6 +7,7 @@
 //! root into a branch, where no process may stay (cgroups(7), "no internal
 //! processes").
 
+mod freeze;
 mod programs;
 
 use std::fs;

@@ -230,6 +230,17 @@ pub struct RunningArgs {
     pub name: GuestName,
 }
 
+/// `vserver pause` and `vserver resume`.
+#[derive(Clone, Debug, Args)]
+pub struct PauseArgs {
+    /// Which guests.
+    #[command(flatten)]
+    pub guests: Guests,
+    /// Say which guests it would be, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// `vserver list`.
 #[derive(Clone, Debug, Args)]
 pub struct ListArgs {

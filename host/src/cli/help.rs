@@ -65,6 +65,14 @@ Examples:
 
 As 'vserver stat', without descriptions: the name is the last word of a line.";
 
+pub(super) const PAUSE: &str = "\
+Examples:
+  vserver pause web
+  vserver pause --mark batch
+
+A paused guest keeps its memory and its connections, and uses no processor.
+'stop' and 'reboot' let it go on first.";
+
 pub(super) const ENTER: &str = "\
 A stopped guest is not booted: its context is opened, and closed with the last
 session.";

@@ -61,6 +61,11 @@ pub enum Action {
     Condrestart(RestartArgs),
     /// Have running guests reboot, as if asked from inside.
     Reboot(RebootArgs),
+    /// Freeze all processes of guests where they are.
+    #[command(after_help = help::PAUSE)]
+    Pause(PauseArgs),
+    /// Let paused guests go on.
+    Resume(PauseArgs),
     /// Open a login shell in a guest.
     #[command(after_help = help::ENTER)]
     Enter(EnterArgs),

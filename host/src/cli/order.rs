@@ -10,9 +10,8 @@ use std::sync::LazyLock;
 
 /// Verbs that vserver doesn't have yet or that clap adds. Their names are
 /// kept free, so that no guest becomes unreachable by an upgrade.
-const RESERVED: [&str; 17] = [
+const RESERVED: [&str; 14] = [
     "help",
-    "stat",
     "limits",
     "chkconfig",
     "clone",
@@ -23,8 +22,6 @@ const RESERVED: [&str; 17] = [
     "unify",
     "hashify",
     "quota",
-    "pause",
-    "resume",
     "cp",
     "events",
     "defaults",

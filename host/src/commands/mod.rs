@@ -25,6 +25,7 @@ mod list;
 mod logs;
 mod man;
 mod observe;
+mod pause;
 mod progress;
 mod reboot;
 mod reducecap;
@@ -90,6 +91,8 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Restart(args) => restart::run(args, paths),
         Action::Condrestart(args) => restart::run_if_running(args, paths),
         Action::Reboot(args) => reboot::run(args, paths),
+        Action::Pause(args) => pause::pause(args, paths),
+        Action::Resume(args) => pause::resume(args, paths),
         Action::Enter(args) => enter::run(args, paths),
         Action::Exec(args) => exec::run(args, paths),
         Action::Suexec(args) => suexec::run(args, paths),

@@ -35,6 +35,9 @@ pub enum Request {
     },
     /// Change to this runlevel.
     Runlevel(Runlevel),
+    /// Freeze all processes of the guest, or let them go on. Answered with
+    /// [`Event::Status`], or [`Event::Failed`].
+    Freeze(bool),
     /// As long as this connection lasts, a session uses the guest: a context
     /// without a boot ends with the last one.
     Lease,
@@ -83,6 +86,13 @@ pub enum Event {
     Killed,
 }
 
+impl Event {
+    /// Tells of an error.
+    pub fn failed(error: &Error) -> Self {
+        Self::Failed { text: error.to_string(), hint: error.remedy().map(str::to_owned) }
+    }
+}
+
 /// Where a guest is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -103,6 +113,9 @@ pub enum Phase {
     Stopped,
     /// A context without a boot, for sessions.
     Session,
+    /// Frozen, whatever it was doing. Only shown: the guest itself knows
+    /// nothing of it.
+    Paused,
 }
 
 /// A start that failed ([`Event::Failed`]) as an error.
@@ -126,6 +139,7 @@ impl Phase {
             Self::BackingOff => "backing-off",
             Self::Stopped => "stopped",
             Self::Session => "session",
+            Self::Paused => "paused",
         }
     }
 
@@ -134,9 +148,12 @@ impl Phase {
     pub fn is_running(self) -> bool {
         match self {
             Self::Stopped | Self::BackingOff | Self::Session => false,
-            Self::Starting | Self::Booting | Self::Running | Self::Stopping | Self::Rebooting => {
-                true
-            }
+            Self::Starting
+            | Self::Booting
+            | Self::Running
+            | Self::Stopping
+            | Self::Rebooting
+            | Self::Paused => true,
         }
     }
 }
@@ -149,11 +166,12 @@ impl fmt::Display for Phase {
 
 impl Snapshot {
     /// The phase as users see it: a bare context is one also on its way up
-    /// and down.
+    /// and down, and a frozen guest is paused whatever it was doing.
     pub fn shown_phase(&self) -> Phase {
         match (self.style, self.phase) {
             (_, Phase::Stopped) => Phase::Stopped,
             (Some(Style::Idle), _) => Phase::Session,
+            _ if self.paused => Phase::Paused,
             (_, phase) => phase,
         }
     }
@@ -190,4 +208,6 @@ pub struct Snapshot {
     pub users: String,
     /// Number of its processes.
     pub processes: u32,
+    /// Are all of them frozen?
+    pub paused: bool,
 }

@@ -72,12 +72,19 @@ fn open(paths: &Paths, name: &GuestName) -> Result<(Client, i32)> {
             {
                 wait_for_end(&client, deadline)?;
             }
+            Ok(status) if status.paused => return Err(paused(name)),
             Ok(status) if status.init_pid > 0 => return Ok((client, status.init_pid)),
             Err(error) if error.kind() != crate::error::Kind::NotRunning => return Err(error),
             _ if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
             _ => return Err(Error::not_running(name)),
         }
     }
+}
+
+/// Whatever joined it would be frozen as well.
+fn paused(name: &GuestName) -> Error {
+    Error::new(format!("guest '{name}' is paused"))
+        .hint(format!("let it go on: vserver resume {name}"))
 }
 
 fn wait_for_end(client: &Client, deadline: Instant) -> Result<()> {

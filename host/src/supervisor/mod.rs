@@ -135,10 +135,7 @@ impl Supervisor {
                 let error = Error::os(what, error).hint(
                     "the guest goes on without a supervisor; its keeper is the parent of its PID 1",
                 );
-                self.clients.tell(&Told::Failed {
-                    text: error.to_string(),
-                    hint: error.remedy().map(str::to_owned),
-                });
+                self.clients.tell(&Told::failed(&error));
                 return Err(error);
             }
         };
@@ -318,6 +315,13 @@ impl Supervisor {
                         keeper.tell_guest(&ToGuest::Runlevel(level));
                     }
                 }
+                Request::Freeze(freeze) => {
+                    let answer = match self.freeze(freeze) {
+                        Ok(()) => Told::Status(Box::new(self.snapshot())),
+                        Err(error) => Told::failed(&error),
+                    };
+                    self.clients.answer(client, &answer);
+                }
                 Request::Lease => self.clients.lease(client),
             }
         }
@@ -352,6 +356,7 @@ impl Supervisor {
             last_end: self.state.last_end.clone(),
             users: self.plan.ids.name().to_owned(),
             processes: u32::try_from(self.cgroup.count(self.state.boot)).unwrap_or(u32::MAX),
+            paused: self.cgroup.is_frozen(self.state.boot),
         }
     }
 
@@ -359,8 +364,7 @@ impl Supervisor {
     fn failed(&mut self, failure: Failure) {
         let error = explain(&self.plan, failure);
         tracing::error!(stage = failure.stage.name(), "{error}");
-        let hint = error.remedy().map(str::to_owned);
-        self.clients.tell(&Told::Failed { text: error.to_string(), hint });
+        self.clients.tell(&Told::failed(&error));
         self.failure.get_or_insert(error);
     }
 

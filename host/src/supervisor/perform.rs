@@ -11,6 +11,7 @@ use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
 use crate::control::{Event as Told, Phase};
+use crate::error::{Error, Result};
 use crate::launch::launch;
 use crate::plan::milliseconds;
 use crate::sys;
@@ -34,6 +35,7 @@ impl Supervisor {
         for effect in effects {
             match effect {
                 Effect::Launch => follow = Some(self.launch()),
+                Effect::Thaw => self.thaw(),
                 Effect::AskStop(power, deadline) => self.ask_stop(power, deadline),
                 Effect::Kill => self.kill(),
                 Effect::CleanUp => self.clean_up(),
@@ -185,6 +187,27 @@ impl Supervisor {
         if let Err(error) = actions::run(&self.plan, Action::PostStop) {
             tracing::warn!("{error}");
         }
+    }
+
+    fn thaw(&self) {
+        if let Err(error) = self.cgroup.freeze(self.state.boot, false) {
+            tracing::warn!("cannot thaw the guest: {error}");
+        }
+    }
+
+    /// Freezes the guest or lets it go on, for a client that asks.
+    pub(super) fn freeze(&self, freeze: bool) -> Result<()> {
+        let name = &self.plan.name;
+        if freeze && !self.machine.may_freeze() {
+            let phase = self.machine.phase();
+            return Err(Error::new(format!("guest '{name}' can't be paused while it is {phase}"))
+                .hint(format!("wait until it is up: vserver wait {name} --for running")));
+        }
+        let verb = if freeze { "freeze" } else { "thaw" };
+        tracing::info!("{verb} the guest");
+        self.cgroup
+            .freeze(self.state.boot, freeze)
+            .map_err(|error| Error::os(format_args!("cannot {verb} guest '{name}'"), error))
     }
 
     fn announce(&mut self, phase: Phase) {

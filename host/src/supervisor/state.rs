@@ -70,6 +70,8 @@ pub enum Effect {
     /// Start the next boot; [`Event::Launched`] or [`Event::LaunchFailed`]
     /// follows.
     Launch,
+    /// Let the guest's processes go on if they are frozen.
+    Thaw,
     /// Tell the guest to shut down; `None` without a deadline.
     AskStop(Power, Option<Duration>),
     /// Kill every process of the guest; [`Event::Ended`] follows.
@@ -156,6 +158,12 @@ impl Machine {
     /// Restarts after crashes in a row.
     pub fn crashes(&self) -> u32 {
         self.crashes
+    }
+
+    /// May the guest be frozen now? On its way up or down it would hold up
+    /// whoever waits for it.
+    pub fn may_freeze(&self) -> bool {
+        matches!(self.phase, Phase::Booting | Phase::Running | Phase::Session)
     }
 
     /// The first start.
@@ -267,7 +275,7 @@ impl Machine {
         };
         let mut effects = self.enter(Phase::Stopping);
         let deadline = (!stop.no_kill).then_some(stop.timeout);
-        effects.push(Effect::AskStop(power, deadline));
+        effects.extend([Effect::Thaw, Effect::AskStop(power, deadline)]);
         let until = if stop.no_kill { stop.timeout } else { stop.timeout.saturating_add(MARGIN) };
         effects.push(Effect::ArmDeadline(until));
         effects

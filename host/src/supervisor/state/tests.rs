@@ -47,6 +47,20 @@ fn an_order_to_stop_wins_over_the_guests_own_reboot() {
 }
 
 #[test]
+fn a_frozen_guest_is_thawed_before_it_is_asked() {
+    for power in [Power::PowerOff, Power::Reboot] {
+        let effects = running().step(stop(power));
+        let place = |wanted: fn(&Effect) -> bool| effects.iter().position(wanted);
+        let asked = place(|effect| matches!(effect, Effect::AskStop(..)));
+        assert!(place(|effect| *effect == Effect::Thaw) < asked && asked.is_some(), "{effects:?}");
+    }
+    let mut machine = running();
+    assert!(machine.may_freeze());
+    machine.step(stop(Power::PowerOff));
+    assert!(!machine.may_freeze());
+}
+
+#[test]
 fn a_stop_during_the_boot_is_passed_on_at_once() {
     let mut machine = Machine::new(RestartPolicy::OnCrash, Purpose::Boot);
     machine.start();

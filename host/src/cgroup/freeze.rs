@@ -1,0 +1,35 @@
+//! Stops a guest's processes where they are, and lets them go on
+//! (cgroup v2 kernel doc, `cgroup.freeze`; Linux 5.2, no controller needed).
+
+use std::fs;
+use std::io;
+
+use super::{GuestCgroup, ignore_missing};
+
+impl GuestCgroup {
+    /// Has the kernel freeze every process of the guest and of its sessions,
+    /// also those that are made meanwhile, or thaw them. Not the keeper, which
+    /// has to answer. The kernel takes its time: [`GuestCgroup::is_frozen`].
+    ///
+    /// # Errors
+    /// Those of write(2); a cgroup that is not there is no error.
+    pub fn freeze(&self, boot: u32, freeze: bool) -> io::Result<()> {
+        let word = if freeze { "1" } else { "0" };
+        for directory in [self.inner(boot), self.session()] {
+            ignore_missing(fs::write(directory.join("cgroup.freeze"), word))?;
+        }
+        Ok(())
+    }
+
+    /// Has it been told to be frozen? It may not be yet.
+    pub fn is_to_freeze(&self, boot: u32) -> bool {
+        let word = fs::read_to_string(self.inner(boot).join("cgroup.freeze"));
+        word.is_ok_and(|word| word.trim() == "1")
+    }
+
+    /// Are all processes frozen?
+    pub fn is_frozen(&self, boot: u32) -> bool {
+        let events = fs::read_to_string(self.inner(boot).join("cgroup.events"));
+        events.is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
+    }
+}

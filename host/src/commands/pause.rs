@@ -1,0 +1,76 @@
+//! `vserver pause` and `vserver resume`.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shared::name::GuestName;
+
+use crate::cli::PauseArgs;
+use crate::commands::{Exit, dry_run, each, output, select};
+use crate::config;
+use crate::control::{Client, Event, Request, Snapshot, start_failed};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+
+/// How long the kernel may take to freeze processes: one that waits for a
+/// disk is frozen only afterwards.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two looks.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// Freezes all processes of guests where they are.
+pub(super) fn pause(args: &PauseArgs, paths: &Paths) -> Result<Exit> {
+    run(args, paths, true)
+}
+
+/// Lets them go on.
+pub(super) fn resume(args: &PauseArgs, paths: &Paths) -> Result<Exit> {
+    run(args, paths, false)
+}
+
+fn run(args: &PauseArgs, paths: &Paths, freeze: bool) -> Result<Exit> {
+    let names = select::guests(&args.guests, paths)?;
+    if args.dry_run {
+        return dry_run::running(if freeze { "pause" } else { "resume" }, &names, paths);
+    }
+    each(&names, |name: &GuestName| set(paths, name, freeze))
+}
+
+fn set(paths: &Paths, name: &GuestName, freeze: bool) -> Result<Exit> {
+    let Some(client) = Client::connect(paths, name)? else {
+        config::load(paths, name)?;
+        return Err(Error::not_running(name));
+    };
+    let before = client.status()?;
+    if before.paused == freeze {
+        let how = if freeze { "is already paused" } else { "isn't paused" };
+        output::warn(format_args!("guest '{name}' {how}"));
+        return Ok(Exit::DONE);
+    }
+    client.send(&Request::Freeze(freeze))?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut now = answer(&client, name, deadline)?;
+    while now.paused != freeze {
+        if Instant::now() >= deadline {
+            // Half frozen is no state to leave it in.
+            client.send(&Request::Freeze(false))?;
+            return Err(Error::new(format!("guest '{name}' can't be frozen"))
+                .hint("a process in it waits for a device; see 'vps' for state D"));
+        }
+        thread::sleep(RETRY);
+        now = client.status()?;
+    }
+    Ok(Exit::DONE)
+}
+
+fn answer(client: &Client, name: &GuestName, deadline: Instant) -> Result<Snapshot> {
+    loop {
+        match client.next(Some(deadline))? {
+            Some(Event::Status(snapshot)) => return Ok(*snapshot),
+            Some(Event::Failed { text, hint }) => return Err(start_failed(text, hint)),
+            Some(_) => {}
+            None => return Err(Error::not_running(name)),
+        }
+    }
+}
