@@ -1,10 +1,11 @@
 # shellcheck shell=bash
-# Recipes of the root file systems that the tests boot. Sourced by
-# tests/setup. A recipe is a function tree_NAME that writes its argument with
-# ".tar" appended; files in the archive have the ids that they have inside.
+# Recipes of the root file systems that the tests boot; that of the virtual
+# machine is in vm/image.sh. Sourced by tests/setup. A recipe is a function
+# tree_NAME that writes its argument with ".tar" appended; files in the archive
+# have the ids that they have inside.
 
 # shellcheck disable=SC2034  # read by tests/setup
-trees=(bookworm trixie systemd busybox)
+trees=(bookworm trixie systemd busybox vm)
 
 # What every Debian tree has beyond the minimum and its init: the two daemons
 # whose life the tests check, and the tools by which they look. `ping` is a

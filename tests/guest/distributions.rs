@@ -126,14 +126,9 @@ fn start_from_a_login_session(guest: &Guest<'_>) {
     command::run(&mut session, DEADLINE).ok();
 }
 
-/// Until it says that it is up, with no unit that failed.
+/// [`Guest::wait_for_systemd`].
 pub fn wait_for_systemd(guest: &Guest<'_>) {
-    eventually(DEADLINE, "systemd can be asked", || {
-        (guest.exec(["test", "-S", "/run/dbus/system_bus_socket"]).code == 0).then_some(())
-    });
-    let state = guest.exec(["systemctl", "is-system-running", "--wait"]);
-    let failed = guest.exec(["systemctl", "--failed", "--plain", "--no-legend"]);
-    assert!(state.stdout == "running\n" && failed.stdout.is_empty(), "{state}{failed}");
+    guest.wait_for_systemd();
 }
 
 fn logs_in_on_the_console(guest: &Guest<'_>, expected: &str) {

@@ -224,6 +224,18 @@ impl Guest<'_> {
         eventually(DEADLINE, &format!("'{comm}' runs inside"), || self.process(comm));
     }
 
+    /// Waits until the systemd inside says that it is up; no unit may have
+    /// failed.
+    #[track_caller]
+    pub fn wait_for_systemd(&self) {
+        eventually(DEADLINE, "systemd can be asked", || {
+            (self.exec(["test", "-S", "/run/dbus/system_bus_socket"]).code == 0).then_some(())
+        });
+        let state = self.exec(["systemctl", "is-system-running", "--wait"]);
+        let failed = self.exec(["systemctl", "--failed", "--plain", "--no-legend"]);
+        assert!(state.stdout == "running\n" && failed.stdout.is_empty(), "{state}{failed}");
+    }
+
     /// Host pid of a process of this name inside.
     pub fn process(&self, comm: &str) -> Option<i32> {
         let all = self.host.processes();

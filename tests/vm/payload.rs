@@ -11,7 +11,7 @@ use tests::{DEADLINE, Tree, command, host};
 use crate::programs::Program;
 
 /// Trees that guests are built of there.
-const TREES: &[Tree] = &[Tree::Busybox, Tree::Bookworm];
+const TREES: &[Tree] = &[Tree::Busybox, Tree::Bookworm, Tree::Systemd];
 
 /// Makes it, as a file; `staging` is a directory that may be used and removed.
 ///

@@ -13,7 +13,6 @@ use serde::Deserialize;
 const AGAIN: &[&str] = &[
     "boot::leaves_nothing_when_stopped::Busybox",
     "boot::pid_1_is_small_and_holds_nothing_of_the_host::Busybox",
-    "boot::runs_cron_and_sshd::Bookworm",
     "crash::a_crashed_guest_is_started_again::Busybox",
     "enter::is_a_shell_with_its_own_terminal::Busybox",
     "exec::death_by_a_signal_is_128_and_the_number::Busybox",

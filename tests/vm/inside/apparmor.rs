@@ -44,35 +44,72 @@ fn busybox_boots_beside_it_in_all_modes() {
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
 fn busybox_carries_its_profile_in_all_modes() {
-    carries_its_profile(Tree::Busybox, &MODES);
+    let host = Host::new();
+    let guest = confined(&host, Tree::Busybox);
+    for users in MODES {
+        in_mode(&host, &guest, users);
+        guest.start();
+        carries_its_profile(&host, &guest);
+        guest.stop();
+    }
+    assert_eq!(guest.read(FORBIDDEN), "secret\n");
 }
 
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
-fn debian_carries_its_profile() {
-    carries_its_profile(Tree::Bookworm, &["private"]);
+fn debian_boots_beside_it_and_under_a_profile() {
+    boots_beside_it_and_under_a_profile(Tree::Bookworm);
 }
 
-fn carries_its_profile(tree: Tree, modes: &[&str]) {
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn systemd_boots_beside_it_and_under_a_profile() {
+    boots_beside_it_and_under_a_profile(Tree::Systemd);
+}
+
+/// As it is built, then under a profile in the other modes. Building and
+/// booting a distribution takes long here, so one guest does it all.
+fn boots_beside_it_and_under_a_profile(tree: Tree) {
     let host = Host::new();
-    let guest = confined(&host, tree);
-    for users in modes {
+    let guest = host.guest("web").tree(tree).build();
+    guest.write(FORBIDDEN, "secret\n", 0o644);
+    guest.start();
+    wait_for_services(&guest);
+    all_labelled(&host, &guest, "unconfined");
+    guest.exec(["cat", FORBIDDEN]).ok().says("secret\n");
+    guest.stop();
+    host.vserver(["config", "set", guest.name(), "security.apparmor", PROFILE]).ok();
+    for users in ["identity", "host"] {
         in_mode(&host, &guest, users);
         guest.start();
-        if tree.is_debian() {
-            guest.wait_for_process("sshd");
-        }
-        let labels = labels(&host, &guest);
-        assert!(labels.len() > 1, "more than PID 1 runs inside: {labels:?}");
-        for (process, label) in labels {
-            assert_eq!(label, ENFORCED, "of {process}");
-        }
-        guest.exec(["cat", "/proc/self/attr/current"]).ok().says(&format!("{ENFORCED}\n"));
-        guest.exec(["cat", FORBIDDEN]).code(1).complains("Permission denied");
-        guest.shell(&format!("echo changed >{FORBIDDEN}")).complains("Permission denied");
+        wait_for_services(&guest);
+        carries_its_profile(&host, &guest);
         guest.stop();
     }
     assert_eq!(guest.read(FORBIDDEN), "secret\n");
+}
+
+fn wait_for_services(guest: &Guest<'_>) {
+    if guest.tree() == Tree::Systemd {
+        guest.wait_for_systemd();
+    }
+    guest.wait_for_process("cron");
+    guest.wait_for_process("sshd");
+}
+
+fn carries_its_profile(host: &Host, guest: &Guest<'_>) {
+    all_labelled(host, guest, ENFORCED);
+    guest.exec(["cat", "/proc/self/attr/current"]).ok().says(&format!("{ENFORCED}\n"));
+    guest.exec(["cat", FORBIDDEN]).code(1).complains("Permission denied");
+    guest.shell(&format!("echo changed >{FORBIDDEN}")).complains("Permission denied");
+}
+
+fn all_labelled(host: &Host, guest: &Guest<'_>, expected: &str) {
+    let labels = labels(host, guest);
+    assert!(labels.len() > 1, "more than PID 1 runs inside: {labels:?}");
+    for (process, label) in labels {
+        assert_eq!(label, expected, "of {process}");
+    }
 }
 
 fn in_mode(host: &Host, guest: &Guest<'_>, users: &str) {
