@@ -55,6 +55,7 @@ mod rc_scripts;
 mod reducecap;
 mod report;
 mod rounds;
+mod sessions;
 mod settings;
 mod stat;
 mod stopped;

@@ -7,7 +7,11 @@ use tests::host::program;
 use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
 on! { Bookworm: [user_namespaces_work_with_nesting_only, bubblewrap_works_with_nesting_only] }
-on! { Busybox: [a_guest_has_a_guest, nesting_needs_ids_of_its_own] }
+on! { Busybox: [
+    a_guest_has_a_guest,
+    a_session_starts_a_guest_in_the_guest,
+    nesting_needs_ids_of_its_own,
+] }
 
 fn nesting<'a>(host: &'a Host, tree: Tree, nesting: bool) -> Guest<'a> {
     let set = nesting.to_string();
@@ -51,8 +55,7 @@ fn bubblewrap_works_with_nesting_only(tree: Tree) {
     guest.stop();
 }
 
-/// Started by the outer guest's own boot script: what administrators start
-/// through `exec` is outside of the guest's own cgroup.
+/// Started by the outer guest's own boot script.
 const SCRIPT: &str = "#!/bin/sh
 exec >/root/report 2>&1
 cd /root
@@ -66,13 +69,19 @@ cd /root
 echo end
 ";
 
-fn a_guest_has_a_guest(tree: Tree) {
-    let host = Host::new();
+/// A guest with all that it takes to make another one in it.
+fn with_vserver(host: &Host, tree: Tree) -> Guest<'_> {
     let guest = host.guest("outer").tree(tree).set("security.nesting", "true").build();
     let root = guest.root();
     fs::copy(program(), root.join("root/vserver")).expect("the program can be copied");
     fs::set_permissions(root.join("root/vserver"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(tree.archive(), root.join("root/busybox.tar")).expect("a tree can be copied");
+    guest
+}
+
+fn a_guest_has_a_guest(tree: Tree) {
+    let host = Host::new();
+    let guest = with_vserver(&host, tree);
     guest.write("/etc/init.d/once", SCRIPT, 0o755);
     guest.start();
     let report = eventually(DEADLINE, "the script has ended", || {
@@ -83,6 +92,32 @@ fn a_guest_has_a_guest(tree: Tree) {
         assert!(report.lines().any(|said| said == line), "'{line}' is missing:\n{report}");
     }
     guest.stop();
+}
+
+fn a_session_starts_a_guest_in_the_guest(tree: Tree) {
+    let host = Host::new();
+    let guest = with_vserver(&host, tree);
+    guest.start();
+    let template = ["--method", "template", "--from", "/root/busybox.tar"];
+    let inside = |words: &[&str]| guest.exec(["/root/vserver"].iter().chain(words));
+    inside(&["build", "inner", template[0], template[1], template[2], template[3]]).ok();
+    inside(&["config", "set", "inner", "security.users", "identity"]).ok();
+    inside(&["start", "inner"]).ok();
+    // It is no part of the session that has started it.
+    inside(&["running", "inner"]).ok();
+    inside(&["exec", "inner", "--", "hostname"]).ok().says("inner\n");
+    inside(&["exec", "inner", "--", "grep", "^0::", "/proc/self/cgroup"])
+        .ok()
+        .says("0::/vserver-session\n");
+    assert_ne!(inside(&["exec", "inner", "--", "unshare", "-U", "true"]).code, 0);
+    inside(&["stop", "inner", "--no-kill"]).ok();
+    guest.stop();
+    guest.start().stop();
+    let before = tests::Census::when_quiet(&host);
+    guest.start();
+    inside(&["start", "inner"]).ok();
+    guest.stop();
+    before.assert_unchanged(&host);
 }
 
 fn nesting_needs_ids_of_its_own(tree: Tree) {

@@ -3,11 +3,11 @@
 //! `vserver[-INSTANCE]/NAME` is the outer one: the host owns it, and limits
 //! belong there. Below it stand `guest-N`, fresh at every boot, the root of
 //! the guest's cgroup namespace and owned by the guest's root; `keeper`; and
-//! `session` for `enter` and `exec`, because a guest's own systemd turns its
-//! root into a branch, where no process may stay (cgroups(7), "no internal
-//! processes").
+//! `session` for `enter` and `exec`: for what the host has to do for them, and
+//! for their programs where these can't be in `guest-N` (see `leaf`).
 
 mod freeze;
+mod leaf;
 mod programs;
 
 use std::fs;
@@ -22,6 +22,8 @@ use shared::name::GuestName;
 
 use crate::error::{Error, Result};
 use crate::paths::Paths;
+
+pub use leaf::{is_full, open_leaf};
 
 /// Files of a cgroup that are handed over with it (cgroup v2 kernel doc,
 /// "Model of Delegation").
@@ -60,7 +62,7 @@ impl GuestCgroup {
         self.outer.join(format!("guest-{boot}"))
     }
 
-    /// The leaf of sessions (`enter`, `exec`).
+    /// The host's own leaf for sessions (`enter`, `exec`).
     pub fn session(&self) -> PathBuf {
         self.outer.join("session")
     }
@@ -111,21 +113,14 @@ impl GuestCgroup {
         ignore_missing(fs::write(self.outer.join("cgroup.kill"), "1"))
     }
 
-    /// Does this line of `/proc/PID/cgroup` (cgroups(7)) name one of the
-    /// guest's cgroups?
-    pub fn is_named_by(&self, line: &str) -> bool {
-        let Some(path) = line.strip_prefix("0::/") else { return false };
-        self.mount.join(path).starts_with(&self.outer)
-    }
-
     /// Is any process left in this cgroup or below it?
     pub fn populated(directory: &Path) -> bool {
         fs::read_to_string(directory.join("cgroup.events"))
             .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
     }
 
-    /// Number of processes of the guest itself: those in and below its inner
-    /// cgroup. Processes of sessions don't count.
+    /// Number of processes in and below the inner cgroup: the guest's, and
+    /// the programs of sessions.
     pub fn count(&self, boot: u32) -> usize {
         count(&self.inner(boot))
     }

@@ -74,7 +74,7 @@ pub(super) fn run(args: &ChcontextArgs, paths: &Paths) -> Result<Exit> {
             }
             session::protect()?;
             let session = Session { command: Some(args.command.clone()), user: None };
-            session::run(paths, &name, &session).map(Exit::from)
+            session::run(paths, &name, &session, &output::warn).map(Exit::from)
         }
         Place::Context(number) => {
             let wish = Wish {

@@ -1,7 +1,7 @@
 //! `vserver exec`.
 
 use crate::cli::ExecArgs;
-use crate::commands::Exit;
+use crate::commands::{Exit, output};
 use crate::error::Result;
 use crate::paths::Paths;
 use crate::session::{self, Session};
@@ -10,5 +10,5 @@ use crate::session::{self, Session};
 pub(super) fn run(args: &ExecArgs, paths: &Paths) -> Result<Exit> {
     session::protect()?;
     let session = Session { command: Some(args.command.clone()), user: None };
-    session::run(paths, &args.name, &session).map(Exit::from)
+    session::run(paths, &args.name, &session, &output::warn).map(Exit::from)
 }

@@ -8,6 +8,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
 
 use caps::Capability;
 use nix::unistd::{Gid, Uid, execve, setgroups, setresgid, setresuid};
@@ -21,6 +22,7 @@ use crate::sys;
 
 use super::Session;
 use super::account::{self, Account};
+use super::gate::{self, Outside};
 use super::join::Target;
 use super::streams;
 
@@ -29,6 +31,8 @@ use super::streams;
 pub enum FromInside {
     /// Carries the master of the session's pty.
     Terminal,
+    /// The program is not in the guest's own cgroup.
+    Outside(Outside),
     /// The program was not executed.
     Failed {
         /// What was tried.
@@ -53,6 +57,8 @@ pub enum Step {
     User,
     /// Becoming the user.
     Identity,
+    /// Letting the program begin.
+    Begin,
     /// Executing the program.
     Execute,
 }
@@ -103,7 +109,16 @@ pub fn prepare(
 }
 
 /// Becomes the program, or reports why not and exits.
-pub fn run(session: &Session, prepared: &Prepared, host: &Link<FromInside, ()>) -> ! {
+pub fn run(
+    session: &Session,
+    prepared: &Prepared,
+    host: &Link<FromInside, ()>,
+    leaf: Option<&OwnedFd>,
+    helper: UnixStream,
+) -> ! {
+    if gate::pass(leaf, helper, host).is_err() {
+        sys::exit_now(125);
+    }
     let (step, error) = match sequence(session, prepared) {
         Ok(never) => match never {},
         Err(failure) => failure,

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use caps::Capability;
 use nix::sched::{CloneFlags, setns};
@@ -21,6 +21,8 @@ use crate::runtime::RunDir;
 use crate::seccomp::Program;
 use crate::sys;
 
+use super::gate::Outside;
+
 /// `CLONE_NEWTIME` (setns(2)); nix has no name for it.
 const CLONE_NEWTIME: i32 = 0x80;
 
@@ -32,6 +34,9 @@ pub struct Target {
     init: OwnedFd,
     namespaces: CloneFlags,
     session: PathBuf,
+    /// Where the program goes: the leaf in the guest's own cgroup, open for
+    /// writing; or why not there.
+    pub leaf: Result<OwnedFd, Outside>,
     /// What PID 1 may at most do, and so any session.
     pub capabilities: Vec<Capability>,
     /// The label of what is executed.
@@ -54,10 +59,8 @@ impl Target {
         let cgroup = GuestCgroup::new(paths, name)?;
         // The descriptor was opened first: if the process is the right one
         // now, the descriptor refers to it.
-        let lies_in = fs::read_to_string(format!("/proc/{init_pid}/cgroup")).unwrap_or_default();
-        if !lies_in.lines().any(|line| cgroup.is_named_by(line)) {
-            return Err(gone());
-        }
+        let lies_in = fs::read(format!("/proc/{init_pid}/cgroup")).unwrap_or_default();
+        let inner = cgroup.inner_named_by(&lies_in).ok_or_else(gone)?;
         let status = fs::read_to_string(format!("/proc/{init_pid}/status")).map_err(|_| gone())?;
         let capabilities = bounding_set(&status).ok_or_else(gone)?;
         let limits = Limits::of(pid).map_err(|_| gone())?;
@@ -73,6 +76,7 @@ impl Target {
             init,
             namespaces: namespaces(init_pid),
             session: cgroup.session(),
+            leaf: leaf(&inner),
             capabilities,
             label: confinement.label,
             filter,
@@ -80,7 +84,7 @@ impl Target {
         })
     }
 
-    /// Moves the calling process there; its children are in the PID namespace
+    /// Moves the calling process there, into the host's cgroup for sessions; its children are in the PID namespace
     /// as well.
     ///
     /// # Errors
@@ -96,6 +100,14 @@ impl Target {
         setns(self.init.as_fd(), self.namespaces)?;
         Ok(())
     }
+}
+
+fn leaf(inner: &Path) -> Result<OwnedFd, Outside> {
+    if cgroup::is_full(inner) {
+        return Err(Outside::Full);
+    }
+    let refused = |error: io::Error| Outside::Refused(error.raw_os_error().unwrap_or(libc::EIO));
+    cgroup::open_leaf(inner).map_err(refused)
 }
 
 /// All kinds of namespaces; the user namespace only where the guest has one

@@ -2,12 +2,13 @@
 //! context of one that doesn't.
 //!
 //! Three processes: the command itself stays on the host and passes bytes
-//! (`relay`); a helper joins the guest's cgroup and namespaces (`join`); its
-//! child, born in the guest's PID namespace, becomes the user's program
-//! (`inside`). No descriptor of the host's goes in: the program gets a pty
-//! made inside, or pipes.
+//! (`relay`); a helper joins the guest's namespaces (`join`); its child, born
+//! in the guest's PID namespace, goes into a leaf of the guest's own cgroup
+//! (`gate`) and becomes the user's program (`inside`). No descriptor of the
+//! host's goes in: the program gets a pty made inside, or pipes.
 
 mod account;
+mod gate;
 mod inside;
 mod join;
 mod relay;
@@ -41,15 +42,21 @@ pub struct Session {
 }
 
 /// Runs a session in a guest, and in its bare context if the guest doesn't
-/// run. Returns how the program ended.
+/// run. Returns how the program ended; `warn` is given what the user should
+/// know meanwhile.
 ///
 /// # Errors
 /// When there is no such guest, it can't be joined, or the program can't be
 /// executed (`Kind::CannotExecute`, `Kind::CommandNotFound`).
-pub fn run(paths: &Paths, name: &GuestName, session: &Session) -> Result<Outcome> {
+pub fn run(
+    paths: &Paths,
+    name: &GuestName,
+    session: &Session,
+    warn: &dyn Fn(String),
+) -> Result<Outcome> {
     let (client, init_pid) = open(paths, name)?;
     let target = join::Target::find(paths, name, init_pid)?;
-    let outcome = relay::run(&target, session);
+    let outcome = relay::run(&target, session, warn);
     drop(client);
     outcome
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use shared::link::{Link, RecvError};
 use shared::outcome::Outcome;
 use signal_hook::consts::SIGWINCH;
@@ -18,12 +18,14 @@ use crate::runtime;
 use crate::sys::{self, Cloned};
 
 use super::Session;
+use super::gate::{self, Outside};
 use super::inside::{self, FromInside, Step};
 use super::join::Target;
 use super::streams::{self, Pipes};
 
-/// Runs the session; returns how its program ended.
-pub fn run(target: &Target, session: &Session) -> Result<Outcome> {
+/// Runs the session; returns how its program ended. `warn` is given what the
+/// user should know meanwhile.
+pub fn run(target: &Target, session: &Session, warn: &dyn Fn(String)) -> Result<Outcome> {
     let fail = |error: io::Error| {
         Error::os(format_args!("cannot open a session in guest '{}'", target.name), error)
     };
@@ -39,7 +41,8 @@ pub fn run(target: &Target, session: &Session) -> Result<Outcome> {
         Cloned::Parent { pidfd, .. } => pidfd,
     };
     drop((theirs, inside));
-    let relay = Relay { target, session, link: Link::new(ours), outcome: None };
+    let link = Link::new(ours);
+    let relay = Relay { target, session, link, warn, raw: None, outcome: None };
     let result = relay.run(outside, fail);
     let _ = waitid(WaitId::PidFd(helper.as_fd()), WaitIdOptions::EXITED);
     result
@@ -65,15 +68,38 @@ fn join_and_run(
 ) -> Result<(), (Step, io::Error)> {
     target.join().map_err(|error| (Step::Join, error))?;
     let prepared = inside::prepare(session, target, host, pipes)?;
-    // From the fork on the guest sees the child, and may look into it.
-    sys::close_all_but(host.as_fd()).map_err(|error| (Step::Fork, error))?;
-    match sys::fork().map_err(|error| (Step::Fork, error))? {
-        Cloned::Child => inside::run(session, &prepared, host),
-        Cloned::Parent { pidfd, .. } => {
-            let outcome = wait(&pidfd).unwrap_or(Outcome::Exited(125));
-            let _ = host.send(&FromInside::Ended(outcome));
-            Ok(())
+    let mut leaf = match &target.leaf {
+        Ok(leaf) => Some(leaf),
+        Err(outside) => {
+            let _ = host.send(&FromInside::Outside(*outside));
+            None
         }
+    };
+    // From the fork on the guest sees the child, and may look into it. The
+    // leaf is the guest's already.
+    let kept: Vec<_> = leaf.iter().map(|leaf| leaf.as_fd()).chain([host.as_fd()]).collect();
+    sys::close_all_but(&kept).map_err(|error| (Step::Fork, error))?;
+    loop {
+        let (gate, childs) = gate::new().map_err(|error| (Step::Fork, error))?;
+        let child = match sys::fork().map_err(|error| (Step::Fork, error))? {
+            Cloned::Child => {
+                drop(gate);
+                inside::run(session, &prepared, host, leaf, childs);
+            }
+            Cloned::Parent { pidfd, .. } => pidfd,
+        };
+        drop(childs);
+        if gate.open() {
+            let outcome = wait(&child).unwrap_or(Outcome::Exited(125));
+            let _ = host.send(&FromInside::Ended(outcome));
+            return Ok(());
+        }
+        let _ = pidfd_send_signal(&child, Signal::KILL);
+        let _ = wait(&child);
+        if leaf.take().is_none() {
+            return Err((Step::Begin, io::Error::from_raw_os_error(libc::ETIMEDOUT)));
+        }
+        let _ = host.send(&FromInside::Outside(Outside::Frozen));
     }
 }
 
@@ -95,6 +121,9 @@ struct Relay<'a> {
     target: &'a Target,
     session: &'a Session,
     link: Link<(), FromInside>,
+    warn: &'a dyn Fn(String),
+    /// The user's terminal, while it is the session's.
+    raw: Option<RawTerminal>,
     outcome: Option<Outcome>,
 }
 
@@ -105,7 +134,6 @@ impl Relay<'_> {
         fail: impl Fn(io::Error) -> Error,
     ) -> Result<Outcome> {
         let resized = window_changes().map_err(&fail)?;
-        let mut raw = None;
         let mut pumps = match pipes {
             Some(outside) => Pump::of_pipes(outside).map_err(&fail)?,
             None => Vec::new(),
@@ -113,7 +141,7 @@ impl Relay<'_> {
         loop {
             self.wait(&pumps, &resized);
             if let Some(master) = self.hear()? {
-                raw = Some(RawTerminal::new());
+                self.raw = Some(RawTerminal::new());
                 copy_size(master.as_fd());
                 pumps = Pump::of_terminal(master).map_err(&fail)?;
             }
@@ -127,14 +155,14 @@ impl Relay<'_> {
             }
             // The user's terminal is gone: so is the session's, whose programs
             // get SIGHUP. Whoever started this may have ignored that signal.
-            if raw.is_some() && pumps.first().is_some_and(|typed| typed.from.is_none()) {
+            if self.raw.is_some() && pumps.first().is_some_and(|typed| typed.from.is_none()) {
                 pumps.clear();
             }
             if let Some(outcome) = self.outcome {
                 for pump in pumps.iter_mut().filter(|pump| pump.outward) {
                     pump.finish();
                 }
-                drop(raw);
+                drop(self.raw.take());
                 return Ok(outcome);
             }
         }
@@ -157,6 +185,7 @@ impl Relay<'_> {
                 Ok((FromInside::Failed { step, errno }, _)) => {
                     return Err(self.explain(step, errno));
                 }
+                Ok((FromInside::Outside(outside), _)) => self.warn_of(outside),
                 Ok((FromInside::Ended(outcome), _)) => self.outcome = Some(outcome),
                 Err(RecvError::Empty) => return Ok(None),
                 // The helper was killed, with the guest.
@@ -167,6 +196,13 @@ impl Relay<'_> {
                 Err(_) => return Ok(None),
             }
         }
+    }
+
+    /// In lines that begin at the left again, which a raw terminal's don't.
+    fn warn_of(&mut self, outside: Outside) {
+        let was_raw = self.raw.take().is_some();
+        (self.warn)(outside.explain(self.target.name.as_str()));
+        self.raw = was_raw.then(RawTerminal::new);
     }
 
     fn explain(&self, step: Step, errno: i32) -> Error {
@@ -185,6 +221,7 @@ impl Relay<'_> {
                 return Error::new(format!("guest '{name}' has no user '{user}'"));
             }
             Step::Identity => format!("cannot become the user in guest '{name}'"),
+            Step::Begin => format!("a program can't begin in guest '{name}'"),
             Step::Execute => {
                 format!("cannot execute '{}' in guest '{name}'", program.display())
             }

@@ -206,21 +206,25 @@ pub fn close_inherited() -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) }).map(drop)
 }
 
-/// Closes every descriptor from 3 on but `kept`, whoever owns it.
+/// Closes every descriptor from 3 on but `kept`, whoever owns them.
 ///
 /// Only for processes that use nothing else until they exec or end by
 /// [`exit_now`].
 ///
 /// # Errors
 /// Those of close_range(2).
-pub fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
-    let kept = u32::try_from(kept.as_raw_fd()).unwrap_or(u32::MAX).max(3);
-    for (first, last) in [(3, kept - 1), (kept.saturating_add(1), u32::MAX)] {
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> = kept.iter().filter_map(|fd| fd.as_raw_fd().try_into().ok()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for end in kept.into_iter().map(Some).chain([None]) {
+        let last = end.map_or(u32::MAX, |kept| kept.saturating_sub(1));
         if first <= last {
             // SAFETY: takes numbers only. Owners of these descriptors exist
             // still, but by the contract above none is used or dropped.
             check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
         }
+        first = first.max(end.unwrap_or(u32::MAX).saturating_add(1));
     }
     Ok(())
 }

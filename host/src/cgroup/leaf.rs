@@ -1,0 +1,118 @@
+//! Where the programs of sessions are: a leaf inside the guest's own cgroup.
+//!
+//! A guest's systemd moves logins into cgroups of their own, and a guest
+//! that has guests does the same with what starts them. Inside the guest's
+//! tree they may, from outside of it they may not (cgroups(7), "Delegation
+//! containment").
+//!
+//! It is no cgroup that the guest uses: its root becomes a branch as soon as
+//! a systemd runs in it, and a process that came at the wrong moment would
+//! keep systemd from enabling controllers there; PID 1's has limits that are
+//! meant for PID 1.
+//!
+//! What lies in the guest's tree is the guest's root's to remove, replace,
+//! fill and freeze. Nothing can be moved out of the tree, though, so whatever
+//! is opened here is below the outer cgroup, with its programs and limits.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::io::Errno;
+
+use super::GuestCgroup;
+
+/// Its name.
+const LEAF: &str = "vserver-session";
+
+/// A guest that could have fewer new processes than this is full: a shell
+/// and what it starts would not fit.
+const ROOM: u64 = 32;
+
+impl GuestCgroup {
+    /// The inner cgroup that the text of `/proc/PID/cgroup` (cgroups(7)) says
+    /// the process is in or below. Names of cgroups further down are the
+    /// guest's, and any bytes.
+    pub fn inner_named_by(&self, text: &[u8]) -> Option<PathBuf> {
+        let path = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/"))?;
+        let path = self.mount.join(OsStr::from_bytes(path));
+        let first = path.strip_prefix(&self.outer).ok()?.iter().next()?;
+        first.as_bytes().starts_with(b"guest-").then(|| self.outer.join(first))
+    }
+}
+
+/// Is there no room for more processes below this cgroup? (`pids.max`; false
+/// where the host doesn't limit them.)
+pub fn is_full(inner: &Path) -> bool {
+    let number = |file: &str| -> Option<u64> {
+        fs::read_to_string(inner.join(file)).ok()?.trim().parse().ok()
+    };
+    match (number("pids.current"), number("pids.max")) {
+        (Some(current), Some(max)) => current.saturating_add(ROOM) > max,
+        _ => false,
+    }
+}
+
+/// Opens the leaf in this inner cgroup, made if it isn't there: a process
+/// that writes "0" to the descriptor is in it.
+///
+/// # Errors
+/// Those of mkdir(2), EAGAIN where the guest has filled its tree; those of
+/// openat2(2).
+pub fn open_leaf(inner: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let inner = rustix::fs::open(inner, flags, Mode::empty())?;
+    match mkdirat(&inner, LEAF, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let file = Path::new(LEAF).join("cgroup.procs");
+    Ok(openat2(&inner, &file, flags, Mode::empty(), resolve)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_names_the_inner_cgroup() {
+        let cgroup = GuestCgroup {
+            mount: "/sys/fs/cgroup/unified".into(),
+            outer: "/sys/fs/cgroup/unified/vserver/web".into(),
+        };
+        let one = Some("/sys/fs/cgroup/unified/vserver/web/guest-1".into());
+        for (text, inner) in [
+            (&b"0::/vserver/web/guest-1\n"[..], &one),
+            (b"1:name=systemd:/\n0::/vserver/web/guest-1/init.scope\n", &one),
+            (b"0::/vserver/web/guest-1/\xff (deleted)\n", &one),
+            (b"0::/vserver/web/session\n", &None),
+            (b"0::/vserver/web\n", &None),
+            (b"0::/vserver/webmail/guest-1\n", &None),
+            (b"0::/\n", &None),
+            (b"", &None),
+        ] {
+            assert_eq!(&cgroup.inner_named_by(text), inner, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_guest_is_full_before_its_limit() {
+        let inner = tempfile::tempdir().unwrap();
+        let full = |current: &str, max: &str| {
+            fs::write(inner.path().join("pids.current"), current).unwrap();
+            fs::write(inner.path().join("pids.max"), max).unwrap();
+            is_full(inner.path())
+        };
+        assert!(full("8192\n", "8192\n"));
+        assert!(full("8190\n", "8192\n"));
+        assert!(!full("10\n", "8192\n"));
+        assert!(!full("10\n", "max\n"));
+        assert!(!is_full(Path::new("/nonexistent")));
+    }
+}

@@ -1,0 +1,94 @@
+//! The gate through which a session's program comes into the guest's own
+//! cgroup, and gets out of one that is a trap.
+//!
+//! The guest's root may freeze whatever lies in the guest's tree, and a
+//! process that enters a frozen cgroup never comes back from the call. So it
+//! is the child that goes there, before it does anything else, and the helper
+//! waits outside. The child goes on only when it is told to: one that came
+//! too late and was given up has done nothing.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shared::link::Link;
+
+use super::inside::FromInside;
+
+/// How long the child may take for one system call. What is given up in
+/// error on a machine that is very busy is only begun again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a session's program is not in the guest's own cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outside {
+    /// The guest has as many processes as it may: the administrator gets in.
+    Full,
+    /// The guest has frozen it.
+    Frozen,
+    /// The kernel refuses, with this error number.
+    Refused(i32),
+}
+
+impl Outside {
+    /// The sentence for the user.
+    pub fn explain(self, guest: &str) -> String {
+        let cause = match self {
+            Self::Full => "it has as many processes as it may".to_owned(),
+            Self::Frozen => "it has frozen that".to_owned(),
+            Self::Refused(errno) => io::Error::from_raw_os_error(errno).to_string(),
+        };
+        format!(
+            "this session runs outside of the own cgroup of guest '{guest}' ({cause}); logins by \
+             PAM, and guests of the guest, may not work in it"
+        )
+    }
+}
+
+/// The two sides: the helper's and the child's.
+pub fn new() -> io::Result<(Gate, UnixStream)> {
+    let (helper, child) = UnixStream::pair()?;
+    helper.set_read_timeout(Some(PATIENCE))?;
+    Ok((Gate { child: helper }, child))
+}
+
+/// The helper's side.
+#[derive(Debug)]
+pub struct Gate {
+    child: UnixStream,
+}
+
+impl Gate {
+    /// Waits for the child, and lets it go. Says whether it came: a child
+    /// that was killed on its way has come, too, as its end will tell.
+    pub fn open(mut self) -> bool {
+        let came = self.child.read_exact(&mut [0]);
+        if came.is_ok() {
+            let _ = self.child.write_all(&[0]);
+        }
+        // What a read that takes too long says (socket(7), SO_RCVTIMEO).
+        !came.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// The child's side: goes into `leaf`, and returns when the helper lets it.
+/// Where it can't get in it stays in the host's cgroup for sessions.
+///
+/// # Errors
+/// When the helper is gone.
+pub fn pass(
+    leaf: Option<&OwnedFd>,
+    mut helper: UnixStream,
+    host: &Link<FromInside, ()>,
+) -> io::Result<()> {
+    // Zero is the writing process (cgroups(7)).
+    if let Some(leaf) = leaf
+        && let Err(error) = rustix::io::write(leaf, b"0")
+    {
+        let _ = host.send(&FromInside::Outside(Outside::Refused(error.raw_os_error())));
+    }
+    helper.write_all(&[0])?;
+    helper.read_exact(&mut [0])
+}

@@ -1,0 +1,150 @@
+//! Sessions in the guest's own cgroup: systemd's logins work in them, and a
+//! guest that has made that cgroup a trap holds nobody up.
+
+use std::time::{Duration, Instant};
+
+use tests::terminal::Terminal;
+use tests::{Census, Host, Tree};
+
+use crate::distributions::wait_for_systemd;
+
+on! { Systemd: [
+    logins_are_sessions_of_logind_with_private_ids,
+    logins_are_sessions_of_logind_with_identity_ids,
+    logins_are_sessions_of_logind_with_the_hosts_ids,
+] }
+on! { Busybox: [
+    no_trap_holds_a_session_with_private_ids,
+    no_trap_holds_a_session_with_identity_ids,
+    no_trap_holds_a_session_with_the_hosts_ids,
+] }
+
+/// A login that its systemd doesn't know takes 60 seconds.
+const SOON: Duration = Duration::from_secs(20);
+
+fn logins_are_sessions_of_logind_with_private_ids(tree: Tree) {
+    logins_are_sessions_of_logind(tree, "private");
+}
+
+fn logins_are_sessions_of_logind_with_identity_ids(tree: Tree) {
+    logins_are_sessions_of_logind(tree, "identity");
+}
+
+fn logins_are_sessions_of_logind_with_the_hosts_ids(tree: Tree) {
+    logins_are_sessions_of_logind(tree, "host");
+}
+
+fn logins_are_sessions_of_logind(tree: Tree, users: &str) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("security.users", users).build();
+    guest.exec(["useradd", "-m", "-s", "/bin/bash", "user"]).ok();
+    let before = Census::when_quiet(&host);
+    guest.start();
+    wait_for_systemd(&guest);
+
+    let line = "loginctl show-session $XDG_SESSION_ID -p Name -p Service; \
+                grep ^0:: /proc/self/cgroup";
+    let start = Instant::now();
+    let login = guest.exec(["su", "-", "user", "-c", line]).ok();
+    assert!(start.elapsed() < SOON, "{:?}\n{login}", start.elapsed());
+    assert!(login.stdout.contains("Name=user\n"), "{login}");
+    assert!(login.stdout.contains("Service=su-l\n"), "{login}");
+    assert!(login.stdout.contains("/user.slice/user-1000.slice/session-"), "{login}");
+    assert_eq!(login.stderr, "", "{login}");
+
+    let start = Instant::now();
+    let mut terminal = Terminal::open(&guest.command("enter", [""; 0]));
+    terminal.type_in("exec su - user\n");
+    terminal.type_in("loginctl --no-legend; echo own-$XDG_SESSION_ID\n");
+    terminal.expect("own-c");
+    terminal.type_in("exit\n");
+    assert_eq!(terminal.end(), 0, "{}", terminal.seen());
+    assert!(start.elapsed() < SOON, "{:?}: {}", start.elapsed(), terminal.seen());
+    assert!(terminal.seen().contains("1000 user"), "{}", terminal.seen());
+
+    guest.stop();
+    before.assert_unchanged(&host);
+}
+
+/// Something that a guest's root does to the place of sessions.
+struct Trap {
+    name: &'static str,
+    /// `$C` is the guest's own cgroup, `$L` the leaf; neither holds a process
+    /// but PID 1 and the shell.
+    lay: &'static str,
+    /// Done by a session in the trap.
+    undo: &'static str,
+    /// Are sessions outside then?
+    outside: bool,
+}
+
+const TRAPS: &[Trap] = &[
+    Trap { name: "none", lay: "", undo: "", outside: false },
+    Trap { name: "removed", lay: "rmdir $L", undo: "", outside: false },
+    Trap { name: "the guest's own", lay: "rmdir $L; mkdir $L", undo: "", outside: false },
+    Trap { name: "renamed", lay: "! mv $L $C/other", undo: "", outside: false },
+    Trap {
+        name: "frozen",
+        lay: "rmdir $L; mkdir $L; echo 1 >$L/cgroup.freeze",
+        undo: "rmdir $L",
+        outside: true,
+    },
+    Trap {
+        name: "threaded",
+        lay: "rmdir $L; mkdir $L; echo threaded >$L/cgroup.type",
+        undo: "echo 0 >$C/cgroup.procs; rmdir $L",
+        outside: false,
+    },
+    Trap {
+        name: "below a threaded domain",
+        lay: "mkdir $C/x; echo threaded >$C/x/cgroup.type",
+        undo: "rmdir $C/x",
+        outside: true,
+    },
+    Trap {
+        name: "without room for it",
+        lay: "rmdir $L; i=0; while mkdir $C/$i 2>/dev/null; do i=$((i + 1)); done",
+        undo: "rmdir $C/[0-9]*",
+        outside: true,
+    },
+];
+
+const PLACES: &str = "C=/sys/fs/cgroup; L=$C/vserver-session";
+
+fn no_trap_holds_a_session_with_private_ids(tree: Tree) {
+    no_trap_holds_a_session(tree, "private");
+}
+
+fn no_trap_holds_a_session_with_identity_ids(tree: Tree) {
+    no_trap_holds_a_session(tree, "identity");
+}
+
+fn no_trap_holds_a_session_with_the_hosts_ids(tree: Tree) {
+    no_trap_holds_a_session(tree, "host");
+}
+
+fn no_trap_holds_a_session(tree: Tree, users: &str) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("security.users", users).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    guest.start();
+    for Trap { name, lay, undo, outside } in TRAPS {
+        // The shell is in the leaf itself.
+        let lay = format!("set -e; {PLACES}; echo 0 >$C/cgroup.procs; {lay}");
+        let laid = guest.shell(&lay);
+        assert_eq!(laid.code, 0, "{users} ids, {name}\n{laid}");
+        let start = Instant::now();
+        let session = guest.shell(&format!("{PLACES}; grep ^0:: /proc/self/cgroup; {undo}"));
+        let took = start.elapsed();
+        assert_eq!(session.code, 0, "{users} ids, {name}\n{session}");
+        assert!(took < SOON, "{users} ids, {name}: {took:?}");
+        let place = if *outside { "0::/../session\n" } else { "0::/vserver-session\n" };
+        assert_eq!(session.stdout, place, "{users} ids, {name}\n{session}");
+        let says = session.stderr.contains("outside of the own cgroup of guest 'web'");
+        assert_eq!(says, *outside, "{users} ids, {name}\n{session}");
+        assert!(session.stderr.lines().count() <= 1, "{users} ids, {name}\n{session}");
+    }
+    guest.stop();
+    before.assert_unchanged(&host);
+}
