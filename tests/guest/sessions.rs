@@ -17,6 +17,7 @@ on! { Busybox: [
     no_trap_holds_a_session_with_private_ids,
     no_trap_holds_a_session_with_identity_ids,
     no_trap_holds_a_session_with_the_hosts_ids,
+    cgroups_with_long_names_are_known_and_removed,
 ] }
 
 /// A login that its systemd doesn't know takes 60 seconds.
@@ -145,6 +146,28 @@ fn no_trap_holds_a_session(tree: Tree, users: &str) {
         assert_eq!(says, *outside, "{users} ids, {name}\n{session}");
         assert!(session.stderr.lines().count() <= 1, "{users} ids, {name}\n{session}");
     }
+    guest.stop();
+    before.assert_unchanged(&host);
+}
+
+/// As deep as a guest may go, with names as long as they may be, which needn't
+/// be text: a path that is too long can't be printed by the kernel, nor removed.
+fn cgroups_with_long_names_are_known_and_removed(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    guest.start();
+    let descend = "cd /sys/fs/cgroup; name=$(printf '\\377%0254d' 0); \
+                   while mkdir \"$name\" 2>/dev/null; do cd -P \"$name\"; done; \
+                   echo 1 >cgroup.procs; grep ^0:: /proc/1/cgroup | wc -c";
+    let long = guest.shell(descend).ok().stdout;
+    assert!(long.trim().parse::<u32>().is_ok_and(|bytes| bytes > 3000), "{long}");
+    guest.shell("true").ok();
+    let init = guest.init_pid().to_string();
+    host.vserver(["vserver-info", "web", "INITPID"]).ok().says(&format!("{init}\n"));
+    let listed = host.vserver(["vps", "-p", &init, "-o", "pid,comm"]).ok();
+    assert!(listed.stdout.contains("web"), "{listed}");
     guest.stop();
     before.assert_unchanged(&host);
 }

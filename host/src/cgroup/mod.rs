@@ -30,9 +30,10 @@ pub use leaf::{is_full, open_leaf};
 const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
 
 /// Bounds on what a guest may make inside: without them its root could nest
-/// cgroups beyond the longest path, where they can't be removed any more, or
+/// cgroups, with names of 255 bytes, beyond the longest path (`PATH_MAX`),
+/// where `/proc/PID/cgroup` can't name them and nobody removes them by it; or
 /// fill the kernel's memory with them.
-const BOUNDS: [(&str, &str); 2] = [("cgroup.max.depth", "32"), ("cgroup.max.descendants", "10000")];
+const BOUNDS: [(&str, &str); 2] = [("cgroup.max.depth", "14"), ("cgroup.max.descendants", "10000")];
 
 /// The cgroups of one guest.
 #[derive(Clone, Debug)]

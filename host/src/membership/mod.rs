@@ -92,8 +92,9 @@ impl Membership {
 
     /// The context of a process; `None` when there is no such process.
     pub fn of(&self, pid: i32) -> Option<Context> {
-        let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        Some(match self.named_by(&lines) {
+        // Below its own cgroup a guest gives any names.
+        let lines = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
+        Some(match self.named_by(&String::from_utf8_lossy(&lines)) {
             Context::Main => self.bare.number_of(pid).map_or(Context::Main, Context::Bare),
             other => other,
         })
