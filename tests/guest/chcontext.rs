@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tests::census::Census;
 use tests::terminal::Terminal;
-use tests::{DEADLINE, Finished, Host, command, eventually, process};
+use tests::{DEADLINE, Finished, Host, Tree, command, eventually, process};
 
 /// An installation that ordinary users can reach, and `chcontext` in it.
 struct Contexts {
@@ -325,5 +325,40 @@ fn a_shell_on_a_terminal_has_job_control() {
     assert!(!terminal.seen().contains("no job control"));
     terminal.type_in("exit 3\n");
     assert_eq!(terminal.end(), 3);
+    contexts.nothing_is_left();
+}
+
+#[test]
+#[ignore = "root: makes contexts and boots guests"]
+fn a_running_guest_is_entered_by_name_and_number() {
+    let contexts = Contexts::new();
+    let guest = contexts.host.guest("web").tree(Tree::Busybox).build();
+    contexts.shell("$C --ctx web -- true").code(255).complains("guest 'web' is not running");
+    guest.start().stop();
+    let before = Census::when_quiet(&contexts.host);
+    guest.start();
+    let number = guest.status().context;
+    for word in ["web".to_owned(), number.to_string()] {
+        let enter = format!("$C --ctx {word} --");
+        contexts.shell(&format!("{enter} hostname")).ok().says("web\n");
+        contexts.shell(&format!("{enter} cat /proc/1/comm")).ok().says("guest-init\n");
+        contexts.shell(&format!("{enter} sh -c 'exit 7'")).code(7);
+        contexts.shell(&format!("{enter} sh -c 'kill -TERM $$'")).code(128 + 15);
+        contexts.shell(&format!("echo in | {enter} cat")).ok().says("in\n");
+        contexts.shell(&format!("{enter} /nonexistent")).code(127).complains("'/nonexistent'");
+        contexts.shell(&format!("{enter} /etc/passwd")).code(126).complains("'/etc/passwd'");
+    }
+    for option in ["--hostname x", "--domainname x", "--disconnect", "--flag fakeinit"] {
+        let refused = contexts.shell(&format!("$C {option} --ctx web -- true")).code(255);
+        refused.complains("guests have these in their configuration");
+    }
+    for option in ["--secure", "--cap !kill"] {
+        let refused = contexts.shell(&format!("$C {option} --ctx web -- true")).code(255);
+        refused.complains("are not for guests");
+    }
+    let inside = "$C --silent --ctx 112 -- sh -c '$C --ctx web -- true'";
+    contexts.shell(inside).code(255).complains("can't be entered from a context");
+    guest.stop();
+    before.assert_unchanged(&contexts.host);
     contexts.nothing_is_left();
 }

@@ -10,6 +10,7 @@ on! { Bookworm: [user_namespaces_work_with_nesting_only, bubblewrap_works_with_n
 on! { Busybox: [
     a_guest_has_a_guest,
     a_session_starts_a_guest_in_the_guest,
+    a_guest_has_contexts_with_nesting_only,
     nesting_needs_ids_of_its_own,
 ] }
 
@@ -110,14 +111,47 @@ fn a_session_starts_a_guest_in_the_guest(tree: Tree) {
         .ok()
         .says("0::/vserver-session\n");
     assert_ne!(inside(&["exec", "inner", "--", "unshare", "-U", "true"]).code, 0);
+    inside(&["chcontext", "--ctx", "inner", "--", "hostname"]).ok().says("inner\n");
     inside(&["stop", "inner", "--no-kill"]).ok();
     guest.stop();
-    guest.start().stop();
     let before = tests::Census::when_quiet(&host);
     guest.start();
     inside(&["start", "inner"]).ok();
     guest.stop();
     before.assert_unchanged(&host);
+}
+
+/// `chcontext`, without a guest in the guest.
+fn a_guest_has_contexts_with_nesting_only(tree: Tree) {
+    let host = Host::new();
+    let guest = with_vserver(&host, tree);
+    guest.start().stop();
+    let before = tests::Census::when_quiet(&host);
+    guest.start();
+    let c = "c='/root/vserver chcontext'";
+    let alone = guest.shell(&format!("sleep 7201 & {c}; $c --silent -- ps -o args")).ok();
+    assert!(!alone.stdout.contains("7201") && alone.stdout.contains("ps -o args"), "{alone}");
+    let ends = format!("{c}; $c --ctx 100 -- sh -c \"$c --silent -- sh -c 'exit 5'\"");
+    guest.shell(&ends).code(5).says("New security context is 100\n");
+    for (number, sentence) in [
+        ("0", "context 0 is the host, which can't be reached from inside"),
+        ("1", "context 1 sees all processes, which nobody inside may"),
+    ] {
+        let refused = guest.shell(&format!("{c}; $c --ctx {number} -- true"));
+        refused.code(255).complains(sentence);
+    }
+    // Its commands are the guest's: they end with it, and the host sees them.
+    guest.shell(&format!("{c}; $c --ctx 101 --disconnect -- sleep 7202")).ok();
+    let seen = host.vserver(["vps", "ax", "-ww"]).ok();
+    let line = seen.stdout.lines().find(|line| line.contains("sleep 7202"));
+    assert!(line.is_some_and(|line| line.contains(" outer ")), "{seen}");
+    guest.stop();
+    before.assert_unchanged(&host);
+
+    host.vserver(["config", "unset", "outer", "security.nesting"]).ok();
+    guest.start();
+    guest.shell(&format!("{c}; $c -- true")).code(255).complains("security.nesting");
+    guest.stop();
 }
 
 fn nesting_needs_ids_of_its_own(tree: Tree) {

@@ -309,11 +309,18 @@ fn explain(step: Option<Step>, cause: io::Error) -> Error {
         Some(Step::Capabilities) => "reduce the capabilities in",
         Some(Step::Disconnect) => "leave the terminal for",
     };
+    let errno = cause.raw_os_error();
     let error = Error::os(format_args!("cannot {what} a context"), cause);
-    if rustix::process::geteuid().is_root() {
-        return error;
+    match errno {
+        // clone3 is as old as Linux 5.3; filters answer so, as it can't be
+        // judged by its arguments.
+        Some(libc::ENOSYS) => error.hint(
+            "new namespaces are refused in here, as in every guest without 'security.nesting = \
+             true' in its configuration",
+        ),
+        _ if rustix::process::geteuid().is_root() => error,
+        _ => error.hint("this host doesn't let ordinary users make namespaces; run it as root"),
     }
-    error.hint("this host doesn't let ordinary users make namespaces; run it as root")
 }
 
 /// The kinds of namespaces in which a process differs from the caller.

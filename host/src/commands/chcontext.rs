@@ -122,8 +122,10 @@ fn place(args: &ChcontextArgs, paths: &Paths) -> Result<Place> {
     let found = membership.and_then(|known| Ok((known.find(word)?, known)));
     match (found, number) {
         (Ok((Context::Guest(name), known)), _) => {
-            if !is_host() {
-                return Err(Error::new(format!("guest '{name}' can't be entered from inside")));
+            // Its processes are not among those that a context knows. A guest
+            // with guests of its own enters them as the host does.
+            if own.is_some() {
+                return Err(Error::new(format!("guest '{name}' can't be entered from a context")));
             }
             if known.init(&Context::Guest(name.clone())).is_none() {
                 return Err(Error::not_running(&name));
