@@ -82,6 +82,11 @@ impl Paths {
         self.prefix.join("var/lib/vserver")
     }
 
+    /// `/var/lib/vserver/usage`: what guests have used.
+    pub fn usage_dir(&self) -> PathBuf {
+        self.state_dir().join("usage")
+    }
+
     /// `/var/lib/vserver/ids.toml`: contexts and id ranges, each a guest's
     /// for as long as it exists.
     pub fn ids(&self) -> PathBuf {

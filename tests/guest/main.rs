@@ -62,3 +62,4 @@ mod stopped;
 mod stubborn;
 mod takeover;
 mod tools;
+mod usage;

@@ -28,6 +28,7 @@ const ACTS: &[&str] =
 /// The pure files: prefixes of paths.
 const PURE: &[&str] = &[
     "host/src/accounting/counters.rs",
+    "host/src/accounting/ledger.rs",
     "host/src/accounting/tally.rs",
     "host/src/bpf/",
     "host/src/chcontext/flags.rs",

@@ -1,6 +1,7 @@
 //! Reads the files of a guest's cgroups and of its network.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::counters::{self, Usage};
@@ -9,6 +10,14 @@ use super::counters::{self, Usage};
 /// and write some files there, but not these.
 pub fn usage(directory: &Path) -> Usage {
     Usage::read(|file| fs::read_to_string(directory.join(file)).ok())
+}
+
+/// What distinguishes a cgroup from all that were or will be while the host
+/// is up; `None` when there is no such cgroup.
+pub fn inode(directory: &Path) -> Option<String> {
+    let inode = fs::metadata(directory).ok()?.ino();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(format!("{} {inode}", boot.trim()))
 }
 
 /// Bytes received and sent in the network namespace of a process, unless

@@ -1,11 +1,14 @@
-//! What contexts use at one moment.
+//! What contexts use at one moment ([`read`]), and what guests have used
+//! ([`Book`]).
 //!
 //! Processes are counted in one pass over /proc, whatever the number of
 //! contexts; the rest are the kernel's own sums, kept for each cgroup
 //! (kernel doc, cgroup-v2, "Core Interface Files" and "Controllers").
 
+mod book;
 mod counters;
 mod files;
+mod ledger;
 mod tally;
 
 use std::collections::BTreeMap;
@@ -17,7 +20,10 @@ use procfs::{Current, CurrentSI, FromRead};
 use crate::error::{Error, Result};
 use crate::membership::{Context, Membership};
 
+pub use book::{Book, names};
 pub use counters::Usage;
+pub use files::{inode, network, usage};
+pub use ledger::{Counters, Hour, Incident, Ledger, Sample, Sums, sum};
 pub use tally::{Processes, Seen};
 
 /// What one context uses.
@@ -110,12 +116,12 @@ fn account(
     };
     if let Context::Guest(_) = context {
         for directory in membership.cgroups(context) {
-            account.usage.add(&files::usage(&directory));
+            account.usage.add(&usage(&directory));
         }
         // Those that have ended count as well.
         account.user = account.usage.user;
         account.system = account.usage.system;
-        account.network = processes.first.and_then(|(_, pid)| files::network(pid));
+        account.network = processes.first.and_then(|(_, pid)| network(pid));
     }
     account
 }

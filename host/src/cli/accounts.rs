@@ -1,9 +1,10 @@
 //! Arguments of what tells how much guests use.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use shared::name::GuestName;
 
 use super::values;
 use crate::report::stat;
@@ -49,11 +50,62 @@ pub struct StatArgs {
     pub json: bool,
 }
 
+/// `vserver usage`.
+#[derive(Clone, Debug, Args)]
+pub struct UsageArgs {
+    /// Which guests; all that have an account when none is named.
+    #[arg(value_name = "NAME", value_parser = values::guest)]
+    pub names: Vec<GuestName>,
+    /// From then on: a date, with or without a time ("2026-11-01 12:00:00"),
+    /// or so long ago ("7d").
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "1970-01-01", hide_default_value = true)]
+    pub since: u64,
+    /// Until then.
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "9999-12-31", hide_default_value = true)]
+    pub until: u64,
+    /// As JSON: an array, in bytes and seconds.
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// As comma-separated values, with a line of titles.
+    #[arg(long)]
+    pub csv: bool,
+}
+
+/// A time of the day, in seconds since 1970.
+fn time(text: &str) -> Result<u64, String> {
+    let wrong = || "a time is written like '2026-11-01', '2026-11-01 12:00:00' or '7d'".to_owned();
+    // A date alone is midnight.
+    let whole =
+        if text.len() == "2026-11-01".len() { format!("{text} 00:00:00") } else { text.into() };
+    let time = humantime::parse_rfc3339_weak(&whole).or_else(|_| {
+        let ago = humantime::parse_duration(text).map_err(|_| wrong())?;
+        SystemTime::now().checked_sub(ago).ok_or_else(wrong)
+    })?;
+    Ok(time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()))
+}
+
 /// A pause between two tables. Without one, all there would be is reading.
 fn pause(text: &str) -> Result<Duration, String> {
     const LEAST: Duration = Duration::from_millis(100);
     match values::duration(text)? {
         pause if pause < LEAST => Err("the shortest pause is 0.1 seconds".to_owned()),
         pause => Ok(pause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_dates_or_durations() {
+        assert_eq!(time("1970-01-02"), Ok(86_400));
+        assert_eq!(time("1970-01-01 01:00:00"), Ok(3600));
+        assert_eq!(time("1970-01-01T01:00:00Z"), Ok(3600));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        assert!((now - 3601..=now - 3599).contains(&time("1h").unwrap()));
+        for wrong in ["", "yesterday", "2026-13-01", "-1"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
     }
 }

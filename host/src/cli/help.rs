@@ -58,6 +58,18 @@ Contexts that have processes are shown, the host as 0. PROC, VSZ and RSS are
 sums over the processes that there are; userTIME and sysTIME are the kernel's
 counts since the guest was started, of processes that have ended as well.";
 
+pub(super) const USAGE: &str = "\
+Examples:
+  vserver usage
+  vserver usage web --since 2026-11-01 --until 2026-12-01
+  vserver usage --since 7d --csv
+
+Times of the day are UTC. Usage is kept by the hour: an hour counts where it
+begins. It is kept for 400 days in /var/lib/vserver/usage, also of guests that
+have been deleted; removing a guest's two files there ends that. What isn't
+counted on this host (memory and block devices, without their controllers) is
+0: 'vserver doctor' tells.";
+
 pub(super) const VSERVER_STAT: &str = "\
 Examples:
   vserver-stat

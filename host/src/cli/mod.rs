@@ -14,7 +14,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use accounts::StatArgs;
+pub use accounts::{StatArgs, UsageArgs};
 pub use args::*;
 pub use order::reorder;
 pub use tools::Tool;
@@ -88,6 +88,9 @@ pub enum Action {
     /// Show what guests use: processes, memory, time, and more.
     #[command(after_help = help::STAT)]
     Stat(StatArgs),
+    /// Show what guests have used in a period, for bills.
+    #[command(after_help = help::USAGE)]
+    Usage(UsageArgs),
     /// Show what a guest wrote to its console.
     Logs(LogsArgs),
     /// Delete guests: root directory, configuration, logs.

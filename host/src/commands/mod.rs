@@ -37,6 +37,7 @@ mod status;
 mod stop;
 mod suexec;
 mod supervise;
+mod usage;
 mod vkill;
 mod vps;
 mod wait;
@@ -100,6 +101,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Status(args) => status::run(args, paths),
         Action::Running(args) => running::run(args, paths),
         Action::List(args) => list::run(args, paths),
+        Action::Usage(args) => usage::run(args, paths),
         Action::Stat(args) => stat::run(args, true, paths),
         Action::Logs(args) => logs::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),

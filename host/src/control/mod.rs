@@ -38,6 +38,9 @@ pub enum Request {
     /// Freeze all processes of the guest, or let them go on. Answered with
     /// [`Event::Status`], or [`Event::Failed`].
     Freeze(bool),
+    /// Note what the guest has used until now. Answered with
+    /// [`Event::Status`].
+    Account,
     /// As long as this connection lasts, a session uses the guest: a context
     /// without a boot ends with the last one.
     Lease,

@@ -10,6 +10,7 @@ mod list;
 pub mod ps;
 pub mod stat;
 mod status;
+pub mod usage;
 
 use std::fmt::Write;
 use std::time::Duration;

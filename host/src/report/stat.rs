@@ -168,7 +168,7 @@ impl Figure {
 
 /// util-vserver's form of a size: the next unit from 1000 on, in steps of
 /// 1024, with one decimal, cut off, that is left out when it is 0.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let mut unit: u128 = 1;
     let mut units = ["", "K", "M", "G", "T", "P", "E"].iter();
     let mut name = units.next();

@@ -4,6 +4,7 @@
 //! moment, and the next one takes the guest over from the keeper. It has one
 //! thread, waits in one place, and never waits for the guest.
 
+mod accounts;
 mod actions;
 mod clients;
 mod hearing;
@@ -24,6 +25,7 @@ use shared::message::{BootMode, FromGuest, GuestState, Runlevel, Style, ToGuest}
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
+use crate::accounting::{Book, Incident};
 use crate::cgroup::GuestCgroup;
 use crate::control::{Event as Told, Phase, Request, Snapshot};
 use crate::error::{Error, Result};
@@ -34,6 +36,7 @@ use crate::sys;
 
 pub use planner::Planner;
 
+use accounts::Account;
 use clients::Clients;
 use hearing::{Hearing, beginning};
 use keeper::Keeper;
@@ -57,6 +60,8 @@ pub struct Supervisor {
     keeper: Option<Keeper>,
     clients: Clients,
     timers: Timers,
+    /// What the guest uses is noted there, unless it can't be read.
+    account: Option<Account>,
     /// Why the first start failed, for whoever ordered it.
     failure: Option<Error>,
     finished: bool,
@@ -103,7 +108,10 @@ impl Supervisor {
             BootMode::Rescue(_) => Purpose::Rescue,
             BootMode::Idle => Purpose::Sessions,
         };
+        let account = Account::open(Book::new(&planner.paths, &plan.name));
+        let account = account.inspect_err(|error| tracing::error!("{error}")).ok();
         Ok(Self {
+            account,
             machine: Machine::new(plan.lifecycle.restart, purpose),
             state: State::default(),
             guest: Guest::default(),
@@ -169,6 +177,7 @@ impl Supervisor {
         self.machine = self.machine.attached(self.state.crashes);
         keeper.tell_guest(&ToGuest::Query);
         self.keeper = Some(keeper);
+        self.arm_account();
         self.guest.style = self.state.style;
         if self.guest.style == Some(Style::Init) {
             self.feed(Event::Guest(GuestState::HandedOver));
@@ -179,6 +188,7 @@ impl Supervisor {
     /// gone, so nobody can hold on to it.
     fn sweep(&mut self) {
         let _ = self.cgroup.kill_all();
+        self.keep_account_of_remains();
         if let Err(error) = self.cgroup.remove_all(perform::PATIENCE) {
             tracing::warn!("cannot remove cgroups of an earlier boot: {error}");
         }
@@ -219,12 +229,18 @@ impl Supervisor {
                     // What the guest said last counts before its end.
                     self.hear_guest();
                     let end = GuestEnd::from_outcome(outcome);
+                    // Killed at the end of a shutdown is no crash.
+                    let asked = self.machine.phase() == Phase::Stopping;
+                    if matches!(end, GuestEnd::Died(_)) && !asked {
+                        self.note(Incident::Crash);
+                    }
                     self.state.last_end = Some(perform::describe(end));
                     self.feed(Event::Ended(end));
                 }
                 keeper::Heard::Lost => {
                     tracing::error!("the keeper has died; killing the guest");
                     self.state.last_end = Some("its keeper was killed".to_owned());
+                    self.note(Incident::Crash);
                     self.feed(Event::KeeperLost);
                 }
             }
@@ -315,6 +331,10 @@ impl Supervisor {
                         keeper.tell_guest(&ToGuest::Runlevel(level));
                     }
                 }
+                Request::Account => {
+                    self.keep_account();
+                    self.clients.answer(client, &Told::Status(Box::new(self.snapshot())));
+                }
                 Request::Freeze(freeze) => {
                     let answer = match self.freeze(freeze) {
                         Ok(()) => Told::Status(Box::new(self.snapshot())),
@@ -332,11 +352,15 @@ impl Supervisor {
 
     fn hear_timers(&mut self) {
         for timer in self.timers.due(Instant::now()) {
-            self.feed(match timer {
-                Timer::Deadline => Event::Deadline,
-                Timer::Pause => Event::PauseOver,
-                Timer::Stable => Event::Stable,
-            });
+            match timer {
+                Timer::Deadline => self.feed(Event::Deadline),
+                Timer::Pause => self.feed(Event::PauseOver),
+                Timer::Stable => self.feed(Event::Stable),
+                Timer::Account => {
+                    self.keep_account();
+                    self.arm_account();
+                }
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use shared::message::{BootMode, FromGuest, Power, StopOrder, Style, ToGuest};
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
+use crate::accounting::Incident;
 use crate::control::{Event as Told, Phase};
 use crate::error::{Error, Result};
 use crate::launch::launch;
@@ -54,7 +55,7 @@ impl Supervisor {
         }
     }
 
-    fn arm(&mut self, timer: Timer, after: Duration) {
+    pub(super) fn arm(&mut self, timer: Timer, after: Duration) {
         // A configured time may be longer than the clock goes.
         let far = Duration::from_secs(u32::MAX.into());
         self.timers.set(timer, Instant::now().checked_add(after.min(far)));
@@ -93,6 +94,10 @@ impl Supervisor {
                 self.failure = None;
                 // Injected faults are for one start.
                 self.plan.fault = None;
+                if self.plan.boot.mode != BootMode::Idle {
+                    self.note(Incident::Boot);
+                }
+                self.arm_account();
                 Event::Launched
             }
             Err(failure) => {
@@ -180,6 +185,8 @@ impl Supervisor {
                 let _ = self.cgroup.kill_all();
             }
         }
+        self.timers.set(Timer::Account, None);
+        self.keep_account();
         if let Err(error) = self.cgroup.remove_all(PATIENCE) {
             tracing::error!("cannot remove the guest's cgroups: {error}");
         }

@@ -1,4 +1,4 @@
-//! The supervisor's three timers.
+//! The supervisor's timers.
 
 use std::time::Instant;
 
@@ -11,6 +11,8 @@ pub enum Timer {
     Pause,
     /// The boot counts as stable.
     Stable,
+    /// The guest's account is to be kept.
+    Account,
 }
 
 /// When each is due.
@@ -19,6 +21,7 @@ pub struct Timers {
     deadline: Option<Instant>,
     pause: Option<Instant>,
     stable: Option<Instant>,
+    account: Option<Instant>,
 }
 
 impl Timers {
@@ -29,13 +32,13 @@ impl Timers {
 
     /// When the next one is due.
     pub fn next(&self) -> Option<Instant> {
-        [self.deadline, self.pause, self.stable].into_iter().flatten().min()
+        [self.deadline, self.pause, self.stable, self.account].into_iter().flatten().min()
     }
 
     /// Takes out those that are due.
     pub fn due(&mut self, now: Instant) -> Vec<Timer> {
         let mut due = Vec::new();
-        for timer in [Timer::Deadline, Timer::Pause, Timer::Stable] {
+        for timer in [Timer::Deadline, Timer::Pause, Timer::Stable, Timer::Account] {
             if self.slot(timer).is_some_and(|at| at <= now) {
                 self.set(timer, None);
                 due.push(timer);
@@ -49,6 +52,7 @@ impl Timers {
             Timer::Deadline => &mut self.deadline,
             Timer::Pause => &mut self.pause,
             Timer::Stable => &mut self.stable,
+            Timer::Account => &mut self.account,
         }
     }
 }

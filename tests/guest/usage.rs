@@ -1,0 +1,120 @@
+//! `vserver usage`: what was used is known whatever happens to the guest and
+//! its supervisor, and nothing is counted twice.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tests::{DEADLINE, Guest, Host, Tree, eventually};
+
+on! { Busybox: [
+    nothing_is_lost_and_nothing_doubled,
+    a_crash_is_counted_and_a_kill_at_the_end_is_not,
+    an_account_outlives_its_guest,
+    a_session_alone_is_no_boot,
+] }
+
+fn used(host: &Host, name: &str, more: &[&str]) -> Value {
+    let answer = host.vserver([&["usage", name, "--json"], more].concat()).ok();
+    let all: Vec<Value> = serde_json::from_str(&answer.stdout).expect("it is JSON");
+    assert_eq!(all.len(), 1, "{answer}");
+    all.into_iter().next().expect("one guest")
+}
+
+fn number(used: &Value, field: &str) -> f64 {
+    used[field].as_f64().unwrap_or_else(|| panic!("no {field}: {used}"))
+}
+
+/// Seconds in user mode that a shell has counted of itself.
+fn burn(guest: &Guest<'_>) -> f64 {
+    let answer = guest.shell("i=0; while [ $i -lt 600000 ]; do i=$((i + 1)); done; times").ok();
+    let text = answer.stdout.split_whitespace().next().expect("a time");
+    let (minutes, seconds) = text.trim_end_matches('s').split_once('m').expect("a time");
+    minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
+}
+
+fn kill_supervisor(guest: &Guest<'_>) {
+    let old = guest.status().supervisor_pid.expect("it has one");
+    kill(Pid::from_raw(old), Signal::SIGKILL).expect("it can be killed");
+    eventually(DEADLINE, "another supervisor has it", || {
+        (guest.status().supervisor_pid != Some(old)).then_some(())
+    });
+}
+
+fn nothing_is_lost_and_nothing_doubled(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let mut truth = burn(&guest);
+    let first = used(&host, "web", &[]);
+    assert!(number(&first, "user_seconds") >= truth * 0.99 - 0.02, "{first}");
+    // Asking again counts nothing again.
+    for _ in 0..5 {
+        used(&host, "web", &[]);
+    }
+    kill_supervisor(&guest);
+    truth += burn(&guest);
+    kill_supervisor(&guest);
+    let old = guest.init_pid();
+    guest.exec(["reboot"]);
+    guest.wait_for_reboot(old);
+    truth += burn(&guest);
+    guest.stop();
+    let last = used(&host, "web", &[]);
+    // Boots and sessions themselves come on top.
+    let user = number(&last, "user_seconds");
+    assert!((truth * 0.99 - 0.05..truth * 1.01 + 1.0).contains(&user), "{truth} {last}");
+    assert_eq!((number(&last, "boots"), number(&last, "crashes")), (2.0, 0.0), "{last}");
+    assert!(number(&last, "uptime_seconds") >= truth, "{last}");
+    assert_eq!(used(&host, "web", &[]), last, "a stopped guest uses nothing");
+
+    // A new start goes on with it.
+    guest.start();
+    guest.stop();
+    let more = used(&host, "web", &[]);
+    assert_eq!(number(&more, "boots"), 3.0);
+    assert!(number(&more, "user_seconds") >= user);
+    // All of it was used in the last hours.
+    assert_eq!(used(&host, "web", &["--since", "2h"]), more);
+    assert_eq!(number(&used(&host, "web", &["--until", "2020-01-01"]), "boots"), 0.0);
+    let csv = host.vserver(["usage", "--csv"]).ok();
+    assert!(csv.stdout.starts_with("name,uptime_seconds,"), "{csv}");
+    assert!(csv.stdout.contains("\nweb,"), "{csv}");
+    host.vserver(["usage", "nobody"]).code(5).complains("there is no guest 'nobody'");
+    host.vserver(["usage", "--since", "yesterday"]).code(2).complains("yesterday");
+}
+
+fn a_crash_is_counted_and_a_kill_at_the_end_is_not(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let old = guest.init_pid();
+    kill(Pid::from_raw(old), Signal::SIGKILL).expect("PID 1 can be killed");
+    guest.wait_for_reboot(old);
+    guest.shell("trap '' TERM; sleep 1000 >/dev/null 2>&1 </dev/null &").ok();
+    guest.vserver("stop", ["--timeout", "1"]).ok();
+    let used = used(&host, "web", &[]);
+    assert_eq!((number(&used, "boots"), number(&used, "crashes")), (2.0, 1.0), "{used}");
+}
+
+fn an_account_outlives_its_guest(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    assert_eq!(number(&used(&host, "web", &[]), "boots"), 0.0, "it has never run");
+    guest.start();
+    guest.stop();
+    let before = used(&host, "web", &[]);
+    host.vserver(["delete", "web", "--yes"]).ok();
+    assert_eq!(used(&host, "web", &[]), before);
+}
+
+fn a_session_alone_is_no_boot(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let truth = burn(&guest);
+    eventually(DEADLINE, "its context is closed", || {
+        (guest.status().state == "stopped").then_some(())
+    });
+    let used = used(&host, "web", &[]);
+    assert!(number(&used, "user_seconds") >= truth * 0.99 - 0.02, "{used}");
+    assert_eq!(number(&used, "boots"), 0.0, "{used}");
+}
