@@ -110,6 +110,8 @@ const TRAPS: &[Trap] = &[
     },
 ];
 
+const WARNING: &str = "outside of the own cgroup of guest 'web'";
+
 const PLACES: &str = "C=/sys/fs/cgroup; L=$C/vserver-session";
 
 fn no_trap_holds_a_session_with_private_ids(tree: Tree) {
@@ -136,13 +138,17 @@ fn no_trap_holds_a_session(tree: Tree, users: &str) {
         let laid = guest.shell(&lay);
         assert_eq!(laid.code, 0, "{users} ids, {name}\n{laid}");
         let start = Instant::now();
+        let mut terminal = Terminal::open(&guest.command("enter", [""; 0]));
+        terminal.type_in("exit 3\n");
+        assert_eq!(terminal.end(), 3, "{users} ids, {name}: {}", terminal.seen());
+        assert_eq!(terminal.seen().contains(WARNING), *outside, "{name}: {}", terminal.seen());
         let session = guest.shell(&format!("{PLACES}; grep ^0:: /proc/self/cgroup; {undo}"));
         let took = start.elapsed();
         assert_eq!(session.code, 0, "{users} ids, {name}\n{session}");
         assert!(took < SOON, "{users} ids, {name}: {took:?}");
         let place = if *outside { "0::/../session\n" } else { "0::/vserver-session\n" };
         assert_eq!(session.stdout, place, "{users} ids, {name}\n{session}");
-        let says = session.stderr.contains("outside of the own cgroup of guest 'web'");
+        let says = session.stderr.contains(WARNING);
         assert_eq!(says, *outside, "{users} ids, {name}\n{session}");
         assert!(session.stderr.lines().count() <= 1, "{users} ids, {name}\n{session}");
     }
