@@ -109,7 +109,7 @@ fn units_are_as_without_isolation(tree: Tree) {
         // The journal is kept by the kernel's boot, which is the same.
         guest.shell("rm -r /var/log/journal/*").ok();
         start_isolated(&host, &guest, mode);
-        crate::distributions::wait_for_systemd(&guest);
+        guest.wait_for_systemd();
         comparison.add(mode, &units(&guest));
         let errors = errors(&guest);
         let more: Vec<_> = errors.difference(&usual).cloned().collect();

@@ -80,7 +80,7 @@ fn debian(tree: Tree, mode: &str) {
     guest.shell(PREPARE).ok();
     start_from_a_login_session(&guest);
     if tree == Tree::Systemd {
-        wait_for_systemd(&guest);
+        guest.wait_for_systemd();
     }
     logs_in_on_the_console(&guest, "user-1000 on /dev/console");
     eventually(DEADLINE, "cron's job has run in a session of its user", || {
@@ -124,11 +124,6 @@ fn start_from_a_login_session(guest: &Guest<'_>) {
         session.env(key, value.unwrap_or_default());
     }
     command::run(&mut session, DEADLINE).ok();
-}
-
-/// [`Guest::wait_for_systemd`].
-pub fn wait_for_systemd(guest: &Guest<'_>) {
-    guest.wait_for_systemd();
 }
 
 fn logs_in_on_the_console(guest: &Guest<'_>, expected: &str) {

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use tests::terminal::Terminal;
 use tests::{Census, Host, Tree};
 
-use crate::distributions::wait_for_systemd;
-
 on! { Systemd: [
     logins_are_sessions_of_logind_with_private_ids,
     logins_are_sessions_of_logind_with_identity_ids,
@@ -41,7 +39,7 @@ fn logins_are_sessions_of_logind(tree: Tree, users: &str) {
     guest.exec(["useradd", "-m", "-s", "/bin/bash", "user"]).ok();
     let before = Census::when_quiet(&host);
     guest.start();
-    wait_for_systemd(&guest);
+    guest.wait_for_systemd();
 
     let line = "loginctl show-session $XDG_SESSION_ID -p Name -p Service; \
                 grep ^0:: /proc/self/cgroup";
@@ -146,7 +144,7 @@ fn no_trap_holds_a_session(tree: Tree, users: &str) {
         let took = start.elapsed();
         assert_eq!(session.code, 0, "{users} ids, {name}\n{session}");
         assert!(took < SOON, "{users} ids, {name}: {took:?}");
-        let place = if *outside { "0::/../session\n" } else { "0::/vserver-session\n" };
+        let place = if *outside { "0::/../../session\n" } else { "0::/vserver-session\n" };
         assert_eq!(session.stdout, place, "{users} ids, {name}\n{session}");
         let says = session.stderr.contains(WARNING);
         assert_eq!(says, *outside, "{users} ids, {name}\n{session}");

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
 
-use super::GuestCgroup;
+use super::{GuestCgroup, ROOT};
 
 /// Its name.
 const LEAF: &str = "vserver-session";
@@ -41,15 +41,16 @@ impl GuestCgroup {
         let path = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/"))?;
         let path = self.mount.join(OsStr::from_bytes(path));
         let first = path.strip_prefix(&self.outer).ok()?.iter().next()?;
-        first.as_bytes().starts_with(b"guest-").then(|| self.outer.join(first))
+        first.as_bytes().starts_with(b"guest-").then(|| self.outer.join(first).join(ROOT))
     }
 }
 
-/// Is there no room for more processes below this cgroup? (`pids.max`; false
-/// where the host doesn't limit them.)
+/// Is there no room for more processes in this inner cgroup? (`pids.max` above
+/// it; false where the host doesn't limit them.)
 pub fn is_full(inner: &Path) -> bool {
+    let limited = inner.parent().unwrap_or(inner);
     let number = |file: &str| -> Option<u64> {
-        fs::read_to_string(inner.join(file)).ok()?.trim().parse().ok()
+        fs::read_to_string(limited.join(file)).ok()?.trim().parse().ok()
     };
     match (number("pids.current"), number("pids.max")) {
         (Some(current), Some(max)) => current.saturating_add(ROOM) > max,
@@ -86,11 +87,11 @@ mod tests {
             mount: "/sys/fs/cgroup/unified".into(),
             outer: "/sys/fs/cgroup/unified/vserver/web".into(),
         };
-        let one = Some("/sys/fs/cgroup/unified/vserver/web/guest-1".into());
+        let one = Some("/sys/fs/cgroup/unified/vserver/web/guest-1/root".into());
         for (text, inner) in [
-            (&b"0::/vserver/web/guest-1\n"[..], &one),
-            (b"1:name=systemd:/\n0::/vserver/web/guest-1/init.scope\n", &one),
-            (b"0::/vserver/web/guest-1/\xff (deleted)\n", &one),
+            (&b"0::/vserver/web/guest-1/root\n"[..], &one),
+            (b"1:name=systemd:/\n0::/vserver/web/guest-1/root/init.scope\n", &one),
+            (b"0::/vserver/web/guest-1/root/\xff (deleted)\n", &one),
             (b"0::/vserver/web/session\n", &None),
             (b"0::/vserver/web\n", &None),
             (b"0::/vserver/webmail/guest-1\n", &None),
@@ -103,11 +104,11 @@ mod tests {
 
     #[test]
     fn a_guest_is_full_before_its_limit() {
-        let inner = tempfile::tempdir().unwrap();
+        let limited = tempfile::tempdir().unwrap();
         let full = |current: &str, max: &str| {
-            fs::write(inner.path().join("pids.current"), current).unwrap();
-            fs::write(inner.path().join("pids.max"), max).unwrap();
-            is_full(inner.path())
+            fs::write(limited.path().join("pids.current"), current).unwrap();
+            fs::write(limited.path().join("pids.max"), max).unwrap();
+            is_full(&limited.path().join(ROOT))
         };
         assert!(full("8192\n", "8192\n"));
         assert!(full("8190\n", "8192\n"));

@@ -1,10 +1,14 @@
 //! A guest's cgroups, in the v2 hierarchy only.
 //!
 //! `vserver[-INSTANCE]/NAME` is the outer one: the host owns it, and limits
-//! belong there. Below it stand `guest-N`, fresh at every boot, the root of
-//! the guest's cgroup namespace and owned by the guest's root; `keeper`; and
+//! belong there. Below it stand `guest-N`, fresh at every boot; `keeper`; and
 //! `session` for `enter` and `exec`: for what the host has to do for them, and
-//! for their programs where these can't be in `guest-N` (see `leaf`).
+//! for their programs where these can't be in the guest's (see `leaf`).
+//!
+//! In `guest-N` lies `root`, the root of the guest's cgroup namespace, owned by
+//! the guest's root. Its limits are those of `guest-N`: the files of its own
+//! could be written from inside by a root with the host's ids, unless the
+//! hierarchy is mounted with `nsdelegate` (cgroup v2 kernel doc).
 
 mod freeze;
 mod leaf;
@@ -33,7 +37,10 @@ const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.subtree_control", "cgroup.
 /// cgroups, with names of 255 bytes, beyond the longest path (`PATH_MAX`),
 /// where `/proc/PID/cgroup` can't name them and nobody removes them by it; or
 /// fill the kernel's memory with them.
-const BOUNDS: [(&str, &str); 2] = [("cgroup.max.depth", "14"), ("cgroup.max.descendants", "10000")];
+const BOUNDS: [(&str, &str); 2] = [("cgroup.max.depth", "15"), ("cgroup.max.descendants", "10000")];
+
+/// The name of the inner cgroup.
+const ROOT: &str = "root";
 
 /// The cgroups of one guest.
 #[derive(Clone, Debug)]
@@ -58,9 +65,14 @@ impl GuestCgroup {
         &self.outer
     }
 
+    /// The directory of the cgroup with the limits of boot number `boot`.
+    fn limited(&self, boot: u32) -> PathBuf {
+        self.outer.join(format!("guest-{boot}"))
+    }
+
     /// The directory of the cgroup that boot number `boot` runs in.
     pub fn inner(&self, boot: u32) -> PathBuf {
-        self.outer.join(format!("guest-{boot}"))
+        self.limited(boot).join(ROOT)
     }
 
     /// The host's own leaf for sessions (`enter`, `exec`).
@@ -74,11 +86,13 @@ impl GuestCgroup {
     }
 
     /// Makes all cgroups of a boot; the inner one belongs to `owner`, the
-    /// host uid of the guest's root. Returns it, opened for clone3.
+    /// host uid of the guest's root. Returns it, opened for clone3. Where the
+    /// kernel can count them, the guest may have so many `processes`, and the
+    /// host's leaf for sessions as many again.
     ///
     /// # Errors
-    /// Those of mkdir(2) and chown(2).
-    pub fn create(&self, boot: u32, owner: u32) -> io::Result<OwnedFd> {
+    /// Those of mkdir(2), chown(2), and of writing the cgroups' files.
+    pub fn create(&self, boot: u32, owner: u32, processes: Option<u32>) -> io::Result<OwnedFd> {
         let inner = self.inner(boot);
         for directory in [&inner, &self.keeper(), &self.session()] {
             fs::create_dir_all(directory)?;
@@ -86,12 +100,28 @@ impl GuestCgroup {
         for (file, most) in BOUNDS {
             fs::write(self.outer.join(file), most)?;
         }
+        if let Some(most) = processes.filter(|_| counts_processes(&self.mount)) {
+            self.bound_processes(boot, most)?;
+        }
         chown(&inner, Some(owner), Some(owner))?;
         for file in DELEGATED {
             chown(inner.join(file), Some(owner), Some(owner))?;
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(rustix::fs::open(&inner, flags, Mode::empty())?)
+    }
+
+    /// The kernel counts threads too, whoever they belong to: unlike the
+    /// resource limit on processes, this one holds uid 0 of the host as well.
+    fn bound_processes(&self, boot: u32, most: u32) -> io::Result<()> {
+        let branches = [self.outer.parent(), Some(&self.outer)];
+        for branch in branches.into_iter().flatten() {
+            fs::write(branch.join("cgroup.subtree_control"), "+pids")?;
+        }
+        for bounded in [self.limited(boot), self.session()] {
+            fs::write(bounded.join("pids.max"), most.to_string())?;
+        }
+        Ok(())
     }
 
     /// Kills every process of the guest and of its sessions, not the keeper
@@ -167,6 +197,14 @@ pub fn top(mount: &Path, paths: &Paths) -> PathBuf {
         "" => mount.join("vserver"),
         instance => mount.join(format!("vserver-{instance}")),
     }
+}
+
+/// Can cgroups made in this one bound their processes? Then the `pids`
+/// controller is enabled for its children (cgroup v2 kernel doc, "Enabling and
+/// Disabling"). That isn't done here: the root of the hierarchy is the host's.
+pub fn counts_processes(mount: &Path) -> bool {
+    let enabled = fs::read_to_string(mount.join("cgroup.subtree_control"));
+    enabled.is_ok_and(|enabled| enabled.split_ascii_whitespace().any(|name| name == "pids"))
 }
 
 /// Moves the calling process into a cgroup.

@@ -65,7 +65,8 @@ fn show(paths: &Paths, name: &GuestName, effective: bool, json: bool) -> Result<
 /// What the configuration comes to on this host.
 fn layers(paths: &Paths, name: &GuestName) -> Result<Effective> {
     let families_judged = facts::socket_hook(&paths.run_dir()).is_some();
-    Ok(report::effective::effective(&dry_run::preview(name, paths)?, families_judged))
+    let plan = dry_run::preview(name, paths)?;
+    Ok(report::effective::effective(&plan, families_judged, facts::bounds_processes()))
 }
 
 fn check(paths: &Paths, names: &[GuestName]) -> Result<Exit> {

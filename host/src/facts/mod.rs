@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
 
+use crate::cgroup;
 use crate::paths::Paths;
 
 pub use mounts::Mount;
@@ -41,6 +42,8 @@ pub struct HostFacts {
     pub cgroup: Option<PathBuf>,
     /// Controllers of the v2 hierarchy.
     pub controllers: Vec<String>,
+    /// Can a guest's processes be bounded by its cgroup?
+    pub bounds_processes: bool,
     /// Controllers that v1 hierarchies have taken.
     pub v1_controllers: Vec<String>,
     /// The directory of guests' roots, or the nearest one above that exists.
@@ -91,6 +94,11 @@ pub fn is_in_user_namespace() -> bool {
     map.split_ascii_whitespace().ne(["0", "0", "4294967295"])
 }
 
+/// Can a guest's processes be bounded by its cgroup?
+pub fn bounds_processes() -> bool {
+    cgroup::find_mount().is_ok_and(|mount| cgroup::counts_processes(&mount))
+}
+
 /// Reads everything.
 pub fn read(paths: &Paths) -> HostFacts {
     let mounts = mounts::parse(&text("/proc/self/mountinfo"));
@@ -106,6 +114,7 @@ pub fn read(paths: &Paths) -> HostFacts {
         namespaces: NAMESPACES.into_iter().filter(|name| has_namespace(name)).collect(),
         filters_sockets: socket_hook(&paths.run_dir()).is_some(),
         controllers: words(&controllers.unwrap_or_default()),
+        bounds_processes: cgroup.as_deref().is_some_and(cgroup::counts_processes),
         v1_controllers: v1_controllers(&text("/proc/cgroups")),
         cgroup,
         roots_mount: mounts::containing(&mounts, &roots).cloned(),

@@ -94,7 +94,7 @@ pub fn launch(
     let fault = plan.fault;
     let (supervisors, consoles, ring) = at(fault, Stage::RunDirectory, || sockets(run))?;
     let log_directory = at(fault, Stage::RunDirectory, || log_directory(plan))?;
-    let inner = at(fault, Stage::Cgroup, || cgroup.create(boot, plan.ids.root()))?;
+    let inner = at(fault, Stage::Cgroup, || cgroup.create(boot, plan.ids.root(), plan.processes))?;
     let devices = devices::prepare(plan, run, cgroup)?;
     let confinement = plan.confinement(devices.families_judged);
     at(fault, Stage::RunDirectory, || confinement::keep(&confinement, &run.confinement()))?;

@@ -17,15 +17,18 @@ pub enum Layer {
     Masks,
     /// The limit on user namespaces.
     Nesting,
+    /// The bound on the number of processes.
+    Processes,
 }
 
 impl Layer {
-    const ALL: [(&'static str, Self); 5] = [
+    const ALL: [(&'static str, Self); 6] = [
         ("capabilities", Self::Capabilities),
         ("system-calls", Self::SystemCalls),
         ("devices", Self::Devices),
         ("masks", Self::Masks),
         ("nesting", Self::Nesting),
+        ("processes", Self::Processes),
     ];
 }
 

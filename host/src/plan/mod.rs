@@ -8,6 +8,7 @@ mod capabilities;
 mod confinement;
 pub mod devices;
 mod layers;
+pub mod limits;
 pub mod masks;
 mod mounts;
 pub mod syscalls;
@@ -57,6 +58,9 @@ pub struct Plan {
     pub io_uring: bool,
     /// Device nodes that it may use besides those of every guest.
     pub devices: Vec<DeviceRule>,
+    /// How many processes it may have, and as many in its sessions, where the
+    /// host can count them; `None` for any number.
+    pub processes: Option<u32>,
     /// The label of everything in it.
     pub label: Option<Label>,
     /// Layers that are left out, for tests.
@@ -189,6 +193,7 @@ pub fn plan(
         nesting: config.security.nesting,
         io_uring: config.security.io_uring,
         devices: config.devices.allow.clone(),
+        processes: (!without.contains(&Layer::Processes)).then_some(limits::PROCESSES),
         label: label(&config.security),
         environment: vec![
             ("container".into(), "vserver".into()),

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{status, table};
 use crate::facts::{HostFacts, NAMESPACES};
+use crate::plan::limits::PROCESSES;
 
 /// How good a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -84,7 +85,7 @@ pub fn judge(host: &HostFacts) -> Vec<Finding> {
     findings.extend([cgroup(host), cgroup_kill(host), controllers(host)]);
     findings.push(sockets(host));
     findings.extend([user_namespaces(host), roots(host), idmapped(host), space(host)]);
-    findings.extend([processes(host), inotify(host)]);
+    findings.extend([processes(host), bombs(host), inotify(host)]);
     findings.extend([copy(host), debootstrap(host), supervision(host), logs(host)]);
     findings
 }
@@ -299,6 +300,25 @@ fn processes(host: &HostFacts) -> Finding {
     }
 }
 
+/// Processes of one guest: its cgroup bounds them, or only the resource limit.
+fn bombs(host: &HostFacts) -> Finding {
+    let topic = "guests' processes";
+    let has = |list: &[String]| list.iter().any(|name| name == "pids");
+    if host.bounds_processes {
+        return ok(topic, format!("at most {PROCESSES} in each guest"));
+    }
+    let remedy = match (&host.cgroup, has(&host.controllers)) {
+        (Some(mount), true) => {
+            format!("echo +pids >{}/cgroup.subtree_control", mount.display())
+        }
+        _ if has(&host.v1_controllers) => {
+            "the pids controller is on cgroup v1; boot with cgroup_no_v1=all".to_owned()
+        }
+        _ => "use a kernel that has the pids controller".to_owned(),
+    };
+    limited(topic, "any number for root in guests with users = identity or host", remedy)
+}
+
 fn inotify(host: &HostFacts) -> Finding {
     match host.max_inotify_instances {
         Some(few @ ..64) => limited(
@@ -389,6 +409,7 @@ mod tests {
             filters_sockets: true,
             cgroup: Some("/sys/fs/cgroup".into()),
             controllers: every(&CONTROLLERS),
+            bounds_processes: true,
             v1_controllers: Vec::new(),
             roots: "/var/lib/vservers".into(),
             roots_mount: Some(Mount {
@@ -447,6 +468,7 @@ mod tests {
         expect("cgroup v2", Missing, |host| host.cgroup = None);
         expect("socket families", Limited, |host| host.filters_sockets = false);
         expect("limits", Limited, |host| host.controllers.clear());
+        expect("guests' processes", Limited, |host| host.bounds_processes = false);
         expect("user namespaces", Missing, |host| host.max_user_namespaces = Some(0));
         expect("id mapping", Limited, |host| {
             host.roots_mount.as_mut().unwrap().kind = "zfs".into()

@@ -23,6 +23,9 @@ pub struct Effective {
     pub read_only: Vec<Covered>,
     /// Device nodes in its /dev.
     pub devices: Vec<String>,
+    /// How many processes it may have, and as many in its sessions; `None`
+    /// where its cgroup doesn't bound them.
+    pub processes: Option<u32>,
 }
 
 /// System calls that are refused for one reason.
@@ -49,8 +52,9 @@ pub struct Covered {
     pub reason: &'static str,
 }
 
-/// The layers of a plan. `families_judged` as in [`Plan::confinement`].
-pub fn effective(plan: &Plan, families_judged: bool) -> Effective {
+/// The layers of a plan. `families_judged` as in [`Plan::confinement`];
+/// `bounds_processes`: can this host's cgroups do that?
+pub fn effective(plan: &Plan, families_judged: bool, bounds_processes: bool) -> Effective {
     let Confinement { filter, .. } = plan.confinement(families_judged);
     let covered = |wanted: &masks::Mask, is: fn(&Mount, &str) -> bool| {
         let is_there = plan.mounts.iter().any(|step| is(step, wanted.target));
@@ -68,6 +72,7 @@ pub fn effective(plan: &Plan, families_judged: bool) -> Effective {
             .map(|(name, ..)| format!("/dev/{name} rw"))
             .chain(plan.devices.iter().map(ToString::to_string))
             .collect(),
+        processes: plan.processes.filter(|_| bounds_processes),
     }
 }
 
@@ -119,6 +124,11 @@ pub fn text(effective: &Effective) -> String {
         let _ = writeln!(text, "#   {}", names.join(" "));
     }
     let _ = writeln!(text, "#\n# Device nodes:\n#   {}", effective.devices.join(", "));
+    let processes = match effective.processes {
+        Some(most) => format!("at most {most}, and as many in sessions"),
+        None => "not bounded by the cgroup; 'vserver doctor' says why".to_owned(),
+    };
+    let _ = writeln!(text, "#\n# Processes and threads:\n#   {processes}");
     let _ = writeln!(
         text,
         "#\n# System calls that are refused (and all newer than the filter, ENOSYS):"

@@ -34,8 +34,13 @@ fn doctor_finds_nothing_that_guests_lack() {
     let findings: serde_json::Value =
         serde_json::from_str(&answer.stdout).expect("findings are JSON");
     let findings = findings.as_array().expect("findings are a list");
-    let sockets = findings.iter().find(|finding| finding["topic"] == "socket families");
-    assert_eq!(sockets.expect("they are looked at")["grade"], "ok", "{answer}");
+    for topic in ["socket families", "guests' processes"] {
+        let finding = findings.iter().find(|finding| finding["topic"] == topic);
+        assert_eq!(finding.expect("it is looked at")["grade"], "ok", "{answer}");
+    }
+    host.configure("web", "context = 1000\n");
+    let effective = host.vserver(["config", "show", "web", "--effective"]).ok();
+    assert!(effective.stdout.contains("at most 8000, and as many in sessions"), "{effective}");
 }
 
 /// Whatever a service leaves in its cgroup is killed with it.

@@ -3,5 +3,6 @@
 //! a host and runs them there; elsewhere they fail.
 
 mod apparmor;
+mod bombs;
 mod host;
 mod sockets;
