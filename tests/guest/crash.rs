@@ -78,14 +78,21 @@ fn a_start_does_not_wait_for_a_guest_that_crashes(tree: Tree) {
     guest.write("/etc/inittab", "::sysinit:/bin/sleep 60\n", 0o644);
     guest.vserver("start", ["--no-wait"]).ok();
     guest.wait_for_process("sleep");
+    let new = |old: i32| {
+        eventually(DEADLINE, "it boots again", || {
+            guest.status().init_pid.filter(|pid| *pid != old)
+        })
+    };
+    // Pauses double: the next one is long enough for a start to come into it
+    // on any machine.
+    for _ in 0..3 {
+        new(crash(&guest));
+    }
     std::thread::scope(|scope| {
         let old = crash(&guest);
         // It backs off now: the start launches it at once, and it crashes.
         let start = scope.spawn(|| guest.vserver("start", [""; 0]));
-        // The boot's `sleep` of before may still be there for a moment.
-        eventually(DEADLINE, "it boots again", || {
-            guest.status().init_pid.filter(|pid| *pid != old)
-        });
+        new(old);
         crash(&guest);
         start.join().expect("the start ends").code(1).complains("crashed before it was up");
     });
