@@ -11,6 +11,7 @@ on! { Busybox: [
     a_crash_is_counted_and_a_kill_at_the_end_is_not,
     an_account_outlives_its_guest,
     a_session_alone_is_no_boot,
+    what_nobody_looked_after_is_counted_once,
 ] }
 
 fn used(host: &Host, name: &str, more: &[&str]) -> Value {
@@ -117,4 +118,24 @@ fn a_session_alone_is_no_boot(tree: Tree) {
     let used = used(&host, "web", &[]);
     assert!(number(&used, "user_seconds") >= truth * 0.99 - 0.02, "{used}");
     assert_eq!(number(&used, "boots"), 0.0, "{used}");
+}
+
+fn what_nobody_looked_after_is_counted_once(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let mut truth = burn(&guest);
+    used(&host, "web", &[]);
+    truth += burn(&guest);
+    let status = guest.status();
+    for pid in [status.supervisor_pid, status.keeper_pid] {
+        kill(Pid::from_raw(pid.expect("it has one")), Signal::SIGKILL).expect("it can be killed");
+    }
+    // The next start removes what is left, and has a look at it before.
+    guest.start();
+    guest.stop();
+    let used = used(&host, "web", &[]);
+    let user = number(&used, "user_seconds");
+    assert!((truth * 0.99 - 0.05..truth * 1.01 + 1.0).contains(&user), "{truth} {used}");
+    assert_eq!(number(&used, "boots"), 2.0, "{used}");
 }

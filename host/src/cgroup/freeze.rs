@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use super::{GuestCgroup, ignore_missing};
 
@@ -14,16 +15,19 @@ impl GuestCgroup {
     /// # Errors
     /// Those of write(2); a cgroup that is not there is no error.
     pub fn freeze(&self, boot: u32, freeze: bool) -> io::Result<()> {
+        let write = |directory: PathBuf, word| {
+            ignore_missing(fs::write(directory.join("cgroup.freeze"), word))
+        };
         let word = if freeze { "1" } else { "0" };
-        for directory in [self.inner(boot), self.session()] {
-            ignore_missing(fs::write(directory.join("cgroup.freeze"), word))?;
-        }
-        Ok(())
+        write(self.limited(boot), word)?;
+        write(self.session(), word)?;
+        // A root with the host's ids may have frozen its own.
+        if freeze { Ok(()) } else { write(self.inner(boot), word) }
     }
 
     /// Are all processes frozen?
     pub fn is_frozen(&self, boot: u32) -> bool {
-        let events = fs::read_to_string(self.inner(boot).join("cgroup.events"));
+        let events = fs::read_to_string(self.limited(boot).join("cgroup.events"));
         events.is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
     }
 }

@@ -65,8 +65,9 @@ impl GuestCgroup {
         &self.outer
     }
 
-    /// The directory of the cgroup with the limits of boot number `boot`.
-    fn limited(&self, boot: u32) -> PathBuf {
+    /// The directory of the cgroup with the limits of boot number `boot`, which
+    /// counts what all of that boot uses.
+    pub fn limited(&self, boot: u32) -> PathBuf {
         self.outer.join(format!("guest-{boot}"))
     }
 

@@ -74,10 +74,10 @@ impl Account {
 impl Supervisor {
     /// Notes what has been used until now.
     pub(super) fn keep_account(&mut self) {
-        let inner = self.cgroup.inner(self.state.boot);
+        let cgroup = self.cgroup.limited(self.state.boot);
         let pid = self.keeper.as_ref().map(|keeper| keeper.init_pid());
         if let Some(account) = &mut self.account {
-            account.sample(&inner, Some(self.state.booted_at_ms), pid);
+            account.sample(&cgroup, Some(self.state.booted_at_ms), pid);
             account.write();
         }
     }
