@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// When it exists, or can't be written; then nothing is left.
 pub fn create(path: &Path, text: &str, mode: u32) -> Result<()> {
-    let temporary = Temporary::write(path, text, mode, None)?;
+    let temporary = Temporary::write(path, text, mode, None, Sync::Disk)?;
     // Unlike rename(2), link(2) refuses to replace.
     fs::hard_link(&temporary.path, path).map_err(|error| Error::path("create", path, error))?;
     drop(temporary);
@@ -30,10 +30,32 @@ pub fn create(path: &Path, text: &str, mode: u32) -> Result<()> {
 /// When it can't be written; then the old one is as it was.
 pub fn replace(path: &Path, text: &str, mode: u32) -> Result<()> {
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let old = fs::metadata(path).ok();
-    let temporary = Temporary::write(path, text, mode, old.as_ref())?;
-    fs::rename(&temporary.path, path).map_err(|error| Error::path("replace", path, error))?;
+    exchange(path, text, mode, Sync::Disk)?;
     sync_directory(path)
+}
+
+/// The same without waiting for the disk: whole for whoever reads it, but
+/// after a power failure it may be the old one, or empty.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_unsynced(path: &Path, text: &str, mode: u32) -> Result<()> {
+    exchange(path, text, mode, Sync::Never)
+}
+
+fn exchange(path: &Path, text: &str, mode: u32, sync: Sync) -> Result<()> {
+    let old = fs::metadata(path).ok();
+    let temporary = Temporary::write(path, text, mode, old.as_ref(), sync)?;
+    fs::rename(&temporary.path, path).map_err(|error| Error::path("replace", path, error))
+}
+
+/// When is a file written?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    /// When it is on the disk.
+    Disk,
+    /// When the kernel has it.
+    Never,
 }
 
 /// Takes the lock of a file, which is created if need be, waiting for it. It
@@ -56,7 +78,13 @@ struct Temporary {
 }
 
 impl Temporary {
-    fn write(target: &Path, text: &str, mode: u32, like: Option<&fs::Metadata>) -> Result<Self> {
+    fn write(
+        target: &Path,
+        text: &str,
+        mode: u32,
+        like: Option<&fs::Metadata>,
+        sync: Sync,
+    ) -> Result<Self> {
         make_directory(target)?;
         let mut name = std::ffi::OsString::from(".");
         name.push(target.file_name().unwrap_or_default());
@@ -72,7 +100,10 @@ impl Temporary {
         options.write(true).create_new(true).mode(0o600);
         let file = options.open(&path).map_err(fail)?;
         let temporary = Self { path };
-        fill(file, text, mode, like).map_err(fail)?;
+        fill(&file, text, mode, like).map_err(fail)?;
+        if sync == Sync::Disk {
+            file.sync_all().map_err(fail)?;
+        }
         Ok(temporary)
     }
 }
@@ -84,18 +115,17 @@ impl Drop for Temporary {
     }
 }
 
-fn fill(mut file: File, text: &str, mode: u32, like: Option<&fs::Metadata>) -> io::Result<()> {
+fn fill(mut file: &File, text: &str, mode: u32, like: Option<&fs::Metadata>) -> io::Result<()> {
     let mode = like.map_or(mode, |old| old.mode() & 0o7777);
     if let Some(old) = like {
         let new = file.metadata()?;
         if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+            fchown(file, Some(old.uid()), Some(old.gid()))?;
         }
     }
     // Not left to the umask: others' tools read configurations.
     file.set_permissions(Permissions::from_mode(mode))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    file.write_all(text.as_bytes())
 }
 
 fn make_directory(path: &Path) -> Result<()> {

@@ -71,13 +71,15 @@ fn nothing_joins_a_paused_guest(tree: Tree) {
     let guest = host.guest("web").tree(tree).build();
     guest.start();
     // A session that is there already stands still with the guest.
-    let mut session = guest.command("exec", ["--", "sh", "-c", "sleep 0.5; echo on >/root/on"]);
+    let wait = "until test -e /root/go; do sleep 0.05; done; echo on >/root/on";
+    let mut session = guest.command("exec", ["--", "sh", "-c", wait]);
     let mut session = session.spawn().expect("vserver runs");
     guest.wait_for_process("sleep");
     guest.vserver("pause", [""; 0]).ok();
+    guest.write("/root/go", "", 0o644);
     guest.exec(["true"]).code(125).complains("guest 'web' is paused");
     guest.vserver("enter", [""; 0]).complains("vserver resume web");
-    std::thread::sleep(Duration::from_millis(800));
+    std::thread::sleep(Duration::from_millis(500));
     assert_eq!(guest.read("/root/on"), "");
     guest.vserver("resume", [""; 0]).ok();
     assert!(session.wait().expect("it ends").success());
@@ -141,12 +143,14 @@ fn only_a_guest_that_is_up_is_paused(tree: Tree) {
     let guest = host.guest("web").tree(tree).build();
     guest.vserver("pause", [""; 0]).code(3).complains("not running");
     host.vserver(["resume", "nobody"]).code(5);
-    guest.write("/etc/init.d/rcK", "#!/bin/sh\nsleep 3\n", 0o755);
+    let until = "#!/bin/sh\nuntil test -e /root/go; do sleep 0.05; done\n";
+    guest.write("/etc/init.d/rcK", until, 0o755);
     guest.start();
     let mut stopping = guest.command("stop", [""; 0]).spawn().expect("vserver runs");
     eventually(DEADLINE, "it is being stopped", || {
         (guest.status().state == "stopping").then_some(())
     });
     guest.vserver("pause", [""; 0]).code(1).complains("while it is stopping");
+    guest.write("/root/go", "", 0o644);
     assert!(stopping.wait().expect("it ends").success());
 }

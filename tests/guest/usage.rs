@@ -25,12 +25,19 @@ fn number(used: &Value, field: &str) -> f64 {
     used[field].as_f64().unwrap_or_else(|| panic!("no {field}: {used}"))
 }
 
-/// Seconds in user mode that a shell has counted of itself.
+/// Seconds for which a shell has worked, as it has counted itself.
 fn burn(guest: &Guest<'_>) -> f64 {
-    let answer = guest.shell("i=0; while [ $i -lt 600000 ]; do i=$((i + 1)); done; times").ok();
-    let text = answer.stdout.split_whitespace().next().expect("a time");
-    let (minutes, seconds) = text.trim_end_matches('s').split_once('m').expect("a time");
-    minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
+    let answer = guest.shell("i=0; while [ $i -lt 1200000 ]; do i=$((i + 1)); done; times").ok();
+    let seconds = |text: &str| -> f64 {
+        let (minutes, seconds) = text.trim_end_matches('s').split_once('m').expect("a time");
+        minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
+    };
+    answer.stdout.split_whitespace().take(2).map(seconds).sum()
+}
+
+/// The same, as it was counted.
+fn worked(used: &Value) -> f64 {
+    number(used, "user_seconds") + number(used, "system_seconds")
 }
 
 fn kill_supervisor(guest: &Guest<'_>) {
@@ -45,9 +52,11 @@ fn nothing_is_lost_and_nothing_doubled(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     guest.start();
+    // Before it has noted anything.
+    kill_supervisor(&guest);
     let mut truth = burn(&guest);
     let first = used(&host, "web", &[]);
-    assert!(number(&first, "user_seconds") >= truth * 0.99 - 0.02, "{first}");
+    assert!(worked(&first) >= truth * 0.99 - 0.05, "{first}");
     // Asking again counts nothing again.
     for _ in 0..5 {
         used(&host, "web", &[]);
@@ -62,8 +71,8 @@ fn nothing_is_lost_and_nothing_doubled(tree: Tree) {
     guest.stop();
     let last = used(&host, "web", &[]);
     // Boots and sessions themselves come on top.
-    let user = number(&last, "user_seconds");
-    assert!((truth * 0.99 - 0.05..truth * 1.01 + 1.0).contains(&user), "{truth} {last}");
+    let right = truth * 0.99 - 0.15..truth * 1.01 + 1.0;
+    assert!(right.contains(&worked(&last)), "{truth} {last}");
     assert_eq!((number(&last, "boots"), number(&last, "crashes")), (2.0, 0.0), "{last}");
     assert!(number(&last, "uptime_seconds") >= truth, "{last}");
     assert_eq!(used(&host, "web", &[]), last, "a stopped guest uses nothing");
@@ -73,7 +82,7 @@ fn nothing_is_lost_and_nothing_doubled(tree: Tree) {
     guest.stop();
     let more = used(&host, "web", &[]);
     assert_eq!(number(&more, "boots"), 3.0);
-    assert!(number(&more, "user_seconds") >= user);
+    assert!(worked(&more) >= worked(&last));
     // All of it was used in the last hours.
     assert_eq!(used(&host, "web", &["--since", "2h"]), more);
     assert_eq!(number(&used(&host, "web", &["--until", "2020-01-01"]), "boots"), 0.0);
@@ -116,7 +125,7 @@ fn a_session_alone_is_no_boot(tree: Tree) {
         (guest.status().state == "stopped").then_some(())
     });
     let used = used(&host, "web", &[]);
-    assert!(number(&used, "user_seconds") >= truth * 0.99 - 0.02, "{used}");
+    assert!(worked(&used) >= truth * 0.99 - 0.05, "{used}");
     assert_eq!(number(&used, "boots"), 0.0, "{used}");
 }
 
@@ -135,7 +144,7 @@ fn what_nobody_looked_after_is_counted_once(tree: Tree) {
     guest.start();
     guest.stop();
     let used = used(&host, "web", &[]);
-    let user = number(&used, "user_seconds");
-    assert!((truth * 0.99 - 0.05..truth * 1.01 + 1.0).contains(&user), "{truth} {used}");
+    let right = truth * 0.99 - 0.1..truth * 1.01 + 1.0;
+    assert!(right.contains(&worked(&used)), "{truth} {used}");
     assert_eq!(number(&used, "boots"), 2.0, "{used}");
 }

@@ -1,7 +1,9 @@
 //! Where a guest's account is kept: two files in `/var/lib/vserver/usage`.
 //!
 //! `NAME.json` is the ledger, replaced as a whole (rename(2)); whatever it
-//! says is true. `NAME.history` has a line for every hour that is over. A
+//! says is true. Within an hour that isn't waited for (fsync(2)), or guests
+//! that write much would hold up all supervisors: after a power failure it may
+//! be empty, and then the one before counts. `NAME.history` has a line for every hour that is over. A
 //! closed hour stays in the ledger until it is known to be in the history,
 //! and a line that is there twice counts once, so that no moment of a crash
 //! loses an hour or doubles it. Plain text needs no other program to be read,
@@ -30,6 +32,7 @@ const LONG: u64 = 4 << 20;
 #[derive(Clone, Debug)]
 pub struct Book {
     ledger: PathBuf,
+    before: PathBuf,
     history: PathBuf,
 }
 
@@ -39,11 +42,12 @@ impl Book {
         let directory = paths.usage_dir();
         Self {
             ledger: directory.join(format!("{name}.json")),
+            before: directory.join(format!("{name}.json.old")),
             history: directory.join(format!("{name}.history")),
         }
     }
 
-    /// Reads the ledger; an empty one if there is none.
+    /// Reads the ledger; if there is none, one that goes on after the history.
     ///
     /// # Errors
     /// When it can't be read. It is not begun anew then: what was counted
@@ -51,13 +55,18 @@ impl Book {
     pub fn read(&self) -> Result<Ledger> {
         let text = match fs::read_to_string(&self.ledger) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Ledger::default()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Ledger::after(&self.history()?));
+            }
             Err(error) => return Err(Error::path("read", &self.ledger, error)),
         };
-        serde_json::from_str(&text).map_err(|error| {
-            let path = self.ledger.display();
-            Error::new(format!("'{path}' is no account: {error}"))
-                .hint("set it aside, and a new one is begun; its history stays")
+        let before = || serde_json::from_str(&fs::read_to_string(&self.before).ok()?).ok();
+        serde_json::from_str(&text).or_else(|error| {
+            before().ok_or_else(|| {
+                let path = self.ledger.display();
+                Error::new(format!("'{path}' is no account: {error}"))
+                    .hint("set it aside, and a new one goes on after its history")
+            })
         })
     }
 
@@ -67,7 +76,12 @@ impl Book {
     /// When a file can't be written; then the old ones are as they were, or
     /// the hour is written the next time.
     pub fn write(&self, ledger: &mut Ledger) -> Result<()> {
-        store::replace(&self.ledger, &text(ledger), 0o600)?;
+        let _ = fs::remove_file(&self.before);
+        let _ = fs::hard_link(&self.ledger, &self.before);
+        match ledger.closed.is_empty() {
+            true => store::replace_unsynced(&self.ledger, &text(ledger), 0o600)?,
+            false => store::replace(&self.ledger, &text(ledger), 0o600)?,
+        }
         for hour in &ledger.closed {
             self.append(hour).map_err(|error| Error::path("write", &self.history, error))?;
         }
@@ -82,14 +96,18 @@ impl Book {
     /// When a file can't be read.
     pub fn hours(&self) -> Result<Vec<Hour>> {
         let ledger = self.read()?;
-        let mut hours = match fs::read_to_string(&self.history) {
-            Ok(text) => parse(&text),
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(Error::path("read", &self.history, error)),
-        };
+        let mut hours = self.history()?;
         hours.extend(ledger.closed);
         hours.extend((ledger.hour.number > 0).then_some(ledger.hour));
         Ok(hours)
+    }
+
+    fn history(&self) -> Result<Vec<Hour>> {
+        match fs::read_to_string(&self.history) {
+            Ok(text) => Ok(parse(&text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(Error::path("read", &self.history, error)),
+        }
     }
 
     fn append(&self, hour: &Hour) -> io::Result<()> {
@@ -145,7 +163,8 @@ mod tests {
 
     fn sample(user_us: u64) -> Sample {
         let counters = Counters { user_us, ..Counters::default() };
-        Sample { source: "a".into(), began_ms: 0, taken_ms: user_us, counters, memory: 0 }
+        let taken_ms = user_us;
+        Sample { source: "a".into(), began_ms: 0, taken_ms, counters, memory: 0, is_boot: true }
     }
 
     /// Works for some hours, and is read back after a crash at every byte
@@ -189,6 +208,28 @@ mod tests {
         fs::write(&book.ledger, "{").unwrap();
         assert!(book.read().unwrap_err().to_string().contains("is no account"));
         assert_eq!(names(&paths).unwrap(), ["web".parse().unwrap()]);
+    }
+
+    #[test]
+    fn one_that_was_emptied_or_set_aside_goes_on() {
+        let prefix = tempfile::tempdir().unwrap();
+        let book = Book::new(&Paths::new(prefix.path()), &"web".parse().unwrap());
+        let mut ledger = book.read().unwrap();
+        for hour in 0..4 {
+            ledger.take(hour * HOUR, sample(10 * (hour + 1)));
+            book.write(&mut ledger).unwrap();
+        }
+        // A power failure: what was written last never reached the disk.
+        fs::write(&book.ledger, "").unwrap();
+        assert_eq!(book.read().unwrap().total.counters.user_us, 30);
+        // Set aside: the hours that are over are known still.
+        fs::remove_file(&book.ledger).unwrap();
+        let mut again = book.read().unwrap();
+        assert_eq!(again.total.counters.user_us, 30);
+        again.take(9 * HOUR, Sample { source: "b".into(), ..sample(5) });
+        book.write(&mut again).unwrap();
+        assert_eq!(again.total.counters.user_us, 35);
+        assert_eq!(sum(book.hours().unwrap(), 0, u64::MAX), again.total);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Sample {
     pub counters: Counters,
     /// Bytes of memory then.
     pub memory: u64,
+    /// Is the source a boot of the guest? Then its first sample counts one.
+    pub is_boot: bool,
 }
 
 /// Sums, of an hour or of all time.
@@ -83,15 +85,6 @@ pub struct Ledger {
     pub closed: Vec<Hour>,
     /// The last sample.
     pub last: Option<Sample>,
-}
-
-/// What happens to a guest besides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Incident {
-    /// It was booted.
-    Boot,
-    /// It crashed.
-    Crash,
 }
 
 impl Counters {
@@ -153,6 +146,7 @@ impl Ledger {
         let memory_mib_ms = (u128::from(memory) * u128::from(up_ms)) >> 20;
         let more = Sums {
             up_ms,
+            boots: u64::from(before.is_none() && sample.is_boot),
             memory_mib_ms: u64::try_from(memory_mib_ms).unwrap_or(u64::MAX),
             counters: sample.counters.since(then),
             ..Sums::default()
@@ -161,14 +155,16 @@ impl Ledger {
         self.book(now, &more);
     }
 
-    /// Counts a boot or a crash.
-    pub fn note(&mut self, now: u64, incident: Incident) {
-        let mut more = Sums::default();
-        match incident {
-            Incident::Boot => more.boots = 1,
-            Incident::Crash => more.crashes = 1,
-        }
-        self.book(now, &more);
+    /// Counts a crash.
+    pub fn crashed(&mut self, now: u64) {
+        self.book(now, &Sums { crashes: 1, ..Sums::default() });
+    }
+
+    /// One that goes on after a history, when the ledger itself was lost.
+    pub fn after(history: &[Hour]) -> Self {
+        let total = sum(history.iter().copied(), 0, u64::MAX);
+        let last = history.iter().max_by_key(|hour| hour.number);
+        Self { total, hour: last.copied().unwrap_or_default(), ..Self::default() }
     }
 
     fn book(&mut self, now: u64, more: &Sums) {
@@ -211,13 +207,14 @@ mod tests {
             taken_ms,
             counters: Counters { user_us, received: user_us / 2, ..Counters::default() },
             memory,
+            is_boot: true,
         }
     }
 
     #[test]
     fn an_hour_is_closed_by_the_next() {
         let mut ledger = Ledger::default();
-        ledger.note(7200, Incident::Boot);
+        ledger.take(7200, sample("a", 0, 0, 1 << 20));
         ledger.take(7260, sample("a", 60_000, 10, 1 << 20));
         assert_eq!(ledger.closed, []);
         ledger.take(10_800, sample("a", 120_000, 15, 1 << 20));
@@ -238,6 +235,7 @@ mod tests {
         ledger.take(0, sample("a", 1000, 100, 0));
         ledger.take(0, sample("b", 3000, 30, 0));
         assert_eq!(ledger.total.counters.user_us, 130);
+        assert_eq!(ledger.total.boots, 2);
         // A counter that was set back.
         ledger.take(0, sample("b", 4000, 10, 0));
         assert_eq!(ledger.total.counters.user_us, 140);

@@ -23,7 +23,7 @@ use crate::membership::{Context, Membership};
 pub use book::{Book, names};
 pub use counters::Usage;
 pub use files::{inode, network, usage};
-pub use ledger::{Counters, Hour, Incident, Ledger, Sample, Sums, sum};
+pub use ledger::{Counters, Hour, Ledger, Sample, Sums, sum};
 pub use tally::{Processes, Seen};
 
 /// What one context uses.

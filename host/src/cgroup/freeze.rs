@@ -25,6 +25,12 @@ impl GuestCgroup {
         if freeze { Ok(()) } else { write(self.inner(boot), word) }
     }
 
+    /// Has it been told to be frozen? It may not be yet.
+    pub fn is_to_freeze(&self, boot: u32) -> bool {
+        let word = fs::read_to_string(self.limited(boot).join("cgroup.freeze"));
+        word.is_ok_and(|word| word.trim() == "1")
+    }
+
     /// Are all processes frozen?
     pub fn is_frozen(&self, boot: u32) -> bool {
         let events = fs::read_to_string(self.limited(boot).join("cgroup.events"));

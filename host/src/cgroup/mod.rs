@@ -39,6 +39,10 @@ const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.subtree_control", "cgroup.
 /// fill the kernel's memory with them.
 const BOUNDS: [(&str, &str); 2] = [("cgroup.max.depth", "15"), ("cgroup.max.descendants", "10000")];
 
+/// Controllers that count for accounts, and give every guest, and sessions
+/// beside it, a share of the processors of its own.
+const COUNTERS: [&str; 3] = ["cpu", "io", "memory"];
+
 /// The name of the inner cgroup.
 const ROOT: &str = "root";
 
@@ -101,6 +105,14 @@ impl GuestCgroup {
         for (file, most) in BOUNDS {
             fs::write(self.outer.join(file), most)?;
         }
+        for controller in COUNTERS {
+            // Without it a figure is missing, and nothing else.
+            if has_enabled(&self.mount, controller)
+                && let Err(error) = self.enable(controller)
+            {
+                tracing::warn!("cgroups don't count {controller}: {error}");
+            }
+        }
         if let Some(most) = processes.filter(|_| counts_processes(&self.mount)) {
             self.bound_processes(boot, most)?;
         }
@@ -112,13 +124,19 @@ impl GuestCgroup {
         Ok(rustix::fs::open(&inner, flags, Mode::empty())?)
     }
 
+    /// Enables a controller for the guest's cgroups, which stand below two of
+    /// vserver's own.
+    fn enable(&self, controller: &str) -> io::Result<()> {
+        for branch in [self.outer.parent(), Some(&self.outer)].into_iter().flatten() {
+            fs::write(branch.join("cgroup.subtree_control"), format!("+{controller}"))?;
+        }
+        Ok(())
+    }
+
     /// The kernel counts threads too, whoever they belong to: unlike the
     /// resource limit on processes, this one holds uid 0 of the host as well.
     fn bound_processes(&self, boot: u32, most: u32) -> io::Result<()> {
-        let branches = [self.outer.parent(), Some(&self.outer)];
-        for branch in branches.into_iter().flatten() {
-            fs::write(branch.join("cgroup.subtree_control"), "+pids")?;
-        }
+        self.enable("pids")?;
         for bounded in [self.limited(boot), self.session()] {
             fs::write(bounded.join("pids.max"), most.to_string())?;
         }
@@ -204,8 +222,12 @@ pub fn top(mount: &Path, paths: &Paths) -> PathBuf {
 /// controller is enabled for its children (cgroup v2 kernel doc, "Enabling and
 /// Disabling"). That isn't done here: the root of the hierarchy is the host's.
 pub fn counts_processes(mount: &Path) -> bool {
+    has_enabled(mount, "pids")
+}
+
+fn has_enabled(mount: &Path, controller: &str) -> bool {
     let enabled = fs::read_to_string(mount.join("cgroup.subtree_control"));
-    enabled.is_ok_and(|enabled| enabled.split_ascii_whitespace().any(|name| name == "pids"))
+    enabled.is_ok_and(|enabled| enabled.split_ascii_whitespace().any(|name| name == controller))
 }
 
 /// Moves the calling process into a cgroup.

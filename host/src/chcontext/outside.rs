@@ -18,6 +18,7 @@ use shared::outcome::Outcome;
 
 use crate::context::{self, Entry, Record, Registry};
 use crate::error::{Error, Result};
+use crate::facts;
 use crate::paths::Paths;
 use crate::runtime::{self, Lock};
 use crate::sys::{self, CloneArgs, Cloned};
@@ -314,7 +315,7 @@ fn explain(step: Option<Step>, cause: io::Error) -> Error {
     match errno {
         // clone3 is as old as Linux 5.3; filters answer so, as it can't be
         // judged by its arguments.
-        Some(libc::ENOSYS) => error.hint(
+        Some(libc::ENOSYS) if facts::is_in_user_namespace() => error.hint(
             "new namespaces are refused in here, as in every guest without 'security.nesting = \
              true' in its configuration",
         ),

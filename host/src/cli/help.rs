@@ -66,9 +66,9 @@ Examples:
 
 Times of the day are UTC. Usage is kept by the hour: an hour counts where it
 begins. It is kept for 400 days in /var/lib/vserver/usage, also of guests that
-have been deleted; removing a guest's two files there ends that. What isn't
-counted on this host (memory and block devices, without their controllers) is
-0: 'vserver doctor' tells.";
+have been deleted; removing a guest's files there ends that. Memory and block
+devices are 0 on a host without their controllers in cgroup v2: 'vserver
+doctor' tells.";
 
 pub(super) const VSERVER_STAT: &str = "\
 Examples:

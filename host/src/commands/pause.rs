@@ -46,22 +46,31 @@ fn set(paths: &Paths, name: &GuestName, freeze: bool) -> Result<Exit> {
     if before.paused == freeze {
         let how = if freeze { "is already paused" } else { "isn't paused" };
         output::warn(format_args!("guest '{name}' {how}"));
-        return Ok(Exit::DONE);
     }
     client.send(&Request::Freeze(freeze))?;
     let deadline = Instant::now() + PATIENCE;
     let mut now = answer(&client, name, deadline)?;
-    while now.paused != freeze {
+    while now.frozen != freeze {
+        if freeze && !now.paused {
+            return Err(Error::new(format!("guest '{name}' was resumed meanwhile")));
+        }
         if Instant::now() >= deadline {
-            // Half frozen is no state to leave it in.
-            client.send(&Request::Freeze(false))?;
-            return Err(Error::new(format!("guest '{name}' can't be frozen"))
-                .hint("a process in it waits for a device; see 'vps' for state D"));
+            return Err(too_slow(&client, name, freeze)?);
         }
         thread::sleep(RETRY);
         now = client.status()?;
     }
     Ok(Exit::DONE)
+}
+
+/// Half frozen is no state to leave it in.
+fn too_slow(client: &Client, name: &GuestName, freeze: bool) -> Result<Error> {
+    if !freeze {
+        return Ok(Error::new(format!("guest '{name}' doesn't go on")));
+    }
+    client.send(&Request::Freeze(false))?;
+    Ok(Error::new(format!("guest '{name}' can't be frozen"))
+        .hint("a process in it waits for a device; see 'vps' for state D"))
 }
 
 fn answer(client: &Client, name: &GuestName, deadline: Instant) -> Result<Snapshot> {

@@ -15,22 +15,31 @@ use crate::report::usage::{self, Used};
 /// count until their account is removed.
 pub(super) fn run(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
     let known = accounting::names(paths)?;
-    let mut all = Vec::new();
+    let (mut all, mut exit) = (Vec::new(), Exit::DONE);
     for name in if args.names.is_empty() { &known } else { &args.names } {
         if !known.contains(name) {
             // One that has never run has used nothing.
             config::load(paths, name)?;
         }
         bring_up_to_date(paths, name);
-        let hours = Book::new(paths, name).hours()?;
-        all.push(Used { name: name.to_string(), sums: sum(hours, args.since, args.until) });
+        match Book::new(paths, name).hours() {
+            Ok(hours) => {
+                let sums = sum(hours, args.since, args.until);
+                all.push(Used { name: name.to_string(), sums });
+            }
+            // The others are told all the same.
+            Err(error) => {
+                output::complain(&error);
+                exit = Exit::NO;
+            }
+        }
     }
     output::print(&match (args.json, args.csv) {
         (true, _) => usage::json(&all),
         (_, true) => usage::csv(&all),
         _ => usage::text(&all),
     })?;
-    Ok(Exit::DONE)
+    Ok(exit)
 }
 
 /// Has the supervisor of a guest that runs write down what it hasn't yet.

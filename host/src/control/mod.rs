@@ -211,6 +211,8 @@ pub struct Snapshot {
     pub users: String,
     /// Number of its processes.
     pub processes: u32,
-    /// Are all of them frozen?
+    /// Has it been told to stand still?
     pub paused: bool,
+    /// Do all of them stand still?
+    pub frozen: bool,
 }

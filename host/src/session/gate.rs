@@ -47,10 +47,12 @@ impl Outside {
     }
 }
 
-/// The two sides: the helper's and the child's.
-pub fn new() -> io::Result<(Gate, UnixStream)> {
+/// The two sides: the helper's and the child's. Only on its way into the
+/// guest's own cgroup can the child be held up; where it doesn't go there, it
+/// is waited for as long as it takes.
+pub fn new(goes_in: bool) -> io::Result<(Gate, UnixStream)> {
     let (helper, child) = UnixStream::pair()?;
-    helper.set_read_timeout(Some(PATIENCE))?;
+    helper.set_read_timeout(goes_in.then_some(PATIENCE))?;
     Ok((Gate { child: helper }, child))
 }
 

@@ -80,7 +80,7 @@ fn join_and_run(
     let kept: Vec<_> = leaf.iter().map(|leaf| leaf.as_fd()).chain([host.as_fd()]).collect();
     sys::close_all_but(&kept).map_err(|error| (Step::Fork, error))?;
     loop {
-        let (gate, childs) = gate::new().map_err(|error| (Step::Fork, error))?;
+        let (gate, childs) = gate::new(leaf.is_some()).map_err(|error| (Step::Fork, error))?;
         let child = match sys::fork().map_err(|error| (Step::Fork, error))? {
             Cloned::Child => {
                 drop(gate);

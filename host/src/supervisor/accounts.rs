@@ -7,8 +7,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::accounting::{self, Book, Incident, Ledger, Sample};
+use crate::accounting::{self, Book, Ledger, Sample};
 use crate::error::Result;
+use crate::runtime::State;
 
 use super::timers::Timer;
 use super::{Supervisor, now_ms};
@@ -33,12 +34,20 @@ impl Account {
         Ok(Self { book, ledger })
     }
 
-    /// Takes in what the kernel has counted for a cgroup that began to count
-    /// at `began_ms`, with the network of a process of it. It is up until now;
-    /// what remains of one (`began_ms` not known) was so until the last time.
-    fn sample(&mut self, cgroup: &Path, began_ms: Option<u64>, pid: Option<i32>) {
-        let Some(source) = accounting::inode(cgroup) else { return };
-        let usage = accounting::usage(cgroup);
+    /// Takes in what the kernel has counted for a boot: for its cgroup and the
+    /// host's for its sessions, since `began_ms`, and for the network of a
+    /// process of it. It is up until now; what remains of one (`began_ms` not
+    /// known) was so until the last time.
+    fn sample(
+        &mut self,
+        cgroups: [&Path; 2],
+        began_ms: Option<u64>,
+        pid: Option<i32>,
+        is_boot: bool,
+    ) {
+        let Some(source) = accounting::inode(cgroups[0]) else { return };
+        let mut usage = accounting::usage(cgroups[0]);
+        usage.add(&accounting::usage(cgroups[1]));
         let last = self.ledger.last.as_ref().filter(|last| last.source == source);
         // A network that is gone already has counted what it had.
         let network = pid.and_then(accounting::network);
@@ -60,26 +69,39 @@ impl Account {
             _ => now_ms(),
         };
         let began_ms = began_ms.unwrap_or(taken_ms);
-        let sample = Sample { source, began_ms, taken_ms, counters, memory };
+        let sample = Sample { source, began_ms, taken_ms, counters, memory, is_boot };
         self.ledger.take(seconds(), sample);
     }
 
-    fn write(&mut self) {
-        if let Err(error) = self.book.write(&mut self.ledger) {
+    fn write(&mut self) -> Result<()> {
+        self.book.write(&mut self.ledger).inspect_err(|error| {
             tracing::warn!("the guest's account isn't kept: {error}");
-        }
+        })
     }
 }
 
 impl Supervisor {
     /// Notes what has been used until now.
-    pub(super) fn keep_account(&mut self) {
-        let cgroup = self.cgroup.limited(self.state.boot);
+    ///
+    /// # Errors
+    /// When the account can't be read or written; it is tried again the next
+    /// time.
+    pub(super) fn keep_account(&mut self) -> Result<()> {
+        let (cgroup, sessions) = (self.cgroup.limited(self.state.boot), self.cgroup.session());
         let pid = self.keeper.as_ref().map(|keeper| keeper.init_pid());
-        if let Some(account) = &mut self.account {
-            account.sample(&cgroup, Some(self.state.booted_at_ms), pid);
-            account.write();
-        }
+        let (began_ms, is_boot) = (self.state.booted_at_ms, self.is_booted);
+        let account = self.open_account()?;
+        account.sample([&cgroup, &sessions], Some(began_ms), pid, is_boot);
+        account.write()
+    }
+
+    fn open_account(&mut self) -> Result<&mut Account> {
+        let account = match self.account.take() {
+            Some(account) => account,
+            None => Account::open(Book::new(&self.planner.paths, &self.plan.name))
+                .inspect_err(|error| tracing::error!("{error}"))?,
+        };
+        Ok(self.account.insert(account))
     }
 
     /// Notes it again after a while.
@@ -89,23 +111,25 @@ impl Supervisor {
 
     /// Notes what was used in cgroups that nobody has looked after.
     pub(super) fn keep_account_of_remains(&mut self) {
-        let Some(account) = &mut self.account else { return };
-        let mut any = false;
-        for entry in fs::read_dir(self.cgroup.outer()).into_iter().flatten().flatten() {
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with("guest-")) {
-                account.sample(&entry.path(), None, None);
-                any = true;
+        let (outer, sessions) = (self.cgroup.outer().to_owned(), self.cgroup.session());
+        let entries = fs::read_dir(outer).into_iter().flatten().flatten();
+        let boots = entries
+            .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"guest-"))
+            .map(|entry| entry.path());
+        let is_boot = !State::read(&self.run.state()).idle;
+        for cgroup in boots {
+            if let Ok(account) = self.open_account() {
+                account.sample([&cgroup, &sessions], None, None, is_boot);
+                // It is in the log.
+                let _ = account.write();
             }
-        }
-        if any {
-            account.write();
         }
     }
 
-    /// Counts a boot or a crash; it is written with the next note.
-    pub(super) fn note(&mut self, incident: Incident) {
-        if let Some(account) = &mut self.account {
-            account.ledger.note(seconds(), incident);
+    /// Counts a crash; it is written with the next note.
+    pub(super) fn note_crash(&mut self) {
+        if let Ok(account) = self.open_account() {
+            account.ledger.crashed(seconds());
         }
     }
 }

@@ -25,7 +25,6 @@ use shared::message::{BootMode, FromGuest, GuestState, Runlevel, Style, ToGuest}
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
-use crate::accounting::{Book, Incident};
 use crate::cgroup::GuestCgroup;
 use crate::control::{Event as Told, Phase, Request, Snapshot};
 use crate::error::{Error, Result};
@@ -60,8 +59,10 @@ pub struct Supervisor {
     keeper: Option<Keeper>,
     clients: Clients,
     timers: Timers,
-    /// What the guest uses is noted there, unless it can't be read.
+    /// What the guest uses is noted there, once it is open.
     account: Option<Account>,
+    /// Is it a guest that has been booted, and not ended yet?
+    is_booted: bool,
     /// Why the first start failed, for whoever ordered it.
     failure: Option<Error>,
     finished: bool,
@@ -108,10 +109,9 @@ impl Supervisor {
             BootMode::Rescue(_) => Purpose::Rescue,
             BootMode::Idle => Purpose::Sessions,
         };
-        let account = Account::open(Book::new(&planner.paths, &plan.name));
-        let account = account.inspect_err(|error| tracing::error!("{error}")).ok();
         Ok(Self {
-            account,
+            account: None,
+            is_booted: false,
             machine: Machine::new(plan.lifecycle.restart, purpose),
             state: State::default(),
             guest: Guest::default(),
@@ -177,6 +177,7 @@ impl Supervisor {
         self.machine = self.machine.attached(self.state.crashes);
         keeper.tell_guest(&ToGuest::Query);
         self.keeper = Some(keeper);
+        self.is_booted = !self.state.idle;
         self.arm_account();
         self.guest.style = self.state.style;
         if self.guest.style == Some(Style::Init) {
@@ -232,7 +233,7 @@ impl Supervisor {
                     // Killed at the end of a shutdown is no crash.
                     let asked = self.machine.phase() == Phase::Stopping;
                     if matches!(end, GuestEnd::Died(_)) && !asked {
-                        self.note(Incident::Crash);
+                        self.note_crash();
                     }
                     self.state.last_end = Some(perform::describe(end));
                     self.feed(Event::Ended(end));
@@ -240,7 +241,7 @@ impl Supervisor {
                 keeper::Heard::Lost => {
                     tracing::error!("the keeper has died; killing the guest");
                     self.state.last_end = Some("its keeper was killed".to_owned());
-                    self.note(Incident::Crash);
+                    self.note_crash();
                     self.feed(Event::KeeperLost);
                 }
             }
@@ -332,8 +333,11 @@ impl Supervisor {
                     }
                 }
                 Request::Account => {
-                    self.keep_account();
-                    self.clients.answer(client, &Told::Status(Box::new(self.snapshot())));
+                    let answer = match self.keep_account() {
+                        Ok(()) => Told::Status(Box::new(self.snapshot())),
+                        Err(error) => Told::failed(&error),
+                    };
+                    self.clients.answer(client, &answer);
                 }
                 Request::Freeze(freeze) => {
                     let answer = match self.freeze(freeze) {
@@ -357,7 +361,8 @@ impl Supervisor {
                 Timer::Pause => self.feed(Event::PauseOver),
                 Timer::Stable => self.feed(Event::Stable),
                 Timer::Account => {
-                    self.keep_account();
+                    // It is in the log, and tried again.
+                    let _ = self.keep_account();
                     self.arm_account();
                 }
             }
@@ -380,7 +385,8 @@ impl Supervisor {
             last_end: self.state.last_end.clone(),
             users: self.plan.ids.name().to_owned(),
             processes: u32::try_from(self.cgroup.count(self.state.boot)).unwrap_or(u32::MAX),
-            paused: self.cgroup.is_frozen(self.state.boot),
+            paused: self.cgroup.is_to_freeze(self.state.boot),
+            frozen: self.cgroup.is_frozen(self.state.boot),
         }
     }
 

@@ -10,7 +10,6 @@ use shared::message::{BootMode, FromGuest, Power, StopOrder, Style, ToGuest};
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
-use crate::accounting::Incident;
 use crate::control::{Event as Told, Phase};
 use crate::error::{Error, Result};
 use crate::launch::launch;
@@ -94,9 +93,7 @@ impl Supervisor {
                 self.failure = None;
                 // Injected faults are for one start.
                 self.plan.fault = None;
-                if self.plan.boot.mode != BootMode::Idle {
-                    self.note(Incident::Boot);
-                }
+                self.is_booted = self.plan.boot.mode != BootMode::Idle;
                 self.arm_account();
                 Event::Launched
             }
@@ -174,6 +171,10 @@ impl Supervisor {
         if self.keeper.is_some() {
             let _ = self.cgroup.kill(self.state.boot);
         }
+        // Before the keeper goes: the next supervisor would find no end to note.
+        self.timers.set(Timer::Account, None);
+        let _ = self.keep_account();
+        self.is_booted = false;
         match self.keeper.take() {
             Some(keeper) if keeper.has_ended() => keeper.release(),
             // A launch that failed half-way: the keeper goes with the rest.
@@ -185,8 +186,6 @@ impl Supervisor {
                 let _ = self.cgroup.kill_all();
             }
         }
-        self.timers.set(Timer::Account, None);
-        self.keep_account();
         if let Err(error) = self.cgroup.remove_all(PATIENCE) {
             tracing::error!("cannot remove the guest's cgroups: {error}");
         }

@@ -160,8 +160,8 @@ impl Machine {
         self.crashes
     }
 
-    /// May the guest be frozen now? On its way up or down it would hold up
-    /// whoever waits for it.
+    /// May the guest be frozen now? While it is made there is nothing to
+    /// freeze, and on its way down it would hold up whoever waits for that.
     pub fn may_freeze(&self) -> bool {
         matches!(self.phase, Phase::Booting | Phase::Running | Phase::Session)
     }
