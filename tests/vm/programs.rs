@@ -22,11 +22,13 @@ const AGAIN: &[&str] = &[
     "host_safe::guest_init_cannot_be_overwritten_from_inside::Busybox",
     "inside::poweroff::Busybox",
     "inside::reboot::Busybox",
+    "pause::a_stop_thaws_first::Busybox",
     "stubborn::stop_without_kill_fails_rather_than_kills::Busybox",
     "takeover::a_guest_outlives_its_supervisor::Busybox",
     "takeover::a_guest_without_keeper_and_supervisor_is_ended::Busybox",
     "takeover::reboot_still_reboots_under_the_next_supervisor::Busybox",
     "takeover::stop_works_without_a_supervisor::Busybox",
+    "usage::what_nobody_looked_after_is_counted_once::Busybox",
 ];
 
 /// A test program of this workspace.

@@ -53,7 +53,7 @@ pub struct StatArgs {
 /// `vserver usage`.
 #[derive(Clone, Debug, Args)]
 pub struct UsageArgs {
-    /// Which guests; all that have an account when none is named.
+    /// Which guests; all, and those that were deleted, when none is named.
     #[arg(value_name = "NAME", value_parser = values::guest)]
     pub names: Vec<GuestName>,
     /// From then on: a date, with or without a time ("2026-11-01 12:00:00"),

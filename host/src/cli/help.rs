@@ -56,7 +56,10 @@ Examples:
 
 Contexts that have processes are shown, the host as 0. PROC, VSZ and RSS are
 sums over the processes that there are; userTIME and sysTIME are the kernel's
-counts since the guest was started, of processes that have ended as well.";
+counts since the guest was started, of processes that have ended as well.
+
+The program 'vserver-stat' shows the same without descriptions, as old scripts
+expect: the name is the last word of a line.";
 
 pub(super) const USAGE: &str = "\
 Examples:
@@ -67,8 +70,9 @@ Examples:
 Times of the day are UTC. Usage is kept by the hour: an hour counts where it
 begins. It is kept for 400 days in /var/lib/vserver/usage, also of guests that
 have been deleted; removing a guest's files there ends that. Memory and block
-devices are 0 on a host without their controllers in cgroup v2: 'vserver
-doctor' tells.";
+devices are 0 where the host's root cgroup hasn't enabled their controllers
+(cgroup.subtree_control): systemd enables 'memory', and 'io' with
+DefaultIOAccounting=yes in its system.conf.";
 
 pub(super) const VSERVER_STAT: &str = "\
 Examples:

@@ -18,12 +18,13 @@ const MANUAL: &str = "Virtual servers";
 const SOURCE: &str = concat!("vserver ", env!("CARGO_PKG_VERSION"));
 
 /// Files and variables, for vserver(8).
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("/etc/vservers/NAME.toml", "configuration of a guest, vservers.toml(5)"),
     ("/etc/vservers/NAME.sh", "actions on the host: pre-start, post-start, pre-stop, post-stop"),
     ("/etc/vservers/defaults.toml", "site-wide defaults for all guests"),
     ("/var/lib/vservers/NAME/", "root directory of a guest"),
     ("/var/lib/vserver/ids.toml", "contexts and id ranges that were given out"),
+    ("/var/lib/vserver/usage/", "what guests have used, vserver-usage(8)"),
     ("/run/vserver/NAME/", "sockets and state of a running guest"),
     ("/var/log/vserver/", "logs of consoles and supervisors"),
     ("$VSERVER_PREFIX", "environment variable: puts all of these below a directory"),
@@ -52,7 +53,12 @@ pub(super) fn all() -> Result<Vec<(String, String)>> {
 
 /// Adds a command's page and those of the commands below it.
 fn pages(all: &mut Vec<(String, String)>, command: &Command, name: &str) -> Result<()> {
-    all.push((format!("{name}.8"), page(command, name)?));
+    let file = format!("{name}.8");
+    // A verb and the program of the same page (`vserver stat`, `vserver-stat`)
+    // have one, the verb's.
+    if all.iter().all(|(other, _)| *other != file) {
+        all.push((file, page(command, name)?));
+    }
     for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
         let verb = inner.get_name();
         // Tools are programs of their own.
@@ -164,6 +170,9 @@ mod tests {
             let prefix = if is_tool(name) { "" } else { "vserver-" };
             assert!(page(&format!("{prefix}{name}.8")).contains("SYNOPSIS"));
         }
+        let files: Vec<_> = all().unwrap().into_iter().map(|(file, _)| file).collect();
+        let unique: std::collections::BTreeSet<_> = files.iter().collect();
+        assert_eq!(unique.len(), files.len(), "two pages of one name are one");
         assert!(page("vserver.8").contains("Exit codes"));
         assert!(!page("vserver.8").contains("vserver\\-supervise"));
         assert!(page("vserver-config-set.8").contains("dry\\-run"));

@@ -15,8 +15,12 @@ use crate::report::usage::{self, Used};
 /// count until their account is removed.
 pub(super) fn run(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
     let known = accounting::names(paths)?;
+    let mut everyone = known.clone();
+    everyone.extend(config::names(paths)?);
+    everyone.sort();
+    everyone.dedup();
     let (mut all, mut exit) = (Vec::new(), Exit::DONE);
-    for name in if args.names.is_empty() { &known } else { &args.names } {
+    for name in if args.names.is_empty() { &everyone } else { &args.names } {
         if !known.contains(name) {
             // One that has never run has used nothing.
             config::load(paths, name)?;

@@ -2,6 +2,7 @@
 //! host's init, Debian's own kernel, AppArmor enforcing. `tests/vm` makes such
 //! a host and runs them there; elsewhere they fail.
 
+mod accounts;
 mod apparmor;
 mod bombs;
 mod host;
