@@ -10,7 +10,7 @@ use crate::commands::output;
 use crate::commands::progress::Progress;
 use crate::config;
 use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_failed};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan::{self, Trial};
@@ -186,7 +186,7 @@ fn wait_for(
 /// # Errors
 /// When it has not ended at the timeout and must not be killed.
 pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Result<bool> {
-    let Some(mut client) = Client::connect(paths, name)? else {
+    let Some((mut client, before)) = Client::find(paths, name)? else {
         // An unknown guest is an error, also for stop. One that runs can be
         // stopped whatever has become of its configuration.
         config::load(paths, name)?;
@@ -194,11 +194,6 @@ pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Re
     };
     let timeout_ms = how.timeout.map(plan::milliseconds);
     let order = Request::Stop { power, timeout_ms, no_kill: how.no_kill };
-    let before = match client.status() {
-        Ok(status) => status,
-        Err(error) if error.kind() == Kind::NotRunning => return Ok(true),
-        Err(error) => return Err(error),
-    };
     client.send(&order)?;
     let mut progress = Progress::of_shutdown(name);
     loop {

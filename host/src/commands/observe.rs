@@ -6,7 +6,7 @@ use shared::name::GuestName;
 
 use crate::config::{self, GuestConfig};
 use crate::control::{Client, Phase};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::paths::Paths;
 use crate::report::GuestStatus;
 
@@ -19,13 +19,7 @@ pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
         GuestStatus::stopped(name.clone(), config.context, config.description)
     };
     let config = config::load(paths, name);
-    let Some(client) = Client::connect(paths, name)? else { return Ok(stopped(config?)) };
-    let status = match client.status() {
-        Ok(status) => status,
-        // It has ended in this very moment.
-        Err(error) if error.kind() == Kind::NotRunning => return Ok(stopped(config?)),
-        Err(error) => return Err(error),
-    };
+    let Some((_, status)) = Client::find(paths, name)? else { return Ok(stopped(config?)) };
     // One that runs is shown whatever has become of its configuration.
     let stopped = GuestStatus {
         context: status.context.try_into().ok(),

@@ -38,11 +38,10 @@ fn run(args: &PauseArgs, paths: &Paths, freeze: bool) -> Result<Exit> {
 }
 
 fn set(paths: &Paths, name: &GuestName, freeze: bool) -> Result<Exit> {
-    let Some(client) = Client::connect(paths, name)? else {
+    let Some((client, before)) = Client::find(paths, name)? else {
         config::load(paths, name)?;
         return Err(Error::not_running(name));
     };
-    let before = client.status()?;
     if before.paused == freeze {
         let how = if freeze { "is already paused" } else { "isn't paused" };
         output::warn(format_args!("guest '{name}' {how}"));

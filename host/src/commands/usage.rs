@@ -49,7 +49,7 @@ pub(super) fn run(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
 /// Has the supervisor of a guest that runs write down what it hasn't yet.
 fn bring_up_to_date(paths: &Paths, name: &GuestName) {
     let asked = || -> Result<()> {
-        if let Some(client) = Client::connect(paths, name)? {
+        if let Some((client, _)) = Client::find(paths, name)? {
             client.send(&Request::Account)?;
             client.status()?;
         }

@@ -16,7 +16,7 @@ use shared::link::{Link, RecvError, SendError};
 use shared::name::GuestName;
 
 use crate::cgroup::GuestCgroup;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
 use crate::variables;
@@ -64,6 +64,26 @@ impl Client {
                 Ok(_) => return Ok(Some(client)),
                 // Somebody else was quicker, or the guest has just ended.
                 Err(_) if Instant::now() < deadline => thread::sleep(RETRY),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The same, with how the guest is. A connection that ends before the
+    /// answer may be one to a supervisor that was killed a moment ago: only
+    /// where there is no other has the guest ended.
+    ///
+    /// # Errors
+    /// As [`Client::connect`] and [`Client::status`].
+    pub fn find(paths: &Paths, name: &GuestName) -> Result<Option<(Self, Snapshot)>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let Some(client) = Self::connect(paths, name)? else { return Ok(None) };
+            match client.status() {
+                Ok(status) => return Ok(Some((client, status))),
+                Err(error) if error.kind() == Kind::NotRunning && Instant::now() < deadline => {
+                    thread::sleep(RETRY);
+                }
                 Err(error) => return Err(error),
             }
         }
