@@ -1,6 +1,7 @@
-//! What isolation costs: the same work in a guest, in a guest without the
-//! system call filter, and on the host in such a tree (chroot(8)), in turn.
-//! Everything is timed inside, so that entering doesn't count.
+//! What isolation costs: the same work in a guest and in a guest without the
+//! system call filter, each beside the host in the very same tree (chroot(8)),
+//! in turn: another tree has another page cache. Everything is timed inside,
+//! so that entering doesn't count.
 
 mod work;
 
@@ -22,15 +23,10 @@ const ROUNDS: usize = 300;
 /// Where this program lies in each tree.
 const PROGRAM: &str = "/root/work";
 
-fn prepared<'a>(host: &'a Host, name: &str) -> Guest<'a> {
+fn started<'a>(host: &'a Host, name: &str, without: &str) -> Guest<'a> {
     let guest = host.guest(name).tree(Tree::Bookworm).build();
     let own = env::current_exe().expect("this program has a path");
     fs::copy(own, guest.root().join("root/work")).expect("a program can be copied");
-    guest
-}
-
-fn started<'a>(host: &'a Host, name: &str, without: &str) -> Guest<'a> {
-    let guest = prepared(host, name);
     let mut start = guest.command("start", [""; 0]);
     command::run(start.env(variables::WITHOUT, without), DEADLINE).ok();
     guest
@@ -71,10 +67,14 @@ impl Worker {
 /// medians of what the batches of one round say of each other.
 struct Row {
     host: f64,
-    bare_ratio: f64,
-    guest_ratio: f64,
+    bare: f64,
+    guest: f64,
     filter: f64,
 }
+
+/// The four, in this order: the host in the tree of the guest without filter,
+/// that guest, the host in the other's tree, the other.
+const CONTENDERS: usize = 4;
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = values.collect();
@@ -83,12 +83,12 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Has all do the same in turn, each in another place every round.
-fn measure(workers: &mut [Worker; 3], kind: usize) -> Row {
+fn measure(workers: &mut [Worker; CONTENDERS], kind: usize) -> Row {
     let mut rounds = Vec::new();
     for round in 0..=ROUNDS {
-        let mut times = [0.0; 3];
-        for place in 0..3 {
-            let one = (round + place) % 3;
+        let mut times = [0.0; CONTENDERS];
+        for place in 0..CONTENDERS {
+            let one = (round + place) % CONTENDERS;
             times[one] = workers[one].batch(kind);
         }
         // The first round warms the caches.
@@ -96,12 +96,12 @@ fn measure(workers: &mut [Worker; 3], kind: usize) -> Row {
             rounds.push(times);
         }
     }
-    let of = |value: fn(&[f64; 3]) -> f64| median(rounds.iter().map(value));
+    let of = |value: fn(&[f64; CONTENDERS]) -> f64| median(rounds.iter().map(value));
     Row {
-        host: of(|[host, _, _]| *host),
-        bare_ratio: of(|[host, bare, _]| host / bare),
-        guest_ratio: of(|[host, _, guest]| host / guest),
-        filter: of(|[_, bare, guest]| guest - bare),
+        host: of(|[host, ..]| *host),
+        bare: of(|[host, bare, ..]| host / bare),
+        guest: of(|[.., host, guest]| host / guest),
+        filter: of(|[one, bare, other, guest]| (guest - other) - (bare - one)),
     }
 }
 
@@ -113,12 +113,13 @@ fn main() -> ExitCode {
     let host = Host::new();
     let guest = started(&host, "guest", "");
     let bare = started(&host, "unfiltered", "system-calls");
-    // A tree of its own: the page cache is to be as warm for all.
-    let tree = prepared(&host, "tree");
-    let mut chroot = Command::new("chroot");
-    chroot.arg(tree.root());
     let inside = |guest: &Guest<'_>| Worker::new(guest.command("exec", ["--"]));
-    let mut workers = [Worker::new(chroot), inside(&bare), inside(&guest)];
+    let outside = |guest: &Guest<'_>| {
+        let mut chroot = Command::new("chroot");
+        chroot.arg(guest.root());
+        Worker::new(chroot)
+    };
+    let mut workers = [outside(&bare), inside(&bare), outside(&guest), inside(&guest)];
     let rows: Vec<Row> = (0..WORK.len())
         .map(|kind| {
             eprintln!("{}", WORK[kind].0);
@@ -136,10 +137,10 @@ fn main() -> ExitCode {
 fn page(rows: &[Row]) -> String {
     let mut page = format!(
         "# What isolation costs\n\n\
-         Written by `tests/bench/run isolation`. The host, a guest without the system call filter\n\
-         and a guest with it take turns, batch by batch of some milliseconds, {ROUNDS} times, on one\n\
-         Debian bookworm tree each, with the default configuration. Ratios are host to guest in the\n\
-         same round, medians; above 1, the guest is faster.\n\n\
+         Written by `tests/bench/run isolation`. A guest without the system call filter and one\n\
+         with it, each beside the host in the same Debian bookworm tree, take turns, batch by batch\n\
+         of some milliseconds, {ROUNDS} times, with the default configuration. Ratios are host to guest\n\
+         in the same round, medians; above 1, the guest is faster.\n\n\
          - **all but the filter**: namespaces, ids of its own on an idmapped mount, covers, device\n  \
            filter, cgroups.\n\
          - **filter alone**: what the kernel's entry for filtered processes adds to a call. Calls\n  \
@@ -152,7 +153,7 @@ fn page(rows: &[Row]) -> String {
         let _ = writeln!(
             page,
             "| {name} | {:.0} | {:.3} | {:.3} | {:+.0} |",
-            row.host, row.bare_ratio, row.guest_ratio, row.filter
+            row.host, row.bare, row.guest, row.filter
         );
     }
     page
