@@ -1,13 +1,14 @@
-//! Where a guest's account is kept: two files in `/var/lib/vserver/usage`.
+//! Where a guest's account is kept: three files in `/var/lib/vserver/usage`.
 //!
 //! `NAME.json` is the ledger, replaced as a whole (rename(2)); whatever it
-//! says is true. Within an hour that isn't waited for (fsync(2)), or guests
-//! that write much would hold up all supervisors: after a power failure it may
-//! be empty, and then the one before counts. `NAME.history` has a line for every hour that is over. A
-//! closed hour stays in the ledger until it is known to be in the history,
-//! and a line that is there twice counts once, so that no moment of a crash
-//! loses an hour or doubles it. Plain text needs no other program to be read,
-//! and no database has to be opened in every supervisor for a line an hour.
+//! says is true. Within an hour the disk isn't waited for, or guests that
+//! write much would hold up all supervisors: after a power failure it may be
+//! empty, and then the one before counts, `NAME.json.old`. `NAME.history` has
+//! a line for every hour that is over. A closed hour stays in the ledger until
+//! it is known to be in the history, and a line that is there twice counts
+//! once, so that no moment of a crash loses an hour or doubles it. Plain text
+//! needs no other program to be read, and no database has to be opened in
+//! every supervisor for a line an hour.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
