@@ -7,7 +7,7 @@ use std::time::Duration;
 use shared::capability::{capability, remedy, short};
 
 use super::problem::{Problem, did_you_mean};
-use super::{GuestConfig, UserMode};
+use super::{GuestConfig, NetworkMode, UserMode};
 
 /// Longest time that can be waited for anything of a guest's.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -22,6 +22,7 @@ pub fn problems(config: &GuestConfig) -> Vec<Problem> {
     capabilities(config, &mut found);
     nesting(config, &mut found);
     labels(config, &mut found);
+    network(config, &mut found);
     found
 }
 
@@ -158,6 +159,36 @@ fn labels(config: &GuestConfig, found: &mut Vec<Problem>) {
     }
 }
 
+/// Which addresses a mode takes.
+fn network(config: &GuestConfig, found: &mut Vec<Problem>) {
+    const KEY: &str = "network.addresses";
+    let (mode, addresses) = (config.network.mode(), &config.network.addresses);
+    let name = mode.name();
+    match mode {
+        NetworkMode::None if !addresses.is_empty() => {
+            let text = "a guest with 'network.mode = \"none\"' has no addresses";
+            found.push(Problem::new(KEY, text));
+        }
+        NetworkMode::Routed if addresses.is_empty() => {
+            let text = format!("'network.mode = \"{name}\"' needs 'network.addresses'");
+            found.push(Problem::new("network.mode", text));
+        }
+        NetworkMode::None | NetworkMode::Routed => {}
+    }
+    for (number, address) in addresses.iter().enumerate() {
+        if addresses[..number].iter().any(|other| other.ip == address.ip) {
+            found.push(Problem::new(KEY, format!("the address {} stands there twice", address.ip)));
+        }
+        if mode == NetworkMode::Routed && !address.is_single() {
+            let text = format!(
+                "with 'network.mode = \"{name}\"' an address stands alone: {}, not {address}",
+                address.ip
+            );
+            found.push(Problem::new(KEY, text));
+        }
+    }
+}
+
 fn unknown_capability(key: &str, name: &str) -> Problem {
     let all: Vec<String> = caps::all().into_iter().map(short).collect();
     let wanted = name.to_ascii_lowercase();
@@ -204,6 +235,10 @@ mod tests {
             ),
             ("security = { nesting = true, users = \"host\" }", "security.nesting"),
             ("security = { nesting = true, users = \"identity\" }", "security.nesting"),
+            ("network = { mode = \"none\", addresses = [\"192.0.2.1\"] }", "network.addresses"),
+            ("network.mode = \"routed\"", "network.mode"),
+            ("network.addresses = [\"192.0.2.1\", \"192.0.2.1/32\"]", "network.addresses"),
+            ("network.addresses = [\"192.0.2.1/24\"]", "network.addresses"),
         ] {
             let found = texts(text);
             assert_eq!(found.len(), 1, "{text}: {found:?}");
@@ -218,6 +253,8 @@ mod tests {
             "root = \"/srv/web\"",
             "security.capabilities.add = [\"CAP_SYS_NICE\", \"mknod\", \"Mknod\"]",
             "boot.environment = { LANG = \"C.UTF-8\" }",
+            "network.addresses = [\"192.0.2.1\", \"2001:db8::1/128\"]",
+            "network.mode = \"none\"",
         ] {
             assert!(parse::parse(text).is_ok(), "{text}");
         }

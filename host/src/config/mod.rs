@@ -8,6 +8,7 @@ pub mod check;
 mod device;
 pub mod edit;
 mod load;
+mod network;
 pub mod parse;
 pub mod problem;
 pub mod schema;
@@ -48,6 +49,8 @@ pub struct GuestConfig {
     pub boot: Boot,
     /// Its console.
     pub console: Console,
+    /// How it is joined to networks.
+    pub network: Network,
     /// What its root may do.
     pub security: Security,
     /// Which device nodes it may use.
@@ -187,6 +190,7 @@ pub enum UserMode {
 }
 
 pub use device::DeviceRule;
+pub use network::{Address, Network, NetworkMode};
 
 /// `security.capabilities`: changes to the default set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

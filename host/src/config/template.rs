@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 24] = [
+pub const EXPLANATIONS: [Explanation; 26] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -70,6 +70,16 @@ pub const EXPLANATIONS: [Explanation; 24] = [
         "console.log_size",
         "Bytes after which the console's log is rotated (one old one is kept); 0 for no log.",
         "",
+    ),
+    explain(
+        "network.mode",
+        "How it is joined to networks: routed (its own stack and a link to the host, which routes the addresses there; the default with addresses) or none (its own stack with a loopback interface alone; the default without).",
+        "\"routed\"",
+    ),
+    explain(
+        "network.addresses",
+        "Its addresses, IPv4 and IPv6. It can send from no other, whatever its root does.",
+        "[\"192.0.2.10\", \"2001:db8::10\"]",
     ),
     explain(
         "security.users",
@@ -241,6 +251,8 @@ mod tests {
         assert!(config.boot.runlevel.take().is_some());
         assert!(config.security.apparmor.take().is_some());
         assert!(!std::mem::take(&mut config.devices.allow).is_empty());
+        assert!(config.network.mode.take().is_some());
+        assert!(!std::mem::take(&mut config.network.addresses).is_empty());
         config.boot.environment.clear();
         assert_eq!(config, GuestConfig::default());
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");

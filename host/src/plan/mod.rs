@@ -11,6 +11,7 @@ mod layers;
 pub mod limits;
 pub mod masks;
 mod mounts;
+pub mod network;
 pub mod syscalls;
 
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ use crate::variables;
 pub use confinement::{Confinement, Label};
 pub use layers::{Layer, parse_without};
 pub use mounts::{Access, Mount};
+pub use network::{Link, Network};
 
 /// Number of ids in a guest: uids and gids 0 to 65535.
 pub const ID_COUNT: u32 = 65_536;
@@ -61,6 +63,8 @@ pub struct Plan {
     /// How many processes it may have, and as many in its sessions, where the
     /// host can count them; `None` for any number.
     pub processes: Option<u32>,
+    /// How it is joined to networks.
+    pub network: Network,
     /// The label of everything in it.
     pub label: Option<Label>,
     /// Layers that are left out, for tests.
@@ -194,6 +198,7 @@ pub fn plan(
         io_uring: config.security.io_uring,
         devices: config.devices.allow.clone(),
         processes: (!without.contains(&Layer::Processes)).then_some(limits::PROCESSES),
+        network: network::plan(name, context, &config.network, &paths.instance()),
         label: label(&config.security),
         environment: vec![
             ("container".into(), "vserver".into()),
