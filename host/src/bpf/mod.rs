@@ -26,6 +26,36 @@ pub enum Register {
     R4,
     /// Free.
     R5,
+    /// Kept over calls, as all that follow.
+    R6,
+    /// Kept.
+    R7,
+    /// Kept.
+    R8,
+    /// Kept.
+    R9,
+    /// The end of the stack: what a program keeps there is below it. Only
+    /// read.
+    R10,
+}
+
+/// A function of the kernel's that programs call (linux/bpf.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Function {
+    /// `u64 get_current_uid_gid(void)`: the uid in the lower half.
+    CurrentUidGid = 15,
+    /// `long skb_load_bytes(skb, offset, to, length)`
+    LoadBytes = 26,
+    /// `long bind(context, address, length)`
+    Bind = 64,
+    /// `struct bpf_sock *sk_lookup_tcp(context, tuple, size, namespace, flags)`
+    LookUpTcp = 84,
+    /// The same for UDP.
+    LookUpUdp = 85,
+    /// `long sk_release(socket)`
+    Release = 86,
+    /// `int set_retval(int)`: what the system call answers, as -errno.
+    SetAnswer = 187,
 }
 
 /// When a jump is taken: the register against the number, unsigned.
@@ -68,13 +98,23 @@ pub struct Assembler {
 
 impl Assembler {
     /// `to = *(u32 *)(base + offset)`
-    pub fn load_u32(&mut self, to: Register, base: Register, offset: u8) {
-        self.push(0x61, to, Some(base), offset.into(), 0);
+    pub fn load_u32(&mut self, to: Register, base: Register, offset: i16) {
+        self.push(0x61, to, Some(base), offset, 0);
     }
 
     /// `to = *(u64 *)(base + offset)`
-    pub fn load_u64(&mut self, to: Register, base: Register, offset: u8) {
-        self.push(0x79, to, Some(base), offset.into(), 0);
+    pub fn load_u64(&mut self, to: Register, base: Register, offset: i16) {
+        self.push(0x79, to, Some(base), offset, 0);
+    }
+
+    /// `*(u32 *)(base + offset) = from`
+    pub fn store_u32(&mut self, base: Register, offset: i16, from: Register) {
+        self.push(0x63, base, Some(from), offset, 0);
+    }
+
+    /// `*(u32 *)(base + offset) = number`, where the base is the stack.
+    pub fn put_u32(&mut self, base: Register, offset: i16, number: i32) {
+        self.push(0x62, base, None, offset, number);
     }
 
     /// `to = number`
@@ -92,6 +132,11 @@ impl Assembler {
         self.push(0xbc, to, Some(to), 0, 0);
     }
 
+    /// `to += number`
+    pub fn add(&mut self, to: Register, number: i32) {
+        self.push(0x07, to, None, 0, number);
+    }
+
     /// `to &= mask`, the mask's sign extended.
     pub fn and(&mut self, to: Register, mask: i32) {
         self.push(0x57, to, None, 0, mask);
@@ -102,7 +147,32 @@ impl Assembler {
         self.push(0x77, to, None, 0, bits.into());
     }
 
-    /// Goes to the label if the register compares so with the number.
+    /// `to <<= bits`
+    pub fn shift_left(&mut self, to: Register, bits: u8) {
+        self.push(0x67, to, None, 0, bits.into());
+    }
+
+    /// Calls a function: arguments in R1 to R5, which it uses up, the answer
+    /// in R0.
+    pub fn call(&mut self, function: Function) {
+        self.push(0x85, Register::R0, None, 0, function as i32);
+    }
+
+    /// Goes to the label.
+    pub fn go(&mut self, label: &mut Label) {
+        label.jumps.push(self.code.len());
+        self.push(0x05, Register::R0, None, 0, 0);
+    }
+
+    /// [`Assembler::jump`] by the lower 32 bits alone.
+    pub fn jump_u32(&mut self, register: Register, when: When, number: i32, label: &mut Label) {
+        label.jumps.push(self.code.len());
+        // Class JMP32 instead of JMP.
+        self.push(when.code() + 1, register, None, 0, number);
+    }
+
+    /// Goes to the label if the register compares so with the number, its
+    /// sign extended.
     pub fn jump(&mut self, register: Register, when: When, number: i32, label: &mut Label) {
         label.jumps.push(self.code.len());
         self.push(when.code(), register, None, 0, number);
@@ -130,13 +200,13 @@ impl Assembler {
     }
 
     /// Code 8 bits, destination 4, source 4, offset 16, number 32.
-    fn push(&mut self, code: u8, to: Register, from: Option<Register>, offset: u16, number: i32) {
+    fn push(&mut self, code: u8, to: Register, from: Option<Register>, offset: i16, number: i32) {
         let from = from.map_or(0, |register| register as u64);
         self.code.push(
             u64::from(code)
                 | (to as u64) << 8
                 | from << 12
-                | u64::from(offset) << 16
+                | u64::from(offset as u16) << 16
                 | u64::from(number as u32) << 32,
         );
     }
