@@ -44,6 +44,7 @@ const PURE: &[&str] = &[
     "host/src/chcontext/status.rs",
     "host/src/config/check.rs",
     "host/src/config/device.rs",
+    "host/src/config/network.rs",
     "host/src/config/parse.rs",
     "host/src/context/number.rs",
     "host/src/ids/choose.rs",
