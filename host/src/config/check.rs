@@ -7,7 +7,7 @@ use std::time::Duration;
 use shared::capability::{capability, remedy, short};
 
 use super::problem::{Problem, did_you_mean};
-use super::{GuestConfig, NetworkMode, UserMode};
+use super::{GuestConfig, NetworkMode, UserMode, limits};
 
 /// Longest time that can be waited for anything of a guest's.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -23,6 +23,7 @@ pub fn problems(config: &GuestConfig) -> Vec<Problem> {
     nesting(config, &mut found);
     labels(config, &mut found);
     network(config, &mut found);
+    found.extend(limits::problems(&config.limits));
     found
 }
 

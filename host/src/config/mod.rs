@@ -7,6 +7,7 @@
 pub mod check;
 mod device;
 pub mod edit;
+pub mod limits;
 mod load;
 mod network;
 pub mod parse;
@@ -55,6 +56,8 @@ pub struct GuestConfig {
     pub security: Security,
     /// Which device nodes it may use.
     pub devices: Devices,
+    /// How much of the host it may have.
+    pub limits: Limits,
 }
 
 impl GuestConfig {
@@ -190,6 +193,7 @@ pub enum UserMode {
 }
 
 pub use device::DeviceRule;
+pub use limits::Limits;
 pub use network::{Address, Network, NetworkMode};
 
 /// `security.capabilities`: changes to the default set.

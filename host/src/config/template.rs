@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 26] = [
+pub const EXPLANATIONS: [Explanation; 38] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -117,6 +117,58 @@ pub const EXPLANATIONS: [Explanation; 26] = [
         "devices.allow",
         "Device nodes of the host's that the guest may use besides those of every guest: paths below /dev, with rights of the letters r, w, m (rw when left out). m, to make nodes, also takes security.users = \"host\" and the capability mknod.",
         "[\"/dev/fuse rw\"]",
+    ),
+    explain(
+        "limits.memory",
+        "The most memory, caches included: K, M, G, T (powers of 1024), a share of the host's (\"50%\"), or max for no limit. Beyond it a process of the guest's is killed. 80% when not given, where the host can enforce that. docs/limits.md tells more of all limits.",
+        "\"2G\"",
+    ),
+    explain(
+        "limits.memory_high",
+        "From here on the guest is slowed down and its memory reclaimed; nothing is killed.",
+        "\"1536M\"",
+    ),
+    explain(
+        "limits.swap",
+        "The most swap space; a share is one of the host's swap space. 50% when not given, where the host can enforce that.",
+        "\"512M\"",
+    ),
+    explain(
+        "limits.processes",
+        "The most processes and threads, or max. 8000 when not given, where the host can enforce that.",
+        "400",
+    ),
+    explain("limits.cpus", "The most processor time, in processors.", "1.5"),
+    explain(
+        "limits.cpu_weight",
+        "Share of processors that all want: 1 to 10000, 100 for guests that don't say.",
+        "200",
+    ),
+    explain("limits.cpuset", "Which processors it may use.", "\"0-3,5\""),
+    explain(
+        "limits.nice",
+        "Nice level of everything in it, sessions included, and of the guest among others: -20 (first) to 19.",
+        "5",
+    ),
+    explain(
+        "limits.io_weight",
+        "Share of block devices that all want: 1 to 10000, 100 for guests that don't say. Needs BFQ or io.cost.qos on the host.",
+        "50",
+    ),
+    explain(
+        "limits.io_max",
+        "The most bytes (rbps, wbps) and operations (riops, wiops) a second with a block device: its node, any path on it, or its numbers.",
+        "[\"/dev/sda rbps=50M wbps=20M wiops=500\"]",
+    ),
+    explain(
+        "limits.files",
+        "The most open files of each process (RLIMIT_NOFILE, hard); 1048576 when not given. They begin with 1024 and can raise it.",
+        "4096",
+    ),
+    explain(
+        "limits.required",
+        "What the host can't enforce of the limits above: true refuses to start, false warns.",
+        "",
     ),
 ];
 
@@ -254,6 +306,8 @@ mod tests {
         assert!(config.network.mode.take().is_some());
         assert!(!std::mem::take(&mut config.network.addresses).is_empty());
         config.boot.environment.clear();
+        let limits = std::mem::take(&mut config.limits);
+        assert!(limits.memory.is_some() && limits.files.is_some() && !limits.io_max.is_empty());
         assert_eq!(config, GuestConfig::default());
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     }

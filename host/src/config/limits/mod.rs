@@ -1,0 +1,112 @@
+//! `[limits]`: how much of the host a guest may have, in the units that
+//! people write.
+
+mod amounts;
+mod sets;
+mod written;
+
+use serde::{Deserialize, Serialize};
+
+use super::problem::Problem;
+
+pub use amounts::{Amount, Count, Cpus, Nice, Weight, written_bytes};
+pub use sets::{CpuSet, IoMax};
+
+/// `[limits]`: what is not given has the documented default, and if the host
+/// can't enforce that, none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The most memory, caches included; beyond it a process is killed.
+    pub memory: Option<Amount>,
+    /// From here on the guest is slowed down and its memory reclaimed.
+    pub memory_high: Option<Amount>,
+    /// The most swap space.
+    pub swap: Option<Amount>,
+    /// The most processes and threads.
+    pub processes: Option<Count>,
+    /// The most processor time, in processors.
+    pub cpus: Option<Cpus>,
+    /// Its share of processors that are wanted by all.
+    pub cpu_weight: Option<Weight>,
+    /// Which processors.
+    pub cpuset: Option<CpuSet>,
+    /// The nice level of everything in it.
+    pub nice: Option<Nice>,
+    /// Its share of block devices.
+    pub io_weight: Option<Weight>,
+    /// The most traffic with block devices.
+    pub io_max: Vec<IoMax>,
+    /// The most open files of each process.
+    pub files: Option<u32>,
+    /// Is what the host can't enforce a reason not to start?
+    pub required: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: None,
+            memory_high: None,
+            swap: None,
+            processes: None,
+            cpus: None,
+            cpu_weight: None,
+            cpuset: None,
+            nice: None,
+            io_weight: None,
+            io_max: Vec::new(),
+            files: None,
+            required: true,
+        }
+    }
+}
+
+impl Limits {
+    /// What block devices are called whose traffic is limited.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        self.io_max.iter().map(|one| one.device.as_str())
+    }
+}
+
+/// Less than this, and not even a small init can be started.
+const LEAST_MEMORY: u64 = 4 << 20;
+
+/// Rules that types don't express.
+pub(super) fn problems(limits: &Limits) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut problem = |key: &str, text: String| found.push(Problem::new(key, text));
+    for (key, amount) in
+        [("limits.memory", limits.memory), ("limits.memory_high", limits.memory_high)]
+    {
+        if let Some(Amount::Bytes(..LEAST_MEMORY)) = amount {
+            problem(key, format!("'{key}' is less than {}", written_bytes(LEAST_MEMORY)));
+        }
+    }
+    let too_high = match (limits.memory_high, limits.memory) {
+        (Some(Amount::Bytes(high)), Some(Amount::Bytes(most))) => high > most,
+        (Some(Amount::Percent(high)), Some(Amount::Percent(most))) => high > most,
+        _ => false,
+    };
+    if too_high {
+        let text = "'limits.memory_high' is more than 'limits.memory' and would never be reached";
+        problem("limits.memory_high", text.to_owned());
+    }
+    if limits.files.is_some_and(|files| files < LEAST_FILES) {
+        let text = format!("'limits.files' is less than {LEAST_FILES}, which programs need");
+        problem("limits.files", text);
+    }
+    for (number, one) in limits.io_max.iter().enumerate() {
+        if limits.io_max.iter().take(number).any(|other| other.device == one.device) {
+            let text = format!("'{}' is listed twice", one.device.escape_debug());
+            problem("limits.io_max", text);
+        }
+    }
+    found
+}
+
+/// Fewer files than this, and boot scripts fail in odd ways.
+const LEAST_FILES: u32 = 64;
+
+#[cfg(test)]
+mod tests;
