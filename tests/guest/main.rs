@@ -46,6 +46,7 @@ mod exec;
 mod faults;
 mod host_safe;
 mod inside;
+mod limits;
 mod many;
 mod nesting;
 mod orphans;

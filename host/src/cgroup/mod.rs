@@ -12,6 +12,7 @@
 
 mod freeze;
 mod leaf;
+mod limits;
 mod programs;
 
 use std::fs;
@@ -28,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 
 pub use leaf::{is_full, open_leaf};
+pub use limits::{Place, Setting};
 
 /// Files of a cgroup that are handed over with it (cgroup v2 kernel doc,
 /// "Model of Delegation").
@@ -91,13 +93,11 @@ impl GuestCgroup {
     }
 
     /// Makes all cgroups of a boot; the inner one belongs to `owner`, the
-    /// host uid of the guest's root. Returns it, opened for clone3. Where the
-    /// kernel can count them, the guest may have so many `processes`, and the
-    /// host's leaf for sessions as many again.
+    /// host uid of the guest's root. Returns it, opened for clone3.
     ///
     /// # Errors
     /// Those of mkdir(2), chown(2), and of writing the cgroups' files.
-    pub fn create(&self, boot: u32, owner: u32, processes: Option<u32>) -> io::Result<OwnedFd> {
+    pub fn create(&self, boot: u32, owner: u32) -> io::Result<OwnedFd> {
         let inner = self.inner(boot);
         for directory in [&inner, &self.keeper(), &self.session()] {
             fs::create_dir_all(directory)?;
@@ -113,9 +113,6 @@ impl GuestCgroup {
                 tracing::warn!("cgroups don't count {controller}: {error}");
             }
         }
-        if let Some(most) = processes.filter(|_| counts_processes(&self.mount)) {
-            self.bound_processes(boot, most)?;
-        }
         chown(&inner, Some(owner), Some(owner))?;
         for file in DELEGATED {
             chown(inner.join(file), Some(owner), Some(owner))?;
@@ -129,16 +126,6 @@ impl GuestCgroup {
     fn enable(&self, controller: &str) -> io::Result<()> {
         for branch in [self.outer.parent(), Some(&self.outer)].into_iter().flatten() {
             fs::write(branch.join("cgroup.subtree_control"), format!("+{controller}"))?;
-        }
-        Ok(())
-    }
-
-    /// The kernel counts threads too, whoever they belong to: unlike the
-    /// resource limit on processes, this one holds uid 0 of the host as well.
-    fn bound_processes(&self, boot: u32, most: u32) -> io::Result<()> {
-        self.enable("pids")?;
-        for bounded in [self.limited(boot), self.session()] {
-            fs::write(bounded.join("pids.max"), most.to_string())?;
         }
         Ok(())
     }
@@ -218,13 +205,9 @@ pub fn top(mount: &Path, paths: &Paths) -> PathBuf {
     }
 }
 
-/// Can cgroups made in this one bound their processes? Then the `pids`
-/// controller is enabled for its children (cgroup v2 kernel doc, "Enabling and
-/// Disabling"). That isn't done here: the root of the hierarchy is the host's.
-pub fn counts_processes(mount: &Path) -> bool {
-    has_enabled(mount, "pids")
-}
-
+/// Has this cgroup a controller enabled for its children (cgroup v2 kernel
+/// doc, "Enabling and Disabling")? That is never done here for the root of the
+/// hierarchy, which is the host's.
 fn has_enabled(mount: &Path, controller: &str) -> bool {
     let enabled = fs::read_to_string(mount.join("cgroup.subtree_control"));
     enabled.is_ok_and(|enabled| enabled.split_ascii_whitespace().any(|name| name == controller))

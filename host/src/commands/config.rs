@@ -66,7 +66,7 @@ fn show(paths: &Paths, name: &GuestName, effective: bool, json: bool) -> Result<
 fn layers(paths: &Paths, name: &GuestName) -> Result<Effective> {
     let families_judged = facts::socket_hook(&paths.run_dir()).is_some();
     let plan = dry_run::preview(name, paths)?;
-    Ok(report::effective::effective(&plan, families_judged, facts::bounds_processes()))
+    Ok(report::effective::effective(&plan, families_judged))
 }
 
 fn check(paths: &Paths, names: &[GuestName]) -> Result<Exit> {

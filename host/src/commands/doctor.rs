@@ -4,15 +4,12 @@ use crate::cli::DoctorArgs;
 use crate::commands::{Exit, output};
 use crate::error::Result;
 use crate::facts;
-use crate::launch::Limits;
 use crate::paths::Paths;
 use crate::report::doctor;
 
 /// Looks and tells; exit code 1 when guests can't run.
 pub(super) fn run(args: &DoctorArgs, paths: &Paths) -> Result<Exit> {
-    let mut findings = doctor::judge(&facts::read(paths));
-    let short: Vec<_> = Limits::documented().shortfalls().collect();
-    findings.push(doctor::resource_limits(&short));
+    let findings = doctor::judge(&facts::read(paths));
     output::print(&match args.json {
         true => doctor::json(&findings),
         false => doctor::text(&findings),

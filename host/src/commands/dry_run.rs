@@ -9,6 +9,7 @@ use crate::commands::{Exit, output};
 use crate::config;
 use crate::control::Client;
 use crate::error::Result;
+use crate::facts;
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan::{self, Plan, Trial};
@@ -26,7 +27,8 @@ pub fn start(names: &[GuestName], paths: &Paths) -> Result<Exit> {
 pub(super) fn preview(name: &GuestName, paths: &Paths) -> Result<Plan> {
     let config = config::load(paths, name)?;
     let base = ids::lookup(paths, name)?.map_or(0, |ids| ids.base);
-    plan::plan(name, &config, base, BootMode::Boot, paths, &Trial::default())
+    let host = facts::resources(config.limits.devices());
+    plan::plan(name, &config, base, BootMode::Boot, paths, &host, &Trial::default())
 }
 
 /// Says which guests a command would touch.
@@ -55,6 +57,15 @@ fn show(plan: &Plan) -> String {
     line("capabilities", &capabilities.join(" "));
     for device in &plan.devices {
         line("device", &device.to_string());
+    }
+    for setting in &plan.limits.settings {
+        line("limit", &format!("{}: {} = {}", setting.key, setting.file, setting.value));
+    }
+    if let Some(nice) = plan.limits.nice {
+        line("limit", &format!("nice: {nice}"));
+    }
+    for warning in &plan.limits.warnings {
+        line("warning", warning);
     }
     for mount in &plan.mounts {
         line("mount", &mount.describe());

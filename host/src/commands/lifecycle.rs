@@ -11,6 +11,7 @@ use crate::commands::progress::Progress;
 use crate::config;
 use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_failed};
 use crate::error::{Error, Result};
+use crate::facts;
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan::{self, Trial};
@@ -67,7 +68,8 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
     }
     // The supervisor makes the same plan; mistakes are better said here.
     let ids = ids::allocate(paths, name, config.context)?;
-    plan::plan(name, &config, ids.base, BootMode::Boot, paths, &Trial::default())?;
+    let host = facts::resources(config.limits.devices());
+    plan::plan(name, &config, ids.base, BootMode::Boot, paths, &host, &Trial::default())?;
     let mut arguments = Vec::new();
     if wanted.foreground {
         arguments.push("--foreground");

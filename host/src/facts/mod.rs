@@ -4,6 +4,7 @@
 //! decided elsewhere.
 
 mod mounts;
+mod resources;
 mod security;
 
 use std::collections::BTreeSet;
@@ -14,10 +15,10 @@ use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
 
-use crate::cgroup;
 use crate::paths::Paths;
 
 pub use mounts::Mount;
+pub use resources::{Resources, read as resources};
 pub use security::socket_hook;
 
 /// Types of namespaces, as `/proc/self/ns` names them, that a guest needs.
@@ -38,14 +39,8 @@ pub struct HostFacts {
     pub namespaces: Vec<&'static str>,
     /// Can sockets in guests be refused by family, whatever makes them?
     pub filters_sockets: bool,
-    /// Where the cgroup v2 hierarchy is mounted.
-    pub cgroup: Option<PathBuf>,
-    /// Controllers of the v2 hierarchy.
-    pub controllers: Vec<String>,
-    /// Can a guest's processes be bounded by its cgroup?
-    pub bounds_processes: bool,
-    /// Controllers that v1 hierarchies have taken.
-    pub v1_controllers: Vec<String>,
+    /// What it has to share out, and with what it can be limited.
+    pub resources: Resources,
     /// The directory of guests' roots, or the nearest one above that exists.
     pub roots: PathBuf,
     /// The mount that it lies in.
@@ -60,8 +55,6 @@ pub struct HostFacts {
     pub pid_max: Option<u64>,
     /// Programs that were found, of those in [`TOOLS`].
     pub tools: Vec<&'static str>,
-    /// Does systemd run as this host's init?
-    pub has_systemd: bool,
     /// Does its journal take messages?
     pub has_journal: bool,
 }
@@ -94,17 +87,9 @@ pub fn is_in_user_namespace() -> bool {
     map.split_ascii_whitespace().ne(["0", "0", "4294967295"])
 }
 
-/// Can a guest's processes be bounded by its cgroup?
-pub fn bounds_processes() -> bool {
-    cgroup::find_mount().is_ok_and(|mount| cgroup::counts_processes(&mount))
-}
-
 /// Reads everything.
 pub fn read(paths: &Paths) -> HostFacts {
     let mounts = mounts::parse(&text("/proc/self/mountinfo"));
-    let whole = |mount: &&Mount| mount.kind == "cgroup2" && mount.root == Path::new("/");
-    let cgroup = mounts.iter().find(whole).map(|mount| mount.point.clone());
-    let controllers = cgroup.as_ref().map(|mount| text(mount.join("cgroup.controllers")));
     let roots = existing(&paths.roots_dir());
     HostFacts {
         is_root: rustix::process::geteuid().is_root(),
@@ -113,10 +98,7 @@ pub fn read(paths: &Paths) -> HostFacts {
         release: text("/proc/sys/kernel/osrelease").trim().to_owned(),
         namespaces: NAMESPACES.into_iter().filter(|name| has_namespace(name)).collect(),
         filters_sockets: socket_hook(&paths.run_dir()).is_some(),
-        controllers: words(&controllers.unwrap_or_default()),
-        bounds_processes: cgroup.as_deref().is_some_and(cgroup::counts_processes),
-        v1_controllers: v1_controllers(&text("/proc/cgroups")),
-        cgroup,
+        resources: resources([]),
         roots_mount: mounts::containing(&mounts, &roots).cloned(),
         free_bytes: rustix::fs::statvfs(&roots).ok().map(|fs| fs.f_bavail * fs.f_frsize),
         roots,
@@ -124,8 +106,6 @@ pub fn read(paths: &Paths) -> HostFacts {
         max_inotify_instances: number("/proc/sys/fs/inotify/max_user_instances"),
         pid_max: number("/proc/sys/kernel/pid_max"),
         tools: TOOLS.into_iter().filter(|tool| is_on_path(tool)).collect(),
-        // sd_booted(3).
-        has_systemd: Path::new("/run/systemd/system").is_dir(),
         has_journal: Path::new("/run/systemd/journal/socket").exists(),
     }
 }

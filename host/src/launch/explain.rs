@@ -15,6 +15,8 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
         Stage::Mount => plan.mounts.get(usize::from(step)).map(crate::plan::Mount::describe),
         // Step 0 is the filter itself.
         Stage::Devices => device(plan, step).map(|name| format!("at '/dev/{name}'")),
+        // Step 0 are the cgroups themselves.
+        Stage::Cgroup => limit(plan, step),
         Stage::OpenRoot | Stage::IdmapRoot => Some(format!("'{}'", plan.root.display())),
         _ => None,
     };
@@ -35,6 +37,13 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
 fn device(plan: &Plan, step: u16) -> Option<&str> {
     let number = usize::from(step).checked_sub(1)?;
     plan.devices.get(number).map(|device| device.name.as_str())
+}
+
+/// The limit that this step is about.
+fn limit(plan: &Plan, step: u16) -> Option<String> {
+    let number = usize::from(step).checked_sub(1)?;
+    let setting = plan.limits.settings.get(number)?;
+    Some(format!("(limits.{}: '{}' to {})", setting.key, setting.value, setting.file))
 }
 
 fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {

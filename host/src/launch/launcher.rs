@@ -53,7 +53,7 @@ fn sequence(plan: &Plan, cgroup: &GuestCgroup, prepared: Prepared) -> Result<Inf
     let fault = plan.fault;
     at(fault, Stage::KeeperCgroup, || detach(cgroup))?;
     at(fault, Stage::LoginUid, unset_login_uid)?;
-    at(fault, Stage::Limits, || limits::Limits::documented().set())?;
+    at(fault, Stage::Limits, || limits::limit(&plan.limits.process))?;
     at(fault, Stage::TimeNamespace, new_clocks)?;
     let (ours, childs) = at(fault, Stage::Clone, runtime::pair)?;
     let (pid, pidfd) = match at(fault, Stage::Clone, || clone(plan.ids, &prepared.cgroup))? {
@@ -163,6 +163,7 @@ fn guide(
     let fault = plan.fault;
     at(fault, Stage::IdMap, || map_ids(plan.ids, pid))?;
     at(fault, Stage::IdmapRoot, || map_root(plan.ids, pid, prepared.root.as_fd()))?;
+    at(fault, Stage::Limits, || limits::be_nice(pid, plan.limits.nice))?;
     at(fault, Stage::Go, || {
         child.send(&ToChild::Go).map_err(|_| io::Error::from_raw_os_error(libc::EPIPE))
     })?;

@@ -1,128 +1,89 @@
-//! Resource limits (getrlimit(2)): documented values at a start, whatever the
-//! caller's shell has; PID 1's own for sessions.
+//! Gives processes their resource limits (getrlimit(2)) and nice levels:
+//! documented values at a start, whatever the caller's shell has; PID 1's own
+//! for sessions.
 
 use std::io;
 
-use caps::{CapSet, Capability};
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, getpriority_process, getrlimit, prlimit, setpriority_process,
+};
 
-/// A limit: its place, its title in `/proc/PID/limits`, and soft and hard
-/// value at a start; `None` is infinity.
-struct Documented {
-    resource: Resource,
-    title: &'static str,
-    soft: Option<u64>,
-    hard: Option<u64>,
-}
+use crate::plan::limits::{DOCUMENTED, Pair, ProcessLimits};
 
-const fn row(
-    resource: Resource,
-    title: &'static str,
-    soft: Option<u64>,
-    hard: Option<u64>,
-) -> Documented {
-    Documented { resource, title, soft, hard }
-}
-
-const KIB: u64 = 1024;
-
-/// The values of every guest (README, "Resource limits"). Hard ones are high,
-/// so that a login that raises its limits (pam_limits(8)) succeeds; the
-/// kernel counts processes, pending signals and message queues of a guest
-/// with ids of its own against the soft ones here, whatever is raised inside;
-/// but it never refuses a process to uid 0 of the host, which is the guest's
-/// root with identity ids.
-const ALL: [Documented; 16] = [
-    row(Resource::Cpu, "Max cpu time", None, None),
-    row(Resource::Fsize, "Max file size", None, None),
-    row(Resource::Data, "Max data size", None, None),
-    row(Resource::Stack, "Max stack size", Some(8 * KIB * KIB), None),
-    row(Resource::Core, "Max core file size", Some(0), None),
-    row(Resource::Rss, "Max resident set", None, None),
-    row(Resource::Nproc, "Max processes", Some(8192), None),
-    row(Resource::Nofile, "Max open files", Some(1024), Some(KIB * KIB)),
-    row(Resource::Memlock, "Max locked memory", Some(8 * KIB * KIB), None),
-    row(Resource::As, "Max address space", None, None),
-    row(Resource::Locks, "Max file locks", None, None),
-    row(Resource::Sigpending, "Max pending signals", Some(64 * KIB), None),
-    row(Resource::Msgqueue, "Max msgqueue size", Some(800 * KIB), None),
-    row(Resource::Nice, "Max nice priority", Some(0), Some(0)),
-    row(Resource::Rtprio, "Max realtime priority", Some(0), Some(0)),
-    row(Resource::Rttime, "Max realtime timeout", None, None),
+/// The resources of [`DOCUMENTED`], in its order.
+const RESOURCES: [Resource; DOCUMENTED.len()] = [
+    Resource::Cpu,
+    Resource::Fsize,
+    Resource::Data,
+    Resource::Stack,
+    Resource::Core,
+    Resource::Rss,
+    Resource::Nproc,
+    Resource::Nofile,
+    Resource::Memlock,
+    Resource::As,
+    Resource::Locks,
+    Resource::Sigpending,
+    Resource::Msgqueue,
+    Resource::Nice,
+    Resource::Rtprio,
+    Resource::Rttime,
 ];
 
-/// A value for each limit.
-#[derive(Clone, Debug)]
-pub struct Limits([Rlimit; ALL.len()]);
+/// Limits and nice level that a process has now.
+///
+/// # Errors
+/// Those of reading `/proc/PID/limits` and of getpriority(2).
+pub fn limits_of(pid: Pid) -> io::Result<(ProcessLimits, i32)> {
+    let text = std::fs::read_to_string(format!("/proc/{}/limits", pid.as_raw_nonzero()))?;
+    let limits = ProcessLimits::parse(&text);
+    let limits = limits.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADMSG))?;
+    Ok((limits, getpriority_process(Some(pid))?))
+}
 
-impl Limits {
-    /// Those of a guest's PID 1 at its start.
-    pub fn documented() -> Self {
-        Self(ALL.map(|row| Rlimit { current: row.soft, maximum: row.hard }))
-    }
-
-    /// Those that a process has now.
-    ///
-    /// # Errors
-    /// Those of reading `/proc/PID/limits`.
-    pub fn of(pid: Pid) -> io::Result<Self> {
-        let text = std::fs::read_to_string(format!("/proc/{}/limits", pid.as_raw_nonzero()))?;
-        Self::parse(&text).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADMSG))
-    }
-
-    /// Reads the text of `/proc/PID/limits` (proc_pid_limits(5)).
-    fn parse(text: &str) -> Option<Self> {
-        let mut limits = Self::documented();
-        for (limit, row) in limits.0.iter_mut().zip(&ALL) {
-            let line = text.lines().find_map(|line| line.strip_prefix(row.title))?;
-            let mut values = line.split_whitespace().map(|word| word.parse::<u64>().ok());
-            *limit = Rlimit { current: values.next()?, maximum: values.next()? };
-        }
-        Some(limits)
-    }
-
-    /// Gives the calling process these limits; a hard one that this process
-    /// may not raise (without CAP_SYS_RESOURCE) stays.
-    ///
-    /// # Errors
-    /// Those of prlimit(2).
-    pub fn set(&self) -> io::Result<()> {
-        for (row, wanted) in ALL.iter().zip(self.0) {
-            let had = getrlimit(row.resource).maximum;
-            match prlimit(None, row.resource, wanted) {
-                Ok(_) => {}
-                Err(Errno::PERM) => {
-                    prlimit(None, row.resource, within(wanted, had))?;
-                }
-                Err(error) => return Err(error.into()),
+/// Gives the calling process these limits; a hard one that this process may
+/// not raise (without CAP_SYS_RESOURCE) stays.
+///
+/// # Errors
+/// Those of prlimit(2).
+pub fn limit(limits: &ProcessLimits) -> io::Result<()> {
+    for (resource, (current, maximum)) in RESOURCES.into_iter().zip(limits.0) {
+        let wanted = Rlimit { current, maximum };
+        let had = getrlimit(resource).maximum;
+        match prlimit(None, resource, wanted) {
+            Ok(_) => {}
+            Err(Errno::PERM) => {
+                let (current, maximum) = within((current, maximum), had);
+                prlimit(None, resource, Rlimit { current, maximum })?;
             }
+            Err(error) => return Err(error.into()),
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// What a host can't give of these limits: a title, the hard limit that
-    /// was wanted and the one that is had; `None` is infinity.
-    pub fn shortfalls(&self) -> impl Iterator<Item = (&'static str, Option<u64>, u64)> {
-        let is_able = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE);
-        let is_able = is_able.unwrap_or(false);
-        ALL.iter().zip(self.0).filter(move |_| !is_able).filter_map(|(row, wanted)| {
-            let had = getrlimit(row.resource).maximum?;
-            let short = wanted.maximum.is_none_or(|wanted| wanted > had);
-            short.then_some((row.title, wanted.maximum, had))
-        })
+/// Gives the guest's first process a nice level, which all others inherit.
+/// It must not wait for the child, which may lower no level.
+///
+/// # Errors
+/// Those of setpriority(2).
+pub(super) fn be_nice(pid: i32, nice: Option<i8>) -> io::Result<()> {
+    match (nice, Pid::from_raw(pid)) {
+        (Some(nice), Some(pid)) => Ok(setpriority_process(Some(pid), nice.into())?),
+        _ => Ok(()),
     }
 }
 
 /// As much of a limit as a hard one allows; `None` is infinity.
-fn within(wanted: Rlimit, hard: Option<u64>) -> Rlimit {
+fn within((current, maximum): Pair, hard: Option<u64>) -> Pair {
     let at_most = |value: Option<u64>, limit: Option<u64>| match (value, limit) {
         (Some(value), Some(limit)) => Some(value.min(limit)),
         (value, None) => value,
         (None, limit) => limit,
     };
-    let maximum = at_most(wanted.maximum, hard);
-    Rlimit { current: at_most(wanted.current, maximum), maximum }
+    let maximum = at_most(maximum, hard);
+    (at_most(current, maximum), maximum)
 }
 
 #[cfg(test)]
@@ -131,18 +92,18 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_the_kernel_prints_them() {
-        let own = Limits::of(rustix::process::getpid()).unwrap();
-        for (row, limit) in ALL.iter().zip(own.0) {
-            assert_eq!(limit, getrlimit(row.resource), "{}", row.title);
+        let (own, _) = limits_of(rustix::process::getpid()).unwrap();
+        for ((resource, found), (title, _)) in RESOURCES.into_iter().zip(own.0).zip(DOCUMENTED) {
+            let real = getrlimit(resource);
+            assert_eq!(found, (real.current, real.maximum), "{title}");
         }
-        assert!(Limits::parse("Max cpu time  unlimited  unlimited  seconds\n").is_none());
     }
 
     #[test]
     fn a_limit_that_cannot_be_raised_is_used_to_the_full() {
-        let wanted = Rlimit { current: Some(1024), maximum: None };
-        assert_eq!(within(wanted, Some(99)), Rlimit { current: Some(99), maximum: Some(99) });
-        assert_eq!(within(wanted, Some(5000)).current, Some(1024));
+        let wanted = (Some(1024), None);
+        assert_eq!(within(wanted, Some(99)), (Some(99), Some(99)));
+        assert_eq!(within(wanted, Some(5000)).0, Some(1024));
         assert_eq!(within(wanted, None), wanted);
     }
 }

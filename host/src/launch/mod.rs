@@ -49,7 +49,7 @@ pub use confinement::{filter, kept as kept_confinement, label, programs};
 pub use explain::explain;
 pub use identity::become_root;
 pub use launcher::unset_login_uid;
-pub use limits::Limits;
+pub use limits::{limit, limits_of};
 
 /// Longest time that one answer in the start may take. Nothing in it waits
 /// for anything but the kernel.
@@ -94,7 +94,10 @@ pub fn launch(
     let fault = plan.fault;
     let (supervisors, consoles, ring) = at(fault, Stage::RunDirectory, || sockets(run))?;
     let log_directory = at(fault, Stage::RunDirectory, || log_directory(plan))?;
-    let inner = at(fault, Stage::Cgroup, || cgroup.create(boot, plan.ids.root(), plan.processes))?;
+    let inner = at(fault, Stage::Cgroup, || cgroup.create(boot, plan.ids.root()))?;
+    for (number, setting) in (1u16..).zip(&plan.limits.settings) {
+        at_step(fault, Stage::Cgroup, number, || cgroup.limit(boot, setting))?;
+    }
     let devices = devices::prepare(plan, run, cgroup)?;
     let confinement = plan.confinement(devices.families_judged);
     at(fault, Stage::RunDirectory, || confinement::keep(&confinement, &run.confinement()))?;

@@ -24,11 +24,13 @@ use shared::stage::{Failure, Stage};
 
 use crate::config::{DeviceRule, GuestConfig, RestartPolicy, Security, UserMode};
 use crate::error::{Error, Result};
+use crate::facts::Resources;
 use crate::paths::Paths;
 use crate::variables;
 
 pub use confinement::{Confinement, Label};
 pub use layers::{Layer, parse_without};
+pub use limits::Limits;
 pub use mounts::{Access, Mount};
 pub use network::{Link, Network};
 
@@ -60,9 +62,8 @@ pub struct Plan {
     pub io_uring: bool,
     /// Device nodes that it may use besides those of every guest.
     pub devices: Vec<DeviceRule>,
-    /// How many processes it may have, and as many in its sessions, where the
-    /// host can count them; `None` for any number.
-    pub processes: Option<u32>,
+    /// How much of the host it may have, as far as that can be enforced.
+    pub limits: Limits,
     /// How it is joined to networks.
     pub network: Network,
     /// The label of everything in it.
@@ -164,14 +165,15 @@ pub struct Trial {
 /// range.
 ///
 /// # Errors
-/// When the configuration has no context, names an unknown capability, or
-/// what tests ask for can't be read.
+/// When the configuration has no context, names an unknown capability or a
+/// limit that the host can't enforce, or what tests ask for can't be read.
 pub fn plan(
     name: &GuestName,
     config: &GuestConfig,
     base: u32,
     mode: BootMode,
     paths: &Paths,
+    host: &Resources,
     trial: &Trial,
 ) -> Result<Plan> {
     let context = config.context.ok_or_else(|| {
@@ -184,6 +186,11 @@ pub fn plan(
         UserMode::Host => Ids::Host,
     };
     let without = parse_without(trial.without.as_deref().unwrap_or_default())?;
+    let mut limits = limits::plan(&config.limits, host)
+        .map_err(|error| error.context(format_args!("cannot start guest '{name}'")))?;
+    if without.contains(&Layer::Processes) {
+        limits.settings.retain(|setting| setting.key != "processes");
+    }
     let hostname = config.hostname.clone().unwrap_or_else(|| name.to_string());
     Ok(Plan {
         name: name.clone(),
@@ -197,7 +204,7 @@ pub fn plan(
         nesting: config.security.nesting,
         io_uring: config.security.io_uring,
         devices: config.devices.allow.clone(),
-        processes: (!without.contains(&Layer::Processes)).then_some(limits::PROCESSES),
+        limits,
         network: network::plan(name, context, &config.network, &paths.instance()),
         label: label(&config.security),
         environment: vec![

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::cgroup::Setting;
 use crate::plan::Mount;
 use crate::plan::syscalls::{Unless, refusals};
 use crate::plan::{Confinement, Plan, devices, masks};
@@ -26,6 +27,8 @@ pub struct Effective {
     /// How many processes it may have, and as many in its sessions; `None`
     /// where its cgroup doesn't bound them.
     pub processes: Option<u32>,
+    /// What is written to its cgroups' files, by keys in `[limits]`.
+    pub limits: Vec<String>,
 }
 
 /// System calls that are refused for one reason.
@@ -52,9 +55,8 @@ pub struct Covered {
     pub reason: &'static str,
 }
 
-/// The layers of a plan. `families_judged` as in [`Plan::confinement`];
-/// `bounds_processes`: can this host's cgroups do that?
-pub fn effective(plan: &Plan, families_judged: bool, bounds_processes: bool) -> Effective {
+/// The layers of a plan. `families_judged` as in [`Plan::confinement`].
+pub fn effective(plan: &Plan, families_judged: bool) -> Effective {
     let Confinement { filter, .. } = plan.confinement(families_judged);
     let covered = |wanted: &masks::Mask, is: fn(&Mount, &str) -> bool| {
         let is_there = plan.mounts.iter().any(|step| is(step, wanted.target));
@@ -72,8 +74,13 @@ pub fn effective(plan: &Plan, families_judged: bool, bounds_processes: bool) -> 
             .map(|(name, ..)| format!("/dev/{name} rw"))
             .chain(plan.devices.iter().map(ToString::to_string))
             .collect(),
-        processes: plan.processes.filter(|_| bounds_processes),
+        processes: plan.limits.value("processes").and_then(|value| value.parse().ok()),
+        limits: plan.limits.settings.iter().map(limit).collect(),
     }
+}
+
+fn limit(setting: &Setting) -> String {
+    format!("{}: {} = {}", setting.key, setting.file, setting.value)
 }
 
 fn refused(refusal: &'static crate::plan::syscalls::Refusal) -> RefusedCalls {
@@ -129,6 +136,10 @@ pub fn text(effective: &Effective) -> String {
         None => "not bounded by the cgroup; 'vserver doctor' says why".to_owned(),
     };
     let _ = writeln!(text, "#\n# Processes and threads:\n#   {processes}");
+    let _ = writeln!(text, "#\n# Limits that this host enforces, in files of its cgroups:");
+    for limit in &effective.limits {
+        let _ = writeln!(text, "#   {limit}");
+    }
     let _ = writeln!(
         text,
         "#\n# System calls that are refused (and all newer than the filter, ENOSYS):"

@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use caps::Capability;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, umask};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, setpriority_process};
 use shared::name::GuestName;
 
 use crate::cgroup::{self, GuestCgroup};
 use crate::error::{Error, Result};
-use crate::launch::{Limits, kept_confinement, label, programs, unset_login_uid};
+use crate::launch::{kept_confinement, label, limit, limits_of, programs, unset_login_uid};
 use crate::paths::Paths;
 use crate::plan::Label;
+use crate::plan::limits::ProcessLimits;
 use crate::runtime::RunDir;
 use crate::seccomp::Program;
 use crate::sys;
@@ -43,7 +44,9 @@ pub struct Target {
     label: Option<Label>,
     /// The system call filter.
     pub filter: Vec<Program>,
-    limits: Limits,
+    limits: ProcessLimits,
+    /// Its nice level.
+    nice: i32,
 }
 
 impl Target {
@@ -63,7 +66,7 @@ impl Target {
         let inner = cgroup.inner_named_by(&lies_in).ok_or_else(gone)?;
         let status = fs::read_to_string(format!("/proc/{init_pid}/status")).map_err(|_| gone())?;
         let capabilities = bounding_set(&status).ok_or_else(gone)?;
-        let limits = Limits::of(pid).map_err(|_| gone())?;
+        let (limits, nice) = limits_of(pid).map_err(|_| gone())?;
         let damaged = |error| {
             Error::os(format_args!("cannot read how guest '{name}' is confined"), error)
                 .hint(format!("restart it: vserver restart {name}"))
@@ -81,6 +84,7 @@ impl Target {
             label: confinement.label,
             filter,
             limits,
+            nice,
         })
     }
 
@@ -94,7 +98,8 @@ impl Target {
         umask(Mode::from_bits_truncate(0o022));
         cgroup::enter(&self.session)?;
         unset_login_uid()?;
-        self.limits.set()?;
+        limit(&self.limits)?;
+        setpriority_process(None, self.nice)?;
         // While /proc is the host's.
         label(self.label.as_ref())?;
         setns(self.init.as_fd(), self.namespaces)?;

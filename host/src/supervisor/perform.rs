@@ -90,6 +90,7 @@ impl Supervisor {
         }
         match self.try_launch() {
             Ok(()) => {
+                self.tell_unenforced();
                 self.failure = None;
                 // Injected faults are for one start.
                 self.plan.fault = None;
@@ -102,6 +103,14 @@ impl Supervisor {
                 self.clean_up();
                 Event::LaunchFailed
             }
+        }
+    }
+
+    /// What is configured and can't be done on this host.
+    fn tell_unenforced(&mut self) {
+        for warning in &self.plan.limits.warnings {
+            tracing::warn!("{warning}");
+            self.clients.tell(&Told::Note(warning.clone()));
         }
     }
 

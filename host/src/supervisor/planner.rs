@@ -5,6 +5,7 @@ use shared::name::GuestName;
 
 use crate::config;
 use crate::error::Result;
+use crate::facts;
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan::{self, Plan, Trial};
@@ -32,6 +33,7 @@ impl Planner {
         let config = config::load(&self.paths, &self.name)?;
         let ids = ids::allocate(&self.paths, &self.name, config.context)?;
         let trial = Trial { fault: fault.map(str::to_owned), without: self.without.clone() };
-        plan::plan(&self.name, &config, ids.base, self.mode.clone(), &self.paths, &trial)
+        let host = facts::resources(config.limits.devices());
+        plan::plan(&self.name, &config, ids.base, self.mode.clone(), &self.paths, &host, &trial)
     }
 }
