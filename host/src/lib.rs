@@ -18,6 +18,7 @@ pub mod install;
 pub mod launch;
 pub mod log;
 pub mod membership;
+pub mod net;
 pub mod paths;
 pub mod plan;
 pub mod report;

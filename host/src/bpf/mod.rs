@@ -6,6 +6,7 @@
 
 pub mod btf;
 pub mod device;
+pub mod link;
 pub mod socket;
 
 /// A program: one instruction each.
@@ -97,6 +98,16 @@ pub struct Assembler {
 }
 
 impl Assembler {
+    /// `to = *(u8 *)(base + offset)`
+    pub fn load_u8(&mut self, to: Register, base: Register, offset: i16) {
+        self.push(0x71, to, Some(base), offset, 0);
+    }
+
+    /// `to = *(u16 *)(base + offset)`
+    pub fn load_u16(&mut self, to: Register, base: Register, offset: i16) {
+        self.push(0x69, to, Some(base), offset, 0);
+    }
+
     /// `to = *(u32 *)(base + offset)`
     pub fn load_u32(&mut self, to: Register, base: Register, offset: i16) {
         self.push(0x61, to, Some(base), offset, 0);
@@ -210,6 +221,19 @@ impl Assembler {
                 | u64::from(number as u32) << 32,
         );
     }
+}
+
+/// Runs a program over the context of a packet, from which it loads bytes.
+#[cfg(test)]
+fn interpret_packet(program: &[u64], context: &mut [u8], packet: &[u8]) -> u64 {
+    use crate::sys::bpf::emulated;
+
+    emulated::set_packet(packet);
+    let bytes: Vec<u8> = program.iter().flat_map(|insn| insn.to_le_bytes()).collect();
+    let mut machine = rbpf::EbpfVmRaw::new(Some(&bytes)).expect("a valid program");
+    let number = Function::LoadBytes as u32;
+    machine.register_helper(number, emulated::load_bytes).expect("a free number");
+    machine.execute_program(context).expect("it ends")
 }
 
 /// Runs a program over a context.

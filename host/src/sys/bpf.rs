@@ -31,22 +31,27 @@ pub enum Hook {
     Device,
     /// In the security hook whose function has this BTF id.
     Security(u32),
+    /// On the packets of an interface; attached by rtnetlink(7), not here.
+    Link,
 }
 
 impl Hook {
-    /// `BPF_PROG_TYPE_CGROUP_DEVICE`, `BPF_PROG_TYPE_LSM`.
+    /// `BPF_PROG_TYPE_CGROUP_DEVICE`, `BPF_PROG_TYPE_LSM`,
+    /// `BPF_PROG_TYPE_SCHED_CLS`.
     fn program_type(self) -> u32 {
         match self {
             Self::Device => 15,
             Self::Security(_) => 29,
+            Self::Link => 3,
         }
     }
 
-    /// `BPF_CGROUP_DEVICE`, `BPF_LSM_CGROUP`.
+    /// `BPF_CGROUP_DEVICE`, `BPF_LSM_CGROUP`, none.
     fn attach_type(self) -> u32 {
         match self {
             Self::Device => 6,
             Self::Security(_) => 43,
+            Self::Link => 0,
         }
     }
 }
@@ -222,4 +227,31 @@ pub fn security_modules() -> io::Result<Vec<u64>> {
     let result = unsafe { libc::syscall(SYS_LSM_LIST_MODULES, ids.as_mut_ptr(), &raw mut size, 0) };
     let count = usize::try_from(check(result)?).unwrap_or(0).min(MOST);
     Ok(ids[..count].to_vec())
+}
+
+/// Functions of the kernel's for programs that tests run without it.
+#[cfg(test)]
+pub mod emulated {
+    use std::cell::RefCell;
+
+    thread_local! {
+        static PACKET: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// The packet from which the next program of this thread loads.
+    pub fn set_packet(packet: &[u8]) {
+        PACKET.set(packet.to_vec());
+    }
+
+    /// `bpf_skb_load_bytes` (bpf-helpers(7)).
+    pub fn load_bytes(_: u64, from: u64, to: u64, length: u64, _: u64) -> u64 {
+        PACKET.with_borrow(|packet| {
+            let (from, length) = (from as usize, length as usize);
+            let Some(bytes) = packet.get(from..from + length) else { return u64::MAX };
+            // SAFETY: `to` is where a program under test wants it: on its
+            // stack, with room for the length that it gives.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, length) };
+            0
+        })
+    }
 }

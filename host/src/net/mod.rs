@@ -1,0 +1,36 @@
+//! Guests' links to the host: made, addressed and taken away.
+//!
+//! The host's half of a start is [`Host`], the guest's half [`arrive`]; both
+//! talk to the kernel alone (rtnetlink(7)), so that nothing depends on what is
+//! installed. What a guest may send is decided by the filter on the link's end
+//! on the host (`bpf::link`), which is there before the link is up and goes
+//! with it.
+
+mod host;
+mod inside;
+mod netlink;
+mod owner;
+
+pub use host::{Host, remove};
+pub use inside::arrive;
+pub use owner::{is_forwarding, refuse_foreign};
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The host's address on every link, IPv4: the guest's gateway. It is of the
+/// block that never leaves a link (RFC 3927), so it is nobody else's.
+const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
+/// The host's address on every link, IPv6.
+const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+/// The guest's end, inside.
+const INSIDE: &str = "eth0";
+
+/// The host's address on every link, of the same family.
+fn gateway(of: IpAddr) -> IpAddr {
+    match of {
+        IpAddr::V4(_) => GATEWAY_V4.into(),
+        IpAddr::V6(_) => GATEWAY_V6.into(),
+    }
+}
