@@ -37,6 +37,11 @@ pub enum Stage {
     IdMap,
     /// The idmapped view of the guest's root.
     IdmapRoot,
+    /// The guest's link to the host, filtered.
+    Link,
+    /// One of the guest's addresses routed to it; the failure's `step` is its
+    /// number.
+    Route,
     // Child: PID 1 of the new namespaces.
     /// The launcher's word to go on.
     Go,
@@ -48,6 +53,8 @@ pub enum Stage {
     Hostname,
     /// The loopback interface.
     Loopback,
+    /// The guest's end of its link.
+    Addresses,
     /// Mounts separated from the host's.
     PrivateMounts,
     /// The guest's root attached.
@@ -82,7 +89,7 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::RunDirectory,
         Self::Cgroup,
         Self::Devices,
@@ -96,11 +103,14 @@ impl Stage {
         Self::Clone,
         Self::IdMap,
         Self::IdmapRoot,
+        Self::Link,
+        Self::Route,
         Self::Go,
         Self::Identity,
         Self::Session,
         Self::Hostname,
         Self::Loopback,
+        Self::Addresses,
         Self::PrivateMounts,
         Self::AttachRoot,
         Self::Mount,
@@ -131,11 +141,14 @@ impl Stage {
             Self::Clone => "clone",
             Self::IdMap => "id-map",
             Self::IdmapRoot => "idmap-root",
+            Self::Link => "link",
+            Self::Route => "route",
             Self::Go => "go",
             Self::Identity => "identity",
             Self::Session => "session",
             Self::Hostname => "hostname",
             Self::Loopback => "loopback",
+            Self::Addresses => "addresses",
             Self::PrivateMounts => "private-mounts",
             Self::AttachRoot => "attach-root",
             Self::Mount => "mount",
@@ -169,11 +182,14 @@ impl Stage {
             Self::Clone => "creating its namespaces",
             Self::IdMap => "writing the id maps of its user namespace",
             Self::IdmapRoot => "mapping the ids of its root directory",
+            Self::Link => "linking it to the host",
+            Self::Route => "routing to it the address",
             Self::Go => "waiting for the launcher",
             Self::Identity => "becoming root of its user namespace",
             Self::Session => "starting its session",
             Self::Hostname => "setting its host name",
             Self::Loopback => "bringing up its loopback interface",
+            Self::Addresses => "giving it its addresses",
             Self::PrivateMounts => "separating its mounts from the host's",
             Self::AttachRoot => "attaching its root directory",
             Self::Mount => "mounting",

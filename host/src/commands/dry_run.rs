@@ -55,6 +55,9 @@ fn show(plan: &Plan) -> String {
     line("users", &format!("{} (root is {first} on the host)", plan.ids.name()));
     let capabilities: Vec<String> = plan.capabilities.iter().map(ToString::to_string).collect();
     line("capabilities", &capabilities.join(" "));
+    for address in plan.network.addresses() {
+        line("address", &address.to_string());
+    }
     for device in &plan.devices {
         line("device", &device.to_string());
     }

@@ -15,8 +15,9 @@ use crate::report::GuestStatus;
 /// # Errors
 /// When there is no such guest, or its supervisor can't be asked.
 pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
-    let stopped = |config: GuestConfig| {
-        GuestStatus::stopped(name.clone(), config.context, config.description)
+    let stopped = |config: GuestConfig| GuestStatus {
+        addresses: config.network.addresses.iter().map(ToString::to_string).collect(),
+        ..GuestStatus::stopped(name.clone(), config.context, config.description)
     };
     let config = config::load(paths, name);
     let Some((_, status)) = Client::find(paths, name)? else { return Ok(stopped(config?)) };
@@ -37,6 +38,7 @@ pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
             .then(|| Duration::from_millis(status.uptime_ms)),
         processes: Some(status.processes.into()),
         users: Some(status.users),
+        addresses: status.addresses.iter().map(ToString::to_string).collect(),
         restarts: status.crashes,
         last_end: status.last_end,
         ..stopped

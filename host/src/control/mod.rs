@@ -7,6 +7,7 @@
 mod client;
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use shared::message::{Power, Runlevel, Style};
@@ -209,6 +210,8 @@ pub struct Snapshot {
     pub last_end: Option<String>,
     /// Whose ids its users have.
     pub users: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
     /// Number of its processes.
     pub processes: u32,
     /// Has it been told to stand still?

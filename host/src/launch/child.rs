@@ -14,7 +14,8 @@ use shared::link::Link;
 use shared::message::LINK_FD;
 use shared::stage::{Failure, Stage};
 
-use crate::plan::{ID_COUNT, Layer, Plan};
+use crate::net;
+use crate::plan::{ID_COUNT, Layer, Network, Plan};
 use crate::sys;
 
 use super::handshake::{FromChild, ToChild};
@@ -48,6 +49,9 @@ fn sequence(
     at(fault, Stage::Hostname, || set_names(plan))?;
     at(fault, Stage::Loopback, sys::network::loopback_up)?;
     at(fault, Stage::Loopback, allow_ping)?;
+    if let Network::Routed(link) = &plan.network {
+        at(fault, Stage::Addresses, || net::arrive(link))?;
+    }
     at(fault, Stage::PrivateMounts, root::separate)?;
     at(fault, Stage::AttachRoot, || root::attach(tree))?;
     for (number, step) in (0u16..).zip(&plan.mounts) {

@@ -17,6 +17,7 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
         Stage::Devices => device(plan, step).map(|name| format!("at '/dev/{name}'")),
         // Step 0 are the cgroups themselves.
         Stage::Cgroup => limit(plan, step),
+        Stage::Route => plan.network.addresses().get(usize::from(step)).map(ToString::to_string),
         Stage::OpenRoot | Stage::IdmapRoot => Some(format!("'{}'", plan.root.display())),
         _ => None,
     };
@@ -97,6 +98,25 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
                  vserver config unset {name} security.selinux"
             ),
         },
+        (Stage::Link, libc::EEXIST) => format!(
+            "the host has an interface of the link's name already ('ip link' lists them); \
+             rename that one, or the guest '{name}'"
+        ),
+        (Stage::Link, libc::EPERM | libc::EACCES) => {
+            "vserver has to make interfaces and load eBPF programs; 'vserver doctor' says what \
+             is missing"
+                .to_owned()
+        }
+        (Stage::Link, libc::ENOENT | libc::EOPNOTSUPP | libc::EINVAL) => {
+            "the kernel needs CONFIG_VETH, CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF".to_owned()
+        }
+        (Stage::Route, libc::EEXIST) => format!(
+            "the host has a route for it already ('ip route' lists them); give the guest \
+             another: vserver config set {name} network.addresses A..."
+        ),
+        (Stage::Link | Stage::Addresses | Stage::Route, _) => {
+            "addresses of IPv6 need a kernel that has it, and not switched off".to_owned()
+        }
         (Stage::SystemCalls, libc::EOPNOTSUPP) => format!(
             "io_uring makes sockets of any family unless the kernel has BPF among its security \
              modules ('vserver doctor'); or: vserver config unset {name} security.io_uring"

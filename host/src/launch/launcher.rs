@@ -22,12 +22,13 @@ use shared::stage::{Failure, Stage};
 
 use crate::cgroup::{self, GuestCgroup};
 use crate::facts;
-use crate::plan::{ID_COUNT, Ids, Plan};
+use crate::net;
+use crate::plan::{self, ID_COUNT, Ids, Network, Plan};
 use crate::runtime;
 use crate::sys::{self, CloneArgs, Cloned};
 
 use super::handshake::{FromChild, ToChild};
-use super::{PATIENCE, Prepared, at, child, limits, root, wait_readable};
+use super::{PATIENCE, Prepared, at, at_step, child, limits, root, wait_readable};
 
 /// `CLONE_NEWTIME` (unshare(2)); nix has no name for it.
 const CLONE_NEWTIME: i32 = 0x80;
@@ -164,6 +165,9 @@ fn guide(
     at(fault, Stage::IdMap, || map_ids(plan.ids, pid))?;
     at(fault, Stage::IdmapRoot, || map_root(plan.ids, pid, prepared.root.as_fd()))?;
     at(fault, Stage::Limits, || limits::be_nice(pid, plan.limits.nice))?;
+    if let Network::Routed(link) = &plan.network {
+        connect(fault, link, pid)?;
+    }
     at(fault, Stage::Go, || {
         child.send(&ToChild::Go).map_err(|_| io::Error::from_raw_os_error(libc::EPIPE))
     })?;
@@ -179,6 +183,15 @@ fn guide(
         }
     }
     console.ok_or(Failure { stage: Stage::ExecInit, step: 0, errno: libc::EPIPE })
+}
+
+/// Makes the guest's link, and routes its addresses to it, one a step.
+fn connect(fault: Option<Failure>, link: &plan::Link, pid: i32) -> Result<(), Failure> {
+    let mut host = at(fault, Stage::Link, || net::Host::make(link, pid))?;
+    for (number, address) in (0u16..).zip(&link.addresses) {
+        at_step(fault, Stage::Route, number, || host.route(*address))?;
+    }
+    Ok(())
 }
 
 fn map_ids(ids: Ids, pid: i32) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
 use netlink_packet_route::address::AddressScope;
@@ -93,12 +94,11 @@ impl<'l> Host<'l> {
         Ok(())
     }
 
-    /// Routes the link's address number `number` to the guest.
+    /// Routes an address to the guest.
     ///
     /// # Errors
     /// EEXIST if it is routed already, to another guest or elsewhere.
-    pub fn route(&mut self, number: usize) -> io::Result<()> {
-        let Some(address) = self.link.addresses.get(number).copied() else { return Ok(()) };
+    pub fn route(&mut self, address: IpAddr) -> io::Result<()> {
         self.kernel.add_neighbour(self.index, address, self.link.guest_mac)?;
         self.kernel.route_address(self.index, address, None)
     }

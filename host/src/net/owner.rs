@@ -40,7 +40,7 @@ pub fn refuse_foreign(guest: &GuestName, link: &Link) -> Result<()> {
             None => format!("this host has a route for it alone, by '{name}'"),
         };
         return Err(Error::new(format!("cannot start guest '{guest}' with {address}: {taken}"))
-            .hint(format!("give it another: vserver config set {guest} network.addresses A…")));
+            .hint(format!("give it another: vserver config set {guest} network.addresses A...")));
     }
     Ok(())
 }

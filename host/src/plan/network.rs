@@ -15,6 +15,16 @@ pub enum Network {
     Routed(Link),
 }
 
+impl Network {
+    /// The guest's addresses.
+    pub fn addresses(&self) -> &[IpAddr] {
+        match self {
+            Self::None => &[],
+            Self::Routed(link) => &link.addresses,
+        }
+    }
+}
+
 /// A link between the host and a guest: a pair of virtual Ethernet interfaces
 /// (veth(4)).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +90,9 @@ fn interface(name: &GuestName, context: ContextId, instance: &str) -> String {
     format!("{start}{end}")
 }
 
-/// `vserver-NAME`, an alternative name (ip-link(8), `altname`).
-fn long_name(name: &GuestName, instance: &str) -> String {
+/// The long name of a guest's link: `vserver-NAME`, an alternative name of the
+/// interface (ip-link(8), `altname`).
+pub fn long_name(name: &GuestName, instance: &str) -> String {
     match instance {
         "" => format!("vserver-{name}"),
         instance => format!("vserver-{instance}~{name}"),

@@ -384,6 +384,7 @@ impl Supervisor {
             crashes: self.machine.crashes(),
             last_end: self.state.last_end.clone(),
             users: self.plan.ids.name().to_owned(),
+            addresses: self.plan.network.addresses().to_vec(),
             processes: u32::try_from(self.cgroup.count(self.state.boot)).unwrap_or(u32::MAX),
             paused: self.cgroup.is_to_freeze(self.state.boot),
             frozen: self.cgroup.is_frozen(self.state.boot),

@@ -13,7 +13,9 @@ use shared::stage::{Failure, Stage};
 use crate::control::{Event as Told, Phase};
 use crate::error::{Error, Result};
 use crate::launch::launch;
-use crate::plan::milliseconds;
+use crate::net;
+use crate::plan::network::long_name;
+use crate::plan::{Network, milliseconds};
 use crate::sys;
 
 use super::actions::{self, Action};
@@ -80,7 +82,7 @@ impl Supervisor {
             BootMode::Rescue(command) => Some(command.clone()),
             _ => None,
         };
-        if let Err(error) = actions::run(&self.plan, Action::PreStart) {
+        if let Err(error) = self.prepare() {
             tracing::error!("{error}");
             let hint = error.remedy().map(str::to_owned);
             self.clients.tell(&Told::Failed { text: error.to_string(), hint });
@@ -112,6 +114,21 @@ impl Supervisor {
             tracing::warn!("{warning}");
             self.clients.tell(&Told::Note(warning.clone()));
         }
+    }
+
+    /// What a start needs beside the launch: addresses that are free, the
+    /// administrator's script.
+    fn prepare(&mut self) -> Result<()> {
+        if let Network::Routed(link) = &self.plan.network {
+            net::refuse_foreign(&self.plan.name, link)?;
+            if !net::is_forwarding(&link.addresses) {
+                let text = "the host doesn't pass packets on, so the guest reaches nothing but \
+                            the host; 'vserver doctor' says how to change that";
+                tracing::warn!("{text}");
+                self.clients.tell(&Told::Note(text.to_owned()));
+            }
+        }
+        actions::run(&self.plan, Action::PreStart)
     }
 
     fn try_launch(&mut self) -> Result<(), Failure> {
@@ -194,6 +211,10 @@ impl Supervisor {
             None => {
                 let _ = self.cgroup.kill_all();
             }
+        }
+        let link = long_name(&self.plan.name, &self.planner.paths.instance());
+        if let Err(error) = net::remove(&link) {
+            tracing::error!("cannot remove the guest's link: {error}");
         }
         if let Err(error) = self.cgroup.remove_all(PATIENCE) {
             tracing::error!("cannot remove the guest's cgroups: {error}");
