@@ -2,15 +2,17 @@
 //! and nothing is left.
 
 use shared::stage::Stage;
-use tests::{Census, DEADLINE, Host, Tree, command};
+use tests::{Census, DEADLINE, Host, Network, Tree, command};
 
 on! { Busybox: [every_step_that_fails_is_named_and_undone, every_mount_that_fails_is_undone] }
 
 fn every_step_that_fails_is_named_and_undone(tree: Tree) {
-    let host = Host::new();
-    let guest = host.guest("web").tree(tree).build();
+    let host = Host::on(Network::new());
+    let guest = host.guest("web").tree(tree).set("network.addresses", "192.0.2.10").build();
     guest.start().stop();
     let before = Census::when_quiet(&host);
+    let links = || host.network().ip("-o link");
+    let links_before = links();
     for stage in Stage::ALL {
         let mut start = guest.command("start", [""; 0]);
         start.env("VSERVER_FAULT", stage.name());
@@ -22,6 +24,7 @@ fn every_step_that_fails_is_named_and_undone(tree: Tree) {
         assert_eq!(start.stderr.matches(stage.describe()).count(), 1, "{name}: once\n{start}");
         assert!(!guest.is_running(), "{name}");
         before.assert_unchanged(&host);
+        assert_eq!(links(), links_before, "{name}");
     }
     guest.start().stop();
 }

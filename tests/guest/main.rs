@@ -56,6 +56,7 @@ mod rc_scripts;
 mod reducecap;
 mod report;
 mod rounds;
+mod routed;
 mod sessions;
 mod settings;
 mod stat;

@@ -19,6 +19,7 @@ use vserver::variables;
 use crate::command::{self, Finished};
 use crate::guest::Builder;
 use crate::machine;
+use crate::network::Network;
 use crate::process::{Process, processes};
 use crate::wait::DEADLINE;
 
@@ -27,6 +28,8 @@ use crate::wait::DEADLINE;
 pub struct Host {
     paths: Paths,
     program: PathBuf,
+    /// Where it is, if not in the machine's own network.
+    network: Option<Network>,
 }
 
 /// The program under test: `$VSERVER_BIN`, else the release build.
@@ -54,6 +57,21 @@ impl Host {
         Self::without_root()
     }
 
+    /// The same, in a network of its own.
+    pub fn on(network: Network) -> Self {
+        let mut host = Self::new();
+        host.network = Some(network);
+        host
+    }
+
+    /// The network that it is in.
+    ///
+    /// # Panics
+    /// When it is the machine's own.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("a host of Host::on")
+    }
+
     /// The same for any user, who can't start guests there.
     pub fn without_root() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -61,7 +79,7 @@ impl Host {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("/var/tmp/vserver-test-{}-{number}", std::process::id());
         fs::create_dir(&prefix).unwrap_or_else(|cause| panic!("cannot make {prefix}: {cause}"));
-        Self { paths: Paths::new(prefix), program }
+        Self { paths: Paths::new(prefix), program, network: None }
     }
 
     /// Where its files are.
@@ -76,7 +94,10 @@ impl Host {
 
     /// A command of the program under test, on this installation.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.network {
+            Some(network) => network.command(&self.program),
+            None => Command::new(&self.program),
+        };
         command.args(arguments).env(variables::PREFIX, self.prefix());
         command
     }

@@ -162,12 +162,11 @@ fn guide(
     child: Link<ToChild, FromChild>,
 ) -> Result<OwnedFd, Failure> {
     let fault = plan.fault;
-    at(fault, Stage::IdMap, || map_ids(plan.ids, pid))?;
-    at(fault, Stage::IdmapRoot, || map_root(plan.ids, pid, prepared.root.as_fd()))?;
-    at(fault, Stage::Limits, || limits::be_nice(pid, plan.limits.nice))?;
-    if let Network::Routed(link) = &plan.network {
-        connect(fault, link, pid)?;
-    }
+    outside(plan, prepared, pid).map_err(|failure| match child.recv() {
+        // It has ended before that: what follows from it isn't the cause.
+        Ok(FromChild::Failed(cause)) => cause,
+        _ => failure,
+    })?;
     at(fault, Stage::Go, || {
         child.send(&ToChild::Go).map_err(|_| io::Error::from_raw_os_error(libc::EPIPE))
     })?;
@@ -183,6 +182,18 @@ fn guide(
         }
     }
     console.ok_or(Failure { stage: Stage::ExecInit, step: 0, errno: libc::EPIPE })
+}
+
+/// What the child can't do for itself.
+fn outside(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<(), Failure> {
+    let fault = plan.fault;
+    at(fault, Stage::IdMap, || map_ids(plan.ids, pid))?;
+    at(fault, Stage::IdmapRoot, || map_root(plan.ids, pid, prepared.root.as_fd()))?;
+    at(fault, Stage::Limits, || limits::be_nice(pid, plan.limits.nice))?;
+    match &plan.network {
+        Network::Routed(link) => connect(fault, link, pid),
+        Network::None => Ok(()),
+    }
 }
 
 /// Makes the guest's link, and routes its addresses to it, one a step.

@@ -54,7 +54,10 @@ impl<'l> Host<'l> {
         let index = interface.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?.index;
         kernel.add_name(index, &link.long_name)?;
         let mut host = Self { kernel, link, index };
-        host.filter()?;
+        if link.is_guarded {
+            host.filter()?;
+            host.be_deaf()?;
+        }
         host.settle()?;
         Ok(host)
     }
@@ -68,8 +71,8 @@ impl<'l> Host<'l> {
         self.kernel.filter(self.index, Direction::In, program, "vserver")
     }
 
-    /// Settings and addresses of the host's end; up.
-    fn settle(&mut self) -> io::Result<()> {
+    /// Hears nothing of what [`SETTINGS`] says.
+    fn be_deaf(&self) -> io::Result<()> {
         for (family, setting, value) in SETTINGS {
             let file = format!("/proc/sys/net/{family}/conf/{}/{setting}", self.link.interface);
             match fs::write(file, value) {
@@ -78,6 +81,11 @@ impl<'l> Host<'l> {
                 other => other?,
             }
         }
+        Ok(())
+    }
+
+    /// Addresses of the host's end; up.
+    fn settle(&mut self) -> io::Result<()> {
         let has = |v4: bool| self.link.addresses.iter().find(|ip| ip.is_ipv4() == v4);
         let (v4, v6) = (has(true).copied(), has(false).copied());
         if v6.is_some() {

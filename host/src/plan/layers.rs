@@ -19,16 +19,19 @@ pub enum Layer {
     Nesting,
     /// The bound on the number of processes.
     Processes,
+    /// What holds a guest to its addresses: the filter on its link.
+    Addresses,
 }
 
 impl Layer {
-    const ALL: [(&'static str, Self); 6] = [
+    const ALL: [(&'static str, Self); 7] = [
         ("capabilities", Self::Capabilities),
         ("system-calls", Self::SystemCalls),
         ("devices", Self::Devices),
         ("masks", Self::Masks),
         ("nesting", Self::Nesting),
         ("processes", Self::Processes),
+        ("addresses", Self::Addresses),
     ];
 }
 

@@ -205,7 +205,7 @@ pub fn plan(
         io_uring: config.security.io_uring,
         devices: config.devices.allow.clone(),
         limits,
-        network: network::plan(name, context, &config.network, &paths.instance()),
+        network: network::plan(name, context, &config.network, &paths.instance(), &without),
         label: label(&config.security),
         environment: vec![
             ("container".into(), "vserver".into()),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use shared::name::{ContextId, GuestName};
 
+use super::Layer;
 use crate::config::{self, NetworkMode};
 
 /// How a guest is joined to networks.
@@ -40,6 +41,8 @@ pub struct Link {
     pub guest_mac: Mac,
     /// The guest's addresses.
     pub addresses: Vec<IpAddr>,
+    /// Is it held to them? Not where a test leaves that out.
+    pub is_guarded: bool,
 }
 
 /// A hardware address of Ethernet.
@@ -54,6 +57,7 @@ pub(super) fn plan(
     context: ContextId,
     network: &config::Network,
     instance: &str,
+    without: &[Layer],
 ) -> Network {
     match network.mode() {
         NetworkMode::None => Network::None,
@@ -68,6 +72,7 @@ pub(super) fn plan(
                 host_mac: mac(0),
                 guest_mac: mac(1),
                 addresses: network.addresses.iter().map(|address| address.ip).collect(),
+                is_guarded: !without.contains(&Layer::Addresses),
             })
         }
     }

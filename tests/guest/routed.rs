@@ -1,0 +1,200 @@
+//! Guests with addresses of their own: who reaches whom, what is refused, and
+//! that nothing of a link is left.
+
+use std::process::Command;
+use std::thread;
+
+use shared::stage::Stage;
+use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
+
+on! { Busybox: [
+    guests_are_reached_and_reach_others,
+    an_address_has_one_owner,
+    two_starts_at_once_dont_share_an_address,
+    a_link_comes_back_with_each_boot,
+    a_step_of_the_link_that_fails_is_undone,
+    a_guest_that_configures_its_link_again_is_still_reached,
+] }
+on! { Busybox, Bookworm, Systemd: [the_link_is_ready_before_the_guest_runs] }
+
+/// A host with a machine beside it, which routes the guests' addresses to it.
+fn scene() -> (Host, Network) {
+    let (here, beside) = (Network::new(), Network::new());
+    here.join(
+        "lan0",
+        &["203.0.113.1/24", "2001:db8:1::1/64"],
+        &beside,
+        ("lan0", &["203.0.113.2/24", "2001:db8:1::2/64"]),
+    );
+    beside.ip("route add 192.0.2.0/24 via 203.0.113.1");
+    beside.ip("route add 2001:db8::/64 via 2001:db8:1::1");
+    for family in ["ipv4", "ipv6"] {
+        here.set(&format!("{family}/conf/all/forwarding"), "1");
+    }
+    (Host::on(here), beside)
+}
+
+fn guest<'h>(host: &'h Host, name: &str, tree: Tree, addresses: &[&str]) -> Guest<'h> {
+    let guest = host.guest(name).tree(tree).build();
+    let mut set = host.command(["config", "set", name, "network.addresses"]);
+    command::run(set.args(addresses), DEADLINE).ok();
+    guest
+}
+
+fn links(host: &Host) -> String {
+    host.network().ip("-o link")
+}
+
+/// What the host has of a network, to compare with.
+fn state(host: &Host) -> String {
+    let network = host.network();
+    let parts = ["-o link", "address", "route", "-6 route", "neighbour show nud permanent"];
+    parts.map(|part| network.ip(part)).concat()
+}
+
+fn guests_are_reached_and_reach_others(tree: Tree) {
+    let (host, beside) = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.10", "192.0.2.20", "2001:db8::10"]);
+    let db = guest(&host, "db", tree, &["192.0.2.11", "2001:db8::11"]);
+    web.start();
+    db.start();
+    for address in ["203.0.113.1", "203.0.113.2", "192.0.2.11", "2001:db8:1::2", "2001:db8::11"] {
+        web.exec(["ping", "-c", "1", "-W", "10", address]).ok();
+    }
+    for address in ["192.0.2.10", "192.0.2.20", "2001:db8::10", "192.0.2.11"] {
+        for network in [host.network(), &beside] {
+            network.run("busybox", ["ping", "-c", "1", "-W", "10", address]).ok();
+        }
+    }
+    // Each on the same port; the client's address is the guest's.
+    for guest in [&web, &db] {
+        guest.shell("nc -ll -p 80 -e cat </dev/null >/dev/null 2>&1 &").ok();
+    }
+    let port = || db.shell("netstat -ltn").stdout.contains(":80 ").then_some(());
+    eventually(DEADLINE, "a server on port 80", port);
+    let echo = web.shell("(echo hello; sleep 1; netstat -tn >/seen) | nc 192.0.2.11 80").ok();
+    assert_eq!(echo.trimmed(), "hello");
+    let seen = web.shell("cat /seen").ok().stdout;
+    let line = seen.lines().find(|line| line.contains("192.0.2.11:80")).expect(&seen);
+    assert!(line.contains("192.0.2.10:"), "{seen}");
+
+    let mut addresses = web.status().addresses;
+    addresses.sort();
+    assert_eq!(addresses, ["192.0.2.10", "192.0.2.20", "2001:db8::10"]);
+    let names = links(&host);
+    assert!(names.contains("altname vserver-"), "{names}");
+    web.stop();
+    db.stop();
+    assert!(!links(&host).contains("vserver-"), "{}", links(&host));
+}
+
+fn an_address_has_one_owner(tree: Tree) {
+    let (host, _beside) = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.10"]);
+    web.start();
+    let before = state(&host);
+    for (address, owner) in [("192.0.2.10", "guest 'web'"), ("203.0.113.1", "on 'lan0'")] {
+        let other = guest(&host, "other", tree, &["192.0.2.77", address]);
+        let refused = other.vserver("start", [""; 0]).code(1);
+        refused.complains(address).complains(owner).complains("config set other");
+        assert_eq!(state(&host), before);
+        host.vserver(["delete", "other", "--yes"]).ok();
+    }
+    web.stop();
+}
+
+fn two_starts_at_once_dont_share_an_address(tree: Tree) {
+    let (host, _beside) = scene();
+    let names = ["one", "two", "three"];
+    let guests = names.map(|name| guest(&host, name, tree, &["192.0.2.10"]));
+    let started = thread::scope(|scope| {
+        let starts =
+            guests.each_ref().map(|guest| scope.spawn(|| guest.vserver("start", [""; 0]).code));
+        starts.map(|start| start.join().expect("a start ends"))
+    });
+    assert_eq!(started.iter().filter(|code| **code == 0).count(), 1, "{started:?}");
+    let names = links(&host);
+    assert_eq!(names.matches("altname vserver-").count(), 1, "{names}");
+}
+
+fn the_link_is_ready_before_the_guest_runs(tree: Tree) {
+    let (host, _beside) = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.10", "2001:db8::10"]);
+    // The first program that runs inside sends at once.
+    let start = ["--rescue", "sh", "-c", "cat /proc/net/route /proc/net/if_inet6; exec sleep 600"];
+    web.vserver("start", start).ok();
+    let log = || {
+        let log = web.vserver("logs", [""; 0]).ok().stdout;
+        log.contains("20010db8000000000000000000000010").then_some(log)
+    };
+    let log = eventually(DEADLINE, "the console's log", log);
+    // Destination 0.0.0.0 by 169.254.1.1, in the order of the machine.
+    assert!(log.contains("eth0\t00000000\t0101FEA9"), "{log}");
+    web.vserver("stop", ["--timeout", "1"]).ok();
+}
+
+fn a_link_comes_back_with_each_boot(tree: Tree) {
+    let (host, beside) = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.10"]);
+    web.start();
+    let reached = || {
+        let ping = beside.run("busybox", ["ping", "-c", "1", "-W", "1", "192.0.2.10"]);
+        (ping.code == 0).then_some(())
+    };
+    eventually(DEADLINE, "the guest's answer", reached);
+    let before = web.status().init_pid;
+    web.vserver("reboot", [""; 0]).ok();
+    assert_ne!(web.status().init_pid, before);
+    eventually(DEADLINE, "the guest's answer after a reboot", reached);
+    // Its supervisor's death changes nothing; the next one knows the link.
+    let supervisor = web.status().supervisor_pid.expect("a supervisor");
+    command::run(Command::new("kill").args(["-9", &supervisor.to_string()]), DEADLINE).ok();
+    eventually(DEADLINE, "the guest's answer after a kill", reached);
+    assert_eq!(web.status().addresses, ["192.0.2.10"]);
+    // A changed address holds from the next boot on.
+    host.vserver(["config", "set", "web", "network.addresses", "192.0.2.30"]).ok();
+    web.vserver("reboot", [""; 0]).ok();
+    beside.run("busybox", ["ping", "-c", "1", "-W", "10", "192.0.2.30"]).ok();
+    assert!(!host.network().ip("route").contains("192.0.2.10"));
+    web.stop();
+    assert!(!links(&host).contains("vserver-"), "{}", links(&host));
+}
+
+fn a_step_of_the_link_that_fails_is_undone(tree: Tree) {
+    let (host, _beside) = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.10", "2001:db8::10"]);
+    web.start().stop();
+    let before = state(&host);
+    for fault in ["link", "route", "route:1", "addresses", "exec-init", "first-message"] {
+        let mut start = web.command("start", [""; 0]);
+        let start = command::run(start.env("VSERVER_FAULT", fault), DEADLINE).code(1);
+        let stage = fault.split(':').next().and_then(Stage::from_name).expect("a stage");
+        start.complains(stage.describe());
+        assert_eq!(state(&host), before, "{fault}");
+    }
+    // An interface of the link's name that isn't vserver's is left alone.
+    web.start();
+    let names = links(&host);
+    let name = names.lines().find(|line| line.contains("altname vserver-")).expect("a link");
+    let name = name.split([':', '@']).nth(1).expect("its name").trim().to_owned();
+    web.stop();
+    host.network().ip(&format!("link add {name} type veth peer name other"));
+    let with_foreign = state(&host);
+    web.vserver("start", [""; 0]).code(1).complains("interface of the link's name");
+    assert_eq!(state(&host), with_foreign);
+}
+
+/// As a guest's own network scripts do, if its root may.
+fn a_guest_that_configures_its_link_again_is_still_reached(tree: Tree) {
+    let (host, beside) = scene();
+    let web = host.guest("web").tree(tree).set("security.capabilities.add", "net_admin").build();
+    host.vserver(["config", "set", "web", "network.addresses", "192.0.2.10", "2001:db8::10"]).ok();
+    web.start();
+    let again = "ip link set eth0 down && ip address flush dev eth0 && ip link set eth0 up && \
+                 ip address add 192.0.2.10/32 dev eth0 && \
+                 ip route add 169.254.1.1 dev eth0 && ip route add default via 169.254.1.1";
+    web.shell(again).ok();
+    web.exec(["ping", "-c", "1", "-W", "10", "203.0.113.2"]).ok();
+    beside.run("busybox", ["ping", "-c", "1", "-W", "10", "192.0.2.10"]).ok();
+    web.stop();
+}

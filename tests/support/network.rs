@@ -1,0 +1,98 @@
+//! A network of a test's own: a network namespace that stands for a host, or
+//! for another machine.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::command::{self, Finished};
+use crate::wait::{DEADLINE, eventually};
+
+/// A network namespace, which is gone when this is dropped and nothing else is
+/// in it.
+pub struct Network {
+    holder: Child,
+}
+
+impl Network {
+    /// One with a loopback interface that is up.
+    ///
+    /// # Panics
+    /// Without root.
+    #[expect(clippy::new_without_default, reason = "it starts a process")]
+    pub fn new() -> Self {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--net", "sleep", "infinity"]).stdin(Stdio::null());
+        let holder = unshare.spawn().expect("unshare (util-linux) can be run");
+        let network = Self { holder };
+        let own = fs::read_link("/proc/self/ns/net").ok();
+        eventually(DEADLINE, "a network namespace", || {
+            let theirs = fs::read_link(network.path()).ok();
+            (theirs.is_some() && theirs != own).then_some(())
+        });
+        network.ip("link set lo up");
+        // Addresses are good at once, not after a second.
+        network.set("ipv6/conf/default/accept_dad", "0");
+        network
+    }
+
+    /// Two machines' ends of a cable, both up, with these addresses on it.
+    pub fn join(&self, name: &str, addresses: &[&str], other: &Self, others: (&str, &[&str])) {
+        let (other_name, other_addresses) = others;
+        let pid = other.holder.id();
+        self.ip(&format!("link add {name} type veth peer name {other_name} netns {pid}"));
+        for (network, name, addresses) in
+            [(self, name, addresses), (other, other_name, other_addresses)]
+        {
+            for address in addresses {
+                let nodad = if address.contains(':') { "nodad" } else { "" };
+                network.ip(&format!("address add {address} dev {name} {nodad}"));
+            }
+            network.ip(&format!("link set {name} up"));
+        }
+    }
+
+    /// `ip WORDS` in it; its output.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn ip(&self, words: &str) -> String {
+        self.run("ip", words.split_ascii_whitespace()).ok().stdout
+    }
+
+    /// Sets one of its sysctls.
+    #[track_caller]
+    pub fn set(&self, name: &str, value: &str) {
+        self.run("sh", ["-c", &format!("echo {value} >/proc/sys/net/{name}")]).ok();
+    }
+
+    /// Runs a program in it.
+    #[track_caller]
+    pub fn run<A: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Finished {
+        command::run(self.command(program).args(arguments), DEADLINE)
+    }
+
+    /// A program in it, not run yet.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.path().display())).arg("--").arg(program);
+        command
+    }
+
+    fn path(&self) -> PathBuf {
+        format!("/proc/{}/ns/net", self.holder.id()).into()
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
