@@ -10,6 +10,7 @@ mod bombs;
 mod calls;
 mod descend;
 mod files;
+mod frames;
 mod ipc;
 mod outcome;
 mod processes;
@@ -85,6 +86,9 @@ fn attempt(name: &str, arguments: &[&str]) -> Attempt {
         ("key", [tag]) => ipc::key(tag),
         ("interface", [name]) => ipc::interface(name),
         ("packets", [interface]) => ipc::packets(interface),
+
+        ("frame", [kind, own, foreign, target]) => frames::send(kind, own, foreign, target),
+        ("capture", [interface, last]) => frames::capture(interface, last),
 
         ("inotify", []) => bombs::inotify(),
         ("open-files", []) => bombs::open_files(),

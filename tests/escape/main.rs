@@ -23,6 +23,7 @@ mod root;
 mod scene;
 mod session;
 mod sockets;
+mod spoof;
 mod terminal;
 
 use case::{Class, Users};
