@@ -25,6 +25,10 @@ pub struct Counters {
     pub received: u64,
     /// Bytes that went out.
     pub sent: u64,
+    /// Processes that were killed for want of memory. Older ledgers don't
+    /// have it.
+    #[serde(default)]
+    pub kills: u64,
 }
 
 /// Counters at one moment.
@@ -99,6 +103,7 @@ impl Counters {
             written: grown(self.written, before.written),
             received: grown(self.received, before.received),
             sent: grown(self.sent, before.sent),
+            kills: grown(self.kills, before.kills),
         }
     }
 
@@ -110,6 +115,7 @@ impl Counters {
             (&mut self.written, more.written),
             (&mut self.received, more.received),
             (&mut self.sent, more.sent),
+            (&mut self.kills, more.kills),
         ] {
             *own = own.saturating_add(more);
         }

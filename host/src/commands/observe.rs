@@ -41,6 +41,7 @@ pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
         addresses: status.addresses.iter().map(ToString::to_string).collect(),
         restarts: status.crashes,
         last_end: status.last_end,
+        kills: status.kills,
         ..stopped
     })
 }

@@ -218,4 +218,7 @@ pub struct Snapshot {
     pub paused: bool,
     /// Do all of them stand still?
     pub frozen: bool,
+    /// How many were killed for want of memory in this boot; `None` where the
+    /// host doesn't count them.
+    pub kills: Option<u64>,
 }

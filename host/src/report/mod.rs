@@ -56,6 +56,9 @@ pub struct GuestStatus {
     pub restarts: u32,
     /// How it ended the last time.
     pub last_end: Option<String>,
+    /// How many of its processes were killed for want of memory in this boot;
+    /// `None` where the host doesn't count them.
+    pub kills: Option<u64>,
     /// Its description, from the configuration.
     pub description: String,
 }
@@ -78,6 +81,7 @@ impl GuestStatus {
             users: None,
             restarts: 0,
             last_end: None,
+            kills: None,
             description,
         }
     }

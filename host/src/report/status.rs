@@ -34,6 +34,10 @@ pub fn status(guest: &GuestStatus) -> String {
     line("Users", guest.users.as_deref().map(printable));
     line("Addresses", Some(guest.addresses.join(" ")).filter(|all| !all.is_empty()));
     line("Restarts", Some(guest.restarts).filter(|n| *n > 0).map(|number| number.to_string()));
+    let killed = guest.kills.filter(|number| *number > 0).map(|number| {
+        format!("{number} process{} for want of memory", if number == 1 { "" } else { "es" })
+    });
+    line("Killed", killed);
     line("Last end", guest.last_end.as_deref().map(printable));
     let description = Some(guest.description.as_str()).filter(|text| !text.is_empty());
     line("Description", description.map(printable));
@@ -92,6 +96,7 @@ struct Object<'g> {
     users: Option<&'g str>,
     restarts: u32,
     last_end: Option<&'g str>,
+    memory_kills: Option<u64>,
     description: &'g str,
 }
 
@@ -113,6 +118,7 @@ impl<'g> From<&'g GuestStatus> for Object<'g> {
             users: guest.users.as_deref(),
             restarts: guest.restarts,
             last_end: guest.last_end.as_deref(),
+            memory_kills: guest.kills,
             description: &guest.description,
         }
     }
@@ -139,6 +145,7 @@ mod tests {
             users: Some("private, 1879048192-1879113727".into()),
             restarts: 1,
             last_end: Some("signal 11".into()),
+            kills: Some(3),
             ..GuestStatus::stopped(name, 42.try_into().ok(), "customer 17".into())
         }
     }
@@ -157,6 +164,7 @@ Supervisor:           pid 98
 Users:                private, 1879048192-1879113727
 Addresses:            192.0.2.1 2001:db8::1
 Restarts:             1
+Killed:               3 processes for want of memory
 Last end:             signal 11
 Description:          customer 17
 ";

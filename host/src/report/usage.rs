@@ -32,6 +32,7 @@ struct Object<'u> {
     written_bytes: u64,
     received_bytes: u64,
     sent_bytes: u64,
+    memory_kills: u64,
 }
 
 impl<'u> From<&'u Used> for Object<'u> {
@@ -50,6 +51,7 @@ impl<'u> From<&'u Used> for Object<'u> {
             written_bytes: counters.written,
             received_bytes: counters.received,
             sent_bytes: counters.sent,
+            memory_kills: counters.kills,
         }
     }
 }
@@ -92,13 +94,13 @@ pub fn json(all: &[Used]) -> String {
 pub fn csv(all: &[Used]) -> String {
     let mut text = String::from(
         "name,uptime_seconds,boots,crashes,user_seconds,system_seconds,memory_gib_hours,\
-         read_bytes,written_bytes,received_bytes,sent_bytes\n",
+         read_bytes,written_bytes,received_bytes,sent_bytes,memory_kills\n",
     );
     for used in all {
         let o = Object::from(used);
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{},{},{},{}",
             o.name,
             o.uptime_seconds,
             o.boots,
@@ -109,7 +111,8 @@ pub fn csv(all: &[Used]) -> String {
             o.read_bytes,
             o.written_bytes,
             o.received_bytes,
-            o.sent_bytes
+            o.sent_bytes,
+            o.memory_kills
         );
     }
     text
@@ -140,7 +143,7 @@ NAME  UPTIME  BOOTS  CRASHES  USER   SYSTEM  GiB*h  READ  WRITTEN  RECEIVED  SEN
 web   1.50h   2      1        1.50s  0.02s   1.000  0     0        0         2K
 ";
         assert_eq!(text(&used()), wanted);
-        assert!(csv(&used()).ends_with("\nweb,5400,2,1,1.5,0.02,1,0,0,0,2048\n"));
+        assert!(csv(&used()).ends_with("\nweb,5400,2,1,1.5,0.02,1,0,0,0,2048,0\n"));
         let json: serde_json::Value = serde_json::from_str(&json(&used())).unwrap();
         assert_eq!(json[0]["user_seconds"], 1.5);
         let titles = csv(&[]);

@@ -62,6 +62,7 @@ impl Account {
             written: usage.written.unwrap_or(0),
             received,
             sent,
+            kills: usage.kills.unwrap_or(0),
         };
         let memory = usage.memory.unwrap_or(0);
         let taken_ms = match (began_ms, last) {

@@ -9,6 +9,7 @@ mod actions;
 mod clients;
 mod hearing;
 mod keeper;
+mod kills;
 mod perform;
 mod planner;
 mod state;
@@ -25,6 +26,7 @@ use shared::message::{BootMode, FromGuest, GuestState, Runlevel, Style, ToGuest}
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
+use crate::accounting;
 use crate::cgroup::GuestCgroup;
 use crate::control::{Event as Told, Phase, Request, Snapshot};
 use crate::error::{Error, Result};
@@ -39,6 +41,7 @@ use accounts::Account;
 use clients::Clients;
 use hearing::{Hearing, beginning};
 use keeper::Keeper;
+use kills::Kills;
 use state::{Event, Machine, Purpose, Stop};
 use timers::{Timer, Timers};
 
@@ -61,6 +64,8 @@ pub struct Supervisor {
     timers: Timers,
     /// What the guest uses is noted there, once it is open.
     account: Option<Account>,
+    /// Processes killed for want of memory, where the host counts them.
+    kills: Option<Kills>,
     /// Is it a guest that has been booted, and not ended yet?
     is_booted: bool,
     /// Why the first start failed, for whoever ordered it.
@@ -111,6 +116,7 @@ impl Supervisor {
         };
         Ok(Self {
             account: None,
+            kills: None,
             is_booted: false,
             machine: Machine::new(plan.lifecycle.restart, purpose),
             state: State::default(),
@@ -166,6 +172,7 @@ impl Supervisor {
             self.hear_guest();
             self.hear_clients();
             self.hear_timers();
+            self.hear_kills();
         }
         self.depart()
     }
@@ -175,6 +182,7 @@ impl Supervisor {
         tracing::info!("taking over a running guest from its keeper");
         self.state = State::read(&self.run.state());
         self.machine = self.machine.attached(self.state.crashes);
+        self.kills = Kills::open(&self.cgroup.limited(self.state.boot), true);
         keeper.tell_guest(&ToGuest::Query);
         self.keeper = Some(keeper);
         self.is_booted = !self.state.idle;
@@ -211,7 +219,12 @@ impl Supervisor {
             }
         }
         self.clients.watch(&mut fds);
-        let timeout = match self.timers.next().into_iter().chain(deaf_until).min() {
+        if let Some(kills) = self.kills.as_ref().and_then(Kills::watched) {
+            fds.push(PollFd::new(kills, PollFlags::POLLPRI));
+        }
+        let next_look = self.kills.as_ref().and_then(Kills::deaf_until);
+        let moments = self.timers.next().into_iter().chain(deaf_until).chain(next_look);
+        let timeout = match moments.min() {
             Some(at) => {
                 let left = at.saturating_duration_since(Instant::now());
                 PollTimeout::try_from(left.saturating_add(Duration::from_millis(1)))
@@ -369,6 +382,14 @@ impl Supervisor {
         }
     }
 
+    fn hear_kills(&mut self) {
+        let Some(kills) = &mut self.kills else { return };
+        let (new, all) = (kills.look(Instant::now()), kills.seen());
+        if new > 0 {
+            tracing::warn!(new, all, "out of memory: the kernel has killed processes of the guest");
+        }
+    }
+
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             phase: self.machine.phase(),
@@ -388,6 +409,7 @@ impl Supervisor {
             processes: u32::try_from(self.cgroup.count(self.state.boot)).unwrap_or(u32::MAX),
             paused: self.cgroup.is_to_freeze(self.state.boot),
             frozen: self.cgroup.is_frozen(self.state.boot),
+            kills: accounting::usage(&self.cgroup.limited(self.state.boot)).kills,
         }
     }
 

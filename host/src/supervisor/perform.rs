@@ -19,6 +19,7 @@ use crate::plan::{Network, milliseconds};
 use crate::sys;
 
 use super::actions::{self, Action};
+use super::kills::Kills;
 use super::state::{Effect, Event, STABLE};
 use super::timers::Timer;
 use super::{Supervisor, failure, keeper, now_ms};
@@ -93,6 +94,7 @@ impl Supervisor {
         match self.try_launch() {
             Ok(()) => {
                 self.tell_unenforced();
+                self.kills = Kills::open(&self.cgroup.limited(self.state.boot), false);
                 self.failure = None;
                 // Injected faults are for one start.
                 self.plan.fault = None;
@@ -199,6 +201,8 @@ impl Supervisor {
         }
         // Before the keeper goes: the next supervisor would find no end to note.
         self.timers.set(Timer::Account, None);
+        self.hear_kills();
+        self.kills = None;
         let _ = self.keep_account();
         self.is_booted = false;
         match self.keeper.take() {
