@@ -2,11 +2,15 @@
 //! can't enforce is refused or warned of. What controllers enforce is tested
 //! in `vm/inside/limits.rs`.
 
-use tests::{Host, Tree, machine};
+use std::fs;
+use std::process::Command;
+
+use tests::{DEADLINE, Host, Tree, command, machine};
 
 on! { Busybox: [
     open_files_and_nice_level_hold_in_guest_and_sessions,
     what_the_host_cannot_enforce_is_refused_with_the_reason,
+    a_change_is_made_in_guest_and_file_or_in_neither,
 ] }
 
 fn open_files_and_nice_level_hold_in_guest_and_sessions(tree: Tree) {
@@ -31,7 +35,7 @@ fn open_files_and_nice_level_hold_in_guest_and_sessions(tree: Tree) {
 
 /// The nice level of a process, field 19 of `/proc/PID/stat`.
 fn level(pid: i32) -> String {
-    nice_in(&std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs")).to_owned()
+    nice_in(&fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs")).to_owned()
 }
 
 fn nice_in(stat: &str) -> &str {
@@ -58,7 +62,7 @@ fn what_the_host_cannot_enforce_is_refused_with_the_reason(tree: Tree) {
     host.vserver(["config", "set", "web", "limits.required", "true"]).ok();
     // Where the root cgroup enables no controller of memory, a limit on it.
     host.vserver(["config", "set", "web", "limits.memory", "64M"]).ok();
-    let enabled = std::fs::read_to_string(machine::cgroup_root().join("cgroup.subtree_control"));
+    let enabled = fs::read_to_string(machine::cgroup_root().join("cgroup.subtree_control"));
     if enabled.is_ok_and(|enabled| enabled.split_whitespace().any(|name| name == "memory")) {
         guest.start().stop();
     } else {
@@ -68,4 +72,72 @@ fn what_the_host_cannot_enforce_is_refused_with_the_reason(tree: Tree) {
             .complains("the controller memory")
             .complains("hint: ");
     }
+}
+
+fn a_change_is_made_in_guest_and_file_or_in_neither(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let file =
+        || fs::read_to_string(host.prefix().join("etc/vservers/web.toml")).expect("it has one");
+    // One that is stopped has only its file.
+    guest.vserver("limits", ["files=2000", "nice=3"]).ok();
+    guest.start();
+    guest.shell("setsid sleep 10000 >/dev/null 2>&1 </dev/null &").ok();
+    guest.wait_for_process("sleep");
+    let sleeper = guest.process("sleep").expect("it sleeps");
+    let mut renice = Command::new("renice");
+    command::run(renice.args(["-n", "7", "-p", &sleeper.to_string()]), DEADLINE).ok();
+    assert_eq!((level(guest.init_pid()), level(sleeper)), ("3".to_owned(), "7".to_owned()));
+
+    let before = file();
+    guest.vserver("limits", ["nice=6", "files=99999999"]).code(1).complains("limits.files");
+    guest.vserver("limits", ["nice=6", "colour=red"]).code(2).complains("limits are: memory");
+    guest.vserver("limits", ["nice=60"]).code(2).complains("from -20 to 19");
+    guest.vserver("limits", ["nice=6", "--dry-run"]).ok();
+    assert_eq!((file(), level(guest.init_pid())), (before, "3".to_owned()));
+
+    // The last of two changes is refused by the kernel: the first is undone.
+    if !may_change_files() {
+        let before = file();
+        let answer = guest.vserver("limits", ["nice=6", "files=1500"]).code(4);
+        answer.complains("cannot set limits.files").complains("CAP_SYS_RESOURCE");
+        assert_eq!(file(), before);
+        assert_eq!((level(guest.init_pid()), level(sleeper)), ("3".to_owned(), "7".to_owned()));
+        assert_eq!(open_files(sleeper), "2000");
+    }
+    guest.vserver("limits", ["nice=6"]).ok();
+    assert!(file().contains("\nnice = 6\n"), "{}", file());
+    // A level that a program has given itself stays relative to the others.
+    assert_eq!((level(guest.init_pid()), level(sleeper)), ("6".to_owned(), "10".to_owned()));
+    assert_eq!(nice_in(&guest.exec(["cat", "/proc/self/stat"]).ok().stdout), "6");
+    let shown = guest.vserver("limits", [""; 0]).ok();
+    let row = |key: &str| {
+        let line = shown.stdout.lines().find(|line| line.split(' ').next() == Some(key));
+        line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!((row("nice"), row("files")), ("nice 6 6 - -".into(), "files 2000 2000 - -".into()));
+
+    guest.vserver("limits", ["nice="]).ok();
+    assert_eq!((level(guest.init_pid()), level(sleeper)), ("0".to_owned(), "4".to_owned()));
+    assert!(!file().contains("\nnice = "), "{}", file());
+    guest.stop();
+    guest.vserver("limits", ["--apply"]).code(3);
+    host.vserver(["limits", "db"]).code(5);
+}
+
+/// May this machine's root change limits of processes with ids of their own
+/// (prlimit(2))? Where it may, the virtual machine's tests show that it does.
+fn may_change_files() -> bool {
+    const SYS_RESOURCE: u32 = 24;
+    let status = fs::read_to_string("/proc/self/status").expect("this process runs");
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    bits.is_some_and(|bits| bits >> SYS_RESOURCE & 1 == 1)
+}
+
+/// The hard limit of a process.
+fn open_files(pid: i32) -> String {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|line| line.split_whitespace().nth(1)).unwrap_or_default().to_owned()
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::GuestCgroup;
 
@@ -34,6 +34,38 @@ pub enum Place {
     Limited,
 }
 
+/// A line of a file as it was before a change.
+#[derive(Clone, Debug)]
+pub struct Before {
+    path: PathBuf,
+    line: String,
+}
+
+/// Undoes changes, the last one first.
+pub fn restore(before: Vec<Before>) {
+    for Before { path, line } in before.into_iter().rev() {
+        if let Err(error) = write(&path, &line) {
+            tracing::error!("cannot set '{}' back to '{line}': {error}", path.display());
+        }
+    }
+}
+
+/// An empty text is written as well: it means all processors.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    fs::write(path, format!("{text}\n"))
+}
+
+/// What a file says now of what is to be set: in `io.max`, each device has a
+/// line; in others only the first is about all devices.
+fn line_of(text: &str, setting: &Setting) -> String {
+    if setting.file != "io.max" {
+        return text.lines().next().unwrap_or_default().trim().to_owned();
+    }
+    let device = setting.value.split(' ').next().unwrap_or_default();
+    let line = text.lines().find(|line| line.split(' ').next() == Some(device));
+    line.map_or(format!("{device} rbps=max wbps=max riops=max wiops=max"), str::to_owned)
+}
+
 impl GuestCgroup {
     /// Sets a limit for boot number `boot`.
     ///
@@ -43,7 +75,7 @@ impl GuestCgroup {
         let set = || -> io::Result<()> {
             self.enable(setting.controller)?;
             for path in self.files(boot, setting) {
-                fs::write(path, &setting.value)?;
+                write(&path, &setting.value)?;
             }
             Ok(())
         };
@@ -56,12 +88,71 @@ impl GuestCgroup {
         }
     }
 
+    /// Sets a limit of a guest that runs, where it is another one. Returns
+    /// what was there before, to be given to [`restore`].
+    ///
+    /// # Errors
+    /// Those of read(2) and write(2). Then nothing has changed; also where the
+    /// kernel has no such file, unless the limit is needed: that is none.
+    pub fn change(&self, boot: u32, setting: &Setting) -> io::Result<Vec<Before>> {
+        let mut before = Vec::new();
+        let mut set = || -> io::Result<()> {
+            for path in self.files(boot, setting) {
+                if setting.is_needed && !path.exists() {
+                    self.enable(setting.controller)?;
+                }
+                let text = match fs::read_to_string(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && !setting.is_needed => {
+                        continue;
+                    }
+                    other => other?,
+                };
+                let line = line_of(&text, setting);
+                if line != setting.value {
+                    write(&path, &setting.value)?;
+                    before.push(Before { path, line });
+                }
+            }
+            Ok(())
+        };
+        match set() {
+            Ok(()) => Ok(before),
+            Err(error) => {
+                restore(before);
+                Err(error)
+            }
+        }
+    }
+
     /// The files that a limit is written to.
-    pub fn files(&self, boot: u32, setting: &Setting) -> Vec<PathBuf> {
+    fn files(&self, boot: u32, setting: &Setting) -> Vec<PathBuf> {
         let directories = match setting.place {
             Place::Outer => vec![self.outer().to_owned()],
             Place::Limited => vec![self.limited(boot), self.session()],
         };
         directories.into_iter().map(|directory| directory.join(setting.file)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_device_has_a_line() {
+        let setting = |file, value: &str| Setting {
+            key: "io_max",
+            controller: "io",
+            place: Place::Limited,
+            file,
+            value: value.to_owned(),
+            is_needed: true,
+        };
+        let text = "8:0 rbps=1 wbps=max riops=max wiops=max\n8:16 rbps=2\n";
+        assert_eq!(line_of(text, &setting("io.max", "8:16 rbps=5")), "8:16 rbps=2");
+        let none = "8:32 rbps=max wbps=max riops=max wiops=max";
+        assert_eq!(line_of(text, &setting("io.max", "8:32 rbps=5")), none);
+        assert_eq!(line_of("default 100\n8:0 50\n", &setting("io.weight", "x")), "default 100");
+        assert_eq!(line_of("", &setting("cpuset.cpus", "0")), "");
     }
 }

@@ -15,6 +15,7 @@ mod leaf;
 mod limits;
 mod programs;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -29,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 
 pub use leaf::{is_full, open_leaf};
-pub use limits::{Place, Setting};
+pub use limits::{Before, Place, Setting, restore};
 
 /// Files of a cgroup that are handed over with it (cgroup v2 kernel doc,
 /// "Model of Delegation").
@@ -211,6 +212,19 @@ pub fn top(mount: &Path, paths: &Paths) -> PathBuf {
 fn has_enabled(mount: &Path, controller: &str) -> bool {
     let enabled = fs::read_to_string(mount.join("cgroup.subtree_control"));
     enabled.is_ok_and(|enabled| enabled.split_ascii_whitespace().any(|name| name == controller))
+}
+
+/// The ids in a file of this cgroup and of all below it: `cgroup.procs` or
+/// `cgroup.threads`. A guest decides what is below its own.
+pub fn ids(directory: &Path, file: &str) -> BTreeSet<i32> {
+    let text = fs::read_to_string(directory.join(file)).unwrap_or_default();
+    // 0 is a process of another PID namespace.
+    let own = text.lines().filter_map(|line| line.parse().ok()).filter(|id| *id > 0);
+    let mut all: BTreeSet<i32> = own.collect();
+    for child in children(directory) {
+        all.extend(ids(&child, file));
+    }
+    all
 }
 
 /// Moves the calling process into a cgroup.

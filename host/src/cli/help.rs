@@ -74,6 +74,18 @@ devices are 0 where the host's root cgroup hasn't enabled their controllers
 (cgroup.subtree_control): systemd enables 'memory', and 'io' with
 DefaultIOAccounting=yes in its system.conf.";
 
+pub(super) const LIMITS: &str = "\
+Examples:
+  vserver limits web                       configured, in force, used, peak
+  vserver limits web memory=1G cpus=1.5    the running guest and its file
+  vserver limits web cpus= memory=default  without these limits again
+  vserver limits web 'io_max=/dev/sda wbps=20M'
+  vserver limits web --apply               after 'config set' or 'config edit'
+
+All changes are made, or none. A limit below what the guest uses of memory,
+swap space or processes is refused; --force sets it all the same. Keys and
+units: docs/limits.md and vservers.toml(5), section [limits].";
+
 pub(super) const VSERVER_STAT: &str = "\
 Examples:
   vserver-stat

@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod args;
 mod help;
+pub mod limits;
 mod order;
 pub mod tools;
 mod values;
@@ -16,6 +17,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use accounts::{StatArgs, UsageArgs};
 pub use args::*;
+pub use limits::{Change, LimitsArgs};
 pub use order::reorder;
 pub use tools::Tool;
 
@@ -91,6 +93,9 @@ pub enum Action {
     /// Show what guests have used in a period, for bills.
     #[command(after_help = help::USAGE)]
     Usage(UsageArgs),
+    /// Show a guest's limits and what it uses of them, and change them.
+    #[command(after_help = help::LIMITS)]
+    Limits(LimitsArgs),
     /// Show what a guest wrote to its console.
     Logs(LogsArgs),
     /// Delete guests: root directory, configuration, logs.

@@ -10,9 +10,8 @@ use std::sync::LazyLock;
 
 /// Verbs that vserver doesn't have yet or that clap adds. Their names are
 /// kept free, so that no guest becomes unreachable by an upgrade.
-const RESERVED: [&str; 14] = [
+const RESERVED: [&str; 13] = [
     "help",
-    "limits",
     "chkconfig",
     "clone",
     "rename",

@@ -12,6 +12,7 @@ use shared::name::GuestName;
 use crate::cli::{ConfigAction, ConfigArgs};
 use crate::commands::{Exit, dry_run, output};
 use crate::config::{self, edit, problem::Problem};
+use crate::control::Client;
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::paths::Paths;
@@ -105,11 +106,17 @@ fn change(
         output::print(&after)?;
     } else if after != before {
         config::set_text(paths, name, &after)?;
+        if key.starts_with("limits.") && Client::find(paths, name)?.is_some() {
+            output::remark(format_args!(
+                "guest '{name}' runs on with its old limits; this gives it the new ones: \
+                 vserver limits {name} --apply"
+            ));
+        }
     }
     Ok(Exit::DONE)
 }
 
-fn refused(key: &str, problems: &[Problem]) -> Error {
+pub(super) fn refused(key: &str, problems: &[Problem]) -> Error {
     let texts: Vec<_> = problems.iter().map(|problem| problem.text.as_str()).collect();
     let text = texts.join("; ");
     // Most texts name the key; the value on the command line is wrong use.

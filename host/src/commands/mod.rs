@@ -21,6 +21,7 @@ mod foreground;
 mod info;
 mod install;
 mod lifecycle;
+mod limits;
 mod list;
 mod logs;
 mod man;
@@ -103,6 +104,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::List(args) => list::run(args, paths),
         Action::Usage(args) => usage::run(args, paths),
         Action::Stat(args) => stat::run(args, true, paths),
+        Action::Limits(args) => limits::run(args, paths),
         Action::Logs(args) => logs::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),
         Action::Wait(args) => wait::run(args, paths),

@@ -2,6 +2,7 @@
 //! documented values at a start, whatever the caller's shell has; PID 1's own
 //! for sessions.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use rustix::io::Errno;
@@ -72,6 +73,86 @@ pub(super) fn be_nice(pid: i32, nice: Option<i8>) -> io::Result<()> {
     match (nice, Pid::from_raw(pid)) {
         (Some(nice), Some(pid)) => Ok(setpriority_process(Some(pid), nice.into())?),
         _ => Ok(()),
+    }
+}
+
+/// What a process or thread had before a change.
+#[derive(Clone, Copy, Debug)]
+pub enum Had {
+    /// Its nice level.
+    Nice(Pid, i32),
+    /// Its limit on open files.
+    Files(Pid, Pair),
+}
+
+/// Shifts the nice levels of threads by so much: one that a program has given
+/// itself stays relative to the others.
+///
+/// # Errors
+/// Those of setpriority(2); then all are as they were.
+pub fn shift_nice(threads: &BTreeSet<i32>, by: i32) -> io::Result<Vec<Had>> {
+    change(threads, |thread| {
+        let had = getpriority_process(Some(thread))?;
+        setpriority_process(Some(thread), (had + by).clamp(-20, 19))?;
+        Ok(Some(Had::Nice(thread, had)))
+    })
+}
+
+/// Gives processes whose hard limit on open files is `from`, or more than
+/// `to`, a limit of `to`. One that a program has lowered for itself stays.
+///
+/// # Errors
+/// Those of prlimit(2); then all are as they were.
+pub fn limit_files(processes: &BTreeSet<i32>, from: u64, to: u64) -> io::Result<Vec<Had>> {
+    change(processes, |process| {
+        let text = std::fs::read_to_string(format!("/proc/{}/limits", process.as_raw_nonzero()));
+        let had = text.ok().and_then(|text| ProcessLimits::parse(&text)?.files());
+        let Some((current, Some(hard))) = had.filter(|(_, hard)| hard.is_some()) else {
+            return Ok(None);
+        };
+        if hard != from && hard <= to {
+            return Ok(None);
+        }
+        let new = Rlimit { current: current.map(|now| now.min(to)), maximum: Some(to) };
+        prlimit(Some(process), Resource::Nofile, new)?;
+        Ok(Some(Had::Files(process, (current, Some(hard)))))
+    })
+}
+
+/// Changes one after the other; those that have ended meanwhile count not.
+fn change(
+    ids: &BTreeSet<i32>,
+    one: impl Fn(Pid) -> rustix::io::Result<Option<Had>>,
+) -> io::Result<Vec<Had>> {
+    let mut changed = Vec::new();
+    for id in ids.iter().filter_map(|id| Pid::from_raw(*id)) {
+        match one(id) {
+            Ok(had) => changed.extend(had),
+            Err(Errno::SRCH) => {}
+            Err(error) => {
+                give_back(changed);
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// Undoes changes.
+pub fn give_back(had: Vec<Had>) {
+    for had in had.into_iter().rev() {
+        let result = match had {
+            Had::Nice(thread, nice) => setpriority_process(Some(thread), nice),
+            Had::Files(process, (current, maximum)) => {
+                prlimit(Some(process), Resource::Nofile, Rlimit { current, maximum }).map(drop)
+            }
+        };
+        // One that has ended needs nothing back.
+        if let Err(error) = result
+            && error != Errno::SRCH
+        {
+            tracing::error!("cannot undo a change of limits: {error}");
+        }
     }
 }
 

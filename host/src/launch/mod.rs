@@ -49,7 +49,7 @@ pub use confinement::{filter, kept as kept_confinement, label, programs};
 pub use explain::explain;
 pub use identity::become_root;
 pub use launcher::unset_login_uid;
-pub use limits::{limit, limits_of};
+pub use limits::{Had, give_back, limit, limit_files, limits_of, shift_nice};
 
 /// Longest time that one answer in the start may take. Nothing in it waits
 /// for anything but the kernel.

@@ -6,6 +6,7 @@
 pub mod doctor;
 pub mod effective;
 pub mod info;
+pub mod limits;
 mod list;
 pub mod ps;
 pub mod stat;

@@ -6,4 +6,5 @@ mod accounts;
 mod apparmor;
 mod bombs;
 mod host;
+mod limits;
 mod sockets;

@@ -1,6 +1,6 @@
 //! What speaks against a change of a running guest's limits. Pure.
 
-use crate::cgroup::Setting;
+use crate::cgroup::{Place, Setting};
 
 /// What a guest uses now of what can't be taken from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,4 +58,52 @@ pub fn lowered<'s>(settings: impl IntoIterator<Item = &'s Setting>, now: &Use) -
         (used > limit).then_some(Lowered { key: setting.key, limit, used })
     });
     below.collect()
+}
+
+/// Settings that undo limits: what a guest has without any.
+const NONE: [(&str, &str, Place, &str, &str); 6] = [
+    ("memory_high", "memory", Place::Limited, "memory.high", "max"),
+    ("cpus", "cpu", Place::Limited, "cpu.max", "max 100000"),
+    ("cpu_weight", "cpu", Place::Outer, "cpu.weight", "100"),
+    ("cpuset", "cpuset", Place::Limited, "cpuset.cpus", ""),
+    ("io_weight", "io", Place::Outer, "io.weight", "default 100"),
+    ("io_weight", "io", Place::Outer, "io.bfq.weight", "100"),
+];
+
+/// These settings, and those that undo all other limits of a running guest.
+/// `traffic_now` is the text of its `io.max`.
+pub fn complete(settings: &[Setting], traffic_now: &str) -> Vec<Setting> {
+    let mut all = settings.to_vec();
+    for (key, controller, place, file, value) in NONE {
+        if settings.iter().all(|one| one.file != file) {
+            let value = value.to_owned();
+            all.push(Setting { key, controller, place, file, value, is_needed: false });
+        }
+    }
+    let devices = traffic_now.lines().filter_map(|line| line.split_once(' '));
+    for (device, _) in devices {
+        let is_limited =
+            |one: &Setting| one.file == "io.max" && one.value.split(' ').next() == Some(device);
+        if !settings.iter().any(is_limited) {
+            all.push(traffic(device, &[], false));
+        }
+    }
+    all
+}
+
+/// A line of the kernel's `io.max`, with all keys, as the kernel writes it.
+pub(super) fn traffic(device: &str, rates: &[(&str, u64)], is_needed: bool) -> Setting {
+    let rate = |key: &str| {
+        let found = rates.iter().find(|(given, _)| *given == key);
+        format!("{key}={}", found.map_or("max".to_owned(), |(_, rate)| rate.to_string()))
+    };
+    let rates = ["rbps", "wbps", "riops", "wiops"].map(rate).join(" ");
+    Setting {
+        key: "io_max",
+        controller: "io",
+        place: Place::Limited,
+        file: "io.max",
+        value: format!("{device} {rates}"),
+        is_needed,
+    }
 }

@@ -11,7 +11,7 @@ use crate::config::limits::{Amount, Count, Cpus, IoMax};
 use crate::error::{Error, Result};
 use crate::facts::Resources;
 
-pub use change::{Lowered, Use, lowered};
+pub use change::{Lowered, Use, complete, lowered};
 pub use process::{DOCUMENTED, Pair, ProcessLimits};
 pub use remedy::{Lack, lack, remedy};
 
@@ -136,16 +136,19 @@ fn rows(wanted: &Wanted, host: &Resources) -> Vec<Row> {
         push("cpu_weight", "cpu", Place::Outer, "cpu.weight", weight.to_string(), true);
     } else if let Some(nice) = wanted.nice {
         // Nice levels are compared within a cgroup only.
-        push("nice", "cpu", Place::Outer, "cpu.weight.nice", nice.to_string(), false);
+        let weight = weight_of(nice.get()).to_string();
+        push("nice", "cpu", Place::Outer, "cpu.weight", weight, false);
     }
     if let Some(set) = &wanted.cpuset {
         push("cpuset", "cpuset", limited, "cpuset.cpus", set.to_string(), true);
     }
     if let Some(weight) = wanted.io_weight {
         for file in &host.io_weights {
-            // BFQ's go to 1000 only.
-            let most = if *file == "io.bfq.weight" { 1000 } else { 10_000 };
-            let value = weight.get().min(most).to_string();
+            let value = match *file {
+                // BFQ's go to 1000 only.
+                "io.bfq.weight" => weight.get().min(1000).to_string(),
+                _ => format!("default {weight}"),
+            };
             push("io_weight", "io", Place::Outer, file, value, true);
         }
     }
@@ -176,22 +179,20 @@ fn amount(amount: Amount, whole: u64) -> String {
     }
 }
 
-/// A line of the kernel's `io.max`.
+/// The weight that a nice level comes to: each is a quarter more than the
+/// next (sched(7), "The nice value"), and 0 is what everybody has.
+fn weight_of(nice: i8) -> u16 {
+    (100.0 / 1.25f64.powi(nice.into())).round().clamp(1.0, 10_000.0) as u16
+}
+
+/// A line of the kernel's `io.max`, as the kernel itself writes it.
 fn traffic(one: &IoMax, host: &Resources) -> Result<Setting, (String, String)> {
     let numbers = match host.devices.get(&one.device) {
         Some(Ok(numbers)) => numbers,
         Some(Err(why)) => return Err((why.clone(), "see lsblk(8)".to_owned())),
         None => return Err((format!("'{}' is unknown", one.device), "see lsblk(8)".to_owned())),
     };
-    let rates: Vec<String> = one.rates.iter().map(|(key, rate)| format!("{key}={rate}")).collect();
-    Ok(Setting {
-        key: "io_max",
-        controller: "io",
-        place: Place::Limited,
-        file: "io.max",
-        value: format!("{numbers} {}", rates.join(" ")),
-        is_needed: true,
-    })
+    Ok(change::traffic(numbers, &one.rates, true))
 }
 
 fn too_many_files(files: u64, host: &Resources) -> Option<(String, String)> {

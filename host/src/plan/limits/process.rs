@@ -57,10 +57,10 @@ impl ProcessLimits {
         }))
     }
 
-    /// The hard limit on open files.
-    pub fn files(&self) -> Option<u64> {
-        let all = DOCUMENTED.iter().zip(self.0);
-        all.into_iter().find(|((title, _), _)| *title == FILES).and_then(|(_, (_, hard))| hard)
+    /// Soft and hard limit on open files.
+    pub fn files(&self) -> Option<Pair> {
+        let mut all = DOCUMENTED.iter().zip(self.0);
+        all.find(|((title, _), _)| *title == FILES).map(|(_, pair)| pair)
     }
 
     /// Reads the text of `/proc/PID/limits` (proc_pid_limits(5)).
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(files(None), (Some(1024), Some(1_048_576)));
         assert_eq!(files(Some(4096)), (Some(1024), Some(4096)));
         assert_eq!(files(Some(100)), (Some(100), Some(100)));
-        assert_eq!(ProcessLimits::documented(Some(100)).files(), Some(100));
+        assert_eq!(ProcessLimits::documented(Some(100)).files(), Some((Some(100), Some(100))));
     }
 
     #[test]

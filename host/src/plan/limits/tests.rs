@@ -61,15 +61,19 @@ fn every_limit_has_its_file() {
         ("cpus = \"max\"", "cpu.max max 100000"),
         ("cpu_weight = 200", "cpu.weight 200"),
         ("cpuset = \"0,1,3\"", "cpuset.cpus 0-1,3"),
-        ("nice = -5", "cpu.weight.nice -5"),
-        ("io_weight = 50", "io.weight 50"),
-        ("io_max = [\"/dev/vda wbps=1M riops=9\"]", "io.max 254:0 wbps=1048576 riops=9"),
+        ("nice = -5", "cpu.weight 305"),
+        ("nice = 19", "cpu.weight 1"),
+        ("io_weight = 50", "io.weight default 50"),
+        (
+            "io_max = [\"/dev/vda wbps=1M riops=9\"]",
+            "io.max 254:0 rbps=max wbps=1048576 riops=9 wiops=max",
+        ),
     ] {
         let lines = written(text, &ALL);
         assert!(lines.iter().any(|one| one == line), "{text}: {lines:?}");
     }
     let both = written("nice = 5\ncpu_weight = 10", &ALL);
-    assert!(!both.iter().any(|line| line.starts_with("cpu.weight.nice")), "{both:?}");
+    assert_eq!(both.iter().filter(|line| line.starts_with("cpu.weight")).count(), 1, "{both:?}");
 }
 
 #[test]
@@ -143,6 +147,22 @@ fn limits_below_what_is_used_are_found() {
         assert_eq!(below(key, value), [], "{key} = {value}");
     }
     assert_eq!(below("processes", "19").len(), 1);
+}
+
+#[test]
+fn what_is_no_longer_limited_is_set_back() {
+    let plan = plan(&wanted("cpus = 1"), &host(&ALL)).unwrap();
+    let all = complete(&plan.settings, "254:0 rbps=max wbps=5 riops=max wiops=max\n");
+    let line = |file: &str| {
+        let found: Vec<_> = all.iter().filter(|one| one.file == file).collect();
+        assert_eq!(found.len(), 1, "{file}: {all:?}");
+        found[0].value.clone()
+    };
+    assert_eq!(line("cpu.max"), "100000 100000");
+    assert_eq!(line("memory.high"), "max");
+    assert_eq!(line("cpuset.cpus"), "");
+    assert_eq!(line("io.max"), "254:0 rbps=max wbps=max riops=max wiops=max");
+    assert_eq!(line("memory.max"), (800u64 << 20).to_string());
 }
 
 proptest! {

@@ -1,0 +1,174 @@
+//! `vserver limits`: shows a guest's limits, and changes them in its file and
+//! in the guest that runs, or in neither.
+
+mod apply;
+
+use shared::name::GuestName;
+
+use crate::cgroup::GuestCgroup;
+use crate::cli::{Change, LimitsArgs};
+use crate::commands::{Exit, output};
+use crate::config::{self, GuestConfig, edit, schema};
+use crate::control::{Client, Snapshot};
+use crate::error::{Error, Result};
+use crate::facts;
+use crate::launch;
+use crate::paths::Paths;
+use crate::plan;
+use crate::report::limits as report;
+use crate::runtime::Lock;
+
+use apply::Running;
+
+/// Shows or changes.
+pub(super) fn run(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
+    if args.changes.is_empty() && !args.apply {
+        return show(args, paths);
+    }
+    change(args, paths)
+}
+
+fn show(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
+    let name = &args.name;
+    let config = config::load(paths, name)?;
+    let now = match running(paths, name)? {
+        Some(status) => look(&GuestCgroup::new(paths, name)?, &status),
+        None => report::Now::default(),
+    };
+    let rows = report::rows(&config.limits, &now);
+    output::print(&match args.json {
+        true => report::json_text(name.as_str(), &rows, &now),
+        false => report::text(&rows, &now),
+    })?;
+    Ok(Exit::DONE)
+}
+
+/// How a guest is that has a PID 1.
+fn running(paths: &Paths, name: &GuestName) -> Result<Option<Snapshot>> {
+    let found = Client::find(paths, name)?.map(|(_, status)| status);
+    Ok(found.filter(|status| status.init_pid > 0))
+}
+
+/// How the kernel limits it now.
+fn look(cgroup: &GuestCgroup, status: &Snapshot) -> report::Now {
+    let (inner, outer) = (cgroup.limited(status.boot), cgroup.outer());
+    let read = |directory: &std::path::Path, file: &'static str| {
+        std::fs::read_to_string(directory.join(file)).ok().map(|text| (file, text))
+    };
+    let files = report::FILES.into_iter().filter_map(|file| read(&inner, file));
+    let files = files.chain(report::OUTER_FILES.into_iter().filter_map(|file| read(outer, file)));
+    let pid = rustix::process::Pid::from_raw(status.init_pid);
+    let process = pid.and_then(|pid| launch::limits_of(pid).ok());
+    report::Now {
+        files: files.collect(),
+        nice: process.as_ref().map(|(_, nice)| *nice),
+        open_files: process.and_then(|(limits, _)| limits.files()?.1),
+    }
+}
+
+/// How often a guest may have been rebooted since the command began.
+const BOOTS: usize = 5;
+
+fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
+    let name = &args.name;
+    let _lock = Lock::wait(&paths.lock(name))?;
+    let before = config::text(paths, name)?;
+    let after = edited(&before, &args.changes)?;
+    let config = config::judge_text(paths, name, &after)?;
+    let mut status = running(paths, name)?;
+    if args.apply && status.is_none() {
+        return Err(Error::not_running(name));
+    }
+    let mut changed = match &status {
+        Some(status) => apply(args, paths, &config, status)?,
+        None => {
+            // Said now rather than at the next start.
+            decide(name, &config)?;
+            apply::Changed::default()
+        }
+    };
+    if args.dry_run {
+        let whom = if status.is_some() { "the running guest and its file" } else { "its file" };
+        output::print(&format!("would change limits of guest '{name}': {whom}\n"))?;
+        return Ok(Exit::DONE);
+    }
+    if after != before
+        && let Err(error) = config::set_text(paths, name, &after)
+    {
+        changed.undo();
+        return Err(error);
+    }
+    // A guest that has been rebooted meanwhile may have read the old file.
+    for _ in 0..BOOTS {
+        let now = running(paths, name)?;
+        match (&status, &now) {
+            (Some(then), Some(now)) if then.boot != now.boot => {
+                apply(args, paths, &config, now)?;
+            }
+            (None, Some(now)) => {
+                apply(args, paths, &config, now)?;
+            }
+            _ => break,
+        }
+        status = now;
+    }
+    Ok(Exit::DONE)
+}
+
+fn decide(name: &GuestName, config: &GuestConfig) -> Result<plan::Limits> {
+    let host = facts::resources(config.limits.devices());
+    let limits = plan::limits::plan(&config.limits, &host)
+        .map_err(|error| error.context(format_args!("cannot change limits of guest '{name}'")))?;
+    for warning in &limits.warnings {
+        output::warn(warning);
+    }
+    Ok(limits)
+}
+
+fn apply(
+    args: &LimitsArgs,
+    paths: &Paths,
+    config: &GuestConfig,
+    status: &Snapshot,
+) -> Result<apply::Changed> {
+    let limits = decide(&args.name, config)?;
+    let cgroup = GuestCgroup::new(paths, &args.name)?;
+    let running = Running::new(&args.name, &cgroup, status, config);
+    if !args.force {
+        running.refuse_too_low(&limits)?;
+    }
+    if args.dry_run {
+        return Ok(apply::Changed::default());
+    }
+    running.change(&limits)
+}
+
+/// The text of the file with these changes.
+fn edited(text: &str, changes: &[Change]) -> Result<String> {
+    let mut text = text.to_owned();
+    for Change { key, value } in changes {
+        let known = match schema::shape(&["limits"]) {
+            Some(schema::Shape::Section(keys)) => keys,
+            _ => &[],
+        };
+        if !known.contains(&key.as_str()) {
+            let error = Error::usage(format!("there is no limit '{}'", key.escape_debug()));
+            return Err(error.hint(format!("limits are: {}", known.join(", "))));
+        }
+        let path = format!("limits.{key}");
+        let edited = match value {
+            None => edit::unset(&text, &path),
+            Some(value) => edit::set(&text, &path, &words(key, value)),
+        };
+        text = edited.map_err(|problems| super::config::refused(&path, &problems))?;
+    }
+    Ok(text)
+}
+
+/// Only devices are a list.
+fn words(key: &str, value: &str) -> Vec<String> {
+    match key {
+        "io_max" => value.split(',').map(|word| word.trim().to_owned()).collect(),
+        _ => vec![value.to_owned()],
+    }
+}

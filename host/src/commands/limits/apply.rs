@@ -1,0 +1,154 @@
+//! Changes the limits of a guest that runs: all of them, or none.
+
+use std::fs;
+
+use rustix::process::Pid;
+use shared::name::GuestName;
+
+use crate::cgroup::{self, Before, GuestCgroup, Setting};
+use crate::config::GuestConfig;
+use crate::control::Snapshot;
+use crate::error::{Error, Result};
+use crate::launch::{self, Had};
+use crate::plan::Limits;
+use crate::plan::limits::{Lowered, Use, complete, lowered};
+
+/// A guest that runs.
+pub(super) struct Running<'g> {
+    name: &'g GuestName,
+    cgroup: &'g GuestCgroup,
+    boot: u32,
+    init: Option<Pid>,
+    /// Is a limit on open files configured?
+    limits_files: bool,
+}
+
+/// What has been changed, and how it was before.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    files: Vec<Before>,
+    processes: Vec<Had>,
+}
+
+impl Changed {
+    /// Sets all of it back.
+    pub(super) fn undo(&mut self) {
+        launch::give_back(std::mem::take(&mut self.processes));
+        cgroup::restore(std::mem::take(&mut self.files));
+    }
+}
+
+impl<'g> Running<'g> {
+    pub(super) fn new(
+        name: &'g GuestName,
+        cgroup: &'g GuestCgroup,
+        status: &Snapshot,
+        config: &GuestConfig,
+    ) -> Self {
+        let limits_files = config.limits.files.is_some();
+        Self { name, cgroup, boot: status.boot, init: Pid::from_raw(status.init_pid), limits_files }
+    }
+
+    fn read(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.cgroup.limited(self.boot).join(file)).ok()
+    }
+
+    /// Fails when a limit is to be below what is used, and isn't now.
+    ///
+    /// # Errors
+    /// Which, with the numbers.
+    pub(super) fn refuse_too_low(&self, limits: &Limits) -> Result<()> {
+        let is_new = |setting: &&Setting| {
+            self.read(setting.file).is_some_and(|now| now.trim() != setting.value)
+        };
+        let used = Use::read(|file| self.read(file));
+        let low = lowered(limits.settings.iter().filter(is_new), &used);
+        let Some(Lowered { key, limit, used }) = low.first() else { return Ok(()) };
+        let name = self.name;
+        let bytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
+        let (text, hint) = match *key {
+            "processes" => (
+                format!("has {used} processes and threads now, more than {limit}"),
+                "it could start no more; stop some, or lower the limit all the same: --force",
+            ),
+            _ => (
+                format!(
+                    "uses {} of {key} now that can't be dropped, more than {}",
+                    bytes(*used),
+                    bytes(*limit)
+                ),
+                "stop what uses it, or lower the limit all the same, and let the kernel kill: --force",
+            ),
+        };
+        Err(Error::new(format!("guest '{name}' {text}")).hint(hint))
+    }
+
+    /// Gives it these limits.
+    ///
+    /// # Errors
+    /// The first that can't be set; then all are as they were.
+    pub(super) fn change(&self, limits: &Limits) -> Result<Changed> {
+        let mut changed = Changed::default();
+        match self.change_all(limits, &mut changed) {
+            Ok(()) => Ok(changed),
+            Err(error) => {
+                changed.undo();
+                Err(error)
+            }
+        }
+    }
+
+    fn change_all(&self, limits: &Limits, changed: &mut Changed) -> Result<()> {
+        let cannot = |key: &str, value: &str, error: std::io::Error| {
+            let name = self.name;
+            Error::os(format_args!("cannot set limits.{key} of guest '{name}' to '{value}'"), error)
+                .hint("nothing was changed")
+        };
+        let traffic = self.read("io.max").unwrap_or_default();
+        for setting in complete(&limits.settings, &traffic) {
+            let before = self.cgroup.change(self.boot, &setting);
+            changed
+                .files
+                .extend(before.map_err(|error| cannot(setting.key, &setting.value, error))?);
+        }
+        let Some(init) = self.init else { return Ok(()) };
+        let (process, nice) = launch::limits_of(init).map_err(|error| cannot("nice", "", error))?;
+        let wanted = i32::from(limits.nice.unwrap_or(0));
+        if nice != wanted {
+            let threads = self.ids("cgroup.threads");
+            let had = launch::shift_nice(&threads, wanted - nice);
+            let had = had.map_err(|error| cannot("nice", &wanted.to_string(), error))?;
+            changed.processes.extend(had);
+        }
+        let (now, wanted) = (process.files(), limits.process.files());
+        if let (Some((_, Some(now))), Some((_, Some(wanted)))) = (now, wanted) {
+            // The host may be unable to give what is usual.
+            let wanted = if self.limits_files { wanted } else { wanted.min(self.usual()) };
+            if now != wanted {
+                let had = launch::limit_files(&self.ids("cgroup.procs"), now, wanted);
+                let had = had.map_err(|error| {
+                    // prlimit(2).
+                    cannot("files", &wanted.to_string(), error).hint(format!(
+                        "nothing was changed; without CAP_SYS_RESOURCE only a restart gives a \
+                         guest other limits of this kind: vserver config set {} limits.files \
+                         {wanted}",
+                        self.name
+                    ))
+                })?;
+                changed.processes.extend(had);
+            }
+        }
+        Ok(())
+    }
+
+    fn ids(&self, file: &str) -> std::collections::BTreeSet<i32> {
+        let mut all = cgroup::ids(&self.cgroup.limited(self.boot), file);
+        all.extend(cgroup::ids(&self.cgroup.session(), file));
+        all
+    }
+
+    /// The most open files that this process may give another one.
+    fn usual(&self) -> u64 {
+        crate::facts::resources([]).own_files.unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,191 @@
+//! A host whose cgroups can limit everything: each limit of a guest holds, by
+//! the kernel's own files, and is changed while it runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tests::{DEADLINE, Guest, Host, command, eventually};
+
+/// What systemd enables in the root cgroup is its own business; what doctor
+/// says about that helps.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn hold_and_are_changed_in_the_running_guest() {
+    let host = Host::new();
+    enable_all(&host);
+    let guest = host
+        .guest("web")
+        .set("limits.memory", "96M")
+        .set("limits.processes", "60")
+        .set("limits.cpuset", "0")
+        .set("limits.cpu_weight", "200")
+        .set("limits.io_max", "/ wbps=50M")
+        .build();
+    guest.start();
+    let first = limited(&host);
+    assert_eq!(read(&first, "memory.max"), "100663296");
+    assert_eq!(read(&first.with_file_name("session"), "memory.max"), "100663296");
+    assert_eq!(read(first.parent().expect("the outer one"), "cpu.weight"), "200");
+    assert!(read(&first, "io.max").contains(" wbps=52428800 "), "{}", read(&first, "io.max"));
+    guest.exec(["nproc"]).ok().says("1\n");
+    memory_holds(&host, &guest);
+    processes_hold(&guest, &first);
+    changes_are_made_at_once(&host, &guest, &first);
+    nothing_is_changed_when_one_cannot_be(&host, &guest, &first);
+
+    // What was changed stays over a reboot, and so does what was counted.
+    let init = guest.init_pid();
+    guest.exec(["reboot"]);
+    guest.wait_for_reboot(init);
+    let second = limited(&host);
+    assert_ne!(second, first);
+    assert_eq!(read(&second, "memory.max"), "134217728");
+    assert_eq!(read(&second, "cpuset.cpus"), "0-1");
+    assert!(kills(&host, "usage") >= 1.0, "they are in the account");
+    guest.stop();
+}
+
+/// The kernel kills the process that takes too much, and nothing else.
+fn memory_holds(host: &Host, guest: &Guest<'_>) {
+    guest
+        .shell("dd if=/dev/zero of=/dev/null bs=150M count=1 2>/dev/null; echo $?")
+        .ok()
+        .says("137\n");
+    assert!(guest.is_running());
+    assert!(kills(host, "status") >= 1.0);
+    let status = guest.vserver("status", [""; 0]).ok();
+    assert!(status.stdout.contains("\nKilled:               1 process for want"), "{status}");
+    let text = "out of memory: the kernel has killed processes of the guest";
+    eventually(DEADLINE, "the log has it", || logged(host, "web").contains(text).then_some(()));
+    assert_eq!(read(&limited(host), "memory.oom.group"), "0");
+}
+
+/// A full guest can be entered, because sessions may have as many again.
+fn processes_hold(guest: &Guest<'_>, limited: &Path) {
+    assert_eq!(read(limited, "pids.max"), "60");
+    guest.shell("for i in $(seq 100); do sleep 1000 & done 2>/dev/null").code(2);
+    let events = read(limited, "pids.events");
+    assert!(events.starts_with("max ") && events != "max 0", "{events}");
+    guest.exec(["true"]).ok();
+    guest.shell("kill $(pidof sleep)").ok();
+}
+
+fn changes_are_made_at_once(host: &Host, guest: &Guest<'_>, limited: &Path) {
+    let changes = [
+        "cpuset=0-1",
+        "memory=128M",
+        "cpus=0.1",
+        "processes=90",
+        "nice=5",
+        "cpu_weight=",
+        "files=4000",
+    ];
+    guest.vserver("limits", changes).ok();
+    assert_eq!(read(limited, "memory.max"), "134217728");
+    assert_eq!(read(limited, "pids.max"), "90");
+    assert_eq!(read(limited, "cpu.max"), "10000 100000");
+    assert_eq!(read(limited.parent().expect("the outer one"), "cpu.weight"), "33");
+    guest.exec(["nproc"]).ok().says("2\n");
+    let throttled = || {
+        let stat = read(limited, "cpu.stat");
+        let line = stat.lines().find_map(|line| line.strip_prefix("nr_throttled "));
+        line.and_then(|number| number.parse::<u64>().ok()).unwrap_or_else(|| panic!("{stat}"))
+    };
+    guest.shell("while :; do :; done >/dev/null 2>&1 </dev/null &").ok();
+    let before = throttled();
+    eventually(DEADLINE, "the kernel holds it back", || (throttled() > before).then_some(()));
+    guest.vserver("limits", ["cpus=", "nice=default"]).ok();
+    assert_eq!(read(limited, "cpu.max"), "max 100000");
+    let shown = host.vserver(["limits", "web", "--json"]).ok();
+    let shown: Value = serde_json::from_str(&shown.stdout).expect("it is JSON");
+    let row = |key: &str| {
+        let rows = shown["limits"].as_array().expect("a list");
+        rows.iter().find(|row| row["key"] == key).unwrap_or_else(|| panic!("{shown}")).clone()
+    };
+    assert_eq!(row("memory")["configured"], "128M");
+    assert_eq!(row("memory")["in_force"], 134_217_728);
+    assert!(row("memory")["peak"].as_u64() > row("memory")["use"].as_u64().map(|now| now / 2));
+    assert_eq!(row("cpuset")["in_force"], "0-1");
+    assert_eq!((&row("nice")["in_force"], &row("files")["in_force"]), (&0.into(), &4000.into()));
+}
+
+fn nothing_is_changed_when_one_cannot_be(host: &Host, guest: &Guest<'_>, limited: &Path) {
+    let file = || fs::read_to_string(host.paths().config(&"web".parse().expect("a name")));
+    let file = || file().expect("it has one");
+    guest.shell("dd if=/dev/zero of=/run/hog bs=1M count=40 2>/dev/null").ok();
+    let before = (file(), read(limited, "memory.max"));
+    guest
+        .vserver("limits", ["processes=70", "memory=24M"])
+        .code(1)
+        .complains("uses 4")
+        .complains("more than 24.0 MiB")
+        .complains("--force");
+    // What is no block device is found before anything is changed.
+    guest.vserver("limits", ["processes=70", "cpuset=1", "io_max=/proc wbps=1M"]).code(1);
+    assert_eq!((file(), read(limited, "memory.max")), before);
+    assert_eq!(read(limited, "pids.max"), "90");
+    assert_eq!(read(limited, "cpuset.cpus"), "0-1");
+    guest.shell("rm /run/hog").ok();
+    // A file that was changed alone is applied when that is asked for.
+    host.vserver(["config", "set", "web", "limits.processes", "95"]).ok().complains("--apply");
+    assert_eq!(read(limited, "pids.max"), "90");
+    guest.vserver("limits", ["--apply"]).ok();
+    assert_eq!(read(limited, "pids.max"), "95");
+}
+
+/// Does what doctor says, until all limits can be enforced.
+fn enable_all(host: &Host) {
+    eventually(DEADLINE, "all controllers are enabled", || {
+        let answer = host.vserver(["doctor", "--json"]).ok();
+        let findings: Value = serde_json::from_str(&answer.stdout).expect("it is JSON");
+        let all = findings.as_array().expect("a list");
+        let limits = all.iter().find(|one| one["topic"] == "limits").expect("it is looked at");
+        if limits["grade"] == "ok" {
+            return Some(());
+        }
+        println!("{limits}");
+        let remedy = limits["remedy"].as_str().expect("there is one");
+        let remedy = remedy.strip_prefix("enable it: ").expect("systemd can");
+        command::run(Command::new("/bin/sh").args(["-c", remedy]), DEADLINE).ok();
+        None
+    });
+}
+
+/// Kills for want of memory, as `status` or `usage` count them.
+fn kills(host: &Host, verb: &str) -> f64 {
+    let answer = host.vserver([verb, "web", "--json"]).ok();
+    let value: Value = serde_json::from_str(&answer.stdout).expect("it is JSON");
+    let value = value.as_array().map_or(&value, |all| &all[0]);
+    value["memory_kills"].as_f64().unwrap_or_else(|| panic!("{answer}"))
+}
+
+/// What its supervisor has said, wherever that goes on this host.
+fn logged(host: &Host, name: &str) -> String {
+    let file = host.prefix().join(format!("var/log/vserver/{name}.supervisor.log"));
+    let identifier = format!("vserver-{name}");
+    let mut journal = Command::new("journalctl");
+    journal.args(["--no-pager", "--output", "cat", "--identifier", &identifier]);
+    fs::read_to_string(file).unwrap_or_default() + &command::run(&mut journal, DEADLINE).stdout
+}
+
+/// The cgroup with the guest's limits.
+#[track_caller]
+fn limited(host: &Host) -> PathBuf {
+    let all = host.cgroups();
+    let is_limited = |path: &&PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"guest-"))
+    };
+    all.iter()
+        .find(is_limited)
+        .unwrap_or_else(|| panic!("a running guest has one: {all:?}"))
+        .clone()
+}
+
+#[track_caller]
+fn read(cgroup: &Path, file: &str) -> String {
+    let text = fs::read_to_string(cgroup.join(file));
+    let text = text.unwrap_or_else(|cause| panic!("no {file} in {}: {cause}", cgroup.display()));
+    text.trim().to_owned()
+}
