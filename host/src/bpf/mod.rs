@@ -4,6 +4,7 @@
 //! Instructions are those of the kernel's documentation, "BPF Instruction Set
 //! Architecture", in the layout of little-endian machines.
 
+pub mod addresses;
 pub mod btf;
 pub mod device;
 pub mod link;
@@ -95,6 +96,9 @@ pub struct Label {
 #[derive(Debug, Default)]
 pub struct Assembler {
     code: Program,
+    /// Does nothing lead here? The kernel refuses programs that hold what is
+    /// never run, so that is left out.
+    is_dead: bool,
 }
 
 impl Assembler {
@@ -123,9 +127,9 @@ impl Assembler {
         self.push(0x63, base, Some(from), offset, 0);
     }
 
-    /// `*(u32 *)(base + offset) = number`, where the base is the stack.
-    pub fn put_u32(&mut self, base: Register, offset: i16, number: i32) {
-        self.push(0x62, base, None, offset, number);
+    /// `*(u32 *)(R10 + offset) = number`
+    pub fn put_u32(&mut self, offset: i16, number: i32) {
+        self.push(0x62, Register::R10, None, offset, number);
     }
 
     /// `to = number`
@@ -171,27 +175,26 @@ impl Assembler {
 
     /// Goes to the label.
     pub fn go(&mut self, label: &mut Label) {
-        label.jumps.push(self.code.len());
-        self.push(0x05, Register::R0, None, 0, 0);
+        self.push_jump(0x05, Register::R0, 0, label);
+        self.is_dead = true;
     }
 
     /// [`Assembler::jump`] by the lower 32 bits alone.
     pub fn jump_u32(&mut self, register: Register, when: When, number: i32, label: &mut Label) {
-        label.jumps.push(self.code.len());
         // Class JMP32 instead of JMP.
-        self.push(when.code() + 1, register, None, 0, number);
+        self.push_jump(when.code() + 1, register, number, label);
     }
 
     /// Goes to the label if the register compares so with the number, its
     /// sign extended.
     pub fn jump(&mut self, register: Register, when: When, number: i32, label: &mut Label) {
-        label.jumps.push(self.code.len());
-        self.push(when.code(), register, None, 0, number);
+        self.push_jump(when.code(), register, number, label);
     }
 
     /// Jumps to this label arrive here.
     pub fn place(&mut self, label: Label) {
         let here = self.code.len();
+        self.is_dead &= label.jumps.is_empty();
         for jump in label.jumps {
             // Counted from the instruction after the jump. The programs here
             // jump over a few instructions.
@@ -203,6 +206,7 @@ impl Assembler {
     /// Returns R0.
     pub fn exit(&mut self) {
         self.push(0x95, Register::R0, None, 0, 0);
+        self.is_dead = true;
     }
 
     /// The whole program.
@@ -210,8 +214,18 @@ impl Assembler {
         self.code
     }
 
+    fn push_jump(&mut self, code: u8, register: Register, number: i32, label: &mut Label) {
+        if !self.is_dead {
+            label.jumps.push(self.code.len());
+        }
+        self.push(code, register, None, 0, number);
+    }
+
     /// Code 8 bits, destination 4, source 4, offset 16, number 32.
     fn push(&mut self, code: u8, to: Register, from: Option<Register>, offset: i16, number: i32) {
+        if self.is_dead {
+            return;
+        }
         let from = from.map_or(0, |register| register as u64);
         self.code.push(
             u64::from(code)

@@ -10,6 +10,7 @@
 //! could be written from inside by a root with the host's ids, unless the
 //! hierarchy is mounted with `nsdelegate` (cgroup v2 kernel doc).
 
+mod addresses;
 mod freeze;
 mod leaf;
 mod limits;
@@ -29,6 +30,7 @@ use shared::name::GuestName;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 
+pub use addresses::set_addresses;
 pub use leaf::{is_full, open_leaf};
 pub use limits::{Before, Place, Setting, restore};
 
@@ -233,6 +235,29 @@ pub fn ids(directory: &Path, file: &str) -> BTreeSet<i32> {
 /// Those of write(2) on `cgroup.procs`.
 pub fn enter(directory: &Path) -> io::Result<()> {
     fs::write(directory.join("cgroup.procs"), "0")
+}
+
+/// The directory of the calling process's cgroup.
+///
+/// # Errors
+/// When it isn't below the mounted hierarchy.
+pub fn own() -> Result<PathBuf> {
+    let text = fs::read_to_string("/proc/self/cgroup")
+        .map_err(|error| Error::os("cannot read '/proc/self/cgroup'", error))?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let directory = find_mount()?.join(path);
+    if directory.is_dir() && !path.starts_with("..") {
+        return Ok(directory);
+    }
+    Err(Error::new(format!("this process's cgroup, '/{path}', can't be reached from here")))
+}
+
+/// Removes a cgroup and all below it, if no process is there.
+///
+/// # Errors
+/// EBUSY if one is.
+pub fn remove_empty(directory: &Path) -> io::Result<()> {
+    remove_tree(directory)
 }
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {

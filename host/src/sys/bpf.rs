@@ -11,6 +11,7 @@ const PROG_LOAD: libc::c_int = 5;
 const PROG_ATTACH: libc::c_int = 8;
 const PROG_DETACH: libc::c_int = 9;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const PROG_QUERY: libc::c_int = 16;
 
 /// The cgroup and all below it obey this program and those that are attached
@@ -33,22 +34,55 @@ pub enum Hook {
     Security(u32),
     /// On the packets of an interface; attached by rtnetlink(7), not here.
     Link,
+    /// On packets that sockets receive.
+    Ingress,
+    /// On packets that sockets send.
+    Egress,
+    /// When a socket of an internet family is made.
+    SocketCreate,
+    /// On the address that a call on a socket names, or tells.
+    Address(Call),
+}
+
+/// Calls on sockets of internet families, by `enum bpf_attach_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are the kernel's own names")]
+pub enum Call {
+    Bind4 = 8,
+    Bind6 = 9,
+    Connect4 = 10,
+    Connect6 = 11,
+    Send4 = 14,
+    Send6 = 15,
+    Receive4 = 19,
+    Receive6 = 20,
+    PeerName4 = 29,
+    PeerName6 = 30,
+    SocketName4 = 31,
+    SocketName6 = 32,
 }
 
 impl Hook {
-    /// `BPF_PROG_TYPE_CGROUP_DEVICE`, `BPF_PROG_TYPE_LSM`,
+    /// `BPF_PROG_TYPE_CGROUP_…`, `BPF_PROG_TYPE_LSM`,
     /// `BPF_PROG_TYPE_SCHED_CLS`.
     fn program_type(self) -> u32 {
         match self {
+            Self::Ingress | Self::Egress => 8,
+            Self::SocketCreate => 9,
+            Self::Address(_) => 18,
             Self::Device => 15,
             Self::Security(_) => 29,
             Self::Link => 3,
         }
     }
 
-    /// `BPF_CGROUP_DEVICE`, `BPF_LSM_CGROUP`, none.
+    /// `BPF_CGROUP_…`, `BPF_LSM_CGROUP`, none.
     fn attach_type(self) -> u32 {
         match self {
+            Self::Ingress => 0,
+            Self::Egress => 1,
+            Self::SocketCreate => 2,
+            Self::Address(call) => call as u32,
             Self::Device => 6,
             Self::Security(_) => 43,
             Self::Link => 0,
@@ -113,6 +147,28 @@ struct ById {
     flags: u32,
 }
 
+/// The part that asking about a program takes.
+#[repr(C)]
+struct Ask {
+    program: RawFd,
+    size: u32,
+    info: u64,
+}
+
+/// `struct bpf_prog_info` up to the name; what isn't asked for by an address
+/// stays 0.
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    numbers: [u32; 6],
+    addresses: [u64; 2],
+    loaded_at: u64,
+    owner: u32,
+    maps: u32,
+    map_ids: u64,
+    name: [u8; 16],
+}
+
 /// Loads a program: the kernel verifies it.
 ///
 /// # Errors
@@ -174,6 +230,22 @@ pub fn attached(cgroup: BorrowedFd<'_>, hook: Hook) -> io::Result<Vec<OwnedFd>> 
     call(PROG_QUERY, &mut query)?;
     let ids = ids.iter().take(query.count as usize);
     ids.map(|id| open(PROG_GET_FD_BY_ID, &mut ById { id: *id, next: 0, flags: 0 })).collect()
+}
+
+/// The name that a program was loaded under.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN or CAP_BPF.
+pub fn name(program: &OwnedFd) -> io::Result<String> {
+    let mut info = Info::default();
+    let mut ask = Ask {
+        program: program.as_raw_fd(),
+        size: size_of::<Info>() as u32,
+        info: address(&raw mut info),
+    };
+    call(OBJ_GET_INFO_BY_FD, &mut ask)?;
+    let end = info.name.iter().position(|byte| *byte == 0).unwrap_or(info.name.len());
+    Ok(String::from_utf8_lossy(&info.name[..end]).into_owned())
 }
 
 fn attachment(cgroup: BorrowedFd<'_>, hook: Hook, program: &OwnedFd, flags: u32) -> Attach {
