@@ -4,6 +4,7 @@ pub mod accounting;
 pub mod bpf;
 pub mod build;
 pub mod cgroup;
+pub mod chbind;
 pub mod chcontext;
 pub mod cli;
 pub mod commands;

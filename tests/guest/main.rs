@@ -34,6 +34,7 @@ mod actions;
 mod audit;
 mod boot;
 mod build;
+mod chbind;
 mod chcontext;
 mod console;
 mod crash;

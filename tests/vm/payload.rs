@@ -28,6 +28,7 @@ pub fn make(file: &Path, staging: &Path, selected: &[(&Program, Vec<String>)]) {
     };
     put(&host::program(), "vserver");
     put(Path::new(env!("CARGO_BIN_EXE_attacker")), "attacker");
+    put(Path::new(env!("CARGO_BIN_EXE_peer")), "peer");
     for tree in TREES {
         put(&tree.archive(), &format!("cache/{}.tar", tree.name()));
     }

@@ -9,26 +9,22 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use caps::{CapSet, Capability};
-use nix::mount::{MntFlags, MsFlags};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::SigSet;
-use rustix::fs::CWD;
-use rustix::mount::{MoveMountFlags, move_mount};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use shared::link::Link;
 
-use crate::context::{self, Registry};
+use crate::context::{self, Registry, Shown};
 use crate::launch::reduce_capabilities;
 use crate::sys::{self, CloneArgs, Cloned};
 
 use super::report::{Failed, FromInside, News, Step, ToReaper, at};
 use super::scene::{self, Scene, Set};
-use super::status;
 
 /// How a command is run.
 #[derive(Debug)]
@@ -45,6 +41,8 @@ pub struct Entrant {
     pub keep: Option<Vec<Capability>>,
     /// Does it leave the terminal?
     pub is_disconnected: bool,
+    /// Lines of the caller's status file that tell its addresses.
+    pub addresses: Vec<String>,
     /// Signals that the caller had blocked.
     pub mask: SigSet,
     /// The caller's directory.
@@ -231,7 +229,7 @@ fn sequence(entrant: &Entrant, reaper: Option<(OwnedFd, OwnedFd)>) -> Result<Inf
     }
     set_names(entrant).map_err(at(Step::Hostname))?;
     let program = entrant.command.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-    let shown = cover_status().map_err(at(Step::Status))?;
+    let shown = Shown::new().map_err(at(Step::Status))?;
     reduce(entrant.keep.as_deref()).map_err(at(Step::Capabilities))?;
     if entrant.is_disconnected {
         disconnect().map_err(at(Step::Disconnect))?;
@@ -239,7 +237,9 @@ fn sequence(entrant: &Entrant, reaper: Option<(OwnedFd, OwnedFd)>) -> Result<Inf
     sys::reset_broken_pipe();
     let _ = entrant.mask.thread_set_mask();
     // As late as can be: from here on only the program changes.
-    shown.write(&program, entrant.number).map_err(at(Step::Status))?;
+    let mut lines = context::status_lines(entrant.number).to_vec();
+    lines.extend(entrant.addresses.iter().cloned());
+    shown.write(&program, &lines).map_err(at(Step::Status))?;
     let error = execute(&entrant.command);
     Err((Step::Execute, error))
 }
@@ -278,45 +278,6 @@ fn set_names(entrant: &Entrant) -> io::Result<()> {
         rustix::system::setdomainname(name.as_bytes())?;
     }
     Ok(())
-}
-
-/// The process's own status, and a file that lies over it.
-struct Shown {
-    real: File,
-    cover: File,
-}
-
-/// Lays an empty file over the process's own status file, while it still may.
-/// It goes with the process: its directory in /proc does.
-///
-/// A file of a file system that is mounted nowhere can be mounted only from
-/// Linux 6.15 on, so that file system stands in the process's directory for a
-/// moment. Nobody else looks for anything there so early.
-fn cover_status() -> io::Result<Shown> {
-    let real = File::open("/proc/self/status")?;
-    let directory = format!("/proc/{}", std::process::id());
-    let (tree, cover) = sys::mount::detached_file("status")?;
-    let place = format!("{directory}/task");
-    let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    move_mount(&tree, "", CWD, &place, empty)?;
-    let laid = nix::mount::mount(
-        Some(format!("{place}/status").as_str()),
-        format!("{directory}/status").as_str(),
-        None::<&str>,
-        MsFlags::MS_BIND,
-        None::<&str>,
-    );
-    nix::mount::umount2(place.as_str(), MntFlags::MNT_DETACH)?;
-    laid?;
-    Ok(Shown { real, cover })
-}
-
-impl Shown {
-    fn write(mut self, program: &str, number: u32) -> io::Result<()> {
-        let mut text = String::new();
-        self.real.read_to_string(&mut text)?;
-        self.cover.write_all(status::text(&text, program, number).as_bytes())
-    }
 }
 
 /// A session of its own, without the terminal.

@@ -12,7 +12,6 @@ mod reaper;
 mod report;
 mod scene;
 mod spectator;
-mod status;
 mod watch;
 
 pub use enter::execute;

@@ -85,6 +85,7 @@ pub fn run(paths: &Paths, wish: &Wish, made: Made<'_>) -> Result<Outcome> {
         domainname: wish.domainname.clone(),
         keep: wish.keep.clone(),
         is_disconnected: wish.is_disconnected,
+        addresses: context::own_addresses(),
         mask,
         directory,
         news: tell,

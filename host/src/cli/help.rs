@@ -202,6 +202,32 @@ namespaces; in them only the user's own ids exist, and nobody can join.
 Exit code: the command's, 128+n after signal n; 255 when chcontext itself
 failed, 126 when the command can't be executed, 127 when there is none.";
 
+pub(super) const CHBIND: &str = "\
+Examples:
+  chbind --ip 192.0.2.10 -- /usr/sbin/sshd -D
+                                       a service of the host on one address
+  chbind --ip eth1 -- CMD              those that an interface has
+  chbind --ip 192.0.2.10/24 --ip 2001:db8::10 -- CMD
+  chbind --ip 192.0.2.10 -- chcontext -- CMD
+  chbind --nid 42 -- CMD               no address but a loopback one, 127.0.42.1
+
+CMD and all that it starts can bind to, send from and receive at these
+addresses only, with TCP, UDP and ping; other sockets of the internet families
+are refused. What is bound to any address is bound to the first one of its
+family. Binding to an address that isn't listed, or that the host hasn't,
+fails: 'Cannot assign requested address'. 127.0.0.1 is CMD's own, and nobody
+else reaches it. A chbind in a chbind can only take away. docs/network.md tells
+it all.
+
+/proc/self/status of CMD itself has the lines 'ipv4root:' and
+'ipv4root_bcast:', which old programs look for.
+
+CMD takes the place of chbind: its pid is the same, and its exit code. Sockets
+that CMD inherits keep what they may. Only the host's root can use chbind.
+
+Exit code: the command's; 255 when chbind itself failed, 126 when the command
+can't be executed, 127 when there is none.";
+
 pub(super) const REDUCECAP: &str = "\
 Examples:
   reducecap --secure /bin/sh           a shell in which even 'su' can't reach

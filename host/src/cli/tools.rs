@@ -3,6 +3,7 @@
 //! `vserver`, too: `vserver reducecap …` is `reducecap …`.
 
 use std::ffi::{OsStr, OsString};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -11,6 +12,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use nix::sys::signal::Signal;
 
 use super::{StatArgs, help};
+use crate::chbind::Given;
 use crate::membership::Word;
 
 /// Which tool, and what it is asked for.
@@ -23,6 +25,13 @@ pub enum Tool {
         after_help = help::CHCONTEXT
     )]
     Chcontext(ChcontextArgs),
+    /// Run a command with addresses of its own.
+    #[command(
+        display_name = "chbind",
+        version = help::tool_version!("run a command with addresses of its own"),
+        after_help = help::CHBIND
+    )]
+    Chbind(ChbindArgs),
     /// Run a command with fewer capabilities, for good.
     #[command(
         display_name = "reducecap",
@@ -91,6 +100,7 @@ impl Tool {
     /// Its name as a program.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Chbind(_) => "chbind",
             Self::Chcontext(_) => "chcontext",
             Self::Reducecap(_) => "reducecap",
             Self::Vps(_) => "vps",
@@ -200,6 +210,36 @@ pub struct ChcontextArgs {
     /// Don't print the number of a new context.
     // The name of the verbs' own --quiet, whose other spelling this is: clap
     // leaves that one out here.
+    #[arg(long = "silent")]
+    pub quiet: bool,
+    /// The command and its arguments.
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `chbind`.
+#[derive(Clone, Debug, Args)]
+pub struct ChbindArgs {
+    /// An address that the command may use, or all of an interface. May be
+    /// given several times; the first is the usual source.
+    #[arg(long = "ip", value_name = "ADDRESS[/BITS]|DEVICE", action = ArgAction::Append)]
+    pub addresses: Vec<Given>,
+    /// A broadcast address that the command may bind to, beside those of the
+    /// addresses' networks.
+    #[arg(long = "bcast", value_name = "ADDRESS")]
+    pub broadcast: Option<Ipv4Addr>,
+    /// What 127.0.0.1 means to the command, instead of 127.x.y.1.
+    #[arg(long = "lback", value_name = "ADDRESS", value_parser = loopback)]
+    pub loopback: Option<Ipv4Addr>,
+    /// The number that 127.x.y.1 is made of: the context's, or one that is
+    /// given out.
+    #[arg(long = "nid", value_name = "N", value_parser = clap::value_parser!(u32).range(2..=65_535))]
+    pub number: Option<u32>,
+    /// Take the capability that changes interfaces, addresses and routes.
+    #[arg(long)]
+    pub secure: bool,
+    /// Don't print the addresses.
+    // As with chcontext.
     #[arg(long = "silent")]
     pub quiet: bool,
     /// The command and its arguments.
@@ -323,6 +363,11 @@ fn signal(text: &str) -> Result<i32, String> {
     let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
     let known: Option<Signal> = format!("SIG{bare}").parse().ok();
     known.map(|known| known as i32).ok_or_else(|| format!("there is no signal '{text}'"))
+}
+
+fn loopback(text: &str) -> Result<Ipv4Addr, String> {
+    let ip: Ipv4Addr = text.parse().map_err(|_| format!("'{text}' is no IPv4 address"))?;
+    if ip.is_loopback() { Ok(ip) } else { Err(format!("{ip} is not in 127.0.0.0/8")) }
 }
 
 fn changes(list: &str) -> Result<String, String> {

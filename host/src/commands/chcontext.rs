@@ -168,7 +168,7 @@ fn here(command: &[OsString], keep: Option<&[Capability]>) -> Result<Exit> {
     Err(Error::exec(program, cause))
 }
 
-fn words(command: &[OsString]) -> Result<Vec<CString>> {
+pub(super) fn words(command: &[OsString]) -> Result<Vec<CString>> {
     let words = command.iter().map(|word| CString::new(word.as_bytes()));
     words.collect::<std::result::Result<_, _>>().map_err(|error| {
         Error::of(Kind::CannotExecute, format!("cannot execute the command: {error}"))

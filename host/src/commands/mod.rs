@@ -7,6 +7,7 @@ pub mod output;
 pub mod select;
 
 mod build;
+mod chbind;
 mod chcontext;
 mod completion;
 mod config;
@@ -116,6 +117,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Supervise(args) => supervise::run(args, paths),
         Action::Man(args) => man::run(args, paths),
         Action::Tool(tool) => match tool {
+            Tool::Chbind(args) => chbind::run(args, paths),
             Tool::Chcontext(args) => chcontext::run(args, paths),
             Tool::Reducecap(args) => reducecap::run(args, paths),
             Tool::Vps(args) => vps::run(args, paths),

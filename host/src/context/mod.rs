@@ -7,7 +7,11 @@
 mod number;
 mod own;
 mod registry;
+mod shown;
+mod status;
 
-pub use number::{FIRST_DYNAMIC, HOST, LAST, SPECTATOR, dynamic, is_static};
+pub use number::{FIRST_DYNAMIC, HOST, LAST, SPECTATOR, dynamic, is_static, loopback};
 pub use own::{own_number, source};
 pub use registry::{Contexts, Entry, Record, Registry, init_of, pid_namespace};
+pub use shown::{Shown, own_addresses};
+pub use status::{address_lines, status_lines};

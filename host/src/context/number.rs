@@ -3,6 +3,8 @@
 //! Pure. Linux-VServer's ranges: 0 is the host, 1 the spectator, 2 to 49151
 //! are chosen by whoever makes a context, 49152 to 65535 are given out.
 
+use core::net::Ipv4Addr;
+
 use shared::name::ContextId;
 
 /// The host.
@@ -34,6 +36,13 @@ pub fn is_static(number: u32) -> bool {
     (ContextId::MIN..=ContextId::MAX_STATIC).contains(&number)
 }
 
+/// Linux-VServer's loopback address of a context's own: 127.x.y.1, where x
+/// and y are the number. The host's is none of them.
+pub fn loopback(number: u32) -> Option<Ipv4Addr> {
+    let [.., high, low] = number.to_be_bytes();
+    (2..=LAST).contains(&number).then(|| Ipv4Addr::new(127, high, low, 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +52,15 @@ mod tests {
     fn the_first_namespace_has_the_first_number() {
         assert_eq!(dynamic(0xf000_0000), 49_152);
         assert_eq!(dynamic(0xf000_0001), 49_153);
+    }
+
+    #[test]
+    fn contexts_have_loopback_addresses() {
+        assert_eq!(loopback(42), Some(Ipv4Addr::new(127, 0, 42, 1)));
+        assert_eq!(loopback(40_017), Some(Ipv4Addr::new(127, 156, 81, 1)));
+        assert_eq!(loopback(HOST), None);
+        assert_eq!(loopback(SPECTATOR), None);
+        assert_eq!(loopback(LAST + 1), None);
     }
 
     proptest! {
