@@ -5,12 +5,15 @@
 use std::fs;
 use std::process::Command;
 
-use tests::{DEADLINE, Host, Tree, command, machine};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::{DEADLINE, Host, Tree, command, eventually, machine, process};
 
 on! { Busybox: [
     open_files_and_nice_level_hold_in_guest_and_sessions,
     what_the_host_cannot_enforce_is_refused_with_the_reason,
     a_change_is_made_in_guest_and_file_or_in_neither,
+    a_guest_that_runs_is_taken_over_whatever_the_host_lacks,
 ] }
 
 fn open_files_and_nice_level_hold_in_guest_and_sessions(tree: Tree) {
@@ -140,4 +143,19 @@ fn open_files(pid: i32) -> String {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     line.and_then(|line| line.split_whitespace().nth(1)).unwrap_or_default().to_owned()
+}
+
+/// A disk may be gone meanwhile.
+fn a_guest_that_runs_is_taken_over_whatever_the_host_lacks(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    host.vserver(["config", "set", "web", "limits.io_max", "/proc wbps=1M"]).ok();
+    let supervisor = guest.status().supervisor_pid.expect("a running guest has one");
+    kill(Pid::from_raw(supervisor), Signal::SIGKILL).expect("it can be killed");
+    let dead = || (!process::is_alive(supervisor)).then_some(());
+    eventually(DEADLINE, "the supervisor is dead", dead);
+    guest.stop();
+    assert!(!guest.is_running());
+    guest.vserver("start", [""; 0]).code(1).complains("limits.io_max can't be enforced");
 }

@@ -38,7 +38,11 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     log::supervisor(paths, &args.name);
     let planner = planner(args, paths);
     let fault = env::var(variables::FAULT).ok();
-    let plan = match planner.plan(fault.as_deref()) {
+    let plan = match args.take_over {
+        true => planner.plan_of_running(),
+        false => planner.plan(fault.as_deref()),
+    };
+    let plan = match plan {
         Ok(plan) => plan,
         Err(error) => return Err(tell(starter, error)),
     };

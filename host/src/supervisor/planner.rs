@@ -3,7 +3,7 @@
 use shared::message::BootMode;
 use shared::name::GuestName;
 
-use crate::config;
+use crate::config::{self, GuestConfig};
 use crate::error::Result;
 use crate::facts;
 use crate::ids;
@@ -28,9 +28,23 @@ impl Planner {
     /// The plan. `fault` is for tests ([`crate::variables::FAULT`]).
     ///
     /// # Errors
-    /// When the configuration has mistakes.
+    /// When the configuration has mistakes, or limits that can't be enforced.
     pub fn plan(&self, fault: Option<&str>) -> Result<Plan> {
-        let config = config::load(&self.paths, &self.name)?;
+        self.plan_for(config::load(&self.paths, &self.name)?, fault)
+    }
+
+    /// The plan of a guest that runs. What the host can't enforce any more,
+    /// for a disk that is gone, is no reason to leave it alone.
+    ///
+    /// # Errors
+    /// When the configuration has mistakes.
+    pub fn plan_of_running(&self) -> Result<Plan> {
+        let mut config = config::load(&self.paths, &self.name)?;
+        config.limits.required = false;
+        self.plan_for(config, None)
+    }
+
+    fn plan_for(&self, config: GuestConfig, fault: Option<&str>) -> Result<Plan> {
         let ids = ids::allocate(&self.paths, &self.name, config.context)?;
         let trial = Trial { fault: fault.map(str::to_owned), without: self.without.clone() };
         let host = facts::resources(config.limits.devices());
