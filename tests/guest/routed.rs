@@ -12,6 +12,7 @@ on! { Busybox: [
     an_address_has_one_owner,
     two_starts_at_once_dont_share_an_address,
     a_link_comes_back_with_each_boot,
+    the_host_answers_for_a_guest_on_its_own_network,
     a_step_of_the_link_that_fails_is_undone,
     a_guest_that_configures_its_link_again_is_still_reached,
 ] }
@@ -158,6 +159,34 @@ fn a_link_comes_back_with_each_boot(tree: Tree) {
     assert!(!host.network().ip("route").contains("192.0.2.10"));
     web.stop();
     assert!(!links(&host).contains("vserver-"), "{}", links(&host));
+}
+
+/// With addresses out of the host's own network, and no routes elsewhere.
+fn the_host_answers_for_a_guest_on_its_own_network(tree: Tree) {
+    let (host, beside) = scene();
+    let addresses = ["203.0.113.50", "2001:db8:1::50"];
+    let web = guest(&host, "web", tree, &addresses);
+    let proxied = || {
+        let network = host.network();
+        network.ip("neighbour show proxy") + &network.ip("-6 neighbour show proxy")
+    };
+    host.vserver(["config", "set", "web", "network.proxy_arp", "lan1"]).ok();
+    web.vserver("start", [""; 0]).code(1).complains("network.proxy_arp");
+    assert_eq!(links(&host).matches("altname").count(), 0);
+    host.vserver(["config", "set", "web", "network.proxy_arp", "lan0"]).ok();
+    web.start();
+    for address in addresses {
+        beside.run("busybox", ["ping", "-c", "1", "-W", "10", address]).ok();
+        assert!(proxied().contains(address), "{}", proxied());
+    }
+    web.exec(["ping", "-c", "1", "-W", "10", "203.0.113.2"]).ok();
+    // Its end is noticed by another supervisor than the one that began it, and
+    // with another configuration.
+    host.vserver(["config", "set", "web", "network.addresses", "192.0.2.10"]).ok();
+    let supervisor = web.status().supervisor_pid.expect("a supervisor");
+    command::run(Command::new("kill").args(["-9", &supervisor.to_string()]), DEADLINE).ok();
+    web.stop();
+    assert_eq!(proxied(), "");
 }
 
 fn a_step_of_the_link_that_fails_is_undone(tree: Tree) {

@@ -160,6 +160,13 @@ fn labels(config: &GuestConfig, found: &mut Vec<Problem>) {
     }
 }
 
+/// Can an interface have this name: 1 to 15 bytes, without blanks, '/' and ':'
+/// (`dev_valid_name`, net/core/dev.c)?
+fn is_interface(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b':';
+    (1..=15).contains(&name.len()) && name.bytes().all(plain) && name != "." && name != ".."
+}
+
 /// Which addresses a mode takes.
 fn network(config: &GuestConfig, found: &mut Vec<Problem>) {
     const KEY: &str = "network.addresses";
@@ -175,6 +182,17 @@ fn network(config: &GuestConfig, found: &mut Vec<Problem>) {
             found.push(Problem::new("network.mode", text));
         }
         NetworkMode::None | NetworkMode::Routed => {}
+    }
+    if let Some(interface) = &config.network.proxy_arp {
+        let key = "network.proxy_arp";
+        if mode != NetworkMode::Routed {
+            let text = format!("'{key}' goes with 'network.mode = \"routed\"', not \"{name}\"");
+            found.push(Problem::new(key, text));
+        }
+        if !is_interface(interface) {
+            let text = format!("'{}' is no name of an interface", interface.escape_debug());
+            found.push(Problem::new(key, text));
+        }
     }
     for (number, address) in addresses.iter().enumerate() {
         if addresses[..number].iter().any(|other| other.ip == address.ip) {
@@ -240,6 +258,11 @@ mod tests {
             ("network.mode = \"routed\"", "network.mode"),
             ("network.addresses = [\"192.0.2.1\", \"192.0.2.1/32\"]", "network.addresses"),
             ("network.addresses = [\"192.0.2.1/24\"]", "network.addresses"),
+            ("network.proxy_arp = \"eth0\"", "network.proxy_arp"),
+            (
+                "network = { addresses = [\"192.0.2.1\"], proxy_arp = \"../all\" }",
+                "network.proxy_arp",
+            ),
         ] {
             let found = texts(text);
             assert_eq!(found.len(), 1, "{text}: {found:?}");

@@ -15,6 +15,9 @@ pub struct Network {
     /// The addresses that are its own, and no others; the first one is its
     /// source for what names none.
     pub addresses: Vec<Address>,
+    /// With `routed`: an interface of the host, on whose network it answers
+    /// for these addresses, so that machines there find them.
+    pub proxy_arp: Option<String>,
 }
 
 impl Network {

@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 38] = [
+pub const EXPLANATIONS: [Explanation; 39] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -80,6 +80,11 @@ pub const EXPLANATIONS: [Explanation; 38] = [
         "network.addresses",
         "Its addresses, IPv4 and IPv6. It can send from no other, whatever its root does.",
         "[\"192.0.2.10\", \"2001:db8::10\"]",
+    ),
+    explain(
+        "network.proxy_arp",
+        "With routed: an interface of the host, on whose network it answers ARP and neighbour discovery for these addresses. For addresses out of the host's own network, which its router doesn't send to the host by itself.",
+        "\"eth0\"",
     ),
     explain(
         "security.users",
@@ -305,6 +310,7 @@ mod tests {
         assert!(!std::mem::take(&mut config.devices.allow).is_empty());
         assert!(config.network.mode.take().is_some());
         assert!(!std::mem::take(&mut config.network.addresses).is_empty());
+        assert!(config.network.proxy_arp.take().is_some());
         config.boot.environment.clear();
         let limits = std::mem::take(&mut config.limits);
         assert!(limits.memory.is_some() && limits.files.is_some() && !limits.io_max.is_empty());

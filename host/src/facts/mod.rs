@@ -3,6 +3,7 @@
 //! Whatever can't be read is unknown, never an error: what follows from it is
 //! decided elsewhere.
 
+mod forwarding;
 mod mounts;
 mod resources;
 mod security;
@@ -17,6 +18,7 @@ use caps::{CapSet, Capability};
 
 use crate::paths::Paths;
 
+pub use forwarding::Forwarding;
 pub use mounts::Mount;
 pub use resources::{Resources, read as resources};
 pub use security::socket_hook;
@@ -57,6 +59,8 @@ pub struct HostFacts {
     pub tools: Vec<&'static str>,
     /// Does its journal take messages?
     pub has_journal: bool,
+    /// Which packets it passes on.
+    pub forwarding: Forwarding,
 }
 
 /// Programs that some build methods call.
@@ -107,6 +111,7 @@ pub fn read(paths: &Paths) -> HostFacts {
         pid_max: number("/proc/sys/kernel/pid_max"),
         tools: TOOLS.into_iter().filter(|tool| is_on_path(tool)).collect(),
         has_journal: Path::new("/run/systemd/journal/socket").exists(),
+        forwarding: Forwarding::read(),
     }
 }
 

@@ -114,6 +114,10 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
             "the host has a route for it already ('ip route' lists them); give the guest \
              another: vserver config set {name} network.addresses A..."
         ),
+        (Stage::Route, libc::ENODEV) => format!(
+            "the host has no such interface as network.proxy_arp names; 'ip link' lists them: \
+             vserver config edit {name}"
+        ),
         (Stage::Link | Stage::Addresses | Stage::Route, _) => {
             "addresses of IPv6 need a kernel that has it, and not switched off".to_owned()
         }

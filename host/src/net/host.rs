@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use netlink_packet_route::address::AddressScope;
 
 use super::netlink::{By, Direction, Interface, Netlink};
-use super::{INSIDE, gateway};
+use super::{INSIDE, gateway, proxy};
 use crate::bpf;
 use crate::plan::Link;
 use crate::sys;
@@ -105,10 +105,15 @@ impl<'l> Host<'l> {
     /// Routes an address to the guest.
     ///
     /// # Errors
-    /// EEXIST if it is routed already, to another guest or elsewhere.
+    /// EEXIST if it is routed already, to another guest or elsewhere; ENODEV
+    /// without the interface on which the host is to answer for it.
     pub fn route(&mut self, address: IpAddr) -> io::Result<()> {
         self.kernel.add_neighbour(self.index, address, self.link.guest_mac)?;
-        self.kernel.route_address(self.index, address, None)
+        self.kernel.route_address(self.index, address, None)?;
+        match &self.link.proxy {
+            Some(interface) => proxy::begin(&mut self.kernel, interface, address),
+            None => Ok(()),
+        }
     }
 }
 

@@ -10,10 +10,12 @@ mod host;
 mod inside;
 mod netlink;
 mod owner;
+mod proxy;
 
 pub use host::{Host, remove};
 pub use inside::arrive;
-pub use owner::{is_forwarding, refuse_foreign};
+pub use owner::refuse_foreign;
+pub use proxy::end as end_proxy;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

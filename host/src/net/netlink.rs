@@ -15,7 +15,7 @@ use netlink_packet_route::link::{
     LinkFlags, LinkInfo, LinkMessage, Prop,
 };
 use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
@@ -238,15 +238,31 @@ impl Netlink {
         message.header.family = family(address);
         message.header.ifindex = index;
         message.header.state = NeighbourState::Permanent;
-        let to = match address {
-            IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
-            IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
-        };
         message.attributes = vec![
-            NeighbourAttribute::Destination(to),
+            NeighbourAttribute::Destination(neighbour(address)),
             NeighbourAttribute::LinkLayerAddress(mac.to_vec()),
         ];
         self.order(Message::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Answers for an address on an interface, or doesn't any more (arp(7),
+    /// ip-neighbour(8), `proxy`).
+    pub(super) fn answer_for(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        answer: bool,
+    ) -> io::Result<()> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = family(address);
+        message.header.ifindex = index;
+        message.header.flags = NeighbourFlags::Proxy;
+        message.attributes = vec![NeighbourAttribute::Destination(neighbour(address))];
+        if answer {
+            self.order(Message::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
+        } else {
+            self.order(Message::DelNeighbour(message), 0)
+        }
     }
 
     /// Routes a single address to an interface, on which it is.
@@ -397,6 +413,13 @@ fn route(to: IpAddr, bits: u8, scope: RouteScope) -> RouteMessage {
     message.header.scope = scope;
     message.header.kind = RouteType::Unicast;
     message
+}
+
+fn neighbour(address: IpAddr) -> NeighbourAddress {
+    match address {
+        IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
+        IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
+    }
 }
 
 fn family(of: IpAddr) -> AddressFamily {

@@ -1,8 +1,5 @@
 //! Whose an address is, before it becomes a guest's.
 
-use std::fs;
-use std::net::IpAddr;
-
 use shared::name::GuestName;
 
 use super::netlink::{By, Netlink};
@@ -43,14 +40,4 @@ pub fn refuse_foreign(guest: &GuestName, link: &Link) -> Result<()> {
             .hint(format!("give it another: vserver config set {guest} network.addresses A...")));
     }
     Ok(())
-}
-
-/// Does the host pass packets on, of the families of these addresses? Without
-/// that, a guest reaches the host and nothing else (ip-sysctl in the kernel's
-/// documentation).
-pub fn is_forwarding(addresses: &[IpAddr]) -> bool {
-    let is_set = |file: &str| fs::read_to_string(file).is_ok_and(|text| text.trim() != "0");
-    let needed = |is_family: fn(&IpAddr) -> bool| addresses.iter().any(is_family);
-    (!needed(IpAddr::is_ipv4) || is_set("/proc/sys/net/ipv4/conf/all/forwarding"))
-        && (!needed(IpAddr::is_ipv6) || is_set("/proc/sys/net/ipv6/conf/all/forwarding"))
 }

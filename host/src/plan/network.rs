@@ -41,6 +41,8 @@ pub struct Link {
     pub guest_mac: Mac,
     /// The guest's addresses.
     pub addresses: Vec<IpAddr>,
+    /// The host's interface on whose network it answers for them.
+    pub proxy: Option<String>,
     /// Is it held to them? Not where a test leaves that out.
     pub is_guarded: bool,
 }
@@ -72,6 +74,7 @@ pub(super) fn plan(
                 host_mac: mac(0),
                 guest_mac: mac(1),
                 addresses: network.addresses.iter().map(|address| address.ip).collect(),
+                proxy: network.proxy_arp.clone(),
                 is_guarded: !without.contains(&Layer::Addresses),
             })
         }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,10 @@ pub struct State {
     pub idle: bool,
     /// Command of a rescue start.
     pub rescue: Option<Vec<String>>,
+    /// Addresses of that boot; the configuration may have others meanwhile.
+    pub addresses: Vec<IpAddr>,
+    /// The host's interface on whose network it answers for them.
+    pub proxy: Option<String>,
 }
 
 impl State {

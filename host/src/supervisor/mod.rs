@@ -10,6 +10,7 @@ mod clients;
 mod hearing;
 mod keeper;
 mod kills;
+mod network;
 mod perform;
 mod planner;
 mod state;
@@ -197,6 +198,9 @@ impl Supervisor {
     /// gone, so nobody can hold on to it.
     fn sweep(&mut self) {
         let _ = self.cgroup.kill_all();
+        self.state = State::read(&self.run.state());
+        self.remove_link();
+        self.state = State::default();
         self.keep_account_of_remains();
         if let Err(error) = self.cgroup.remove_all(perform::PATIENCE) {
             tracing::warn!("cannot remove cgroups of an earlier boot: {error}");
@@ -405,7 +409,7 @@ impl Supervisor {
             crashes: self.machine.crashes(),
             last_end: self.state.last_end.clone(),
             users: self.plan.ids.name().to_owned(),
-            addresses: self.plan.network.addresses().to_vec(),
+            addresses: self.state.addresses.clone(),
             processes: u32::try_from(self.cgroup.count(self.state.boot)).unwrap_or(u32::MAX),
             paused: self.cgroup.is_to_freeze(self.state.boot),
             frozen: self.cgroup.is_frozen(self.state.boot),

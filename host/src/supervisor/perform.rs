@@ -13,9 +13,7 @@ use shared::stage::{Failure, Stage};
 use crate::control::{Event as Told, Phase};
 use crate::error::{Error, Result};
 use crate::launch::launch;
-use crate::net;
-use crate::plan::network::long_name;
-use crate::plan::{Network, milliseconds};
+use crate::plan::milliseconds;
 use crate::sys;
 
 use super::actions::{self, Action};
@@ -77,6 +75,7 @@ impl Supervisor {
         self.state.boot = self.state.boot.saturating_add(1);
         self.state.booted_at_ms = now_ms();
         self.state.up = false;
+        self.note_addresses();
         self.state.crashes = self.machine.crashes();
         self.state.idle = self.plan.boot.mode == BootMode::Idle;
         self.state.rescue = match &self.plan.boot.mode {
@@ -121,15 +120,7 @@ impl Supervisor {
     /// What a start needs beside the launch: addresses that are free, the
     /// administrator's script.
     fn prepare(&mut self) -> Result<()> {
-        if let Network::Routed(link) = &self.plan.network {
-            net::refuse_foreign(&self.plan.name, link)?;
-            if !net::is_forwarding(&link.addresses) {
-                let text = "the host doesn't pass packets on, so the guest reaches nothing but \
-                            the host; 'vserver doctor' says how to change that";
-                tracing::warn!("{text}");
-                self.clients.tell(&Told::Note(text.to_owned()));
-            }
-        }
+        self.check_addresses()?;
         actions::run(&self.plan, Action::PreStart)
     }
 
@@ -216,10 +207,7 @@ impl Supervisor {
                 let _ = self.cgroup.kill_all();
             }
         }
-        let link = long_name(&self.plan.name, &self.planner.paths.instance());
-        if let Err(error) = net::remove(&link) {
-            tracing::error!("cannot remove the guest's link: {error}");
-        }
+        self.remove_link();
         if let Err(error) = self.cgroup.remove_all(PATIENCE) {
             tracing::error!("cannot remove the guest's cgroups: {error}");
         }

@@ -3,6 +3,7 @@
 
 mod cgroups;
 mod host;
+mod network;
 mod storage;
 mod tools;
 
@@ -65,6 +66,8 @@ pub fn judge(facts: &HostFacts) -> Vec<Finding> {
         host::processes,
         cgroups::bombs,
         host::inotify,
+        network::links,
+        network::forwarding,
         tools::copy,
         tools::debootstrap,
         tools::supervision,
@@ -113,14 +116,17 @@ fn missing(topic: &'static str, text: impl Into<String>, remedy: impl Into<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Mount, NAMESPACES, Resources};
+    use crate::facts::{Forwarding, Mount, NAMESPACES, Resources};
     use cgroups::CONTROLLERS;
     use host::{NEEDED, NEEDED_ON_HOSTS};
+
+    /// Capabilities without which something can't be done.
+    const MORE: [&str; 2] = ["CAP_SYS_RESOURCE", "CAP_NET_ADMIN"];
 
     /// A host on which everything works.
     fn good() -> HostFacts {
         let every = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let capabilities = NEEDED.iter().chain(&NEEDED_ON_HOSTS).chain(&["CAP_SYS_RESOURCE"]);
+        let capabilities = NEEDED.iter().chain(&NEEDED_ON_HOSTS).chain(&MORE);
         HostFacts {
             is_root: true,
             is_guest: false,
@@ -148,6 +154,7 @@ mod tests {
             pid_max: Some(4_194_304),
             tools: vec!["mmdebstrap", "dpkg-query"],
             has_journal: true,
+            forwarding: Forwarding { v4: true, v6: true },
         }
     }
 
@@ -213,6 +220,10 @@ mod tests {
             host.roots_mount.as_mut().unwrap().options.push("noexec".into());
         });
         expect("disk space", Limited, |host| host.free_bytes = Some(1 << 20));
+        expect("guests' links", Limited, |host| {
+            host.capabilities.remove("CAP_NET_ADMIN");
+        });
+        expect("forwarding", Limited, |host| host.forwarding.v4 = false);
         expect("build: debootstrap", Limited, |host| host.tools.clear());
     }
 
