@@ -49,6 +49,7 @@ mod host_safe;
 mod inside;
 mod limits;
 mod many;
+mod metrics;
 mod nesting;
 mod orphans;
 mod outside;

@@ -1,5 +1,6 @@
 //! Arguments of what tells how much guests use.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -48,6 +49,14 @@ pub struct StatArgs {
     /// As JSON: an array of all figures, in bytes and seconds.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `vserver metrics`.
+#[derive(Clone, Debug, Args)]
+pub struct MetricsArgs {
+    /// Replace this file, whole, instead of printing.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `vserver usage`.

@@ -86,6 +86,15 @@ All changes are made, or none. A limit below what the guest uses of memory,
 swap space or processes is refused; --force sets it all the same. Keys and
 units: docs/limits.md and vservers.toml(5), section [limits].";
 
+pub(super) const METRICS: &str = "\
+Examples:
+  vserver metrics
+  vserver metrics --output /var/lib/prometheus/node-exporter/vserver.prom
+
+Text of OpenMetrics 1.0. What ends in _total goes on over restarts, reboots of
+the host and supervisors, as 'vserver usage' has it, and is up to a minute old;
+the rest is of this moment, and only there for guests that run.";
+
 pub(super) const VSERVER_STAT: &str = "\
 Examples:
   vserver-stat

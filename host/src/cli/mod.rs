@@ -15,7 +15,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use accounts::{StatArgs, UsageArgs};
+pub use accounts::{MetricsArgs, StatArgs, UsageArgs};
 pub use args::*;
 pub use limits::{Change, LimitsArgs};
 pub use order::reorder;
@@ -96,6 +96,9 @@ pub enum Action {
     /// Show a guest's limits and what it uses of them, and change them.
     #[command(after_help = help::LIMITS)]
     Limits(LimitsArgs),
+    /// Print what guests use and have used, for Prometheus.
+    #[command(after_help = help::METRICS)]
+    Metrics(MetricsArgs),
     /// Show what a guest wrote to its console.
     Logs(LogsArgs),
     /// Delete guests: root directory, configuration, logs.

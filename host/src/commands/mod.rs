@@ -26,6 +26,7 @@ mod limits;
 mod list;
 mod logs;
 mod man;
+mod metrics;
 mod observe;
 mod pause;
 mod progress;
@@ -104,6 +105,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Running(args) => running::run(args, paths),
         Action::List(args) => list::run(args, paths),
         Action::Usage(args) => usage::run(args, paths),
+        Action::Metrics(args) => metrics::run(args, paths),
         Action::Stat(args) => stat::run(args, true, paths),
         Action::Limits(args) => limits::run(args, paths),
         Action::Logs(args) => logs::run(args, paths),

@@ -8,6 +8,7 @@ pub mod effective;
 pub mod info;
 pub mod limits;
 mod list;
+pub mod metrics;
 pub mod ps;
 pub mod stat;
 mod status;

@@ -1,0 +1,46 @@
+//! `vserver metrics`: what guests use, for Prometheus.
+
+use shared::name::GuestName;
+
+use crate::accounting::{self, Book};
+use crate::cli::MetricsArgs;
+use crate::commands::{Exit, output};
+use crate::config;
+use crate::error::Result;
+use crate::membership::{Context, Membership};
+use crate::paths::Paths;
+use crate::report::metrics::{self, Metered};
+use crate::store;
+
+/// Everybody may read a file of figures, as a collector has to.
+const MODE: u32 = 0o644;
+
+/// Prints the figures of all guests, or replaces a file by them. A guest whose
+/// account can't be read is left out, and the rest is told.
+pub(super) fn run(args: &MetricsArgs, paths: &Paths) -> Result<Exit> {
+    let mut accounts = accounting::read(&Membership::read(paths)?)?;
+    let mut names: Vec<GuestName> = config::names(paths)?;
+    names.extend(accounting::names(paths)?);
+    names.sort();
+    names.dedup();
+    let (mut all, mut exit) = (Vec::new(), Exit::DONE);
+    for name in names {
+        match Book::new(paths, &name).read() {
+            Ok(ledger) => all.push(Metered {
+                name: name.to_string(),
+                account: accounts.remove(&Context::Guest(name)),
+                total: ledger.total,
+            }),
+            Err(error) => {
+                output::complain(&error);
+                exit = Exit::NO;
+            }
+        }
+    }
+    let text = metrics::text(&all);
+    match &args.output {
+        Some(file) => store::replace(file, &text, MODE)?,
+        None => output::print(&text)?,
+    }
+    Ok(exit)
+}

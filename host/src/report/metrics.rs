@@ -1,0 +1,264 @@
+//! `vserver metrics`: what guests use and have used, in OpenMetrics' text
+//! format (OpenMetrics 1.0, prometheus.io/docs/specs/om), names and units by the
+//! conventions of Prometheus: base units, the unit in the name, `_total` for
+//! what only grows.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::accounting::{Account, Sums};
+
+/// What is known of one guest.
+#[derive(Clone, Debug, Default)]
+pub struct Metered {
+    /// Its name.
+    pub name: String,
+    /// What it uses now, if it runs.
+    pub account: Option<Account>,
+    /// What it has used since its account was opened.
+    pub total: Sums,
+}
+
+type Labels = Vec<(&'static str, String)>;
+type Counters = Family<Labels, Counter<f64, AtomicU64>>;
+type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
+
+/// A figure that only grows: name, help, unit, and what it is for a guest,
+/// with the value of a second label where there are several.
+struct Growing {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    label: &'static str,
+    values: fn(&Sums) -> Vec<(&'static str, f64)>,
+}
+
+/// A figure of this moment, for guests that run and where the host counts it.
+struct Present {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    value: fn(&Account) -> Option<f64>,
+}
+
+fn growing() -> [Growing; 7] {
+    [
+        Growing {
+            name: "cpu",
+            help: "Time on processors",
+            unit: Some(Unit::Seconds),
+            label: "mode",
+            values: |sums| {
+                let seconds = |micros| Duration::from_micros(micros).as_secs_f64();
+                let counters = &sums.counters;
+                vec![("user", seconds(counters.user_us)), ("system", seconds(counters.system_us))]
+            },
+        },
+        Growing {
+            name: "memory_byte_seconds",
+            help: "Memory over time, sampled once a minute",
+            unit: None,
+            label: "",
+            values: |sums| {
+                let mib_seconds = sums.memory_mib_ms as f64 / 1000.0;
+                vec![("", mib_seconds * 1024.0 * 1024.0)]
+            },
+        },
+        Growing {
+            name: "block_io",
+            help: "Bytes read from and written to block devices",
+            unit: Some(Unit::Bytes),
+            label: "direction",
+            values: |sums| {
+                let counters = &sums.counters;
+                vec![("read", counters.read as f64), ("written", counters.written as f64)]
+            },
+        },
+        Growing {
+            name: "network",
+            help: "Bytes over interfaces but the loopback",
+            unit: Some(Unit::Bytes),
+            label: "direction",
+            values: |sums| {
+                let counters = &sums.counters;
+                vec![("received", counters.received as f64), ("sent", counters.sent as f64)]
+            },
+        },
+        Growing {
+            name: "up",
+            help: "Time for which it was up, all boots together",
+            unit: Some(Unit::Seconds),
+            label: "",
+            values: |sums| vec![("", Duration::from_millis(sums.up_ms).as_secs_f64())],
+        },
+        Growing {
+            name: "boots",
+            help: "How often it was booted",
+            unit: None,
+            label: "",
+            values: |sums| vec![("", sums.boots as f64)],
+        },
+        Growing {
+            name: "crashes",
+            help: "How often it crashed",
+            unit: None,
+            label: "",
+            values: |sums| vec![("", sums.crashes as f64)],
+        },
+    ]
+}
+
+fn present() -> [Present; 10] {
+    let bytes = || Some(Unit::Bytes);
+    let ratio = || Some(Unit::Ratios);
+    [
+        Present {
+            name: "processes",
+            help: "Processes it has",
+            unit: None,
+            value: |account| Some(account.processes.number as f64),
+        },
+        Present {
+            name: "uptime",
+            help: "Since its first process was started",
+            unit: Some(Unit::Seconds),
+            value: |account| Some(account.uptime.as_secs_f64()),
+        },
+        Present {
+            name: "resident_memory",
+            help: "Resident memory, summed over its processes",
+            unit: bytes(),
+            value: |account| Some(account.processes.resident_bytes as f64),
+        },
+        Present {
+            name: "virtual_memory",
+            help: "Virtual memory, summed over its processes",
+            unit: bytes(),
+            value: |account| Some(account.processes.virtual_bytes as f64),
+        },
+        Present {
+            name: "memory",
+            help: "Memory that the kernel counts for it (memory.current)",
+            unit: bytes(),
+            value: |account| account.usage.memory.map(|bytes| bytes as f64),
+        },
+        Present {
+            name: "memory_peak",
+            help: "The most of it since this boot (memory.peak)",
+            unit: bytes(),
+            value: |account| account.usage.memory_peak.map(|bytes| bytes as f64),
+        },
+        Present {
+            name: "swap",
+            help: "Swap that it uses (memory.swap.current)",
+            unit: bytes(),
+            value: |account| account.usage.swap.map(|bytes| bytes as f64),
+        },
+        Present {
+            name: "cpu_pressure",
+            help: "Part of the last 10 seconds in which some of it waited for a processor",
+            unit: ratio(),
+            value: |account| account.usage.cpu_pressure.map(|percent| percent / 100.0),
+        },
+        Present {
+            name: "memory_pressure",
+            help: "Part of the last 10 seconds in which some of it waited for memory",
+            unit: ratio(),
+            value: |account| account.usage.memory_pressure.map(|percent| percent / 100.0),
+        },
+        Present {
+            name: "io_pressure",
+            help: "Part of the last 10 seconds in which some of it waited for block devices",
+            unit: ratio(),
+            value: |account| account.usage.io_pressure.map(|percent| percent / 100.0),
+        },
+    ]
+}
+
+/// All of it as text, whose last line says that it is whole.
+pub fn text(guests: &[Metered]) -> String {
+    let mut registry = Registry::with_prefix("vserver_guest");
+    let running = Gauges::default();
+    for guest in guests {
+        let value = if guest.account.is_some() { 1.0 } else { 0.0 };
+        running.get_or_create(&labels(guest, "", "")).set(value);
+    }
+    registry.register("running", "Is it running: 1 or 0", running);
+    for figure in growing() {
+        let family = Counters::default();
+        for guest in guests {
+            for (which, value) in (figure.values)(&guest.total) {
+                family.get_or_create(&labels(guest, figure.label, which)).inc_by(value);
+            }
+        }
+        match figure.unit {
+            Some(unit) => registry.register_with_unit(figure.name, figure.help, unit, family),
+            None => registry.register(figure.name, figure.help, family),
+        }
+    }
+    for figure in present() {
+        let family = Gauges::default();
+        for guest in guests {
+            if let Some(value) = guest.account.as_ref().and_then(figure.value) {
+                family.get_or_create(&labels(guest, "", "")).set(value);
+            }
+        }
+        match figure.unit {
+            Some(unit) => registry.register_with_unit(figure.name, figure.help, unit, family),
+            None => registry.register(figure.name, figure.help, family),
+        }
+    }
+    let mut all = String::new();
+    // Writing to a string doesn't fail.
+    let _ = text::encode(&mut all, &registry);
+    all
+}
+
+fn labels(guest: &Metered, label: &'static str, value: &str) -> Labels {
+    let mut labels = vec![("guest", guest.name.clone())];
+    if !label.is_empty() {
+        labels.push((label, value.to_owned()));
+    }
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounting::Counters;
+
+    #[test]
+    fn names_have_units_and_guests_are_labels() {
+        let counters = Counters { user_us: 1_500_000, sent: 2048, ..Counters::default() };
+        let total = Sums { boots: 3, up_ms: 5000, counters, ..Sums::default() };
+        let mut account = Account { uptime: Duration::from_secs(7), ..Account::default() };
+        account.usage.memory = Some(4096);
+        let running = Metered { name: "web".into(), account: Some(account), total };
+        let stopped = Metered { name: "db".into(), ..Metered::default() };
+        let text = text(&[running, stopped]);
+        for line in [
+            "# TYPE vserver_guest_cpu_seconds counter",
+            "# UNIT vserver_guest_cpu_seconds seconds",
+            "vserver_guest_cpu_seconds_total{guest=\"web\",mode=\"user\"} 1.5",
+            "vserver_guest_network_bytes_total{guest=\"web\",direction=\"sent\"} 2048.0",
+            "vserver_guest_boots_total{guest=\"web\"} 3.0",
+            "vserver_guest_boots_total{guest=\"db\"} 0.0",
+            "vserver_guest_running{guest=\"web\"} 1.0",
+            "vserver_guest_running{guest=\"db\"} 0.0",
+            "vserver_guest_memory_bytes{guest=\"web\"} 4096.0",
+            "vserver_guest_uptime_seconds{guest=\"web\"} 7.0",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("uptime_seconds{guest=\"db\"}"), "{text}");
+        // Not counted on this host.
+        assert!(!text.contains("swap_bytes{"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
