@@ -61,6 +61,7 @@ mod rounds;
 mod routed;
 mod sessions;
 mod settings;
+mod shared;
 mod stat;
 mod stopped;
 mod stubborn;

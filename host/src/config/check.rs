@@ -7,6 +7,8 @@ use std::time::Duration;
 use shared::capability::{capability, remedy, short};
 
 use super::problem::{Problem, did_you_mean};
+use crate::bpf::addresses::MOST;
+
 use super::{GuestConfig, NetworkMode, UserMode, limits};
 
 /// Longest time that can be waited for anything of a guest's.
@@ -177,11 +179,29 @@ fn network(config: &GuestConfig, found: &mut Vec<Problem>) {
             let text = "a guest with 'network.mode = \"none\"' has no addresses";
             found.push(Problem::new(KEY, text));
         }
-        NetworkMode::Routed if addresses.is_empty() => {
+        NetworkMode::Routed | NetworkMode::Shared if addresses.is_empty() => {
             let text = format!("'network.mode = \"{name}\"' needs 'network.addresses'");
             found.push(Problem::new("network.mode", text));
         }
-        NetworkMode::None | NetworkMode::Routed => {}
+        NetworkMode::None | NetworkMode::Routed | NetworkMode::Shared => {}
+    }
+    if mode == NetworkMode::Shared && addresses.len() > MOST {
+        found.push(Problem::new(KEY, format!("at most {MOST} addresses can be shared")));
+    }
+    let security = &config.security;
+    if mode == NetworkMode::Shared && security.users == UserMode::Host {
+        // Without a user namespace they would reach the host's whole network.
+        let reaching = |name: &&String| {
+            let name = name.to_ascii_lowercase();
+            ["net_admin", "net_raw"].contains(&name.strip_prefix("cap_").unwrap_or(&name))
+        };
+        if let Some(name) = security.capabilities.add.iter().find(reaching) {
+            let text = format!(
+                "with 'network.mode = \"shared\"' and 'security.users = \"host\"' the \
+                 capability '{name}' is one over the host's network"
+            );
+            found.push(Problem::new("security.capabilities", text));
+        }
     }
     if let Some(interface) = &config.network.proxy_arp {
         let key = "network.proxy_arp";
@@ -256,6 +276,12 @@ mod tests {
             ("security = { nesting = true, users = \"identity\" }", "security.nesting"),
             ("network = { mode = \"none\", addresses = [\"192.0.2.1\"] }", "network.addresses"),
             ("network.mode = \"routed\"", "network.mode"),
+            ("network.mode = \"shared\"", "network.mode"),
+            (
+                "network = { mode = \"shared\", addresses = [\"192.0.2.1/24\"] }\n\
+                 security = { users = \"host\", capabilities.add = [\"NET_RAW\"] }",
+                "security.capabilities",
+            ),
             ("network.addresses = [\"192.0.2.1\", \"192.0.2.1/32\"]", "network.addresses"),
             ("network.addresses = [\"192.0.2.1/24\"]", "network.addresses"),
             ("network.proxy_arp = \"eth0\"", "network.proxy_arp"),
@@ -279,6 +305,7 @@ mod tests {
             "boot.environment = { LANG = \"C.UTF-8\" }",
             "network.addresses = [\"192.0.2.1\", \"2001:db8::1/128\"]",
             "network.mode = \"none\"",
+            "network = { mode = \"shared\", addresses = [\"192.0.2.1/24\"] }",
         ] {
             assert!(parse::parse(text).is_ok(), "{text}");
         }

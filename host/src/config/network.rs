@@ -36,6 +36,8 @@ pub enum NetworkMode {
     /// Its own stack, on a link of its own to the host, which routes its
     /// addresses there.
     Routed,
+    /// The host's stack, held to its addresses there.
+    Shared,
     /// Its own stack, with nothing but a loopback interface.
     None,
 }
@@ -45,6 +47,7 @@ impl NetworkMode {
     pub fn name(self) -> &'static str {
         match self {
             Self::Routed => "routed",
+            Self::Shared => "shared",
             Self::None => "none",
         }
     }

@@ -47,8 +47,10 @@ fn sequence(
     at(fault, Stage::Identity, || refuse_nesting(plan))?;
     at(fault, Stage::Session, || rustix::process::setsid().map(drop).map_err(io::Error::from))?;
     at(fault, Stage::Hostname, || set_names(plan))?;
-    at(fault, Stage::Loopback, sys::network::loopback_up)?;
-    at(fault, Stage::Loopback, allow_ping)?;
+    if !plan.network.is_shared() {
+        at(fault, Stage::Loopback, sys::network::loopback_up)?;
+        at(fault, Stage::Loopback, allow_ping)?;
+    }
     if let Network::Routed(link) = &plan.network {
         at(fault, Stage::Addresses, || net::arrive(link))?;
     }

@@ -11,12 +11,13 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, Uid, chmodat, chownat, major, makedev, minor, mkdirat, mknodat,
+    AtFlags, CWD, FileType, Gid, Mode, Uid, chmodat, chownat, major, makedev, minor, mkdirat,
+    mknodat,
 };
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
-    fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
+    fsmount, fsopen, open_tree,
 };
 use shared::stage::{Failure, Stage};
 
@@ -26,6 +27,7 @@ use crate::facts;
 use crate::plan::devices::{NODES, rules};
 use crate::plan::{Layer, Plan};
 use crate::runtime::RunDir;
+use crate::sys::mount::{self as attributes, Attributes};
 
 use super::at_step;
 
@@ -36,6 +38,8 @@ pub struct Devices {
     /// Files in it on which nodes of this system's /dev have to be mounted:
     /// in a user namespace none can be made.
     pub borrowed: Vec<String>,
+    /// The host's /sys as a detached mount, where the guest has that.
+    pub sys: Option<OwnedFd>,
     /// Does a program judge the families of sockets?
     pub families_judged: bool,
 }
@@ -92,8 +96,22 @@ pub fn prepare(plan: &Plan, run: &RunDir, cgroup: &GuestCgroup) -> Result<Device
         }
         let tree = directory(plan.ids.root(), &nodes, nested)?;
         let names = nodes.iter().filter(|_| nested).map(|node| node.name.to_owned());
-        Ok(Devices { tree, borrowed: names.collect(), families_judged })
+        let sys = plan.network.is_shared().then(host_sys).transpose()?;
+        Ok(Devices { tree, borrowed: names.collect(), sys, families_judged })
     })
+}
+
+/// A read-only copy of the mount on the host's /sys, without those below it.
+fn host_sys() -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, "/sys", flags)?;
+    let wanted = Attributes {
+        set: attributes::RDONLY | attributes::NODEV | attributes::NOSUID | attributes::NOEXEC,
+        propagation: libc::MS_PRIVATE,
+        ..Attributes::default()
+    };
+    attributes::set_attributes(tree.as_fd(), false, &wanted)?;
+    Ok(tree)
 }
 
 /// A configured device as the host has it.

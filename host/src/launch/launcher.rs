@@ -57,7 +57,7 @@ fn sequence(plan: &Plan, cgroup: &GuestCgroup, prepared: Prepared) -> Result<Inf
     at(fault, Stage::Limits, || limits::limit(&plan.limits.process))?;
     at(fault, Stage::TimeNamespace, new_clocks)?;
     let (ours, childs) = at(fault, Stage::Clone, runtime::pair)?;
-    let (pid, pidfd) = match at(fault, Stage::Clone, || clone(plan.ids, &prepared.cgroup))? {
+    let (pid, pidfd) = match at(fault, Stage::Clone, || clone(plan, &prepared.cgroup))? {
         Cloned::Child => {
             drop(ours);
             child::run(plan, prepared, Link::new(childs));
@@ -135,9 +135,12 @@ fn new_clocks() -> io::Result<()> {
 /// (user_namespaces(7), "Ownership"). The real uid makes the kernel hold all
 /// processes of the guest together to the creator's limit on processes, which
 /// doesn't bind the host's root (getrlimit(2), `RLIMIT_NPROC`).
-fn clone(ids: Ids, cgroup: &OwnedFd) -> io::Result<Cloned> {
+fn clone(plan: &Plan, cgroup: &OwnedFd) -> io::Result<Cloned> {
     let mut args = CloneArgs { namespaces: NAMESPACES, cgroup: Some(cgroup.as_fd()) };
-    let Some(owner) = ids.owner() else {
+    if plan.network.is_shared() {
+        args.namespaces &= !(libc::CLONE_NEWNET as u64);
+    }
+    let Some(owner) = plan.ids.owner() else {
         return sys::clone3(&args);
     };
     // A guest that has a guest has no other ids to give.
@@ -192,7 +195,7 @@ fn outside(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<(), Failure> {
     at(fault, Stage::Limits, || limits::be_nice(pid, plan.limits.nice))?;
     match &plan.network {
         Network::Routed(link) => connect(fault, link, pid),
-        Network::None => Ok(()),
+        Network::None | Network::Shared(_) => Ok(()),
     }
 }
 

@@ -36,8 +36,8 @@ use shared::link::{Link, RecvError};
 use shared::message::{FromGuest, ToGuest};
 use shared::stage::{Failure, Stage};
 
-use crate::cgroup::GuestCgroup;
-use crate::plan::Plan;
+use crate::cgroup::{self, GuestCgroup};
+use crate::plan::{Network, Plan};
 use crate::runtime::{self, RunDir};
 use crate::seccomp::Program;
 use crate::sys::{self, Cloned};
@@ -97,6 +97,10 @@ pub fn launch(
     let inner = at(fault, Stage::Cgroup, || cgroup.create(boot, plan.ids.root()))?;
     for (number, setting) in (1u16..).zip(&plan.limits.settings) {
         at_step(fault, Stage::Cgroup, number, || cgroup.limit(boot, setting))?;
+    }
+    if let Network::Shared(shared) = &plan.network {
+        // Before anything is there that they have to hold.
+        at(fault, Stage::Link, || cgroup::set_addresses(cgroup.outer(), &shared.allowed))?;
     }
     let devices = devices::prepare(plan, run, cgroup)?;
     let confinement = plan.confinement(devices.families_judged);

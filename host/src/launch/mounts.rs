@@ -31,6 +31,10 @@ pub fn execute(root: BorrowedFd<'_>, step: &Mount, devices: &Devices) -> io::Res
     match *step {
         Mount::New { kind, target, options, access } => new(root, kind, target, options, access),
         Mount::Devices => own_devices(root, devices),
+        Mount::HostSys => match &devices.sys {
+            Some(tree) => attach(tree, &target(root, "sys")?),
+            None => Err(io::Error::from_raw_os_error(libc::ENODEV)),
+        },
         Mount::Link { at, to } => {
             let (parent, name) = split(root, at)?;
             Ok(symlinkat(to, &parent, name)?)

@@ -191,6 +191,7 @@ pub fn plan(
     if without.contains(&Layer::Processes) {
         limits.settings.retain(|setting| setting.key != "processes");
     }
+    let network = network::plan(name, context, &config.network, ids, &paths.instance(), &without);
     let hostname = config.hostname.clone().unwrap_or_else(|| name.to_string());
     Ok(Plan {
         name: name.clone(),
@@ -199,13 +200,13 @@ pub fn plan(
         domainname: config.domainname.clone(),
         root: config.root.clone().unwrap_or_else(|| paths.root(name)),
         ids,
-        mounts: mounts::plan(&config.security, &without),
+        mounts: mounts::plan(&config.security, network.is_shared(), &without),
         capabilities: capabilities::plan(ids, &config.security)?,
         nesting: config.security.nesting,
         io_uring: config.security.io_uring,
         devices: config.devices.allow.clone(),
         limits,
-        network: network::plan(name, context, &config.network, &paths.instance(), &without),
+        network,
         label: label(&config.security),
         environment: vec![
             ("container".into(), "vserver".into()),

@@ -24,6 +24,9 @@ pub enum Mount {
     },
     /// /dev, which the host has made and filled with device nodes.
     Devices,
+    /// The host's /sys, read-only: the kernel gives nobody a new one who has
+    /// no network namespace of their own.
+    HostSys,
     /// A symbolic link.
     Link {
         /// Where, relative to the root.
@@ -57,6 +60,7 @@ impl Mount {
         match self {
             Self::New { kind, target, .. } => format!("'{kind}' on '/{target}'"),
             Self::Devices => "'tmpfs' on '/dev'".to_owned(),
+            Self::HostSys => "the host's '/sys' on '/sys'".to_owned(),
             Self::Link { at, .. } => format!("link '/{at}'"),
             Self::Directory { at, .. } => format!("directory '/{at}'"),
             Self::ReadOnly { target, .. } => format!("'/{target}' read-only"),
@@ -87,6 +91,9 @@ const LINKS: [(&str, &str); 5] = [
     ("dev/stderr", "/proc/self/fd/2"),
 ];
 
+const SYS: Mount =
+    Mount::New { kind: "sysfs", target: "sys", options: &[], access: Access::ReadOnly };
+
 /// The mounts of a guest.
 ///
 /// /proc and /sys come first, while the host's are still visible: in a user
@@ -95,11 +102,14 @@ const LINKS: [(&str, &str); 5] = [
 /// With `nesting` nothing is covered: the kernel would refuse a fresh /proc
 /// to the containers inside. A user namespace then keeps the guest's root
 /// from what the covers keep from it otherwise.
-pub fn plan(security: &Security, without: &[Layer]) -> Vec<Mount> {
+///
+/// With `shares_network` there is no network namespace, and no setting of it
+/// that the guest may change.
+pub fn plan(security: &Security, shares_network: bool, without: &[Layer]) -> Vec<Mount> {
     let options = proc_options(security.hidepid);
     let mut steps = vec![
         Mount::New { kind: "proc", target: "proc", options, access: Access::Data },
-        Mount::New { kind: "sysfs", target: "sys", options: &[], access: Access::ReadOnly },
+        if shares_network { Mount::HostSys } else { SYS },
         Mount::New { kind: "cgroup2", target: "sys/fs/cgroup", options: &[], access: Access::Data },
         Mount::Devices,
         Mount::Directory { at: "dev/pts", mode: 0o755 },
@@ -139,11 +149,20 @@ pub fn plan(security: &Security, without: &[Layer]) -> Vec<Mount> {
         return steps;
     }
     steps.extend(masks::READ_ONLY.map(|mask| {
-        let except: &[&str] = if mask.target == "proc/sys" { &masks::OWN_SETTINGS } else { &[] };
+        let except: &[&str] = match mask.target {
+            "proc/sys" => own_settings(shares_network),
+            _ => &[],
+        };
         Mount::ReadOnly { target: mask.target, except }
     }));
     steps.extend(masks::HIDDEN.map(|mask| Mount::Hidden(mask.target)));
     steps
+}
+
+/// Those of the network come first.
+fn own_settings(shares_network: bool) -> &'static [&'static str] {
+    let all: &'static [&'static str] = &masks::OWN_SETTINGS;
+    if shares_network { all.get(1..).unwrap_or_default() } else { all }
 }
 
 /// proc(5), "Mount options"; by name since Linux 5.8.
@@ -161,10 +180,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn settings_of_a_shared_network_are_read_only() {
+        assert!(own_settings(false).contains(&"net"));
+        assert!(!own_settings(true).contains(&"net"));
+        assert!(own_settings(true).contains(&"fs/mqueue"));
+    }
+
+    #[test]
     fn nesting_covers_nothing() {
-        let plain = plan(&Security::default(), &[]);
+        let plain = plan(&Security::default(), false, &[]);
         assert!(plain.contains(&Mount::Hidden("proc/kcore")));
-        let nesting = plan(&Security { nesting: true, ..Security::default() }, &[]);
+        let nesting = plan(&Security { nesting: true, ..Security::default() }, false, &[]);
         assert!(
             !nesting.iter().any(|step| matches!(step, Mount::Hidden(_) | Mount::ReadOnly { .. }))
         );

@@ -1,11 +1,13 @@
 //! How a guest is joined to networks, as data: names and numbers of its link.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use shared::name::{ContextId, GuestName};
 
-use super::Layer;
+use super::{Ids, Layer};
+use crate::bpf::addresses::Addresses;
 use crate::config::{self, NetworkMode};
+use crate::context::loopback;
 
 /// How a guest is joined to networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,14 +16,31 @@ pub enum Network {
     None,
     /// Its own stack, on a link to the host.
     Routed(Link),
+    /// The host's stack, held to its addresses.
+    Shared(Shared),
+}
+
+/// Addresses on the host's stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// The guest's addresses.
+    pub addresses: Vec<IpAddr>,
+    /// What its programs may use.
+    pub allowed: Addresses,
 }
 
 impl Network {
+    /// Is the host's stack the guest's, too?
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+
     /// The guest's addresses.
     pub fn addresses(&self) -> &[IpAddr] {
         match self {
             Self::None => &[],
             Self::Routed(link) => &link.addresses,
+            Self::Shared(shared) => &shared.addresses,
         }
     }
 }
@@ -58,11 +77,13 @@ pub(super) fn plan(
     name: &GuestName,
     context: ContextId,
     network: &config::Network,
+    ids: Ids,
     instance: &str,
     without: &[Layer],
 ) -> Network {
     match network.mode() {
         NetworkMode::None => Network::None,
+        NetworkMode::Shared => Network::Shared(shared(context, &network.addresses, ids)),
         NetworkMode::Routed => {
             let [.., high, low] = context.get().to_be_bytes();
             // Locally administered; "vs" (RFC 7042 §2.1). Two links never
@@ -79,6 +100,26 @@ pub(super) fn plan(
             })
         }
     }
+}
+
+/// The guest's own loopback address is made of its context. Its root may bind
+/// ports below 1024, also where it has no capability over the host's network.
+fn shared(context: ContextId, addresses: &[config::Address], ids: Ids) -> Shared {
+    let mut allowed = Addresses {
+        v4: Vec::new(),
+        v6: Vec::new(),
+        broadcasts: Vec::new(),
+        loopback: loopback(context.get()).unwrap_or(Ipv4Addr::LOCALHOST),
+        loopback6: None,
+        root: ids.has_namespace().then(|| ids.root()),
+    };
+    for address in addresses {
+        match address.ip {
+            IpAddr::V4(ip) => allowed.v4.push((ip, address.bits)),
+            IpAddr::V6(ip) => allowed.v6.push((ip, address.bits)),
+        }
+    }
+    Shared { addresses: addresses.iter().map(|address| address.ip).collect(), allowed }
 }
 
 /// Name of the host's end: `vs-NAME`. A longer name is cut, and the context

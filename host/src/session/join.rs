@@ -115,23 +115,23 @@ fn leaf(inner: &Path) -> Result<OwnedFd, Outside> {
     cgroup::open_leaf(inner).map_err(refused)
 }
 
-/// All kinds of namespaces; the user namespace only where the guest has one
-/// of its own, since joining the own one is refused (setns(2)).
+/// All kinds of namespaces; those of users and networks only where the guest
+/// has one of its own: joining the own user namespace is refused (setns(2)),
+/// and nobody has to join the host's network.
 fn namespaces(init_pid: i32) -> CloneFlags {
     let all = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWCGROUP
         | CloneFlags::from_bits_retain(CLONE_NEWTIME);
     let number = |path: String| fs::metadata(path).map(|meta| meta.ino()).ok();
-    let own = number("/proc/self/ns/user".to_owned());
-    if number(format!("/proc/{init_pid}/ns/user")) == own {
-        all
-    } else {
-        all | CloneFlags::CLONE_NEWUSER
-    }
+    let kinds = [("user", CloneFlags::CLONE_NEWUSER), ("net", CloneFlags::CLONE_NEWNET)];
+    let differs = |kind: &str| {
+        number(format!("/proc/self/ns/{kind}")) != number(format!("/proc/{init_pid}/ns/{kind}"))
+    };
+    let differing = kinds.into_iter().filter(|(kind, _)| differs(kind)).map(|(_, flag)| flag);
+    differing.fold(all, |all, flag| all | flag)
 }
 
 /// Reads the bounding set from the text of `/proc/PID/status`

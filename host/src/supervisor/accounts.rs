@@ -89,7 +89,9 @@ impl Supervisor {
     /// time.
     pub(super) fn keep_account(&mut self) -> Result<()> {
         let (cgroup, sessions) = (self.cgroup.limited(self.state.boot), self.cgroup.session());
-        let pid = self.keeper.as_ref().map(|keeper| keeper.init_pid());
+        // What goes over the host's own interfaces isn't the guest's alone.
+        let counted = self.keeper.as_ref().filter(|_| !self.plan.network.is_shared());
+        let pid = counted.map(|keeper| keeper.init_pid());
         let (began_ms, is_boot) = (self.state.booted_at_ms, self.is_booted);
         let account = self.open_account()?;
         account.sample([&cgroup, &sessions], Some(began_ms), pid, is_boot);

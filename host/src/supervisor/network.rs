@@ -32,7 +32,7 @@ impl Supervisor {
         self.state.addresses = self.plan.network.addresses().to_vec();
         self.state.proxy = match &self.plan.network {
             Network::Routed(link) => link.proxy.clone(),
-            Network::None => None,
+            Network::None | Network::Shared(_) => None,
         };
     }
 

@@ -1,0 +1,132 @@
+//! Guests on the host's own network stack, in a network that stands for the
+//! host's: what they can use, and what they can't.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
+
+on! { Busybox: [
+    guests_and_the_host_serve_on_one_port,
+    only_own_addresses_can_be_used,
+    nothing_of_the_hosts_network_can_be_changed,
+] }
+on! { Systemd: [guests_boot_without_a_network_of_their_own] }
+
+/// A host with three addresses of each family.
+fn scene() -> Host {
+    let network = Network::new();
+    for number in 1..=3 {
+        network.ip(&format!("address add 192.0.2.{number}/24 dev lo"));
+        network.ip(&format!("address add 2001:db8::{number}/64 dev lo nodad"));
+    }
+    Host::on(network)
+}
+
+fn guest<'h>(host: &'h Host, name: &str, tree: Tree, addresses: &[&str]) -> Guest<'h> {
+    let guest = host.guest(name).tree(tree).build();
+    let mut set = host.command(["config", "set", name, "network.addresses"]);
+    command::run(set.args(addresses), DEADLINE).ok();
+    host.vserver(["config", "set", name, "network.mode", "shared"]).ok();
+    fs::copy(peer(), guest.root().join("peer")).expect("the program can be copied");
+    guest
+}
+
+/// The program of tests/peer, in the virtual machine of tests/vm as well.
+fn peer() -> &'static Path {
+    let built = Path::new(env!("CARGO_BIN_EXE_peer"));
+    if built.exists() { built } else { Path::new("/payload/peer") }
+}
+
+/// A server that ends with this value.
+struct Server(Child);
+
+impl Server {
+    /// In a guest, at this address.
+    fn new(host: &Host, name: &str, address: &str) -> (Self, String) {
+        let mut server = host.command(["exec", name, "--", "/peer", "serve", address, name]);
+        let mut child = server.stdout(Stdio::piped()).spawn().expect("a server");
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        (Self(child), line.trim_end().to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn guests_and_the_host_serve_on_one_port(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1", "2001:db8::1"]);
+    let db = guest(&host, "db", tree, &["192.0.2.2"]);
+    web.start();
+    db.start();
+    let (_web, at) = Server::new(&host, "web", "0.0.0.0:80");
+    assert_eq!(at, "serving 192.0.2.1:80");
+    let (_db, at) = Server::new(&host, "db", "0.0.0.0:80");
+    assert_eq!(at, "serving 192.0.2.2:80");
+    let peer = peer().to_str().expect("a path");
+    let asks = ["ask", "192.0.2.1:80", "ask", "192.0.2.2:80"];
+    let said = host.network().run(peer, asks).ok();
+    said.says("ask web to 192.0.2.1\nask db to 192.0.2.1\n");
+    let said = db.exec([&["/peer"], &asks[..]].concat()).ok();
+    said.says("ask web to 192.0.2.2\nask db to 192.0.2.2\n");
+    drop((_web, _db));
+    web.stop();
+    db.stop();
+}
+
+fn only_own_addresses_can_be_used(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1", "2001:db8::1"]);
+    web.start();
+    let steps = "tcp 0.0.0.0:80 tcp 192.0.2.2:80 tcp [::]:81 tcp [2001:db8::2]:80 \
+                 tcp 127.0.0.1:82 connect 127.0.0.1:82 udp 0.0.0.0:53 send 192.0.2.1:53 \
+                 send-as 192.0.2.2 192.0.2.1:53 make raw make packet make mptcp";
+    let steps: Vec<_> = steps.split_ascii_whitespace().collect();
+    web.exec([&["/peer"], &steps[..]].concat()).ok().says(
+        "tcp 192.0.2.1:80\ntcp: EADDRNOTAVAIL\ntcp [2001:db8::1]:81\ntcp: EADDRNOTAVAIL\n\
+         tcp 127.0.0.1:82\n\
+         connect from 127.0.0.1 to 127.0.0.1:82, accepted 127.0.0.1 at 127.0.0.1:82\n\
+         udp 192.0.2.1:53\nsend from 192.0.2.1, answered from 192.0.2.1:53\nsend-as: EPERM\n\
+         make: EPERM\nmake: EPERM\nmake: EPROTONOSUPPORT\n",
+    );
+    web.stop();
+}
+
+fn nothing_of_the_hosts_network_can_be_changed(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    for users in ["private", "identity", "host"] {
+        host.vserver(["config", "set", "web", "security.users", users]).ok();
+        web.start();
+        let changes = "ip addr add 192.0.2.9/32 dev lo; ip link set lo down; \
+                       echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/sys/class/net/lo/mtu; \
+                       : >/sys/kernel/mm/ksm/run";
+        let before = host.network().ip("address") + &host.network().ip("-o link");
+        web.exec(["sh", "-c", changes]);
+        let after = host.network().ip("address") + &host.network().ip("-o link");
+        assert_eq!(before, after, "with security.users = {users}");
+        let forward = host.network().run("cat", ["/proc/sys/net/ipv4/ip_forward"]).ok();
+        forward.says("0\n");
+        web.stop();
+    }
+}
+
+fn guests_boot_without_a_network_of_their_own(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1", "2001:db8::1"]);
+    web.start();
+    eventually(DEADLINE, "systemd says that all is well", || {
+        (web.exec(["systemctl", "is-system-running"]).stdout == "running\n").then_some(())
+    });
+    web.exec(["/peer", "tcp", "0.0.0.0:80"]).ok().says("tcp 192.0.2.1:80\n");
+    web.stop();
+}
