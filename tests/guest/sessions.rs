@@ -18,6 +18,8 @@ on! { Busybox: [
     cgroups_with_long_names_are_known_and_removed,
 ] }
 
+on! { Bookworm: [a_tracer_holds_no_session] }
+
 /// A login that its systemd doesn't know takes 60 seconds.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -144,7 +146,7 @@ fn no_trap_holds_a_session(tree: Tree, users: &str) {
         let took = start.elapsed();
         assert_eq!(session.code, 0, "{users} ids, {name}\n{session}");
         assert!(took < SOON, "{users} ids, {name}: {took:?}");
-        let place = if *outside { "0::/../../session\n" } else { "0::/vserver-session\n" };
+        let place = if *outside { "0::/../../beside\n" } else { "0::/vserver-session\n" };
         assert_eq!(session.stdout, place, "{users} ids, {name}\n{session}");
         let says = session.stderr.contains(WARNING);
         assert_eq!(says, *outside, "{users} ids, {name}\n{session}");
@@ -152,6 +154,46 @@ fn no_trap_holds_a_session(tree: Tree, users: &str) {
     }
     guest.stop();
     before.assert_unchanged(&host);
+}
+
+/// Traces what comes into the leaf and never waits for it, so that it is not
+/// gone when it was killed (ptrace(2)). What hasn't executed anything yet can
+/// be traced with the host's ids only: its memory is the host's.
+const TRACER: &str = r#"
+use constant { PTRACE => 101, SEIZE => 0x4206, TRACE_EXIT => 0x40 };
+$| = 1;
+while (select(undef, undef, undef, 0.01) == 0) {
+    opendir my $processes, "/proc";
+    for my $pid (grep { /^\d+$/ && !$traced{$_} } readdir $processes) {
+        open my $file, "<", "/proc/$pid/cgroup" or next;
+        next unless grep { m{^0::/vserver-session$} } <$file>;
+        next if syscall(PTRACE, SEIZE, $pid + 0, 0, TRACE_EXIT) != 0;
+        $traced{$pid} = 1;
+        print "$pid\n";
+    }
+}
+"#;
+
+fn a_tracer_holds_no_session(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.write("/root/tracer", TRACER, 0o644);
+    for (users, traces) in [("private", false), ("host", true)] {
+        host.vserver(["config", "set", "web", "security.users", users]).ok();
+        let before = Census::when_quiet(&host);
+        guest.start();
+        let lay = "echo 0 >$C/cgroup.procs; rmdir $L; mkdir $L; echo 1 >$L/cgroup.freeze; \
+                   setsid perl /root/tracer </dev/null >/run/traced 2>&1 &";
+        guest.shell(&format!("{PLACES}; {lay}")).ok();
+        let start = Instant::now();
+        let session = guest.exec(["cat", "/run/traced"]).ok();
+        assert!(start.elapsed() < SOON, "{users} ids: {:?}", start.elapsed());
+        assert!(session.stderr.contains(WARNING), "{users} ids: {session}");
+        let held = session.stdout.lines().any(|line| line.parse::<u32>().is_ok());
+        assert_eq!(held, traces, "{users} ids: {session}");
+        guest.stop();
+        before.assert_unchanged(&host);
+    }
 }
 
 /// As deep as a guest may go, with names as long as they may be, which needn't

@@ -13,6 +13,8 @@
 //! What lies in the guest's tree is the guest's root's to remove, replace,
 //! fill and freeze. Nothing can be moved out of the tree, though, so whatever
 //! is opened here is below the outer cgroup, with its programs and limits.
+//! Programs that can't be there are `beside` it: under the guest's limits all
+//! the same, and out of its reach.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,42 +26,65 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
 
-use super::{GuestCgroup, ROOT};
+use super::{GuestCgroup, INSIDE, ROOT};
 
 /// Its name.
 const LEAF: &str = "vserver-session";
 
-/// A guest that could have fewer new processes than this is full: a shell
-/// and what it starts would not fit.
-const ROOM: u64 = 32;
+/// The name of the host's leaf for what isn't in it.
+const BESIDE: &str = "beside";
+
+/// Of so many processes, how many are left to sessions alone, for a shell and
+/// what it starts. Where the guest has all but fewer than that, it is full.
+pub fn reserve(most: u64) -> u64 {
+    32.min(most / 8)
+}
 
 impl GuestCgroup {
-    /// The inner cgroup that the text of `/proc/PID/cgroup` (cgroups(7)) says
-    /// the process is in or below. Names of cgroups further down are the
-    /// guest's, and any bytes.
-    pub fn inner_named_by(&self, text: &[u8]) -> Option<PathBuf> {
+    /// The cgroup with the limits of the boot that the text of
+    /// `/proc/PID/cgroup` (cgroups(7)) says the process is of. Names of cgroups
+    /// further down are the guest's, and any bytes.
+    pub fn limited_named_by(&self, text: &[u8]) -> Option<PathBuf> {
         let path = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/"))?;
         let path = self.mount.join(OsStr::from_bytes(path));
         let first = path.strip_prefix(&self.outer).ok()?.iter().next()?;
-        first.as_bytes().starts_with(b"guest-").then(|| self.outer.join(first).join(ROOT))
+        first.as_bytes().starts_with(b"guest-").then(|| self.outer.join(first))
     }
+}
+
+/// The inner cgroup under the limits of a boot.
+pub fn inner(limited: &Path) -> PathBuf {
+    limited.join(INSIDE).join(ROOT)
+}
+
+/// The host's leaf under the same limits.
+pub fn beside(limited: &Path) -> PathBuf {
+    limited.join(BESIDE)
 }
 
 /// Is there no room for more processes in this inner cgroup? (`pids.max` above
 /// it; false where the host doesn't limit them.)
 pub fn is_full(inner: &Path) -> bool {
-    let limited = inner.parent().unwrap_or(inner);
+    let inside = inner.parent().unwrap_or(inner);
     let number = |file: &str| -> Option<u64> {
-        fs::read_to_string(limited.join(file)).ok()?.trim().parse().ok()
+        fs::read_to_string(inside.join(file)).ok()?.trim().parse().ok()
     };
     match (number("pids.current"), number("pids.max")) {
-        (Some(current), Some(max)) => current.saturating_add(ROOM) > max,
+        (Some(current), Some(max)) => current.saturating_add(reserve(max)) > max,
         _ => false,
     }
 }
 
-/// Opens the leaf in this inner cgroup, made if it isn't there: a process
-/// that writes "0" to the descriptor is in it.
+/// Opens a cgroup of the host's: a process that writes "0" to the descriptor is
+/// in it.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open(directory: &Path) -> io::Result<OwnedFd> {
+    Ok(fs::File::options().write(true).open(directory.join("cgroup.procs"))?.into())
+}
+
+/// Opens the leaf in this inner cgroup in the same way, made if it isn't there.
 ///
 /// # Errors
 /// Those of mkdir(2), EAGAIN where the guest has filled its tree; those of
@@ -82,23 +107,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_names_the_inner_cgroup() {
+    fn the_kernel_names_the_boots_cgroup() {
         let cgroup = GuestCgroup {
             mount: "/sys/fs/cgroup/unified".into(),
             outer: "/sys/fs/cgroup/unified/vserver/web".into(),
         };
-        let one = Some("/sys/fs/cgroup/unified/vserver/web/guest-1/root".into());
-        for (text, inner) in [
-            (&b"0::/vserver/web/guest-1/root\n"[..], &one),
-            (b"1:name=systemd:/\n0::/vserver/web/guest-1/root/init.scope\n", &one),
-            (b"0::/vserver/web/guest-1/root/\xff (deleted)\n", &one),
+        let one = Some("/sys/fs/cgroup/unified/vserver/web/guest-1".into());
+        for (text, limited) in [
+            (&b"0::/vserver/web/guest-1/inside/root\n"[..], &one),
+            (b"1:name=systemd:/\n0::/vserver/web/guest-1/inside/root/init.scope\n", &one),
+            (b"0::/vserver/web/guest-1/inside/root/\xff (deleted)\n", &one),
             (b"0::/vserver/web/session\n", &None),
             (b"0::/vserver/web\n", &None),
             (b"0::/vserver/webmail/guest-1\n", &None),
             (b"0::/\n", &None),
             (b"", &None),
         ] {
-            assert_eq!(&cgroup.inner_named_by(text), inner, "{}", text.escape_ascii());
+            assert_eq!(&cgroup.limited_named_by(text), limited, "{}", text.escape_ascii());
         }
     }
 
@@ -113,6 +138,8 @@ mod tests {
         assert!(full("8192\n", "8192\n"));
         assert!(full("8190\n", "8192\n"));
         assert!(!full("10\n", "8192\n"));
+        assert!(!full("10\n", "20\n"));
+        assert!(full("19\n", "20\n"));
         assert!(!full("10\n", "max\n"));
         assert!(!is_full(Path::new("/nonexistent")));
     }

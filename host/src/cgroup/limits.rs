@@ -29,9 +29,11 @@ pub struct Setting {
 pub enum Place {
     /// The outer one, by which guests are weighed against each other.
     Outer,
-    /// The one that holds all of a boot; and the host's for sessions, which
-    /// may have as much again: a full guest can be entered.
+    /// The one that holds all of a boot.
     Limited,
+    /// The one in that which holds what the guest itself has made, and not
+    /// what sessions have beside it.
+    Inside,
 }
 
 /// A line of a file as it was before a change.
@@ -73,11 +75,8 @@ impl GuestCgroup {
     /// Those of write(2); with a limit that isn't needed, none.
     pub fn limit(&self, boot: u32, setting: &Setting) -> io::Result<()> {
         let set = || -> io::Result<()> {
-            self.enable(setting.controller)?;
-            for path in self.files(boot, setting) {
-                write(&path, &setting.value)?;
-            }
-            Ok(())
+            self.enable_for(boot, setting)?;
+            write(&self.file(boot, setting), &setting.value)
         };
         match set() {
             Err(error) if !setting.is_needed => {
@@ -97,21 +96,20 @@ impl GuestCgroup {
     pub fn change(&self, boot: u32, setting: &Setting) -> io::Result<Vec<Before>> {
         let mut before = Vec::new();
         let mut set = || -> io::Result<()> {
-            for path in self.files(boot, setting) {
-                if setting.is_needed && !path.exists() {
-                    self.enable(setting.controller)?;
+            let path = self.file(boot, setting);
+            if setting.is_needed && !path.exists() {
+                self.enable_for(boot, setting)?;
+            }
+            let text = match fs::read_to_string(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !setting.is_needed => {
+                    return Ok(());
                 }
-                let text = match fs::read_to_string(&path) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound && !setting.is_needed => {
-                        continue;
-                    }
-                    other => other?,
-                };
-                let line = line_of(&text, setting);
-                if line != setting.value {
-                    write(&path, &setting.value)?;
-                    before.push(Before { path, line });
-                }
+                other => other?,
+            };
+            let line = line_of(&text, setting);
+            if line != setting.value {
+                write(&path, &setting.value)?;
+                before.push(Before { path, line });
             }
             Ok(())
         };
@@ -124,13 +122,27 @@ impl GuestCgroup {
         }
     }
 
-    /// The files that a limit is written to.
-    fn files(&self, boot: u32, setting: &Setting) -> Vec<PathBuf> {
-        let directories = match setting.place {
-            Place::Outer => vec![self.outer().to_owned()],
-            Place::Limited => vec![self.limited(boot), self.session()],
+    /// The file that a limit is written to.
+    fn file(&self, boot: u32, setting: &Setting) -> PathBuf {
+        let directory = match setting.place {
+            Place::Outer => self.outer().to_owned(),
+            Place::Limited => self.limited(boot),
+            Place::Inside => self.inside(boot),
         };
-        directories.into_iter().map(|directory| directory.join(setting.file)).collect()
+        directory.join(setting.file)
+    }
+
+    /// Enables the controller down to where it is set; then also where
+    /// sessions begin (see `lobby`).
+    fn enable_for(&self, boot: u32, setting: &Setting) -> io::Result<()> {
+        self.enable(setting.controller)?;
+        if setting.place == Place::Inside {
+            for branch in [self.limited(boot), self.session()] {
+                let control = branch.join("cgroup.subtree_control");
+                fs::write(control, format!("+{}", setting.controller))?;
+            }
+        }
+        Ok(())
     }
 }
 

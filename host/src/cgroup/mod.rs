@@ -1,19 +1,23 @@
 //! A guest's cgroups, in the v2 hierarchy only.
 //!
-//! `vserver[-INSTANCE]/NAME` is the outer one: the host owns it, and limits
-//! belong there. Below it stand `guest-N`, fresh at every boot; `keeper`; and
-//! `session` for `enter` and `exec`: for what the host has to do for them, and
-//! for their programs where these can't be in the guest's (see `leaf`).
+//! `vserver[-INSTANCE]/NAME` is the outer one, with the eBPF programs. Below
+//! it stand `guest-N`, fresh at every boot, for all that runs in the guest;
+//! `keeper`; and `session`, for what the host has to do for `enter` and `exec`
+//! (see `lobby`).
 //!
-//! In `guest-N` lies `root`, the root of the guest's cgroup namespace, owned by
-//! the guest's root. Its limits are those of `guest-N`: the files of its own
-//! could be written from inside by a root with the host's ids, unless the
-//! hierarchy is mounted with `nsdelegate` (cgroup v2 kernel doc).
+//! `guest-N` has the guest's limits. In it lie `inside/root`, the root of the
+//! guest's cgroup namespace, which the guest's root owns, and `beside`, for
+//! programs of sessions that can't be in that (see `leaf`). The files of its
+//! root could be written from inside by a root with the host's ids, unless the
+//! hierarchy is mounted with `nsdelegate` (cgroup v2 kernel doc), so nothing
+//! of the host's is in them; `inside` may have a few processes less than
+//! `guest-N`, which are for `beside`.
 
 mod addresses;
 mod freeze;
 mod leaf;
 mod limits;
+mod lobby;
 mod programs;
 
 use std::collections::BTreeSet;
@@ -31,8 +35,9 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 
 pub use addresses::set_addresses;
-pub use leaf::{is_full, open_leaf};
+pub use leaf::{beside, inner, is_full, open, open_leaf, reserve};
 pub use limits::{Before, Place, Setting, restore};
+pub use lobby::Lobby;
 
 /// Files of a cgroup that are handed over with it (cgroup v2 kernel doc,
 /// "Model of Delegation").
@@ -48,8 +53,9 @@ const BOUNDS: [(&str, &str); 2] = [("cgroup.max.depth", "15"), ("cgroup.max.desc
 /// beside it, a share of the processors of its own.
 const COUNTERS: [&str; 3] = ["cpu", "io", "memory"];
 
-/// The name of the inner cgroup.
+/// The name of the inner cgroup, and of that around it.
 const ROOT: &str = "root";
+const INSIDE: &str = "inside";
 
 /// The cgroups of one guest.
 #[derive(Clone, Debug)]
@@ -82,10 +88,15 @@ impl GuestCgroup {
 
     /// The directory of the cgroup that boot number `boot` runs in.
     pub fn inner(&self, boot: u32) -> PathBuf {
-        self.limited(boot).join(ROOT)
+        inner(&self.limited(boot))
     }
 
-    /// The host's own leaf for sessions (`enter`, `exec`).
+    /// The directory around that, where the guest's own processes are counted.
+    fn inside(&self, boot: u32) -> PathBuf {
+        self.limited(boot).join(INSIDE)
+    }
+
+    /// The directory of what the host does for sessions (`enter`, `exec`).
     pub fn session(&self) -> PathBuf {
         self.outer.join("session")
     }
@@ -102,11 +113,12 @@ impl GuestCgroup {
     /// Those of mkdir(2), chown(2), and of writing the cgroups' files.
     pub fn create(&self, boot: u32, owner: u32) -> io::Result<OwnedFd> {
         let inner = self.inner(boot);
-        for directory in [&inner, &self.keeper(), &self.session()] {
+        let beside = beside(&self.limited(boot));
+        for directory in [&inner, &beside, &self.keeper(), &self.session()] {
             fs::create_dir_all(directory)?;
         }
         for (file, most) in BOUNDS {
-            fs::write(self.outer.join(file), most)?;
+            fs::write(self.limited(boot).join(file), most)?;
         }
         for controller in COUNTERS {
             // Without it a figure is missing, and nothing else.
@@ -139,7 +151,7 @@ impl GuestCgroup {
     /// # Errors
     /// Those of write(2); a cgroup that is not there is no error.
     pub fn kill(&self, boot: u32) -> io::Result<()> {
-        for directory in [self.inner(boot), self.session()] {
+        for directory in [self.limited(boot), self.session()] {
             ignore_missing(fs::write(directory.join("cgroup.kill"), "1"))?;
         }
         Ok(())
@@ -159,40 +171,18 @@ impl GuestCgroup {
             .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
     }
 
-    /// Number of processes in and below the inner cgroup: the guest's, and
-    /// the programs of sessions.
+    /// Number of the guest's processes, programs of sessions among them.
     pub fn count(&self, boot: u32) -> usize {
-        count(&self.inner(boot))
-    }
-
-    /// Waits until a cgroup is empty and removes it with all below it.
-    ///
-    /// # Errors
-    /// EBUSY if processes are left at the deadline.
-    pub fn remove(&self, directory: &Path, patience: Duration) -> io::Result<()> {
-        let deadline = Instant::now() + patience;
-        loop {
-            match remove_tree(directory) {
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-                    if Instant::now() >= deadline {
-                        return Err(error);
-                    }
-                    // The kernel takes dying processes out a moment after
-                    // their end was reported.
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-                done => return done,
-            }
-        }
+        count(&self.limited(boot))
     }
 
     /// Removes everything of this guest, and the top directory if no other
     /// guest uses it.
     ///
     /// # Errors
-    /// As [`GuestCgroup::remove`].
+    /// EBUSY if processes are left at the deadline.
     pub fn remove_all(&self, patience: Duration) -> io::Result<()> {
-        self.remove(&self.outer, patience)?;
+        remove(&self.outer, patience)?;
         if let Some(top) = self.outer.parent().filter(|top| *top != self.mount) {
             let _ = fs::remove_dir(top);
         }
@@ -276,6 +266,27 @@ fn children(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let entries = entries.filter_map(io::Result::ok);
     entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
+}
+
+/// Waits until a cgroup is empty and removes it with all below it.
+///
+/// # Errors
+/// EBUSY if processes are left at the deadline.
+fn remove(directory: &Path, patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match remove_tree(directory) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                if Instant::now() >= deadline {
+                    return Err(error);
+                }
+                // The kernel takes dying processes out a moment after
+                // their end was reported.
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            done => return done,
+        }
+    }
 }
 
 /// A guest may have made cgroups of its own inside; in this file system

@@ -8,10 +8,13 @@
 //! too late and was given up has done nothing.
 
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use serde::{Deserialize, Serialize};
 use shared::link::Link;
 
@@ -75,21 +78,42 @@ impl Gate {
     }
 }
 
-/// The child's side: goes into `leaf`, and returns when the helper lets it.
-/// Where it can't get in it stays in the host's cgroup for sessions.
+/// Kills a child that didn't come, and waits for its end; not without bound,
+/// since a tracer among the guest's processes may hold it: stopped on its way
+/// out (ptrace(2), "PTRACE_EVENT_EXIT"), or as a zombie until the tracer has
+/// waited for it.
+pub fn give_up(child: &OwnedFd) {
+    let _ = pidfd_send_signal(child, Signal::KILL);
+    let deadline = Instant::now() + PATIENCE;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    while let Ok(None) | Err(Errno::INTR) = waitid(WaitId::PidFd(child.as_fd()), options) {
+        if Instant::now() >= deadline {
+            return;
+        }
+        // A descriptor of a zombie is readable, also before it can be waited
+        // for (pidfd_open(2)): there is nothing to poll.
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The child's side: goes into `leaf`, or `beside` it where it can't get in,
+/// and returns when the helper lets it.
 ///
 /// # Errors
-/// When the helper is gone.
+/// When neither takes it, or the helper is gone.
 pub fn pass(
     leaf: Option<&OwnedFd>,
+    beside: &OwnedFd,
     mut helper: UnixStream,
     host: &Link<FromInside, ()>,
 ) -> io::Result<()> {
     // Zero is the writing process (cgroups(7)).
-    if let Some(leaf) = leaf
-        && let Err(error) = rustix::io::write(leaf, b"0")
-    {
+    let came_in = leaf.map(|leaf| rustix::io::write(leaf, b"0"));
+    if let Some(Err(error)) = came_in {
         let _ = host.send(&FromInside::Outside(Outside::Refused(error.raw_os_error())));
+    }
+    if !matches!(came_in, Some(Ok(_))) {
+        rustix::io::write(beside, b"0")?;
     }
     helper.write_all(&[0])?;
     helper.read_exact(&mut [0])

@@ -113,13 +113,11 @@ pub fn run(
     session: &Session,
     prepared: &Prepared,
     host: &Link<FromInside, ()>,
-    leaf: Option<&OwnedFd>,
+    (leaf, beside): (Option<&OwnedFd>, &OwnedFd),
     helper: UnixStream,
 ) -> ! {
-    if gate::pass(leaf, helper, host).is_err() {
-        sys::exit_now(125);
-    }
-    let (step, error) = match sequence(session, prepared) {
+    let passed = gate::pass(leaf, beside, helper, host).map_err(|error| (Step::Begin, error));
+    let (step, error) = match passed.and_then(|()| sequence(session, prepared)) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use caps::Capability;
 use nix::sched::{CloneFlags, setns};
@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, umask};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, setpriority_process};
 use shared::name::GuestName;
 
-use crate::cgroup::{self, GuestCgroup};
+use crate::cgroup::{self, GuestCgroup, Lobby};
 use crate::error::{Error, Result};
 use crate::launch::{kept_confinement, label, limit, limits_of, programs, unset_login_uid};
 use crate::paths::Paths;
@@ -34,10 +34,12 @@ pub struct Target {
     pub name: GuestName,
     init: OwnedFd,
     namespaces: CloneFlags,
-    session: PathBuf,
+    lobby: Lobby,
     /// Where the program goes: the leaf in the guest's own cgroup, open for
     /// writing; or why not there.
     pub leaf: Result<OwnedFd, Outside>,
+    /// Where it goes then: the host's leaf, open for writing.
+    pub beside: OwnedFd,
     /// What PID 1 may at most do, and so any session.
     pub capabilities: Vec<Capability>,
     /// The label of what is executed.
@@ -63,13 +65,17 @@ impl Target {
         // The descriptor was opened first: if the process is the right one
         // now, the descriptor refers to it.
         let lies_in = fs::read(format!("/proc/{init_pid}/cgroup")).unwrap_or_default();
-        let inner = cgroup.inner_named_by(&lies_in).ok_or_else(gone)?;
+        let limited = cgroup.limited_named_by(&lies_in).ok_or_else(gone)?;
+        let inner = cgroup::inner(&limited);
         let status = fs::read_to_string(format!("/proc/{init_pid}/status")).map_err(|_| gone())?;
         let capabilities = bounding_set(&status).ok_or_else(gone)?;
         let (limits, nice) = limits_of(pid).map_err(|_| gone())?;
         let damaged = |error| {
             Error::os(format_args!("cannot read how guest '{name}' is confined"), error)
                 .hint(format!("restart it: vserver restart {name}"))
+        };
+        let no_place = |error| {
+            Error::os(format_args!("cannot make a cgroup for a session in guest '{name}'"), error)
         };
         let file = RunDir::new(paths, name).confinement();
         let confinement = kept_confinement(&file).map_err(damaged)?;
@@ -78,8 +84,9 @@ impl Target {
             name: name.clone(),
             init,
             namespaces: namespaces(init_pid),
-            session: cgroup.session(),
+            lobby: Lobby::new(&cgroup).map_err(no_place)?,
             leaf: leaf(&inner),
+            beside: cgroup::open(&cgroup::beside(&limited)).map_err(no_place)?,
             capabilities,
             label: confinement.label,
             filter,
@@ -88,15 +95,15 @@ impl Target {
         })
     }
 
-    /// Moves the calling process there, into the host's cgroup for sessions; its children are in the PID namespace
-    /// as well.
+    /// Moves the calling process there, into the session's own cgroup of the
+    /// host; its children are in the PID namespace as well.
     ///
     /// # Errors
     /// Those of writing `cgroup.procs`, of asking for a label, of setns(2).
     pub fn join(&self) -> io::Result<()> {
         sys::reset_signals();
         umask(Mode::from_bits_truncate(0o022));
-        cgroup::enter(&self.session)?;
+        self.lobby.enter()?;
         unset_login_uid()?;
         limit(&self.limits)?;
         setpriority_process(None, self.nice)?;
@@ -107,6 +114,7 @@ impl Target {
     }
 }
 
+/// The leaf in the guest's own cgroup, if there is room.
 fn leaf(inner: &Path) -> Result<OwnedFd, Outside> {
     if cgroup::is_full(inner) {
         return Err(Outside::Full);

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use shared::link::{Link, RecvError};
 use shared::outcome::Outcome;
 use signal_hook::consts::SIGWINCH;
@@ -77,14 +77,16 @@ fn join_and_run(
     };
     // From the fork on the guest sees the child, and may look into it. The
     // leaf is the guest's already.
-    let kept: Vec<_> = leaf.iter().map(|leaf| leaf.as_fd()).chain([host.as_fd()]).collect();
+    let beside = &target.beside;
+    let others = [beside.as_fd(), host.as_fd()];
+    let kept: Vec<_> = leaf.iter().map(|leaf| leaf.as_fd()).chain(others).collect();
     sys::close_all_but(&kept).map_err(|error| (Step::Fork, error))?;
     loop {
         let (gate, childs) = gate::new(leaf.is_some()).map_err(|error| (Step::Fork, error))?;
         let child = match sys::fork().map_err(|error| (Step::Fork, error))? {
             Cloned::Child => {
                 drop(gate);
-                inside::run(session, &prepared, host, leaf, childs);
+                inside::run(session, &prepared, host, (leaf, beside), childs);
             }
             Cloned::Parent { pidfd, .. } => pidfd,
         };
@@ -94,8 +96,7 @@ fn join_and_run(
             let _ = host.send(&FromInside::Ended(outcome));
             return Ok(());
         }
-        let _ = pidfd_send_signal(&child, Signal::KILL);
-        let _ = wait(&child);
+        gate::give_up(&child);
         if leaf.take().is_none() {
             return Err((Step::Begin, io::Error::from_raw_os_error(libc::ETIMEDOUT)));
         }

@@ -52,7 +52,7 @@ pub fn lowered<'s>(settings: impl IntoIterator<Item = &'s Setting>, now: &Use) -
         let used = match setting.key {
             "memory" => now.memory,
             "swap" => now.swap,
-            "processes" => now.processes,
+            "processes" if setting.place == Place::Limited => now.processes,
             _ => None,
         }?;
         (used > limit).then_some(Lowered { key: setting.key, limit, used })

@@ -5,7 +5,7 @@ mod change;
 mod process;
 mod remedy;
 
-use crate::cgroup::{Place, Setting};
+use crate::cgroup::{self, Place, Setting};
 use crate::config::Limits as Wanted;
 use crate::config::limits::{Amount, Count, Cpus, IoMax};
 use crate::error::{Error, Result};
@@ -124,6 +124,11 @@ fn rows(wanted: &Wanted, host: &Resources) -> Vec<Row> {
     push("swap", "memory", limited, "memory.swap.max", amount(swap, host.swap), is_needed);
     let (count, is_needed) = (wanted.processes.unwrap_or(PROCESSES), wanted.processes.is_some());
     push("processes", "pids", limited, "pids.max", count.to_string(), is_needed);
+    let inside = match count {
+        Count::Most(most) => (u64::from(most) - cgroup::reserve(most.into())).to_string(),
+        Count::Max => count.to_string(),
+    };
+    push("processes", "pids", Place::Inside, "pids.max", inside, false);
     if let Some(cpus) = wanted.cpus {
         let quota = match cpus {
             Cpus::Thousandths(number) => (u64::from(number) * PERIOD / 1000).to_string(),

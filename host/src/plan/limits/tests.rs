@@ -41,6 +41,7 @@ fn defaults_are_set_where_the_host_can_enforce_them() {
         format!("memory.max {memory}"),
         format!("memory.swap.max {swap}"),
         "pids.max 8000".to_owned(),
+        "pids.max 7968".to_owned(),
     ];
     assert_eq!(written("", &ALL), all);
     assert_eq!(written("", &["pids"]), all[2..]);
