@@ -1,35 +1,82 @@
 //! What isolation costs: the same work in a guest and in a guest without the
 //! system call filter, each beside the host in the very same tree (chroot(8)),
 //! in turn: another tree has another page cache. Everything is timed inside,
-//! so that entering doesn't count.
+//! so that entering doesn't count, and by processor time.
 
+mod calls;
+mod figures;
+mod tree;
 mod work;
 
 use std::env;
-use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use tests::{DEADLINE, Guest, Host, Tree, command};
-use vserver::variables;
 
-use work::WORK;
+use figures::{CONTENDERS, Figures};
 
-/// Batches of each kind of work, in which the contenders take turns.
-const ROUNDS: usize = 300;
+/// The modes of `security.users`.
+const MODES: [&str; 3] = ["private", "identity", "host"];
+
+/// What a session in a guest has as variables.
+const SURROUNDINGS: [(&str, &str); 7] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("TERM", "xterm"),
+    ("HOME", "/root"),
+    ("SHELL", "/bin/bash"),
+    ("USER", "root"),
+    ("LOGNAME", "root"),
+    ("container", "vserver"),
+];
+
+/// Bytes of the disk; sparse.
+const DISK: u64 = 3 << 30;
 
 /// Where this program lies in each tree.
 const PROGRAM: &str = "/root/work";
 
-fn started<'a>(host: &'a Host, name: &str, without: &str) -> Guest<'a> {
+/// Has all trees on one ext4 with a journal. Without a journal, as many virtual
+/// machines have it, ext4 spends most of its time looking for inodes that
+/// weren't removed in the last minute (`recently_deleted` in the kernel's
+/// fs/ext4/ialloc.c). The mount goes with the installation.
+fn put_on_a_disk_of_its_own(host: &Host) {
+    let image = host.prefix().join("disk");
+    let roots = host.paths().roots_dir();
+    fs::create_dir_all(&roots).expect("a directory can be made");
+    let file = File::create(&image).and_then(|file| file.set_len(DISK));
+    file.expect("a file can be made");
+    let mut mkfs = Command::new("mkfs.ext4");
+    // All at once: nothing is to be done beside the measurement.
+    mkfs.args(["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"]).arg(&image);
+    command::run(&mut mkfs, DEADLINE).ok();
+    let mut mount = Command::new("mount");
+    command::run(mount.args(["-o", "loop"]).arg(&image).arg(&roots), DEADLINE).ok();
+}
+
+/// A tree with this program in it.
+fn built<'a>(host: &'a Host, name: &str) -> Guest<'a> {
     let guest = host.guest(name).tree(Tree::Bookworm).build();
     let own = env::current_exe().expect("this program has a path");
     fs::copy(own, guest.root().join("root/work")).expect("a program can be copied");
-    let mut start = guest.command("start", [""; 0]);
-    command::run(start.env(variables::WITHOUT, without), DEADLINE).ok();
     guest
+}
+
+/// A worker on the host, with the guest's tree as its root. Like one in the
+/// guest it finds /proc there, which every program of Rust reads as it starts,
+/// and no more variables than that. The mount goes with its namespace.
+fn outside(guest: &Guest<'_>) -> Worker {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--", "sh", "-c"]);
+    unshare.arg("mount --bind /proc \"$1/proc\" && exec chroot \"$@\"").arg("sh");
+    unshare.arg(guest.root()).env_clear().envs(SURROUNDINGS);
+    Worker::new(unshare)
+}
+
+fn inside(guest: &Guest<'_>) -> Worker {
+    Worker::new(guest.command("exec", ["--"]))
 }
 
 /// A contender's program, which does a batch of work when it is told to.
@@ -63,29 +110,10 @@ impl Worker {
     }
 }
 
-/// What was measured of one kind of work: nanoseconds on the host, and
-/// medians of what the batches of one round say of each other.
-struct Row {
-    host: f64,
-    bare: f64,
-    guest: f64,
-    filter: f64,
-}
-
-/// The four, in this order: the host in the tree of the guest without filter,
-/// that guest, the host in the other's tree, the other.
-const CONTENDERS: usize = 4;
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut sorted: Vec<f64> = values.collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
 /// Has all do the same in turn, each in another place every round.
-fn measure(workers: &mut [Worker; CONTENDERS], kind: usize) -> Row {
-    let mut rounds = Vec::new();
-    for round in 0..=ROUNDS {
+fn measure(workers: &mut [Worker; CONTENDERS], kind: usize, rounds: usize) -> Figures {
+    let mut measured = Vec::new();
+    for round in 0..=rounds {
         let mut times = [0.0; CONTENDERS];
         for place in 0..CONTENDERS {
             let one = (round + place) % CONTENDERS;
@@ -93,16 +121,31 @@ fn measure(workers: &mut [Worker; CONTENDERS], kind: usize) -> Row {
         }
         // The first round warms the caches.
         if round > 0 {
-            rounds.push(times);
+            measured.push(times);
         }
     }
-    let of = |value: fn(&[f64; CONTENDERS]) -> f64| median(rounds.iter().map(value));
-    Row {
-        host: of(|[host, ..]| *host),
-        bare: of(|[host, bare, ..]| host / bare),
-        guest: of(|[.., host, guest]| host / guest),
-        filter: of(|[one, bare, other, guest]| (guest - other) - (bare - one)),
+    Figures::of(&measured)
+}
+
+/// All kinds of work in one mode.
+fn in_mode(host: &Host, mode: &str, bare: &Guest<'_>, guest: &Guest<'_>) -> Vec<Figures> {
+    for guest in [bare, guest] {
+        host.vserver(["config", "set", guest.name(), "security.users", mode]).ok();
     }
+    bare.start_without("system-calls");
+    guest.start();
+    let mut workers = [outside(bare), inside(bare), outside(guest), inside(guest)];
+    let figures = work::all()
+        .enumerate()
+        .map(|(number, kind)| {
+            eprintln!("{mode}: {}", kind.name);
+            measure(&mut workers, number, kind.rounds)
+        })
+        .collect();
+    workers.into_iter().for_each(Worker::end);
+    bare.stop();
+    guest.stop();
+    figures
 }
 
 fn main() -> ExitCode {
@@ -111,50 +154,12 @@ fn main() -> ExitCode {
         return code;
     }
     let host = Host::new();
-    let guest = started(&host, "guest", "");
-    let bare = started(&host, "unfiltered", "system-calls");
-    let inside = |guest: &Guest<'_>| Worker::new(guest.command("exec", ["--"]));
-    let outside = |guest: &Guest<'_>| {
-        let mut chroot = Command::new("chroot");
-        chroot.arg(guest.root());
-        Worker::new(chroot)
-    };
-    let mut workers = [outside(&bare), inside(&bare), outside(&guest), inside(&guest)];
-    let rows: Vec<Row> = (0..WORK.len())
-        .map(|kind| {
-            eprintln!("{}", WORK[kind].0);
-            measure(&mut workers, kind)
-        })
-        .collect();
-    workers.into_iter().for_each(Worker::end);
-    let page = page(&rows);
+    put_on_a_disk_of_its_own(&host);
+    let (bare, guest) = (built(&host, "unfiltered"), built(&host, "guest"));
+    let modes = MODES.map(|mode| (mode, in_mode(&host, mode, &bare, &guest)));
+    let page = figures::page(&modes);
     print!("{page}");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/isolation-cost.md");
     fs::write(path, page).expect("docs/isolation-cost.md can be written");
     ExitCode::SUCCESS
-}
-
-fn page(rows: &[Row]) -> String {
-    let mut page = format!(
-        "# What isolation costs\n\n\
-         Written by `tests/bench/run isolation`. A guest without the system call filter and one\n\
-         with it, each beside the host in the same Debian bookworm tree, take turns, batch by batch\n\
-         of some milliseconds, {ROUNDS} times, with the default configuration. Ratios are host to guest\n\
-         in the same round, medians; above 1, the guest is faster.\n\n\
-         - **all but the filter**: namespaces, ids of its own on an idmapped mount, covers, device\n  \
-           filter, cgroups.\n\
-         - **filter alone**: what the kernel's entry for filtered processes adds to a call. Calls\n  \
-           that are let through whatever their arguments aren't looked at by the filter itself:\n  \
-           the kernel keeps a list of them (`seccomp_cache_prepare` in its kernel/seccomp.c).\n\n\
-         | work | host, ns | all but the filter | guest | filter alone, ns |\n\
-         |---|---|---|---|---|\n"
-    );
-    for ((name, ..), row) in WORK.iter().zip(rows) {
-        let _ = writeln!(
-            page,
-            "| {name} | {:.0} | {:.3} | {:.3} | {:+.0} |",
-            row.host, row.bare, row.guest, row.filter
-        );
-    }
-    page
 }
