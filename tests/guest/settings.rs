@@ -8,7 +8,7 @@ on! { Busybox: [
     sessions_have_the_limits_of_pid_1,
     the_callers_limits_stay_outside,
     a_label_of_no_module_is_refused,
-    io_uring_is_let_in_only_where_its_sockets_are_judged,
+    io_uring_starts_where_doctor_finds_sockets_judged_or_is_refused,
 ] }
 
 fn hidepid_hides_others_processes(tree: Tree) {
@@ -76,7 +76,7 @@ fn a_label_of_no_module_is_refused(tree: Tree) {
     assert!(!guest.is_running());
 }
 
-fn io_uring_is_let_in_only_where_its_sockets_are_judged(tree: Tree) {
+fn io_uring_starts_where_doctor_finds_sockets_judged_or_is_refused(tree: Tree) {
     let host = Host::new();
     let judged = host.vserver(["doctor", "--json"]).stdout;
     let findings: serde_json::Value = serde_json::from_str(&judged).expect("doctor's JSON");
