@@ -115,7 +115,7 @@ pub const EXPLANATIONS: [Explanation; 39] = [
     ),
     explain(
         "security.selinux",
-        "SELinux label for everything in the guest.",
+        "SELinux label for everything in the guest. The policy has to allow nosuid_transition to it (class process2): PID 1 is executed from a mount that no path leads to.",
         "\"system_u:system_r:container_t:s0:c1,c2\"",
     ),
     explain(
