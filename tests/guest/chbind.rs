@@ -2,6 +2,7 @@
 //! that stands for the host's. The judges are the kernel's answers to a
 //! program that does with sockets what programs do (tests/peer).
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -418,4 +419,25 @@ fn ordinary_users_are_told() {
     let said = network.shell(line);
     assert_ne!(said.code, 0, "{said}");
     assert!(said.stderr.contains("not permitted"), "{said}");
+}
+
+/// A cover in the host's /proc would keep private guests from having one.
+#[test]
+#[ignore = "root: boots guests"]
+fn guests_start_beside_one() {
+    let network = Network::new();
+    let covers = || {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");
+        mounts
+            .lines()
+            .filter(|line| line.contains(" /proc/"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let before = covers();
+    let (_server, _) = network.serve("$C --silent --ip 192.0.2.1 -- $P serve 0.0.0.0:80 one");
+    assert_eq!(covers(), before);
+    let host = host::Host::new();
+    let web = host.guest("web").build();
+    web.start().stop();
 }

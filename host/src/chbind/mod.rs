@@ -16,6 +16,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use nix::ifaddrs::getifaddrs;
+use nix::mount::MsFlags;
+use nix::sched::{CloneFlags, unshare};
 
 use crate::bpf::addresses::{Addresses, MOST};
 use crate::cgroup;
@@ -85,12 +87,24 @@ pub fn enter(wish: &Wish) -> Result<Bound> {
     cgroup::enter(&directory).map_err(fail)?;
     drop(gate);
     programs.iter().try_for_each(|program| sys::seccomp::install(program)).map_err(fail)?;
+    leave_mounts().map_err(fail)?;
     let shown = Shown::new().map_err(fail)?;
     let broadcast = addresses.broadcasts.first().copied().unwrap_or(Ipv4Addr::BROADCAST);
     let lines = context::address_lines(&addresses.v4, broadcast);
     let v4 = addresses.v4.into_iter().map(|(ip, _)| IpAddr::V4(ip));
     let all = v4.chain(addresses.v6.into_iter().map(|(ip, _)| IpAddr::V6(ip))).collect();
     Ok(Bound { addresses: all, lines, shown })
+}
+
+/// Takes mounts of its own, which follow the host's and don't go back there.
+/// A cover over a status file in the host's /proc would keep every guest with
+/// a user namespace from mounting a /proc of its own: nothing of the host's
+/// may be covered then (`mount_too_revealing`, fs/namespace.c).
+fn leave_mounts() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let none = None::<&str>;
+    nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?;
+    Ok(())
 }
 
 impl Bound {
