@@ -12,6 +12,7 @@ on! { Busybox: [
     guests_and_the_host_serve_on_one_port,
     only_own_addresses_can_be_used,
     nothing_of_the_hosts_network_can_be_changed,
+    an_address_is_one_guests,
 ] }
 on! { Systemd: [guests_boot_without_a_network_of_their_own] }
 
@@ -129,4 +130,22 @@ fn guests_boot_without_a_network_of_their_own(tree: Tree) {
     });
     web.exec(["/peer", "tcp", "0.0.0.0:80"]).ok().says("tcp 192.0.2.1:80\n");
     web.stop();
+}
+
+fn an_address_is_one_guests(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    let other = guest(&host, "other", tree, &["192.0.2.2", "192.0.2.1"]);
+    web.start();
+    let refused = other.vserver("start", [""; 0]).code(1);
+    refused.complains("192.0.2.1").complains("guest 'web'").complains("config set other");
+    assert!(!other.is_running());
+    // However it is joined.
+    host.vserver(["config", "set", "other", "network.mode", "routed"]).ok();
+    other.vserver("start", [""; 0]).code(1).complains("guest 'web'");
+    host.vserver(["config", "set", "other", "network.mode", "shared"]).ok();
+    web.stop();
+    other.start();
+    web.vserver("start", [""; 0]).code(1).complains("guest 'other'");
+    other.stop();
 }

@@ -11,7 +11,7 @@ pub struct LimitsArgs {
     /// Which guest.
     #[arg(value_parser = values::guest)]
     pub name: GuestName,
-    /// What to change: a key of the section [limits] and its new value;
+    /// What to change: a key of the section 'limits' and its new value;
     /// without a value, or with 'default', what the guest's file says of it is
     /// removed. Devices in 'io_max' are separated by commas.
     #[arg(value_name = "KEY=VALUE", value_parser = change)]

@@ -1,6 +1,6 @@
 //! `/run/vserver/NAME`: made at start, gone after stop.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,15 @@ impl RunDir {
         self.path.join("state.json")
     }
 
+    fn supervisor_lock(&self) -> PathBuf {
+        self.path.join("supervisor.lock")
+    }
+
+    /// Is there a supervisor? Makes nothing.
+    pub fn has_supervisor(&self) -> bool {
+        File::open(self.supervisor_lock()).is_ok_and(|file| file.try_lock().is_err())
+    }
+
     /// Makes the directory and takes the lock in it that makes one process
     /// the guest's supervisor. Another one that is about to leave is waited
     /// for, at most for `patience`.
@@ -82,7 +91,7 @@ impl RunDir {
     /// # Errors
     /// When the directory or the file can't be made.
     pub fn supervise(&self, patience: Duration) -> Result<Option<Lock>> {
-        let path = self.path.join("supervisor.lock");
+        let path = self.supervisor_lock();
         let deadline = Instant::now() + patience;
         loop {
             self.create().map_err(|error| Error::path("create", &self.path, error))?;

@@ -75,7 +75,6 @@ impl Supervisor {
         self.state.boot = self.state.boot.saturating_add(1);
         self.state.booted_at_ms = now_ms();
         self.state.up = false;
-        self.note_addresses();
         self.state.crashes = self.machine.crashes();
         self.state.idle = self.plan.boot.mode == BootMode::Idle;
         self.state.rescue = match &self.plan.boot.mode {
@@ -120,7 +119,7 @@ impl Supervisor {
     /// What a start needs beside the launch: addresses that are free, the
     /// administrator's script.
     fn prepare(&mut self) -> Result<()> {
-        self.check_addresses()?;
+        self.take_addresses()?;
         actions::run(&self.plan, Action::PreStart)
     }
 
