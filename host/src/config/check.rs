@@ -4,11 +4,12 @@
 use std::path::{Component, Path};
 use std::time::Duration;
 
+use caps::Capability;
 use shared::capability::{capability, remedy, short};
 
-use super::problem::{Problem, did_you_mean};
 use crate::bpf::addresses::MOST;
 
+use super::problem::{Problem, did_you_mean};
 use super::{GuestConfig, NetworkMode, UserMode, limits};
 
 /// Longest time that can be waited for anything of a guest's.
@@ -192,8 +193,8 @@ fn network(config: &GuestConfig, found: &mut Vec<Problem>) {
     if mode == NetworkMode::Shared && security.users == UserMode::Host {
         // Without a user namespace they would reach the host's whole network.
         let reaching = |name: &&String| {
-            let name = name.to_ascii_lowercase();
-            ["net_admin", "net_raw"].contains(&name.strip_prefix("cap_").unwrap_or(&name))
+            let over_networks = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
+            capability(name).is_some_and(|known| over_networks.contains(&known))
         };
         if let Some(name) = security.capabilities.add.iter().find(reaching) {
             let text = format!(
@@ -280,6 +281,12 @@ mod tests {
             (
                 "network = { mode = \"shared\", addresses = [\"192.0.2.1/24\"] }\n\
                  security = { users = \"host\", capabilities.add = [\"NET_RAW\"] }",
+                "security.capabilities",
+            ),
+            (
+                // An old name of the same.
+                "network = { mode = \"shared\", addresses = [\"192.0.2.1\"] }\n\
+                 security = { users = \"host\", capabilities.add = [\"raw_icmp\"] }",
                 "security.capabilities",
             ),
             ("network.addresses = [\"192.0.2.1\", \"192.0.2.1/32\"]", "network.addresses"),
