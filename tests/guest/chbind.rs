@@ -348,13 +348,15 @@ fn programs_that_look_for_linux_vserver_find_it() {
     assert!(outer.stdout.ends_with(&format!("{both}{lines}")), "{outer}");
     let host = network.shell("cat /proc/self/status").ok();
     assert!(!host.stdout.contains("ipv4root"), "{host}");
-    // The file that lies over the status goes with the process.
-    let mounts = "p=$!; grep -c /proc/$p/ /proc/self/mountinfo; kill $p; wait $p; \
-                  grep -c /proc/$p/ /proc/self/mountinfo";
+    // The file that lies over the status is in the process's own mounts, and
+    // never in the host's.
+    let mounts = "p=$!; grep -c /proc/$p/ /proc/self/mountinfo; grep -c /proc/$p/ \
+                  /proc/$p/mountinfo; kill $p; wait $p; grep -c /proc/$p/ /proc/self/mountinfo";
     let said = network.shell(&format!(
-        "{bind} sleep 7307 & until grep -qs ipv4root /proc/$!/status; do sleep 0.05; done; {mounts}"
+        "{bind} sleep 7307 & until grep -qs ' /proc/[0-9]*/status ' /proc/$!/mountinfo; \
+         do sleep 0.05; done; {mounts}"
     ));
-    said.says("1\n0\n");
+    said.says("0\n1\n0\n");
     network.nothing_is_left();
 }
 

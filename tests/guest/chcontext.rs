@@ -318,8 +318,12 @@ fn a_shell_on_a_terminal_has_job_control() {
     // The second terminal.
     let joined = contexts.shell("$C --ctx 111 -- ps -eo args").ok();
     assert!(joined.stdout.contains("\nsleep 7111\n"), "{joined}");
-    terminal.type_in("\u{3}");
-    eventually(DEADLINE, "Ctrl-C ends it", || (!process::is_alive(sleeper)).then_some(()));
+    // Again and again: on a busy machine one was lost once, it isn't known
+    // where. A shell without job control ends none of them.
+    eventually(DEADLINE, "Ctrl-C ends it", || {
+        terminal.type_in("\u{3}");
+        (!process::is_alive(sleeper)).then_some(())
+    });
     terminal.type_in("echo ended-$?\n");
     terminal.expect("ended-130");
     assert!(!terminal.seen().contains("no job control"));

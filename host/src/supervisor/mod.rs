@@ -381,6 +381,7 @@ impl Supervisor {
                     // It is in the log, and tried again.
                     let _ = self.keep_account();
                     self.arm_account();
+                    sys::trim_memory();
                 }
             }
         }

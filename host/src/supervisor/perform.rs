@@ -251,6 +251,10 @@ impl Supervisor {
             }
         }
         self.clients.tell(&Told::Phase(phase));
+        if phase == Phase::Running {
+            // What a boot needed beside the launch: reports, messages, files.
+            sys::trim_memory();
+        }
     }
 
     fn finish(&mut self) {
