@@ -16,3 +16,9 @@ pub const WITHOUT: &str = "VSERVER_WITHOUT";
 
 /// All of these.
 pub const ALL: [&str; 4] = [PREFIX, LOG, FAULT, WITHOUT];
+
+/// What the C library's allocator reads, and a value by which it keeps no
+/// caches that a program without threads doesn't need: what lies in them holds
+/// whole pages back from [`crate::sys::trim_memory`] (glibc manual, "Memory
+/// Allocation Tunables").
+pub const ALLOCATOR: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0");

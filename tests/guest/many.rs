@@ -7,7 +7,7 @@ on! { Busybox: [fifty_guests_stay_within_their_memory] }
 const GUESTS: usize = 50;
 
 /// Largest mean proportional set size of one process, in KiB.
-const LIMITS: [(&str, u64); 3] = [("guest-init", 120), ("keeper", 100), ("supervisor", 450)];
+const LIMITS: [(&str, u64); 3] = [("guest-init", 120), ("keeper", 100), ("supervisor", 400)];
 
 fn fifty_guests_stay_within_their_memory(tree: Tree) {
     let host = Host::new();

@@ -196,6 +196,7 @@ pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<(Client,
         .env_clear()
         .envs(variables::ALL.iter().filter_map(|name| Some((name, env::var_os(name)?))))
         .env("PATH", PATH)
+        .env(variables::ALLOCATOR.0, variables::ALLOCATOR.1)
         .arg("supervise")
         .arg(name.as_str())
         .args(arguments)

@@ -212,9 +212,8 @@ pub fn plan(
             ("container".into(), "vserver".into()),
             ("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
             ("TERM".into(), "linux".into()),
-            // For guest-init alone, which doesn't pass it on: its allocator
-            // keeps no caches that a program without threads doesn't need.
-            ("GLIBC_TUNABLES".into(), "glibc.malloc.tcache_count=0".into()),
+            // For guest-init alone, which doesn't pass it on.
+            (variables::ALLOCATOR.0.into(), variables::ALLOCATOR.1.into()),
         ],
         boot: BootOrder {
             protocol: PROTOCOL,

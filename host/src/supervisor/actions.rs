@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::plan::Plan;
+use crate::variables;
 
 /// Longest time that a script may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,6 +56,7 @@ pub fn run(plan: &Plan, action: Action) -> Result<()> {
     let child = Command::new(script)
         .arg(action.name())
         .arg(plan.name.as_str())
+        .env_remove(variables::ALLOCATOR.0)
         .env("VSERVER_NAME", plan.name.as_str())
         .env("VSERVER_ACTION", action.name())
         .env("VSERVER_CONTEXT", plan.context.to_string())

@@ -26,7 +26,6 @@ fn hold_and_are_changed_in_the_running_guest() {
     guest.start();
     let first = limited(&host);
     assert_eq!(read(&first, "memory.max"), "100663296");
-    assert_eq!(read(&first.with_file_name("session"), "memory.max"), "100663296");
     assert_eq!(read(first.parent().expect("the outer one"), "cpu.weight"), "200");
     assert!(read(&first, "io.max").contains(" wbps=52428800 "), "{}", read(&first, "io.max"));
     guest.exec(["nproc"]).ok().says("1\n");
