@@ -67,21 +67,10 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let (here, beside) = (Network::new(), Network::new());
-        here.join(
-            "lan0",
-            &["203.0.113.1/24", "2001:db8:1::1/64"],
-            &beside,
-            ("lan0", &["203.0.113.2/24", "2001:db8:1::2/64"]),
-        );
-        beside.ip("route add 192.0.2.0/24 via 203.0.113.1");
-        beside.ip("route add 2001:db8::/64 via 2001:db8:1::1");
+        let (here, beside) = Network::with_neighbour();
         // Nothing but the link's own settings shall help.
         for setting in ["all/rp_filter", "default/rp_filter"] {
             here.set(&format!("ipv4/conf/{setting}"), "0");
-        }
-        for family in ["ipv4", "ipv6"] {
-            here.set(&format!("{family}/conf/all/forwarding"), "1");
         }
         Self { host: Host::on(here), beside }
     }

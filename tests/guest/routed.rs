@@ -18,20 +18,9 @@ on! { Busybox: [
 ] }
 on! { Busybox, Bookworm, Systemd: [the_link_is_ready_before_the_guest_runs] }
 
-/// A host with a machine beside it, which routes the guests' addresses to it.
+/// A host with a machine beside it.
 fn scene() -> (Host, Network) {
-    let (here, beside) = (Network::new(), Network::new());
-    here.join(
-        "lan0",
-        &["203.0.113.1/24", "2001:db8:1::1/64"],
-        &beside,
-        ("lan0", &["203.0.113.2/24", "2001:db8:1::2/64"]),
-    );
-    beside.ip("route add 192.0.2.0/24 via 203.0.113.1");
-    beside.ip("route add 2001:db8::/64 via 2001:db8:1::1");
-    for family in ["ipv4", "ipv6"] {
-        here.set(&format!("{family}/conf/all/forwarding"), "1");
-    }
+    let (here, beside) = Network::with_neighbour();
     (Host::on(here), beside)
 }
 

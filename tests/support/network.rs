@@ -37,8 +37,23 @@ impl Network {
         network
     }
 
+    /// A host that passes packets on, and a machine beside it, which sends what
+    /// is for guests (192.0.2.0/24, 2001:db8::/64) to it. They are
+    /// 203.0.113.1 and .2, 2001:db8:1::1 and ::2, each on `lan0`.
+    pub fn with_neighbour() -> (Self, Self) {
+        let (here, beside) = (Self::new(), Self::new());
+        let others: (&str, &[&str]) = ("lan0", &["203.0.113.2/24", "2001:db8:1::2/64"]);
+        here.join("lan0", &["203.0.113.1/24", "2001:db8:1::1/64"], &beside, others);
+        beside.ip("route add 192.0.2.0/24 via 203.0.113.1");
+        beside.ip("route add 2001:db8::/64 via 2001:db8:1::1");
+        for family in ["ipv4", "ipv6"] {
+            here.set(&format!("{family}/conf/all/forwarding"), "1");
+        }
+        (here, beside)
+    }
+
     /// Two machines' ends of a cable, both up, with these addresses on it.
-    pub fn join(&self, name: &str, addresses: &[&str], other: &Self, others: (&str, &[&str])) {
+    fn join(&self, name: &str, addresses: &[&str], other: &Self, others: (&str, &[&str])) {
         let (other_name, other_addresses) = others;
         let pid = other.holder.id();
         self.ip(&format!("link add {name} type veth peer name {other_name} netns {pid}"));

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 use netlink_packet_route::address::AddressScope;
 
-use super::netlink::{By, Direction, Interface, Netlink};
+use super::netlink::{By, Interface, Netlink};
 use super::{INSIDE, gateway, proxy};
 use crate::bpf;
 use crate::plan::Link;
@@ -68,7 +68,7 @@ impl<'l> Host<'l> {
         let program = sys::bpf::load(sys::bpf::Hook::Link, "vserver_link", &filter)?;
         self.kernel.make_filterable(self.index)?;
         let program = program.as_raw_fd().cast_unsigned();
-        self.kernel.filter(self.index, Direction::In, program, "vserver")
+        self.kernel.filter(self.index, program, "vserver")
     }
 
     /// Hears nothing of what [`SETTINGS`] says.

@@ -62,13 +62,6 @@ pub(super) enum By<'n> {
     Alternative(&'n str),
 }
 
-/// Which packets of an interface pass through a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    /// Those that arrive on it.
-    In,
-}
-
 /// Where the host would send to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Way {
@@ -155,8 +148,7 @@ impl Netlink {
             By::Index(index) => message.header.index = *index,
             By::Name(name) => message.attributes.push(LinkAttribute::IfName((*name).to_owned())),
             By::Alternative(name) => {
-                message.attributes.push(LinkAttribute::PropList(vec![]));
-                message.attributes = vec![LinkAttribute::Other(alternative_name(name))];
+                message.attributes.push(LinkAttribute::Other(alternative_name(name)));
             }
         }
         let answer = match self.ask(Message::GetLink(message), 0) {
@@ -169,16 +161,9 @@ impl Netlink {
         }))
     }
 
-    /// Lets a program judge the packets of an interface, in one direction
-    /// (tc-bpf(8), `direct-action`).
-    pub(super) fn filter(
-        &mut self,
-        index: u32,
-        direction: Direction,
-        program: u32,
-        name: &str,
-    ) -> io::Result<()> {
-        let Direction::In = direction;
+    /// Lets a program judge the packets that arrive on an interface (tc-bpf(8),
+    /// `direct-action`).
+    pub(super) fn filter(&mut self, index: u32, program: u32, name: &str) -> io::Result<()> {
         let parent = TcHandle { major: u16::MAX, minor: TcHandle::MIN_INGRESS };
         let mut header = tc(index, parent);
         // Priority 1; every protocol (ETH_P_ALL, 3) in network byte order.

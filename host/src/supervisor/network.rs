@@ -1,7 +1,10 @@
 //! What the supervisor does about its guest's addresses: before a boot, and
 //! after it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
+use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use shared::name::GuestName;
 
@@ -16,6 +19,12 @@ use crate::runtime::{RunDir, State};
 
 use super::Supervisor;
 
+/// How long others may take to look for their addresses.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks whether they are done.
+const PAUSE: Duration = Duration::from_millis(5);
+
 impl Supervisor {
     /// Takes the addresses of the boot that begins: refuses those that others
     /// have, and notes the guest's own. Says if they will be of no use.
@@ -28,11 +37,7 @@ impl Supervisor {
         if self.plan.network.addresses().is_empty() {
             return Ok(());
         }
-        // Of two that start at the same time, the second sees the first.
-        let directory = self.planner.paths.run_dir();
-        let held =
-            File::open(&directory).and_then(|directory| directory.lock().map(|()| directory));
-        let held = held.map_err(|error| Error::path("lock", &directory, error))?;
+        let held = self.hold_addresses()?;
         self.refuse_others()?;
         if let Network::Routed(link) = &self.plan.network {
             net::refuse_foreign(&self.plan.name, link)?;
@@ -50,25 +55,45 @@ impl Supervisor {
         written.map_err(|error| Error::path("write", &self.run.state(), error))
     }
 
+    /// Keeps others from taking addresses until the file is dropped: of two
+    /// that start at the same time, the second sees the first.
+    fn hold_addresses(&self) -> Result<File> {
+        let directory = self.planner.paths.run_dir();
+        let failed = |error| Error::path("lock", &directory, error);
+        let file = File::open(&directory).map_err(failed)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(PAUSE),
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+    }
+
     /// Refuses an address that another guest runs with, however it is joined.
     fn refuse_others(&self) -> Result<()> {
+        let own = self.plan.network.addresses().iter();
+        let taken = own.filter_map(|address| Some((address, self.other_with(address)?))).next();
+        let Some((address, other)) = taken else { return Ok(()) };
+        let name = &self.plan.name;
+        let text = format!(
+            "cannot start guest '{name}' with {address}: it is the address of guest '{other}'"
+        );
+        Err(Error::new(text)
+            .hint(format!("give it another: vserver config set {name} network.addresses A...")))
+    }
+
+    /// Another guest that runs with this address.
+    fn other_with(&self, address: &IpAddr) -> Option<GuestName> {
         let paths = &self.planner.paths;
-        let own = self.plan.network.addresses();
         let entries = fs::read_dir(paths.run_dir()).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        for other in names.filter(|other: &GuestName| *other != self.plan.name) {
-            let theirs = State::read(&RunDir::new(paths, &other).state()).addresses;
-            let both = own.iter().find(|address| theirs.contains(address));
-            let Some(address) = both.filter(|_| self.is_there(&other)) else { continue };
-            let name = &self.plan.name;
-            let text = format!(
-                "cannot start guest '{name}' with {address}: it is the address of guest '{other}'"
-            );
-            return Err(Error::new(text).hint(format!(
-                "give it another: vserver config set {name} network.addresses A..."
-            )));
-        }
-        Ok(())
+        let mut names = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        names.find(|other: &GuestName| {
+            *other != self.plan.name
+                && State::read(&RunDir::new(paths, other).state()).addresses.contains(address)
+                && self.is_there(other)
+        })
     }
 
     /// Does this guest run, or is it about to? Its state may be what an end
@@ -88,7 +113,10 @@ impl Supervisor {
             tracing::error!("cannot remove the guest's link: {error}");
         }
         let Some(interface) = &self.state.proxy else { return };
-        if let Err(error) = net::end_proxy(interface, &self.state.addresses) {
+        // What a guest that was lost with its supervisor had may be another's now.
+        let mut own = self.state.addresses.clone();
+        own.retain(|address| self.other_with(address).is_none());
+        if let Err(error) = net::end_proxy(interface, &own) {
             tracing::error!("cannot end answering for the guest on '{interface}': {error}");
         }
     }
