@@ -1,9 +1,9 @@
 //! What processes share without files: the bait's, by the same names.
 
-use std::ffi::CString;
-use std::fs;
+use std::ffi::{CStr, CString};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
+use std::{fs, io};
 
 use crate::outcome::{Attempt, Failure, Prepare, number, refused, untried};
 use crate::sys::Arg::{Bytes, N, Text};
@@ -59,15 +59,21 @@ pub fn abstract_socket(tag: &str) -> Attempt {
     Ok("connected".to_owned())
 }
 
+/// The keyring of the user of a process (keyrings(7)).
+pub const USER_KEYRING: i64 = -4;
+
 /// A key in the keyring of the user with this number, which is root's of the
 /// host too where the guest has the host's ids.
 pub fn key(tag: &str) -> Attempt {
-    const SEARCH: i64 = 10;
-    const USER_KEYRING: i64 = -4;
-    let name = text(tag)?;
-    let arguments = [N(SEARCH), N(USER_KEYRING), Text(c"user"), Text(&name), N(0)];
-    let key = sys::call(libc::SYS_keyctl, &arguments)?;
+    let key = find_key(&text(tag)?)?;
     Ok(format!("found key {key}"))
+}
+
+/// The number of a key in the keyring of the user (keyctl(2)).
+pub fn find_key(name: &CStr) -> io::Result<i64> {
+    const SEARCH: i64 = 10;
+    let arguments = [N(SEARCH), N(USER_KEYRING), Text(c"user"), Text(name), N(0)];
+    sys::call(libc::SYS_keyctl, &arguments)
 }
 
 /// A network interface of the host.

@@ -77,6 +77,7 @@ fn attempt(name: &str, arguments: &[&str]) -> Attempt {
         ("scheduler-of", [pid]) => processes::scheduler_of(pid),
 
         ("bait", [tag]) => bait::lay(tag),
+        ("sweep", [tag]) => bait::sweep(tag),
         ("shared-memory", [tag]) => ipc::shared_memory(tag),
         ("semaphores", [tag]) => ipc::semaphores(tag),
         ("message-queue", [tag]) => ipc::message_queue(tag),

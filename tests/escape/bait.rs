@@ -25,9 +25,16 @@ pub struct Bait {
     pub pid: i32,
     child: Child,
     input: Option<ChildStdin>,
+    sweeper: Option<PathBuf>,
 }
 
 impl Bait {
+    /// Has this attacker take away what the bait leaves when it is killed.
+    pub fn swept_by(mut self, attacker: PathBuf) -> Self {
+        self.sweeper = Some(attacker);
+        self
+    }
+
     /// Runs the attacker as bait; `program` is its name in /proc.
     pub fn lay(command: &mut Command, program: &str, tag: String) -> Self {
         command.args(["bait", &tag]).env("SECRET", SECRET);
@@ -43,7 +50,7 @@ impl Bait {
             assert_eq!(line, "ready\n", "the bait {tag}");
             let input = child.stdin.take();
             let found = eventually(DEADLINE, "the bait is there", || find(program, &tag));
-            let mut bait = Self { tag: tag.clone(), pid: found, child, input };
+            let mut bait = Self { tag: tag.clone(), pid: found, child, input, sweeper: None };
             if found > ABOVE_GUESTS {
                 return bait;
             }
@@ -55,6 +62,10 @@ impl Bait {
         // It waits for the end of its input.
         drop(self.input.take());
         let _ = self.child.wait();
+        if let Some(attacker) = &self.sweeper {
+            let _ =
+                Command::new(attacker).args(["sweep", &self.tag]).stdout(Stdio::null()).status();
+        }
     }
 }
 

@@ -165,7 +165,8 @@ impl Scene {
     fn bait(&self) -> &Bait {
         self.bait.get_or_init(|| {
             let tag = tag(&self.host, "host");
-            Bait::lay(&mut Command::new(self.attacker()), "attacker", tag)
+            let bait = Bait::lay(&mut Command::new(self.attacker()), "attacker", tag);
+            bait.swept_by(self.attacker())
         })
     }
 
