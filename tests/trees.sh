@@ -5,7 +5,7 @@
 # have the ids that they have inside.
 
 # shellcheck disable=SC2034  # read by tests/setup
-trees=(bookworm trixie systemd busybox vm)
+trees=(bookworm trixie systemd services busybox vm)
 
 # What every Debian tree has beyond the minimum and its init: the two daemons
 # whose life the tests check, and the tools by which they look. `ping` is a
@@ -34,6 +34,11 @@ tree_trixie() {
 }
 
 tree_systemd() { debian_tree bookworm "$1" systemd,systemd-sysv,dbus,libpam-systemd; }
+
+# What customers run, as Debian ships it, and the tools that ask it.
+services_packages=usr-is-merged,nginx-light,postfix,postgresql,bind9,bind9-dnsutils,curl,net-tools,iperf3
+
+tree_services() { debian_tree bookworm "$1" "sysvinit-core,$services_packages"; }
 
 # Documentation and translations are half of a small Debian and nothing that
 # is tested here.

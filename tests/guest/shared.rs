@@ -11,6 +11,8 @@ use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
 on! { Busybox: [
     guests_and_the_host_serve_on_one_port,
     only_own_addresses_can_be_used,
+    a_loopback_address_of_ipv6_is_its_own,
+    low_ports_are_for_who_has_the_capability,
     nothing_of_the_hosts_network_can_be_changed,
     an_address_is_one_guests,
 ] }
@@ -99,6 +101,74 @@ fn only_own_addresses_can_be_used(tree: Tree) {
          udp 192.0.2.1:53\nsend from 192.0.2.1, answered from 192.0.2.1:53\nsend-as: EPERM\n\
          make: EPERM\nmake: EPERM\nmake: EPROTONOSUPPORT\n",
     );
+    web.stop();
+}
+
+fn a_loopback_address_of_ipv6_is_its_own(tree: Tree) {
+    let host = scene();
+    let before = host.network().ip("address");
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    let db = guest(&host, "db", tree, &["192.0.2.2"]);
+    web.start();
+    db.start();
+    // Without an address of the family, a socket for both has an IPv4 one.
+    let steps = "tcp [::]:80 connect [::1]:80 tcp [::1]:81 connect [::1]:81 only6 [::]:83 \
+                 udp [::1]:53 send [::1]:53 connect [2001:db8::1]:81";
+    let steps: Vec<_> = steps.split_ascii_whitespace().collect();
+    web.exec([&["/peer"], &steps[..]].concat()).ok().says(
+        "tcp [::ffff:192.0.2.1]:80\n\
+         connect from ::ffff:192.0.2.1 to [::ffff:192.0.2.1]:80, accepted ::ffff:192.0.2.1 at [::ffff:192.0.2.1]:80\n\
+         tcp [::1]:81\nconnect from ::1 to [::1]:81, accepted ::1 at [::1]:81\n\
+         only6 [::1]:83\n\
+         udp [::1]:53\nsend from ::1, answered from [::1]:53\nconnect: ENETUNREACH\n",
+    );
+    let (_server, at) = Server::new(&host, "web", "[::1]:82");
+    assert_eq!(at, "serving [::1]:82");
+    let own = own_loopback(&host, &web);
+    let peer = peer().to_str().expect("a path");
+    let refused = host.network().run(peer, ["connect", "[::1]:82"]).ok();
+    assert!(refused.stdout.starts_with("connect: "), "from the host: {refused}");
+    for address in ["[::1]:82".to_owned(), format!("[{own}]:82")] {
+        let refused = db.exec(["/peer", "connect", &address]).ok();
+        assert!(refused.stdout.starts_with("connect: "), "{address} from a neighbour: {refused}");
+    }
+    // It is never what the host sends from.
+    let chosen = host.network().ip("-6 route get 2001:db8::2");
+    assert!(!chosen.contains(&own), "{chosen}");
+    drop(_server);
+    web.stop();
+    // Also when nobody was there to take it away.
+    db.command("kill", [""; 0]);
+    db.stop();
+    assert_eq!(host.network().ip("address"), before);
+}
+
+/// The address on the host's loopback interface that is a guest's ::1.
+fn own_loopback(host: &Host, guest: &Guest<'_>) -> String {
+    let context = format!("{:x}", guest.status().context);
+    let list = host.network().ip("-o -6 address show dev lo");
+    let mut addresses = list.split_ascii_whitespace().filter_map(|word| word.strip_suffix("/128"));
+    let own = addresses.find(|address| address.contains(&format!("::{context}:1")));
+    own.unwrap_or_else(|| panic!("no loopback address of context {context}: {list}")).to_owned()
+}
+
+fn low_ports_are_for_who_has_the_capability(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1", "2001:db8::1"]);
+    web.start();
+    let bind = "tcp 0.0.0.0:80 tcp [::]:81";
+    web.shell(&format!("/peer {bind}")).ok().says("tcp 192.0.2.1:80\ntcp [2001:db8::1]:81\n");
+    let user = web.shell(&format!("su user -c '/peer {bind} tcp 0.0.0.0:8080'")).ok();
+    user.says("tcp: EACCES\ntcp: EACCES\ntcp 192.0.2.1:8080\n");
+    // Root without it; and a user who has kept it.
+    web.shell(&format!("/peer drop {bind}")).ok().says("drop \ntcp: EACCES\ntcp: EACCES\n");
+    let kept = web.shell(&format!("/peer user {bind}")).ok();
+    kept.says("user 1000\ntcp 192.0.2.1:80\ntcp [2001:db8::1]:81\n");
+    // One in a namespace of its own has it there, and nothing here.
+    host.vserver(["config", "set", "web", "security.nesting", "true"]).ok();
+    web.vserver("restart", [""; 0]).ok();
+    let nested = web.shell(&format!("su user -c 'unshare -Ur /peer {bind}'")).ok();
+    nested.says("tcp: EACCES\ntcp: EACCES\n");
     web.stop();
 }
 

@@ -10,10 +10,14 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
+use caps::{CapSet, Capability};
+use nix::sys::prctl;
+use nix::sys::socket::sockopt::Ipv6V6Only;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn,
-    SockaddrIn6, bind, listen, sendmsg, socket,
+    SockaddrIn6, bind, listen, sendmsg, setsockopt, socket,
 };
+use nix::unistd::setuid;
 
 /// Long enough for a packet that isn't dropped.
 const MOMENT: Duration = Duration::from_millis(700);
@@ -25,6 +29,7 @@ fn main() {
         let mut next = || words.next().unwrap_or_else(|| panic!("'{step}' wants more words"));
         let said = match step.as_str() {
             "tcp" => sockets.tcp(&next()),
+            "only6" => sockets.only6(&next()),
             "udp" => sockets.udp(&next()),
             "connect" => sockets.connect(&next()),
             "send" => sockets.send(&next()),
@@ -32,6 +37,8 @@ fn main() {
             "ask" => ask(&next()),
             "serve" => serve(&next(), &next()),
             "make" => make(&next()),
+            "drop" => drop_capability(),
+            "user" => become_user(),
             _ => panic!("there is no step '{step}'"),
         };
         // Whoever started this may have gone.
@@ -67,6 +74,15 @@ impl Sockets {
         let own = listener.local_addr()?;
         self.tcp = Some(listener);
         Ok(own.to_string())
+    }
+
+    /// The same for a socket that speaks IPv6 alone.
+    fn only6(&mut self, address: &str) -> Said {
+        let socket = open(AddressFamily::Inet6, SockType::Stream)?;
+        setsockopt(&socket, Ipv6V6Only, &true)?;
+        let SocketAddr::V6(address) = parse(address) else { panic!("an IPv4 address") };
+        bind(socket.as_raw_fd(), &SockaddrIn6::from(address))?;
+        Ok(TcpListener::from(socket).local_addr()?.to_string())
     }
 
     /// Binds a UDP socket.
@@ -190,6 +206,23 @@ fn make(name: &str) -> Said {
         _ => panic!("there is no socket '{name}'"),
     };
     Ok(socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol).map(|_| format!("{name} made"))?)
+}
+
+/// Root still, without what it takes to bind ports below 1024.
+fn drop_capability() -> Said {
+    caps::drop(None, CapSet::Effective, Capability::CAP_NET_BIND_SERVICE)
+        .expect("it can be dropped");
+    Ok(String::new())
+}
+
+/// Another user, with just that.
+fn become_user() -> Said {
+    const USER: u32 = 1000;
+    prctl::set_keepcaps(true)?;
+    setuid(USER.into())?;
+    caps::set(None, CapSet::Effective, &[Capability::CAP_NET_BIND_SERVICE].into())
+        .expect("it has been kept");
+    Ok(USER.to_string())
 }
 
 fn parse(address: &str) -> SocketAddr {

@@ -12,6 +12,9 @@ pub enum Tree {
     Trixie,
     /// Debian 12 with systemd, cron and sshd.
     Systemd,
+    /// Debian 12 with sysvinit and what customers run: web, mail, database and
+    /// name servers.
+    Services,
     /// Two megabytes: busybox as init and as everything else.
     Busybox,
     /// What `vserver build --method copy` takes from this host.
@@ -25,6 +28,7 @@ impl Tree {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
             Self::Systemd => "systemd",
+            Self::Services => "services",
             Self::Busybox => "busybox",
             Self::Copy => "copy",
         }

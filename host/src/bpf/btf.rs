@@ -1,4 +1,5 @@
-//! Finds a function in the kernel's own description of its types (BTF).
+//! Finds a function, or a member of a structure, in the kernel's own
+//! description of its types (BTF).
 //!
 //! Of the format (kernel doc, "BPF Type Format") only as much is read as that
 //! takes: crates for it build an index of all types first, which takes
@@ -7,12 +8,36 @@
 /// Magic number of the format, in the machine's own byte order.
 const MAGIC: u32 = 0x0000_eb9f;
 
+/// `BTF_KIND_STRUCT`
+const STRUCTURE: u32 = 4;
+
 /// `BTF_KIND_FUNC`
 const FUNCTION: u32 = 12;
 
 /// The id of the function of this name; nothing if there is none, or what is
 /// read isn't BTF as it is known.
 pub fn function(btf: &[u8], name: &str) -> Option<u32> {
+    let (mut types, strings) = sections(btf)?;
+    let name = place(strings, name)?;
+    types.find(|kind| kind.kind == FUNCTION && kind.name == name).map(|kind| kind.id)
+}
+
+/// Where in a structure this member of its own begins, in bits; nothing if
+/// there is no such member.
+pub fn member(btf: &[u8], structure: &str, member: &str) -> Option<u32> {
+    let (types, strings) = sections(btf)?;
+    let (structure, member) = (place(strings, structure)?, place(strings, member)?);
+    let mut members = types
+        .filter(|kind| kind.kind == STRUCTURE && kind.name == structure)
+        .flat_map(|kind| kind.added.chunks_exact(12));
+    // struct btf_member: the name's place, a type, an offset in bits; if some
+    // member of the structure has its own number of bits, that in the upper 8.
+    let found = members.find(|entry| word(entry, 0) == Some(member))?;
+    Some(word(found, 8)? & 0x00ff_ffff)
+}
+
+/// The types, and the strings that name them.
+fn sections(btf: &[u8]) -> Option<(Types<'_>, &[u8])> {
     // struct btf_header: magic, version, flags; the length of the header;
     // places and lengths of types and strings, from the header's end.
     if word(btf, 0)? & 0xffff != MAGIC {
@@ -23,20 +48,37 @@ pub fn function(btf: &[u8], name: &str) -> Option<u32> {
         let begin = header.checked_add(at(btf, start)?)?;
         btf.get(begin..begin.checked_add(at(btf, start + 4)?)?)
     };
-    let (types, strings) = (section(8)?, section(16)?);
-    let name = place(strings, name)?;
-    let mut next = 0;
-    for id in 1.. {
+    Some((Types { rest: section(8)?, id: 0 }, section(16)?))
+}
+
+/// One type.
+struct Type<'a> {
+    id: u32,
+    kind: u32,
+    name: u32,
+    added: &'a [u8],
+}
+
+/// All types, up to one that isn't known.
+struct Types<'a> {
+    rest: &'a [u8],
+    id: u32,
+}
+
+impl<'a> Iterator for Types<'a> {
+    type Item = Type<'a>;
+
+    fn next(&mut self) -> Option<Type<'a>> {
         // struct btf_type: the name's place, kind and number of members, a
         // size or a type; then what its kind adds.
-        let info = word(types, next + 4)?;
+        let (name, info) = (word(self.rest, 0)?, word(self.rest, 4)?);
         let kind = info >> 24 & 0x1f;
-        if kind == FUNCTION && word(types, next)? == name {
-            return Some(id);
-        }
-        next += 12 + added(kind, (info & 0xffff) as usize)?;
+        let end = 12 + added(kind, (info & 0xffff) as usize)?;
+        let added = self.rest.get(12..end)?;
+        self.rest = &self.rest[end..];
+        self.id += 1;
+        Some(Type { id: self.id, kind, name, added })
     }
-    None
 }
 
 /// Bytes that follow a type of this kind with this many members.
@@ -83,15 +125,16 @@ mod tests {
 
     use super::*;
 
-    /// An integer 'int', a structure 'a' with one member, functions 'b' and
-    /// 'a'.
+    /// An integer 'int', a structure 'a' with a member 'int' and three bits
+    /// 'b', functions 'b' and 'a'.
     fn sample() -> Vec<u8> {
         let strings = b"\0int\0a\0b\0";
         let types: Vec<u32> = [
             [1, 1 << 24, 4].as_slice(),
             &[32],
-            &[5, 4 << 24 | 1, 4],
-            &[0, 1, 0],
+            &[5, 1 << 31 | 4 << 24 | 2, 20],
+            &[1, 1, 64],
+            &[7, 1, 3 << 24 | 99],
             &[7, 12 << 24, 1],
             &[5, 12 << 24, 1],
         ]
@@ -107,6 +150,15 @@ mod tests {
         ];
         let words = header.iter().chain(&types).flat_map(|word| word.to_ne_bytes());
         words.chain(strings.iter().copied()).collect()
+    }
+
+    #[test]
+    fn members_are_found_by_their_structure() {
+        let btf = sample();
+        assert_eq!(member(&btf, "a", "int"), Some(64));
+        assert_eq!(member(&btf, "a", "b"), Some(99));
+        assert_eq!(member(&btf, "a", "none"), None);
+        assert_eq!(member(&btf, "b", "int"), None, "a function");
     }
 
     #[test]

@@ -46,8 +46,12 @@ pub enum Register {
 pub enum Function {
     /// `u64 get_current_uid_gid(void)`: the uid in the lower half.
     CurrentUidGid = 15,
+    /// `struct task_struct *get_current_task(void)`
+    CurrentTask = 35,
     /// `long skb_load_bytes(skb, offset, to, length)`
     LoadBytes = 26,
+    /// `long probe_read_kernel(to, length, from)`
+    Read = 113,
     /// `long bind(context, address, length)`
     Bind = 64,
     /// `struct bpf_sock *sk_lookup_tcp(context, tuple, size, namespace, flags)`
@@ -125,6 +129,11 @@ impl Assembler {
     /// `*(u32 *)(base + offset) = from`
     pub fn store_u32(&mut self, base: Register, offset: i16, from: Register) {
         self.push(0x63, base, Some(from), offset, 0);
+    }
+
+    /// `*(u64 *)(base + offset) = from`
+    pub fn store_u64(&mut self, base: Register, offset: i16, from: Register) {
+        self.push(0x7b, base, Some(from), offset, 0);
     }
 
     /// `*(u32 *)(R10 + offset) = number`

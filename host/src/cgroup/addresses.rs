@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use crate::bpf::addresses::{Addresses, programs};
+use crate::bpf::addresses::{Addresses, Layout, programs};
 use crate::sys::bpf::{self, Hook};
 
 /// What these programs are called in the kernel, where others may hang on the
@@ -21,11 +21,15 @@ const NAME: &str = "vserver_address";
 /// # Errors
 /// When the kernel refuses a program; then what was there still is, and no
 /// more.
-pub fn set_addresses(cgroup: &Path, addresses: &Addresses) -> io::Result<()> {
+pub fn set_addresses(
+    cgroup: &Path,
+    addresses: &Addresses,
+    layout: Option<Layout>,
+) -> io::Result<()> {
     let cgroup = File::open(cgroup)?;
     let cgroup = cgroup.as_fd();
-    let load = |(hook, program): (Hook, Vec<u64>)| Ok((hook, bpf::load(hook, NAME, &program)?));
-    let new = programs(addresses).into_iter().map(load).collect::<io::Result<Vec<_>>>()?;
+    // A kernel that is locked down lets nothing be read (kernel_lockdown(7)).
+    let new = load(addresses, layout).or_else(|_| load(addresses, None))?;
     let mut old = Vec::new();
     for (hook, _) in &new {
         for program in bpf::attached(cgroup, *hook)? {
@@ -41,6 +45,11 @@ pub fn set_addresses(cgroup: &Path, addresses: &Addresses) -> io::Result<()> {
         }
     }
     detach(cgroup, &old)
+}
+
+fn load(addresses: &Addresses, layout: Option<Layout>) -> io::Result<Vec<(Hook, OwnedFd)>> {
+    let load = |(hook, program): (Hook, Vec<u64>)| Ok((hook, bpf::load(hook, NAME, &program)?));
+    programs(addresses, layout).into_iter().map(load).collect()
 }
 
 fn detach(cgroup: BorrowedFd<'_>, programs: &[(Hook, OwnedFd)]) -> io::Result<()> {

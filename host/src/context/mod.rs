@@ -10,7 +10,7 @@ mod registry;
 mod shown;
 mod status;
 
-pub use number::{FIRST_DYNAMIC, HOST, LAST, SPECTATOR, dynamic, is_static, loopback};
+pub use number::{FIRST_DYNAMIC, HOST, LAST, SPECTATOR, dynamic, is_static, loopback, loopback6};
 pub use own::{own_number, source};
 pub use registry::{Contexts, Entry, Record, Registry, init_of, pid_namespace};
 pub use shown::{Shown, own_addresses};

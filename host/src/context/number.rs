@@ -3,7 +3,7 @@
 //! Pure. Linux-VServer's ranges: 0 is the host, 1 the spectator, 2 to 49151
 //! are chosen by whoever makes a context, 49152 to 65535 are given out.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use shared::name::ContextId;
 
@@ -41,6 +41,15 @@ pub fn is_static(number: u32) -> bool {
 pub fn loopback(number: u32) -> Option<Ipv4Addr> {
     let [.., high, low] = number.to_be_bytes();
     (2..=LAST).contains(&number).then(|| Ipv4Addr::new(127, high, low, 1))
+}
+
+/// Its counterpart for IPv6, where the host has but ::1: an address of a
+/// network that is nobody's (RFC 4193), on the loopback interface.
+pub fn loopback6(number: u32) -> Option<Ipv6Addr> {
+    const NETWORK: [u16; 3] = [0xfd76, 0x7365, 0x7276];
+    let [a, b, c] = NETWORK;
+    let number = u16::try_from(number).ok()?;
+    (2..=LAST).contains(&number.into()).then(|| Ipv6Addr::new(a, b, c, 0, 0, 0, number, 1))
 }
 
 #[cfg(test)]

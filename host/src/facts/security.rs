@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::bpf::addresses::Layout;
 use crate::bpf::{btf, socket};
 use crate::store;
 use crate::sys::bpf::{Hook, LSM_BPF, load, security_modules};
@@ -30,6 +31,23 @@ pub fn socket_hook(directory: &Path) -> Option<u32> {
     }
     let id = find_hook(directory).ok()?;
     load(Hook::Security(id), "vserver_socket", &socket::filter()).ok().map(|_| id)
+}
+
+/// Where this kernel keeps what programs on addresses look up; nothing if it
+/// doesn't describe its types.
+pub fn kernel_layout() -> Option<Layout> {
+    let btf = fs::read(BTF).ok()?;
+    let bytes = |structure, member| {
+        let bits = btf::member(&btf, structure, member)?;
+        bits.is_multiple_of(8).then_some(bits / 8)
+    };
+    Some(Layout {
+        credentials: bytes("task_struct", "cred")?,
+        effective: bytes("cred", "cap_effective")?,
+        user_namespace: bytes("cred", "user_ns")?,
+        level: bytes("user_namespace", "level")?,
+        ipv6_only: btf::member(&btf, "sock_common", "skc_ipv6only")?,
+    })
 }
 
 fn has_bpf_module() -> bool {

@@ -37,6 +37,7 @@ use shared::message::{FromGuest, ToGuest};
 use shared::stage::{Failure, Stage};
 
 use crate::cgroup::{self, GuestCgroup};
+use crate::facts;
 use crate::plan::{Network, Plan};
 use crate::runtime::{self, RunDir};
 use crate::seccomp::Program;
@@ -100,7 +101,8 @@ pub fn launch(
     }
     if let Network::Shared(shared) = &plan.network {
         // Before anything is there that they have to hold.
-        at(fault, Stage::Link, || cgroup::set_addresses(cgroup.outer(), &shared.allowed))?;
+        let (allowed, layout) = (&shared.allowed, facts::kernel_layout());
+        at(fault, Stage::Link, || cgroup::set_addresses(cgroup.outer(), allowed, layout))?;
     }
     let devices = devices::prepare(plan, run, cgroup)?;
     let confinement = plan.confinement(devices.families_judged);

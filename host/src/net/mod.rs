@@ -8,12 +8,14 @@
 
 mod host;
 mod inside;
+mod loopback;
 mod netlink;
 mod owner;
 mod proxy;
 
 pub use host::{Host, remove};
 pub use inside::arrive;
+pub use loopback::{add as add_loopback, remove as remove_loopback};
 pub use owner::refuse_foreign;
 pub use proxy::end as end_proxy;
 

@@ -1,14 +1,14 @@
 //! Requests to the kernel about links, addresses and routes (rtnetlink(7)).
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use netlink_packet_core::{
     DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
@@ -197,19 +197,37 @@ impl Netlink {
         bits: u8,
         scope: AddressScope,
     ) -> io::Result<()> {
-        let mut message = AddressMessage::default();
-        message.header.family = family(address);
-        message.header.prefix_len = bits;
+        let mut message = address_of(index, address, bits);
         message.header.scope = scope;
-        message.header.index = index;
-        message.attributes =
-            vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
         if address.is_ipv6() {
             // Nobody else is on the link: the address is good at once.
             message.header.flags = AddressHeaderFlags::Nodad;
             message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
         }
         self.order(Message::NewAddress(message), NEW)
+    }
+
+    /// Gives an interface an IPv6 address that is nobody's source unless a
+    /// program asks for it.
+    pub(super) fn add_deprecated(&mut self, index: u32, address: Ipv6Addr) -> io::Result<()> {
+        let mut message = address_of(index, address.into(), 128);
+        message.header.flags = AddressHeaderFlags::Nodad;
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        let mut lifetimes = CacheInfo::default();
+        lifetimes.ifa_preferred = 0;
+        lifetimes.ifa_valid = u32::MAX;
+        message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
+        self.order(Message::NewAddress(message), NEW)
+    }
+
+    /// Takes an address from an interface.
+    pub(super) fn remove_address(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        bits: u8,
+    ) -> io::Result<()> {
+        self.order(Message::DelAddress(address_of(index, address, bits)), 0)
     }
 
     /// Notes an address's hardware address on an interface for good.
@@ -405,6 +423,16 @@ fn neighbour(address: IpAddr) -> NeighbourAddress {
         IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
         IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
     }
+}
+
+/// An address on an interface.
+fn address_of(index: u32, address: IpAddr, bits: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address);
+    message.header.prefix_len = bits;
+    message.header.index = index;
+    message.attributes = vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
+    message
 }
 
 fn family(of: IpAddr) -> AddressFamily {

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use shared::name::{ContextId, GuestName};
 
 use super::{Ids, Layer};
-use crate::bpf::addresses::Addresses;
+use crate::bpf::addresses::{Addresses, Root};
 use crate::config::{self, NetworkMode};
-use crate::context::loopback;
+use crate::context::{loopback, loopback6};
 
 /// How a guest is joined to networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,8 +110,8 @@ fn shared(context: ContextId, addresses: &[config::Address], ids: Ids) -> Shared
         v6: Vec::new(),
         broadcasts: Vec::new(),
         loopback: loopback(context.get()).unwrap_or(Ipv4Addr::LOCALHOST),
-        loopback6: None,
-        root: ids.has_namespace().then(|| ids.root()),
+        loopback6: loopback6(context.get()),
+        root: ids.has_namespace().then(|| Root { uid: ids.root() }),
     };
     for address in addresses {
         match address.ip {

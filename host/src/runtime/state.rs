@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub struct State {
     pub addresses: Vec<IpAddr>,
     /// The host's interface on whose network it answers for them.
     pub proxy: Option<String>,
+    /// Address on the host's loopback interface that is its ::1.
+    pub loopback: Option<Ipv6Addr>,
 }
 
 impl State {

@@ -34,6 +34,7 @@ impl Supervisor {
     pub(super) fn take_addresses(&mut self) -> Result<()> {
         self.state.addresses.clear();
         self.state.proxy = None;
+        self.state.loopback = None;
         if self.plan.network.addresses().is_empty() {
             return Ok(());
         }
@@ -48,6 +49,14 @@ impl Supervisor {
                 tracing::warn!("{text}");
                 self.clients.tell(&Told::Note(text.to_owned()));
             }
+        }
+        if let Network::Shared(shared) = &self.plan.network {
+            self.state.loopback = shared.allowed.loopback6.filter(|address| {
+                // A host without IPv6 has no use for it either.
+                net::add_loopback(*address)
+                    .inspect_err(|error| tracing::debug!("no loopback address {address}: {error}"))
+                    .is_ok()
+            });
         }
         self.state.addresses = self.plan.network.addresses().to_vec();
         let written = self.state.write(&self.run.state());
@@ -111,6 +120,9 @@ impl Supervisor {
         let link = long_name(&self.plan.name, &self.planner.paths.instance());
         if let Err(error) = net::remove(&link) {
             tracing::error!("cannot remove the guest's link: {error}");
+        }
+        if let Some(Err(error)) = self.state.loopback.map(net::remove_loopback) {
+            tracing::error!("cannot remove the guest's loopback address: {error}");
         }
         let Some(interface) = &self.state.proxy else { return };
         // What a guest that was lost with its supervisor had may be another's now.

@@ -3,22 +3,22 @@
 
 use core::net::Ipv4Addr;
 
-use super::Addresses;
 use super::words::{IP4, IP6, Kinds, LOCALHOST, word};
-use crate::bpf::{Assembler, Function, Label, Program, Register, When};
+use super::{Addresses, Layout};
+use crate::bpf::{Assembler, Label, Program, Register, When};
 
 /// For IPv4 sockets.
-pub fn bind4(addresses: &Addresses) -> Program {
+pub fn bind4(addresses: &Addresses, layout: Option<Layout>) -> Program {
     use Register::{R1, R6, R7};
     let mut program = Assembler::default();
     program.copy(R6, R1);
     program.load_u32(R7, R6, IP4);
-    judge4(&mut program, addresses, IP4);
+    judge4(&mut program, addresses, layout, IP4);
     program.finish()
 }
 
 /// For IPv6 sockets, which may be bound to IPv4 addresses.
-pub fn bind6(addresses: &Addresses) -> Program {
+pub fn bind6(addresses: &Addresses, layout: Option<Layout>) -> Program {
     use Register::{R1, R6};
     let mut program = Assembler::default();
     let mut kinds = Kinds::default();
@@ -38,20 +38,30 @@ pub fn bind6(addresses: &Addresses) -> Program {
     }
 
     program.place(kinds.any);
-    program.write6(R6, IP6, addresses.first6());
+    if let (Some(layout), Some(loopback), []) = (layout, addresses.loopback6, &*addresses.v6) {
+        // An IPv4 address isn't one for all sockets.
+        let mut alone = Label::default();
+        program.jump_if_ipv6_only(layout, &mut alone);
+        program.write6(R6, IP6, addresses.first6());
+        program.go(&mut granted);
+        program.place(alone);
+        program.write6(R6, IP6, loopback);
+    } else {
+        program.write6(R6, IP6, addresses.first6());
+    }
     program.go(&mut granted);
 
     program.place(kinds.mapped);
-    judge4(&mut program, addresses, IP6 + 12);
+    judge4(&mut program, addresses, layout, IP6 + 12);
 
     // Without IPv6 addresses nothing leads there but this.
     program.place(granted);
-    grant(&mut program, addresses);
+    grant(&mut program, addresses, layout);
     program.finish()
 }
 
 /// Decides on the IPv4 address in R7, whose place in the context this is.
-fn judge4(program: &mut Assembler, addresses: &Addresses, at: i16) {
+fn judge4(program: &mut Assembler, addresses: &Addresses, layout: Option<Layout>, at: i16) {
     use Register::{R6, R7};
     let (mut any, mut localhost, mut granted) =
         (Label::default(), Label::default(), Label::default());
@@ -69,19 +79,15 @@ fn judge4(program: &mut Assembler, addresses: &Addresses, at: i16) {
     program.write4(R6, at, addresses.loopback);
 
     program.place(granted);
-    grant(program, addresses);
+    grant(program, addresses, layout);
 }
 
 /// Lets the call go on. The second bit of the result has the kernel not ask
-/// for CAP_NET_BIND_SERVICE (`BPF_RET_BIND_NO_CAP_NET_BIND_SERVICE`), which
-/// nobody in a user namespace has over the host's network.
-fn grant(program: &mut Assembler, addresses: &Addresses) {
-    use Register::R0;
-    if let Some(uid) = addresses.root {
+/// for CAP_NET_BIND_SERVICE (`BPF_RET_BIND_NO_CAP_NET_BIND_SERVICE`).
+fn grant(program: &mut Assembler, addresses: &Addresses, layout: Option<Layout>) {
+    if let Some(root) = addresses.root {
         let mut other = Label::default();
-        program.call(Function::CurrentUidGid);
-        // The bits of a number are what counts.
-        program.jump_u32(R0, When::NotEqual, uid as i32, &mut other);
+        program.jump_unless_served(root, layout, &mut other);
         program.give(3);
         program.place(other);
     }

@@ -60,8 +60,14 @@ pub fn connect6(addresses: &Addresses) -> Program {
     program.place(inside);
     match addresses.loopback6 {
         Some(loopback) => {
-            lead6(&mut program, addresses, loopback);
+            // Without IPv6 addresses, what listens for both families has an
+            // IPv4 one.
+            let mut v4 = Label::default();
+            let otherwise = addresses.v6.is_empty().then_some(&mut v4);
+            lead6(&mut program, addresses, loopback, otherwise);
             choose6(&mut program, addresses, Some(loopback), &mut bound, put);
+            program.place(v4);
+            program.write6(R6, IP6, Ipv4Addr::LOCALHOST.to_ipv6_mapped());
         }
         None => program.write6(R6, IP6, Ipv4Addr::LOCALHOST.to_ipv6_mapped()),
     }
@@ -151,8 +157,14 @@ pub(super) fn lead4(program: &mut Assembler, addresses: &Addresses, at: i16) {
     program.place(end);
 }
 
-/// The same for IPv6.
-pub(super) fn lead6(program: &mut Assembler, addresses: &Addresses, loopback: Ipv6Addr) {
+/// The same for IPv6. If nothing of IPv6 listens there, it goes to the label
+/// that is given.
+pub(super) fn lead6(
+    program: &mut Assembler,
+    addresses: &Addresses,
+    loopback: Ipv6Addr,
+    otherwise: Option<&mut Label>,
+) {
     use Register::{R0, R6, R7, R8, R9, R10};
     for at in 0..4 {
         program.put_u32(TUPLE + 4 * at, 0);
@@ -185,6 +197,9 @@ pub(super) fn lead6(program: &mut Assembler, addresses: &Addresses, loopback: Ip
             program.place(nothing);
             program.go(end);
         });
+    }
+    if let Some(otherwise) = otherwise {
+        program.go(otherwise);
     }
     program.jump(R8, When::NotEqual, 0, &mut refused);
     program.go(&mut own);

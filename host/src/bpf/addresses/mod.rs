@@ -13,12 +13,15 @@
 mod bind;
 mod connect;
 mod create;
+mod layout;
 mod names;
 mod packets;
 mod send;
 mod words;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
+
+pub use layout::Layout;
 
 use super::Program;
 use crate::sys::bpf::{Call, Hook};
@@ -37,24 +40,32 @@ pub struct Addresses {
     pub loopback: Ipv4Addr,
     /// What ::1 means; without one there is no such address.
     pub loopback6: Option<Ipv6Addr>,
-    /// A uid that may bind ports below 1024, though it has no capability over
-    /// the host's network.
-    pub root: Option<u32>,
+    /// Root of a user namespace, where ports below 1024 are its own to give.
+    pub root: Option<Root>,
+}
+
+/// Root of a guest with ids of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Its number on the host.
+    pub uid: u32,
 }
 
 /// Most addresses of both families, so that every program is one that the
 /// kernel takes and a jump spans.
 pub const MOST: usize = 256;
 
-/// All of the programs, those that enforce first.
-pub fn programs(addresses: &Addresses) -> [(Hook, Program); 15] {
+/// All of the programs, those that enforce first. Without the kernel's layout,
+/// ports below 1024 go by the caller's uid, and sockets that speak IPv6 alone
+/// are taken for such that speak both.
+pub fn programs(addresses: &Addresses, layout: Option<Layout>) -> [(Hook, Program); 15] {
     let (name4, name6) = (names::name4(addresses), names::name6(addresses));
     [
         (Hook::Egress, packets::egress(addresses)),
         (Hook::Ingress, packets::ingress(addresses)),
         (Hook::SocketCreate, create::filter()),
-        (Hook::Address(Call::Bind4), bind::bind4(addresses)),
-        (Hook::Address(Call::Bind6), bind::bind6(addresses)),
+        (Hook::Address(Call::Bind4), bind::bind4(addresses, layout)),
+        (Hook::Address(Call::Bind6), bind::bind6(addresses, layout)),
         (Hook::Address(Call::Connect4), connect::connect4(addresses)),
         (Hook::Address(Call::Connect6), connect::connect6(addresses)),
         (Hook::Address(Call::Send4), send::send4(addresses)),

@@ -22,9 +22,16 @@ const PROTOCOL4: i16 = HEADER + 8;
 const SOURCE4: i16 = HEADER + 12;
 const DESTINATION4: i16 = HEADER + 16;
 
-/// Offsets in an IPv6 header (RFC 8200).
+/// Offsets in an IPv6 header (RFC 8200): the next header, addresses.
+const NEXT6: i16 = HEADER + 6;
 const SOURCE6: i16 = HEADER + 8;
 const DESTINATION6: i16 = HEADER + 24;
+
+/// The interface that it came by, in `struct __sk_buff`.
+const INTERFACE: i16 = 40;
+
+/// Number of the loopback interface of every network (`LOOPBACK_IFINDEX`).
+const LOOPBACK: i32 = 1;
 
 /// Which way it goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -129,7 +136,7 @@ fn ping(program: &mut Assembler, passed: &mut Label) {
 }
 
 fn judge6(program: &mut Assembler, addresses: &Addresses, way: Way) {
-    use Register::R10;
+    use Register::{R2, R6, R10};
     let (mut passed, mut inside) = (Label::default(), Label::default());
     let ends = [SOURCE6, DESTINATION6];
     for end in ends {
@@ -143,11 +150,36 @@ fn judge6(program: &mut Assembler, addresses: &Addresses, way: Way) {
 
     program.place(inside);
     let mut source = Label::default();
+    if way == Way::In {
+        // For IPv4 the kernel knows that no such packet comes from outside.
+        let mut here = Label::default();
+        program.load_u32(R2, R6, INTERFACE);
+        program.jump_u32(R2, When::Equal, LOOPBACK, &mut here);
+        program.give(0);
+        program.place(here);
+    }
     program.jump_among6(R10, SOURCE6, addresses.all6(), &mut source);
+    ping6(program, &mut passed);
     program.give(0);
     program.place(source);
     program.jump_among6(R10, DESTINATION6, addresses.all6(), &mut passed);
     program.give(0);
     program.place(passed);
     program.give(1);
+}
+
+/// The same from ::1.
+fn ping6(program: &mut Assembler, passed: &mut Label) {
+    use Register::{R2, R10};
+    let (mut both, mut other) = (Label::default(), Label::default());
+    let mut source = Label::default();
+    program.jump_among6(R10, SOURCE6, [Ipv6Addr::LOCALHOST], &mut source);
+    program.go(&mut other);
+    program.place(source);
+    program.jump_among6(R10, DESTINATION6, [Ipv6Addr::LOCALHOST], &mut both);
+    program.go(&mut other);
+    program.place(both);
+    program.load_u8(R2, R10, NEXT6);
+    program.jump_u32(R2, When::Equal, libc::IPPROTO_ICMPV6, passed);
+    program.place(other);
 }

@@ -65,7 +65,13 @@ pub fn send6(addresses: &Addresses) -> Program {
         program.place(destination.any);
         program.place(destination.localhost);
         program.place(inside);
-        lead6(&mut program, addresses, loopback);
+        if addresses.v6.is_empty() {
+            // Answers go to the loopback address then, where a search finds
+            // the client as bound to any address.
+            program.write6(R6, IP6, loopback);
+        } else {
+            lead6(&mut program, addresses, loopback, None);
+        }
     } else {
         program.go(&mut source);
         program.place(destination.any);

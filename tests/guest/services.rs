@@ -1,0 +1,138 @@
+//! Debian's own servers run unmodified, with an own stack and on the host's,
+//! and are reached from outside and from inside.
+
+use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
+
+on! { Services: [
+    run_on_a_link_of_their_own,
+    run_on_the_stack_of_the_host,
+    run_on_the_stack_of_the_host_without_ipv6_addresses,
+] }
+
+/// Servers, and the ports at which they listen.
+const SERVERS: [(&str, u16); 5] =
+    [("sshd", 22), ("master", 25), ("named", 53), ("nginx", 80), ("postgres", 5432)];
+
+fn run_on_a_link_of_their_own(tree: Tree) {
+    let (here, beside) = Network::with_neighbour();
+    let host = Host::on(here);
+    let web = guest(&host, tree, "routed", &["192.0.2.10", "2001:db8::10"]);
+    serves_inside(&web, "::1");
+    for network in [host.network(), &beside] {
+        serves_outside(network, &["192.0.2.10", "2001:db8::10"]);
+    }
+    web.exec(["ping", "-c", "1", "-W", "10", "203.0.113.2"]).ok();
+    // Its own sockets, and no others.
+    for tool in ["ss -Htlnp", "netstat -tlnp"] {
+        let listed = web.exec(tool.split(' ')).ok().stdout;
+        for (server, port) in SERVERS {
+            let line = |line: &&str| line.contains(&format!(":{port} ")) && line.contains(server);
+            assert!(listed.lines().any(|l| line(&l)), "{server} in {tool}: {listed}");
+        }
+    }
+    web.stop();
+}
+
+fn run_on_the_stack_of_the_host(tree: Tree) {
+    on_the_stack_of_the_host(tree, &["192.0.2.1", "2001:db8::1"]);
+}
+
+fn run_on_the_stack_of_the_host_without_ipv6_addresses(tree: Tree) {
+    on_the_stack_of_the_host(tree, &["192.0.2.1"]);
+}
+
+fn on_the_stack_of_the_host(tree: Tree, addresses: &[&str]) {
+    let network = Network::new();
+    for number in 1..=2 {
+        network.ip(&format!("address add 192.0.2.{number}/24 dev lo"));
+        network.ip(&format!("address add 2001:db8::{number}/64 dev lo nodad"));
+    }
+    // As systemd sets it, for ping without a capability.
+    network.set("ipv4/ping_group_range", "0 2147483647");
+    let before = network.ip("address");
+    let host = Host::on(network);
+    let web = guest(&host, tree, "shared", addresses);
+    serves_inside(&web, "::1");
+    serves_outside(host.network(), addresses);
+    // The host has its ports for itself.
+    for other in ["192.0.2.2", "2001:db8::2", "127.0.0.1", "::1"] {
+        for (server, port) in SERVERS {
+            assert!(!answers(host.network(), other, port), "{server} answers at {other}");
+        }
+    }
+    for address in ["192.0.2.2", "127.0.0.1", "::1"] {
+        web.exec(["ping", "-c", "1", "-W", "10", address]).ok();
+    }
+    web.stop();
+    assert_eq!(host.network().ip("address"), before);
+}
+
+fn guest<'h>(host: &'h Host, tree: Tree, mode: &str, addresses: &[&str]) -> Guest<'h> {
+    let guest = host.guest("web").tree(tree).build();
+    let mut set = host.command(["config", "set", "web", "network.addresses"]);
+    command::run(set.args(addresses), DEADLINE).ok();
+    host.vserver(["config", "set", "web", "network.mode", mode]).ok();
+    guest.start();
+    for (server, port) in SERVERS {
+        guest.wait_for_process(server);
+        let connect = format!("exec 3<>/dev/tcp/127.0.0.1/{port}");
+        eventually(DEADLINE, "the server listens", || {
+            (guest.exec(["bash", "-c", &connect]).code == 0).then_some(())
+        });
+    }
+    guest
+}
+
+/// Each at 127.0.0.1 and at the other loopback address.
+fn serves_inside(web: &Guest<'_>, loopback6: &str) {
+    let bracketed = format!("[{loopback6}]");
+    for url in ["http://127.0.0.1/", "http://localhost/", &format!("http://{bracketed}/")] {
+        let page = web.exec(["curl", "-sS", url]).ok();
+        assert!(page.stdout.contains("Welcome to nginx"), "{url}: {page}");
+    }
+    for address in ["127.0.0.1", loopback6] {
+        web.exec(["pg_isready", "--quiet", "--host", address]).ok();
+        let answer = web.exec(["dig", "+short", &format!("@{address}"), "localhost"]).ok();
+        answer.says("127.0.0.1\n");
+        let greeting = format!("exec 3<>/dev/tcp/{address}/22; head -n 1 <&3");
+        let greeting = web.exec(["timeout", "10", "bash", "-c", &greeting]).ok();
+        assert!(greeting.stdout.starts_with("SSH-2.0-"), "{address}: {greeting}");
+    }
+    web.exec(["rndc", "status"]).ok();
+    let password = "alter user postgres password 'secret'";
+    web.exec(["su", "postgres", "-c", &format!("psql --quiet -c \"{password}\"")]).ok();
+    let query = "PGPASSWORD=secret psql -At -h localhost -U postgres -c 'select 6 * 7'";
+    web.exec(["sh", "-c", query]).ok().says("42\n");
+    let mail = "printf 'Subject: test\n\nhello\n' | curl -sS smtp://127.0.0.1 \
+                --mail-from root@localhost --mail-rcpt root@localhost --upload-file -";
+    web.exec(["sh", "-c", mail]).ok();
+    let arrived = || web.read("/var/mail/root").contains("hello").then_some(());
+    eventually(DEADLINE, "the mail is in the mailbox", arrived);
+}
+
+/// At the addresses, to who is outside.
+fn serves_outside(network: &Network, addresses: &[&str]) {
+    for address in addresses {
+        let bracketed =
+            if address.contains(':') { format!("[{address}]") } else { (*address).to_owned() };
+        let url = format!("http://{bracketed}/");
+        let page = network.run("curl", ["-sS", "--noproxy", "*", &url]).ok();
+        assert!(page.stdout.contains("Welcome to nginx"), "{url}: {page}");
+        // By UDP and by TCP.
+        for transport in ["+notcp", "+tcp"] {
+            let question = [&format!("@{address}"), "+short", transport, "localhost"];
+            network.run("dig", question).ok().says("127.0.0.1\n");
+        }
+        for (server, port) in [("sshd", 22), ("master", 25)] {
+            assert!(answers(network, address, port), "{server} doesn't answer at {address}");
+        }
+        // It listens on localhost alone.
+        assert!(!answers(network, address, 5432), "PostgreSQL answers at {address}");
+    }
+}
+
+/// Does anything take a connection there?
+fn answers(network: &Network, address: &str, port: u16) -> bool {
+    let connect = format!("exec 3<>/dev/tcp/{address}/{port}");
+    network.run("timeout", ["10", "bash", "-c", &connect]).code == 0
+}
