@@ -46,6 +46,9 @@ pub enum Register {
 pub enum Function {
     /// `u64 get_current_uid_gid(void)`: the uid in the lower half.
     CurrentUidGid = 15,
+    /// `long redirect(interface, flags)`: what the program answers then sends
+    /// the packet out by that interface.
+    Redirect = 23,
     /// `struct task_struct *get_current_task(void)`
     CurrentTask = 35,
     /// `long skb_load_bytes(skb, offset, to, length)`

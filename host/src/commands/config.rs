@@ -106,14 +106,31 @@ fn change(
         output::print(&after)?;
     } else if after != before {
         config::set_text(paths, name, &after)?;
-        if key.starts_with("limits.") && Client::find(paths, name)?.is_some() {
-            output::remark(format_args!(
-                "guest '{name}' runs on with its old limits; this gives it the new ones: \
-                 vserver limits {name} --apply"
-            ));
+        if Client::find(paths, name)?.is_some() {
+            take_effect(name, key);
         }
     }
     Ok(Exit::DONE)
+}
+
+/// What a changed key means for a guest that runs.
+fn take_effect(name: &GuestName, key: &str) {
+    if key.starts_with("limits.") {
+        output::remark(format_args!(
+            "guest '{name}' runs on with its old limits; this gives it the new ones: \
+             vserver limits {name} --apply"
+        ));
+    } else if key == "network" || key.starts_with("network.") {
+        network_takes_effect(name, key);
+    }
+}
+
+/// A guest's own stack is made with its link, at the start. Here is the place
+/// for what can be changed at once: addresses on the host's stack.
+fn network_takes_effect(name: &GuestName, key: &str) {
+    output::remark(format_args!(
+        "guest '{name}' runs on with its old network; '{key}' counts from its next start or reboot"
+    ));
 }
 
 pub(super) fn refused(key: &str, problems: &[Problem]) -> Error {

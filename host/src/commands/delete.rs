@@ -19,7 +19,9 @@ use crate::config;
 use crate::control::{Client, Phase};
 use crate::error::{Error, Kind, Result};
 use crate::ids;
+use crate::net;
 use crate::paths::Paths;
+use crate::plan::network::long_names;
 use crate::runtime::Lock;
 
 /// How long a supervisor may take to clean up after its guest.
@@ -132,6 +134,9 @@ fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
             _ => {}
         }
     }
+    // Those of a guest all of which was killed at once.
+    net::remove(&long_names(name, &paths.instance()))
+        .map_err(|error| Error::os(format_args!("cannot remove the links of '{name}'"), error))?;
     ids::release(paths, name)?;
     doomed.map_or(Ok(()), Doomed::remove)
 }

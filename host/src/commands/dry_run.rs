@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::facts;
 use crate::ids;
 use crate::paths::Paths;
-use crate::plan::{self, Plan, Trial};
+use crate::plan::{self, Door, Far, Link, Network, Plan, Trial};
 
 /// Shows the plan of a start, without making anything: an id range that is
 /// not allocated yet is shown as 0.
@@ -55,6 +55,14 @@ fn show(plan: &Plan) -> String {
     line("users", &format!("{} (root is {first} on the host)", plan.ids.name()));
     let capabilities: Vec<String> = plan.capabilities.iter().map(ToString::to_string).collect();
     line("capabilities", &capabilities.join(" "));
+    if let Network::Linked(Link { far: Far::Segment { door, .. }, guest_mac, .. }) = &plan.network {
+        let door = match door {
+            Door::Bridge(bridge) => format!("bridge '{bridge}'"),
+            Door::Macvlan(macvlan) => format!("macvlan on '{}'", macvlan.parent),
+        };
+        let mac = guest_mac.map(|byte| format!("{byte:02x}")).join(":");
+        line("network", &format!("{door}, hardware address {mac}"));
+    }
     for address in plan.network.addresses() {
         line("address", &address.to_string());
     }

@@ -4,6 +4,7 @@
 //! here is refused. Reading the text is `parse`'s, rules between keys are
 //! `check`'s; both are pure. Only `load` touches files.
 
+mod address;
 pub mod check;
 mod device;
 pub mod edit;
@@ -192,9 +193,10 @@ pub enum UserMode {
     Host,
 }
 
+pub use address::{Address, Machine};
 pub use device::DeviceRule;
 pub use limits::Limits;
-pub use network::{Address, Network, NetworkMode};
+pub use network::{Network, NetworkMode};
 
 /// `security.capabilities`: changes to the default set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

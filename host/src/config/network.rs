@@ -1,10 +1,8 @@
 //! `[network]`: how a guest is joined to networks, and by which addresses.
 
-use core::fmt;
-use std::net::IpAddr;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
+
+use super::address::{Address, Machine};
 
 /// `[network]`: how a guest is joined to networks, and by which addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,17 +13,37 @@ pub struct Network {
     /// The addresses that are its own, and no others; the first one is its
     /// source for what names none.
     pub addresses: Vec<Address>,
+    /// With `bridge`: the host's bridge that it is joined to.
+    pub bridge: Option<String>,
+    /// With `macvlan`: the host's interface on whose network it is.
+    pub parent: Option<String>,
+    /// With these two: who passes on what is for others, one of IPv4 and one
+    /// of IPv6 at most.
+    pub gateway: Vec<Machine>,
     /// With `routed`: an interface of the host, on whose network it answers
     /// for these addresses, so that machines there find them.
     pub proxy_arp: Option<String>,
+    /// Name servers, which `/etc/resolv.conf` names then.
+    pub dns: Vec<Machine>,
 }
 
 impl Network {
-    /// How the guest is joined: as it is written, else routed with addresses,
-    /// and not at all without.
+    /// How the guest is joined: as it is written, else not at all without
+    /// addresses, and with them as the host's interface that is named says,
+    /// or routed.
     pub fn mode(&self) -> NetworkMode {
-        let usual = if self.addresses.is_empty() { NetworkMode::None } else { NetworkMode::Routed };
+        let usual = match () {
+            () if self.addresses.is_empty() => NetworkMode::None,
+            () if self.bridge.is_some() => NetworkMode::Bridge,
+            () if self.parent.is_some() => NetworkMode::Macvlan,
+            () => NetworkMode::Routed,
+        };
         self.mode.unwrap_or(usual)
+    }
+
+    /// Is it still to be said how the guest is joined? Keys are set one by one.
+    pub fn is_open(&self) -> bool {
+        self.mode.is_none() && self.addresses.is_empty()
     }
 }
 
@@ -38,6 +56,11 @@ pub enum NetworkMode {
     Routed,
     /// The host's stack, held to its addresses there.
     Shared,
+    /// Its own stack, on a port of one of the host's bridges.
+    Bridge,
+    /// Its own stack, on the network of one of the host's interfaces, beside
+    /// the host.
+    Macvlan,
     /// Its own stack, with nothing but a loopback interface.
     None,
 }
@@ -48,161 +71,9 @@ impl NetworkMode {
         match self {
             Self::Routed => "routed",
             Self::Shared => "shared",
+            Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
             Self::None => "none",
-        }
-    }
-}
-
-/// An address of a guest's, written `ADDRESS` or `ADDRESS/BITS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Address {
-    /// The address itself.
-    pub ip: IpAddr,
-    /// Bits of the network it lies in: all of them when not written.
-    pub bits: u8,
-}
-
-impl Address {
-    /// A single address: 32 or 128 bits.
-    pub fn is_single(self) -> bool {
-        self.bits == longest(self.ip)
-    }
-}
-
-/// Bits in an address of this family.
-fn longest(ip: IpAddr) -> u8 {
-    if ip.is_ipv4() { 32 } else { 128 }
-}
-
-/// Why no guest can have this address; `None` for one that it can have.
-fn reserved(ip: IpAddr) -> Option<&'static str> {
-    let link_local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
-    let mapped = matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
-    match () {
-        () if ip.is_unspecified() => Some("stands for every address"),
-        () if ip.is_loopback() => Some("is a loopback address, which every guest has"),
-        () if ip.is_multicast() => Some("is a group's address"),
-        () if broadcast => Some("is everybody's address"),
-        () if link_local => Some("is good for one link only, and given by the kernel"),
-        () if mapped => Some("is an IPv4 address in IPv6 form"),
-        () => None,
-    }
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let shown = text.escape_debug();
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        let ip: IpAddr = address.parse().map_err(|_| {
-            format!(
-                "an address is written like \"192.0.2.10\" or \"2001:db8::10\", not \"{shown}\""
-            )
-        })?;
-        let most = longest(ip);
-        // "+8" and "08" are numbers for Rust, and nobody else.
-        let number = |bits: &str| -> Option<u8> {
-            let bits: u8 = bits.parse().ok().filter(|n: &u8| n.to_string() == bits)?;
-            (1..=most).contains(&bits).then_some(bits)
-        };
-        let bits = bits.map_or(Some(most), number).ok_or_else(|| {
-            format!(
-                "after the '/' stands the length of the network, 1 to {most}, not as in \"{shown}\""
-            )
-        })?;
-        match reserved(ip) {
-            Some(why) => Err(format!("no guest can have the address {ip}: it {why}")),
-            None => Ok(Self { ip, bits }),
-        }
-    }
-}
-
-impl TryFrom<String> for Address {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Address> for String {
-    fn from(address: Address) -> Self {
-        address.to_string()
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_single() {
-            write!(f, "{}", self.ip)
-        } else {
-            write!(f, "{}/{}", self.ip, self.bits)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn addresses_are_what_people_write() {
-        for (text, shown) in [
-            ("192.0.2.10", "192.0.2.10"),
-            ("192.0.2.10/32", "192.0.2.10"),
-            ("192.0.2.10/24", "192.0.2.10/24"),
-            ("2001:DB8:0::10/128", "2001:db8::10"),
-            ("2001:db8::10/64", "2001:db8::10/64"),
-        ] {
-            let address: Address = text.parse().expect(text);
-            assert_eq!(address.to_string(), shown);
-        }
-        for wrong in [
-            "",
-            "web",
-            "192.0.2",
-            "192.0.2.010",
-            "192.0.2.1/",
-            "192.0.2.1/33",
-            "192.0.2.1/0",
-            "192.0.2.1/+8",
-            "192.0.2.1/08",
-            "2001:db8::1/129",
-            "2001:db8::1%eth0",
-            " 192.0.2.1",
-            "0.0.0.0",
-            "::",
-            "127.0.0.1",
-            "::1",
-            "224.0.0.1",
-            "ff02::1",
-            "255.255.255.255",
-            "169.254.1.1",
-            "fe80::1",
-            "::ffff:192.0.2.1",
-        ] {
-            assert!(wrong.parse::<Address>().is_err(), "{wrong}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_shown_is_read_back(ip: IpAddr, bits in 1..=128_u8) {
-            let text = format!("{ip}/{}", bits.min(longest(ip)));
-            if let Ok(address) = text.parse::<Address>() {
-                prop_assert_eq!(address.to_string().parse(), Ok(address));
-            }
         }
     }
 }

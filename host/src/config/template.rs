@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 39] = [
+pub const EXPLANATIONS: [Explanation; 43] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -73,18 +73,34 @@ pub const EXPLANATIONS: [Explanation; 39] = [
     ),
     explain(
         "network.mode",
-        "How it is joined to networks: routed (its own stack and a link to the host, which routes the addresses there; the default with addresses) or none (its own stack with a loopback interface alone; the default without).",
+        "How it is joined to networks: routed (its own stack and a link to the host, which routes the addresses there; the default with addresses alone), shared (the host's stack, held to the addresses), bridge (its own stack, on a bridge of the host's; the default with addresses and network.bridge), macvlan (its own stack, on the network of an interface of the host's, but without the host; the default with addresses and network.parent) or none (its own stack with a loopback interface alone; the default without). docs/network.md tells more.",
         "\"routed\"",
     ),
     explain(
         "network.addresses",
-        "Its addresses, IPv4 and IPv6. It can send from no other, whatever its root does.",
+        "Its addresses, IPv4 and IPv6, with shared, bridge and macvlan also with the length of their network (\"192.0.2.10/24\"). It can send from no other, whatever its root does.",
         "[\"192.0.2.10\", \"2001:db8::10\"]",
+    ),
+    explain("network.bridge", "With bridge: the host's bridge that it is joined to.", "\"br0\""),
+    explain(
+        "network.parent",
+        "With macvlan: the interface of the host's on whose network it is.",
+        "\"eth0\"",
+    ),
+    explain(
+        "network.gateway",
+        "With bridge and macvlan: the machine that passes on what is for others, one of IPv4 and one of IPv6; without it the guest reaches its own networks only.",
+        "[\"192.0.2.1\", \"fe80::1\"]",
     ),
     explain(
         "network.proxy_arp",
         "With routed: an interface of the host, on whose network it answers ARP and neighbour discovery for these addresses. For addresses out of the host's own network, which its router doesn't send to the host by itself.",
         "\"eth0\"",
+    ),
+    explain(
+        "network.dns",
+        "Name servers, three at most. With them /etc/resolv.conf is written anew at each start; without, it stays as 'build' or the guest has made it.",
+        "[\"192.0.2.53\"]",
     ),
     explain(
         "security.users",
@@ -295,6 +311,10 @@ mod tests {
             if line.starts_with("#selinux") {
                 continue;
             }
+            // They go with other modes than the one shown.
+            if ["#bridge", "#parent", "#gateway"].iter().any(|key| line.starts_with(key)) {
+                continue;
+            }
             let is_value = line.starts_with('#') && !line.starts_with("# ");
             let line = if is_value { line.trim_start_matches('#') } else { line };
             shown.push_str(line);
@@ -311,6 +331,7 @@ mod tests {
         assert!(config.network.mode.take().is_some());
         assert!(!std::mem::take(&mut config.network.addresses).is_empty());
         assert!(config.network.proxy_arp.take().is_some());
+        assert!(!std::mem::take(&mut config.network.dns).is_empty());
         config.boot.environment.clear();
         let limits = std::mem::take(&mut config.limits);
         assert!(limits.memory.is_some() && limits.files.is_some() && !limits.io_max.is_empty());

@@ -14,6 +14,8 @@ use super::{number, text, v1_controllers, words};
 /// What limits depend on.
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
+    /// What tells this host from others: its machine-id(5), else its name.
+    pub machine: String,
     /// Bytes of memory; 0 when that isn't known.
     pub memory: u64,
     /// Bytes of swap space.
@@ -54,6 +56,7 @@ pub fn read<'d>(devices: impl IntoIterator<Item = &'d str>) -> Resources {
     let may_raise = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE);
     let own_limits = (!may_raise.unwrap_or(false)).then(|| text("/proc/self/limits"));
     Resources {
+        machine: machine(),
         memory: kibibytes(&memory, "MemTotal:"),
         swap: kibibytes(&memory, "SwapTotal:"),
         processors: text("/sys/devices/system/cpu/online")
@@ -72,6 +75,13 @@ pub fn read<'d>(devices: impl IntoIterator<Item = &'d str>) -> Resources {
         has_systemd: Path::new("/run/systemd/system").is_dir(),
         devices: devices.into_iter().map(|name| (name.to_owned(), block_device(name))).collect(),
         cgroup: mount,
+    }
+}
+
+fn machine() -> String {
+    match text("/etc/machine-id").trim() {
+        "" => text("/proc/sys/kernel/hostname").trim().to_owned(),
+        id => id.to_owned(),
     }
 }
 

@@ -51,7 +51,7 @@ fn sequence(
         at(fault, Stage::Loopback, sys::network::loopback_up)?;
         at(fault, Stage::Loopback, allow_ping)?;
     }
-    if let Network::Routed(link) = &plan.network {
+    if let Network::Linked(link) = &plan.network {
         at(fault, Stage::Addresses, || net::arrive(link))?;
     }
     at(fault, Stage::PrivateMounts, root::separate)?;

@@ -5,7 +5,7 @@ use std::io;
 use shared::stage::{Failure, Stage};
 
 use crate::error::Error;
-use crate::plan::{Label, Plan};
+use crate::plan::{Door, Far, Label, Link, Network, Plan};
 
 /// Says what failed. The numbers came from a process that was being built;
 /// the names come from the plan.
@@ -31,6 +31,14 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
     match hint(plan, stage, errno) {
         Some(hint) => error.hint(hint),
         None => error,
+    }
+}
+
+/// How the guest is joined to a network of many machines.
+fn door(plan: &Plan) -> Option<&Door> {
+    match &plan.network {
+        Network::Linked(Link { far: Far::Segment { door, .. }, .. }) => Some(door),
+        _ => None,
     }
 }
 
@@ -107,15 +115,33 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
              is missing"
                 .to_owned()
         }
-        (Stage::Link, libc::ENOENT | libc::EOPNOTSUPP | libc::EINVAL) => {
-            "the kernel needs CONFIG_VETH, CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF".to_owned()
-        }
+        (Stage::Link, libc::ENOENT | libc::EOPNOTSUPP | libc::EINVAL) => match door(plan) {
+            Some(Door::Macvlan(macvlan)) => format!(
+                "the kernel needs CONFIG_MACVLAN, CONFIG_VETH, CONFIG_NET_SCH_INGRESS and \
+                 CONFIG_NET_CLS_BPF, and '{}' has to be an Ethernet interface",
+                macvlan.parent
+            ),
+            _ => "the kernel needs CONFIG_VETH, CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF"
+                .to_owned(),
+        },
+        (Stage::Link, libc::EBUSY | libc::EADDRINUSE) => match door(plan) {
+            Some(Door::Macvlan(macvlan)) => format!(
+                "'{}' is used otherwise, perhaps as a bridge's port ('network.mode = \"bridge\"' \
+                 joins that bridge)",
+                macvlan.parent
+            ),
+            _ => return None,
+        },
         (Stage::Route, libc::EEXIST) => format!(
             "the host has a route for it already ('ip route' lists them); give the guest \
              another: vserver config set {name} network.addresses A..."
         ),
         (Stage::Route, libc::ENODEV) => format!(
             "the host has no such interface as network.proxy_arp names; 'ip link' lists them: \
+             vserver config edit {name}"
+        ),
+        (Stage::Addresses, libc::ENETUNREACH | libc::EHOSTUNREACH) => format!(
+            "a gateway can't be reached from the guest's addresses; see network.gateway: \
              vserver config edit {name}"
         ),
         (Stage::Link | Stage::Addresses | Stage::Route, _) => {

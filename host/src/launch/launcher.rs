@@ -194,16 +194,17 @@ fn outside(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<(), Failure> {
     at(fault, Stage::IdmapRoot, || map_root(plan.ids, pid, prepared.root.as_fd()))?;
     at(fault, Stage::Limits, || limits::be_nice(pid, plan.limits.nice))?;
     match &plan.network {
-        Network::Routed(link) => connect(fault, link, pid),
+        Network::Linked(link) => connect(fault, link, pid),
         Network::None | Network::Shared(_) => Ok(()),
     }
 }
 
-/// Makes the guest's link, and routes its addresses to it, one a step.
+/// Makes the guest's link, and routes its addresses to it, one a step, where
+/// the host is to do that.
 fn connect(fault: Option<Failure>, link: &plan::Link, pid: i32) -> Result<(), Failure> {
     let mut host = at(fault, Stage::Link, || net::Host::make(link, pid))?;
-    for (number, address) in (0u16..).zip(&link.addresses) {
-        at_step(fault, Stage::Route, number, || host.route(*address))?;
+    for (number, address) in (0u16..).zip(link.ips()) {
+        at_step(fault, Stage::Route, number, || host.route(address))?;
     }
     Ok(())
 }

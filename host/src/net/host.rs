@@ -10,7 +10,9 @@ use netlink_packet_route::address::AddressScope;
 use super::netlink::{By, Interface, Netlink};
 use super::{INSIDE, gateway, proxy};
 use crate::bpf;
-use crate::plan::Link;
+use crate::bpf::link::{Kind, Then};
+use crate::plan::network::Macvlan;
+use crate::plan::{Door, Far, Link};
 use crate::sys;
 
 /// Settings of the interface, below /proc/sys/net, against what the filter
@@ -38,37 +40,94 @@ pub struct Host<'l> {
 
 impl<'l> Host<'l> {
     /// Makes the link, its other end in the network namespace of process
-    /// `pid`; brings the host's end up once it is filtered. Nothing is routed
-    /// there yet. What an earlier start has left is removed.
+    /// `pid`; brings the host's end up once it is filtered, joined to what it
+    /// is to be joined to. Nothing is routed there yet. What an earlier start
+    /// has left is removed.
     ///
     /// # Errors
-    /// EEXIST if the interface is somebody else's; EPERM without
-    /// CAP_NET_ADMIN or the right to load eBPF programs; EOPNOTSUPP or ENOENT
-    /// on a kernel without veth, clsact or BPF filters.
+    /// EEXIST if an interface is somebody else's; ENODEV without the bridge or
+    /// the parent; EPERM without CAP_NET_ADMIN or the right to load eBPF
+    /// programs; EOPNOTSUPP or ENOENT on a kernel without veth, clsact or BPF
+    /// filters, or without macvlan where that is wanted.
     pub fn make(link: &'l Link, pid: i32) -> io::Result<Self> {
         let mut kernel = Netlink::open()?;
         remove_leftover(&mut kernel, link)?;
         let pid = u32::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?;
-        kernel.make_pair((&link.interface, link.host_mac), (INSIDE, link.guest_mac), pid)?;
-        let interface = kernel.find(&By::Name(&link.interface))?;
-        let index = interface.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?.index;
+        let segment = match &link.far {
+            Far::Host { .. } => None,
+            Far::Segment { door, .. } => Some((door, outside(&mut kernel, door)?)),
+        };
+        // A port lowers the packet size of a bridge to its own.
+        let mtu = segment.as_ref().and_then(|(_, outside)| outside.mtu);
+        let (ours, theirs) = ((link.interface.as_str(), link.host_mac), (INSIDE, link.guest_mac));
+        kernel.make_pair(ours, theirs, mtu, pid)?;
+        let index = kernel.index(&link.interface)?;
         kernel.add_name(index, &link.long_name)?;
         let mut host = Self { kernel, link, index };
-        if link.is_guarded {
-            host.filter()?;
-            host.be_deaf()?;
+        match segment {
+            None => host.guard_and(Then::Stay).and_then(|()| host.settle())?,
+            Some((Door::Bridge(_), bridge)) => {
+                host.guard_and(Then::Stay)?;
+                host.kernel.join(index, bridge.index)?;
+                host.stay_without_address(index)?;
+                host.kernel.bring_up(index)?;
+            }
+            Some((Door::Macvlan(macvlan), parent)) => host.pass_through(macvlan, parent.index)?,
         }
-        host.settle()?;
         Ok(host)
     }
 
-    /// Nothing passes but what the guest may send, from here on.
-    fn filter(&mut self) -> io::Result<()> {
-        let filter = bpf::link::filter(self.link.guest_mac, &self.link.addresses);
-        let program = sys::bpf::load(sys::bpf::Hook::Link, "vserver_link", &filter)?;
-        self.kernel.make_filterable(self.index)?;
-        let program = program.as_raw_fd().cast_unsigned();
-        self.kernel.filter(self.index, program, "vserver")
+    /// Nothing passes but what the guest may send, from here on; then it goes
+    /// on like this. The host itself hears no more of it than it must.
+    fn guard_and(&mut self, then: Then) -> io::Result<()> {
+        if !self.link.is_guarded {
+            return match then {
+                Then::Stay => Ok(()),
+                Then::Leave(interface) => self.attach(self.index, &bpf::link::carry(interface)),
+            };
+        }
+        let addresses: Vec<_> = self.link.ips().collect();
+        let kind = match self.link.far {
+            Far::Host { .. } => Kind::Routed,
+            Far::Segment { .. } => Kind::Segment,
+        };
+        let filter = bpf::link::filter(kind, self.link.guest_mac, &addresses, then);
+        self.attach(self.index, &filter)?;
+        self.be_deaf()
+    }
+
+    fn attach(&mut self, index: u32, program: &bpf::Program) -> io::Result<()> {
+        let program = sys::bpf::load(sys::bpf::Hook::Link, "vserver_link", program)?;
+        self.kernel.make_filterable(index)?;
+        self.kernel.filter(index, program.as_raw_fd().cast_unsigned(), "vserver")
+    }
+
+    /// Joins the host's end to an interface of the guest's own on the network
+    /// of another: what comes in by one leaves by the other, without the host
+    /// itself. In the guest that interface would be for its root to change and
+    /// to build upon, past any filter (a second one above it would hang on the
+    /// parent); here it is out of reach.
+    fn pass_through(&mut self, macvlan: &Macvlan, parent: u32) -> io::Result<()> {
+        self.kernel.make_macvlan((&macvlan.interface, self.link.guest_mac), parent)?;
+        let outer = self.kernel.index(&macvlan.interface)?;
+        self.kernel.add_name(outer, &macvlan.long_name)?;
+        self.attach(outer, &bpf::link::carry(self.index))?;
+        self.guard_and(Then::Leave(outer))?;
+        for index in [self.index, outer] {
+            self.stay_without_address(index)?;
+        }
+        self.kernel.bring_up(self.index)?;
+        // Which groups the guest listens to is its own affair.
+        self.kernel.bring_up_for_groups(outer)
+    }
+
+    /// An end that isn't the host's own has no address there.
+    fn stay_without_address(&mut self, index: u32) -> io::Result<()> {
+        match self.kernel.leave_without_address(index) {
+            // A kernel without IPv6.
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => Ok(()),
+            other => other,
+        }
     }
 
     /// Hears nothing of what [`SETTINGS`] says.
@@ -86,8 +145,8 @@ impl<'l> Host<'l> {
 
     /// Addresses of the host's end; up.
     fn settle(&mut self) -> io::Result<()> {
-        let has = |v4: bool| self.link.addresses.iter().find(|ip| ip.is_ipv4() == v4);
-        let (v4, v6) = (has(true).copied(), has(false).copied());
+        let has = |v4: bool| self.link.ips().find(|ip| ip.is_ipv4() == v4);
+        let (v4, v6) = (has(true), has(false));
         if v6.is_some() {
             self.kernel.leave_without_address(self.index)?;
         }
@@ -102,48 +161,65 @@ impl<'l> Host<'l> {
         Ok(())
     }
 
-    /// Routes an address to the guest.
+    /// Routes an address to the guest, where the host is to do that.
     ///
     /// # Errors
     /// EEXIST if it is routed already, to another guest or elsewhere; ENODEV
     /// without the interface on which the host is to answer for it.
     pub fn route(&mut self, address: IpAddr) -> io::Result<()> {
+        let Far::Host { proxy } = &self.link.far else { return Ok(()) };
         self.kernel.add_neighbour(self.index, address, self.link.guest_mac)?;
         self.kernel.route_address(self.index, address, None)?;
-        match &self.link.proxy {
+        match proxy {
             Some(interface) => proxy::begin(&mut self.kernel, interface, address),
             None => Ok(()),
         }
     }
 }
 
-/// Removes the link with this long name, if it is there. It would go with the
-/// guest's network namespace, but a moment after its last process, and not
-/// while anybody holds that.
+/// The host's interface behind a door.
+fn outside(kernel: &mut Netlink, door: &Door) -> io::Result<Interface> {
+    let name = match door {
+        Door::Bridge(bridge) => bridge,
+        Door::Macvlan(macvlan) => &macvlan.parent,
+    };
+    kernel.find(&By::Name(name))?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+}
+
+/// Removes the interfaces with these long names, as far as they are there. A
+/// link would go with the guest's network namespace, but a moment after its
+/// last process, and not while anybody holds that.
 ///
 /// # Errors
 /// Those of netlink(7).
-pub fn remove(long_name: &str) -> io::Result<()> {
+pub fn remove(long_names: &[String]) -> io::Result<()> {
     let mut kernel = Netlink::open()?;
-    match kernel.find(&By::Alternative(long_name))? {
-        Some(found) => gone(kernel.remove(found.index)),
-        None => Ok(()),
+    for name in long_names {
+        if let Some(found) = kernel.find(&By::Alternative(name))? {
+            gone(kernel.remove(found.index))?;
+        }
     }
+    Ok(())
 }
 
 /// Removes what an earlier start has left: known by its long name, or, where
 /// it ended before that was given, by its hardware address.
 fn remove_leftover(kernel: &mut Netlink, link: &Link) -> io::Result<()> {
-    if let Some(found) = kernel.find(&By::Alternative(&link.long_name))? {
-        gone(kernel.remove(found.index))?;
+    let mut ours = vec![(&link.interface, &link.long_name, link.host_mac)];
+    if let Far::Segment { door: Door::Macvlan(macvlan), .. } = &link.far {
+        ours.push((&macvlan.interface, &macvlan.long_name, link.guest_mac));
     }
-    let ours = |found: &Interface| {
-        found.mac.as_deref() == Some(&link.host_mac) && found.alternatives.is_empty()
-    };
-    match kernel.find(&By::Name(&link.interface))? {
-        Some(found) if ours(&found) => gone(kernel.remove(found.index)),
-        _ => Ok(()),
+    for (name, long_name, mac) in ours {
+        if let Some(found) = kernel.find(&By::Alternative(long_name))? {
+            gone(kernel.remove(found.index))?;
+        }
+        let is_left =
+            |found: &Interface| found.mac.as_deref() == Some(&mac) && found.alternatives.is_empty();
+        if let Some(found) = kernel.find(&By::Name(name))?.filter(is_left) {
+            gone(kernel.remove(found.index))?;
+        }
     }
+    Ok(())
 }
 
 /// It may go by itself meanwhile.

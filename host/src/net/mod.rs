@@ -1,4 +1,4 @@
-//! Guests' links to the host: made, addressed and taken away.
+//! Guests' links: made, addressed and taken away.
 //!
 //! The host's half of a start is [`Host`], the guest's half [`arrive`]; both
 //! talk to the kernel alone (rtnetlink(7)), so that nothing depends on what is
@@ -16,7 +16,7 @@ mod proxy;
 pub use host::{Host, remove};
 pub use inside::arrive;
 pub use loopback::{add as add_loopback, remove as remove_loopback};
-pub use owner::refuse_foreign;
+pub use owner::{refuse_foreign, refuse_missing};
 pub use proxy::end as end_proxy;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

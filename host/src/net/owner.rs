@@ -1,10 +1,39 @@
-//! Whose an address is, before it becomes a guest's.
+//! Whose an address is, before it becomes a guest's, and whether what the
+//! guest is to be joined to is there.
 
 use shared::name::GuestName;
 
-use super::netlink::{By, Netlink};
+use super::netlink::{By, Interface, Netlink};
 use crate::error::{Error, Result};
-use crate::plan::network::{Link, guest_of};
+use crate::plan::network::guest_of;
+use crate::plan::{Door, Link};
+
+/// Refuses a start on a bridge or a parent that the host hasn't, or that
+/// isn't one.
+///
+/// # Errors
+/// What is wrong with it; those of netlink(7).
+pub fn refuse_missing(guest: &GuestName, door: &Door) -> Result<()> {
+    let failed = |error| Error::os("cannot ask the kernel for its interfaces", error);
+    let mut kernel = Netlink::open().map_err(failed)?;
+    let (key, name) = match door {
+        Door::Bridge(bridge) => ("network.bridge", bridge),
+        Door::Macvlan(macvlan) => ("network.parent", &macvlan.parent),
+    };
+    let found = kernel.find(&By::Name(name)).map_err(failed)?;
+    let wrong = match (&found, door) {
+        (None, _) => format!("the host has no interface '{name}'"),
+        (Some(found), Door::Bridge(_)) if !found.is_bridge => format!("'{name}' is no bridge"),
+        (Some(Interface { controller: Some(_), .. }), Door::Macvlan(_)) => {
+            format!("'{name}' is a part of another interface, such as a bridge's port")
+        }
+        _ => return Ok(()),
+    };
+    let hint = format!(
+        "'ip link' lists the host's interfaces; name another: vserver config set {guest} {key} NAME"
+    );
+    Err(Error::new(format!("cannot start guest '{guest}': {wrong}")).hint(hint))
+}
 
 /// Refuses a start with an address that the host has, or another guest's
 /// link. The kernel refuses it too, without saying why, to the second of two
@@ -15,8 +44,8 @@ use crate::plan::network::{Link, guest_of};
 pub fn refuse_foreign(guest: &GuestName, link: &Link) -> Result<()> {
     let failed = |error| Error::os("cannot ask the kernel for its routes", error);
     let mut kernel = Netlink::open().map_err(failed)?;
-    for address in &link.addresses {
-        let Some(way) = kernel.way(*address).map_err(failed)? else { continue };
+    for address in link.ips() {
+        let Some(way) = kernel.way(address).map_err(failed)? else { continue };
         if !way.is_exact {
             continue;
         }

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod masks;
 mod mounts;
 pub mod network;
+mod resolver;
 pub mod syscalls;
 
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ pub use confinement::{Confinement, Label};
 pub use layers::{Layer, parse_without};
 pub use limits::Limits;
 pub use mounts::{Access, Mount};
-pub use network::{Link, Network};
+pub use network::{Door, Far, Link, Network};
 
 /// Number of ids in a guest: uids and gids 0 to 65535.
 pub const ID_COUNT: u32 = 65_536;
@@ -66,6 +67,8 @@ pub struct Plan {
     pub limits: Limits,
     /// How it is joined to networks.
     pub network: Network,
+    /// What its `/etc/resolv.conf` says from this start on, if that is given.
+    pub resolver: Option<String>,
     /// The label of everything in it.
     pub label: Option<Label>,
     /// Layers that are left out, for tests.
@@ -191,7 +194,9 @@ pub fn plan(
     if without.contains(&Layer::Processes) {
         limits.settings.retain(|setting| setting.key != "processes");
     }
-    let network = network::plan(name, context, &config.network, ids, &paths.instance(), &without);
+    let identity =
+        network::Identity { name, context, instance: &paths.instance(), machine: &host.machine };
+    let network = network::plan(identity, &config.network, ids, &without);
     let hostname = config.hostname.clone().unwrap_or_else(|| name.to_string());
     Ok(Plan {
         name: name.clone(),
@@ -207,6 +212,7 @@ pub fn plan(
         devices: config.devices.allow.clone(),
         limits,
         network,
+        resolver: resolver::plan(&config.network.dns),
         label: label(&config.security),
         environment: vec![
             ("container".into(), "vserver".into()),

@@ -6,15 +6,17 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::FileType;
 use shared::name::GuestName;
 
 use crate::cgroup::GuestCgroup;
 use crate::control::Event as Told;
 use crate::error::{Error, Result};
 use crate::facts::Forwarding;
+use crate::fsroot::RootDir;
 use crate::net;
-use crate::plan::Network;
-use crate::plan::network::long_name;
+use crate::plan::network::long_names;
+use crate::plan::{Far, Link, Network};
 use crate::runtime::{RunDir, State};
 
 use super::Supervisor;
@@ -40,10 +42,15 @@ impl Supervisor {
         }
         let held = self.hold_addresses()?;
         self.refuse_others()?;
-        if let Network::Routed(link) = &self.plan.network {
+        if let Network::Linked(link) = &self.plan.network {
+            if let Far::Segment { door, .. } = &link.far {
+                net::refuse_missing(&self.plan.name, door)?;
+            }
             net::refuse_foreign(&self.plan.name, link)?;
-            self.state.proxy.clone_from(&link.proxy);
-            if !Forwarding::read().serves(&link.addresses) {
+        }
+        if let Network::Linked(Link { far: Far::Host { proxy }, .. }) = &self.plan.network {
+            self.state.proxy.clone_from(proxy);
+            if !Forwarding::read().serves(&self.plan.network.addresses()) {
                 let text = "the host doesn't pass packets on, so the guest reaches nothing but \
                             the host; 'vserver doctor' says how to change that";
                 tracing::warn!("{text}");
@@ -58,7 +65,7 @@ impl Supervisor {
                     .is_ok()
             });
         }
-        self.state.addresses = self.plan.network.addresses().to_vec();
+        self.state.addresses = self.plan.network.addresses();
         let written = self.state.write(&self.run.state());
         drop(held);
         written.map_err(|error| Error::path("write", &self.run.state(), error))
@@ -82,8 +89,8 @@ impl Supervisor {
 
     /// Refuses an address that another guest runs with, however it is joined.
     fn refuse_others(&self) -> Result<()> {
-        let own = self.plan.network.addresses().iter();
-        let taken = own.filter_map(|address| Some((address, self.other_with(address)?))).next();
+        let own = self.plan.network.addresses().into_iter();
+        let taken = own.filter_map(|address| Some((address, self.other_with(&address)?))).next();
         let Some((address, other)) = taken else { return Ok(()) };
         let name = &self.plan.name;
         let text = format!(
@@ -114,11 +121,45 @@ impl Supervisor {
         runs || RunDir::new(paths, other).has_supervisor()
     }
 
+    /// Writes the guest's `/etc/resolv.conf`, if the configuration says what
+    /// stands there. The guest may have made any part of that path a link: it
+    /// is resolved inside its root, and a link in the file's place is replaced.
+    /// A file that says the same is left alone.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(super) fn write_resolver(&self) -> Result<()> {
+        const FILE: &str = "etc/resolv.conf";
+        /// More than one that the configuration makes.
+        const LONGEST: usize = 4096;
+        let Some(text) = &self.plan.resolver else { return Ok(()) };
+        let written = || {
+            // Without a root there is no start, and the launch says why.
+            let Ok(root) = RootDir::open(&self.plan.root) else { return Ok(()) };
+            let is_file = root
+                .stat(FILE)?
+                .is_some_and(|found| FileType::from_raw_mode(found.st_mode).is_file());
+            if is_file
+                && root.read(FILE, LONGEST).ok().flatten().as_deref() == Some(text.as_bytes())
+            {
+                return Ok(());
+            }
+            root.create_dir_all("etc", 0o755)?;
+            root.write(FILE, text.as_bytes(), 0o644)
+        };
+        written().map_err(|error: Error| {
+            let name = &self.plan.name;
+            error
+                .context(format_args!("cannot start guest '{name}'"))
+                .hint(format!("or leave its file alone: vserver config unset {name} network.dns"))
+        })
+    }
+
     /// Removes the link of a boot that has ended, and what stands elsewhere
     /// because of its addresses.
     pub(super) fn remove_link(&self) {
-        let link = long_name(&self.plan.name, &self.planner.paths.instance());
-        if let Err(error) = net::remove(&link) {
+        let names = long_names(&self.plan.name, &self.planner.paths.instance());
+        if let Err(error) = net::remove(&names) {
             tracing::error!("cannot remove the guest's link: {error}");
         }
         if let Some(Err(error)) = self.state.loopback.map(net::remove_loopback) {

@@ -117,9 +117,10 @@ impl Supervisor {
     }
 
     /// What a start needs beside the launch: addresses that are free, the
-    /// administrator's script.
+    /// guest's name servers, the administrator's script.
     fn prepare(&mut self) -> Result<()> {
         self.take_addresses()?;
+        self.write_resolver()?;
         actions::run(&self.plan, Action::PreStart)
     }
 

@@ -2,17 +2,12 @@
 //! the host's end, hence what the guest may send.
 //!
 //! It is a list of what passes; all else is dropped: other protocols, VLAN
-//! tags, other hardware addresses, and any source that isn't the guest's.
-//!
-//! - IPv4 (RFC 791) and IPv6 (RFC 8200) from the guest's addresses. Every
-//!   fragment has the source in its own header.
-//! - ARP (RFC 826) in which the guest speaks of its own addresses.
-//! - From the link-local address that the guest's kernel makes of its hardware
-//!   address (RFC 4291, appendix A): neighbour solicitations and
-//!   advertisements (RFC 4861) and nothing else, no router advertisements or
-//!   redirects, and not behind extension headers.
-//!
-//! What the host's neighbour table learns of them stays with this link.
+//! tags, other hardware addresses, and any source that isn't the guest's. What
+//! passes of each protocol depends on who hears it: the host alone
+//! (`routed`), or a network of many machines (`segment`).
+
+mod routed;
+mod segment;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -48,15 +43,32 @@ const ICMPV6: i32 = 58;
 const SOLICITATION: i32 = 135;
 const ADVERTISEMENT: i32 = 136;
 
+/// Who hears what the guest sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The host, which passes it on.
+    Routed,
+    /// Every machine of a network.
+    Segment,
+}
+
+/// What becomes of a packet that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It goes on where it has arrived.
+    Stay,
+    /// It leaves by the interface of this number.
+    Leave(u32),
+}
+
 /// The filter for a guest with this hardware address and these addresses.
-pub fn filter(mac: [u8; 6], addresses: &[IpAddr]) -> Program {
+pub fn filter(kind: Kind, mac: [u8; 6], addresses: &[IpAddr], then: Then) -> Program {
     use Register::{R1, R2, R6};
-    let mut v4 = Vec::new();
-    let mut v6 = Vec::new();
+    let mut own = Own { mac, v4: Vec::new(), v6: Vec::new() };
     for address in addresses {
         match address {
-            IpAddr::V4(ip) => v4.push(*ip),
-            IpAddr::V6(ip) => v6.push(*ip),
+            IpAddr::V4(ip) => own.v4.push(*ip),
+            IpAddr::V6(ip) => own.v6.push(*ip),
         }
     }
     let mut writer = Writer::default();
@@ -65,10 +77,44 @@ pub fn filter(mac: [u8; 6], addresses: &[IpAddr]) -> Program {
     writer.program.jump(R2, When::NotEqual, 0, &mut writer.drop);
     writer.load(0, FRAME, ETHERNET);
     unless_bytes(&mut writer.program, FRAME + 6, &mac, &mut writer.drop);
-    writer.if_type(IPV4, |writer| writer.ipv4(&v4));
-    writer.if_type(IPV6, |writer| writer.ipv6(mac, &v6));
-    writer.if_type(ARP, |writer| writer.arp(mac, &v4));
-    writer.finish()
+    match kind {
+        Kind::Routed => {
+            writer.if_type(IPV4, |writer| routed::ipv4(writer, &own));
+            writer.if_type(IPV6, |writer| routed::ipv6(writer, &own));
+            writer.if_type(ARP, |writer| routed::arp(writer, &own));
+        }
+        Kind::Segment => {
+            segment::bridges_own(&mut writer);
+            writer.if_type(IPV4, |writer| segment::ipv4(writer, &own));
+            writer.if_type(IPV6, |writer| segment::ipv6(writer, &own));
+            writer.if_type(ARP, |writer| segment::arp(writer, &own));
+        }
+    }
+    writer.finish(then)
+}
+
+/// Sends everything out by the interface of this number.
+pub fn carry(interface: u32) -> Program {
+    let mut program = Assembler::default();
+    leave(&mut program, interface);
+    program.finish()
+}
+
+/// Sends the packet out by an interface, and ends. One that has gone or is
+/// down drops it.
+fn leave(program: &mut Assembler, interface: u32) {
+    use Register::{R1, R2};
+    program.set(R1, interface.cast_signed());
+    program.set(R2, 0);
+    program.call(Function::Redirect);
+    program.exit();
+}
+
+/// What is the guest's.
+struct Own {
+    mac: [u8; 6],
+    v4: Vec<Ipv4Addr>,
+    v6: Vec<Ipv6Addr>,
 }
 
 /// The link-local address that a kernel makes of a hardware address.
@@ -88,9 +134,14 @@ struct Writer {
 impl Writer {
     /// Copies a part of the packet to the stack; drops what is shorter.
     fn load(&mut self, from: i32, to: i16, length: i32) {
-        use Register::{R0, R1, R2, R3, R4, R6, R10};
+        self.program.set(Register::R2, from);
+        self.load_from_r2(to, length);
+    }
+
+    /// The same, from the place that R2 holds.
+    fn load_from_r2(&mut self, to: i16, length: i32) {
+        use Register::{R0, R1, R3, R4, R6, R10};
         self.program.copy(R1, R6);
-        self.program.set(R2, from);
         self.program.copy(R3, R10);
         self.program.add(R3, to.into());
         self.program.set(R4, length);
@@ -118,54 +169,36 @@ impl Writer {
         self.program.go(&mut self.drop);
     }
 
-    fn ipv4(&mut self, own: &[Ipv4Addr]) {
-        self.load(ETHERNET, HEADER, 20);
-        for address in own {
-            self.pass_if_bytes(HEADER + 12, &address.octets());
-        }
-        self.drop_here();
+    /// Goes to the label if these bytes are at this place.
+    fn go_if_bytes(&mut self, at: i16, bytes: &[u8], label: &mut Label) {
+        let mut other = Label::default();
+        unless_bytes(&mut self.program, at, bytes, &mut other);
+        self.program.go(label);
+        self.program.place(other);
     }
 
-    fn ipv6(&mut self, mac: [u8; 6], own: &[Ipv6Addr]) {
+    /// Passes if the byte at this place of the stack is one of these.
+    fn pass_if_one_of(&mut self, at: i16, numbers: &[i32]) {
         use Register::{R2, R10};
-        if own.is_empty() {
-            return self.drop_here();
+        self.program.load_u8(R2, R10, at);
+        for number in numbers {
+            self.program.jump_u32(R2, When::Equal, *number, &mut self.pass);
         }
-        self.load(ETHERNET, HEADER, 40);
-        for address in own {
-            self.pass_if_bytes(HEADER + 8, &address.octets());
-        }
-        let link_local = link_local(mac).octets();
-        unless_bytes(&mut self.program, HEADER + 8, &link_local, &mut self.drop);
-        self.program.load_u8(R2, R10, HEADER + 6);
-        self.program.jump_u32(R2, When::NotEqual, ICMPV6, &mut self.drop);
-        self.load(ETHERNET + 40, HEADER, 2);
-        self.program.load_u8(R2, R10, HEADER);
-        self.program.jump_u32(R2, When::Equal, SOLICITATION, &mut self.pass);
-        self.program.jump_u32(R2, When::Equal, ADVERTISEMENT, &mut self.pass);
-        self.drop_here();
     }
 
-    /// Hardware type, protocol and lengths first, then the operation, who
-    /// speaks (hardware address, address), and of whom.
-    fn arp(&mut self, mac: [u8; 6], own: &[Ipv4Addr]) {
-        self.load(ETHERNET, HEADER, 28);
-        unless_bytes(&mut self.program, HEADER, &[0, 1, 8, 0, 6, 4], &mut self.drop);
-        unless_bytes(&mut self.program, HEADER + 8, &mac, &mut self.drop);
-        for address in own {
-            self.pass_if_bytes(HEADER + 14, &address.octets());
-        }
-        self.drop_here();
-    }
-
-    fn finish(mut self) -> Program {
+    fn finish(mut self, then: Then) -> Program {
         use Register::R0;
         self.program.place(self.drop);
         self.program.set(R0, DROP);
         self.program.exit();
         self.program.place(self.pass);
-        self.program.set(R0, PASS);
-        self.program.exit();
+        match then {
+            Then::Stay => {
+                self.program.set(R0, PASS);
+                self.program.exit();
+            }
+            Then::Leave(interface) => leave(&mut self.program, interface),
+        }
         self.program.finish()
     }
 }
@@ -181,5 +214,4 @@ fn unless_bytes(program: &mut Assembler, at: i16, bytes: &[u8], label: &mut Labe
 }
 
 #[cfg(test)]
-#[path = "link_tests.rs"]
 mod tests;

@@ -1,16 +1,15 @@
 //! Rules that types don't express: the form of names, limits of durations,
 //! keys that contradict each other.
 
+mod network;
+
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use caps::Capability;
 use shared::capability::{capability, remedy, short};
 
-use crate::bpf::addresses::MOST;
-
 use super::problem::{Problem, did_you_mean};
-use super::{GuestConfig, NetworkMode, UserMode, limits};
+use super::{GuestConfig, UserMode, limits};
 
 /// Longest time that can be waited for anything of a guest's.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -25,7 +24,7 @@ pub fn problems(config: &GuestConfig) -> Vec<Problem> {
     capabilities(config, &mut found);
     nesting(config, &mut found);
     labels(config, &mut found);
-    network(config, &mut found);
+    network::check(config, &mut found);
     found.extend(limits::problems(&config.limits));
     found
 }
@@ -160,72 +159,6 @@ fn labels(config: &GuestConfig, found: &mut Vec<Problem>) {
         let text = "a host has AppArmor or SELinux: give one of 'security.apparmor' and \
                     'security.selinux'";
         found.push(Problem::new("security.selinux", text));
-    }
-}
-
-/// Can an interface have this name: 1 to 15 bytes, without blanks, '/' and ':'
-/// (`dev_valid_name`, net/core/dev.c)?
-fn is_interface(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b':';
-    (1..=15).contains(&name.len()) && name.bytes().all(plain) && name != "." && name != ".."
-}
-
-/// Which addresses a mode takes.
-fn network(config: &GuestConfig, found: &mut Vec<Problem>) {
-    const KEY: &str = "network.addresses";
-    let (mode, addresses) = (config.network.mode(), &config.network.addresses);
-    let name = mode.name();
-    match mode {
-        NetworkMode::None if !addresses.is_empty() => {
-            let text = "a guest with 'network.mode = \"none\"' has no addresses";
-            found.push(Problem::new(KEY, text));
-        }
-        NetworkMode::Routed | NetworkMode::Shared if addresses.is_empty() => {
-            let text = format!("'network.mode = \"{name}\"' needs 'network.addresses'");
-            found.push(Problem::new("network.mode", text));
-        }
-        NetworkMode::None | NetworkMode::Routed | NetworkMode::Shared => {}
-    }
-    if mode == NetworkMode::Shared && addresses.len() > MOST {
-        found.push(Problem::new(KEY, format!("at most {MOST} addresses can be shared")));
-    }
-    let security = &config.security;
-    if mode == NetworkMode::Shared && security.users == UserMode::Host {
-        // Without a user namespace they would reach the host's whole network.
-        let reaching = |name: &&String| {
-            let over_networks = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
-            capability(name).is_some_and(|known| over_networks.contains(&known))
-        };
-        if let Some(name) = security.capabilities.add.iter().find(reaching) {
-            let text = format!(
-                "with 'network.mode = \"shared\"' and 'security.users = \"host\"' the \
-                 capability '{name}' is one over the host's network"
-            );
-            found.push(Problem::new("security.capabilities", text));
-        }
-    }
-    if let Some(interface) = &config.network.proxy_arp {
-        let key = "network.proxy_arp";
-        if mode != NetworkMode::Routed {
-            let text = format!("'{key}' goes with 'network.mode = \"routed\"', not \"{name}\"");
-            found.push(Problem::new(key, text));
-        }
-        if !is_interface(interface) {
-            let text = format!("'{}' is no name of an interface", interface.escape_debug());
-            found.push(Problem::new(key, text));
-        }
-    }
-    for (number, address) in addresses.iter().enumerate() {
-        if addresses[..number].iter().any(|other| other.ip == address.ip) {
-            found.push(Problem::new(KEY, format!("the address {} stands there twice", address.ip)));
-        }
-        if mode == NetworkMode::Routed && !address.is_single() {
-            let text = format!(
-                "with 'network.mode = \"{name}\"' an address stands alone: {}, not {address}",
-                address.ip
-            );
-            found.push(Problem::new(KEY, text));
-        }
     }
 }
 

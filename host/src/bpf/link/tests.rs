@@ -5,20 +5,21 @@ use proptest::prelude::*;
 use super::*;
 use crate::bpf::interpret_packet;
 
-const MAC: [u8; 6] = [2, 0x76, 0x73, 1, 0x9c, 0x40];
-const HOST: [u8; 6] = [2, 0x76, 0x73, 0, 0x9c, 0x40];
+pub(super) const MAC: [u8; 6] = [2, 0x76, 0x73, 1, 0x9c, 0x40];
+pub(super) const HOST: [u8; 6] = [2, 0x76, 0x73, 0, 0x9c, 0x40];
 
-fn own() -> Vec<IpAddr> {
+pub(super) fn own() -> Vec<IpAddr> {
     ["192.0.2.10", "198.51.100.7", "2001:db8::10", "2001:db8::ffff:11"]
         .iter()
         .map(|text| text.parse().expect("an address"))
         .collect()
 }
 
-fn passes_of(addresses: &[IpAddr], packet: &[u8], vlan: bool) -> bool {
+pub(super) fn verdict(kind: Kind, addresses: &[IpAddr], packet: &[u8], vlan: bool) -> bool {
     let mut context = [0_u8; 64];
     context[VLAN_PRESENT as usize] = vlan.into();
-    let answer = interpret_packet(&filter(MAC, addresses), &mut context, packet);
+    let filter = filter(kind, MAC, addresses, Then::Stay);
+    let answer = interpret_packet(&filter, &mut context, packet);
     match answer as u32 as i32 {
         PASS => true,
         DROP => false,
@@ -26,15 +27,22 @@ fn passes_of(addresses: &[IpAddr], packet: &[u8], vlan: bool) -> bool {
     }
 }
 
+fn passes_of(addresses: &[IpAddr], packet: &[u8], vlan: bool) -> bool {
+    let routed = verdict(Kind::Routed, addresses, packet, vlan);
+    // A network of many machines hears less.
+    assert!(routed || !verdict(Kind::Segment, addresses, packet, vlan));
+    routed
+}
+
 fn passes(packet: &[u8]) -> bool {
     passes_of(&own(), packet, false)
 }
 
-fn frame(source: [u8; 6], kind: [u8; 2], rest: &[u8]) -> Vec<u8> {
+pub(super) fn frame(source: [u8; 6], kind: [u8; 2], rest: &[u8]) -> Vec<u8> {
     [&HOST[..], &source, &kind, rest].concat()
 }
 
-fn ipv4(source: Ipv4Addr) -> Vec<u8> {
+pub(super) fn ipv4(source: Ipv4Addr) -> Vec<u8> {
     let mut header = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0];
     header.extend(source.octets());
     header.extend([203, 0, 113, 1]);
@@ -42,7 +50,7 @@ fn ipv4(source: Ipv4Addr) -> Vec<u8> {
     header
 }
 
-fn ipv6(source: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn ipv6(source: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
     let mut header = vec![0x60, 0, 0, 0, 0, payload.len() as u8, next, 255];
     header.extend(source.octets());
     header.extend([0xff; 16]);
@@ -50,7 +58,7 @@ fn ipv6(source: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
     header
 }
 
-fn arp(operation: u8, speaker: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
+pub(super) fn arp(operation: u8, speaker: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
     let mut packet = vec![0, 1, 8, 0, 6, 4, 0, operation];
     packet.extend(speaker);
     packet.extend(address.octets());
