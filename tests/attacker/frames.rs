@@ -27,13 +27,13 @@ const ALL: u16 = 3;
 const LINK: &str = "eth0";
 
 /// What a frame is made of.
-struct Parts {
-    mac: [u8; 6],
-    gateway: [u8; 6],
-    own: Ipv4Addr,
-    own6: Ipv6Addr,
-    foreign: Ipv4Addr,
-    foreign6: Ipv6Addr,
+pub(crate) struct Parts {
+    pub(crate) mac: [u8; 6],
+    pub(crate) gateway: [u8; 6],
+    pub(crate) own: Ipv4Addr,
+    pub(crate) own6: Ipv6Addr,
+    pub(crate) foreign: Ipv4Addr,
+    pub(crate) foreign6: Ipv6Addr,
     target: Ipv4Addr,
     target6: Ipv6Addr,
 }
@@ -98,12 +98,14 @@ fn own_mac() -> Result<[u8; 6], Failure> {
     mac(&text).map_or_else(|| untried("the link has no hardware address"), Ok)
 }
 
-/// The host's end, which the guest's kernel knows from the start.
+/// The host's end, which the guest's kernel knows from the start; everybody
+/// where the host isn't the gateway.
 fn gateway_mac() -> Result<[u8; 6], Failure> {
+    const EVERYBODY: [u8; 6] = [0xff; 6];
     let table = fs::read_to_string("/proc/net/arp").prepare("the neighbours")?;
     let line = table.lines().find(|line| line.starts_with("169.254.1.1 "));
-    let found = line.and_then(|line| mac(line.split_ascii_whitespace().nth(3)?));
-    found.map_or_else(|| untried("there is no gateway"), Ok)
+    let found = line.map(|line| mac(line.split_ascii_whitespace().nth(3)?));
+    found.map_or(Ok(EVERYBODY), |mac| mac.map_or_else(|| untried("a strange neighbour"), Ok))
 }
 
 /// A packet socket of this interface alone.
@@ -177,7 +179,7 @@ impl Parts {
                 bytes.extend(payload);
                 return Some(bytes);
             }
-            _ => return None,
+            _ => return self.on_a_segment(kind, &payload),
         };
         written.ok().map(|()| bytes)
     }
@@ -187,13 +189,13 @@ impl Parts {
     }
 
     /// A hardware address that is nobody's.
-    fn stranger(&self) -> [u8; 6] {
+    pub(crate) fn stranger(&self) -> [u8; 6] {
         let [a, b, c, d, e, f] = self.mac;
         [a, b, c, d, e, f ^ 1]
     }
 
     /// The link-local address of the guest's kernel (RFC 4291, appendix A).
-    fn local(&self) -> Ipv6Addr {
+    pub(crate) fn local(&self) -> Ipv6Addr {
         let [a, b, c, d, e, f] = self.mac.map(u16::from);
         Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
     }

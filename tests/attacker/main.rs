@@ -14,6 +14,7 @@ mod frames;
 mod ipc;
 mod outcome;
 mod processes;
+mod segment;
 mod session;
 mod sys;
 

@@ -24,6 +24,7 @@ mod scene;
 mod session;
 mod sockets;
 mod spoof;
+mod spoof_segment;
 mod terminal;
 
 use case::{Class, Users};

@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use tests::{DEADLINE, Finished, Guest, Host, Network, command};
 use vserver::variables;
 
-const ATTACKER: &str = env!("CARGO_BIN_EXE_attacker");
+pub(crate) const ATTACKER: &str = env!("CARGO_BIN_EXE_attacker");
 
 const OWN: &str = "192.0.2.10,2001:db8::10";
 const NEIGHBOUR: &str = "192.0.2.11,2001:db8::11";
@@ -88,7 +88,7 @@ impl Scene {
     }
 
     /// What the host knows of others: nothing that a guest says may change it.
-    fn tables(&self) -> String {
+    fn tables(&self) -> Vec<String> {
         let network = self.host.network();
         let lines = ["route", "-6 route", "neighbour show nud permanent", "address"];
         let mut text = lines.map(|words| network.ip(words)).concat();
@@ -96,20 +96,23 @@ impl Scene {
             let all = network.ip(kind);
             text.extend(all.lines().filter(|line| line.contains("router")));
         }
-        text
+        // The kernel tells its neighbours in no order that lasts.
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
     }
 }
 
 /// Frames that arrive somewhere.
-struct Capture {
+pub(crate) struct Capture {
     child: Child,
     lines: BufReader<ChildStdout>,
 }
 
 impl Capture {
     /// Listens from now on.
-    fn begin(mut command: Command, last: &str) -> Self {
-        command.args(["capture", if last == "own4" { "lan0" } else { "eth0" }, last]);
+    pub(crate) fn begin(mut command: Command, interface: &str, last: &str) -> Self {
+        command.args(["capture", interface, last]);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the attacker can be run");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
@@ -119,7 +122,7 @@ impl Capture {
     }
 
     /// What has arrived up to the last frame.
-    fn end(mut self) -> Vec<String> {
+    pub(crate) fn end(mut self) -> Vec<String> {
         let mut text = String::new();
         self.lines.read_to_string(&mut text).expect("a capture is text");
         self.child.wait().expect("a capture ends");
@@ -137,10 +140,10 @@ fn send(guest: &Guest<'_>, kind: &str, target: &str) -> Finished {
 /// What arrives beside the host and in the neighbour when all frames have been
 /// sent to both.
 fn arrived(scene: &Scene, web: &Guest<'_>, db: &Guest<'_>) -> (Vec<String>, Vec<String>) {
-    let outside = Capture::begin(scene.beside.command(PathBuf::from(ATTACKER)), "own4");
+    let outside = Capture::begin(scene.beside.command(PathBuf::from(ATTACKER)), "lan0", "own4");
     let mut inside = db.command("exec", ["--", "/attacker"]);
     inside.env(variables::PREFIX, scene.host.prefix());
-    let inside = Capture::begin(inside, "own6");
+    let inside = Capture::begin(inside, "eth0", "own6");
     for target in [BESIDE, NEIGHBOUR] {
         for kind in ROUTED.into_iter().chain(OTHERS) {
             send(web, kind, target).ok();

@@ -59,6 +59,7 @@ mod reducecap;
 mod report;
 mod rounds;
 mod routed;
+mod segment;
 mod services;
 mod sessions;
 mod settings;

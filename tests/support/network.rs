@@ -52,6 +52,23 @@ impl Network {
         (here, beside)
     }
 
+    /// The same two machines, the first with its end of the cable and its
+    /// addresses on a bridge, `br0`.
+    pub fn with_bridge() -> (Self, Self) {
+        let (here, beside) = (Self::new(), Self::new());
+        let others: (&str, &[&str]) = ("lan0", &["203.0.113.2/24", "2001:db8:1::2/64"]);
+        here.join("lan0", &[], &beside, others);
+        here.ip("link add br0 type bridge");
+        here.ip("link set lan0 master br0");
+        here.ip("address add 203.0.113.1/24 dev br0");
+        here.ip("address add 2001:db8:1::1/64 dev br0 nodad");
+        here.ip("link set br0 up");
+        // The kernel takes a moment to see that its port is up.
+        let is_up = || here.ip("address show br0").contains("fe80:").then_some(());
+        eventually(DEADLINE, "the bridge", is_up);
+        (here, beside)
+    }
+
     /// Two machines' ends of a cable, both up, with these addresses on it.
     fn join(&self, name: &str, addresses: &[&str], other: &Self, others: (&str, &[&str])) {
         let (other_name, other_addresses) = others;

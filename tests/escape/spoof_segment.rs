@@ -1,0 +1,212 @@
+//! Addresses that aren't the guest's, claimed on a network of many machines: on
+//! a bridge, and beside the host by macvlan. Its root has every capability over
+//! its own network. Nothing of it reaches a neighbour or a machine on the
+//! cable; the same frames arrive where the filter is left out.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tests::{DEADLINE, Guest, Host, Network, command};
+use vserver::variables;
+
+use crate::spoof::{ATTACKER, Capture};
+
+const OWN: &str = "203.0.113.10,2001:db8:1::10";
+const NEIGHBOUR: &str = "203.0.113.11,2001:db8:1::11";
+const BESIDE: &str = "203.0.113.2,2001:db8:1::2";
+
+/// Nobody's, so that nobody says it rightly.
+const FOREIGN: &str = "203.0.113.99,2001:db8:1::99";
+
+/// Frames that nobody may hear.
+const BAD: [&str; 42] = [
+    "foreign4",
+    "fragment4",
+    "rest4",
+    "ping4",
+    "tunnel4",
+    "mac",
+    "foreign6",
+    "options6",
+    "routing6",
+    "fragment6",
+    "destination6",
+    "gateway4",
+    "host4",
+    "vlan",
+    "vlans",
+    "gateway6",
+    "nobody6",
+    "local6",
+    "advertise-foreign",
+    "advertise-gateway",
+    "router",
+    "redirect",
+    "mpls",
+    "pppoe",
+    "lldp",
+    "llc",
+    "dhcp4",
+    "dhcp6",
+    "redirect4",
+    "router4",
+    "igmp-query",
+    "vrrp",
+    "arp-mac",
+    "arp-probe-foreign",
+    "advertise-mac",
+    "advertise-by-own",
+    "advertise-by-local",
+    "advertise-hidden",
+    "solicit-mac",
+    "solicit-foreign",
+    "dad-foreign",
+    "router-own",
+];
+
+/// The same, which bridges themselves take, and don't pass on to everybody.
+const BAD_FOR_BRIDGES: [&str; 1] = ["mld-query"];
+
+/// Frames without a mark, known by who speaks.
+const CLAIMS: [&str; 2] = ["arp-foreign", "arp-announcement"];
+
+/// What a machine has to say; the last two end the captures.
+const GOOD: [&str; 8] = [
+    "arp-own",
+    "arp-probe",
+    "advertise-own",
+    "solicit-own",
+    "dad-own",
+    "mld-report",
+    "own6",
+    "own4",
+];
+
+/// A host with two guests, and a machine on the same cable.
+struct Scene {
+    mode: &'static str,
+    beside: Network,
+    host: Host,
+}
+
+impl Scene {
+    fn new(mode: &'static str) -> Self {
+        let (here, beside) =
+            if mode == "bridge" { Network::with_bridge() } else { Network::with_neighbour() };
+        if mode == "bridge" {
+            // Else it would keep what is for groups from those that don't ask.
+            here.ip("link set br0 type bridge mcast_snooping 0");
+            // With the host's firewall in between it would cut off the marks.
+            let off = "for file in /proc/sys/net/bridge/bridge-nf-call-*; do \
+                       [ ! -e $file ] || echo 0 >$file; done";
+            here.run("sh", ["-c", off]).ok();
+        }
+        Self { mode, host: Host::on(here), beside }
+    }
+
+    fn guest(&self, name: &str, addresses: &str) -> Guest<'_> {
+        let guest = self.host.guest(name).build();
+        let (v4, v6) = addresses.split_once(',').expect("two addresses");
+        let (v4, v6) = (format!("{v4}/24"), format!("{v6}/64"));
+        let (key, door) =
+            if self.mode == "bridge" { ("bridge", "br0") } else { ("parent", "lan0") };
+        let capabilities = ["net_admin", "net_raw", "sys_admin"];
+        for (key, values) in [
+            (format!("network.{key}"), &[door][..]),
+            ("network.addresses".to_owned(), &[&v4, &v6]),
+            ("network.mode".to_owned(), &[self.mode]),
+            ("security.capabilities.add".to_owned(), &capabilities),
+        ] {
+            let mut set = self.host.command(["config", "set", name, &key]);
+            command::run(set.args(values), DEADLINE).ok();
+        }
+        fs::copy(ATTACKER, guest.root().join("attacker")).expect("the attacker can be copied");
+        guest
+    }
+}
+
+/// What arrives on the cable and in the neighbour when all frames have been
+/// sent.
+fn arrived(scene: &Scene, web: &Guest<'_>, db: &Guest<'_>) -> [Vec<String>; 2] {
+    let outside = scene.beside.command(PathBuf::from(ATTACKER));
+    let outside = Capture::begin(outside, "lan0", "own4");
+    let mut inside = db.command("exec", ["--", "/attacker"]);
+    inside.env(variables::PREFIX, scene.host.prefix());
+    let inside = Capture::begin(inside, "eth0", "own4");
+    for kind in BAD.into_iter().chain(BAD_FOR_BRIDGES).chain(CLAIMS).chain(GOOD) {
+        web.exec(["/attacker", "frame", kind, OWN, FOREIGN, BESIDE]).ok();
+    }
+    [outside.end(), inside.end()]
+}
+
+fn only_what_is_its_own_is_heard(mode: &'static str) {
+    let scene = Scene::new(mode);
+    let (web, db) = (scene.guest("web", OWN), scene.guest("db", NEIGHBOUR));
+    web.start();
+    db.start();
+    for guest in [&web, &db] {
+        guest.exec(["ping", "-c", "1", "-W", "10", "203.0.113.2"]).ok();
+        guest.exec(["ping", "-c", "1", "-W", "10", "2001:db8:1::2"]).ok();
+    }
+    for heard in arrived(&scene, &web, &db) {
+        // Each may say who it is itself.
+        let (claims, marked): (Vec<_>, Vec<_>) =
+            heard.iter().partition(|line| line.starts_with("arp "));
+        assert_eq!(marked, GOOD.iter().collect::<Vec<_>>(), "{mode}");
+        assert!(claims.iter().all(|line| *line != "arp 203.0.113.99"), "{mode}: {claims:?}");
+    }
+    for kind in ["neighbour", "-6 neighbour"] {
+        let known = scene.beside.ip(kind);
+        assert!(!known.contains("203.0.113.99") && !known.contains("::99"), "{known}");
+    }
+    // By the kernel's own means: an address, a hardware address.
+    for line in [
+        "ip address add 203.0.113.99/24 dev eth0 && ! ping -c 1 -W 1 -I 203.0.113.99 203.0.113.2",
+        "ip address add 2001:db8:1::99/64 dev eth0 && \
+         ! ping -c 1 -W 1 -I 2001:db8:1::99 2001:db8:1::2",
+        "ip link set eth0 address 02:76:73:99:99:99 && ! ping -c 1 -W 1 203.0.113.2",
+    ] {
+        web.shell(line).ok();
+    }
+    db.exec(["ping", "-c", "1", "-W", "10", "203.0.113.2"]).ok();
+}
+
+fn all_is_heard_without_the_filter(mode: &'static str) {
+    let scene = Scene::new(mode);
+    let (web, db) = (scene.guest("web", OWN), scene.guest("db", NEIGHBOUR));
+    web.start_without("addresses");
+    db.start();
+    let [outside, inside] = arrived(&scene, &web, &db);
+    for kind in BAD.iter().chain(&GOOD).copied().chain(["arp 203.0.113.99"]) {
+        for (heard, whose) in [(&outside, "cable"), (&inside, "neighbour")] {
+            assert!(
+                heard.iter().any(|line| line == kind),
+                "{mode}: no {kind} on the {whose}: {heard:?}"
+            );
+        }
+    }
+}
+
+#[test]
+#[ignore = "root: boots guests"]
+fn on_a_bridge_only_what_is_its_own_is_heard() {
+    only_what_is_its_own_is_heard("bridge");
+}
+
+#[test]
+#[ignore = "root: boots guests"]
+fn by_macvlan_only_what_is_its_own_is_heard() {
+    only_what_is_its_own_is_heard("macvlan");
+}
+
+#[test]
+#[ignore = "root: boots guests"]
+fn on_a_bridge_all_is_heard_without_the_filter() {
+    all_is_heard_without_the_filter("bridge");
+}
+
+#[test]
+#[ignore = "root: boots guests"]
+fn by_macvlan_all_is_heard_without_the_filter() {
+    all_is_heard_without_the_filter("macvlan");
+}

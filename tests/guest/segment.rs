@@ -1,0 +1,260 @@
+//! Guests on a network of many machines, on a bridge or by macvlan: who reaches
+//! whom, what is refused, and that nothing of it is left.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use shared::stage::Stage;
+use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
+
+on! { Busybox: [
+    guests_on_a_bridge_are_machines_of_its_network,
+    guests_by_macvlan_are_machines_beside_the_host,
+    nothing_is_left_of_a_guest_whose_supervisor_was_killed,
+    a_step_that_fails_is_undone,
+    what_is_not_there_or_is_anothers_is_refused,
+    name_servers_are_written_at_each_start,
+] }
+
+const BRIDGE: [&str; 2] = ["network.bridge", "br0"];
+const MACVLAN: [&str; 2] = ["network.parent", "lan0"];
+
+/// The machine beside the host stands for a router, too.
+const GATEWAYS: [&str; 3] = ["network.gateway", "203.0.113.2", "2001:db8:1::2"];
+
+/// What is behind it.
+const FAR: [&str; 2] = ["198.51.100.7", "2001:db8:7::7"];
+
+fn set(host: &Host, name: &str, words: &[&str]) {
+    command::run(host.command(["config", "set", name]).args(words), DEADLINE).ok();
+}
+
+/// A guest on that network, with these addresses of it and a gateway.
+fn guest<'h>(
+    host: &'h Host,
+    name: &str,
+    tree: Tree,
+    door: [&str; 2],
+    addresses: &[&str],
+) -> Guest<'h> {
+    let guest = host.guest(name).tree(tree).build();
+    set(host, name, &door);
+    set(host, name, &[&["network.addresses"], addresses].concat());
+    let has_v6 = addresses.iter().any(|address| address.contains(':'));
+    set(host, name, &GATEWAYS[..if has_v6 { 3 } else { 2 }]);
+    guest
+}
+
+fn scene() -> (Host, Network) {
+    let (here, beside) = Network::with_bridge();
+    for address in FAR {
+        beside.ip(&format!("address add {address} dev lo"));
+    }
+    (Host::on(here), beside)
+}
+
+fn links(host: &Host) -> String {
+    host.network().ip("-o link")
+}
+
+/// What the host has of a network, to compare with.
+fn state(host: &Host) -> String {
+    let network = host.network();
+    let parts = ["-o link", "address", "route", "-6 route", "neighbour show nud permanent"];
+    parts.map(|part| network.ip(part)).concat()
+}
+
+#[track_caller]
+fn ping_from(network: &Network, address: &str) {
+    network.run("busybox", ["ping", "-c", "1", "-W", "10", address]).ok();
+}
+
+#[track_caller]
+fn ping(guest: &Guest<'_>, address: &str) {
+    guest.exec(["ping", "-c", "1", "-W", "10", address]).ok();
+}
+
+fn mac(guest: &Guest<'_>) -> String {
+    guest.exec(["cat", "/sys/class/net/eth0/address"]).ok().trimmed().to_owned()
+}
+
+fn guests_on_a_bridge_are_machines_of_its_network(tree: Tree) {
+    let (host, beside) = scene();
+    let bridge =
+        || host.network().ip("-o link show br0").split("link/ether").nth(1).map(str::to_owned);
+    let bridges_own = bridge();
+    let web = guest(&host, "web", tree, BRIDGE, &["203.0.113.10/24", "2001:db8:1::10/64"]);
+    let db = guest(&host, "db", tree, BRIDGE, &["203.0.113.11/24", "2001:db8:1::11/64"]);
+    web.start();
+    db.start();
+    for address in ["203.0.113.1", "203.0.113.2", "203.0.113.11", FAR[0]] {
+        ping(&web, address);
+    }
+    for address in ["2001:db8:1::1", "2001:db8:1::2", "2001:db8:1::11", FAR[1]] {
+        ping(&web, address);
+    }
+    for network in [host.network(), &beside] {
+        ping_from(network, "203.0.113.10");
+        ping_from(network, "2001:db8:1::10");
+    }
+    // A bridge that listens for groups hears of the guest's.
+    let heard =
+        || host.network().run("bridge", ["mdb", "show"]).ok().stdout.contains("ff02::1:ff00:10");
+    eventually(DEADLINE, "the guest's group on the bridge", || heard().then_some(()));
+    assert_eq!(bridge(), bridges_own, "the bridge keeps its hardware address");
+    assert!(links(&host).contains("master br0"), "{}", links(&host));
+    // The cable's machines know the guest again after a reboot.
+    let before = mac(&web);
+    assert_ne!(before, mac(&db));
+    web.vserver("reboot", [""; 0]).ok();
+    assert_eq!(mac(&web), before);
+    ping_from(&beside, "203.0.113.10");
+    // What runs has what it was started with, and says so.
+    let addresses = ["203.0.113.20/24", "2001:db8:1::20/64"];
+    let mut set = host.command(["config", "set", "web", "network.addresses"]);
+    command::run(set.args(addresses), DEADLINE).ok().complains("next start");
+    ping_from(&beside, "203.0.113.10");
+    web.stop();
+    db.stop();
+    assert!(!links(&host).contains("vserver-"), "{}", links(&host));
+}
+
+fn guests_by_macvlan_are_machines_beside_the_host(tree: Tree) {
+    let (here, beside) = Network::with_neighbour();
+    for address in FAR {
+        beside.ip(&format!("address add {address} dev lo"));
+    }
+    let host = Host::on(here);
+    let web = guest(&host, "web", tree, MACVLAN, &["203.0.113.10/24", "2001:db8:1::10/64"]);
+    let db = guest(&host, "db", tree, MACVLAN, &["203.0.113.11/24", "2001:db8:1::11/64"]);
+    web.start();
+    db.start();
+    for address in ["203.0.113.2", "203.0.113.11", FAR[0]] {
+        ping(&web, address);
+    }
+    for address in ["2001:db8:1::2", "2001:db8:1::11", FAR[1]] {
+        ping(&web, address);
+    }
+    for address in ["203.0.113.10", "2001:db8:1::10", "203.0.113.11"] {
+        ping_from(&beside, address);
+    }
+    // The host itself isn't on that network for them, as with any macvlan.
+    web.shell("! ping -c 1 -W 1 203.0.113.1").ok();
+    assert!(links(&host).contains("altname macvlan-vserver-"), "{}", links(&host));
+    let before = mac(&web);
+    web.vserver("reboot", [""; 0]).ok();
+    assert_eq!(mac(&web), before);
+    ping_from(&beside, "203.0.113.10");
+    web.stop();
+    db.stop();
+    assert!(!links(&host).contains("vserver-"), "{}", links(&host));
+}
+
+fn nothing_is_left_of_a_guest_whose_supervisor_was_killed(tree: Tree) {
+    let (host, beside) = scene();
+    // A port of a bridge can be nobody's parent.
+    host.network().ip("link add lan1 type veth peer name lan2");
+    host.network().ip("link set lan1 up");
+    let before = state(&host);
+    for door in [BRIDGE, ["network.parent", "lan1"]] {
+        let web = guest(&host, "web", tree, door, &["203.0.113.10/24", "2001:db8:1::10/64"]);
+        web.start();
+        let supervisor = web.status().supervisor_pid.expect("a supervisor");
+        command::run(Command::new("kill").args(["-9", &supervisor.to_string()]), DEADLINE).ok();
+        if door == BRIDGE {
+            ping_from(&beside, "203.0.113.10");
+        }
+        assert_eq!(web.status().addresses.len(), 2);
+        web.stop();
+        assert!(!links(&host).contains("vserver-"), "{}", links(&host));
+        // And with everything of it killed at once, from the next start on.
+        web.start();
+        let status = web.status();
+        for pid in [status.supervisor_pid, status.keeper_pid, status.init_pid] {
+            let pid = pid.expect("a process").to_string();
+            command::run(Command::new("kill").args(["-9", &pid]), DEADLINE).ok();
+        }
+        web.wait_until_stopped();
+        web.start().stop();
+        host.vserver(["delete", "web", "--yes"]).ok();
+        assert_eq!(links(&host).matches("vserver-").count(), 0, "{}", links(&host));
+    }
+    assert_eq!(state(&host), before);
+}
+
+fn a_step_that_fails_is_undone(tree: Tree) {
+    let (host, _beside) = scene();
+    host.network().ip("link add lan1 type veth peer name lan2");
+    host.network().ip("link set lan1 up");
+    for door in [BRIDGE, ["network.parent", "lan1"]] {
+        let web = guest(&host, "web", tree, door, &["203.0.113.10/24", "2001:db8:1::10/64"]);
+        web.start().stop();
+        let before = state(&host);
+        for fault in ["link", "addresses", "first-message"] {
+            let mut start = web.command("start", [""; 0]);
+            let start = command::run(start.env("VSERVER_FAULT", fault), DEADLINE).code(1);
+            start.complains(Stage::from_name(fault).expect("a stage").describe());
+            assert_eq!(state(&host), before, "{fault}");
+        }
+        host.vserver(["delete", "web", "--yes"]).ok();
+    }
+}
+
+fn what_is_not_there_or_is_anothers_is_refused(tree: Tree) {
+    let (host, _beside) = scene();
+    let web = guest(&host, "web", tree, BRIDGE, &["203.0.113.10/24"]);
+    web.start();
+    let before = state(&host);
+    for (door, address, why) in [
+        (["network.bridge", "br7"], "203.0.113.77/24", "no interface 'br7'"),
+        (["network.bridge", "lan0"], "203.0.113.77/24", "'lan0' is no bridge"),
+        (["network.parent", "lan0"], "203.0.113.77/24", "bridge's port"),
+        (BRIDGE, "203.0.113.10/24", "guest 'web'"),
+        (BRIDGE, "203.0.113.1/24", "on 'br0'"),
+    ] {
+        let other = guest(&host, "other", tree, door, &[address]);
+        other.vserver("start", [""; 0]).code(1).complains(why).complains("config set other");
+        assert_eq!(state(&host), before, "{why}");
+        host.vserver(["delete", "other", "--yes"]).ok();
+    }
+    web.stop();
+}
+
+fn name_servers_are_written_at_each_start(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let file = web.root().join("etc/resolv.conf");
+    // A link to a file of the host's, if it were followed there.
+    let outside = host.prefix().join("outside");
+    fs::write(&outside, "the host's").expect("a file of the installation can be written");
+    let _ = fs::remove_file(&file);
+    symlink(&outside, &file).expect("a link can be made");
+    web.start();
+    assert!(file.is_symlink(), "without servers it is left alone");
+    set(&host, "web", &["network.dns", "192.0.2.53", "2001:db8::53"]);
+    web.vserver("reboot", [""; 0]).ok();
+    let text = web.exec(["cat", "/etc/resolv.conf"]).ok().stdout;
+    assert!(text.ends_with("nameserver 192.0.2.53\nnameserver 2001:db8::53\n"), "{text}");
+    let metadata = fs::symlink_metadata(&file).expect("the file");
+    assert!(metadata.is_file(), "the link is replaced");
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o644);
+    assert_eq!(web.exec(["stat", "-c", "%u:%g", "/etc/resolv.conf"]).ok().trimmed(), "0:0");
+    assert_eq!(fs::read_to_string(&outside).expect("the host's file"), "the host's");
+    // What the guest writes lasts until the next start, and longer without.
+    let own = "nameserver 192.0.2.99\n";
+    web.shell("echo nameserver 192.0.2.99 >/etc/resolv.conf").ok();
+    web.vserver("reboot", [""; 0]).ok();
+    assert_eq!(web.read("/etc/resolv.conf"), text);
+    web.shell("echo nameserver 192.0.2.99 >/etc/resolv.conf").ok();
+    host.vserver(["config", "unset", "web", "network.dns"]).ok().complains("next start");
+    web.vserver("reboot", [""; 0]).ok();
+    assert_eq!(web.read("/etc/resolv.conf"), own);
+    web.stop();
+    // A directory of that name is no reason to write elsewhere.
+    fs::remove_file(&file).expect("the file can be removed");
+    fs::create_dir(&file).expect("a directory can be made");
+    set(&host, "web", &["network.dns", "192.0.2.53"]);
+    web.vserver("start", [""; 0]).code(1).complains("resolv.conf").complains("network.dns");
+    assert!(!web.is_running());
+}
