@@ -29,4 +29,5 @@ pub mod session;
 mod store;
 pub mod supervisor;
 pub mod sys;
+pub mod top;
 pub mod variables;

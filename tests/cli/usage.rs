@@ -62,6 +62,15 @@ fn errors_are_one_sentence_with_the_programs_name() {
 }
 
 #[test]
+fn top_without_a_terminal_says_what_to_use_instead() {
+    let host = Host::without_root();
+    let answer = host.vserver(["top"]).code(1).says("");
+    assert!(answer.stderr.starts_with("vserver: 'vserver top' fills the screen"), "{answer}");
+    assert!(answer.stderr.contains("\nhint: 'vserver stat' "), "{answer}");
+    host.vserver(["top", "--interval", "0"]).code(2).complains("0.1");
+}
+
+#[test]
 fn an_empty_installation_lists_nothing() {
     let host = Host::without_root();
     host.vserver(["list"]).ok();

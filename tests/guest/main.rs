@@ -69,4 +69,5 @@ mod stopped;
 mod stubborn;
 mod takeover;
 mod tools;
+mod top;
 mod usage;

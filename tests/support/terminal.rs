@@ -31,7 +31,7 @@ pub struct Terminal {
 
 impl Terminal {
     /// Starts it in a session of its own on a terminal of 24 lines of 80
-    /// characters.
+    /// characters, which is a dumb one unless the command says another TERM.
     ///
     /// # Panics
     /// When there is no pty or no such program.
@@ -41,10 +41,10 @@ impl Terminal {
         // hook, which would be unsafe code here.
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).arg(program.get_program()).args(program.get_args());
+        command.env("TERM", "dumb");
         for (key, value) in program.get_envs() {
             command.env(key, value.unwrap_or_default());
         }
-        command.env("TERM", "dumb");
         let clone = || slave.try_clone().expect("a descriptor can be copied");
         command.stdin(clone()).stdout(clone()).stderr(clone());
         let child = command.spawn().expect("setsid(1) can be run");

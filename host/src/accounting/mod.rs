@@ -44,26 +44,53 @@ pub struct Account {
     pub network: Option<(u64, u64)>,
 }
 
+/// One process, as [`survey`] meets it.
+#[derive(Clone, Debug)]
+pub struct Met {
+    /// Its pid, its memory, its start.
+    pub seen: Seen,
+    /// Its own time on processors, that of its children not included.
+    pub own: Duration,
+    /// Its state, a letter (proc_pid_stat(5)).
+    pub state: char,
+    /// Its name, which it chooses itself.
+    pub name: String,
+}
+
 /// The accounts of all contexts that have processes, the host's among them.
 ///
 /// # Errors
 /// When /proc can't be read.
 pub fn read(membership: &Membership) -> Result<BTreeMap<Context, Account>> {
+    survey(membership, |_, _| {})
+}
+
+/// The same; every process of the one pass over /proc is shown with its
+/// context.
+///
+/// # Errors
+/// As [`read`].
+pub fn survey(
+    membership: &Membership,
+    mut show: impl FnMut(&Context, Met),
+) -> Result<BTreeMap<Context, Account>> {
     let cannot = |what: &str| {
         let text = format!("cannot read '/proc{what}'");
         move |cause: procfs::ProcError| Error::new(format!("{text}: {cause}"))
     };
     let uptime = procfs::Uptime::current().map_err(cannot("/uptime"))?.uptime_duration();
     let whole = procfs::KernelStats::current().map_err(cannot("/stat"))?.total;
-    let ticks = tally::Ticks::new(procfs::ticks_per_second(), procfs::page_size());
+    let ticks = ticks();
 
     let mut tallies: BTreeMap<Context, Processes> = BTreeMap::new();
     let all = fs::read_dir("/proc").map_err(|cause| Error::os("cannot read '/proc'", cause))?;
     let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     for pid in pids {
         // Whatever ends in between is in no account.
-        let Some(seen) = process(pid, &ticks) else { continue };
+        let Some(met) = process(pid, &ticks) else { continue };
         let Some(context) = membership.of(pid) else { continue };
+        let seen = met.seen;
+        show(&context, met);
         tallies.entry(context).or_default().add(&seen);
     }
     let mut accounts: BTreeMap<Context, Account> = tallies
@@ -87,18 +114,29 @@ pub fn read(membership: &Membership) -> Result<BTreeMap<Context, Account>> {
     Ok(accounts)
 }
 
+/// When a process was started, since the host was; `None` when there is none.
+/// A pid that is given again has another start.
+pub fn started(pid: i32) -> Option<Duration> {
+    process(pid, &ticks()).map(|met| met.seen.started)
+}
+
+fn ticks() -> tally::Ticks {
+    tally::Ticks::new(procfs::ticks_per_second(), procfs::page_size())
+}
+
 /// Figures of one process, of `/proc/PID/stat` (proc_pid_stat(5)).
-fn process(pid: i32, ticks: &tally::Ticks) -> Option<Seen> {
+fn process(pid: i32, ticks: &tally::Ticks) -> Option<Met> {
     let file = fs::File::open(format!("/proc/{pid}/stat")).ok()?;
     let stat = procfs::process::Stat::from_read(file).ok()?;
-    Some(Seen {
+    let seen = Seen {
         virtual_bytes: stat.vsize,
         resident_bytes: ticks.bytes(stat.rss),
         user: ticks.time(stat.utime + u64::try_from(stat.cutime).unwrap_or(0)),
         system: ticks.time(stat.stime + u64::try_from(stat.cstime).unwrap_or(0)),
         started: ticks.time(stat.starttime),
         pid,
-    })
+    };
+    Some(Met { seen, own: ticks.time(stat.utime + stat.stime), state: stat.state, name: stat.comm })
 }
 
 fn account(

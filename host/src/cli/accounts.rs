@@ -51,6 +51,14 @@ pub struct StatArgs {
     pub json: bool,
 }
 
+/// `vserver top`.
+#[derive(Clone, Debug, Args)]
+pub struct TopArgs {
+    /// Seconds between two looks, at least 0.1.
+    #[arg(short = 'd', long, value_name = "SECONDS", default_value = "2", value_parser = pause)]
+    pub interval: Duration,
+}
+
 /// `vserver metrics`.
 #[derive(Clone, Debug, Args)]
 pub struct MetricsArgs {

@@ -133,6 +133,24 @@ USER is a name of the guest's or a number. Exit codes are those of 'exec'.";
 pub(super) const CONSOLE: &str = "\
 Ctrl-] leaves the console.";
 
+pub(super) const TOP: &str = "\
+Examples:
+  vserver top
+  vserver top --interval 0.5
+
+The columns of 'vserver stat', then %CPU (100 is one processor), and, on wider
+terminals, MEMORY with caches and bytes by the second from and to block devices
+and the network. A '-' is not counted on this host, or not known yet.
+
+Keys: arrows choose a line; Enter shows the processes of a guest, Esc goes back.
+c m n p t x sort by %CPU, RSS, name, number of processes (or pid), time and
+context (or pid inside). / shows only names with a text. s stops the chosen
+guest as 'vserver stop' does; k sends the chosen process SIGTERM or SIGKILL; both
+ask first. Ctrl-Z suspends, Ctrl-L draws anew, q quits.
+
+'vtop' is another tool: top(1), which knows processes only. For a script there
+is 'vserver stat --json'.";
+
 pub(super) const STATUS: &str = "\
 Exit code: 0 running, 3 stopped, 5 no such guest.
 With --json: an object for one guest, an array with --all, --mark or several.";
@@ -289,6 +307,9 @@ pub(super) const VTOP: &str = "\
 Examples:
   vtop
   vtop -b -n 1
+
+Shows processes whatever their context, and not which that is; 'vserver top'
+shows contexts, and the processes of one.
 
 All options but --help and --version go to top(1). Exit code: that of top; 255
 when it can't be run.";

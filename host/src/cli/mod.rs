@@ -15,7 +15,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use accounts::{MetricsArgs, StatArgs, UsageArgs};
+pub use accounts::{MetricsArgs, StatArgs, TopArgs, UsageArgs};
 pub use args::*;
 pub use limits::{Change, LimitsArgs};
 pub use order::reorder;
@@ -90,6 +90,9 @@ pub enum Action {
     /// Show what guests use: processes, memory, time, and more.
     #[command(after_help = help::STAT)]
     Stat(StatArgs),
+    /// Watch guests and their processes on the whole screen.
+    #[command(after_help = help::TOP)]
+    Top(TopArgs),
     /// Show what guests have used in a period, for bills.
     #[command(after_help = help::USAGE)]
     Usage(UsageArgs),

@@ -62,7 +62,6 @@ pub enum Tool {
     /// Watch processes of all contexts.
     #[command(
         display_name = "vtop",
-        visible_alias = "top",
         version = help::tool_version!("watch processes of all contexts"),
         after_help = help::VTOP,
         disable_help_flag = true,

@@ -40,6 +40,7 @@ mod status;
 mod stop;
 mod suexec;
 mod supervise;
+mod top;
 mod usage;
 mod vkill;
 mod vps;
@@ -107,6 +108,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Usage(args) => usage::run(args, paths),
         Action::Metrics(args) => metrics::run(args, paths),
         Action::Stat(args) => stat::run(args, true, paths),
+        Action::Top(args) => top::run(args, paths),
         Action::Limits(args) => limits::run(args, paths),
         Action::Logs(args) => logs::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),

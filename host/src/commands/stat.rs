@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::thread;
 
-use crate::accounting;
+use crate::accounting::{self, Account};
 use crate::cli::StatArgs;
 use crate::commands::{Exit, output};
 use crate::config;
@@ -44,17 +44,24 @@ pub(super) fn run(args: &StatArgs, described: bool, paths: &Paths) -> Result<Exi
 fn lines(paths: &Paths, described: bool) -> Result<Vec<Line>> {
     let membership = Membership::read(paths)?;
     let line = |(context, account)| {
-        let (name, description) = match &context {
+        let description = match &context {
             Context::Guest(name) if described => {
-                let config = config::load(paths, name).unwrap_or_default();
-                (name.to_string(), config.description)
+                config::load(paths, name).unwrap_or_default().description
             }
-            Context::Guest(name) => (name.to_string(), String::new()),
-            Context::Main => (HOST.to_owned(), String::new()),
-            // They have no name; a last column there is in every line.
-            Context::Watch | Context::Bare(_) => ("-".to_owned(), String::new()),
+            _ => String::new(),
         };
-        Line { context: membership.number(&context), name, description, account }
+        Line { description, ..line(&membership, &context, account) }
     };
     Ok(accounting::read(&membership)?.into_iter().map(line).collect())
+}
+
+/// A context's line, without a description.
+pub(super) fn line(membership: &Membership, context: &Context, account: Account) -> Line {
+    let name = match context {
+        Context::Guest(name) => name.to_string(),
+        Context::Main => HOST.to_owned(),
+        // They have no name; a last column there is in every line.
+        Context::Watch | Context::Bare(_) => "-".to_owned(),
+    };
+    Line { context: membership.number(context), name, description: String::new(), account }
 }

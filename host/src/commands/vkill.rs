@@ -119,18 +119,12 @@ fn kill(membership: &Membership, context: &Context) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends a signal to a process if it is in the context. That is asked again
-/// after the process was opened: if it has ended since it was found, the pid
-/// may be another's by now.
+/// Sends a signal to a process if it is in the context.
 fn send(
     membership: &Membership,
     context: &Context,
     process: Process,
     signal: i32,
 ) -> io::Result<()> {
-    let opened = membership::open(process.pid)?;
-    if membership.of(process.pid).as_ref() != Some(context) {
-        return Err(io::Error::from_raw_os_error(libc::ESRCH));
-    }
-    membership::signal(&opened, signal)
+    membership::signal(&membership.open(context, process.pid)?, signal)
 }

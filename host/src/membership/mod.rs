@@ -8,6 +8,8 @@ mod word;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use shared::name::GuestName;
@@ -19,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ids;
 use crate::paths::Paths;
 
-pub use process::{Process, open, signal};
+pub use process::{Process, inside, open, signal};
 pub use word::{MAX, Word};
 
 /// A context.
@@ -159,13 +161,28 @@ impl Membership {
             let all = fs::read_dir("/proc").into_iter().flatten().flatten();
             let all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
             let own: Vec<_> = all.filter(|pid| self.of(*pid).as_ref() == Some(context)).collect();
-            return process::inside(&own);
+            return inside(&own);
         }
         let mut pids = Vec::new();
         for directory in self.cgroups(context) {
             collect(&directory, &mut pids);
         }
-        process::inside(&pids)
+        inside(&pids)
+    }
+
+    /// Opens a process for [`signal`] if it is in the context. That is asked
+    /// after it was opened: if it has ended since it was found, the pid may be
+    /// another's by now.
+    ///
+    /// # Errors
+    /// ESRCH when there is no such process in the context; those of
+    /// pidfd_open(2).
+    pub fn open(&self, context: &Context, pid: i32) -> io::Result<OwnedFd> {
+        let opened = open(pid)?;
+        match self.of(pid) {
+            Some(other) if other == *context => Ok(opened),
+            _ => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
     }
 
     /// A context's PID 1, if it has one.

@@ -41,7 +41,7 @@ pub fn signal(process: &OwnedFd, signal: i32) -> io::Result<()> {
 /// Finds out the pids that the processes of one context have inside it.
 /// Processes of the host's that only stand in its cgroup, such as the parent
 /// of a session, are left out.
-pub(super) fn inside(pids: &[i32]) -> Vec<Process> {
+pub fn inside(pids: &[i32]) -> Vec<Process> {
     let chains: Vec<Vec<i32>> = pids.iter().filter_map(|pid| chain(*pid)).collect();
     let depth = depth(&chains);
     let found = chains

@@ -32,12 +32,30 @@ enum Figure {
 }
 
 /// A column of figures.
-struct Column {
+#[derive(Debug)]
+pub struct Column {
     /// What `--columns` and `--sort` call it.
     key: &'static str,
     title: &'static str,
     width: usize,
     figure: fn(&Account) -> Option<Figure>,
+}
+
+impl Column {
+    /// Its title.
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// How wide it is, with the space in front of it.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// What it says of a context: '-' where that isn't known.
+    pub fn cell(&self, account: &Account) -> String {
+        (self.figure)(account).map_or_else(|| "-".to_owned(), Figure::shown)
+    }
 }
 
 const fn column(
@@ -50,7 +68,7 @@ const fn column(
 }
 
 /// All columns; the first ones are always shown.
-const COLUMNS: [Column; 19] = [
+static COLUMNS: [Column; 19] = [
     column("proc", "PROC", 5, |a| Some(Figure::Number(a.processes.number))),
     column("vsz", "VSZ", 7, |a| Some(Figure::Bytes(a.processes.virtual_bytes))),
     column("rss", "RSS", 7, |a| Some(Figure::Bytes(a.processes.resident_bytes))),
@@ -83,6 +101,11 @@ pub fn more_columns() -> impl Iterator<Item = &'static str> {
     COLUMNS.iter().skip(ALWAYS).map(|column| column.key)
 }
 
+/// The column of a key.
+pub fn column_of(key: &str) -> Option<&'static Column> {
+    COLUMNS.iter().find(|column| column.key == key)
+}
+
 /// What `--sort` takes.
 pub fn sort_keys() -> impl Iterator<Item = &'static str> {
     ["ctx", "name"].into_iter().chain(COLUMNS.iter().map(|column| column.key))
@@ -95,7 +118,7 @@ pub fn sort(lines: &mut [Line], key: &str) {
     lines.sort_by(|one, other| (number(one), &one.name).cmp(&(number(other), &other.name)));
     if key == "name" {
         lines.sort_by(|one, other| one.name.cmp(&other.name));
-    } else if let Some(column) = COLUMNS.iter().find(|column| column.key == key) {
+    } else if let Some(column) = column_of(key) {
         let figure = |line: &Line| (column.figure)(&line.account).map(Figure::size);
         lines.sort_by(|one, other| {
             figure(other).partial_cmp(&figure(one)).unwrap_or(Ordering::Equal)
@@ -126,10 +149,8 @@ pub fn text(lines: &[Line], more: &[String], described: bool) -> String {
         let number = line.context.map_or_else(|| "?".to_owned(), |number| number.to_string());
         let mut row = format!("{number:<5}");
         for column in &columns {
-            let figure = (column.figure)(&line.account);
-            let cell = figure.map_or_else(|| "-".to_owned(), Figure::shown);
             // One that is too long keeps its distance.
-            row += &format!(" {cell:>0$}", column.width - 1);
+            row += &format!(" {:>1$}", column.cell(&line.account), column.width - 1);
         }
         row.push(' ');
         row += &match described {
@@ -168,7 +189,7 @@ impl Figure {
 
 /// util-vserver's form of a size: the next unit from 1000 on, in steps of
 /// 1024, with one decimal, cut off, that is left out when it is 0.
-pub(super) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let mut unit: u128 = 1;
     let mut units = ["", "K", "M", "G", "T", "P", "E"].iter();
     let mut name = units.next();
@@ -188,7 +209,7 @@ pub(super) fn size(bytes: u64) -> String {
 /// util-vserver's form of a time: minutes, seconds and hundredths; from an
 /// hour, a day and a year on the next greater units. (Its hundredths were the
 /// first two digits of the milliseconds.)
-fn duration(time: Duration) -> String {
+pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let hundredths = time.subsec_millis() / 10;

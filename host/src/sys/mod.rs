@@ -4,7 +4,8 @@
 //! It holds no policy and no text. Processes that fork or change credentials
 //! here, supervisors and sessions, never start a thread, which is what makes
 //! fork-like calls and per-thread credentials sound. Commands that do several
-//! guests at a time have threads; they call nothing of this module.
+//! guests at a time have threads, and so has `vserver top`; they call nothing of
+//! this module that forks or changes the process.
 
 #![allow(unsafe_code)]
 
