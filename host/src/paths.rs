@@ -87,6 +87,12 @@ impl Paths {
         self.state_dir().join("usage")
     }
 
+    /// `/var/lib/vserver/usage/NAME.pacct`: where the kernel records a guest's
+    /// processes.
+    pub fn process_records(&self, name: &GuestName) -> PathBuf {
+        self.usage_dir().join(format!("{name}.pacct"))
+    }
+
     /// `/var/lib/vserver/ids.toml`: contexts and id ranges, each a guest's
     /// for as long as it exists.
     pub fn ids(&self) -> PathBuf {

@@ -1,14 +1,17 @@
-//! What contexts use at one moment ([`read`]), and what guests have used
-//! ([`Book`]).
+//! What contexts use at one moment ([`read`]), what guests have used
+//! ([`Book`]), and their processes that have ended ([`Records`]).
 //!
 //! Processes are counted in one pass over /proc, whatever the number of
 //! contexts; the rest are the kernel's own sums, kept for each cgroup
 //! (kernel doc, cgroup-v2, "Core Interface Files" and "Controllers").
 
+mod acct;
 mod book;
+mod commands;
 mod counters;
 mod files;
 mod ledger;
+mod records;
 mod tally;
 
 use std::collections::BTreeMap;
@@ -21,9 +24,11 @@ use crate::error::{Error, Result};
 use crate::membership::{Context, Membership};
 
 pub use book::{Book, names};
+pub use commands::{Command, Commands};
 pub use counters::Usage;
 pub use files::{inode, network, usage};
 pub use ledger::{Counters, Hour, Ledger, Sample, Sums, sum};
+pub use records::{LIMIT as RECORDS_LIMIT, Records};
 pub use tally::{Processes, Seen};
 
 /// What one context uses.
