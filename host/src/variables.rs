@@ -14,8 +14,11 @@ pub const FAULT: &str = "VSERVER_FAULT";
 /// ([`crate::plan::Layer`]).
 pub const WITHOUT: &str = "VSERVER_WITHOUT";
 
+/// Bytes after which process records are rotated, for tests.
+pub const RECORDS_LIMIT: &str = "VSERVER_RECORDS_LIMIT";
+
 /// All of these.
-pub const ALL: [&str; 4] = [PREFIX, LOG, FAULT, WITHOUT];
+pub const ALL: [&str; 5] = [PREFIX, LOG, FAULT, WITHOUT, RECORDS_LIMIT];
 
 /// What the C library's allocator reads, and a value by which it keeps no
 /// caches that a program without threads doesn't need: what lies in them holds

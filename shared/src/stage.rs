@@ -42,6 +42,8 @@ pub enum Stage {
     /// One of the guest's addresses routed to it; the failure's `step` is its
     /// number.
     Route,
+    /// The kernel told to record its processes.
+    ProcessRecords,
     // Child: PID 1 of the new namespaces.
     /// The launcher's word to go on.
     Go,
@@ -89,7 +91,7 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::RunDirectory,
         Self::Cgroup,
         Self::Devices,
@@ -105,6 +107,7 @@ impl Stage {
         Self::IdmapRoot,
         Self::Link,
         Self::Route,
+        Self::ProcessRecords,
         Self::Go,
         Self::Identity,
         Self::Session,
@@ -143,6 +146,7 @@ impl Stage {
             Self::IdmapRoot => "idmap-root",
             Self::Link => "link",
             Self::Route => "route",
+            Self::ProcessRecords => "process-records",
             Self::Go => "go",
             Self::Identity => "identity",
             Self::Session => "session",
@@ -184,6 +188,7 @@ impl Stage {
             Self::IdmapRoot => "mapping the ids of its root directory",
             Self::Link => "linking it to the host",
             Self::Route => "routing to it the address",
+            Self::ProcessRecords => "having its processes recorded",
             Self::Go => "waiting for the launcher",
             Self::Identity => "becoming root of its user namespace",
             Self::Session => "starting its session",

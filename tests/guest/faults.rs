@@ -8,7 +8,12 @@ on! { Busybox: [every_step_that_fails_is_named_and_undone, every_mount_that_fail
 
 fn every_step_that_fails_is_named_and_undone(tree: Tree) {
     let host = Host::on(Network::new());
-    let guest = host.guest("web").tree(tree).set("network.addresses", "192.0.2.10").build();
+    let guest = host
+        .guest("web")
+        .tree(tree)
+        .set("network.addresses", "192.0.2.10")
+        .set("accounting.processes", "true")
+        .build();
     guest.start().stop();
     let before = Census::when_quiet(&host);
     let links = || host.network().ip("-o link");

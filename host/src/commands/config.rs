@@ -109,6 +109,12 @@ fn change(
         if Client::find(paths, name)?.is_some() {
             take_effect(name, key);
         }
+        if key.starts_with("accounting.") && Client::find(paths, name)?.is_some() {
+            output::remark(format_args!(
+                "guest '{name}' runs on as it was started; this counts from its next boot on: \
+                 vserver reboot {name}"
+            ));
+        }
     }
     Ok(Exit::DONE)
 }

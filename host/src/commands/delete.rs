@@ -1,5 +1,5 @@
 //! `vserver delete`: the root directory, the configuration, the actions, the
-//! logs and the numbers of stopped guests.
+//! logs, the records of processes and the numbers of stopped guests.
 //!
 //! Whatever of these is missing is no mistake, so that a deletion that was
 //! cut short can be repeated.
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use shared::name::GuestName;
 
+use crate::accounting::Records;
 use crate::build::Doomed;
 use crate::cli::DeleteArgs;
 use crate::commands::{Exit, output};
@@ -94,16 +95,18 @@ fn is_in_use(paths: &Paths, name: &GuestName) -> Result<bool> {
 }
 
 /// Files that belong to the guest, besides its root.
-fn files(paths: &Paths, name: &GuestName) -> [PathBuf; 6] {
+fn files(paths: &Paths, name: &GuestName) -> Vec<PathBuf> {
     let of_log = |suffix: &str| paths.log_dir().join(format!("{name}.{suffix}"));
-    [
+    let mut files = Records::new(paths, name).files();
+    files.extend([
         paths.config(name),
         paths.actions(name),
         paths.log(name),
         of_log("log.1"),
         of_log("supervisor.log"),
         of_log("supervisor.log.1"),
-    ]
+    ]);
+    files
 }
 
 fn listing(paths: &Paths, name: &GuestName, root: &Path) -> String {

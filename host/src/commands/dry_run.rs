@@ -75,6 +75,9 @@ fn show(plan: &Plan) -> String {
     if let Some(nice) = plan.limits.nice {
         line("limit", &format!("nice: {nice}"));
     }
+    if let Some(file) = &plan.process_records {
+        line("processes", &format!("recorded in {}", file.display()));
+    }
     for warning in &plan.limits.warnings {
         line("warning", warning);
     }

@@ -59,6 +59,8 @@ pub struct GuestConfig {
     pub devices: Devices,
     /// How much of the host it may have.
     pub limits: Limits,
+    /// What is kept of what it did.
+    pub accounting: Accounting,
 }
 
 impl GuestConfig {
@@ -152,6 +154,15 @@ pub struct Security {
     pub apparmor: Option<String>,
     /// SELinux label of everything in it.
     pub selinux: Option<String>,
+}
+
+/// `[accounting]`: what is kept of what a guest did, besides the account that
+/// every guest has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Accounting {
+    /// Does the kernel record each of its processes?
+    pub processes: bool,
 }
 
 /// What users of a guest see of other users' processes in /proc: the mount

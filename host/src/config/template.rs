@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 43] = [
+pub const EXPLANATIONS: [Explanation; 44] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -189,6 +189,11 @@ pub const EXPLANATIONS: [Explanation; 43] = [
     explain(
         "limits.required",
         "What the host can't enforce of the limits above: true refuses to start, false warns.",
+        "",
+    ),
+    explain(
+        "accounting.processes",
+        "Does the kernel record each process when it ends, as acct(5) describes, in /var/lib/vserver/usage/NAME.pacct? 'vserver usage NAME --commands' sums that up, lastcomm and sa read it. Takes effect when the guest is booted the next time; docs/process-accounting.md tells more.",
         "",
     ),
 ];

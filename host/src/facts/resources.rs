@@ -40,6 +40,8 @@ pub struct Resources {
     /// The text of `/proc/self/limits`, where this process may not raise its
     /// own.
     pub own_limits: Option<String>,
+    /// Can the kernel record processes that end (acct(5))?
+    pub records_processes: bool,
     /// Does systemd run as this host's init?
     pub has_systemd: bool,
     /// Numbers of block devices by what they are called in a configuration,
@@ -71,6 +73,8 @@ pub fn read<'d>(devices: impl IntoIterator<Item = &'d str>) -> Resources {
         most_files: number("/proc/sys/fs/nr_open").unwrap_or(1 << 20),
         own_files: own_limits.as_deref().and_then(hard_files),
         own_limits,
+        // There with CONFIG_BSD_PROCESS_ACCT alone (kernel/acct.c).
+        records_processes: Path::new("/proc/sys/kernel/acct").exists(),
         // sd_booted(3).
         has_systemd: Path::new("/run/systemd/system").is_dir(),
         devices: devices.into_iter().map(|name| (name.to_owned(), block_device(name))).collect(),

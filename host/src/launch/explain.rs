@@ -18,6 +18,9 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
         // Step 0 are the cgroups themselves.
         Stage::Cgroup => limit(plan, step),
         Stage::Route => plan.network.addresses().get(usize::from(step)).map(ToString::to_string),
+        Stage::ProcessRecords => {
+            plan.process_records.as_ref().map(|file| format!("in '{}'", file.display()))
+        }
         Stage::OpenRoot | Stage::IdmapRoot => Some(format!("'{}'", plan.root.display())),
         _ => None,
     };
@@ -147,6 +150,14 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
         (Stage::Link | Stage::Addresses | Stage::Route, _) => {
             "addresses of IPv6 need a kernel that has it, and not switched off".to_owned()
         }
+        (Stage::ProcessRecords, libc::EPROTONOSUPPORT) => format!(
+            "the kernel writes records of an old form: it needs CONFIG_BSD_PROCESS_ACCT_V3; or: \
+             vserver config set {name} accounting.processes false"
+        ),
+        (Stage::ProcessRecords, libc::EPERM | libc::ENOSYS) => format!(
+            "vserver needs CAP_SYS_PACCT over the host and a kernel with CONFIG_BSD_PROCESS_ACCT_V3; \
+             or: vserver config set {name} accounting.processes false"
+        ),
         (Stage::SystemCalls, libc::EOPNOTSUPP) => format!(
             "io_uring makes sockets of any family unless the kernel has BPF among its security \
              modules ('vserver doctor'); or: vserver config unset {name} security.io_uring"

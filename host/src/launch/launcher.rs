@@ -28,7 +28,7 @@ use crate::runtime;
 use crate::sys::{self, CloneArgs, Cloned};
 
 use super::handshake::{FromChild, ToChild};
-use super::{PATIENCE, Prepared, at, at_step, child, limits, root, wait_readable};
+use super::{PATIENCE, Prepared, at, at_step, child, limits, records, root, wait_readable};
 
 /// `CLONE_NEWTIME` (unshare(2)); nix has no name for it.
 const CLONE_NEWTIME: i32 = 0x80;
@@ -194,8 +194,12 @@ fn outside(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<(), Failure> {
     at(fault, Stage::IdmapRoot, || map_root(plan.ids, pid, prepared.root.as_fd()))?;
     at(fault, Stage::Limits, || limits::be_nice(pid, plan.limits.nice))?;
     match &plan.network {
-        Network::Linked(link) => connect(fault, link, pid),
-        Network::None | Network::Shared(_) => Ok(()),
+        Network::Linked(link) => connect(fault, link, pid)?,
+        Network::None | Network::Shared(_) => {}
+    }
+    match &plan.process_records {
+        Some(file) => at(fault, Stage::ProcessRecords, || records::begin(file, pid)),
+        None => Ok(()),
     }
 }
 

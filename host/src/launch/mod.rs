@@ -19,6 +19,7 @@ mod init;
 mod launcher;
 mod limits;
 mod mounts;
+mod records;
 mod root;
 
 use std::fs::{self, File};

@@ -65,6 +65,8 @@ pub struct Plan {
     pub devices: Vec<DeviceRule>,
     /// How much of the host it may have, as far as that can be enforced.
     pub limits: Limits,
+    /// Where the kernel records its processes, if it does.
+    pub process_records: Option<PathBuf>,
     /// How it is joined to networks.
     pub network: Network,
     /// What its `/etc/resolv.conf` says from this start on, if that is given.
@@ -169,7 +171,8 @@ pub struct Trial {
 ///
 /// # Errors
 /// When the configuration has no context, names an unknown capability or a
-/// limit that the host can't enforce, or what tests ask for can't be read.
+/// limit that the host can't enforce, wants processes recorded where the kernel
+/// can't, or what tests ask for can't be read.
 pub fn plan(
     name: &GuestName,
     config: &GuestConfig,
@@ -194,6 +197,16 @@ pub fn plan(
     if without.contains(&Layer::Processes) {
         limits.settings.retain(|setting| setting.key != "processes");
     }
+    if config.accounting.processes && !host.records_processes {
+        let text = format!(
+            "cannot start guest '{name}' with accounting.processes: the kernel has no process \
+             accounting"
+        );
+        return Err(Error::new(text).hint(format!(
+            "use a kernel with CONFIG_BSD_PROCESS_ACCT_V3, as distributions' have it, or: \
+             vserver config set {name} accounting.processes false"
+        )));
+    }
     let identity =
         network::Identity { name, context, instance: &paths.instance(), machine: &host.machine };
     let network = network::plan(identity, &config.network, ids, &without);
@@ -211,6 +224,7 @@ pub fn plan(
         io_uring: config.security.io_uring,
         devices: config.devices.allow.clone(),
         limits,
+        process_records: config.accounting.processes.then(|| paths.process_records(name)),
         network,
         resolver: resolver::plan(&config.network.dns),
         label: label(&config.security),
@@ -270,4 +284,28 @@ pub fn parse_fault(text: &str) -> Result<Failure> {
     let step = parts.next().map_or(Ok(0), str::parse).map_err(|_| bad())?;
     let errno = parts.next().map_or(Ok(libc::EIO), str::parse).map_err(|_| bad())?;
     Ok(Failure { stage, step, errno })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_recorded_where_the_kernel_can() {
+        let name: GuestName = "web".parse().unwrap();
+        let paths = Paths::new("/p");
+        let plan = |text: &str, records_processes| {
+            let config = crate::config::parse::parse(&format!("context = 40000\n{text}")).unwrap();
+            let host = Resources { records_processes, ..Resources::default() };
+            plan(&name, &config, 1 << 20, BootMode::Boot, &paths, &host, &Trial::default())
+        };
+        let wanted = "[accounting]\nprocesses = true\n";
+        assert_eq!(plan("", true).unwrap().process_records, None);
+        assert_eq!(plan("", false).unwrap().process_records, None);
+        let file = plan(wanted, true).unwrap().process_records;
+        assert_eq!(file, Some("/p/var/lib/vserver/usage/web.pacct".into()));
+        let error = plan(wanted, false).unwrap_err();
+        assert!(error.to_string().contains("'web'"), "{error}");
+        assert!(error.remedy().unwrap().contains("accounting.processes false"), "{error}");
+    }
 }

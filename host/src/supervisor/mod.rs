@@ -13,6 +13,7 @@ mod kills;
 mod network;
 mod perform;
 mod planner;
+mod records;
 mod state;
 mod timers;
 
@@ -188,6 +189,7 @@ impl Supervisor {
         self.keeper = Some(keeper);
         self.is_booted = !self.state.idle;
         self.arm_account();
+        self.take_over_records();
         self.guest.style = self.state.style;
         if self.guest.style == Some(Style::Init) {
             self.feed(Event::Guest(GuestState::HandedOver));
@@ -350,6 +352,7 @@ impl Supervisor {
                     }
                 }
                 Request::Account => {
+                    self.look_at_records();
                     let answer = match self.keep_account() {
                         Ok(()) => Told::Status(Box::new(self.snapshot())),
                         Err(error) => Told::failed(&error),
@@ -383,6 +386,7 @@ impl Supervisor {
                     self.arm_account();
                     sys::trim_memory();
                 }
+                Timer::Records => self.keep_records(),
             }
         }
     }

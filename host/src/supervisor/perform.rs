@@ -89,9 +89,11 @@ impl Supervisor {
             self.clean_up();
             return Event::LaunchFailed;
         }
+        let records = self.records_before();
         match self.try_launch() {
             Ok(()) => {
                 self.tell_unenforced();
+                self.watch_records(records);
                 self.kills = Kills::open(&self.cgroup.limited(self.state.boot), false);
                 self.failure = None;
                 // Injected faults are for one start.
@@ -192,6 +194,7 @@ impl Supervisor {
         }
         // Before the keeper goes: the next supervisor would find no end to note.
         self.timers.set(Timer::Account, None);
+        self.timers.set(Timer::Records, None);
         self.hear_kills();
         self.kills = None;
         let _ = self.keep_account();

@@ -13,6 +13,8 @@ pub enum Timer {
     Stable,
     /// The guest's account is to be kept.
     Account,
+    /// The records of its processes may have grown long.
+    Records,
 }
 
 /// When each is due.
@@ -22,6 +24,7 @@ pub struct Timers {
     pause: Option<Instant>,
     stable: Option<Instant>,
     account: Option<Instant>,
+    records: Option<Instant>,
 }
 
 impl Timers {
@@ -30,15 +33,24 @@ impl Timers {
         *self.slot(timer) = at;
     }
 
+    /// Is it set?
+    pub fn is_set(&mut self, timer: Timer) -> bool {
+        self.slot(timer).is_some()
+    }
+
     /// When the next one is due.
     pub fn next(&self) -> Option<Instant> {
-        [self.deadline, self.pause, self.stable, self.account].into_iter().flatten().min()
+        [self.deadline, self.pause, self.stable, self.account, self.records]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes out those that are due.
     pub fn due(&mut self, now: Instant) -> Vec<Timer> {
         let mut due = Vec::new();
-        for timer in [Timer::Deadline, Timer::Pause, Timer::Stable, Timer::Account] {
+        use Timer::{Account, Deadline, Pause, Records, Stable};
+        for timer in [Deadline, Pause, Stable, Account, Records] {
             if self.slot(timer).is_some_and(|at| at <= now) {
                 self.set(timer, None);
                 due.push(timer);
@@ -53,6 +65,7 @@ impl Timers {
             Timer::Pause => &mut self.pause,
             Timer::Stable => &mut self.stable,
             Timer::Account => &mut self.account,
+            Timer::Records => &mut self.records,
         }
     }
 }

@@ -6,6 +6,7 @@ mod network;
 use std::path::{Component, Path};
 use std::time::Duration;
 
+use caps::Capability;
 use shared::capability::{capability, remedy, short};
 
 use super::problem::{Problem, did_you_mean};
@@ -25,6 +26,7 @@ pub fn problems(config: &GuestConfig) -> Vec<Problem> {
     nesting(config, &mut found);
     labels(config, &mut found);
     network::check(config, &mut found);
+    accounting(config, &mut found);
     found.extend(limits::problems(&config.limits));
     found
 }
@@ -162,6 +164,21 @@ fn labels(config: &GuestConfig, found: &mut Vec<Problem>) {
     }
 }
 
+/// Without a user namespace the capability is one over the host: the guest
+/// could end its accounting, or have it written elsewhere.
+fn accounting(config: &GuestConfig, found: &mut Vec<Problem>) {
+    let security = &config.security;
+    let reaches = |name: &String| capability(name) == Some(Capability::CAP_SYS_PACCT);
+    if config.accounting.processes
+        && security.users == UserMode::Host
+        && security.capabilities.add.iter().any(reaches)
+    {
+        let text = "with 'security.users = \"host\"' and the capability 'sys_pacct' the guest \
+                    could end what 'accounting.processes' begins";
+        found.push(Problem::new("accounting.processes", text));
+    }
+}
+
 fn unknown_capability(key: &str, name: &str) -> Problem {
     let all: Vec<String> = caps::all().into_iter().map(short).collect();
     let wanted = name.to_ascii_lowercase();
@@ -208,6 +225,11 @@ mod tests {
             ),
             ("security = { nesting = true, users = \"host\" }", "security.nesting"),
             ("security = { nesting = true, users = \"identity\" }", "security.nesting"),
+            (
+                "accounting.processes = true\n\
+                 security = { users = \"host\", capabilities.add = [\"sys_pacct\"] }",
+                "accounting.processes",
+            ),
             ("network = { mode = \"none\", addresses = [\"192.0.2.1\"] }", "network.addresses"),
             ("network.mode = \"routed\"", "network.mode"),
             ("network.mode = \"shared\"", "network.mode"),
@@ -244,6 +266,7 @@ mod tests {
             "security.capabilities.add = [\"CAP_SYS_NICE\", \"mknod\", \"Mknod\"]",
             "boot.environment = { LANG = \"C.UTF-8\" }",
             "network.addresses = [\"192.0.2.1\", \"2001:db8::1/128\"]",
+            "accounting.processes = true\nsecurity.capabilities.add = [\"sys_pacct\"]",
             "network.mode = \"none\"",
             "network = { mode = \"shared\", addresses = [\"192.0.2.1/24\"] }",
         ] {

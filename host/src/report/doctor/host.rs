@@ -109,6 +109,24 @@ pub(super) fn processes(host: &HostFacts) -> Finding {
     }
 }
 
+pub(super) fn process_records(host: &HostFacts) -> Finding {
+    let topic = "process accounting";
+    match host.resources.records_processes {
+        // Inside a guest it is refused (acct(2)).
+        true if host.is_guest => limited(
+            topic,
+            "not for guests of a guest",
+            "give the guest itself accounting.processes: theirs are recorded with its own",
+        ),
+        true => ok(topic, "the kernel can record guests' processes"),
+        false => limited(
+            topic,
+            "the kernel has none, so guests with accounting.processes can't be started",
+            "use a kernel with CONFIG_BSD_PROCESS_ACCT_V3, as distributions' kernels have it",
+        ),
+    }
+}
+
 pub(super) fn inotify(host: &HostFacts) -> Finding {
     match host.max_inotify_instances {
         Some(few @ ..64) => limited(

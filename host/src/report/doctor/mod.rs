@@ -66,6 +66,7 @@ pub fn judge(facts: &HostFacts) -> Vec<Finding> {
         host::processes,
         cgroups::bombs,
         host::inotify,
+        host::process_records,
         network::links,
         network::forwarding,
         tools::copy,
@@ -139,6 +140,7 @@ mod tests {
                 controllers: every(&CONTROLLERS),
                 enabled: every(&CONTROLLERS),
                 has_systemd: true,
+                records_processes: true,
                 ..Resources::default()
             },
             roots: "/var/lib/vservers".into(),
@@ -223,6 +225,7 @@ mod tests {
         expect("guests' links", Limited, |host| {
             host.capabilities.remove("CAP_NET_ADMIN");
         });
+        expect("process accounting", Limited, |host| host.resources.records_processes = false);
         expect("forwarding", Limited, |host| host.forwarding.v4 = false);
         expect("build: debootstrap", Limited, |host| host.tools.clear());
     }
