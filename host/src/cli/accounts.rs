@@ -80,6 +80,10 @@ pub struct UsageArgs {
     /// Until then.
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "9999-12-31", hide_default_value = true)]
     pub until: u64,
+    /// By the names of processes that have ended, for guests with
+    /// accounting.processes.
+    #[arg(long)]
+    pub commands: bool,
     /// As JSON: an array, in bytes and seconds.
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,

@@ -66,13 +66,19 @@ Examples:
   vserver usage
   vserver usage web --since 2026-11-01 --until 2026-12-01
   vserver usage --since 7d --csv
+  vserver usage web --commands --since 1d
 
 Times of the day are UTC. Usage is kept by the hour: an hour counts where it
 begins. It is kept for 400 days in /var/lib/vserver/usage, also of guests that
 have been deleted; removing a guest's files there ends that. Memory and block
 devices are 0 where the host's root cgroup hasn't enabled their controllers
 (cgroup.subtree_control): systemd enables 'memory', and 'io' with
-DefaultIOAccounting=yes in its system.conf.";
+DefaultIOAccounting=yes in its system.conf.
+
+With --commands, a row for every name of processes that began in the period and
+have ended: how many, their processor time (each process in whole 0.01 s, so
+short ones have none), how long one lasted on average, uids inside. Names are
+the processes' own choice. See docs/process-accounting.md.";
 
 pub(super) const LIMITS: &str = "\
 Examples:

@@ -2,18 +2,24 @@
 
 use shared::name::GuestName;
 
-use crate::accounting::{self, Book, sum};
+use crate::accounting::{self, Book, Commands, Records, sum};
 use crate::cli::UsageArgs;
 use crate::commands::{Exit, output};
 use crate::config;
 use crate::control::{Client, Request};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::ids;
 use crate::paths::Paths;
+use crate::plan::ID_COUNT;
 use crate::report::usage::{self, Used};
+use crate::report::usage_commands;
 
 /// Prints what was used in a period, to this moment. Guests that are gone
 /// count until their account is removed.
 pub(super) fn run(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
+    if args.commands {
+        return by_command(args, paths);
+    }
     let known = accounting::names(paths)?;
     let mut everyone = known.clone();
     everyone.extend(config::names(paths)?);
@@ -44,6 +50,46 @@ pub(super) fn run(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
         _ => usage::text(&all),
     })?;
     Ok(exit)
+}
+
+/// Prints what processes that have ended have used, by their names.
+fn by_command(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
+    let mut all = Vec::new();
+    let everyone = config::names(paths)?;
+    for name in if args.names.is_empty() { &everyone } else { &args.names } {
+        let records = Records::new(paths, name);
+        if !records.is_there() {
+            if args.names.is_empty() {
+                continue;
+            }
+            let config = config::load(paths, name)?;
+            return Err(none_recorded(name, config.accounting.processes));
+        }
+        let base = ids::lookup(paths, name)?.map_or(0, |ids| ids.base);
+        let ids = base..base.saturating_add(ID_COUNT);
+        let mut commands = Commands::new(args.since..args.until, ids);
+        records.read(|record| commands.add(record))?;
+        let sums = commands.sorted().into_iter();
+        all.extend(sums.map(|(command, sums)| usage_commands::Row {
+            name: name.to_string(),
+            command,
+            sums,
+        }));
+    }
+    output::print(&match (args.json, args.csv) {
+        (true, _) => usage_commands::json(&all),
+        (_, true) => usage_commands::csv(&all),
+        _ => usage_commands::text(&all),
+    })?;
+    Ok(Exit::DONE)
+}
+
+fn none_recorded(name: &GuestName, is_wanted: bool) -> Error {
+    let error = Error::new(format!("no processes of guest '{name}' were recorded"));
+    error.hint(match is_wanted {
+        true => format!("they are from its next boot on: vserver reboot {name}"),
+        false => format!("vserver config set {name} accounting.processes true, then boot it"),
+    })
 }
 
 /// Has the supervisor of a guest that runs write down what it hasn't yet.

@@ -13,6 +13,7 @@ pub mod ps;
 pub mod stat;
 mod status;
 pub mod usage;
+pub mod usage_commands;
 
 use std::fmt::Write;
 use std::time::Duration;
