@@ -55,6 +55,7 @@ mod orphans;
 mod outside;
 mod pause;
 mod rc_scripts;
+mod records;
 mod reducecap;
 mod report;
 mod rounds;

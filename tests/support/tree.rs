@@ -54,9 +54,22 @@ impl Tree {
 /// # Panics
 /// When it hasn't.
 pub fn archive(name: &str) -> PathBuf {
+    cached(&format!("{name}.tar"))
+}
+
+/// A program of a package that tests/setup has unpacked without installing
+/// it, by its path there: `acct/usr/bin/lastcomm`.
+///
+/// # Panics
+/// When it hasn't.
+pub fn unpacked(path: &str) -> PathBuf {
+    cached(path)
+}
+
+fn cached(path: &str) -> PathBuf {
     let cache = env::var_os("VSERVER_TEST_CACHE").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache"));
-    let archive = cache.join(format!("{name}.tar"));
-    assert!(archive.exists(), "{archive:?} is missing; run as root: tests/setup");
-    archive
+    let found = cache.join(path);
+    assert!(found.exists(), "{found:?} is missing; run as root: tests/setup");
+    found
 }

@@ -6,12 +6,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use tests::{DEADLINE, Tree, command, host};
+use tests::{DEADLINE, Tree, command, host, tree};
 
 use crate::programs::Program;
 
 /// Trees that guests are built of there.
 const TREES: &[Tree] = &[Tree::Busybox, Tree::Bookworm, Tree::Systemd];
+
+/// Programs of packages that aren't installed, there neither.
+const UNPACKED: &[&str] = &["acct/usr/bin/lastcomm", "acct/usr/sbin/sa", "acct/usr/sbin/dump-acct"];
 
 /// Makes it, as a file; `staging` is a directory that may be used and removed.
 ///
@@ -31,6 +34,12 @@ pub fn make(file: &Path, staging: &Path, selected: &[(&Program, Vec<String>)]) {
     put(Path::new(env!("CARGO_BIN_EXE_peer")), "peer");
     for tree in TREES {
         put(&tree.archive(), &format!("cache/{}.tar", tree.name()));
+    }
+    for path in UNPACKED {
+        let to = format!("cache/{path}");
+        let directory = staging.join(&to).parent().map(Path::to_owned).unwrap_or_default();
+        fs::create_dir_all(directory).expect("a directory can be made in target");
+        put(&tree::unpacked(path), &to);
     }
     for (program, _) in selected {
         put(&program.path, program.name);

@@ -31,6 +31,7 @@ const AGAIN: &[&str] = &[
     "inside::poweroff::Busybox",
     "inside::reboot::Busybox",
     "pause::a_stop_thaws_first::Busybox",
+    "records::what_the_kernel_records_outlives_all::Busybox",
     "stubborn::stop_without_kill_fails_rather_than_kills::Busybox",
     "takeover::a_guest_outlives_its_supervisor::Busybox",
     "takeover::a_guest_without_keeper_and_supervisor_is_ended::Busybox",
