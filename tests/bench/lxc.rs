@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::place::Place;
 use tests::{DEADLINE, command, eventually, process};
 
@@ -28,6 +30,18 @@ impl Lxc {
     fn lxc(&self, program: &str, guest: &str) -> Command {
         let mut command = self.place.command(program);
         command.arg("-P").arg(&self.directory).arg("-n").arg(format!("{}{guest}", self.prefix));
+        command
+    }
+
+    /// What the names of all its guests begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// A command that shows all its guests and what they use.
+    pub fn list(&self) -> Command {
+        let mut command = Command::new("lxc-ls");
+        command.arg("-P").arg(&self.directory).arg("--fancy");
         command
     }
 
@@ -86,6 +100,20 @@ impl Contender for Lxc {
 
 impl Drop for Lxc {
     fn drop(&mut self) {
+        // Guests that still run, and what watches them: lxc moves both into
+        // cgroups of its own. Pids of processes that were just looked at.
+        let gone = || {
+            let mut left = process::processes(|directory| {
+                let cgroup = fs::read_to_string(directory.join("cgroup")).unwrap_or_default();
+                cgroup.contains(&self.prefix)
+            });
+            left.retain(|left| process::is_alive(left.pid));
+            for process in &left {
+                let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+            }
+            left.is_empty().then_some(())
+        };
+        eventually(DEADLINE, "lxc's guests have ended", gone);
         // lxc makes cgroups at the top of every hierarchy, and leaves some.
         let tops = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
         let tops = tops.map(|entry| entry.path()).chain([tests::machine::cgroup_root()]);

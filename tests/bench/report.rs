@@ -5,6 +5,7 @@ use std::process::Command;
 
 use tests::{DEADLINE, command};
 
+use crate::accounts::{Peers, Step, Took};
 use crate::memory::{GUESTS, Memory};
 use crate::speed::Times;
 
@@ -46,6 +47,58 @@ pub fn text(times: &[Times], memory: &[Memory]) -> String {
             &format!("| {} | {parts} | {:.0} | {:.2}× |\n", row.name, sum(row), sum(row) / first);
     }
     page
+}
+
+/// The title of the section on accounts, with which the page ends.
+const ACCOUNTS: &str = "## Seeing what all guests use\n";
+
+/// The section on accounts.
+pub fn accounts(steps: &[Step], peers: &[Peers]) -> String {
+    let cell = |took: &Took| format!("{:.0} ({:.0})", took.clock, took.processor);
+    let mut section = format!(
+        "{ACCOUNTS}\n\
+         {}\n\n\
+         Busybox guests with idle processes. Medians of one call, in milliseconds by the\n\
+         clock, and in brackets on processors. Guests were added while the idle processes\n\
+         of those that ran became fewer: from line to line all have as many together, and\n\
+         in the last line fewer. `vserver stat` goes once over all processes of the\n\
+         machine, of which each guest brings its PID 1, its keeper and its supervisor; what\n\
+         a guest adds by itself are its configuration and its cgroups' files.\n\n\
+         | guests | idle processes | processes of the machine | `vserver stat` | \
+         µs on processors a process |\n|---|---|---|---|---|\n",
+        machine()
+    );
+    for step in steps {
+        let (idle, took) = (step.guests * step.idle, step.stat);
+        let each = took.processor * 1000.0 / step.all as f64;
+        section +=
+            &format!("| {} | {idle} | {} | {} | {each:.0} |\n", step.guests, step.all, cell(&took));
+    }
+    section += "\nlxc's guests on the same machine, with as many processes each as vserver's when \
+                there\nare 300. systemd-cgtop shows cgroups, of hierarchies with controllers; where \
+                those are\nof cgroup v1, as here, it sees guests of lxc and none of vserver's, and \
+                neither processes'\ntimes nor sizes.\n\n\
+                | guests | `lxc-ls --fancy` | `systemd-cgtop --batch` | cgroups of guests it shows | \
+                both, to `vserver stat` |\n|---|---|---|---|---|\n";
+    for peer in peers {
+        let same = steps.iter().find(|step| step.guests == peer.guests);
+        let both = peer.lxc_ls.clock + peer.cgtop.clock;
+        let ratio = same.map_or(f64::NAN, |step| both / step.stat.clock);
+        section += &format!(
+            "| {} | {} | {} | {} | {ratio:.1}× |\n",
+            peer.guests,
+            cell(&peer.lxc_ls),
+            cell(&peer.cgtop),
+            peer.shown
+        );
+    }
+    section
+}
+
+/// The page with this section in place of the one that it has.
+pub fn with_accounts(page: &str, section: &str) -> String {
+    let rest = page.split(ACCOUNTS).next().unwrap_or_default();
+    format!("{}\n\n{section}", rest.trim_end())
 }
 
 fn sum(memory: &Memory) -> f64 {
