@@ -1,15 +1,19 @@
 //! Guests with addresses of their own: who reaches whom, what is refused, and
 //! that nothing of a link is left.
 
+use std::fs;
 use std::process::Command;
 use std::thread;
 
 use shared::stage::Stage;
 use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
 
+use crate::shared::{judge_traffic, peer};
+
 on! { Busybox: [
     guests_are_reached_and_reach_others,
     an_address_has_one_owner,
+    traffic_is_counted_on_the_link,
     two_starts_at_once_dont_share_an_address,
     a_link_comes_back_with_each_boot,
     the_host_answers_for_a_guest_on_its_own_network,
@@ -76,6 +80,14 @@ fn guests_are_reached_and_reach_others(tree: Tree) {
     web.stop();
     db.stop();
     assert!(!links(&host).contains("vserver-"), "{}", links(&host));
+}
+
+fn traffic_is_counted_on_the_link(tree: Tree) {
+    let (host, beside) = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.10", "2001:db8::10"]);
+    fs::copy(peer(), web.root().join("peer")).expect("the program can be copied");
+    web.start();
+    judge_traffic(&web, &beside, ["192.0.2.10:80", "[2001:db8::10]:80"], 14.0, |_| {});
 }
 
 fn an_address_has_one_owner(tree: Tree) {

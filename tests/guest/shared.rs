@@ -4,9 +4,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
+
+use crate::usage::kill_supervisor;
 
 on! { Busybox: [
     guests_and_the_host_serve_on_one_port,
@@ -15,6 +17,8 @@ on! { Busybox: [
     low_ports_are_for_who_has_the_capability,
     nothing_of_the_hosts_network_can_be_changed,
     an_address_is_one_guests,
+    traffic_is_counted_by_family,
+    addresses_are_changed_in_a_guest_that_runs,
 ] }
 on! { Systemd: [guests_boot_without_a_network_of_their_own] }
 
@@ -38,7 +42,7 @@ fn guest<'h>(host: &'h Host, name: &str, tree: Tree, addresses: &[&str]) -> Gues
 }
 
 /// The program of tests/peer, in the virtual machine of tests/vm as well.
-fn peer() -> &'static Path {
+pub(crate) fn peer() -> &'static Path {
     let built = Path::new(env!("CARGO_BIN_EXE_peer"));
     if built.exists() { built } else { Path::new("/payload/peer") }
 }
@@ -49,8 +53,11 @@ struct Server(Child);
 impl Server {
     /// In a guest, at this address.
     fn new(host: &Host, name: &str, address: &str) -> (Self, String) {
-        let mut server = host.command(["exec", name, "--", "/peer", "serve", address, name]);
-        let mut child = server.stdout(Stdio::piped()).spawn().expect("a server");
+        Self::of(&mut host.command(["exec", name, "--", "/peer", "serve", address, name]))
+    }
+
+    fn of(command: &mut Command) -> (Self, String) {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("a server");
         let mut line = String::new();
         let stdout = child.stdout.as_mut().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("a line");
@@ -200,6 +207,109 @@ fn guests_boot_without_a_network_of_their_own(tree: Tree) {
     });
     web.exec(["/peer", "tcp", "0.0.0.0:80"]).ok().says("tcp 192.0.2.1:80\n");
     web.stop();
+}
+
+fn addresses_are_changed_in_a_guest_that_runs(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    let other = guest(&host, "other", tree, &["192.0.2.2"]);
+    web.start();
+    other.start();
+    let peer = peer().to_str().expect("a path");
+    let (_server, _) = Server::new(&host, "web", "0.0.0.0:80");
+    let set = |addresses: &[&str]| {
+        let mut set = host.command(["config", "set", "web", "network.addresses"]);
+        command::run(set.args(addresses), DEADLINE)
+    };
+    // Another's: nothing changes.
+    let before = host.vserver(["config", "show", "web"]).ok().stdout;
+    set(&["192.0.2.3", "192.0.2.2"]).code(1).complains("192.0.2.2").complains("guest 'other'");
+    assert_eq!(host.vserver(["config", "show", "web"]).ok().stdout, before);
+    let ask = || host.network().run(peer, ["ask", "192.0.2.1:80"]).ok().stdout;
+    assert_eq!(ask(), "ask web to 192.0.2.1\n");
+    let said = set(&["192.0.2.3", "2001:db8::3"]).ok();
+    assert_eq!(said.stderr, "", "it counts at once");
+    let binds = ["/peer", "tcp", "0.0.0.0:81", "tcp", "[::]:81", "tcp", "192.0.2.1:81"];
+    let bound = web.exec(binds).ok();
+    bound.says("tcp 192.0.2.3:81\ntcp [2001:db8::3]:81\ntcp: EADDRNOTAVAIL\n");
+    // The server that still listens there hears nothing.
+    assert_eq!(ask(), "ask: nothing\n");
+    assert_eq!(web.status().addresses, ["192.0.2.3", "2001:db8::3"]);
+    // What it has lost is free.
+    let mut third = host.command(["config", "set", "other", "network.addresses", "192.0.2.1"]);
+    command::run(&mut third, DEADLINE).ok();
+    web.stop();
+    other.stop();
+}
+
+fn traffic_is_counted_by_family(tree: Tree) {
+    let (here, beside) = Network::with_neighbour();
+    for address in ["192.0.2.1/32", "2001:db8::1/128"] {
+        here.ip(&format!("address add {address} dev lo"));
+    }
+    let host = Host::on(here);
+    let web = guest(&host, "web", tree, &["192.0.2.1", "2001:db8::1"]);
+    web.start();
+    let peer = peer().to_str().expect("a path");
+    // It is no traffic for whom it doesn't leave the host.
+    let inside = |address: &str| drop(host.network().run(peer, ["fetch", address]).ok());
+    judge_traffic(&web, &beside, ["192.0.2.1:80", "[2001:db8::1]:80"], 0.0, inside);
+}
+
+/// Has a machine beside the host fetch much from a guest, by IPv4 and by IPv6,
+/// and compares what is counted with what has come out of its link. `frame` is
+/// how many bytes of a frame on a link count beside the packet in it.
+pub(crate) fn judge_traffic(
+    guest: &Guest<'_>,
+    beside: &Network,
+    addresses: [&str; 2],
+    frame: f64,
+    between: impl Fn(&str),
+) {
+    const MEGABYTES: u64 = 4;
+    let word = format!("*{}", MEGABYTES * 1_000_000);
+    let mut sent = 0.0;
+    for (address, family) in addresses.into_iter().zip(["ipv4", "ipv6"]) {
+        let mut server = guest.command("exec", ["--", "/peer", "serve", address, &word]);
+        let _server = Server::of(&mut server).0;
+        let before = (link_bytes(beside, frame), used(guest));
+        let peer = peer().to_str().expect("a path");
+        beside.run(peer, ["fetch", address]).ok().says(&format!("fetch {}\n", &word[1..]));
+        between(address);
+        let after = (link_bytes(beside, frame), used(guest));
+        let truth = after.0 - before.0;
+        let [all, ipv6] = [0, 1].map(|i| after.1[i] - before.1[i]);
+        assert!((all / truth - 1.0).abs() < 0.01, "{family}: counted {all}, on the link {truth}");
+        let others = if family == "ipv6" { all - ipv6 } else { ipv6 };
+        assert!(others < 0.01 * all, "{family}: of {all}, {ipv6} are IPv6");
+        sent += all;
+    }
+    // A supervisor that takes over goes on counting, and nothing comes twice.
+    kill_supervisor(guest);
+    let now = || used(guest)[0];
+    assert!((now() / sent - 1.0).abs() < 0.01, "{} of {sent} after a kill", now());
+    guest.stop();
+    assert!((now() / sent - 1.0).abs() < 0.01, "{} of {sent} after the stop", now());
+}
+
+/// Bytes that a machine has received on its link, with so many of each frame
+/// but the packet.
+fn link_bytes(network: &Network, frame: f64) -> f64 {
+    const ETHERNET: f64 = 14.0;
+    let read = |name: &str| -> f64 {
+        let line =
+            format!("mount -t sysfs sysfs /sys && cat /sys/class/net/lan0/statistics/{name}");
+        let text = network.run("unshare", ["--mount", "sh", "-c", &line]).ok();
+        text.trimmed().parse().expect("a number")
+    };
+    read("rx_bytes") - (ETHERNET - frame) * read("rx_packets")
+}
+
+/// Bytes that a guest has sent, and what of them was IPv6.
+fn used(guest: &Guest<'_>) -> [f64; 2] {
+    let json = guest.vserver("usage", ["--json"]).ok().stdout;
+    let all: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    ["sent_bytes", "sent_ipv6_bytes"].map(|key| all[0][key].as_f64().expect("a number"))
 }
 
 fn an_address_is_one_guests(tree: Tree) {

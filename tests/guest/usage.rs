@@ -40,7 +40,7 @@ fn worked(used: &Value) -> f64 {
     number(used, "user_seconds") + number(used, "system_seconds")
 }
 
-fn kill_supervisor(guest: &Guest<'_>) {
+pub(crate) fn kill_supervisor(guest: &Guest<'_>) {
     let old = guest.status().supervisor_pid.expect("it has one");
     kill(Pid::from_raw(old), Signal::SIGKILL).expect("it can be killed");
     eventually(DEADLINE, "another supervisor has it", || {

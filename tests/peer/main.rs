@@ -35,6 +35,7 @@ fn main() {
             "send" => sockets.send(&next()),
             "send-as" => sockets.send_as(&next(), &next()),
             "ask" => ask(&next()),
+            "fetch" => ask(&next()).map(|text| text.len().to_string()),
             "serve" => serve(&next(), &next()),
             "make" => make(&next()),
             "drop" => drop_capability(),
@@ -169,8 +170,8 @@ fn ask(address: &str) -> Said {
     Ok(text)
 }
 
-/// Tells everybody a word, and the address that they come from. At "-" it
-/// listens without binding.
+/// Tells everybody a word, and the address that they come from; instead of a
+/// word like "*1000" so many bytes. At "-" it listens without binding.
 fn serve(address: &str, word: &str) -> Said {
     let listener = match address {
         "-" => unbound()?,
@@ -180,7 +181,10 @@ fn serve(address: &str, word: &str) -> Said {
     loop {
         let (mut stream, peer) = listener.accept()?;
         // A client that has gone is none of its business.
-        let _ = write!(stream, "{word} to {}", host(peer));
+        let _ = match word.strip_prefix('*') {
+            Some(length) => stream.write_all(&vec![b'x'; length.parse().expect("a number")]),
+            None => write!(stream, "{word} to {}", host(peer)),
+        };
         let _ = stream.shutdown(Shutdown::Write);
     }
 }

@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Bytes;
+
 /// Seconds of an hour.
 pub const HOUR: u64 = 3600;
 
@@ -21,10 +23,16 @@ pub struct Counters {
     pub read: u64,
     /// Bytes written to them.
     pub written: u64,
-    /// Bytes that came in over interfaces but the loopback.
+    /// Bytes that came in over interfaces but the loopback (`bpf::traffic`).
     pub received: u64,
     /// Bytes that went out.
     pub sent: u64,
+    /// What of them came by IPv6. Older ledgers don't have it.
+    #[serde(default)]
+    pub received_ipv6: u64,
+    /// What went out by IPv6. Older ledgers don't have it.
+    #[serde(default)]
+    pub sent_ipv6: u64,
     /// Processes that were killed for want of memory. Older ledgers don't
     /// have it.
     #[serde(default)]
@@ -92,6 +100,12 @@ pub struct Ledger {
 }
 
 impl Counters {
+    /// Of the network.
+    pub fn traffic(&self) -> Bytes {
+        let Self { received, sent, received_ipv6, sent_ipv6, .. } = *self;
+        Bytes { received, sent, received_ipv6, sent_ipv6 }
+    }
+
     /// What was counted since another sample of the same source. A counter
     /// that is less than it was has begun again.
     fn since(&self, before: &Self) -> Self {
@@ -103,6 +117,8 @@ impl Counters {
             written: grown(self.written, before.written),
             received: grown(self.received, before.received),
             sent: grown(self.sent, before.sent),
+            received_ipv6: grown(self.received_ipv6, before.received_ipv6),
+            sent_ipv6: grown(self.sent_ipv6, before.sent_ipv6),
             kills: grown(self.kills, before.kills),
         }
     }
@@ -115,6 +131,8 @@ impl Counters {
             (&mut self.written, more.written),
             (&mut self.received, more.received),
             (&mut self.sent, more.sent),
+            (&mut self.received_ipv6, more.received_ipv6),
+            (&mut self.sent_ipv6, more.sent_ipv6),
             (&mut self.kills, more.kills),
         ] {
             *own = own.saturating_add(more);

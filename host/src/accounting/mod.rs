@@ -13,6 +13,7 @@ mod files;
 mod ledger;
 mod records;
 mod tally;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,6 +31,7 @@ pub use files::{inode, network, usage};
 pub use ledger::{Counters, Hour, Ledger, Sample, Sums, sum};
 pub use records::{LIMIT as RECORDS_LIMIT, Records};
 pub use tally::{Processes, Seen};
+pub use traffic::{Bytes, Traffic};
 
 /// What one context uses.
 #[derive(Clone, Debug, Default, PartialEq)]

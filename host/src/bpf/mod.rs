@@ -9,6 +9,7 @@ pub mod btf;
 pub mod device;
 pub mod link;
 pub mod socket;
+pub mod traffic;
 
 /// A program: one instruction each.
 pub type Program = Vec<u64>;
@@ -142,6 +143,18 @@ impl Assembler {
     /// `*(u32 *)(R10 + offset) = number`
     pub fn put_u32(&mut self, offset: i16, number: i32) {
         self.push(0x62, Register::R10, None, offset, number);
+    }
+
+    /// `to = ` where the value of a map of one element lies. Takes two places.
+    pub fn value_of(&mut self, to: Register, map: i32) {
+        // BPF_PSEUDO_MAP_VALUE in the place of the source.
+        self.push(0x18, to, Some(Register::R2), 0, map);
+        self.push(0, Register::R0, None, 0, 0);
+    }
+
+    /// `*(u64 *)(base + offset) += from`, at once.
+    pub fn count(&mut self, base: Register, offset: i16, from: Register) {
+        self.push(0xdb, base, Some(from), offset, 0);
     }
 
     /// `to = number`

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use super::programs::attached;
 use crate::bpf::addresses::{Addresses, Layout, programs};
 use crate::sys::bpf::{self, Hook};
 
@@ -32,11 +33,8 @@ pub fn set_addresses(
     let new = load(addresses, layout).or_else(|_| load(addresses, None))?;
     let mut old = Vec::new();
     for (hook, _) in &new {
-        for program in bpf::attached(cgroup, *hook)? {
-            if bpf::name(&program)? == NAME {
-                old.push((*hook, program));
-            }
-        }
+        let of_hook = attached(cgroup, *hook, NAME)?;
+        old.extend(of_hook.into_iter().map(|program| (*hook, program)));
     }
     for (done, (hook, program)) in new.iter().enumerate() {
         if let Err(error) = bpf::attach(cgroup, *hook, program) {

@@ -3,8 +3,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::bpf::traffic::{self, Way};
 use crate::bpf::{device, socket};
 use crate::sys::bpf::{self, Hook};
 
@@ -28,14 +29,26 @@ impl GuestCgroup {
         self.put(Hook::Security(hook), "vserver_socket", &socket::filter())
     }
 
-    /// Attaches a program in place of those of an earlier boot, of which
-    /// there are none unless its cgroup couldn't be removed. The new one
-    /// comes first: there is no moment without any, and a call has to pass
-    /// all that are attached.
+    /// Counts what the guest receives and sends over the host's interfaces, in
+    /// this map.
+    ///
+    /// # Errors
+    /// When the kernel refuses a program.
+    pub fn count_traffic(&self, map: i32) -> io::Result<()> {
+        for (hook, way) in [(Hook::Ingress, Way::In), (Hook::Egress, Way::Out)] {
+            self.put(hook, "vserver_traffic", &traffic::sockets(map, way))?;
+        }
+        Ok(())
+    }
+
+    /// Attaches a program in place of that of an earlier boot of this name,
+    /// which is there if its cgroup couldn't be removed. The new one comes
+    /// first: there is no moment without any, and a call has to pass all that
+    /// are attached.
     fn put(&self, hook: Hook, name: &str, program: &[u64]) -> io::Result<()> {
         let cgroup = File::open(&self.outer)?;
         let cgroup = cgroup.as_fd();
-        let old = bpf::attached(cgroup, hook)?;
+        let old = attached(cgroup, hook, name)?;
         let new = bpf::load(hook, name, program)?;
         bpf::attach(cgroup, hook, &new)?;
         for old in old {
@@ -43,4 +56,15 @@ impl GuestCgroup {
         }
         Ok(())
     }
+}
+
+/// The programs of this name that are attached there.
+pub(super) fn attached(cgroup: BorrowedFd<'_>, hook: Hook, name: &str) -> io::Result<Vec<OwnedFd>> {
+    let mut found = Vec::new();
+    for program in bpf::attached(cgroup, hook)? {
+        if bpf::name(&program)? == name {
+            found.push(program);
+        }
+    }
+    Ok(found)
 }

@@ -12,7 +12,7 @@ use shared::name::GuestName;
 use crate::cli::{ConfigAction, ConfigArgs};
 use crate::commands::{Exit, dry_run, output};
 use crate::config::{self, edit, problem::Problem};
-use crate::control::Client;
+use crate::control::{Client, Request};
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::paths::Paths;
@@ -106,8 +106,11 @@ fn change(
         output::print(&after)?;
     } else if after != before {
         config::set_text(paths, name, &after)?;
-        if Client::find(paths, name)?.is_some() {
-            take_effect(name, key);
+        if let Some((client, _)) = Client::find(paths, name)?
+            && let Err(error) = take_effect(paths, name, key, &client)
+        {
+            config::set_text(paths, name, &before)?;
+            return Err(error);
         }
         if key.starts_with("accounting.") && Client::find(paths, name)?.is_some() {
             output::remark(format_args!(
@@ -120,23 +123,30 @@ fn change(
 }
 
 /// What a changed key means for a guest that runs.
-fn take_effect(name: &GuestName, key: &str) {
+fn take_effect(paths: &Paths, name: &GuestName, key: &str, client: &Client) -> Result<()> {
     if key.starts_with("limits.") {
         output::remark(format_args!(
             "guest '{name}' runs on with its old limits; this gives it the new ones: \
              vserver limits {name} --apply"
         ));
     } else if key == "network" || key.starts_with("network.") {
-        network_takes_effect(name, key);
+        return network_takes_effect(paths, name, key, client);
     }
+    Ok(())
 }
 
-/// A guest's own stack is made with its link, at the start. Here is the place
-/// for what can be changed at once: addresses on the host's stack.
-fn network_takes_effect(name: &GuestName, key: &str) {
+/// A guest's own stack is made with its link, at the start. Addresses on the
+/// host's stack are changed at once.
+fn network_takes_effect(paths: &Paths, name: &GuestName, key: &str, client: &Client) -> Result<()> {
+    let addresses = config::load(paths, name)?.network.addresses;
+    let now = client.ask(&Request::Addresses)?.addresses;
+    if key == "network.addresses" && addresses.iter().map(|address| address.ip).eq(now) {
+        return Ok(());
+    }
     output::remark(format_args!(
         "guest '{name}' runs on with its old network; '{key}' counts from its next start or reboot"
     ));
+    Ok(())
 }
 
 pub(super) fn refused(key: &str, problems: &[Problem]) -> Error {

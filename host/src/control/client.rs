@@ -170,7 +170,15 @@ impl Client {
     /// # Errors
     /// As [`Client::next`]; also when the supervisor ends meanwhile.
     pub fn status(&self) -> Result<Snapshot> {
-        self.send(&Request::Status)?;
+        self.ask(&Request::Status)
+    }
+
+    /// Asks for what is answered with how the guest is then.
+    ///
+    /// # Errors
+    /// What the supervisor says that it couldn't do; when it has gone.
+    pub fn ask(&self, request: &Request) -> Result<Snapshot> {
+        self.send(request)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.next(Some(deadline))? {

@@ -39,6 +39,10 @@ pub enum Request {
     /// Freeze all processes of the guest, or let them go on. Answered with
     /// [`Event::Status`], or [`Event::Failed`].
     Freeze(bool),
+    /// Take the addresses that the configuration has now, if the guest is on
+    /// the host's own stack before and after. Answered with
+    /// [`Event::Status`], or [`Event::Failed`].
+    Addresses,
     /// Note what the guest has used until now. Answered with
     /// [`Event::Status`].
     Account,

@@ -109,6 +109,18 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
                  vserver config unset {name} security.selinux"
             ),
         },
+        (Stage::ExecInit, libc::EACCES | libc::EPERM) => match &plan.label {
+            Some(Label::SeLinux(label)) => format!(
+                "the policy has to let vserver's domain change to {label} at an execve(2), also \
+                 with nosuid (process2 nosuid_transition, policycap nnp_nosuid_transition); \
+                 'ausearch -m avc' tells what it has refused"
+            ),
+            Some(Label::AppArmor(profile)) => format!(
+                "the profile '{profile}' has to allow PID 1 to be executed; the kernel's log \
+                 tells what it has refused: journalctl -k --grep apparmor"
+            ),
+            None => return None,
+        },
         (Stage::Link, libc::EEXIST) => format!(
             "the host has an interface of the link's name already ('ip link' lists them); \
              rename that one, or the guest '{name}'"

@@ -194,7 +194,7 @@ fn outside(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<(), Failure> {
     at(fault, Stage::IdmapRoot, || map_root(plan.ids, pid, prepared.root.as_fd()))?;
     at(fault, Stage::Limits, || limits::be_nice(pid, plan.limits.nice))?;
     match &plan.network {
-        Network::Linked(link) => connect(fault, link, pid)?,
+        Network::Linked(link) => connect(fault, link, pid, prepared.traffic)?,
         Network::None | Network::Shared(_) => {}
     }
     match &plan.process_records {
@@ -203,10 +203,18 @@ fn outside(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<(), Failure> {
     }
 }
 
-/// Makes the guest's link, and routes its addresses to it, one a step, where
-/// the host is to do that.
-fn connect(fault: Option<Failure>, link: &plan::Link, pid: i32) -> Result<(), Failure> {
+/// Makes the guest's link, which is counted in this map, and routes its
+/// addresses to it, one a step, where the host is to do that.
+fn connect(
+    fault: Option<Failure>,
+    link: &plan::Link,
+    pid: i32,
+    traffic: Option<i32>,
+) -> Result<(), Failure> {
     let mut host = at(fault, Stage::Link, || net::Host::make(link, pid))?;
+    if let Some(map) = traffic {
+        at(None, Stage::Link, || host.count(map))?;
+    }
     for (number, address) in (0u16..).zip(link.ips()) {
         at_step(fault, Stage::Route, number, || host.route(address))?;
     }

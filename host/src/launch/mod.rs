@@ -37,6 +37,7 @@ use shared::link::{Link, RecvError};
 use shared::message::{FromGuest, ToGuest};
 use shared::stage::{Failure, Stage};
 
+use crate::accounting::Traffic;
 use crate::cgroup::{self, GuestCgroup};
 use crate::facts;
 use crate::plan::{Network, Plan};
@@ -80,6 +81,8 @@ struct Prepared {
     log_directory: OwnedFd,
     ring: OwnedFd,
     filter: Vec<Program>,
+    /// Descriptor of the map in which the guest's traffic is counted.
+    traffic: Option<i32>,
 }
 
 /// Starts boot number `boot` of a guest. The run directory must exist.
@@ -92,6 +95,7 @@ pub fn launch(
     run: &RunDir,
     cgroup: &GuestCgroup,
     boot: u32,
+    traffic: Option<&Traffic>,
 ) -> Result<Launched, Failure> {
     let fault = plan.fault;
     let (supervisors, consoles, ring) = at(fault, Stage::RunDirectory, || sockets(run))?;
@@ -104,6 +108,9 @@ pub fn launch(
         // Before anything is there that they have to hold.
         let (allowed, layout) = (&shared.allowed, facts::kernel_layout());
         at(fault, Stage::Link, || cgroup::set_addresses(cgroup.outer(), allowed, layout))?;
+        if let Some(traffic) = traffic {
+            at(None, Stage::Link, || cgroup.count_traffic(traffic.map()))?;
+        }
     }
     let devices = devices::prepare(plan, run, cgroup)?;
     let confinement = plan.confinement(devices.families_judged);
@@ -125,6 +132,7 @@ pub fn launch(
         log_directory,
         ring,
         filter,
+        traffic: traffic.map(Traffic::map),
     };
     match at(fault, Stage::Fork, sys::fork)? {
         Cloned::Child => {

@@ -7,10 +7,11 @@ use std::os::fd::AsRawFd;
 
 use netlink_packet_route::address::AddressScope;
 
-use super::netlink::{By, Interface, Netlink};
+use super::netlink::{By, Interface, Netlink, Place};
 use super::{INSIDE, gateway, proxy};
 use crate::bpf;
 use crate::bpf::link::{Kind, Then};
+use crate::bpf::traffic::Way;
 use crate::plan::network::Macvlan;
 use crate::plan::{Door, Far, Link};
 use crate::sys;
@@ -99,7 +100,27 @@ impl<'l> Host<'l> {
     fn attach(&mut self, index: u32, program: &bpf::Program) -> io::Result<()> {
         let program = sys::bpf::load(sys::bpf::Hook::Link, "vserver_link", program)?;
         self.kernel.make_filterable(index)?;
-        self.kernel.filter(index, program.as_raw_fd().cast_unsigned(), "vserver")
+        self.kernel.filter(index, Place::Arrival, program.as_raw_fd().cast_unsigned(), "vserver")
+    }
+
+    /// Counts what passes the link, in this map: what the guest sends is
+    /// counted before it is judged.
+    ///
+    /// # Errors
+    /// When the kernel refuses a program.
+    pub fn count(&mut self, map: i32) -> io::Result<()> {
+        match self.kernel.make_filterable(self.index) {
+            // For the filter.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            other => other?,
+        }
+        for (place, way) in [(Place::BeforeArrival, Way::Out), (Place::Departure, Way::In)] {
+            let program = bpf::traffic::link(map, way);
+            let program = sys::bpf::load(sys::bpf::Hook::Link, "vserver_traffic", &program)?;
+            let program = program.as_raw_fd().cast_unsigned();
+            self.kernel.filter(self.index, place, program, "vserver_traffic")?;
+        }
+        Ok(())
     }
 
     /// Joins the host's end to an interface of the guest's own on the network

@@ -47,7 +47,7 @@ struct Present {
     value: fn(&Account) -> Option<f64>,
 }
 
-fn growing() -> [Growing; 7] {
+fn growing() -> [Growing; 8] {
     [
         Growing {
             name: "cpu",
@@ -88,6 +88,16 @@ fn growing() -> [Growing; 7] {
             values: |sums| {
                 let counters = &sums.counters;
                 vec![("received", counters.received as f64), ("sent", counters.sent as f64)]
+            },
+        },
+        Growing {
+            name: "network_ipv6",
+            help: "What of them was IPv6",
+            unit: Some(Unit::Bytes),
+            label: "direction",
+            values: |sums| {
+                let bytes = sums.counters.traffic();
+                vec![("received", bytes.received_ipv6 as f64), ("sent", bytes.sent_ipv6 as f64)]
             },
         },
         Growing {

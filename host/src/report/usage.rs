@@ -32,6 +32,8 @@ struct Object<'u> {
     written_bytes: u64,
     received_bytes: u64,
     sent_bytes: u64,
+    received_ipv6_bytes: u64,
+    sent_ipv6_bytes: u64,
     memory_kills: u64,
 }
 
@@ -51,6 +53,8 @@ impl<'u> From<&'u Used> for Object<'u> {
             written_bytes: counters.written,
             received_bytes: counters.received,
             sent_bytes: counters.sent,
+            received_ipv6_bytes: counters.received_ipv6,
+            sent_ipv6_bytes: counters.sent_ipv6,
             memory_kills: counters.kills,
         }
     }
@@ -94,13 +98,14 @@ pub fn json(all: &[Used]) -> String {
 pub fn csv(all: &[Used]) -> String {
     let mut text = String::from(
         "name,uptime_seconds,boots,crashes,user_seconds,system_seconds,memory_gib_hours,\
-         read_bytes,written_bytes,received_bytes,sent_bytes,memory_kills\n",
+         read_bytes,written_bytes,received_bytes,sent_bytes,memory_kills,\
+         received_ipv6_bytes,sent_ipv6_bytes\n",
     );
     for used in all {
         let o = Object::from(used);
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             o.name,
             o.uptime_seconds,
             o.boots,
@@ -112,7 +117,9 @@ pub fn csv(all: &[Used]) -> String {
             o.written_bytes,
             o.received_bytes,
             o.sent_bytes,
-            o.memory_kills
+            o.memory_kills,
+            o.received_ipv6_bytes,
+            o.sent_ipv6_bytes
         );
     }
     text
@@ -124,8 +131,13 @@ mod tests {
     use crate::accounting::Counters;
 
     fn used() -> Vec<Used> {
-        let counters =
-            Counters { user_us: 1_500_000, system_us: 20_000, sent: 2048, ..Counters::default() };
+        let counters = Counters {
+            user_us: 1_500_000,
+            system_us: 20_000,
+            sent: 2048,
+            sent_ipv6: 1024,
+            ..Counters::default()
+        };
         let sums = Sums {
             up_ms: 5_400_000,
             memory_mib_ms: 1024 * 3_600_000,
@@ -143,7 +155,7 @@ NAME  UPTIME  BOOTS  CRASHES  USER   SYSTEM  GiB*h  READ  WRITTEN  RECEIVED  SEN
 web   1.50h   2      1        1.50s  0.02s   1.000  0     0        0         2K
 ";
         assert_eq!(text(&used()), wanted);
-        assert!(csv(&used()).ends_with("\nweb,5400,2,1,1.5,0.02,1,0,0,0,2048,0\n"));
+        assert!(csv(&used()).ends_with("\nweb,5400,2,1,1.5,0.02,1,0,0,0,2048,0,0,1024\n"));
         let json: serde_json::Value = serde_json::from_str(&json(&used())).unwrap();
         assert_eq!(json[0]["user_seconds"], 1.5);
         let titles = csv(&[]);

@@ -34,6 +34,8 @@ pub struct State {
     pub proxy: Option<String>,
     /// Address on the host's loopback interface that is its ::1.
     pub loopback: Option<Ipv6Addr>,
+    /// Id of the map in which that boot's traffic is counted.
+    pub traffic: Option<u32>,
 }
 
 impl State {

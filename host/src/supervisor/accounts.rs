@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::accounting::{self, Book, Ledger, Sample};
+use crate::accounting::{self, Book, Bytes, Ledger, Sample, Traffic};
 use crate::error::Result;
 use crate::runtime::State;
 
@@ -35,25 +35,23 @@ impl Account {
     }
 
     /// Takes in what the kernel has counted for a boot: for its cgroup and the
-    /// host's for its sessions, since `began_ms`, and for the network of a
-    /// process of it. It is up until now; what remains of one (`began_ms` not
-    /// known) was so until the last time.
+    /// host's for its sessions, since `began_ms`, and its traffic. It is up
+    /// until now; what remains of one (`began_ms` not known) was so until the
+    /// last time.
     fn sample(
         &mut self,
         cgroups: [&Path; 2],
         began_ms: Option<u64>,
-        pid: Option<i32>,
+        traffic: Option<Bytes>,
         is_boot: bool,
     ) {
         let Some(source) = accounting::inode(cgroups[0]) else { return };
         let mut usage = accounting::usage(cgroups[0]);
         usage.add(&accounting::usage(cgroups[1]));
         let last = self.ledger.last.as_ref().filter(|last| last.source == source);
-        // A network that is gone already has counted what it had.
-        let network = pid.and_then(accounting::network);
-        let (received, sent) = network
-            .or_else(|| last.map(|last| (last.counters.received, last.counters.sent)))
-            .unwrap_or_default();
+        // Where nobody counts any more, what has been counted stands.
+        let traffic = traffic.or_else(|| last.map(|last| last.counters.traffic()));
+        let Bytes { received, sent, received_ipv6, sent_ipv6 } = traffic.unwrap_or_default();
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let counters = accounting::Counters {
             user_us: micros(usage.user),
@@ -62,6 +60,8 @@ impl Account {
             written: usage.written.unwrap_or(0),
             received,
             sent,
+            received_ipv6,
+            sent_ipv6,
             kills: usage.kills.unwrap_or(0),
         };
         let memory = usage.memory.unwrap_or(0);
@@ -89,13 +89,20 @@ impl Supervisor {
     /// time.
     pub(super) fn keep_account(&mut self) -> Result<()> {
         let (cgroup, sessions) = (self.cgroup.limited(self.state.boot), self.cgroup.session());
-        // What goes over the host's own interfaces isn't the guest's alone.
-        let counted = self.keeper.as_ref().filter(|_| !self.plan.network.is_shared());
-        let pid = counted.map(|keeper| keeper.init_pid());
+        let traffic = self.traffic();
         let (began_ms, is_boot) = (self.state.booted_at_ms, self.is_booted);
         let account = self.open_account()?;
-        account.sample([&cgroup, &sessions], Some(began_ms), pid, is_boot);
+        account.sample([&cgroup, &sessions], Some(began_ms), traffic, is_boot);
         account.write()
+    }
+
+    /// The traffic of this boot, if it is counted.
+    fn traffic(&mut self) -> Option<Bytes> {
+        if self.traffic.is_none() {
+            // Begun by a supervisor before this one.
+            self.traffic = self.state.traffic.and_then(|id| Traffic::open(id).ok());
+        }
+        self.traffic.as_ref()?.read().ok()
     }
 
     fn open_account(&mut self) -> Result<&mut Account> {
@@ -119,10 +126,12 @@ impl Supervisor {
         let boots = entries
             .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"guest-"))
             .map(|entry| entry.path());
-        let is_boot = !State::read(&self.run.state()).idle;
+        let state = State::read(&self.run.state());
+        let is_boot = !state.idle;
+        let traffic = state.traffic.and_then(|id| Traffic::open(id).ok()?.read().ok());
         for cgroup in boots {
             if let Ok(account) = self.open_account() {
-                account.sample([&cgroup, &sessions], None, None, is_boot);
+                account.sample([&cgroup, &sessions], None, traffic, is_boot);
                 // It is in the log.
                 let _ = account.write();
             }

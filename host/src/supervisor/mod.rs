@@ -29,6 +29,7 @@ use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
 use crate::accounting;
+use crate::accounting::Traffic;
 use crate::cgroup::GuestCgroup;
 use crate::control::{Event as Told, Phase, Request, Snapshot};
 use crate::error::{Error, Result};
@@ -66,6 +67,8 @@ pub struct Supervisor {
     timers: Timers,
     /// What the guest uses is noted there, once it is open.
     account: Option<Account>,
+    /// Where the traffic of this boot is counted.
+    traffic: Option<Traffic>,
     /// Processes killed for want of memory, where the host counts them.
     kills: Option<Kills>,
     /// Is it a guest that has been booted, and not ended yet?
@@ -118,6 +121,7 @@ impl Supervisor {
         };
         Ok(Self {
             account: None,
+            traffic: None,
             kills: None,
             is_booted: false,
             machine: Machine::new(plan.lifecycle.restart, purpose),
@@ -354,6 +358,13 @@ impl Supervisor {
                 Request::Account => {
                     self.look_at_records();
                     let answer = match self.keep_account() {
+                        Ok(()) => Told::Status(Box::new(self.snapshot())),
+                        Err(error) => Told::failed(&error),
+                    };
+                    self.clients.answer(client, &answer);
+                }
+                Request::Addresses => {
+                    let answer = match self.change_addresses() {
                         Ok(()) => Told::Status(Box::new(self.snapshot())),
                         Err(error) => Told::failed(&error),
                     };

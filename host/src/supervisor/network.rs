@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::FileType;
 use shared::name::GuestName;
 
-use crate::cgroup::GuestCgroup;
+use crate::accounting::Traffic;
+use crate::cgroup::{self, GuestCgroup};
 use crate::control::Event as Told;
 use crate::error::{Error, Result};
-use crate::facts::Forwarding;
+use crate::facts::{self, Forwarding};
 use crate::fsroot::RootDir;
 use crate::net;
 use crate::plan::network::long_names;
@@ -36,12 +37,14 @@ impl Supervisor {
     pub(super) fn take_addresses(&mut self) -> Result<()> {
         self.state.addresses.clear();
         self.state.proxy = None;
+        self.state.traffic = None;
+        self.traffic = None;
         self.state.loopback = None;
         if self.plan.network.addresses().is_empty() {
             return Ok(());
         }
         let held = self.hold_addresses()?;
-        self.refuse_others()?;
+        self.refuse_others(&self.plan.network.addresses())?;
         if let Network::Linked(link) = &self.plan.network {
             if let Far::Segment { door, .. } = &link.far {
                 net::refuse_missing(&self.plan.name, door)?;
@@ -65,7 +68,40 @@ impl Supervisor {
                     .is_ok()
             });
         }
+        let counted = Traffic::new().and_then(|traffic| Ok((traffic.id()?, traffic)));
+        let (id, traffic) = counted.map_err(|error| {
+            Error::os(format_args!("cannot count the traffic of guest '{}'", self.plan.name), error)
+        })?;
+        (self.state.traffic, self.traffic) = (Some(id), Some(traffic));
         self.state.addresses = self.plan.network.addresses();
+        let written = self.state.write(&self.run.state());
+        drop(held);
+        written.map_err(|error| Error::path("write", &self.run.state(), error))
+    }
+
+    /// Gives a guest on the host's own stack the addresses that are configured
+    /// now. Sockets that are open stay, and send and receive nothing at
+    /// addresses that are the guest's no longer. A guest that is joined
+    /// otherwise, or is to be, keeps what it has.
+    ///
+    /// # Errors
+    /// Whose an address is; when the kernel refuses a program. Nothing is
+    /// changed then.
+    pub(super) fn change_addresses(&mut self) -> Result<()> {
+        let planned = self.planner.plan_of_running()?.network;
+        let (Network::Shared(_), Network::Shared(shared)) = (&self.plan.network, &planned) else {
+            return Ok(());
+        };
+        let held = self.hold_addresses()?;
+        self.refuse_others(&shared.addresses)?;
+        let (allowed, layout) = (&shared.allowed, facts::kernel_layout());
+        cgroup::set_addresses(self.cgroup.outer(), allowed, layout).map_err(|error| {
+            let name = &self.plan.name;
+            Error::os(format_args!("cannot change the addresses of guest '{name}'"), error)
+        })?;
+        self.state.addresses.clone_from(&shared.addresses);
+        tracing::info!(addresses = ?shared.addresses, "the guest has other addresses");
+        self.plan.network = planned;
         let written = self.state.write(&self.run.state());
         drop(held);
         written.map_err(|error| Error::path("write", &self.run.state(), error))
@@ -88,14 +124,12 @@ impl Supervisor {
     }
 
     /// Refuses an address that another guest runs with, however it is joined.
-    fn refuse_others(&self) -> Result<()> {
-        let own = self.plan.network.addresses().into_iter();
-        let taken = own.filter_map(|address| Some((address, self.other_with(&address)?))).next();
+    fn refuse_others(&self, own: &[IpAddr]) -> Result<()> {
+        let taken = own.iter().find_map(|address| Some((address, self.other_with(address)?)));
         let Some((address, other)) = taken else { return Ok(()) };
         let name = &self.plan.name;
-        let text = format!(
-            "cannot start guest '{name}' with {address}: it is the address of guest '{other}'"
-        );
+        let text =
+            format!("guest '{name}' can't have {address}: it is the address of guest '{other}'");
         Err(Error::new(text)
             .hint(format!("give it another: vserver config set {name} network.addresses A...")))
     }

@@ -131,7 +131,8 @@ impl Supervisor {
         self.run.create().map_err(|error| failure(Stage::RunDirectory, &error))?;
         let written = self.state.write(&self.run.state());
         written.map_err(|error| failure(Stage::RunDirectory, &error))?;
-        let launched = launch(&self.plan, &self.run, &self.cgroup, self.state.boot)?;
+        let launched =
+            launch(&self.plan, &self.run, &self.cgroup, self.state.boot, self.traffic.as_ref())?;
         let injected = |stage| self.plan.fault.filter(|fault| fault.stage == stage);
         let keeper = match injected(Stage::TakeOver) {
             Some(fault) => Err(fault),

@@ -14,6 +14,17 @@ use netlink_packet_route::tc::{
 use super::{NEW, Netlink};
 use crate::plan::network::Mac;
 
+/// Where a program sees the packets of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::net) enum Place {
+    /// As they arrive, before the one that judges them.
+    BeforeArrival,
+    /// As they arrive.
+    Arrival,
+    /// As they leave by it.
+    Departure,
+}
+
 impl Netlink {
     /// Makes a pair of virtual Ethernet interfaces (veth(4)), both down; the
     /// peer in the network namespace of process `pid`. Without `mtu` they have
@@ -112,18 +123,23 @@ impl Netlink {
         self.order(Message::DelLink(link(index)), 0)
     }
 
-    /// Lets a program judge the packets that arrive on an interface (tc-bpf(8),
+    /// Has a program see the packets that pass there (tc-bpf(8),
     /// `direct-action`).
     pub(in crate::net) fn filter(
         &mut self,
         index: u32,
+        place: Place,
         program: u32,
         name: &str,
     ) -> io::Result<()> {
-        let parent = TcHandle { major: u16::MAX, minor: TcHandle::MIN_INGRESS };
-        let mut header = tc(index, parent);
-        // Priority 1; every protocol (ETH_P_ALL, 3) in network byte order.
-        header.info = 1 << 16 | u32::from(3_u16.to_be());
+        let (minor, priority) = match place {
+            Place::BeforeArrival => (TcHandle::MIN_INGRESS, 1),
+            Place::Arrival => (TcHandle::MIN_INGRESS, 2),
+            Place::Departure => (TcHandle::MIN_EGRESS, 1),
+        };
+        let mut header = tc(index, TcHandle { major: u16::MAX, minor });
+        // Every protocol (ETH_P_ALL, 3) in network byte order.
+        header.info = priority << 16 | u32::from(3_u16.to_be());
         let attributes = vec![
             TcAttribute::Kind("bpf".to_owned()),
             TcAttribute::Options(vec![
@@ -135,7 +151,7 @@ impl Netlink {
         self.order(Message::NewTrafficFilter(TcMessage::from_parts(header, attributes)), NEW)
     }
 
-    /// Makes the place at which an interface has its filters (`clsact`,
+    /// Makes the places at which an interface has its filters (`clsact`,
     /// tc(8)).
     pub(in crate::net) fn make_filterable(&mut self, index: u32) -> io::Result<()> {
         let mut header = tc(index, TcHandle::CLSACT);

@@ -4,6 +4,8 @@
 mod links;
 mod routes;
 
+pub(super) use links::Place;
+
 use std::io;
 use std::net::IpAddr;
 
