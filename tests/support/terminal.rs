@@ -37,10 +37,14 @@ impl Terminal {
     /// When there is no pty or no such program.
     pub fn open(program: &Command) -> Self {
         let (master, slave) = pair();
-        // setsid(1) makes the terminal the controlling one without a fork
-        // hook, which would be unsafe code here.
-        let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait"]).arg(program.get_program()).args(program.get_args());
+        // env(1) and setsid(1) do without a fork hook, which would be unsafe
+        // code here, what a login does: keys that end a program do so, also
+        // where a shell has started the tests in its background and so with
+        // these signals ignored (POSIX, 2.11); and the terminal is the
+        // controlling one.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,QUIT", "setsid", "--ctty", "--wait"]);
+        command.arg(program.get_program()).args(program.get_args());
         command.env("TERM", "dumb");
         for (key, value) in program.get_envs() {
             command.env(key, value.unwrap_or_default());
