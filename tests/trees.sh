@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Recipes of the root file systems that the tests boot; that of the virtual
-# machine is in vm/image.sh. Sourced by tests/setup. A recipe is a function
+# Recipes of the root file systems that the tests boot; those of the virtual
+# machines are in vm/image.sh. Sourced by tests/setup. A recipe is a function
 # tree_NAME that writes its argument with ".tar" appended; files in the archive
 # have the ids that they have inside.
 
 # shellcheck disable=SC2034  # read by tests/setup
-trees=(bookworm trixie systemd services busybox vm)
+trees=(bookworm trixie systemd systemd_trixie services busybox vm vm_trixie)
 
 # What every Debian tree has beyond the minimum and its init: the two daemons
 # whose life the tests check, and the tools by which they look. `ping` is a
@@ -18,9 +18,9 @@ debian_archives=(at uuid-runtime)
 
 tree_file() {
     local recipe parts settings
-    # What belongs to one tree only begins with its name.
-    mapfile -t parts < <(compgen -A function "$1_")
-    mapfile -t settings < <(compgen -A variable "$1_")
+    # What belongs to one tree only, or to a kind, begins with that name.
+    mapfile -t parts < <(compgen -A function "${1%%_*}_")
+    mapfile -t settings < <(compgen -A variable "${1%%_*}_")
     recipe=$(declare -f "tree_$1" debian_tree debian_mirror "${parts[@]}"
         declare -p debian_packages debian_archives "${settings[@]}")
     printf '%s-%s.tar\n' "$1" "$(printf '%s' "$recipe" | sha256sum | cut -c1-12)"
@@ -35,25 +35,38 @@ tree_trixie() {
 
 tree_systemd() { debian_tree bookworm "$1" systemd,systemd-sysv,dbus,libpam-systemd; }
 
+tree_systemd_trixie() { debian_tree trixie "$1" systemd,systemd-sysv,dbus,libpam-systemd; }
+
 # What customers run, as Debian ships it, and the tools that ask it.
 services_packages=usr-is-merged,nginx-light,postfix,postgresql,bind9,bind9-dnsutils,curl,net-tools,iperf3
 
-tree_services() { debian_tree bookworm "$1" "sysvinit-core,$services_packages"; }
+# ssl-cert can't be configured on a machine whose name has no domain.
+# shellcheck disable=SC2016  # the hooks' own "$1"
+tree_services() {
+    debian_tree bookworm "$1" "sysvinit-core,$services_packages" \
+        --essential-hook='printf "%s\n" "127.0.0.1 localhost" \
+            "::1 localhost ip6-localhost ip6-loopback" \
+            "127.0.1.1 builder.invalid builder" >"$1/etc/hosts"' \
+        --customize-hook='sed -i /builder/d "$1/etc/hosts"'
+}
 
 # Documentation and translations are half of a small Debian and nothing that
-# is tested here.
+# is tested here. A tree has nothing of this machine's name.
 debian_tree() {
     local suite=$1 stem=$2 init=$3 mirror
     mirror=$(debian_mirror)
-    # shellcheck disable=SC2016  # the hooks' own "$1"
-    mmdebstrap --quiet --variant=minbase --include="$debian_packages,$init" \
+    shift 3
+    # shellcheck disable=SC2016  # the hooks' and the shell's own "$1" and "$@"
+    unshare --uts sh -c 'hostname builder && exec mmdebstrap "$@"' mmdebstrap \
+        --variant=minbase --include="$debian_packages,$init" \
+        --aptopt='Acquire::Retries "5"' \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         --customize-hook="mkdir \"\$1/srv/packages\" && cd \"\$1/srv/packages\" &&
             APT_CONFIG=\$MMDEBSTRAP_APT_CONFIG apt-get download -q ${debian_archives[*]}" \
         --customize-hook='rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*' \
-        "$suite" "$stem.tar" ${mirror:+"$mirror"}
+        "$@" "$suite" "$stem.tar" ${mirror:+"$mirror"}
 }
 
 # The mirror that this machine itself uses; empty for mmdebstrap's default.

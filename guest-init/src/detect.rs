@@ -28,6 +28,13 @@ pub enum InitProgram {
     Other(String),
 }
 
+impl InitProgram {
+    /// Does it tell who has started it when the boot is done (sd_notify(3))?
+    pub fn notifies(&self) -> bool {
+        matches!(self, Self::Other(path) if path.ends_with("/systemd"))
+    }
+}
+
 /// What was seen in the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -105,6 +112,15 @@ mod tests {
         assert_eq!(auto(InitProgram::None, Some(None), true), Style::Rc);
         assert_eq!(auto(InitProgram::None, None, false), Style::Rc);
         assert_eq!(auto(InitProgram::Sysvinit, None, true), Style::Rc);
+    }
+
+    #[test]
+    fn systemd_says_when_it_is_up() {
+        let other = |path: &str| InitProgram::Other(path.to_owned());
+        assert!(other("/usr/lib/systemd/systemd").notifies());
+        assert!(!other("/usr/bin/openrc-init").notifies());
+        assert!(!other("/sbin/not-systemd").notifies());
+        assert!(!InitProgram::Sysvinit.notifies());
     }
 
     #[test]

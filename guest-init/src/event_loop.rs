@@ -31,6 +31,9 @@ use crate::{console, look, spawn};
 /// happens without CAP_SYS_BOOT.
 pub const REBOOT_REFUSED: i32 = 70;
 
+/// `si_code` of a signal sent by kill(2) (sigaction(2)).
+const SI_USER: i32 = 0;
+
 /// One of our processes.
 struct Child {
     job: u32,
@@ -144,7 +147,11 @@ impl EventLoop {
 
     fn read_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
-            if let Some(signal) = signal(info.ssi_signo) {
+            // A sender that this namespace doesn't know is the host
+            // (pid_namespaces(7)); nobody in here can say so of itself
+            // (rt_sigqueueinfo(2)).
+            let is_host = info.ssi_code == SI_USER && info.ssi_pid == 0;
+            if let Some(signal) = signal(info.ssi_signo, is_host) {
                 self.happened(Event::Signal(signal));
             }
         }
@@ -281,19 +288,25 @@ fn is_alone() -> bool {
 
 /// The meaning of signal numbers. SIGRTMIN is glibc's 34, on which the
 /// senders of these signals (systemd's tools, LXC) count.
-fn signal(number: u32) -> Option<Sig> {
+fn signal(number: u32, is_host: bool) -> Option<Sig> {
     const SIGRTMIN: u32 = 34;
-    const HALT: u32 = SIGRTMIN + 3;
-    const POWER_OFF: u32 = SIGRTMIN + 4;
-    const REBOOT: u32 = SIGRTMIN + 5;
-    match number {
-        HALT => return Some(Sig::Halt),
-        POWER_OFF => return Some(Sig::PowerOff),
-        REBOOT => return Some(Sig::Reboot),
-        _ => {}
+    let from_rtmin = match number.wrapping_sub(SIGRTMIN) {
+        3 => Some(Sig::Halt),
+        4 => Some(Sig::PowerOff),
+        5 => Some(Sig::Reboot),
+        13 => Some(Sig::Now(Power::Halt)),
+        14 => Some(Sig::Now(Power::PowerOff)),
+        15 => Some(Sig::Now(Power::Reboot)),
+        _ => None,
+    };
+    if from_rtmin.is_some() {
+        return from_rtmin;
     }
     match Signal::try_from(i32::try_from(number).ok()?).ok()? {
         Signal::SIGHUP => Some(Sig::Hup),
+        // The keys that it stands for are the host's own: from there it is
+        // 'machinectl reboot'.
+        Signal::SIGINT if is_host => Some(Sig::Reboot),
         Signal::SIGINT => Some(Sig::Int),
         Signal::SIGQUIT => Some(Sig::Quit),
         Signal::SIGTERM => Some(Sig::Term),

@@ -12,6 +12,7 @@ use shared::message::{
     BootMode, BootOrder, FromGuest, GuestState, LINK_FD, PROTOCOL, Style, ToGuest,
 };
 
+use crate::detect::Facts;
 use crate::event_loop::EventLoop;
 use crate::report::Reporter;
 use crate::{console, detect, environment, look, sys};
@@ -65,13 +66,18 @@ fn start() -> Result<Infallible, Refusal> {
     let (link, order) = receive_order()?;
     // A PID namespace's PID 1 gets no Ctrl-Alt-Del; refused without harm.
     let _ = set_cad_enabled(false);
-    let (style, reason) = choose(&order);
+    let facts = look::facts();
+    let (style, reason) = choose(&order, &facts);
     let mut reporter = Reporter::new(link);
     if style == Style::Init {
         reporter.send(FromGuest::Hello { protocol: PROTOCOL, style, reason });
-        reporter.send(FromGuest::State(GuestState::HandedOver));
+        let notifies = facts.init.notifies();
+        reporter.send(FromGuest::State(match notifies {
+            true => GuestState::Notifies,
+            false => GuestState::HandedOver,
+        }));
         drop((reporter, signals));
-        return hand_over(&order);
+        return hand_over(&order, notifies);
     }
     EventLoop::new(signals, reporter, order, style, reason).run()
 }
@@ -91,21 +97,23 @@ fn receive_order() -> Result<(Link<FromGuest, ToGuest>, BootOrder), Refusal> {
     }
 }
 
-fn choose(order: &BootOrder) -> (Style, String) {
+fn choose(order: &BootOrder, facts: &Facts) -> (Style, String) {
     match order.mode {
-        BootMode::Boot => detect::detect(order.style, &look::facts()),
+        BootMode::Boot => detect::detect(order.style, facts),
         BootMode::Rescue(_) => (Style::Rescue, "one command was asked for".to_owned()),
         BootMode::Idle => (Style::Idle, "only the context was asked for".to_owned()),
     }
 }
 
 /// Becomes the guest's own init, as the kernel would have started it.
-fn hand_over(order: &BootOrder) -> Result<Infallible, Refusal> {
+fn hand_over(order: &BootOrder, notifies: bool) -> Result<Infallible, Refusal> {
     sys::reset_signals();
     let mut variables: environment::Variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         // Meant for this program's own allocator, if it is there.
         .filter(|(name, _)| name != "GLIBC_TUNABLES")
+        // Other inits would leave it to every service of theirs.
+        .filter(|(name, _)| notifies || name != "NOTIFY_SOCKET")
         .collect();
     for (name, value) in &order.environment {
         environment::set(&mut variables, name, value);

@@ -3,17 +3,22 @@
 //! standard error, when `--verbose` asks for them.
 
 use std::env;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use shared::name::GuestName;
+use shared::name::{ContextId, GuestName};
 use tracing::level_filters::LevelFilter;
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::journal::{self, Kind, Level};
 use crate::paths::Paths;
 use crate::variables;
 
@@ -29,29 +34,100 @@ pub fn terminal() {
 
 /// Sets the log of a guest's supervisor up. Where none can be, there is
 /// none: a full disk keeps no guest from starting.
-pub fn supervisor(paths: &Paths, name: &GuestName) {
+pub fn supervisor(paths: &Paths, name: &GuestName, context: Option<ContextId>) {
     let level = match env::var(variables::LOG).as_deref() {
         Ok("debug") => LevelFilter::DEBUG,
         _ => LevelFilter::INFO,
     };
     let registry = tracing_subscriber::registry().with(level);
-    // systemd.exec(5): set when standard error is connected to the journal.
-    if env::var_os("JOURNAL_STREAM").is_some()
+    if journal::is_ours()
         && let Ok(journal) = tracing_journald::layer()
     {
-        let journal = journal.with_syslog_identifier(format!("vserver-{name}"));
+        let fields = [("VSERVER_NAME", name.to_string())];
+        let context = context.map(|context| ("VSERVER_CONTEXT", context.to_string()));
+        let journal = journal
+            .with_syslog_identifier(journal::of_supervisor(name))
+            // They have full names: no other program's fields are called so.
+            .with_field_prefix(None)
+            .with_custom_fields(fields.into_iter().chain(context))
+            .with_priority_mappings(PriorityMappings {
+                info: Priority::Informational,
+                debug: Priority::Debug,
+                ..PriorityMappings::new()
+            });
         let _ = registry.with(journal).try_init();
         return;
     }
     let directory = paths.log_dir();
     let _ = fs::create_dir_all(&directory);
-    let path = directory.join(format!("{name}.supervisor.log"));
+    let path = paths.supervisor_log(name);
     if let Ok(log) = Bounded::open(path) {
         let layer = tracing_subscriber::fmt::layer()
             .with_ansi(false)
             .with_target(false)
+            .fmt_fields(format::debug_fn(field).delimited(""))
             .with_writer(Mutex::new(log));
         let _ = registry.with(layer).try_init();
+    }
+}
+
+/// A field in the file: the message as it is, ids and what the message says
+/// itself left out.
+fn field(
+    writer: &mut format::Writer<'_>,
+    field: &tracing::field::Field,
+    value: &dyn fmt::Debug,
+) -> fmt::Result {
+    match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        name if name.starts_with("message_id") || name.starts_with("vserver_") => Ok(()),
+        name => write!(writer, " {name}={value:?}"),
+    }
+}
+
+/// What belongs to an event, in fields of the journal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Details<'d> {
+    /// Where the guest is in its life.
+    pub phase: &'d str,
+    /// Number of the boot.
+    pub boot: u32,
+    /// Host pid of PID 1; 0 for none.
+    pub init_pid: i32,
+    /// Pid of the keeper; 0 for none.
+    pub keeper_pid: i32,
+    /// How something has ended.
+    pub outcome: Option<&'d str>,
+    /// Which script.
+    pub script: Option<&'d str>,
+    /// Which step of a start.
+    pub stage: Option<&'d str>,
+}
+
+/// Tells of an event. Words of the guest's in it, also in the details, have
+/// to be free of control characters.
+pub fn event(kind: Kind, details: &Details<'_>, text: &str) {
+    let pid = |pid: i32| (pid > 0).then_some(pid);
+    macro_rules! event {
+        ($level:ident) => {
+            tracing::event!(
+                tracing::Level::$level,
+                message_id = kind.entry().id,
+                vserver_phase = details.phase,
+                vserver_boot = details.boot,
+                vserver_init_pid = pid(details.init_pid),
+                vserver_keeper_pid = pid(details.keeper_pid),
+                vserver_outcome = details.outcome,
+                vserver_script = details.script,
+                vserver_stage = details.stage,
+                "{text}"
+            )
+        };
+    }
+    match kind.entry().level {
+        Level::Info => event!(INFO),
+        Level::Warn => event!(WARN),
+        Level::Error => event!(ERROR),
     }
 }
 

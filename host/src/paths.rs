@@ -104,6 +104,12 @@ impl Paths {
         self.state_dir().join(".ids.lock")
     }
 
+    /// `/var/lib/vserver/supervisors/NAME`: whoever has locked it is the guest's
+    /// supervisor, also when somebody has emptied `/run`.
+    pub fn supervisor_lock(&self, name: &GuestName) -> PathBuf {
+        self.state_dir().join("supervisors").join(name.as_str())
+    }
+
     /// `/run/vserver`: what is lost at a reboot of the host.
     pub fn run_dir(&self) -> PathBuf {
         self.prefix.join("run/vserver")
@@ -133,6 +139,16 @@ impl Paths {
     /// `/var/log/vserver/NAME.log`.
     pub fn log(&self, name: &GuestName) -> PathBuf {
         self.log_dir().join(format!("{name}.log"))
+    }
+
+    /// `/var/log/vserver/NAME.supervisor.log`.
+    pub fn supervisor_log(&self, name: &GuestName) -> PathBuf {
+        self.log_dir().join(format!("{name}.supervisor.log"))
+    }
+
+    /// `/var/log/vserver/NAME.boots`: where the logs of its boots begin.
+    pub fn boots(&self, name: &GuestName) -> PathBuf {
+        self.log_dir().join(format!("{name}.boots"))
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! The keeper listens on `SOCK_SEQPACKET` in the guest's run directory. One
 //! supervisor at a time is served; others wait until it has gone. On
-//! connection the keeper sends [`FromKeeper::Hello`] with two descriptors,
-//! the supervisor's end of the link to guest-init and the console's pty
-//! master; and when PID 1 has ended (also if it had ended before),
+//! connection the keeper sends [`FromKeeper::Hello`] with three descriptors,
+//! the supervisor's end of the link to guest-init, the console's pty master and
+//! the socket of the guest's own init; and when PID 1 has ended (also if it had ended before),
 //! [`FromKeeper::Ended`]. The keeper lives until it is told
 //! [`ToKeeper::Release`] after that.
 
@@ -30,6 +30,16 @@ pub mod fd {
     pub const LOG_DIRECTORY: i32 = 7;
     /// The ring: a file in the run directory with the console's last bytes.
     pub const RING: i32 = 8;
+    /// A link of an eBPF program for a guest on the host's network, which
+    /// stays attached as long as this is open. The keeper does nothing with
+    /// it; other guests leave the number free.
+    pub const LOOKUP: i32 = 9;
+    /// A stream to the host's journal, not open where the console doesn't go
+    /// there.
+    pub const JOURNAL: i32 = 10;
+    /// Datagram socket of the guest's own init (sd_notify(3)); the keeper hands
+    /// it on and never reads it.
+    pub const NOTIFY: i32 = 11;
 }
 
 /// Size of the console ring in bytes.
@@ -57,7 +67,8 @@ pub enum ToKeeper {
 /// From the keeper to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromKeeper {
-    /// First message of a connection; carries `[link, console]`.
+    /// First message of a connection; carries `[link, console, notify]`. A
+    /// keeper of before that socket leaves it out.
     Hello {
         /// [`KEEPER_PROTOCOL`] of the keeper.
         protocol: u16,

@@ -263,4 +263,7 @@ pub enum GuestState {
     Killing(Power),
     /// The guest's own init has taken over; no more messages come.
     HandedOver,
+    /// The guest's own init takes over, and says on a socket of its own when the
+    /// boot is done (sd_notify(3)); no more messages come here.
+    Notifies,
 }

@@ -67,6 +67,8 @@ pub enum Stage {
     Console,
     /// The root switched, the old one gone.
     PivotRoot,
+    /// `/run/host`, which tells programs inside what runs them.
+    RunHost,
     /// The label of a security module, for what is executed next.
     Label,
     /// The system call filter.
@@ -91,7 +93,7 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::RunDirectory,
         Self::Cgroup,
         Self::Devices,
@@ -119,6 +121,7 @@ impl Stage {
         Self::Mount,
         Self::Console,
         Self::PivotRoot,
+        Self::RunHost,
         Self::Label,
         Self::SystemCalls,
         Self::Capabilities,
@@ -158,6 +161,7 @@ impl Stage {
             Self::Mount => "mount",
             Self::Console => "console",
             Self::PivotRoot => "pivot-root",
+            Self::RunHost => "run-host",
             Self::LoginUid => "login-uid",
             Self::Limits => "limits",
             Self::Label => "label",
@@ -200,6 +204,7 @@ impl Stage {
             Self::Mount => "mounting",
             Self::Console => "making its console",
             Self::PivotRoot => "switching to its root directory",
+            Self::RunHost => "filling its '/run/host'",
             Self::LoginUid => "resetting the login uid",
             Self::Limits => "setting its resource limits",
             Self::Label => "setting its security label",

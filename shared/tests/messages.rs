@@ -69,6 +69,7 @@ fn from_guest() -> impl Strategy<Value = FromGuest> {
         power().prop_map(GuestState::Stopping),
         power().prop_map(GuestState::Killing),
         Just(GuestState::HandedOver),
+        Just(GuestState::Notifies),
     ];
     prop_oneof![
         (any::<u16>(), ".{0,60}").prop_map(|(protocol, reason)| FromGuest::Hello {

@@ -1,18 +1,21 @@
 //! vserver, lxc and systemd-nspawn, side by side: the same Debian tree with
 //! its own sysvinit, booted and stopped in turn, and the memory of what runs
-//! around fifty guests. Then what it takes to see what hundreds of guests use.
+//! around fifty guests. Then what it takes to see what hundreds of guests use,
+//! and what addresses of guests cost.
 //!
-//! What is measured is in [`speed`], [`memory`] and [`accounts`]; how each
-//! contender is used, at its best, is in [`contender`].
+//! What is measured is in [`speed`], [`memory`], [`accounts`] and [`network`];
+//! how each contender is used, at its best, is in [`contender`].
 
 mod accounts;
 mod contender;
 mod lxc;
 mod memory;
+mod network;
 mod nspawn;
 mod ours;
 mod report;
 mod speed;
+mod wires;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -79,16 +82,31 @@ const ENTRIES: [Entry; 4] = [
     ("nspawn", |workshop| Box::new(nspawn::Nspawn::new(workshop))),
 ];
 
+/// Sections of the page that can be measured alone.
+type Part = (&'static str, fn(&Workshop) -> String);
+
+const PARTS: [Part; 2] = [("accounts", accounts), ("network", network)];
+
+fn accounts(workshop: &Workshop) -> String {
+    let (steps, peers) = accounts::measure(workshop);
+    report::accounts(&steps, &peers)
+}
+
+fn network(_: &Workshop) -> String {
+    report::network(&network::measure())
+}
+
 fn main() {
     let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let workshop = Workshop::new();
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
-    if wanted == ["accounts"] {
-        let old = fs::read_to_string(&page).unwrap_or_default();
-        let (steps, peers) = accounts::measure(&workshop);
-        let section = report::accounts(&steps, &peers);
+    if let [part] = &wanted[..]
+        && let Some((_, measure)) = PARTS.iter().find(|(name, _)| name == part)
+    {
+        let section = measure(&workshop);
         print!("{section}");
-        let text = report::with_accounts(&old, &section);
+        let old = fs::read_to_string(&page).unwrap_or_default();
+        let text = report::with_section(&old, &section);
         fs::write(page, text).expect("docs/benchmarks.md can be written");
         return;
     }
@@ -105,8 +123,9 @@ fn main() {
     drop(contenders);
     let mut text = report::text(&times, &memory);
     if wanted.is_empty() {
-        let (steps, peers) = accounts::measure(&workshop);
-        text = report::with_accounts(&text, &report::accounts(&steps, &peers));
+        for (_, measure) in PARTS {
+            text = report::with_section(&text, &measure(&workshop));
+        }
     }
     print!("{text}");
     if wanted.is_empty() {

@@ -7,6 +7,7 @@ use tests::{DEADLINE, command};
 
 use crate::accounts::{Peers, Step, Took};
 use crate::memory::{GUESTS, Memory};
+use crate::network::{ROUNDS, Row};
 use crate::speed::Times;
 
 /// The whole page. Ratios are to the first contender.
@@ -49,8 +50,9 @@ pub fn text(times: &[Times], memory: &[Memory]) -> String {
     page
 }
 
-/// The title of the section on accounts, with which the page ends.
+/// The titles of the sections that can be measured alone.
 const ACCOUNTS: &str = "## Seeing what all guests use\n";
+const NETWORK: &str = "## Network\n";
 
 /// The section on accounts.
 pub fn accounts(steps: &[Step], peers: &[Peers]) -> String {
@@ -95,10 +97,48 @@ pub fn accounts(steps: &[Step], peers: &[Peers]) -> String {
     section
 }
 
-/// The page with this section in place of the one that it has.
-pub fn with_accounts(page: &str, section: &str) -> String {
-    let rest = page.split(ACCOUNTS).next().unwrap_or_default();
-    format!("{}\n\n{section}", rest.trim_end())
+/// The section on the network.
+pub fn network(rows: &[Row]) -> String {
+    let mut section = format!(
+        "{NETWORK}\n\
+         {}\n\n\
+         From a guest to the host, and to another guest, over IPv4; each beside the same\n\
+         without vserver, batch by batch in turn, {ROUNDS} rounds of them: `shared` beside the\n\
+         host's own loopback, `routed` beside network namespaces with bare pairs of veth and the\n\
+         same routes, `bridge` beside the same on that bridge. Throughput is that of iperf3 with\n\
+         one stream, client and server on a processor each; connections are made, read to their\n\
+         end and closed one after the other, all on one processor. Ratios are guest to bare in\n\
+         the same round, medians, by the clock, and by what the same work takes client and server\n\
+         on processors, which doesn't count what else the machine does; above 1, the guest is\n\
+         faster. In brackets: where that median lies with 95 % certainty.\n\n\
+         | | bare, Gbit/s | guest | by the clock | on processors | bare, connections/s | guest | \
+         by the clock | on processors |\n|---|---|---|---|---|---|---|---|---|\n",
+        machine()
+    );
+    for row in rows {
+        let (data, rate) = (&row.throughput, &row.connections);
+        section += &format!(
+            "| {} | {:.1} | {:.1} | {} | {} | {:.0} | {:.0} | {} | {} |\n",
+            row.what,
+            data.bare,
+            data.guest,
+            data.ratio,
+            data.cost,
+            rate.bare,
+            rate.guest,
+            rate.ratio,
+            rate.cost
+        );
+    }
+    section
+}
+
+/// The page with this section in place of the one of its title, or at its end.
+pub fn with_section(page: &str, section: &str) -> String {
+    let title = section.split_inclusive('\n').next().unwrap_or_default();
+    let (before, old) = page.split_once(title).unwrap_or((page, ""));
+    let after = old.find("\n## ").map_or("", |next| &old[next..]);
+    format!("{}\n\n{section}{after}", before.trim_end())
 }
 
 fn sum(memory: &Memory) -> f64 {

@@ -23,6 +23,7 @@ const VERBS: &[&str] = &[
     "logs",
     "delete",
     "wait",
+    "events",
     "config",
     "doctor",
     "completion",

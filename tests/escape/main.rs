@@ -13,6 +13,7 @@ mod calls;
 mod case;
 mod devices;
 mod exhaustion;
+mod frames;
 mod host_users;
 mod ipc;
 mod kernel_files;

@@ -3,13 +3,9 @@
 //! its own network. Nothing of it reaches a neighbour or a machine on the
 //! cable; the same frames arrive where the filter is left out.
 
-use std::fs;
-use std::path::PathBuf;
+use tests::{Guest, Network};
 
-use tests::{DEADLINE, Guest, Host, Network, command};
-use vserver::variables;
-
-use crate::spoof::{ATTACKER, Capture};
+use crate::frames::{Capture, LOCAL, ROUTED, Scene};
 
 const OWN: &str = "203.0.113.10,2001:db8:1::10";
 const NEIGHBOUR: &str = "203.0.113.11,2001:db8:1::11";
@@ -18,34 +14,8 @@ const BESIDE: &str = "203.0.113.2,2001:db8:1::2";
 /// Nobody's, so that nobody says it rightly.
 const FOREIGN: &str = "203.0.113.99,2001:db8:1::99";
 
-/// Frames that nobody may hear.
-const BAD: [&str; 42] = [
-    "foreign4",
-    "fragment4",
-    "rest4",
-    "ping4",
-    "tunnel4",
-    "mac",
-    "foreign6",
-    "options6",
-    "routing6",
-    "fragment6",
-    "destination6",
-    "gateway4",
-    "host4",
-    "vlan",
-    "vlans",
-    "gateway6",
-    "nobody6",
-    "local6",
-    "advertise-foreign",
-    "advertise-gateway",
-    "router",
-    "redirect",
-    "mpls",
-    "pppoe",
-    "lldp",
-    "llc",
+/// Frames that nobody may hear, beside [`ROUTED`] and [`LOCAL`].
+const BAD: [&str; 16] = [
     "dhcp4",
     "dhcp6",
     "redirect4",
@@ -82,66 +52,45 @@ const GOOD: [&str; 8] = [
     "own4",
 ];
 
-/// A host with two guests, and a machine on the same cable.
-struct Scene {
-    mode: &'static str,
-    beside: Network,
-    host: Host,
+/// A host with a machine on the same cable.
+fn scene(mode: &str) -> Scene {
+    if mode != "bridge" {
+        return Scene::of(Network::with_neighbour());
+    }
+    let (here, beside) = Network::with_bridge();
+    // Else it would keep what is for groups from those that don't ask.
+    here.ip("link set br0 type bridge mcast_snooping 0");
+    // With the host's firewall in between it would cut off the marks.
+    let off = "for file in /proc/sys/net/bridge/bridge-nf-call-*; do \
+               [ ! -e $file ] || echo 0 >$file; done";
+    here.run("sh", ["-c", off]).ok();
+    Scene::of((here, beside))
 }
 
-impl Scene {
-    fn new(mode: &'static str) -> Self {
-        let (here, beside) =
-            if mode == "bridge" { Network::with_bridge() } else { Network::with_neighbour() };
-        if mode == "bridge" {
-            // Else it would keep what is for groups from those that don't ask.
-            here.ip("link set br0 type bridge mcast_snooping 0");
-            // With the host's firewall in between it would cut off the marks.
-            let off = "for file in /proc/sys/net/bridge/bridge-nf-call-*; do \
-                       [ ! -e $file ] || echo 0 >$file; done";
-            here.run("sh", ["-c", off]).ok();
-        }
-        Self { mode, host: Host::on(here), beside }
-    }
+fn guest<'s>(scene: &'s Scene, mode: &str, name: &str, addresses: &str) -> Guest<'s> {
+    let (v4, v6) = addresses.split_once(',').expect("two addresses");
+    let (v4, v6) = (format!("{v4}/24"), format!("{v6}/64"));
+    let (key, door) = if mode == "bridge" { ("bridge", "br0") } else { ("parent", "lan0") };
+    scene.guest(name, &[(key, &[door]), ("addresses", &[&v4, &v6]), ("mode", &[mode])])
+}
 
-    fn guest(&self, name: &str, addresses: &str) -> Guest<'_> {
-        let guest = self.host.guest(name).build();
-        let (v4, v6) = addresses.split_once(',').expect("two addresses");
-        let (v4, v6) = (format!("{v4}/24"), format!("{v6}/64"));
-        let (key, door) =
-            if self.mode == "bridge" { ("bridge", "br0") } else { ("parent", "lan0") };
-        let capabilities = ["net_admin", "net_raw", "sys_admin"];
-        for (key, values) in [
-            (format!("network.{key}"), &[door][..]),
-            ("network.addresses".to_owned(), &[&v4, &v6]),
-            ("network.mode".to_owned(), &[self.mode]),
-            ("security.capabilities.add".to_owned(), &capabilities),
-        ] {
-            let mut set = self.host.command(["config", "set", name, &key]);
-            command::run(set.args(values), DEADLINE).ok();
-        }
-        fs::copy(ATTACKER, guest.root().join("attacker")).expect("the attacker can be copied");
-        guest
-    }
+fn bad() -> impl Iterator<Item = &'static str> {
+    ROUTED.into_iter().chain(LOCAL).chain(BAD)
 }
 
 /// What arrives on the cable and in the neighbour when all frames have been
 /// sent.
 fn arrived(scene: &Scene, web: &Guest<'_>, db: &Guest<'_>) -> [Vec<String>; 2] {
-    let outside = scene.beside.command(PathBuf::from(ATTACKER));
-    let outside = Capture::begin(outside, "lan0", "own4");
-    let mut inside = db.command("exec", ["--", "/attacker"]);
-    inside.env(variables::PREFIX, scene.host.prefix());
-    let inside = Capture::begin(inside, "eth0", "own4");
-    for kind in BAD.into_iter().chain(BAD_FOR_BRIDGES).chain(CLAIMS).chain(GOOD) {
+    let captures = scene.listen(db, "own4");
+    for kind in bad().chain(BAD_FOR_BRIDGES).chain(CLAIMS).chain(GOOD) {
         web.exec(["/attacker", "frame", kind, OWN, FOREIGN, BESIDE]).ok();
     }
-    [outside.end(), inside.end()]
+    captures.map(Capture::end)
 }
 
 fn only_what_is_its_own_is_heard(mode: &'static str) {
-    let scene = Scene::new(mode);
-    let (web, db) = (scene.guest("web", OWN), scene.guest("db", NEIGHBOUR));
+    let scene = scene(mode);
+    let (web, db) = (guest(&scene, mode, "web", OWN), guest(&scene, mode, "db", NEIGHBOUR));
     web.start();
     db.start();
     for guest in [&web, &db] {
@@ -172,12 +121,12 @@ fn only_what_is_its_own_is_heard(mode: &'static str) {
 }
 
 fn all_is_heard_without_the_filter(mode: &'static str) {
-    let scene = Scene::new(mode);
-    let (web, db) = (scene.guest("web", OWN), scene.guest("db", NEIGHBOUR));
+    let scene = scene(mode);
+    let (web, db) = (guest(&scene, mode, "web", OWN), guest(&scene, mode, "db", NEIGHBOUR));
     web.start_without("addresses");
     db.start();
     let [outside, inside] = arrived(&scene, &web, &db);
-    for kind in BAD.iter().chain(&GOOD).copied().chain(["arp 203.0.113.99"]) {
+    for kind in bad().chain(GOOD).chain(["arp 203.0.113.99"]) {
         for (heard, whose) in [(&outside, "cable"), (&inside, "neighbour")] {
             assert!(
                 heard.iter().any(|line| line == kind),

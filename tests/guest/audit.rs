@@ -7,8 +7,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use std::{env, fs};
 
+use tests::host::directory;
 use tests::place::Place;
 use tests::{DEADLINE, Host, Tree, command};
 
@@ -68,7 +71,7 @@ fn finds_what_it_did_and_no_more_than_in_the_strictest_peer(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     guest.write("/srv/report.pl", include_str!("audit/report.pl"), 0o755);
-    let peer = in_peer(&guest.root());
+    let peer = findings(&Peer::of(&guest.root()).run(&["perl", "/srv/report.pl"], DEADLINE));
     let mut wrong = Vec::new();
     for mode in MODES {
         host.vserver(["config", "set", "web", "security.users", mode]).ok();
@@ -102,31 +105,35 @@ fn findings(text: &str) -> Findings {
     found
 }
 
-/// The same tree, the same auditor, in systemd-nspawn.
-fn in_peer(root: &Path) -> Findings {
-    let place = Place::new();
-    let copy = Copy::of(root);
-    let mut nspawn = place.command("systemd-nspawn");
-    nspawn.args(["--register=no", "--keep-unit", "--quiet", "--private-network"]);
-    nspawn.args(["--resolv-conf=off", "--timezone=off", "--console=pipe"]);
-    nspawn.arg(format!("--private-users={PEER_IDS}")).arg("--private-users-ownership=map");
-    nspawn.arg("--directory").arg(&copy.0).args(["perl", "/srv/report.pl"]);
-    findings(&command::run(&mut nspawn, DEADLINE).ok().stdout)
-}
+/// The same tree in systemd-nspawn, with a user namespace; a copy that may be
+/// written to.
+pub(crate) struct Peer(PathBuf);
 
-/// A copy of a tree that the peer may write to.
-struct Copy(PathBuf);
-
-impl Copy {
-    fn of(root: &Path) -> Self {
-        let copy = Self(PathBuf::from(format!("/var/tmp/vserver-audit-{}", std::process::id())));
+impl Peer {
+    /// Copies it.
+    pub(crate) fn of(root: &Path) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("vserver-audit-{}-{number}", std::process::id());
+        let copy = Self(directory().join(name));
         let mut cp = Command::new("cp");
         command::run(cp.args(["--archive", "--"]).arg(root).arg(&copy.0), DEADLINE).ok();
         copy
     }
+
+    /// What a command says there.
+    pub(crate) fn run(&self, words: &[&str], patience: Duration) -> String {
+        let place = Place::new();
+        let mut nspawn = place.command("systemd-nspawn");
+        nspawn.args(["--register=no", "--keep-unit", "--quiet", "--private-network"]);
+        nspawn.args(["--resolv-conf=off", "--timezone=off", "--console=pipe"]);
+        nspawn.arg(format!("--private-users={PEER_IDS}")).arg("--private-users-ownership=map");
+        nspawn.arg("--directory").arg(&self.0).args(words);
+        command::run(&mut nspawn, patience).ok().stdout
+    }
 }
 
-impl Drop for Copy {
+impl Drop for Peer {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }

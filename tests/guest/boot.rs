@@ -23,7 +23,7 @@ fn reaches_its_default_runlevel(tree: Tree) {
     let style = match tree {
         Tree::Bookworm | Tree::Trixie | Tree::Services => "sysv",
         Tree::Busybox => "busybox",
-        Tree::Systemd => "init",
+        Tree::Systemd | Tree::SystemdTrixie => "init",
         Tree::Copy => "rc",
     };
     assert_eq!(status.style.as_deref(), Some(style), "{status:?}");

@@ -161,7 +161,8 @@ fn a_context_lives_as_long_as_it_has_a_process() {
     assert!(joined.stdout.contains("\nsleep 7102\n"), "{joined}");
     assert!(!joined.stdout.contains("New security context"), "{joined}");
     contexts.shell("$C --ctx 102 -- pkill -x sleep").ok();
-    assert!(!process::is_alive(sleeper) || process::state(sleeper) == 'Z');
+    // Signals take effect a moment later on a busy machine.
+    eventually(DEADLINE, "it has ended", || (!process::is_alive(sleeper)).then_some(()));
     contexts.nothing_is_left();
 
     contexts.shell("$C --ctx 103 --flag persistent -- true").ok();

@@ -6,6 +6,7 @@ use tests::{DEADLINE, Host, Tree, eventually, process};
 
 on! { Busybox: [
     logs_show_what_the_boot_wrote,
+    logs_of_boots_are_told_apart,
     console_shows_the_past_and_what_comes,
     a_flood_on_the_console_blocks_nobody,
 ] }
@@ -20,6 +21,31 @@ fn logs_show_what_the_boot_wrote(tree: Tree) {
     guest.stop();
     let logs = guest.vserver("logs", [""; 0]).ok();
     assert!(logs.stdout.contains("rcK: shutdown scripts run"), "{logs}");
+}
+
+fn logs_of_boots_are_told_apart(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    guest.shell("echo one''st life >/dev/console").ok();
+    let old = guest.init_pid();
+    guest.vserver("reboot", [""; 0]).ok();
+    assert_ne!(guest.init_pid(), old);
+    guest.shell("echo two''nd life >/dev/console").ok();
+    let now = eventually(DEADLINE, "this boot has written", || {
+        let now = guest.vserver("logs", ["-b"]).ok().stdout;
+        now.contains("twond life").then_some(now)
+    });
+    assert!(now.contains("rcS: boot scripts run") && !now.contains("onest life"), "{now}");
+    guest.stop();
+    let before = guest.vserver("logs", ["-b", "1"]).ok();
+    assert!(before.stdout.contains("onest life"), "{before}");
+    assert!(!before.stdout.contains("twond life"), "{before}");
+    let both = guest.vserver("logs", [""; 0]).ok().stdout;
+    assert!(both.starts_with(&before.stdout) && both.contains(&now), "{both}");
+    guest.vserver("logs", ["-b", "2"]).code(1).complains("no boot of guest 'web' 2 before");
+    let events = guest.vserver("logs", ["--events", "-n", "1"]).ok();
+    assert!(events.stdout.contains("the guest is down"), "{events}");
 }
 
 fn console_shows_the_past_and_what_comes(tree: Tree) {

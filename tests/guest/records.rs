@@ -8,10 +8,8 @@ use std::process::Command;
 use std::thread;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
-use tests::{DEADLINE, Guest, Host, Tree, command, eventually, process, tree};
+use tests::{DEADLINE, Guest, Host, Tree, command, eventually, tree};
 use vserver::variables;
 
 on! { Busybox: [
@@ -115,12 +113,6 @@ fn summed(host: &Host, command: &str, more: &[&str]) -> Value {
     all.into_iter().find(|row| row["command"] == command).unwrap_or_default()
 }
 
-fn kill_supervisor(guest: &Guest<'_>) {
-    let old = guest.status().supervisor_pid.expect("it has one");
-    kill(Pid::from_raw(old), Signal::SIGKILL).expect("it can be killed");
-    eventually(DEADLINE, "the supervisor is dead", || (!process::is_alive(old)).then_some(()));
-}
-
 fn what_the_kernel_records_outlives_all(tree: Tree) {
     let host = Host::new();
     let _room = Room::in_memory(&host);
@@ -133,7 +125,7 @@ fn what_the_kernel_records_outlives_all(tree: Tree) {
     assert_eq!(lastcomm(COUNTED, &file(&host)), 30);
     assert_eq!(sa(COUNTED, &file(&host)), Some(30));
     // Nobody looks after it.
-    kill_supervisor(&guest);
+    guest.kill_supervisor();
     let old = guest.init_pid();
     run_counted(&guest, 20);
     assert_eq!(lastcomm(COUNTED, &file(&host)), 50);
@@ -256,7 +248,7 @@ fn rotation_loses_nothing_while_the_guest_works(tree: Tree) {
     rounds(1500);
     assert!(file(&host).with_extension("pacct.1").exists());
     assert_eq!(everywhere(&host), 1500);
-    kill_supervisor(&guest);
+    guest.kill_supervisor();
     run(counting(&guest, 1100));
     start();
     eventually(DEADLINE, "the next supervisor rotates", || {

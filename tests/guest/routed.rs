@@ -2,7 +2,6 @@
 //! that nothing of a link is left.
 
 use std::fs;
-use std::process::Command;
 use std::thread;
 
 use shared::stage::Stage;
@@ -29,21 +28,7 @@ fn scene() -> (Host, Network) {
 }
 
 fn guest<'h>(host: &'h Host, name: &str, tree: Tree, addresses: &[&str]) -> Guest<'h> {
-    let guest = host.guest(name).tree(tree).build();
-    let mut set = host.command(["config", "set", name, "network.addresses"]);
-    command::run(set.args(addresses), DEADLINE).ok();
-    guest
-}
-
-fn links(host: &Host) -> String {
-    host.network().ip("-o link")
-}
-
-/// What the host has of a network, to compare with.
-fn state(host: &Host) -> String {
-    let network = host.network();
-    let parts = ["-o link", "address", "route", "-6 route", "neighbour show nud permanent"];
-    parts.map(|part| network.ip(part)).concat()
+    host.guest(name).tree(tree).list("network.addresses", addresses).build()
 }
 
 fn guests_are_reached_and_reach_others(tree: Tree) {
@@ -75,11 +60,11 @@ fn guests_are_reached_and_reach_others(tree: Tree) {
     let mut addresses = web.status().addresses;
     addresses.sort();
     assert_eq!(addresses, ["192.0.2.10", "192.0.2.20", "2001:db8::10"]);
-    let names = links(&host);
+    let names = host.network().links();
     assert!(names.contains("altname vserver-"), "{names}");
     web.stop();
     db.stop();
-    assert!(!links(&host).contains("vserver-"), "{}", links(&host));
+    assert!(!host.network().links().contains("vserver-"), "{}", host.network().links());
 }
 
 fn traffic_is_counted_on_the_link(tree: Tree) {
@@ -94,12 +79,12 @@ fn an_address_has_one_owner(tree: Tree) {
     let (host, _beside) = scene();
     let web = guest(&host, "web", tree, &["192.0.2.10"]);
     web.start();
-    let before = state(&host);
+    let before = host.network().state();
     for (address, owner) in [("192.0.2.10", "guest 'web'"), ("203.0.113.1", "on 'lan0'")] {
         let other = guest(&host, "other", tree, &["192.0.2.77", address]);
         let refused = other.vserver("start", [""; 0]).code(1);
         refused.complains(address).complains(owner).complains("config set other");
-        assert_eq!(state(&host), before);
+        assert_eq!(host.network().state(), before);
         host.vserver(["delete", "other", "--yes"]).ok();
     }
     web.stop();
@@ -115,7 +100,7 @@ fn two_starts_at_once_dont_share_an_address(tree: Tree) {
         starts.map(|start| start.join().expect("a start ends"))
     });
     assert_eq!(started.iter().filter(|code| **code == 0).count(), 1, "{started:?}");
-    let names = links(&host);
+    let names = host.network().links();
     assert_eq!(names.matches("altname vserver-").count(), 1, "{names}");
 }
 
@@ -149,8 +134,7 @@ fn a_link_comes_back_with_each_boot(tree: Tree) {
     assert_ne!(web.status().init_pid, before);
     eventually(DEADLINE, "the guest's answer after a reboot", reached);
     // Its supervisor's death changes nothing; the next one knows the link.
-    let supervisor = web.status().supervisor_pid.expect("a supervisor");
-    command::run(Command::new("kill").args(["-9", &supervisor.to_string()]), DEADLINE).ok();
+    web.kill_supervisor();
     eventually(DEADLINE, "the guest's answer after a kill", reached);
     assert_eq!(web.status().addresses, ["192.0.2.10"]);
     // A changed address holds from the next boot on.
@@ -159,7 +143,7 @@ fn a_link_comes_back_with_each_boot(tree: Tree) {
     beside.run("busybox", ["ping", "-c", "1", "-W", "10", "192.0.2.30"]).ok();
     assert!(!host.network().ip("route").contains("192.0.2.10"));
     web.stop();
-    assert!(!links(&host).contains("vserver-"), "{}", links(&host));
+    assert!(!host.network().links().contains("vserver-"), "{}", host.network().links());
 }
 
 /// With addresses out of the host's own network, and no routes elsewhere.
@@ -173,7 +157,7 @@ fn the_host_answers_for_a_guest_on_its_own_network(tree: Tree) {
     };
     host.vserver(["config", "set", "web", "network.proxy_arp", "lan1"]).ok();
     web.vserver("start", [""; 0]).code(1).complains("network.proxy_arp");
-    assert_eq!(links(&host).matches("altname").count(), 0);
+    assert_eq!(host.network().links().matches("altname").count(), 0);
     host.vserver(["config", "set", "web", "network.proxy_arp", "lan0"]).ok();
     web.start();
     for address in addresses {
@@ -184,8 +168,7 @@ fn the_host_answers_for_a_guest_on_its_own_network(tree: Tree) {
     // Its end is noticed by another supervisor than the one that began it, and
     // with another configuration.
     host.vserver(["config", "set", "web", "network.addresses", "192.0.2.10"]).ok();
-    let supervisor = web.status().supervisor_pid.expect("a supervisor");
-    command::run(Command::new("kill").args(["-9", &supervisor.to_string()]), DEADLINE).ok();
+    web.kill_supervisor();
     web.stop();
     assert_eq!(proxied(), "");
 }
@@ -194,31 +177,31 @@ fn a_step_of_the_link_that_fails_is_undone(tree: Tree) {
     let (host, _beside) = scene();
     let web = guest(&host, "web", tree, &["192.0.2.10", "2001:db8::10"]);
     web.start().stop();
-    let before = state(&host);
+    let before = host.network().state();
     for fault in ["link", "route", "route:1", "addresses", "exec-init", "first-message"] {
         let mut start = web.command("start", [""; 0]);
         let start = command::run(start.env("VSERVER_FAULT", fault), DEADLINE).code(1);
         let stage = fault.split(':').next().and_then(Stage::from_name).expect("a stage");
         start.complains(stage.describe());
-        assert_eq!(state(&host), before, "{fault}");
+        assert_eq!(host.network().state(), before, "{fault}");
     }
     // An interface of the link's name that isn't vserver's is left alone.
     web.start();
-    let names = links(&host);
+    let names = host.network().links();
     let name = names.lines().find(|line| line.contains("altname vserver-")).expect("a link");
     let name = name.split([':', '@']).nth(1).expect("its name").trim().to_owned();
     web.stop();
     host.network().ip(&format!("link add {name} type veth peer name other"));
-    let with_foreign = state(&host);
+    let with_foreign = host.network().state();
     web.vserver("start", [""; 0]).code(1).complains("interface of the link's name");
-    assert_eq!(state(&host), with_foreign);
+    assert_eq!(host.network().state(), with_foreign);
 }
 
 /// As a guest's own network scripts do, if its root may.
 fn a_guest_that_configures_its_link_again_is_still_reached(tree: Tree) {
     let (host, beside) = scene();
-    let web = host.guest("web").tree(tree).set("security.capabilities.add", "net_admin").build();
-    host.vserver(["config", "set", "web", "network.addresses", "192.0.2.10", "2001:db8::10"]).ok();
+    let web = host.guest("web").tree(tree).set("security.capabilities.add", "net_admin");
+    let web = web.list("network.addresses", &["192.0.2.10", "2001:db8::10"]).build();
     web.start();
     let again = "ip link set eth0 down && ip address flush dev eth0 && ip link set eth0 up && \
                  ip address add 192.0.2.10/32 dev eth0 && \

@@ -15,13 +15,14 @@ on! { Busybox: [
     a_step_that_fails_is_undone,
     what_is_not_there_or_is_anothers_is_refused,
     name_servers_are_written_at_each_start,
+    addresses_that_move_here_are_found_at_once,
 ] }
 
 const BRIDGE: [&str; 2] = ["network.bridge", "br0"];
 const MACVLAN: [&str; 2] = ["network.parent", "lan0"];
 
 /// The machine beside the host stands for a router, too.
-const GATEWAYS: [&str; 3] = ["network.gateway", "203.0.113.2", "2001:db8:1::2"];
+const GATEWAYS: [&str; 2] = ["203.0.113.2", "2001:db8:1::2"];
 
 /// What is behind it.
 const FAR: [&str; 2] = ["198.51.100.7", "2001:db8:7::7"];
@@ -38,12 +39,10 @@ fn guest<'h>(
     door: [&str; 2],
     addresses: &[&str],
 ) -> Guest<'h> {
-    let guest = host.guest(name).tree(tree).build();
-    set(host, name, &door);
-    set(host, name, &[&["network.addresses"], addresses].concat());
     let has_v6 = addresses.iter().any(|address| address.contains(':'));
-    set(host, name, &GATEWAYS[..if has_v6 { 3 } else { 2 }]);
-    guest
+    let [key, value] = door;
+    let guest = host.guest(name).tree(tree).set(key, value).list("network.addresses", addresses);
+    guest.list("network.gateway", &GATEWAYS[..if has_v6 { 2 } else { 1 }]).build()
 }
 
 fn scene() -> (Host, Network) {
@@ -52,17 +51,6 @@ fn scene() -> (Host, Network) {
         beside.ip(&format!("address add {address} dev lo"));
     }
     (Host::on(here), beside)
-}
-
-fn links(host: &Host) -> String {
-    host.network().ip("-o link")
-}
-
-/// What the host has of a network, to compare with.
-fn state(host: &Host) -> String {
-    let network = host.network();
-    let parts = ["-o link", "address", "route", "-6 route", "neighbour show nud permanent"];
-    parts.map(|part| network.ip(part)).concat()
 }
 
 #[track_caller]
@@ -103,7 +91,7 @@ fn guests_on_a_bridge_are_machines_of_its_network(tree: Tree) {
         || host.network().run("bridge", ["mdb", "show"]).ok().stdout.contains("ff02::1:ff00:10");
     eventually(DEADLINE, "the guest's group on the bridge", || heard().then_some(()));
     assert_eq!(bridge(), bridges_own, "the bridge keeps its hardware address");
-    assert!(links(&host).contains("master br0"), "{}", links(&host));
+    assert!(host.network().links().contains("master br0"), "{}", host.network().links());
     // The cable's machines know the guest again after a reboot.
     let before = mac(&web);
     assert_ne!(before, mac(&db));
@@ -117,7 +105,7 @@ fn guests_on_a_bridge_are_machines_of_its_network(tree: Tree) {
     ping_from(&beside, "203.0.113.10");
     web.stop();
     db.stop();
-    assert!(!links(&host).contains("vserver-"), "{}", links(&host));
+    assert!(!host.network().links().contains("vserver-"), "{}", host.network().links());
 }
 
 fn guests_by_macvlan_are_machines_beside_the_host(tree: Tree) {
@@ -141,14 +129,18 @@ fn guests_by_macvlan_are_machines_beside_the_host(tree: Tree) {
     }
     // The host itself isn't on that network for them, as with any macvlan.
     web.shell("! ping -c 1 -W 1 203.0.113.1").ok();
-    assert!(links(&host).contains("altname macvlan-vserver-"), "{}", links(&host));
+    assert!(
+        host.network().links().contains("altname macvlan-vserver-"),
+        "{}",
+        host.network().links()
+    );
     let before = mac(&web);
     web.vserver("reboot", [""; 0]).ok();
     assert_eq!(mac(&web), before);
     ping_from(&beside, "203.0.113.10");
     web.stop();
     db.stop();
-    assert!(!links(&host).contains("vserver-"), "{}", links(&host));
+    assert!(!host.network().links().contains("vserver-"), "{}", host.network().links());
 }
 
 fn nothing_is_left_of_a_guest_whose_supervisor_was_killed(tree: Tree) {
@@ -156,18 +148,17 @@ fn nothing_is_left_of_a_guest_whose_supervisor_was_killed(tree: Tree) {
     // A port of a bridge can be nobody's parent.
     host.network().ip("link add lan1 type veth peer name lan2");
     host.network().ip("link set lan1 up");
-    let before = state(&host);
+    let before = host.network().state();
     for door in [BRIDGE, ["network.parent", "lan1"]] {
         let web = guest(&host, "web", tree, door, &["203.0.113.10/24", "2001:db8:1::10/64"]);
         web.start();
-        let supervisor = web.status().supervisor_pid.expect("a supervisor");
-        command::run(Command::new("kill").args(["-9", &supervisor.to_string()]), DEADLINE).ok();
+        web.kill_supervisor();
         if door == BRIDGE {
             ping_from(&beside, "203.0.113.10");
         }
         assert_eq!(web.status().addresses.len(), 2);
         web.stop();
-        assert!(!links(&host).contains("vserver-"), "{}", links(&host));
+        assert!(!host.network().links().contains("vserver-"), "{}", host.network().links());
         // And with everything of it killed at once, from the next start on.
         web.start();
         let status = web.status();
@@ -178,9 +169,14 @@ fn nothing_is_left_of_a_guest_whose_supervisor_was_killed(tree: Tree) {
         web.wait_until_stopped();
         web.start().stop();
         host.vserver(["delete", "web", "--yes"]).ok();
-        assert_eq!(links(&host).matches("vserver-").count(), 0, "{}", links(&host));
+        assert_eq!(
+            host.network().links().matches("vserver-").count(),
+            0,
+            "{}",
+            host.network().links()
+        );
     }
-    assert_eq!(state(&host), before);
+    assert_eq!(host.network().state(), before);
 }
 
 fn a_step_that_fails_is_undone(tree: Tree) {
@@ -190,12 +186,12 @@ fn a_step_that_fails_is_undone(tree: Tree) {
     for door in [BRIDGE, ["network.parent", "lan1"]] {
         let web = guest(&host, "web", tree, door, &["203.0.113.10/24", "2001:db8:1::10/64"]);
         web.start().stop();
-        let before = state(&host);
+        let before = host.network().state();
         for fault in ["link", "addresses", "first-message"] {
             let mut start = web.command("start", [""; 0]);
             let start = command::run(start.env("VSERVER_FAULT", fault), DEADLINE).code(1);
             start.complains(Stage::from_name(fault).expect("a stage").describe());
-            assert_eq!(state(&host), before, "{fault}");
+            assert_eq!(host.network().state(), before, "{fault}");
         }
         host.vserver(["delete", "web", "--yes"]).ok();
     }
@@ -205,7 +201,7 @@ fn what_is_not_there_or_is_anothers_is_refused(tree: Tree) {
     let (host, _beside) = scene();
     let web = guest(&host, "web", tree, BRIDGE, &["203.0.113.10/24"]);
     web.start();
-    let before = state(&host);
+    let before = host.network().state();
     for (door, address, why) in [
         (["network.bridge", "br7"], "203.0.113.77/24", "no interface 'br7'"),
         (["network.bridge", "lan0"], "203.0.113.77/24", "'lan0' is no bridge"),
@@ -215,7 +211,7 @@ fn what_is_not_there_or_is_anothers_is_refused(tree: Tree) {
     ] {
         let other = guest(&host, "other", tree, door, &[address]);
         other.vserver("start", [""; 0]).code(1).complains(why).complains("config set other");
-        assert_eq!(state(&host), before, "{why}");
+        assert_eq!(host.network().state(), before, "{why}");
         host.vserver(["delete", "other", "--yes"]).ok();
     }
     web.stop();
@@ -257,4 +253,42 @@ fn name_servers_are_written_at_each_start(tree: Tree) {
     set(&host, "web", &["network.dns", "192.0.2.53"]);
     web.vserver("start", [""; 0]).code(1).complains("resolv.conf").complains("network.dns");
     assert!(!web.is_running());
+}
+
+fn addresses_that_move_here_are_found_at_once(tree: Tree) {
+    const ADDRESSES: [&str; 2] = ["203.0.113.10/24", "2001:db8:1::10/64"];
+    for door in [BRIDGE, MACVLAN] {
+        // A macvlan has no parent that is a bridge's port.
+        let (here, beside) =
+            if door == BRIDGE { Network::with_bridge() } else { Network::with_neighbour() };
+        let host = Host::on(here);
+        let web = guest(&host, "web", tree, door, &ADDRESSES);
+        found_at_once(&web, &beside);
+    }
+    // Also where the host answers for them.
+    let (here, beside) = Network::with_neighbour();
+    let host = Host::on(here);
+    let addresses = ADDRESSES.map(|address| address.split('/').next().expect("an address"));
+    let web = host.guest("web").tree(tree).list("network.addresses", &addresses).build();
+    set(&host, "web", &["network.proxy_arp", "lan0"]);
+    found_at_once(&web, &beside);
+}
+
+/// A machine that knows the guest's addresses from another host learns where
+/// they are now, without asking.
+#[track_caller]
+fn found_at_once(web: &Guest<'_>, beside: &Network) {
+    const ELSEWHERE: &str = "02:00:00:00:00:99";
+    for address in ["203.0.113.10", "2001:db8:1::10"] {
+        let entry = format!("neighbour replace {address} lladdr {ELSEWHERE} dev lan0 nud stale");
+        beside.ip(&entry);
+    }
+    web.start();
+    for address in ["203.0.113.10", "2001:db8:1::10"] {
+        eventually(DEADLINE, "the neighbour has heard", || {
+            let entry = beside.ip(&format!("neighbour show {address} dev lan0"));
+            (entry.contains("lladdr") && !entry.contains(ELSEWHERE)).then_some(())
+        });
+    }
+    web.stop();
 }

@@ -3,6 +3,8 @@
 
 use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
 
+use crate::shared::{Server, peer};
+
 on! { Services: [
     run_on_a_link_of_their_own,
     run_on_the_stack_of_the_host,
@@ -60,6 +62,14 @@ fn on_the_stack_of_the_host(tree: Tree, addresses: &[&str]) {
             assert!(!answers(host.network(), other, port), "{server} answers at {other}");
         }
     }
+    // It is told of the host's sockets (sock_diag(7)), and can't end them.
+    let peer = peer().to_str().expect("a path");
+    let mut serve = host.network().command(peer);
+    let _server = Server::of(serve.args(["serve", "192.0.2.2:4660", "host"])).0;
+    let listed = web.exec(["ss", "-Htln", "sport = :4660"]).ok();
+    assert!(listed.stdout.contains("192.0.2.2:4660"), "{listed}");
+    web.exec(["ss", "-HtlnK", "sport = :4660"]);
+    assert!(answers(host.network(), "192.0.2.2", 4660));
     for address in ["192.0.2.2", "127.0.0.1", "::1"] {
         web.exec(["ping", "-c", "1", "-W", "10", address]).ok();
     }

@@ -6,9 +6,10 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::command::Finished;
 use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
-
-use crate::usage::kill_supervisor;
 
 on! { Busybox: [
     guests_and_the_host_serve_on_one_port,
@@ -19,11 +20,14 @@ on! { Busybox: [
     an_address_is_one_guests,
     traffic_is_counted_by_family,
     addresses_are_changed_in_a_guest_that_runs,
+    addresses_that_cannot_be_noted_are_not_changed,
+    addresses_alone_are_asked_of_a_guest_that_runs,
+    a_guest_between_two_boots_has_new_addresses_with_the_next,
 ] }
 on! { Systemd: [guests_boot_without_a_network_of_their_own] }
 
 /// A host with three addresses of each family.
-fn scene() -> Host {
+pub(crate) fn scene() -> Host {
     let network = Network::new();
     for number in 1..=3 {
         network.ip(&format!("address add 192.0.2.{number}/24 dev lo"));
@@ -32,11 +36,9 @@ fn scene() -> Host {
     Host::on(network)
 }
 
-fn guest<'h>(host: &'h Host, name: &str, tree: Tree, addresses: &[&str]) -> Guest<'h> {
-    let guest = host.guest(name).tree(tree).build();
-    let mut set = host.command(["config", "set", name, "network.addresses"]);
-    command::run(set.args(addresses), DEADLINE).ok();
-    host.vserver(["config", "set", name, "network.mode", "shared"]).ok();
+pub(crate) fn guest<'h>(host: &'h Host, name: &str, tree: Tree, addresses: &[&str]) -> Guest<'h> {
+    let guest = host.guest(name).tree(tree).list("network.addresses", addresses);
+    let guest = guest.set("network.mode", "shared").build();
     fs::copy(peer(), guest.root().join("peer")).expect("the program can be copied");
     guest
 }
@@ -48,15 +50,15 @@ pub(crate) fn peer() -> &'static Path {
 }
 
 /// A server that ends with this value.
-struct Server(Child);
+pub(crate) struct Server(Child);
 
 impl Server {
     /// In a guest, at this address.
-    fn new(host: &Host, name: &str, address: &str) -> (Self, String) {
+    pub(crate) fn new(host: &Host, name: &str, address: &str) -> (Self, String) {
         Self::of(&mut host.command(["exec", name, "--", "/peer", "serve", address, name]))
     }
 
-    fn of(command: &mut Command) -> (Self, String) {
+    pub(crate) fn of(command: &mut Command) -> (Self, String) {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("a server");
         let mut line = String::new();
         let stdout = child.stdout.as_mut().expect("a pipe");
@@ -102,7 +104,7 @@ fn only_own_addresses_can_be_used(tree: Tree) {
                  send-as 192.0.2.2 192.0.2.1:53 make raw make packet make mptcp";
     let steps: Vec<_> = steps.split_ascii_whitespace().collect();
     web.exec([&["/peer"], &steps[..]].concat()).ok().says(
-        "tcp 192.0.2.1:80\ntcp: EADDRNOTAVAIL\ntcp [2001:db8::1]:81\ntcp: EADDRNOTAVAIL\n\
+        "tcp 192.0.2.1:80\ntcp: EADDRNOTAVAIL\ntcp [::ffff:192.0.2.1]:81\ntcp: EADDRNOTAVAIL\n\
          tcp 127.0.0.1:82\n\
          connect from 127.0.0.1 to 127.0.0.1:82, accepted 127.0.0.1 at 127.0.0.1:82\n\
          udp 192.0.2.1:53\nsend from 192.0.2.1, answered from 192.0.2.1:53\nsend-as: EPERM\n\
@@ -124,7 +126,7 @@ fn a_loopback_address_of_ipv6_is_its_own(tree: Tree) {
     let steps: Vec<_> = steps.split_ascii_whitespace().collect();
     web.exec([&["/peer"], &steps[..]].concat()).ok().says(
         "tcp [::ffff:192.0.2.1]:80\n\
-         connect from ::ffff:192.0.2.1 to [::ffff:192.0.2.1]:80, accepted ::ffff:192.0.2.1 at [::ffff:192.0.2.1]:80\n\
+         connect from ::1 to [::1]:80, accepted ::1 at [::1]:80\n\
          tcp [::1]:81\nconnect from ::1 to [::1]:81, accepted ::1 at [::1]:81\n\
          only6 [::1]:83\n\
          udp [::1]:53\nsend from ::1, answered from [::1]:53\nconnect: ENETUNREACH\n",
@@ -164,13 +166,13 @@ fn low_ports_are_for_who_has_the_capability(tree: Tree) {
     let web = guest(&host, "web", tree, &["192.0.2.1", "2001:db8::1"]);
     web.start();
     let bind = "tcp 0.0.0.0:80 tcp [::]:81";
-    web.shell(&format!("/peer {bind}")).ok().says("tcp 192.0.2.1:80\ntcp [2001:db8::1]:81\n");
+    web.shell(&format!("/peer {bind}")).ok().says("tcp 192.0.2.1:80\ntcp [::ffff:192.0.2.1]:81\n");
     let user = web.shell(&format!("su user -c '/peer {bind} tcp 0.0.0.0:8080'")).ok();
     user.says("tcp: EACCES\ntcp: EACCES\ntcp 192.0.2.1:8080\n");
     // Root without it; and a user who has kept it.
     web.shell(&format!("/peer drop {bind}")).ok().says("drop \ntcp: EACCES\ntcp: EACCES\n");
     let kept = web.shell(&format!("/peer user {bind}")).ok();
-    kept.says("user 1000\ntcp 192.0.2.1:80\ntcp [2001:db8::1]:81\n");
+    kept.says("user 1000\ntcp 192.0.2.1:80\ntcp [::ffff:192.0.2.1]:81\n");
     // One in a namespace of its own has it there, and nothing here.
     host.vserver(["config", "set", "web", "security.nesting", "true"]).ok();
     web.vserver("restart", [""; 0]).ok();
@@ -229,9 +231,9 @@ fn addresses_are_changed_in_a_guest_that_runs(tree: Tree) {
     assert_eq!(ask(), "ask web to 192.0.2.1\n");
     let said = set(&["192.0.2.3", "2001:db8::3"]).ok();
     assert_eq!(said.stderr, "", "it counts at once");
-    let binds = ["/peer", "tcp", "0.0.0.0:81", "tcp", "[::]:81", "tcp", "192.0.2.1:81"];
+    let binds = ["/peer", "tcp", "0.0.0.0:81", "tcp", "[::]:82", "tcp", "192.0.2.1:81"];
     let bound = web.exec(binds).ok();
-    bound.says("tcp 192.0.2.3:81\ntcp [2001:db8::3]:81\ntcp: EADDRNOTAVAIL\n");
+    bound.says("tcp 192.0.2.3:81\ntcp [::ffff:192.0.2.3]:82\ntcp: EADDRNOTAVAIL\n");
     // The server that still listens there hears nothing.
     assert_eq!(ask(), "ask: nothing\n");
     assert_eq!(web.status().addresses, ["192.0.2.3", "2001:db8::3"]);
@@ -240,6 +242,76 @@ fn addresses_are_changed_in_a_guest_that_runs(tree: Tree) {
     command::run(&mut third, DEADLINE).ok();
     web.stop();
     other.stop();
+}
+
+/// Of the guest "web".
+pub(crate) fn set_addresses(host: &Host, addresses: &[&str]) -> Finished {
+    let mut set = host.command(["config", "set", "web", "network.addresses"]);
+    command::run(set.args(addresses), DEADLINE)
+}
+
+fn addresses_that_cannot_be_noted_are_not_changed(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    let before = host.vserver(["config", "show", "web"]).ok().stdout;
+    // In the way of the file that becomes the state.
+    let obstacle = host.paths().run_dir().join("web/state.new");
+    fs::create_dir(&obstacle).expect("a directory");
+    set_addresses(&host, &["192.0.2.3"]).code(1).complains("state");
+    fs::remove_dir(&obstacle).expect("it is empty");
+    assert_eq!(host.vserver(["config", "show", "web"]).ok().stdout, before);
+    assert_eq!(web.status().addresses, ["192.0.2.1"]);
+    web.exec(["/peer", "tcp", "0.0.0.0:81"]).ok().says("tcp 192.0.2.1:81\n");
+    set_addresses(&host, &["192.0.2.3"]).ok();
+    web.exec(["/peer", "tcp", "0.0.0.0:81"]).ok().says("tcp 192.0.2.3:81\n");
+    web.stop();
+}
+
+fn addresses_alone_are_asked_of_a_guest_that_runs(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    let other = guest(&host, "other", tree, &["192.0.2.2"]);
+    web.start();
+    other.start();
+    // Whoever asks for the addresses in the file now is refused.
+    let file = host.paths().config_dir().join("web.toml");
+    let text = fs::read_to_string(&file).expect("a configuration");
+    let taken = text.replace("\"192.0.2.1\"", "\"192.0.2.2\"");
+    assert_ne!(text, taken);
+    fs::write(&file, taken).expect("it can be written");
+    let said = host.vserver(["config", "set", "web", "network.dns", "192.0.2.53"]).ok();
+    said.complains("'network.dns' counts from its next start");
+    set_addresses(&host, &["192.0.2.2", "192.0.2.3"]).code(1).complains("guest 'other'");
+    // Nor is it asked for what its start decides.
+    host.vserver(["config", "set", "web", "network.mode", "routed"]).ok();
+    let said = set_addresses(&host, &["192.0.2.2", "192.0.2.3"]).ok();
+    said.complains("'network.addresses' counts from its next start");
+    let said = host.vserver(["config", "set", "web", "accounting.processes", "true"]).ok();
+    said.complains("counts from its next boot");
+    assert_eq!(web.status().addresses, ["192.0.2.1"]);
+    web.stop();
+    other.stop();
+}
+
+fn a_guest_between_two_boots_has_new_addresses_with_the_next(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    // Pauses double: one is long enough in the end.
+    for _ in 0..3 {
+        let init = web.init_pid();
+        kill(Pid::from_raw(init), Signal::SIGKILL).expect("PID 1 can be killed");
+        web.wait_for_reboot(init);
+    }
+    kill(Pid::from_raw(web.init_pid()), Signal::SIGKILL).expect("PID 1 can be killed");
+    eventually(DEADLINE, "it backs off", || (web.status().state == "backing-off").then_some(()));
+    let said = set_addresses(&host, &["192.0.2.3"]).ok();
+    said.complains("'network.addresses' counts from its next start");
+    eventually(DEADLINE, "it boots again", || web.status().init_pid);
+    assert_eq!(web.status().addresses, ["192.0.2.3"]);
+    web.exec(["/peer", "tcp", "0.0.0.0:81"]).ok().says("tcp 192.0.2.3:81\n");
+    web.stop();
 }
 
 fn traffic_is_counted_by_family(tree: Tree) {
@@ -283,9 +355,13 @@ pub(crate) fn judge_traffic(
         let others = if family == "ipv6" { all - ipv6 } else { ipv6 };
         assert!(others < 0.01 * all, "{family}: of {all}, {ipv6} are IPv6");
         sent += all;
+        // `stat` reads the same.
+        let [received_now, sent_now] = shown(guest);
+        assert!(received_now > 0.0, "{family}: nothing received");
+        assert!((sent_now / after.1[0] - 1.0).abs() < 0.01, "{family}: stat {sent_now}");
     }
     // A supervisor that takes over goes on counting, and nothing comes twice.
-    kill_supervisor(guest);
+    guest.kill_supervisor();
     let now = || used(guest)[0];
     assert!((now() / sent - 1.0).abs() < 0.01, "{} of {sent} after a kill", now());
     guest.stop();
@@ -303,6 +379,14 @@ fn link_bytes(network: &Network, frame: f64) -> f64 {
         text.trimmed().parse().expect("a number")
     };
     read("rx_bytes") - (ETHERNET - frame) * read("rx_packets")
+}
+
+/// Bytes that a guest has received and sent, by `vserver stat`.
+fn shown(guest: &Guest<'_>) -> [f64; 2] {
+    let json = guest.host().vserver(["stat", "--json"]).ok().stdout;
+    let all: Vec<serde_json::Value> = serde_json::from_str(&json).expect("JSON");
+    let own = all.iter().find(|row| row["name"] == guest.name()).expect("a row");
+    ["received_bytes", "sent_bytes"].map(|key| own[key].as_f64().expect("it is counted"))
 }
 
 /// Bytes that a guest has sent, and what of them was IPv6.

@@ -17,13 +17,6 @@ on! { Busybox: [
     a_reboot_without_a_supervisor_is_remembered,
 ] }
 
-fn kill_supervisor(guest: &Guest<'_>) -> i32 {
-    let pid = guest.status().supervisor_pid.expect("a running guest has a supervisor");
-    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it can be killed");
-    eventually(DEADLINE, "the supervisor is dead", || (!process::is_alive(pid)).then_some(()));
-    pid
-}
-
 /// Brings the next supervisor, as an administrator would.
 fn start_again(guest: &Guest<'_>) -> tests::guest::Status {
     guest.vserver("start", [""; 0]).ok();
@@ -39,7 +32,7 @@ fn a_guest_outlives_its_supervisor(tree: Tree) {
     let guest = host.guest("web").tree(tree).build();
     guest.start();
     let before = guest.status();
-    let killed = kill_supervisor(&guest);
+    let killed = guest.kill_supervisor();
     guest.exec(["cat", "/proc/1/comm"]).ok().says("guest-init\n");
     assert!(guest.is_running());
     let after = start_again(&guest);
@@ -55,7 +48,7 @@ fn reboot_still_reboots_under_the_next_supervisor(tree: Tree) {
     let guest = host.guest("web").tree(tree).build();
     guest.start();
     let old = guest.init_pid();
-    kill_supervisor(&guest);
+    guest.kill_supervisor();
     start_again(&guest);
     guest.exec(["reboot"]);
     guest.wait_for_reboot(old);
@@ -68,7 +61,7 @@ fn poweroff_still_ends_under_the_next_supervisor(tree: Tree) {
     guest.start().stop();
     let before = tests::Census::when_quiet(&host);
     guest.start();
-    kill_supervisor(&guest);
+    guest.kill_supervisor();
     start_again(&guest);
     guest.exec(["poweroff"]);
     guest.wait_until_stopped();
@@ -81,7 +74,7 @@ fn stop_works_without_a_supervisor(tree: Tree) {
     guest.start().stop();
     let before = tests::Census::when_quiet(&host);
     guest.start();
-    kill_supervisor(&guest);
+    guest.kill_supervisor();
     guest.stop();
     assert!(!guest.is_running());
     before.assert_unchanged(&host);
@@ -92,7 +85,7 @@ fn a_poweroff_without_a_supervisor_is_remembered(tree: Tree) {
     let guest = host.guest("web").tree(tree).build();
     guest.start();
     let init = guest.init_pid();
-    kill_supervisor(&guest);
+    guest.kill_supervisor();
     guest.exec(["poweroff"]);
     eventually(DEADLINE, "PID 1 has ended", || (!process::is_alive(init)).then_some(()));
     // Nobody may take it for a crash or a reboot.
@@ -105,7 +98,7 @@ fn a_reboot_without_a_supervisor_is_remembered(tree: Tree) {
     let guest = host.guest("web").tree(tree).build();
     guest.start();
     let init = guest.init_pid();
-    kill_supervisor(&guest);
+    guest.kill_supervisor();
     guest.exec(["reboot"]);
     eventually(DEADLINE, "PID 1 has ended", || (!process::is_alive(init)).then_some(()));
     start_again(&guest);

@@ -224,7 +224,7 @@ fn install_puts_everything_in_place_and_takes_it_away(_: Tree) {
     assert!(capabilities.stdout.ends_with(" cap_setpcap=ep\n"), "{capabilities}");
     let meta = fs::symlink_metadata(&reducecap).expect("it is there");
     assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (0, 0, 0o755));
-    for page in ["man8/vserver.8", "man8/reducecap.8", "man8/vkill.8", "man5/vservers.toml.5"] {
+    for page in ["man8/vserver.8", "man8/reducecap.8", "man8/vkill.8", "man5/vserver.toml.5"] {
         assert!(prefix.join("share/man").join(page).is_file(), "{page}");
     }
     // Again: an upgrade. Then with somebody else's file in the way.

@@ -40,20 +40,12 @@ fn worked(used: &Value) -> f64 {
     number(used, "user_seconds") + number(used, "system_seconds")
 }
 
-pub(crate) fn kill_supervisor(guest: &Guest<'_>) {
-    let old = guest.status().supervisor_pid.expect("it has one");
-    kill(Pid::from_raw(old), Signal::SIGKILL).expect("it can be killed");
-    eventually(DEADLINE, "another supervisor has it", || {
-        (guest.status().supervisor_pid != Some(old)).then_some(())
-    });
-}
-
 fn nothing_is_lost_and_nothing_doubled(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     guest.start();
     // Before it has noted anything.
-    kill_supervisor(&guest);
+    guest.kill_supervisor();
     let mut truth = burn(&guest);
     let first = used(&host, "web", &[]);
     assert!(worked(&first) >= truth * 0.99 - 0.05, "{first}");
@@ -61,9 +53,9 @@ fn nothing_is_lost_and_nothing_doubled(tree: Tree) {
     for _ in 0..5 {
         used(&host, "web", &[]);
     }
-    kill_supervisor(&guest);
+    guest.kill_supervisor();
     truth += burn(&guest);
-    kill_supervisor(&guest);
+    guest.kill_supervisor();
     let old = guest.init_pid();
     guest.exec(["reboot"]);
     guest.wait_for_reboot(old);

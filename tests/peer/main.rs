@@ -8,16 +8,21 @@ use std::fmt::Display;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
+use std::time::{Duration, Instant};
 
 use caps::{CapSet, Capability};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
-use nix::sys::socket::sockopt::Ipv6V6Only;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::socket::sockopt::{Ipv6V6Only, Linger};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn,
     SockaddrIn6, bind, listen, sendmsg, setsockopt, socket,
 };
-use nix::unistd::setuid;
+use nix::sys::time::TimeValLike;
+use nix::unistd::{Pid, setuid};
 
 /// Long enough for a packet that isn't dropped.
 const MOMENT: Duration = Duration::from_millis(700);
@@ -37,7 +42,10 @@ fn main() {
             "ask" => ask(&next()),
             "fetch" => ask(&next()).map(|text| text.len().to_string()),
             "serve" => serve(&next(), &next()),
+            "on" => stay_on(&next()),
+            "rate" => rate(&next(), &next()),
             "make" => make(&next()),
+            "exhaust" => sockets.exhaust(&next()),
             "drop" => drop_capability(),
             "user" => become_user(),
             _ => panic!("there is no step '{step}'"),
@@ -64,6 +72,8 @@ fn name_of(error: &io::Error) -> String {
 struct Sockets {
     tcp: Option<TcpListener>,
     udp: Option<UdpSocket>,
+    /// What holds ports, and does nothing with them.
+    held: Vec<OwnedFd>,
 }
 
 type Said = io::Result<String>;
@@ -125,6 +135,31 @@ impl Sockets {
         Ok(format!("from {}, answered from {back}", host(from)))
     }
 
+    /// Takes as many ports as there are: binds TCP sockets to an address like
+    /// "tcp:192.0.2.1", or sends from unbound ones to one like
+    /// "udp:192.0.2.1". Tells how many.
+    fn exhaust(&mut self, what: &str) -> Said {
+        let (kind, address) = what.split_once(':').expect("a protocol and an address");
+        let before = self.held.len();
+        loop {
+            let took = match kind {
+                "tcp" => listener(parse(&format!("{address}:0"))).map(OwnedFd::from),
+                "udp" => open(AddressFamily::Inet, SockType::Datagram).and_then(|socket| {
+                    let socket = UdpSocket::from(socket);
+                    socket.send_to(b"x", parse(&format!("{address}:9")))?;
+                    Ok(socket.into())
+                }),
+                _ => panic!("there is no protocol '{kind}'"),
+            };
+            match took {
+                Ok(socket) => self.held.push(socket),
+                Err(_) if self.held.len() > before => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(format!("{} ports", self.held.len() - before))
+    }
+
     /// Sends with this source in a control message.
     fn send_as(&self, source: &str, address: &str) -> Said {
         let data = [IoSlice::new(b"forged")];
@@ -161,8 +196,13 @@ impl Sockets {
     }
 }
 
-/// Says what a server says.
+/// Says what a server says; one at "@NAME" has an abstract name.
 fn ask(address: &str) -> Said {
+    if let Some(name) = address.strip_prefix('@') {
+        let mut text = String::new();
+        UnixStream::connect_addr(&abstract_name(name)?)?.read_to_string(&mut text)?;
+        return Ok(text);
+    }
     let mut stream = TcpStream::connect_timeout(&parse(address), MOMENT)?;
     stream.set_read_timeout(Some(MOMENT))?;
     let mut text = String::new();
@@ -171,8 +211,17 @@ fn ask(address: &str) -> Said {
 }
 
 /// Tells everybody a word, and the address that they come from; instead of a
-/// word like "*1000" so many bytes. At "-" it listens without binding.
+/// word like "*1000" so many bytes, and of "@" how long it has been on
+/// processors. At "-" it listens without binding, at
+/// "@NAME" by an abstract name.
 fn serve(address: &str, word: &str) -> Said {
+    if let Some(name) = address.strip_prefix('@') {
+        let listener = UnixListener::bind_addr(&abstract_name(name)?)?;
+        println!("serving {address}");
+        loop {
+            let _ = listener.accept()?.0.write_all(word.as_bytes());
+        }
+    }
     let listener = match address {
         "-" => unbound()?,
         address => listener(parse(address))?,
@@ -182,11 +231,49 @@ fn serve(address: &str, word: &str) -> Said {
         let (mut stream, peer) = listener.accept()?;
         // A client that has gone is none of its business.
         let _ = match word.strip_prefix('*') {
+            None if word == "@" => write!(stream, "{}", on_processor()),
             Some(length) => stream.write_all(&vec![b'x'; length.parse().expect("a number")]),
             None => write!(stream, "{word} to {}", host(peer)),
         };
         let _ = stream.shutdown(Shutdown::Write);
     }
+}
+
+/// Stays on this processor.
+fn stay_on(processor: &str) -> Said {
+    let mut set = CpuSet::new();
+    set.set(processor.parse().expect("a number"))?;
+    sched_setaffinity(Pid::this(), &set)?;
+    Ok(processor.to_owned())
+}
+
+/// How many connections, one after the other, a server takes in a second, in
+/// so many milliseconds, and the microseconds that each costs on processors,
+/// the server's included if it says "@": each is read to its end. It goes by a reset, as none
+/// shall be left waiting (TIME_WAIT) where the next ones have to get by.
+fn rate(address: &str, milliseconds: &str) -> Said {
+    let address = parse(address);
+    let time = Duration::from_millis(milliseconds.parse().expect("a number"));
+    let (start, own, mut done) = (Instant::now(), on_processor(), 0_u32);
+    let mut servers = Vec::new();
+    while start.elapsed() < time {
+        let mut stream = TcpStream::connect(address)?;
+        let now = libc::linger { l_onoff: 1, l_linger: 0 };
+        setsockopt(&stream, Linger, &now)?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        servers.push(text.parse::<i64>().unwrap_or_default());
+        done += 1;
+    }
+    let theirs = servers.last().zip(servers.first()).map_or(0, |(last, first)| last - first);
+    let cost = (on_processor() - own + theirs) as f64 / f64::from(done);
+    Ok(format!("{:.1} {cost:.3}", f64::from(done) / start.elapsed().as_secs_f64()))
+}
+
+/// Microseconds that this process has been on processors.
+fn on_processor() -> i64 {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("it can be asked");
+    (usage.user_time() + usage.system_time()).num_microseconds()
 }
 
 /// Makes a socket of this name.
@@ -231,6 +318,11 @@ fn become_user() -> Said {
 
 fn parse(address: &str) -> SocketAddr {
     address.parse().unwrap_or_else(|_| panic!("'{address}' is no address with a port"))
+}
+
+/// A name that is no file's (unix(7)).
+fn abstract_name(name: &str) -> io::Result<UnixAddr> {
+    UnixAddr::from_abstract_name(name)
 }
 
 /// Without the port, which the kernel chooses.

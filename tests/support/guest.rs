@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Deserialize;
 use vserver::variables;
 
@@ -21,7 +23,7 @@ pub struct Builder<'a> {
     host: &'a Host,
     name: String,
     tree: Tree,
-    settings: Vec<(String, String)>,
+    settings: Vec<(String, Vec<String>)>,
     archive: Option<PathBuf>,
 }
 
@@ -76,8 +78,14 @@ impl<'a> Builder<'a> {
     }
 
     /// With this key in its configuration (`vserver config set`).
-    pub fn set(mut self, key: &str, value: &str) -> Self {
-        self.settings.push((key.to_owned(), value.to_owned()));
+    pub fn set(self, key: &str, value: &str) -> Self {
+        self.list(key, &[value])
+    }
+
+    /// With this list.
+    pub fn list(mut self, key: &str, values: &[&str]) -> Self {
+        let values = values.iter().map(|&value| value.to_owned()).collect();
+        self.settings.push((key.to_owned(), values));
         self
     }
 
@@ -95,8 +103,9 @@ impl<'a> Builder<'a> {
             command.args(["--method", "template", "--from"]).arg(archive);
         }
         command::run(&mut command, Duration::from_secs(180)).ok();
-        for (key, value) in &self.settings {
-            self.host.vserver(["config", "set", &self.name, key, value]).ok();
+        for (key, values) in &self.settings {
+            let mut set = self.host.command(["config", "set", &self.name, key]);
+            command::run(set.args(values), DEADLINE).ok();
         }
         Guest { host: self.host, name: self.name, tree: self.tree }
     }
@@ -106,6 +115,16 @@ impl Guest<'_> {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The guest of this name, made out of this one.
+    pub fn other(&self, name: &str) -> Self {
+        Self { host: self.host, name: name.to_owned(), tree: self.tree }
+    }
+
+    /// Where it is.
+    pub fn host(&self) -> &Host {
+        self.host
     }
 
     /// What it was built from.
@@ -187,6 +206,15 @@ impl Guest<'_> {
     pub fn init_pid(&self) -> i32 {
         let status = self.status();
         status.init_pid.unwrap_or_else(|| panic!("no PID 1: {status:?}"))
+    }
+
+    /// Kills its supervisor; its pid, which is dead now.
+    #[track_caller]
+    pub fn kill_supervisor(&self) -> i32 {
+        let pid = self.status().supervisor_pid.expect("a running guest has a supervisor");
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it can be killed");
+        eventually(DEADLINE, "the supervisor is dead", || (!process::is_alive(pid)).then_some(()));
+        pid
     }
 
     /// Is it running? (`vserver running`)

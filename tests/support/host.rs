@@ -44,6 +44,12 @@ pub fn program() -> PathBuf {
     fs::canonicalize(&program).unwrap_or(program)
 }
 
+/// Where installations and copies of trees are made: `$VSERVER_TEST_DIRECTORY`,
+/// else /var/tmp.
+pub fn directory() -> PathBuf {
+    env::var_os("VSERVER_TEST_DIRECTORY").map_or_else(|| "/var/tmp".into(), PathBuf::from)
+}
+
 impl Host {
     /// An installation of its own on the disk: idmapped mounts need a file
     /// system that has them on every kernel that vserver supports, and tmpfs
@@ -77,8 +83,8 @@ impl Host {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let program = program();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let prefix = format!("/var/tmp/vserver-test-{}-{number}", std::process::id());
-        fs::create_dir(&prefix).unwrap_or_else(|cause| panic!("cannot make {prefix}: {cause}"));
+        let prefix = directory().join(format!("vserver-test-{}-{number}", std::process::id()));
+        fs::create_dir(&prefix).unwrap_or_else(|cause| panic!("cannot make {prefix:?}: {cause}"));
         Self { paths: Paths::new(prefix), program, network: None }
     }
 

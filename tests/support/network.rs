@@ -70,7 +70,7 @@ impl Network {
     }
 
     /// Two machines' ends of a cable, both up, with these addresses on it.
-    fn join(&self, name: &str, addresses: &[&str], other: &Self, others: (&str, &[&str])) {
+    pub fn join(&self, name: &str, addresses: &[&str], other: &Self, others: (&str, &[&str])) {
         let (other_name, other_addresses) = others;
         let pid = other.holder.id();
         self.ip(&format!("link add {name} type veth peer name {other_name} netns {pid}"));
@@ -92,6 +92,19 @@ impl Network {
     #[track_caller]
     pub fn ip(&self, words: &str) -> String {
         self.run("ip", words.split_ascii_whitespace()).ok().stdout
+    }
+
+    /// Its interfaces, one a line.
+    #[track_caller]
+    pub fn links(&self) -> String {
+        self.ip("-o link")
+    }
+
+    /// What a host has of a network, to compare with.
+    #[track_caller]
+    pub fn state(&self) -> String {
+        let parts = ["-o link", "address", "route", "-6 route", "neighbour show nud permanent"];
+        parts.map(|part| self.ip(part)).concat()
     }
 
     /// Sets one of its sysctls.

@@ -12,6 +12,8 @@ pub enum Tree {
     Trixie,
     /// Debian 12 with systemd, cron and sshd.
     Systemd,
+    /// Debian 13 with systemd, cron and sshd.
+    SystemdTrixie,
     /// Debian 12 with sysvinit and what customers run: web, mail, database and
     /// name servers.
     Services,
@@ -28,6 +30,7 @@ impl Tree {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
             Self::Systemd => "systemd",
+            Self::SystemdTrixie => "systemd_trixie",
             Self::Services => "services",
             Self::Busybox => "busybox",
             Self::Copy => "copy",

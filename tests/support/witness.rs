@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::command;
+use crate::host::directory;
 use crate::place::Place;
 use crate::process;
 use crate::tree::Tree;
@@ -43,9 +44,9 @@ impl Witness {
     pub fn of(tree: Tree) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("/var/tmp/vserver-witness-{}-{number}", std::process::id());
-        let witness = Self { directory: PathBuf::from(name) };
-        fs::create_dir_all(witness.root()).expect("a directory can be made in /var/tmp");
+        let name = format!("vserver-witness-{}-{number}", std::process::id());
+        let witness = Self { directory: directory().join(name) };
+        fs::create_dir_all(witness.root()).expect("a directory can be made");
         let mut unpack = Command::new("tar");
         unpack.args(["--numeric-owner", "-xpf"]).arg(tree.archive()).arg("-C").arg(witness.root());
         command::run(&mut unpack, DEADLINE).ok();

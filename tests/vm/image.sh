@@ -1,28 +1,36 @@
 # shellcheck shell=bash
-# Recipe of the virtual machine that tests/vm boots: Debian bookworm with
-# systemd as PID 1, its stock cloud kernel, AppArmor. Sourced by tests/setup.
+# Recipes of the virtual machines that tests/vm boots: Debian with systemd as
+# PID 1, its stock cloud kernel, AppArmor. Sourced by tests/setup.
 #
-# The result is one archive like those of tests/trees.sh, of three files:
+# A result is one archive like those of tests/trees.sh, of three files:
 # disk.img (the root file system, ext4, since before Linux 6.3 a guest's root
 # can't be id-mapped on a tmpfs), vmlinuz, and an initrd that only finds and
 # mounts the disk.
 
-# apparmor brings the parser and aa-status; procps and iproute2 are what the
-# tests look with, udev and dbus what every host has; with openssh-client's
-# ssh-keygen, 'build' gives guests host keys.
-vm_packages=systemd,systemd-sysv,dbus,udev,kmod,apparmor,openssh-client,procps,iproute2,util-linux,bsdutils
+# systemd-container is machined and machinectl, with libnss-mymachines guests
+# are hosts by name; apparmor brings the parser and aa-status; procps and
+# iproute2 are what the tests look with, udev and dbus what every host has; with
+# openssh-client's ssh-keygen, 'build' gives guests host keys.
+vm_packages=systemd,systemd-sysv,systemd-container,libnss-mymachines,dbus,udev,kmod,apparmor,openssh-client,procps,iproute2,util-linux,bsdutils
 
 # Bytes of the disk. Sparse: only what is used is in the archive.
 vm_disk=4G
 
-tree_vm() {
-    local stem=$1 mirror version
+# Linux 6.1, systemd 252.
+tree_vm() { vm_image bookworm "$1"; }
+
+# Linux 6.12, systemd 257.
+tree_vm_trixie() { vm_image trixie "$1"; }
+
+vm_image() {
+    local suite=$1 stem=$2 mirror modules version
     mirror=$(debian_mirror)
     mkdir -p "$stem"
     # The kernel is unpacked, not installed: its scripts would build a large
     # initrd. Of its name only the meta package knows the version.
     # shellcheck disable=SC2016  # the hook's own "$1"
-    mmdebstrap --quiet --variant=minbase --include="$vm_packages" \
+    mmdebstrap --variant=minbase --include="$vm_packages" \
+        --aptopt='Acquire::Retries "5"' \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -32,12 +40,14 @@ tree_vm() {
             mkdir "$1/kernel" && cd "$1/kernel" && apt-get -q download "$name"
             dpkg -x "$name"_*.deb . && rm "$name"_*.deb' \
         --customize-hook='rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*' \
-        bookworm "$stem/root" ${mirror:+"$mirror"}
+        "$suite" "$stem/root" ${mirror:+"$mirror"}
 
-    version=$(ls "$stem/root/kernel/lib/modules")
+    # The kernel's package of trixie has merged directories.
+    modules=$(find "$stem/root/kernel" -path '*lib/modules/*' -prune)
+    version=${modules##*/}
     mv "$stem/root/kernel/boot/vmlinuz-$version" "$stem/vmlinuz"
     mkdir -p "$stem/root/usr/lib/modules"
-    mv "$stem/root/kernel/lib/modules/$version" "$stem/root/usr/lib/modules/"
+    mv "$modules" "$stem/root/usr/lib/modules/"
     rm -rf "$stem/root/kernel"
     depmod -b "$stem/root" "$version"
     vm_units "$stem/root"

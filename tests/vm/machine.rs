@@ -1,4 +1,4 @@
-//! One virtual machine: its files, its process, its end.
+//! A virtual machine: its files, its process, its end.
 //!
 //! Always by emulation (TCG): the stock kernel doesn't run under the nested
 //! KVM of many test machines, and hangs there.
@@ -20,7 +20,7 @@ use crate::payload;
 use crate::programs::Program;
 
 /// Then it is killed.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(2400);
 
 /// The kernel's command line. Debian's own AppArmor profiles would take half
 /// a minute to compile; `run` loads the one that the tests are about. What
@@ -30,9 +30,23 @@ const KERNEL: &str = "console=ttyS0 quiet panic=-1 apparmor=1 security=apparmor 
     systemd.unit=tests.target systemd.mask=apparmor.service systemd.mask=e2scrub_reap.service \
     systemd.mask=systemd-timesyncd.service systemd.mask=systemd-random-seed.service";
 
-/// A plain processor: emulated, the newest one's page tables of five levels
-/// and vector units make everything a third slower.
-const PROCESSOR: &str = "qemu64";
+/// A kind of machine.
+pub struct Kind {
+    /// Its name, which its cases bear, too; none for the first.
+    pub name: &'static str,
+    /// Its image: a tree of tests/trees.sh.
+    tree: &'static str,
+    /// A processor as plain as its distribution runs on: emulated, the newest
+    /// one's page tables of five levels and vector units make everything a
+    /// third slower.
+    processor: &'static str,
+}
+
+/// Linux 6.1 and systemd 252.
+pub const BOOKWORM: Kind = Kind { name: "", tree: "vm", processor: "qemu64" };
+
+/// Linux 6.12 and systemd 257.
+pub const TRIXIE: Kind = Kind { name: "trixie", tree: "vm_trixie", processor: "Nehalem" };
 
 /// A machine that has been started.
 pub struct Machine {
@@ -54,13 +68,17 @@ impl Machine {
     ///
     /// # Panics
     /// When something that it needs is missing.
-    pub fn boot(selected: &[(&Program, Vec<String>)], cases: Arc<Cases>) -> Self {
-        let files = Files::unpack();
+    pub fn boot(
+        kind: &'static Kind,
+        selected: &[(&Program, Vec<String>)],
+        cases: Arc<Cases>,
+    ) -> Self {
+        let files = Files::unpack(kind);
         payload::make(&files.path("payload.img"), &files.path("payload"), selected);
         // The thread that starts the process waits for it: the process is to
         // be killed when its parent ends, and that means the thread.
         let thread = thread::spawn(move || {
-            let end = run(&files, &cases);
+            let end = run(kind, &files, &cases);
             let console = fs::read(files.path("console.log")).unwrap_or_default();
             cases.finish(end, String::from_utf8_lossy(&console).replace('\r', ""));
         });
@@ -74,14 +92,14 @@ impl Machine {
 }
 
 impl Files {
-    fn unpack() -> Self {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/vm");
+    fn unpack(kind: &Kind) -> Self {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(kind.tree);
         fs::create_dir_all(&directory).expect("a directory can be made in target");
         let lock = File::create(directory.join("lock")).expect("a file can be made in target");
         lock.lock().expect("a file can be locked");
         let files = Self { directory, _lock: lock };
         let mut unpack = Command::new("tar");
-        unpack.arg("-xSf").arg(tree::archive("vm")).arg("-C").arg(&files.directory);
+        unpack.arg("-xSf").arg(tree::archive(kind.tree)).arg("-C").arg(&files.directory);
         command::run(&mut unpack, DEADLINE).ok();
         files
     }
@@ -102,8 +120,9 @@ impl Drop for Files {
 }
 
 /// Starts it, reads what it says, and waits for its end.
-fn run(files: &Files, cases: &Cases) -> Result<(), String> {
-    let mut child = start(files).map_err(|cause| format!("qemu can't be started: {cause}"))?;
+fn run(kind: &Kind, files: &Files, cases: &Cases) -> Result<(), String> {
+    let mut child =
+        start(kind, files).map_err(|cause| format!("qemu can't be started: {cause}"))?;
     let output = child.stdout.take().expect("stdout is a pipe");
     let (off, is_off) = mpsc::channel();
     let pid = Pid::from_raw(child.id().cast_signed());
@@ -130,14 +149,14 @@ fn run(files: &Files, cases: &Cases) -> Result<(), String> {
     judge(status, late, done)
 }
 
-fn start(files: &Files) -> std::io::Result<Child> {
+fn start(kind: &Kind, files: &Files) -> std::io::Result<Child> {
     let drive = |name: &str, more: &str| {
         format!("file={},if=virtio,format=raw,cache=unsafe{more}", files.path(name).display())
     };
     // Of its own disks nothing is kept, so nothing has to reach the host's.
     let mut qemu = Command::new("setpriv");
     qemu.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]);
-    qemu.args(["-accel", "tcg,thread=multi", "-cpu", PROCESSOR, "-smp", "2", "-m", "2048"]);
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", kind.processor, "-smp", "2", "-m", "2048"]);
     qemu.args(["-nodefaults", "-display", "none", "-monitor", "none", "-no-reboot"]);
     qemu.arg("-kernel").arg(files.path("vmlinuz")).arg("-initrd").arg(files.path("initrd"));
     qemu.args(["-append", KERNEL]);

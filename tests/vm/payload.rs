@@ -48,6 +48,12 @@ pub fn make(file: &Path, staging: &Path, selected: &[(&Program, Vec<String>)]) {
         let list = names.iter().map(|name| format!("{name}\n")).collect::<String>();
         write(&staging.join(format!("{}.list", program.name)), &list, 0o644);
     }
+    let packaged = |(program, names): &(&Program, Vec<String>)| {
+        program.name == "inside" && names.iter().any(|name| name.starts_with("package::"))
+    };
+    if selected.iter().any(packaged) {
+        bytes += packages(staging);
+    }
     write(&staging.join("run"), include_str!("run"), 0o755);
     write(&staging.join("profile"), include_str!("profile"), 0o644);
 
@@ -57,6 +63,18 @@ pub fn make(file: &Path, staging: &Path, selected: &[(&Program, Vec<String>)]) {
     mkfs.args(["-q", "-L", "payload", "-d"]).arg(staging).arg(file).arg(format!("{megabytes}M"));
     command::run(&mut mkfs, DEADLINE).ok();
     let _ = fs::remove_dir_all(staging);
+}
+
+/// Puts the Debian package there, and the same with a higher version. Returns
+/// how many bytes they have.
+fn packages(staging: &Path) -> u64 {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("package/build");
+    let directory = staging.join("package");
+    let mut build = Command::new(script);
+    build.env("VSERVER_BIN", host::program()).arg(&directory).arg("9.9.9");
+    command::run(&mut build, DEADLINE * 4).ok();
+    let entries = fs::read_dir(&directory).expect("it has been made");
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
 }
 
 fn write(path: &Path, text: &str, mode: u32) {

@@ -1,4 +1,4 @@
-//! The console: drained into ring and log, shown to whoever is attached.
+//! The console: drained into ring, log and journal, shown to whoever is attached.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 use nix::unistd::{read, write};
 
+use super::journal::Journal;
 use super::log::Log;
 use super::ring::Ring;
 
@@ -31,13 +32,20 @@ pub struct Console {
     clients: Vec<UnixStream>,
     ring: Ring,
     log: Log,
+    journal: Journal,
     silent_until: Option<Instant>,
 }
 
 impl Console {
-    pub fn new(master: OwnedFd, listener: UnixListener, ring: Ring, log: Log) -> Self {
+    pub fn new(
+        master: OwnedFd,
+        listener: UnixListener,
+        ring: Ring,
+        log: Log,
+        journal: Journal,
+    ) -> Self {
         let _ = fcntl(&master, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK));
-        Self { master, listener, clients: Vec::new(), ring, log, silent_until: None }
+        Self { master, listener, clients: Vec::new(), ring, log, journal, silent_until: None }
     }
 
     /// The keeper's side of the pty.
@@ -113,6 +121,7 @@ impl Console {
                     let bytes = buffer.get(..length).unwrap_or_default();
                     self.ring.append(bytes);
                     self.log.append(bytes);
+                    self.journal.append(bytes);
                     // A client that doesn't keep up is let go.
                     self.clients.retain_mut(|client| client.write_all(bytes).is_ok());
                 }

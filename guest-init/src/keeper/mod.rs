@@ -10,6 +10,7 @@
 //! (`shared::keeper` has its messages).
 
 mod console;
+mod journal;
 mod log;
 mod ring;
 
@@ -30,6 +31,7 @@ use shared::outcome::Outcome;
 use crate::sys;
 
 use console::Console;
+use journal::Journal;
 use log::Log;
 use ring::Ring;
 
@@ -59,11 +61,14 @@ struct Keeper {
     supervisors: UnixListener,
     supervisor: Option<Link<FromKeeper, ToKeeper>>,
     link: OwnedFd,
+    notify: OwnedFd,
     console: Console,
 }
 
 impl Keeper {
     fn new(arguments: &[OsString]) -> Option<Self> {
+        // It may be missing: before anything else can get its number.
+        let journal = Journal::new(sys::take_descriptor(fd::JOURNAL));
         let text = |index: usize| arguments.get(index).and_then(|a| a.to_str());
         let init = Pid::from_raw(text(0)?.parse().ok()?);
         let log_name = text(1)?;
@@ -82,11 +87,21 @@ impl Keeper {
         supervisors.set_nonblocking(true).ok()?;
         clients.set_nonblocking(true).ok()?;
         let link = sys::take_descriptor(fd::LINK)?;
+        let notify = sys::take_descriptor(fd::NOTIFY)?;
         let master = sys::take_descriptor(fd::CONSOLE)?;
         let log = Log::new(sys::take_descriptor(fd::LOG_DIRECTORY)?, log_name, limit);
         let ring = Ring::new(sys::take_descriptor(fd::RING)?);
-        let console = Console::new(master, clients, ring, log);
-        Some(Self { init, ended: None, children, supervisors, supervisor: None, link, console })
+        let console = Console::new(master, clients, ring, log, journal);
+        Some(Self {
+            init,
+            ended: None,
+            children,
+            supervisors,
+            supervisor: None,
+            link,
+            notify,
+            console,
+        })
     }
 
     /// From here on nothing may end this process but its release.
@@ -153,7 +168,7 @@ impl Keeper {
                 pid: Pid::this().as_raw(),
                 init_pid: self.init.as_raw(),
             };
-            let fds = [self.link.as_fd(), self.console.master()];
+            let fds = [self.link.as_fd(), self.console.master(), self.notify.as_fd()];
             if link.send_with_fds(&hello, &fds).is_ok() {
                 self.supervisor = Some(link);
                 self.report_end();

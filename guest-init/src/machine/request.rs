@@ -3,7 +3,8 @@
 //! A signal means what it means to the init program whose files the guest
 //! boots from, since the guest's own tools send it: busybox's `poweroff`
 //! sends SIGUSR2, sysvinit's tools write to the FIFO. SIGRTMIN+3, +4 and +5
-//! mean halt, power off and reboot in every style, as with systemd.
+//! mean halt, power off and reboot in every style, as with systemd, and
+//! SIGRTMIN+13, +14 and +15 the same at once (systemd(1), "Signals").
 
 use shared::message::{FromGuest, Power, Style, ToGuest};
 
@@ -40,6 +41,8 @@ pub enum Sig {
     PowerOff,
     /// SIGRTMIN+5.
     Reboot,
+    /// SIGRTMIN+13, +14 and +15: the same three without asking anybody.
+    Now(Power),
 }
 
 impl Machine {
@@ -48,6 +51,7 @@ impl Machine {
             (Sig::Halt, _) => self.stop(Power::Halt, None, false),
             (Sig::PowerOff, _) => self.stop(Power::PowerOff, None, false),
             (Sig::Reboot, _) => self.stop(Power::Reboot, None, false),
+            (Sig::Now(power), _) => self.stop(power, Some(self.now), false),
             (_, Style::Sysv) => self.signal_sysv(signal),
             (_, Style::Busybox) => self.signal_busybox(signal),
             (Sig::Term | Sig::Pwr(_), _) => self.stop(Power::PowerOff, None, false),

@@ -334,6 +334,8 @@ fn signals_mean_what_they_mean_in_each_style() {
         (Style::Sysv, Sig::Usr2, None),
         (Style::Sysv, Sig::Pwr(None), None),
         (Style::Sysv, Sig::Halt, Some(Halt)),
+        (Style::Sysv, Sig::Now(PowerOff), Some(PowerOff)),
+        (Style::Rc, Sig::Now(Reboot), Some(Reboot)),
         (Style::Busybox, Sig::Term, Some(Reboot)),
         (Style::Busybox, Sig::Usr1, Some(Halt)),
         (Style::Busybox, Sig::Usr2, Some(PowerOff)),
@@ -357,6 +359,15 @@ fn signals_mean_what_they_mean_in_each_style() {
         };
         assert_eq!(stopping, expected, "{style:?} {signal:?}");
     }
+}
+
+#[test]
+fn a_stop_at_once_asks_nobody() {
+    let mut world = World::debian();
+    world.boot();
+    world.tell(Event::Signal(Sig::Now(Power::Reboot)));
+    assert_eq!(world.all, [Kill::Kill]);
+    assert_eq!(world.state(), GuestState::Killing(Power::Reboot));
 }
 
 #[test]

@@ -48,6 +48,11 @@ impl Book {
         }
     }
 
+    /// All of them, as far as they are there.
+    pub fn files(&self) -> [PathBuf; 3] {
+        [self.history.clone(), self.before.clone(), self.ledger.clone()]
+    }
+
     /// Reads the ledger; if there is none, one that goes on after the history.
     ///
     /// # Errors

@@ -46,8 +46,8 @@ pub struct Account {
     pub uptime: Duration,
     /// What the kernel counts for its cgroups.
     pub usage: Usage,
-    /// Bytes that came in and went out over its interfaces but the loopback;
-    /// `None` without a network namespace of its own.
+    /// Bytes that came in and went out over interfaces but the loopback;
+    /// `None` where that isn't counted.
     pub network: Option<(u64, u64)>,
 }
 
@@ -159,14 +159,20 @@ fn account(
         processes,
         ..Account::default()
     };
-    if let Context::Guest(_) = context {
+    if let Context::Guest(name) = context {
         for directory in membership.cgroups(context) {
             account.usage.add(&usage(&directory));
         }
         // Those that have ended count as well.
         account.user = account.usage.user;
         account.system = account.usage.system;
-        account.network = processes.first.and_then(|(_, pid)| network(pid));
+        // Not everybody may open the map; and the interfaces of a guest on the
+        // host's stack are the host's.
+        let counted = membership.traffic(name).and_then(|id| Traffic::open(id).ok()?.read().ok());
+        account.network = match counted {
+            Some(bytes) => Some((bytes.received, bytes.sent)),
+            None => processes.first.and_then(|(_, pid)| network(pid)),
+        };
     }
     account
 }

@@ -45,6 +45,9 @@ pub enum Register {
 /// A function of the kernel's that programs call (linux/bpf.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
+    /// `void *map_lookup_elem(map, key)`: a value, a socket that has to be
+    /// given back, or a map.
+    Find = 1,
     /// `u64 get_current_uid_gid(void)`: the uid in the lower half.
     CurrentUidGid = 15,
     /// `long redirect(interface, flags)`: what the program answers then sends
@@ -58,12 +61,21 @@ pub enum Function {
     Read = 113,
     /// `long bind(context, address, length)`
     Bind = 64,
+    /// `long sock_hash_update(context, map, key, flags)`: puts the socket of
+    /// the context there.
+    PutSocket = 70,
     /// `struct bpf_sock *sk_lookup_tcp(context, tuple, size, namespace, flags)`
     LookUpTcp = 84,
     /// The same for UDP.
     LookUpUdp = 85,
     /// `long sk_release(socket)`
     Release = 86,
+    /// `void *sk_storage_get(map, socket, value, flags)`
+    Mark = 107,
+    /// `long sk_storage_delete(map, socket)`
+    Unmark = 108,
+    /// `long sk_assign(context, socket, flags)`
+    Assign = 124,
     /// `int set_retval(int)`: what the system call answers, as -errno.
     SetAnswer = 187,
 }
@@ -149,6 +161,13 @@ impl Assembler {
     pub fn value_of(&mut self, to: Register, map: i32) {
         // BPF_PSEUDO_MAP_VALUE in the place of the source.
         self.push(0x18, to, Some(Register::R2), 0, map);
+        self.push(0, Register::R0, None, 0, 0);
+    }
+
+    /// `to = ` a map, for functions. Takes two places.
+    pub fn map(&mut self, to: Register, map: i32) {
+        // BPF_PSEUDO_MAP_FD in the place of the source.
+        self.push(0x18, to, Some(Register::R1), 0, map);
         self.push(0, Register::R0, None, 0, 0);
     }
 

@@ -17,6 +17,23 @@ const KINDS: [&str; 3] = ["rsa", "ecdsa", "ed25519"];
 
 /// Replaces all host keys that are there; makes them where a server has none.
 pub(super) fn renew(work: &mut Work<'_>) -> Result<()> {
+    let kinds = remove(work)?;
+    let has_server = work.root.exists("usr/sbin/sshd") && work.root.is_dir(DIRECTORY);
+    if kinds.is_empty() && !has_server {
+        return Ok(());
+    }
+    let missing = KINDS.iter().filter(|kind| kinds.is_empty() || kinds.iter().any(|k| k == *kind));
+    make_all(missing, work)
+}
+
+/// Replaces all host keys that are there, and makes no others.
+pub(super) fn renew_existing(work: &mut Work<'_>) -> Result<()> {
+    let kinds = remove(work)?;
+    make_all(KINDS.iter().filter(|kind| kinds.iter().any(|k| k == *kind)), work)
+}
+
+/// Removes all keys; gives their kinds.
+fn remove(work: &Work<'_>) -> Result<Vec<String>> {
     let mut kinds = Vec::new();
     for name in work.root.list(DIRECTORY)? {
         let Some(name) = name.to_str() else { continue };
@@ -26,12 +43,11 @@ pub(super) fn renew(work: &mut Work<'_>) -> Result<()> {
         }
         work.root.remove(format!("{DIRECTORY}/{name}"))?;
     }
-    let has_server = work.root.exists("usr/sbin/sshd") && work.root.is_dir(DIRECTORY);
-    if kinds.is_empty() && !has_server {
-        return Ok(());
-    }
-    let missing = KINDS.iter().filter(|kind| kinds.is_empty() || kinds.iter().any(|k| k == *kind));
-    for kind in missing {
+    Ok(kinds)
+}
+
+fn make_all<'k>(kinds: impl Iterator<Item = &'k &'k str>, work: &mut Work<'_>) -> Result<()> {
+    for kind in kinds {
         if !make(kind, work)? {
             work.remarks.push(
                 "its ssh server has no host keys, because this host has no ssh-keygen: \

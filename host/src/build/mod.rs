@@ -7,11 +7,14 @@
 
 mod accounts;
 mod apt_sources;
+mod clone;
 mod copy;
 mod debootstrap;
 mod dpkg;
 mod host_keys;
+mod identity;
 mod interrupt;
+mod oci;
 mod progress;
 mod rclinks;
 mod removal;
@@ -19,8 +22,10 @@ mod skeleton;
 mod template;
 mod tidy;
 mod tool;
+mod unpack;
 mod workspace;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -56,13 +61,34 @@ pub enum Method {
         /// Handed to the tool as they are.
         options: Vec<OsString>,
     },
-    /// A tar archive.
+    /// Archives, tar or cpio.
     Template {
-        /// The archive's path.
+        /// Their paths, from the bottom up; `-` is standard input.
+        from: Vec<PathBuf>,
+    },
+    /// An image of the Open Container Initiative.
+    Oci {
+        /// A layout directory or an archive, and `:TAG` if need be.
         from: PathBuf,
     },
     /// Empty directories and vserver's own few files.
     Skeleton,
+    /// Another guest, which is stopped.
+    Clone {
+        /// Its name.
+        source: GuestName,
+        /// Its root directory.
+        root: PathBuf,
+        /// Its host name, which files inside may hold.
+        hostname: String,
+    },
+}
+
+/// What a guest's files say of its configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Variables for everything that is booted.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// What to build.
@@ -122,7 +148,7 @@ pub fn build(
     paths: &Paths,
     interrupt: &Interrupt,
     mut progress: Progress,
-    register: impl FnOnce() -> Result<()>,
+    register: impl FnOnce(&Settings) -> Result<()>,
 ) -> Result<Report> {
     let target = request.target(paths);
     refuse(request, paths)?;
@@ -134,8 +160,13 @@ pub fn build(
     let root = workspace.root()?;
     let mut remarks = Vec::new();
     let mut work = Work { root: &root, interrupt, progress: &mut progress, remarks: &mut remarks };
-    let summary = fill(request, &mut work)?;
-    tidy::tidy(request, &mut work)?;
+    let (summary, settings) = fill(request, &mut work)?;
+    match &request.method {
+        Method::Clone { hostname, .. } => {
+            identity::renew(hostname, request.hostname(), &mut work)?;
+        }
+        _ => tidy::tidy(request, &mut work)?,
+    }
     interrupt.check()?;
     progress.end();
 
@@ -145,7 +176,7 @@ pub fn build(
         Aside::default()
     };
     let placed = workspace.place(&target, &paths.config(&request.name))?;
-    register()?;
+    register(&settings)?;
     placed.keep();
     remarks.extend(aside.keep());
     Ok(Report { root: target, summary, remarks })
@@ -197,19 +228,22 @@ fn prepare_parent(request: &Request, paths: &Paths, target: &Path) -> Result<Pat
     Ok(parent.to_owned())
 }
 
-fn fill(request: &Request, work: &mut Work<'_>) -> Result<String> {
-    match &request.method {
+fn fill(request: &Request, work: &mut Work<'_>) -> Result<(String, Settings)> {
+    let summary = match &request.method {
         Method::Copy { include } => {
             let host = RootDir::open(Path::new("/"))?;
-            copy::fill(&host, include, work)
+            copy::fill(&host, include, work)?
         }
         Method::Debootstrap { suite, mirror, include, options } => {
             let wanted = debootstrap::Wanted { suite, mirror, include, options };
-            debootstrap::fill(&wanted, work)
+            debootstrap::fill(&wanted, work)?
         }
-        Method::Template { from } => template::fill(from, work),
-        Method::Skeleton => skeleton::fill(work),
-    }
+        Method::Template { from } => template::fill(from, None, work)?,
+        Method::Oci { from } => return oci::fill(from, work),
+        Method::Skeleton => skeleton::fill(work)?,
+        Method::Clone { source, root, .. } => clone::fill(source, root, work)?,
+    };
+    Ok((summary, Settings::default()))
 }
 
 /// The kind of file that `stat(2)`'s mode tells.

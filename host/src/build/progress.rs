@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const ITEMS: &str = "{msg} [{bar:30}] {human_pos}/{human_len} files";
 const BYTES: &str = "{msg} [{bar:30}] {bytes}/{total_bytes}";
+const UNMEASURED: &str = "{spinner} {msg}: {bytes}";
 const LINES: &str = "{spinner} {msg}";
 
 /// Shows the progress of one step at a time on standard error.
@@ -35,6 +36,11 @@ impl Progress {
     /// A step over a number of bytes.
     pub fn bytes(&mut self, what: &'static str, count: u64) {
         self.begin(what, BYTES, Some(count));
+    }
+
+    /// A step over bytes of which nobody knows how many come.
+    pub fn unmeasured(&mut self, what: &'static str) {
+        self.begin(what, UNMEASURED, None);
     }
 
     /// A step whose length isn't known.

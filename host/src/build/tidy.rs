@@ -13,7 +13,7 @@ use crate::fsroot::RootDir;
 use super::{Request, Work, host_keys};
 
 /// No file changed here is longer than this.
-const LONGEST: usize = 4 * 1024 * 1024;
+pub(super) const LONGEST: usize = 4 * 1024 * 1024;
 
 /// Longest host name (gethostname(2)).
 const LONGEST_HOSTNAME: usize = 64;

@@ -75,12 +75,16 @@ pub fn is_full(inner: &Path) -> bool {
     }
 }
 
-/// Opens a cgroup of the host's: a process that writes "0" to the descriptor is
-/// in it.
+/// Opens a cgroup of the host's, made if it isn't there: a process that writes
+/// "0" to the descriptor is in it.
 ///
 /// # Errors
-/// Those of open(2).
+/// Those of mkdir(2) and open(2).
 pub fn open(directory: &Path) -> io::Result<OwnedFd> {
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
     Ok(fs::File::options().write(true).open(directory.join("cgroup.procs"))?.into())
 }
 
@@ -111,6 +115,7 @@ mod tests {
         let cgroup = GuestCgroup {
             mount: "/sys/fs/cgroup/unified".into(),
             outer: "/sys/fs/cgroup/unified/vserver/web".into(),
+            top: "/sys/fs/cgroup/unified/vserver".into(),
         };
         let one = Some("/sys/fs/cgroup/unified/vserver/web/guest-1".into());
         for (text, limited) in [

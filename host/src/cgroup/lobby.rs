@@ -40,10 +40,8 @@ impl Lobby {
             }
         }
         let lobby = Self { directory: sessions.join(std::process::id().to_string()) };
-        match fs::create_dir(&lobby.directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        // systemd removes what is empty of a unit that has failed.
+        fs::create_dir_all(&lobby.directory)?;
         // Where the host doesn't count processes there is no such file.
         ignore_missing(write(&lobby.directory.join("pids.max"), MOST))?;
         Ok(lobby)

@@ -1,7 +1,8 @@
 //! A guest's cgroups, in the v2 hierarchy only.
 //!
-//! `vserver[-INSTANCE]/NAME` is the outer one, with the eBPF programs. Below
-//! it stand `guest-N`, fresh at every boot, for all that runs in the guest;
+//! `vserver[-INSTANCE]/NAME` is the outer one, with the eBPF programs; or, where
+//! systemd starts guests, `payload` in the unit's own (see `place`). Below it
+//! stand `guest-N`, fresh at every boot, for all that runs in the guest;
 //! `keeper`; and `session`, for what the host has to do for `enter` and `exec`
 //! (see `lobby`).
 //!
@@ -18,7 +19,9 @@ mod freeze;
 mod leaf;
 mod limits;
 mod lobby;
+mod place;
 mod programs;
+mod serving;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,6 +41,8 @@ pub use addresses::set_addresses;
 pub use leaf::{beside, inner, is_full, open, open_leaf, reserve};
 pub use limits::{Before, Place, Setting, restore};
 pub use lobby::Lobby;
+pub use place::{PAYLOAD, Places, SUPERVISOR, unit, unit_template};
+pub use serving::{Serving, ServingIds};
 
 /// Files of a cgroup that are handed over with it (cgroup v2 kernel doc,
 /// "Model of Delegation").
@@ -53,6 +58,11 @@ const BOUNDS: [(&str, &str); 2] = [("cgroup.max.depth", "15"), ("cgroup.max.desc
 /// beside it, a share of the processors of its own.
 const COUNTERS: [&str; 3] = ["cpu", "io", "memory"];
 
+/// Controllers that a guest's own systemd limits its services with, where the
+/// host has them to hand on. Not `pids`: before Linux 6.11 the kernel counts a
+/// refused fork where the process is, and not where the limit is.
+const HANDED_ON: [&str; 4] = ["cpu", "cpuset", "io", "memory"];
+
 /// The name of the inner cgroup, and of that around it.
 const ROOT: &str = "root";
 const INSIDE: &str = "inside";
@@ -62,17 +72,43 @@ const INSIDE: &str = "inside";
 pub struct GuestCgroup {
     mount: PathBuf,
     outer: PathBuf,
+    /// vserver's own, around those of all guests.
+    top: PathBuf,
 }
 
 impl GuestCgroup {
-    /// The place of a guest's cgroups; nothing is made yet.
+    /// A guest's cgroups where they are, or where they would be made without a
+    /// unit; nothing is made yet.
     ///
     /// # Errors
     /// When no cgroup v2 hierarchy is mounted.
     pub fn new(paths: &Paths, name: &GuestName) -> Result<Self> {
-        let mount = find_mount()?;
-        let outer = top(&mount, paths).join(name.as_str());
-        Ok(Self { mount, outer })
+        let places = Places::new(paths)?;
+        let top = places.top();
+        let outer = places.outer(name).unwrap_or_else(|| top.join(name.as_str()));
+        Ok(Self { mount: places.mount().to_owned(), outer, top })
+    }
+
+    /// The same for the guest's supervisor: in its unit, if it is the unit's
+    /// own process. A guest that runs stays where it is.
+    ///
+    /// # Errors
+    /// When no cgroup v2 hierarchy is mounted.
+    pub fn of_supervisor(paths: &Paths, name: &GuestName) -> Result<Self> {
+        let found = Self::new(paths, name)?;
+        if Self::populated(&found.outer) {
+            return Ok(found);
+        }
+        let outer = match own_unit(paths, name) {
+            Some(unit) => unit.join(PAYLOAD),
+            None => found.top.join(name.as_str()),
+        };
+        Ok(Self { outer, ..found })
+    }
+
+    /// Does systemd hold it as a unit?
+    pub fn is_in_unit(&self) -> bool {
+        !self.outer.starts_with(&self.top)
     }
 
     /// The outer cgroup's directory.
@@ -122,10 +158,17 @@ impl GuestCgroup {
         }
         for controller in COUNTERS {
             // Without it a figure is missing, and nothing else.
-            if has_enabled(&self.mount, controller)
+            if self.may_enable(controller)
                 && let Err(error) = self.enable(controller)
             {
                 tracing::warn!("cgroups don't count {controller}: {error}");
+            }
+        }
+        for controller in HANDED_ON {
+            if self.may_enable(controller)
+                && let Err(error) = self.hand_on(boot, controller)
+            {
+                tracing::warn!("the guest has no controller {controller} of its own: {error}");
             }
         }
         chown(&inner, Some(owner), Some(owner))?;
@@ -136,10 +179,27 @@ impl GuestCgroup {
         Ok(rustix::fs::open(&inner, flags, Mode::empty())?)
     }
 
+    /// Has the cgroup around the outer one this controller to hand on? That of
+    /// the hierarchy's root is the host's to change, and nobody's here.
+    fn may_enable(&self, controller: &str) -> bool {
+        let around = self.outer.parent().map(|around| around.join("cgroup.controllers"));
+        let has = around.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        has.split_ascii_whitespace().any(|name| name == controller)
+    }
+
     /// Enables a controller for the guest's cgroups, which stand below two of
-    /// vserver's own.
+    /// vserver's own, or of the unit's.
     fn enable(&self, controller: &str) -> io::Result<()> {
         for branch in [self.outer.parent(), Some(&self.outer)].into_iter().flatten() {
+            fs::write(branch.join("cgroup.subtree_control"), format!("+{controller}"))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the guest's own tree a controller, below all its limits.
+    fn hand_on(&self, boot: u32, controller: &str) -> io::Result<()> {
+        self.enable(controller)?;
+        for branch in [self.limited(boot), self.inside(boot)] {
             fs::write(branch.join("cgroup.subtree_control"), format!("+{controller}"))?;
         }
         Ok(())
@@ -183,27 +243,18 @@ impl GuestCgroup {
     /// EBUSY if processes are left at the deadline.
     pub fn remove_all(&self, patience: Duration) -> io::Result<()> {
         remove(&self.outer, patience)?;
-        if let Some(top) = self.outer.parent().filter(|top| *top != self.mount) {
-            let _ = fs::remove_dir(top);
+        if !self.is_in_unit() {
+            let _ = fs::remove_dir(&self.top);
         }
         Ok(())
     }
 }
 
-/// The cgroup of this installation, given where v2 is mounted.
-pub fn top(mount: &Path, paths: &Paths) -> PathBuf {
-    match paths.instance().as_str() {
-        "" => mount.join("vserver"),
-        instance => mount.join(format!("vserver-{instance}")),
-    }
-}
-
-/// Has this cgroup a controller enabled for its children (cgroup v2 kernel
-/// doc, "Enabling and Disabling")? That is never done here for the root of the
-/// hierarchy, which is the host's.
-fn has_enabled(mount: &Path, controller: &str) -> bool {
-    let enabled = fs::read_to_string(mount.join("cgroup.subtree_control"));
-    enabled.is_ok_and(|enabled| enabled.split_ascii_whitespace().any(|name| name == controller))
+/// The cgroup of a guest's unit, if this process is in it.
+pub fn own_unit(paths: &Paths, name: &GuestName) -> Option<PathBuf> {
+    let places = Places::new(paths).ok()?;
+    let own = own().ok()?;
+    places.unit_of(own.strip_prefix(places.mount()).ok()?, name)
 }
 
 /// The ids in a file of this cgroup and of all below it: `cgroup.procs` or

@@ -82,7 +82,7 @@ pub fn enter(wish: &Wish) -> Result<Bound> {
         context::dynamic(fs::metadata(&directory).map_or(0, |found| found.ino()))
     });
     addresses.loopback = loopback(wish, &addresses, number)?;
-    cgroup::set_addresses(&directory, &addresses, None).map_err(fail)?;
+    cgroup::set_addresses(&directory, &addresses, None, None).map_err(fail)?;
     let programs = seccomp::compile(&NO_PACKETS).map_err(|error| fail(io::Error::other(error)))?;
     cgroup::enter(&directory).map_err(fail)?;
     drop(gate);

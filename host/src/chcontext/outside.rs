@@ -139,7 +139,16 @@ impl Outside<'_> {
             };
             let fail =
                 |error: io::Error| Error::os(format_args!("cannot join context {number}"), error);
-            let root = open_root(pid).map_err(fail)?;
+            // It may be about to end: its entry goes first, then this.
+            let ends = || {
+                let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
+                poll(&mut fds, PollTimeout::from(1000_u16)) == Ok(1)
+            };
+            let root = match open_root(pid) {
+                Ok(root) => root,
+                Err(_) if ends() => continue,
+                Err(error) => return Err(fail(error)),
+            };
             let namespaces = namespaces(pid);
             let door = if record.is_own_init {
                 None
@@ -147,9 +156,7 @@ impl Outside<'_> {
                 match knock(&init, hold) {
                     Ok(door) => Some(door),
                     Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {
-                        // It is about to end: its entry goes first, then this.
-                        let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
-                        let _ = poll(&mut fds, PollTimeout::from(1000_u16));
+                        ends();
                         continue;
                     }
                     Err(error) => return Err(fail(error)),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use shared::name::{ContextId, GuestName};
+use shared::name::GuestName;
 
 use super::values;
 
@@ -21,6 +21,9 @@ pub struct Guests {
     /// All guests.
     #[arg(long)]
     pub all: bool,
+    /// All guests that are started with the host.
+    #[arg(long)]
+    pub enabled: bool,
     /// All guests with this mark; may be given several times.
     #[arg(long, value_name = "MARK")]
     pub mark: Vec<String>,
@@ -38,62 +41,6 @@ pub struct Shutdown {
     pub timeout: Option<Duration>,
 }
 
-/// `vserver build`.
-#[derive(Clone, Debug, Args)]
-pub struct BuildArgs {
-    /// Name of the new guest.
-    #[arg(value_parser = values::guest)]
-    pub name: GuestName,
-    /// Where its files come from.
-    #[arg(short, long, value_enum, default_value_t = Method::Copy)]
-    pub method: Method,
-    /// Its number, 2 to 49151; allocated when not given.
-    #[arg(long, value_name = "N", value_parser = values::context)]
-    pub context: Option<ContextId>,
-    /// Its host name; its name when not given.
-    #[arg(long)]
-    pub hostname: Option<String>,
-    /// Directory of its root; a new one below /var/lib/vservers when not
-    /// given.
-    #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
-    /// debootstrap: the distribution's release, such as 'trixie'.
-    #[arg(short, long)]
-    pub suite: Option<String>,
-    /// debootstrap: where packages come from; the host's own sources when not
-    /// given.
-    #[arg(long, value_name = "URL")]
-    pub mirror: Option<String>,
-    /// copy, debootstrap: further packages.
-    #[arg(long, value_name = "PACKAGE", value_delimiter = ',')]
-    pub include: Vec<String>,
-    /// template: the archive, tar with or without gzip, xz or zstd.
-    #[arg(long, value_name = "FILE", required_if_eq("method", "template"))]
-    pub from: Option<PathBuf>,
-    /// Set an existing root and configuration aside, as NAME.~TIME~.
-    #[arg(long)]
-    pub force: bool,
-    /// Say what would be done, and do nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// debootstrap: handed to the tool as they are.
-    #[arg(value_name = "OPTION", last = true)]
-    pub options: Vec<OsString>,
-}
-
-/// Where a new guest's files come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Method {
-    /// This host's own packages, without its data.
-    Copy,
-    /// mmdebstrap or debootstrap.
-    Debootstrap,
-    /// A tar archive.
-    Template,
-    /// Empty directories and vserver's own few files.
-    Skeleton,
-}
-
 /// `vserver start`.
 #[derive(Clone, Debug, Args)]
 pub struct StartArgs {
@@ -101,7 +48,7 @@ pub struct StartArgs {
     #[command(flatten)]
     pub guests: Guests,
     /// Stay in the foreground as the guest's supervisor.
-    #[arg(long, conflicts_with_all = ["all", "mark", "no_wait"])]
+    #[arg(long, conflicts_with_all = ["all", "enabled", "mark", "no_wait"])]
     pub foreground: bool,
     /// Don't wait until the guest has reached its runlevel.
     #[arg(long)]
@@ -112,7 +59,7 @@ pub struct StartArgs {
         value_name = "CMD",
         num_args = 1..,
         allow_hyphen_values = true,
-        conflicts_with_all = ["all", "mark"]
+        conflicts_with_all = ["all", "enabled", "mark"]
     )]
     pub rescue: Option<Vec<String>>,
     /// Show the plan, and do nothing.
@@ -273,6 +220,12 @@ pub struct LogsArgs {
     /// Only the last N lines.
     #[arg(short = 'n', long, value_name = "N")]
     pub lines: Option<usize>,
+    /// Only this boot of the guest, or the one before it by N.
+    #[arg(short, long, value_name = "N", num_args = 0..=1, default_missing_value = "0")]
+    pub boot: Option<usize>,
+    /// What the guest's supervisor has logged, instead of the console.
+    #[arg(long, conflicts_with = "boot")]
+    pub events: bool,
 }
 
 /// `vserver delete`.
@@ -310,6 +263,17 @@ pub enum Awaited {
     Running,
     /// The guest is down.
     Stopped,
+}
+
+/// `vserver events`.
+#[derive(Clone, Debug, Args)]
+pub struct EventsArgs {
+    /// Which guests; all when none is given, also those that are built later.
+    #[arg(value_name = "NAME", value_parser = values::guest)]
+    pub names: Vec<GuestName>,
+    /// As JSON: the only form there is.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `vserver config`.
@@ -411,26 +375,6 @@ pub struct DemoArgs {
     pub keep: bool,
 }
 
-/// `vserver supervise`.
-#[derive(Clone, Debug, Args)]
-pub struct SuperviseArgs {
-    /// Which guest.
-    #[arg(value_parser = values::guest)]
-    pub name: GuestName,
-    /// Only take over a guest that runs.
-    #[arg(long)]
-    pub take_over: bool,
-    /// Stay in the caller's cgroup: it waits for the guest's end.
-    #[arg(long)]
-    pub foreground: bool,
-    /// Boot nothing: a context for sessions, which ends with the last one.
-    #[arg(long, conflicts_with = "rescue")]
-    pub idle: bool,
-    /// Run this command instead of the boot; takes the rest of the line.
-    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
-    pub rescue: Option<Vec<String>>,
-}
-
 /// `vserver install`.
 #[derive(Clone, Debug, Args)]
 pub struct InstallArgs {
@@ -443,6 +387,13 @@ pub struct InstallArgs {
     /// Install 'reducecap' without its capability: only root can use it.
     #[arg(long, conflicts_with = "remove")]
     pub no_capability: bool,
+    /// Programs into 'sbin' instead of 'bin'.
+    #[arg(long, conflicts_with = "remove")]
+    pub sbin: bool,
+    /// For packages: put all of it below this directory, which will be '/', and
+    /// keep no list of it.
+    #[arg(long, value_name = "DIR", conflicts_with = "remove")]
+    pub destdir: Option<PathBuf>,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,

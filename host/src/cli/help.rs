@@ -30,12 +30,31 @@ Examples:
   vserver build web
   vserver build web --context 40017 --hostname web.example.org
   vserver build web --method debootstrap --suite trixie
-  vserver build web --method template --from rootfs.tar.zst";
+  vserver build web --method template --from rootfs.tar.zst
+  ssh old tar -C / --one-file-system -c . | vserver build web --method template --from -
+  vserver build web --method oci --from image.tar:latest";
+
+pub(super) const CLONE: &str = "\
+Examples:
+  vserver clone web web2
+  vserver clone web web2 --address 192.0.2.11 --hostname web2.example.org
+
+Blocks are shared until one of both writes to them, where the file system can
+do that. The new guest has a context, a range of ids, a host name, a machine-id
+and ssh host keys of its own; passwords and all other files are the other
+guest's.";
+
+pub(super) const RENAME: &str = "\
+Examples:
+  vserver rename web shop
+
+Context, ids, root directory, logs and account stay the guest's; its files
+aren't touched. The name inside follows if no 'hostname' is configured.";
 
 pub(super) const START: &str = "\
 Examples:
   vserver start web
-  vserver start --all
+  vserver start --enabled              those that are started with the host
   vserver start web --rescue /bin/sh   one command instead of the boot
 
 A guest that runs already is left alone, with a warning and exit code 0.";
@@ -90,7 +109,7 @@ Examples:
 
 All changes are made, or none. A limit below what the guest uses of memory,
 swap space or processes is refused; --force sets it all the same. Keys and
-units: docs/limits.md and vservers.toml(5), section [limits].";
+units: docs/limits.md and vserver.toml(5), section [limits].";
 
 pub(super) const METRICS: &str = "\
 Examples:
@@ -159,7 +178,55 @@ is 'vserver stat --json'.";
 
 pub(super) const STATUS: &str = "\
 Exit code: 0 running, 3 stopped, 5 no such guest.
-With --json: an object for one guest, an array with --all, --mark or several.";
+With --json: an object for one guest, an array with --all, --enabled, --mark or several.";
+
+pub(super) const LOGS: &str = "\
+Examples:
+  vserver logs web -n 50
+  vserver logs web -f -b               this boot of the guest, and on
+  vserver logs web -b 1                the boot before
+  vserver logs web --events            what its supervisor has to say
+
+The console is kept in the host's journal where systemd runs the guest's
+supervisor, else in /var/log/vserver/NAME.log; 'console.log' in the guest's
+configuration changes that. In the journal it has the guest's unit and
+SYSLOG_IDENTIFIER=vserver-NAME/console, the supervisor's words have
+SYSLOG_IDENTIFIER=vserver-NAME, VSERVER_NAME=NAME and a MESSAGE_ID of each event.";
+
+pub(super) const EVENTS: &str = "\
+Examples:
+  vserver events
+  vserver events web db | while read -r line; do …; done
+
+The first line of each guest says how it is. A line is an object with 'time'
+(UTC), 'name', 'context', 'state' as in 'list', and, where there are any, 'boot'
+(its number since the guest was started), 'init_pid', and 'last_end': how the
+boot before ended.
+
+It goes on over stops and starts of guests and the loss of a supervisor, until
+it is interrupted or nobody reads it any more. After a while in which it wasn't
+read, states between the last line and the next may be missing.";
+
+pub(super) const ENABLE: &str = "\
+Examples:
+  vserver enable web           sets 'autostart = true' in its configuration
+  vserver enable web --now     and starts it
+
+Where systemd starts guests, 'systemctl enable vserver@web' is done as well. A
+guest that is enabled in either way is started with the host.";
+
+pub(super) const RELOAD: &str = "\
+Limits, and addresses of a guest on the host's own network stack, are changed at
+once; everything else counts from the guest's next boot. 'systemctl reload
+vserver@web' does the same.";
+
+pub(super) const REEXEC: &str = "\
+Examples:
+  vserver reexec --all         after an upgrade of this program
+  vserver reexec web
+
+Guests and their keepers are left alone; the supervisor's pid stays. While a
+guest starts or stops, its supervisor can't be replaced.";
 
 pub(super) const CONFIG: &str = "\
 Examples:
@@ -180,10 +247,14 @@ Examples:
   vserver install                      below /usr/local
   vserver install --prefix /opt/vserver
   vserver install --remove
+  vserver install --prefix /usr --sbin --destdir debian/vserver
 
 Puts 'vserver' and links of the tools' names into bin, manual pages and
 completion into share. 'reducecap' is a small program of its own with the file
 capability cap_setpcap, with which ordinary users give capabilities up.
+Units of systemd go into lib/systemd, what hosts without systemd put into
+/etc/init.d to share/vserver/init.d, and a file of all settings, as one for
+/etc/vservers, to share/vserver/defaults.toml.
 All or nothing: files of others are not overwritten, and after a failure
 everything is as before. What was installed stands in share/vserver/installed.";
 

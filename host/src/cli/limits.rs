@@ -31,6 +31,14 @@ pub struct LimitsArgs {
     pub json: bool,
 }
 
+impl LimitsArgs {
+    /// `vserver limits NAME --apply`.
+    pub fn apply(name: &GuestName) -> Self {
+        let name = name.clone();
+        Self { name, changes: Vec::new(), apply: true, force: false, dry_run: false, json: false }
+    }
+}
+
 /// A key, and its new value if it is to have one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {

@@ -5,21 +5,30 @@
 
 pub mod accounts;
 pub mod args;
+pub mod building;
 mod help;
 pub mod limits;
 mod order;
 pub mod tools;
+pub mod transfer;
+pub mod units;
 mod values;
 
 use std::ffi::OsString;
+use std::path::Path;
+
+use crate::systemd;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use accounts::{MetricsArgs, StatArgs, TopArgs, UsageArgs};
 pub use args::*;
+pub use building::{BuildArgs, Method};
 pub use limits::{Change, LimitsArgs};
 pub use order::reorder;
 pub use tools::Tool;
+pub use transfer::*;
+pub use units::*;
 
 /// Virtual servers for Linux on an unpatched kernel.
 #[derive(Debug, Parser)]
@@ -103,11 +112,32 @@ pub enum Action {
     #[command(after_help = help::METRICS)]
     Metrics(MetricsArgs),
     /// Show what a guest wrote to its console.
+    #[command(after_help = help::LOGS)]
     Logs(LogsArgs),
+    /// Have guests started when the host boots.
+    #[command(after_help = help::ENABLE)]
+    Enable(EnableArgs),
+    /// Have guests no longer started when the host boots.
+    Disable(EnableArgs),
+    /// Give running guests what can be changed of their configuration at once.
+    #[command(after_help = help::RELOAD)]
+    Reload(ReloadArgs),
+    /// Have the supervisors of running guests replaced by this program.
+    #[command(after_help = help::REEXEC)]
+    Reexec(ReexecArgs),
+    /// Make a new guest that is a copy of another one.
+    #[command(after_help = help::CLONE)]
+    Clone(CloneArgs),
+    /// Give a guest another name.
+    #[command(after_help = help::RENAME)]
+    Rename(RenameArgs),
     /// Delete guests: root directory, configuration, logs.
     Delete(DeleteArgs),
     /// Wait until guests are in a state.
     Wait(WaitArgs),
+    /// Print a line of JSON whenever the state of a guest changes.
+    #[command(after_help = help::EVENTS)]
+    Events(EventsArgs),
     /// Show, check and change configuration files.
     #[command(after_help = help::CONFIG)]
     Config(ConfigArgs),
@@ -124,6 +154,9 @@ pub enum Action {
     /// Run one guest's supervisor; 'start' and systemd call this.
     #[command(hide = true)]
     Supervise(SuperviseArgs),
+    /// Write dependencies of guests' units; systemd calls this.
+    #[command(hide = true)]
+    Generate(GenerateArgs),
     /// Write the manual pages into a directory.
     #[command(hide = true)]
     Man(ManArgs),
@@ -151,7 +184,16 @@ pub fn parse(argv: Vec<OsString>) -> Result<Cli, clap::Error> {
         let action = Action::Tool(tools::parse(words)?);
         return Ok(Cli { verbose: false, quiet: false, action });
     }
+    if is_generator(&argv) {
+        let verb = ["vserver".into(), "generate".into()];
+        return Cli::try_parse_from(verb.into_iter().chain(argv.into_iter().skip(1)));
+    }
     Cli::try_parse_from(reorder(argv))
+}
+
+fn is_generator(argv: &[OsString]) -> bool {
+    let name = argv.first().and_then(|path| Path::new(path).file_name());
+    name.is_some_and(|name| name == systemd::GENERATOR)
 }
 
 /// The whole command line as clap sees it, for documentation and completion.

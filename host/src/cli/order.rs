@@ -10,11 +10,9 @@ use std::sync::LazyLock;
 
 /// Verbs that vserver doesn't have yet or that clap adds. Their names are
 /// kept free, so that no guest becomes unreachable by an upgrade.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 10] = [
     "help",
     "chkconfig",
-    "clone",
-    "rename",
     "export",
     "import",
     "snapshot",
@@ -22,7 +20,6 @@ const RESERVED: [&str; 13] = [
     "hashify",
     "quota",
     "cp",
-    "events",
     "defaults",
 ];
 

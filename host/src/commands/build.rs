@@ -1,9 +1,9 @@
 //! `vserver build`.
 
-use crate::build::{self, Interrupt, Progress, Request};
+use crate::build::{self, Interrupt, Progress, Request, Settings};
 use crate::cli::{BuildArgs, Method};
 use crate::commands::{Exit, output};
-use crate::config::{self, GuestConfig};
+use crate::config::{self, Boot, GuestConfig};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
@@ -23,8 +23,8 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     }
     let interrupt =
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
-    let report = build::build(&request, paths, &interrupt, Progress::on_terminal(), || {
-        register(args, paths)
+    let report = build::build(&request, paths, &interrupt, Progress::on_terminal(), |settings| {
+        register(args, settings, paths)
     })?;
     for remark in &report.remarks {
         output::remark(remark);
@@ -48,11 +48,11 @@ fn request(args: &BuildArgs) -> Result<Request> {
             include,
             options: args.options.clone(),
         },
-        Method::Template => {
-            let from = args.from.clone();
-            let from = from.ok_or_else(|| Error::usage("method 'template' needs '--from FILE'"))?;
-            build::Method::Template { from }
-        }
+        Method::Template => build::Method::Template { from: args.from.clone() },
+        Method::Oci => match args.from.as_slice() {
+            [from] => build::Method::Oci { from: from.clone() },
+            _ => return Err(Error::usage("method 'oci' needs one '--from PATH'")),
+        },
         Method::Skeleton => build::Method::Skeleton,
     };
     let (name, hostname, root) = (args.name.clone(), args.hostname.clone(), args.root.clone());
@@ -64,14 +64,17 @@ fn method_name(method: Method) -> &'static str {
         Method::Copy => "copy",
         Method::Debootstrap => "debootstrap",
         Method::Template => "template",
+        Method::Oci => "oci",
         Method::Skeleton => "skeleton",
     }
 }
 
 /// Gives the guest its numbers and writes its configuration.
-fn register(args: &BuildArgs, paths: &Paths) -> Result<()> {
+fn register(args: &BuildArgs, settings: &Settings, paths: &Paths) -> Result<()> {
     let allocation = ids::allocate(paths, &args.name, args.context)?;
+    let boot = Boot { environment: settings.environment.clone(), ..Boot::default() };
     let config = GuestConfig {
+        boot,
         context: Some(allocation.context),
         hostname: args.hostname.clone(),
         root: args.root.clone(),

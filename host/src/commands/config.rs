@@ -11,13 +11,14 @@ use shared::name::GuestName;
 
 use crate::cli::{ConfigAction, ConfigArgs};
 use crate::commands::{Exit, dry_run, output};
-use crate::config::{self, edit, problem::Problem};
+use crate::config::{self, NetworkMode, edit, problem::Problem};
 use crate::control::{Client, Request};
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::paths::Paths;
 use crate::report;
 use crate::report::effective::Effective;
+use crate::systemd;
 
 /// Carries out what is asked of a configuration.
 pub(super) fn run(args: &ConfigArgs, paths: &Paths) -> Result<Exit> {
@@ -106,21 +107,22 @@ fn change(
         output::print(&after)?;
     } else if after != before {
         config::set_text(paths, name, &after)?;
+        if IN_UNITS.contains(&key) && systemd::starts_guests(paths) {
+            output::remark("systemd has not heard of this yet: systemctl daemon-reload");
+        }
         if let Some((client, _)) = Client::find(paths, name)?
             && let Err(error) = take_effect(paths, name, key, &client)
         {
             config::set_text(paths, name, &before)?;
             return Err(error);
         }
-        if key.starts_with("accounting.") && Client::find(paths, name)?.is_some() {
-            output::remark(format_args!(
-                "guest '{name}' runs on as it was started; this counts from its next boot on: \
-                 vserver reboot {name}"
-            ));
-        }
     }
     Ok(Exit::DONE)
 }
+
+/// Keys that the generator turns into dependencies of the guest's unit.
+const IN_UNITS: [&str; 7] =
+    ["after", "autostart", "boot.kill_grace", "boot.stop_timeout", "description", "marks", "root"];
 
 /// What a changed key means for a guest that runs.
 fn take_effect(paths: &Paths, name: &GuestName, key: &str, client: &Client) -> Result<()> {
@@ -130,23 +132,31 @@ fn take_effect(paths: &Paths, name: &GuestName, key: &str, client: &Client) -> R
              vserver limits {name} --apply"
         ));
     } else if key == "network" || key.starts_with("network.") {
-        return network_takes_effect(paths, name, key, client);
+        if key == "network.addresses" && change_addresses(paths, name, client)? {
+            return Ok(());
+        }
+        output::remark(format_args!(
+            "guest '{name}' runs on with its old network; '{key}' counts from its next start or \
+             reboot"
+        ));
+    } else if key.starts_with("accounting.") {
+        output::remark(format_args!(
+            "guest '{name}' runs on as it was started; this counts from its next boot on: \
+             vserver reboot {name}"
+        ));
     }
     Ok(())
 }
 
-/// A guest's own stack is made with its link, at the start. Addresses on the
-/// host's stack are changed at once.
-fn network_takes_effect(paths: &Paths, name: &GuestName, key: &str, client: &Client) -> Result<()> {
-    let addresses = config::load(paths, name)?.network.addresses;
-    let now = client.ask(&Request::Addresses)?.addresses;
-    if key == "network.addresses" && addresses.iter().map(|address| address.ip).eq(now) {
-        return Ok(());
+/// Gives a guest on the host's stack its new addresses at once. A guest's own
+/// stack is made with its link, at the start: `false`.
+fn change_addresses(paths: &Paths, name: &GuestName, client: &Client) -> Result<bool> {
+    let network = config::load(paths, name)?.network;
+    if network.mode() != NetworkMode::Shared {
+        return Ok(false);
     }
-    output::remark(format_args!(
-        "guest '{name}' runs on with its old network; '{key}' counts from its next start or reboot"
-    ));
-    Ok(())
+    let now = client.ask(&Request::Addresses)?.addresses;
+    Ok(network.addresses.iter().map(|address| address.ip).eq(now))
 }
 
 pub(super) fn refused(key: &str, problems: &[Problem]) -> Error {

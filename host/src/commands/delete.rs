@@ -7,26 +7,20 @@
 use std::fs;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use shared::name::GuestName;
 
-use crate::accounting::Records;
 use crate::build::Doomed;
 use crate::cli::DeleteArgs;
-use crate::commands::{Exit, output};
+use crate::commands::{Exit, at_rest, belongings, output};
 use crate::config;
-use crate::control::{Client, Phase};
 use crate::error::{Error, Kind, Result};
 use crate::ids;
 use crate::net;
 use crate::paths::Paths;
 use crate::plan::network::long_names;
 use crate::runtime::Lock;
-
-/// How long a supervisor may take to clean up after its guest.
-const CLEAN_UP: Duration = Duration::from_secs(5);
+use crate::systemd;
 
 /// Deletes one guest after the other, so that questions don't mix.
 pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
@@ -42,7 +36,12 @@ pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
         // The answer may have taken its time.
         let lock = Lock::wait(&paths.lock(name))?;
         let root = check(paths, name)?;
+        let was_enabled = systemd::starts_guests(paths) && systemd::is_enabled(name);
         delete(paths, name, &root)?;
+        if was_enabled {
+            // Only links are left if it doesn't do that.
+            let _ = systemd::enable(name, false).and_then(|()| systemd::reload());
+        }
         lock.remove(&paths.lock(name));
         output::print(&format!("guest '{name}' is deleted\n"))?;
     }
@@ -51,10 +50,7 @@ pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
 
 /// Where the guest's root is, if the guest can be deleted.
 fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
-    if is_in_use(paths, name)? {
-        return Err(Error::new(format!("guest '{name}' is running"))
-            .hint(format!("'vserver stop {name}' first")));
-    }
+    at_rest::check(paths, name)?;
     let root = match config::load(paths, name) {
         Ok(config) => config.root.unwrap_or_else(|| paths.root(name)),
         Err(error) if error.kind() == Kind::NoSuchGuest => {
@@ -80,38 +76,9 @@ fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Does it run, or has it open sessions? A supervisor that has stopped its
-/// guest is waited for while it cleans up.
-fn is_in_use(paths: &Paths, name: &GuestName) -> Result<bool> {
-    let deadline = Instant::now() + CLEAN_UP;
-    while let Some(client) = Client::connect(paths, name)? {
-        let has_ended = client.status().map_or(true, |status| status.phase == Phase::Stopped);
-        if !has_ended || Instant::now() > deadline {
-            return Ok(true);
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(false)
-}
-
-/// Files that belong to the guest, besides its root.
-fn files(paths: &Paths, name: &GuestName) -> Vec<PathBuf> {
-    let of_log = |suffix: &str| paths.log_dir().join(format!("{name}.{suffix}"));
-    let mut files = Records::new(paths, name).files();
-    files.extend([
-        paths.config(name),
-        paths.actions(name),
-        paths.log(name),
-        of_log("log.1"),
-        of_log("supervisor.log"),
-        of_log("supervisor.log.1"),
-    ]);
-    files
-}
-
 fn listing(paths: &Paths, name: &GuestName, root: &Path) -> String {
     std::iter::once(root.to_owned())
-        .chain(files(paths, name))
+        .chain(belongings::files(paths, name))
         .filter(|path| path.symlink_metadata().is_ok())
         .map(|path| format!("would delete '{}'\n", path.display()))
         .collect()
@@ -129,7 +96,7 @@ fn confirm(name: &GuestName) -> Result<bool> {
 /// cut short, the guest is there whole, or can be deleted again.
 fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
     let doomed = Doomed::take(root, name)?;
-    for file in files(paths, name) {
+    for file in belongings::files(paths, name) {
         match fs::remove_file(&file) {
             Err(cause) if cause.kind() != ErrorKind::NotFound => {
                 return Err(Error::path("remove", &file, cause));

@@ -13,6 +13,7 @@ use crate::facts;
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan::{self, Door, Far, Link, Network, Plan, Trial};
+use crate::systemd;
 
 /// Shows the plan of a start, without making anything: an id range that is
 /// not allocated yet is shown as 0.
@@ -27,7 +28,10 @@ pub fn start(names: &[GuestName], paths: &Paths) -> Result<Exit> {
 pub(super) fn preview(name: &GuestName, paths: &Paths) -> Result<Plan> {
     let config = config::load(paths, name)?;
     let base = ids::lookup(paths, name)?.map_or(0, |ids| ids.base);
-    let host = facts::resources(config.limits.devices());
+    let mut host = facts::resources(config.limits.devices());
+    if systemd::starts_guests(paths) {
+        host.is_delegated();
+    }
     plan::plan(name, &config, base, BootMode::Boot, paths, &host, &Trial::default())
 }
 

@@ -1,50 +1,112 @@
 //! `vserver install`: this program, the tools' names, manual pages and
 //! completion, below a prefix. The program alone works as well, from
-//! wherever it is copied to.
+//! wherever it is copied to. Packages are made of the same files.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::cli::{self, InstallArgs, Shell};
 use crate::commands::{Exit, completion, man, output};
+use crate::config::template;
 use crate::error::{Error, Result};
 use crate::install::{Content, Item, Plan};
+use crate::journal;
 use crate::paths::Paths;
+use crate::systemd;
 
 /// For ordinary users; as built with this program.
 const REDUCECAP: &[u8] = include_bytes!(env!("REDUCECAP_FILE"));
 
-/// Where the programs are, below the prefix.
-const BIN: &str = "bin";
+/// For hosts without systemd, with `@BIN@` and `@VERSION@` in it.
+const INIT_SCRIPT: &str = include_str!("../../init/vservers");
+
+/// Where that is put, below the prefix: /etc/init.d is the administrator's.
+const INIT_PLACE: &str = "share/vserver/init.d/vservers";
 
 /// Installs or removes.
 pub(super) fn run(args: &InstallArgs, paths: &Paths) -> Result<Exit> {
     let prefix = args.prefix.clone().unwrap_or_else(|| paths.prefix().join("usr/local"));
     let prefix = std::path::absolute(&prefix).map_err(|e| Error::path("find", &prefix, e))?;
-    let plan = match args.remove {
-        true => Plan::remove(&prefix)?,
-        false => Plan::install(&prefix, items(args)?)?,
+    let plan = match (&args.destdir, args.remove) {
+        (Some(destdir), _) => {
+            let below = destdir.join(prefix.strip_prefix("/").unwrap_or(&prefix));
+            Plan::install(&below, items(args, &prefix)?)?.unlisted()
+        }
+        (None, true) => Plan::remove(&prefix)?,
+        (None, false) => Plan::install(&prefix, items(args, &prefix)?)?,
     };
     let text = plan.describe();
     if !args.dry_run {
         plan.carry_out()?;
     }
+    if !args.dry_run && args.destdir.is_none() {
+        explain_messages(&prefix);
+        systemd::reload_if_booted(&prefix)?;
+    }
     output::print(&text)?;
     Ok(Exit::DONE)
 }
 
-fn items(args: &InstallArgs) -> Result<Vec<Item>> {
+/// Has journald's catalog made anew, where it reads ours (journalctl(1),
+/// `--update-catalog`; <https://systemd.io/CATALOG/>).
+fn explain_messages(prefix: &Path) {
+    let is_read = ["/usr", "/usr/local"].iter().any(|read| prefix == Path::new(read));
+    if !is_read {
+        return;
+    }
+    match Command::new("journalctl").arg("--update-catalog").stdin(Stdio::null()).status() {
+        Ok(status) if status.success() => {}
+        // A host without a journal.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        _ => output::warn("'journalctl --update-catalog' failed: 'journalctl -x' won't explain"),
+    }
+}
+
+/// What makes guests units of systemd. Where there is none, nobody reads it.
+fn units(prefix: &Path, bin: &str) -> Vec<Item> {
+    let texts = systemd::texts(&prefix.join(bin)).into_iter();
+    let units = texts.map(|(path, text)| Item { path, content: Content::Text(text) });
+    let generator = Item {
+        path: Path::new("lib/systemd/system-generators").join(systemd::GENERATOR),
+        content: Content::Link(Path::new("../../..").join(bin).join("vserver")),
+    };
+    units.chain([generator]).collect()
+}
+
+/// What administrators copy from: the init script, and defaults for guests.
+fn to_be_copied(bin: &Path) -> [Item; 2] {
+    let script = INIT_SCRIPT
+        .replace("@BIN@", &bin.display().to_string())
+        .replace("@VERSION@", env!("CARGO_PKG_VERSION"));
+    let defaults = Content::Text(template::render_defaults());
+    [
+        Item { path: INIT_PLACE.into(), content: Content::Program(script.into_bytes()) },
+        Item { path: "share/vserver/defaults.toml".into(), content: defaults },
+    ]
+}
+
+/// Everything. What it says about where other things are is below this prefix.
+fn items(args: &InstallArgs, prefix: &Path) -> Result<Vec<Item>> {
+    let programs = if args.sbin { "sbin" } else { "bin" };
     let own = Path::new("/proc/self/exe");
     let own = fs::read(own).map_err(|error| Error::path("read", own, error))?;
-    let bin = |name: &str, content| Item { path: Path::new(BIN).join(name), content };
+    let bin = |name: &str, content| Item { path: Path::new(programs).join(name), content };
     let mut items = vec![bin("vserver", Content::Program(own))];
     for program in cli::tools::programs() {
         let content = match program.get_name() {
+            // A package's own script gives it the capability.
+            "reducecap" if args.destdir.is_some() => Content::Program(REDUCECAP.to_vec()),
             "reducecap" if !args.no_capability => Content::Privileged(REDUCECAP.to_vec()),
             _ => Content::Link("vserver".into()),
         };
         items.push(bin(program.get_name(), content));
     }
+    let catalog = Content::Text(journal::catalog());
+    items.push(Item { path: journal::CATALOG.into(), content: catalog });
+    items.extend(units(prefix, programs));
+    items.extend(to_be_copied(&prefix.join(programs)));
     for (name, text) in man::all()? {
         let section = name.rsplit('.').next().unwrap_or("8");
         let path = PathBuf::from(format!("share/man/man{section}/{name}"));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use shared::message::{BootMode, Power};
 use shared::name::GuestName;
 
+use crate::cgroup;
 use crate::cli::Shutdown;
 use crate::commands::output;
 use crate::commands::progress::Progress;
@@ -16,6 +17,7 @@ use crate::ids;
 use crate::paths::Paths;
 use crate::plan::{self, Trial};
 use crate::runtime::Lock;
+use crate::systemd;
 
 /// Longest time until a new supervisor is there: it may wait for one that is
 /// about to leave.
@@ -39,10 +41,25 @@ pub struct Start {
 /// guest ends before it has reached its runlevel.
 pub fn start(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<()> {
     let Some(client) = launch(paths, name, wanted)? else { return Ok(()) };
-    if wanted.no_wait {
-        return begun(&client, name);
+    let result = if wanted.no_wait { begun(&client, name) } else { until_up(&client, name) };
+    // The supervisor may have ended before it has heard who wants to know.
+    result.map_err(|error| match systemd::starts_guests(paths).then(|| ended_unit(name)) {
+        Some(Ok(unit)) if unit.active == "failed" => unit_failed(name, &unit),
+        _ => error,
+    })
+}
+
+/// A unit whose supervisor has ended: systemd takes note a moment later.
+fn ended_unit(name: &GuestName) -> Result<systemd::Unit> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let unit = systemd::look(name)?;
+        let has_ended = matches!(&*unit.active, "failed" | "inactive");
+        if has_ended || Instant::now() >= deadline {
+            return Ok(unit);
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
-    until_up(&client, name)
 }
 
 /// Starts a guest's supervisor, unless there is one. Commands that start the
@@ -67,9 +84,16 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
         Found::Down => {}
     }
     // The supervisor makes the same plan; mistakes are better said here.
+    let by_systemd = systemd::starts_guests(paths) && !wanted.foreground && wanted.rescue.is_none();
     let ids = ids::allocate(paths, name, config.context)?;
-    let host = facts::resources(config.limits.devices());
+    let mut host = facts::resources(config.limits.devices());
+    if by_systemd {
+        host.is_delegated();
+    }
     plan::plan(name, &config, ids.base, BootMode::Boot, paths, &host, &Trial::default())?;
+    if by_systemd {
+        return by_unit(paths, name).map(Some);
+    }
     let mut arguments = Vec::new();
     if wanted.foreground {
         arguments.push("--foreground");
@@ -85,6 +109,40 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
         Some(_) => Ok(Some(client)),
         None => Err(Error::new(format!("the supervisor of guest '{name}' ended at once"))),
     }
+}
+
+/// Has systemd start a guest's unit, and waits for its supervisor.
+///
+/// # Errors
+/// Why there is none.
+fn by_unit(paths: &Paths, name: &GuestName) -> Result<Client> {
+    systemd::start(name)?;
+    let deadline = Instant::now() + ARRIVAL;
+    let mut looked = Instant::now();
+    loop {
+        if let Some(client) = Client::reach(paths, name)? {
+            client.send(&Request::Subscribe)?;
+            return Ok(client);
+        }
+        if looked.elapsed() > Duration::from_millis(200) {
+            looked = Instant::now();
+            let unit = systemd::look(name)?;
+            // A job may have to wait for guests that are up first.
+            let has_ended = matches!(&*unit.active, "failed" | "inactive");
+            if !unit.has_job && (has_ended || Instant::now() >= deadline) {
+                return Err(unit_failed(name, &unit));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn unit_failed(name: &GuestName, unit: &systemd::Unit) -> Error {
+    let text = match &*unit.status {
+        "" => format!("systemd could not start guest '{name}': {}", unit.result),
+        status => status.to_owned(),
+    };
+    Error::new(text).hint(format!("see: systemctl status {}", cgroup::unit(name)))
 }
 
 /// How a guest is that is to be started.
@@ -188,6 +246,18 @@ fn wait_for(
 /// # Errors
 /// When it has not ended at the timeout and must not be killed.
 pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Result<bool> {
+    let ran = shut_down(paths, name, power, how)?;
+    if ran && systemd::starts_guests(paths) {
+        systemd::settle(name, ARRIVAL);
+    }
+    Ok(ran)
+}
+
+/// What the unit's own `ExecStop=` does, for which systemd waits.
+///
+/// # Errors
+/// As [`stop`].
+pub fn shut_down(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Result<bool> {
     let Some((mut client, before)) = Client::find(paths, name)? else {
         // An unknown guest is an error, also for stop. One that runs can be
         // stopped whatever has become of its configuration.
@@ -226,8 +296,8 @@ pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Re
 /// A connection to the same boot of a guest as before, if that still runs: no
 /// two keepers that live at the same time have the same pid.
 fn still_there(paths: &Paths, name: &GuestName, keeper_pid: i32) -> Result<Option<Client>> {
-    let Some(client) = Client::connect(paths, name)? else { return Ok(None) };
-    let same = client.status().is_ok_and(|status| status.keeper_pid == keeper_pid);
+    let Some((client, status)) = Client::find(paths, name)? else { return Ok(None) };
+    let same = status.keeper_pid == keeper_pid;
     Ok((same && keeper_pid > 0).then_some(client))
 }
 
@@ -260,41 +330,4 @@ pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) ->
         }
     }
     if no_wait { Ok(()) } else { until_up(&client, name) }
-}
-
-/// Waits until a guest is in a state, or the time is over.
-///
-/// # Errors
-/// At the timeout.
-pub fn wait(
-    paths: &Paths,
-    name: &GuestName,
-    running: bool,
-    timeout: Option<Duration>,
-) -> Result<()> {
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    loop {
-        let Some(client) = Client::connect(paths, name)? else {
-            config::load(paths, name)?;
-            if !running {
-                return Ok(());
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(Error::new(format!("guest '{name}' is not running in time")));
-            }
-            std::thread::sleep(Duration::from_millis(100));
-            continue;
-        };
-        client.send(&Request::Subscribe)?;
-        loop {
-            match client.next(deadline)? {
-                None => break,
-                Some(Event::Phase(Phase::Running)) if running => return Ok(()),
-                Some(Event::Status(status)) if running && status.phase == Phase::Running => {
-                    return Ok(());
-                }
-                Some(_) => {}
-            }
-        }
-    }
 }

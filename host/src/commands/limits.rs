@@ -17,6 +17,7 @@ use crate::paths::Paths;
 use crate::plan;
 use crate::report::limits as report;
 use crate::runtime::Lock;
+use crate::systemd;
 
 use apply::Running;
 
@@ -83,7 +84,7 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
         Some(status) => apply(args, paths, &config, status)?,
         None => {
             // Said now rather than at the next start.
-            decide(name, &config)?;
+            decide(paths, name, &config)?;
             apply::Changed::default()
         }
     };
@@ -115,8 +116,13 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
     Ok(Exit::DONE)
 }
 
-fn decide(name: &GuestName, config: &GuestConfig) -> Result<plan::Limits> {
-    let host = facts::resources(config.limits.devices());
+fn decide(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Result<plan::Limits> {
+    let mut host = facts::resources(config.limits.devices());
+    if GuestCgroup::new(paths, name).is_ok_and(|cgroup| cgroup.is_in_unit())
+        || systemd::starts_guests(paths)
+    {
+        host.is_delegated();
+    }
     let limits = plan::limits::plan(&config.limits, &host)
         .map_err(|error| error.context(format_args!("cannot change limits of guest '{name}'")))?;
     for warning in &limits.warnings {
@@ -131,7 +137,7 @@ fn apply(
     config: &GuestConfig,
     status: &Snapshot,
 ) -> Result<apply::Changed> {
-    let limits = decide(&args.name, config)?;
+    let limits = decide(paths, &args.name, config)?;
     let cgroup = GuestCgroup::new(paths, &args.name)?;
     let running = Running::new(&args.name, &cgroup, status, config);
     if !args.force {

@@ -1,94 +1,72 @@
-//! `vserver logs`: what a guest wrote to its console.
+//! `vserver logs`: what a guest wrote to its console, from wherever that is
+//! kept.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::thread;
-use std::time::Duration;
+mod file;
+mod journal;
+
+use std::ops::ControlFlow;
 
 use crate::cli::LogsArgs;
 use crate::commands::{Exit, output};
 use crate::config;
 use crate::error::{Error, Kind, Result};
+use crate::journal::{self as names, Boot, Boots};
 use crate::paths::Paths;
 
-/// Prints the log and its rotated predecessor, and with `--follow` what comes
-/// from now on. On a terminal, what could act on it is made visible.
+/// Prints the log, or one boot's part of it, and with `--follow` what comes
+/// from now on. What could act on a terminal is made visible.
 pub(super) fn run(args: &LogsArgs, paths: &Paths) -> Result<Exit> {
+    let name = &args.name;
     // Its console has said what it said, whatever has become of the guest's
     // configuration.
-    if let Err(error) = config::load(paths, &args.name)
+    if let Err(error) = config::load(paths, name)
         && error.kind() == Kind::NoSuchGuest
     {
         return Err(error);
     }
-    let path = paths.log(&args.name);
-    let old = path.with_extension("log.1");
-    let mut text = read(&old)?.unwrap_or_default();
-    let mut file = match File::open(&path) {
-        Ok(file) => Some(file),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(Error::path("open", &path, error)),
+    let boots = Boots::read(&paths.boots(name));
+    if args.events {
+        return match boots.back(0).is_some_and(|boot| boot.supervisor_in_journal) {
+            true => journal::show(&journal::supervisor(names::of_supervisor(name)), args),
+            false => file::show(&paths.supervisor_log(name), None, args),
+        };
+    }
+    let (boot, next) = match args.boot {
+        None => (None, None),
+        Some(back) if back > 0 && args.follow => {
+            return Err(Error::usage("a boot that is over can't be followed"));
+        }
+        Some(back) => {
+            let boot = boots.back(back).ok_or_else(|| {
+                Error::new(format!("no boot of guest '{name}' {} is known", before(back)))
+            })?;
+            (Some(boot), back.checked_sub(1).and_then(|next| boots.back(next)))
+        }
     };
-    if let Some(file) = &mut file {
-        file.read_to_end(&mut text).map_err(|error| Error::path("read", &path, error))?;
+    if boot.or(boots.back(0)).is_some_and(|boot| boot.console_in_journal) {
+        return journal::show(&journal::console(names::of_console(name), boot, args.follow), args);
     }
-    let wanted = args.lines.map_or(text.as_slice(), |lines| last_lines(&text, lines));
-    if output::stream(&harmless(wanted))?.is_break() {
-        return Ok(Exit::DONE);
+    let place = |boot: Option<&Boot>| boot.and_then(|boot| boot.file);
+    if let Some(boot) = boot
+        && boot.file.is_none()
+    {
+        let error = Error::new(format!("the console of that boot of guest '{name}' isn't kept"));
+        return Err(error.hint("see 'console.log' and 'console.log_size' in its configuration"));
     }
-    if args.follow {
-        follow(file, &path)?;
-    }
-    Ok(Exit::DONE)
+    file::show(&paths.log(name), boot.map(|boot| (place(Some(boot)), place(next))), args)
 }
 
-/// Prints what is added to the log, until nobody reads it any more.
-fn follow(mut file: Option<File>, path: &Path) -> Result<()> {
-    loop {
-        thread::sleep(Duration::from_millis(200));
-        let mut more = Vec::new();
-        if let Some(file) = &mut file {
-            file.read_to_end(&mut more).map_err(|error| Error::path("read", path, error))?;
-        }
-        // Rotated: the name belongs to a new file.
-        if more.is_empty() && !is_same(file.as_ref(), path) {
-            file = File::open(path).ok();
-            continue;
-        }
-        if output::stream(&harmless(&more))?.is_break() {
-            return Ok(());
-        }
+fn before(back: usize) -> String {
+    match back {
+        0 => "that is noted".to_owned(),
+        1 => "before this one".to_owned(),
+        more => format!("{more} before this one"),
     }
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::path("read", path, error)),
-    }
-}
-
-fn is_same(file: Option<&File>, path: &Path) -> bool {
-    let number = |meta: std::fs::Metadata| meta.ino();
-    let open = file.and_then(|file| file.metadata().ok()).map(number);
-    let named = std::fs::metadata(path).ok().map(number);
-    open == named || named.is_none()
-}
-
-/// The last `count` lines of a text.
-fn last_lines(text: &[u8], count: usize) -> &[u8] {
-    let body = text.strip_suffix(b"\n").unwrap_or(text);
-    let mut start = body.len();
-    for _ in 0..count {
-        match body.get(..start).and_then(|head| head.iter().rposition(|byte| *byte == b'\n')) {
-            Some(newline) => start = newline,
-            None => return text,
-        }
-    }
-    if count == 0 { &[] } else { text.get(start + 1..).unwrap_or_default() }
+/// Prints a piece of a log.
+fn print(text: &[u8]) -> Result<ControlFlow<()>> {
+    output::stream(&harmless(text))
 }
 
 /// A console's output as plain lines: carriage returns taken off, escape
@@ -116,14 +94,6 @@ fn harmless(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_lines_are_counted_from_the_end() {
-        assert_eq!(last_lines(b"a\nb\nc\n", 2), b"b\nc\n");
-        assert_eq!(last_lines(b"a\nb\nc", 1), b"c");
-        assert_eq!(last_lines(b"a\n", 5), b"a\n");
-        assert_eq!(last_lines(b"a\nb\n", 0), b"");
-    }
 
     #[test]
     fn escapes_of_a_guest_are_shown() {

@@ -16,10 +16,12 @@ use crate::paths::Paths;
 const PROGRAM: &str = "vserver";
 const MANUAL: &str = "Virtual servers";
 const SOURCE: &str = concat!("vserver ", env!("CARGO_PKG_VERSION"));
+/// Of this version. Without one the words after it count as another (man(7), `.TH`).
+const DATE: &str = "2026-11-27";
 
 /// Files and variables, for vserver(8).
 const FILES: [(&str, &str); 10] = [
-    ("/etc/vservers/NAME.toml", "configuration of a guest, vservers.toml(5)"),
+    ("/etc/vservers/NAME.toml", "configuration of a guest, vserver.toml(5)"),
     ("/etc/vservers/NAME.sh", "actions on the host: pre-start, post-start, pre-stop, post-stop"),
     ("/etc/vservers/defaults.toml", "site-wide defaults for all guests"),
     ("/var/lib/vservers/NAME/", "root directory of a guest"),
@@ -31,7 +33,7 @@ const FILES: [(&str, &str); 10] = [
     ("$VSERVER_LOG", "environment variable: 'debug' makes supervisors log more"),
 ];
 
-/// Writes vserver(8), a page for each verb and tool, and vservers.toml(5).
+/// Writes vserver(8), a page for each verb and tool, and vserver.toml(5).
 pub(super) fn run(args: &ManArgs, _paths: &Paths) -> Result<Exit> {
     let directory = &args.directory;
     fs::create_dir_all(directory).map_err(|error| Error::path("create", directory, error))?;
@@ -46,7 +48,7 @@ pub(super) fn run(args: &ManArgs, _paths: &Paths) -> Result<Exit> {
 pub(super) fn all() -> Result<Vec<(String, String)>> {
     let mut whole = cli::command().disable_help_subcommand(true);
     whole.build();
-    let mut all = vec![("vservers.toml.5".to_owned(), configuration())];
+    let mut all = vec![("vserver.toml.5".to_owned(), configuration())];
     pages(&mut all, &whole, PROGRAM)?;
     Ok(all)
 }
@@ -78,6 +80,7 @@ fn page(command: &Command, name: &str) -> Result<String> {
     let plain = command.clone().after_help("").subcommand_help_heading("VERBS");
     let man = Man::new(plain.display_name(name.to_owned()))
         .section("8")
+        .date(DATE)
         .title(name.to_uppercase())
         .source(SOURCE)
         .manual(MANUAL);
@@ -99,7 +102,14 @@ fn page(command: &Command, name: &str) -> Result<String> {
     if name == PROGRAM {
         program_sections(&mut rest);
     }
-    Ok(String::from_utf8_lossy(&text).into_owned() + &rest.render())
+    Ok(tidy(&String::from_utf8_lossy(&text)) + &rest.render())
+}
+
+/// Without what formatters complain about: blanks at the ends of lines, and empty
+/// lines, which are paragraphs where there may be none.
+fn tidy(text: &str) -> String {
+    let lines = text.lines().map(|line| format!("{}\n", line.trim_end()));
+    lines.collect::<String>().replace(".br\n\n.br\n", ".sp\n")
 }
 
 fn program_sections(page: &mut Roff) {
@@ -108,15 +118,15 @@ fn program_sections(page: &mut Roff) {
         entry(page, vec![italic(file)], vec![roman(text)]);
     }
     page.control("SH", ["SEE ALSO"]);
-    page.text(vec![roman("vservers.toml(5), namespaces(7), cgroups(7), capabilities(7)")]);
+    page.text(vec![roman("vserver.toml(5), namespaces(7), cgroups(7), capabilities(7)")]);
 }
 
-/// vservers.toml(5).
+/// vserver.toml(5).
 fn configuration() -> String {
     let mut page = Roff::new();
-    page.control("TH", ["VSERVERS.TOML", "5", "", SOURCE, MANUAL]);
+    page.control("TH", ["VSERVER.TOML", "5", DATE, SOURCE, MANUAL]);
     page.control("SH", ["NAME"]);
-    page.text(vec![roman("vservers.toml - configuration of a vserver guest")]);
+    page.text(vec![roman("vserver.toml - configuration of a vserver guest")]);
     page.control("SH", ["SYNOPSIS"]);
     page.text(vec![italic("/etc/vservers/NAME.toml")]).control("br", []);
     page.text(vec![italic("/etc/vservers/defaults.toml")]);
@@ -173,13 +183,46 @@ mod tests {
         let files: Vec<_> = all().unwrap().into_iter().map(|(file, _)| file).collect();
         let unique: std::collections::BTreeSet<_> = files.iter().collect();
         assert_eq!(unique.len(), files.len(), "two pages of one name are one");
+        let title = format!(".TH VSERVER\\-START 8 {DATE} \"{SOURCE}\" \"{MANUAL}\"\n");
+        let heads = page("vserver-start.8");
+        assert!(heads.replace("VSERVER-START", "VSERVER\\-START").contains(&title), "{heads}");
         assert!(page("vserver.8").contains("Exit codes"));
         assert!(!page("vserver.8").contains("vserver\\-supervise"));
         assert!(page("vserver-config-set.8").contains("dry\\-run"));
-        let keys = page("vservers.toml.5");
-        assert!(crate::config::schema::keys().iter().all(|key| {
-            let name = key.split_once('.').map_or(key.as_str(), |(_, name)| name);
-            keys.contains(&name.replace('-', "\\-"))
-        }));
+    }
+
+    /// By its entry, not by a word in another's.
+    #[test]
+    fn every_key_stands_in_its_section() {
+        let page = configuration();
+        for key in crate::config::schema::keys() {
+            let (section, name) = match key.split_once('.') {
+                Some((section, name)) => (format!("[{section}]"), name),
+                None => ("\"KEYS OUTSIDE SECTIONS\"".to_owned(), key.as_str()),
+            };
+            let start = page.split(&format!(".SH {section}\n")).nth(1);
+            let section = start.and_then(|rest| rest.split(".SH ").next()).unwrap_or_default();
+            let entry = format!(".TP\n\\fB{}\\fR\n", name.replace('-', "\\-"));
+            assert!(section.contains(&entry), "'{key}' has no entry in {section}");
+        }
+    }
+
+    #[test]
+    fn every_option_has_its_entry() {
+        fn look(command: &Command, name: &str) {
+            let text = page(command, name).unwrap();
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                let Some(long) = argument.get_long() else { continue };
+                let option = format!("\\fB\\-\\-{}\\fR", long.replace('-', "\\-"));
+                let mut entries = text.split("\n.TP\n").filter_map(|entry| entry.lines().next());
+                assert!(entries.any(|head| head.contains(&option)), "{name}: --{long}\n{text}");
+            }
+            for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+                look(inner, &format!("{name}-{}", inner.get_name()));
+            }
+        }
+        let mut whole = cli::command().disable_help_subcommand(true);
+        whole.build();
+        look(&whole, PROGRAM);
     }
 }

@@ -6,9 +6,12 @@
 pub mod output;
 pub mod select;
 
+mod at_rest;
+mod belongings;
 mod build;
 mod chbind;
 mod chcontext;
+mod clone;
 mod completion;
 mod config;
 mod console;
@@ -16,9 +19,12 @@ mod delete;
 mod demo;
 mod doctor;
 mod dry_run;
+mod enable;
 mod enter;
+mod events;
 mod exec;
 mod foreground;
+mod generate;
 mod info;
 mod install;
 mod lifecycle;
@@ -32,6 +38,9 @@ mod pause;
 mod progress;
 mod reboot;
 mod reducecap;
+mod reexec;
+mod reload;
+mod rename;
 mod restart;
 mod running;
 mod start;
@@ -67,6 +76,11 @@ impl Exit {
     pub const NO: Self = Self(1);
     /// The guest is stopped (`status`).
     pub const NOT_RUNNING: Self = Self(3);
+
+    /// That of another process of this program.
+    fn of(code: u8) -> Self {
+        Self(code)
+    }
 
     /// The number for the shell.
     pub fn code(self) -> u8 {
@@ -111,8 +125,15 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Top(args) => top::run(args, paths),
         Action::Limits(args) => limits::run(args, paths),
         Action::Logs(args) => logs::run(args, paths),
+        Action::Enable(args) => enable::run(args, true, paths),
+        Action::Disable(args) => enable::run(args, false, paths),
+        Action::Reload(args) => reload::run(args, paths),
+        Action::Reexec(args) => reexec::run(args, paths),
+        Action::Clone(args) => clone::run(args, paths),
+        Action::Rename(args) => rename::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),
         Action::Wait(args) => wait::run(args, paths),
+        Action::Events(args) => events::run(args, paths),
         Action::Config(args) => config::run(args, paths),
         Action::Doctor(args) => doctor::run(args, paths),
         Action::Completion(args) => completion::run(args, paths),
@@ -120,6 +141,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Demo(args) => demo::run(args, paths),
         Action::Supervise(args) => supervise::run(args, paths),
         Action::Man(args) => man::run(args, paths),
+        Action::Generate(args) => generate::run(args, paths),
         Action::Tool(tool) => match tool {
             Tool::Chbind(args) => chbind::run(args, paths),
             Tool::Chcontext(args) => chcontext::run(args, paths),
@@ -152,6 +174,29 @@ pub fn exit_code_of_failure(action: &Action, error: &Error) -> u8 {
         _ if action.passes_exit_code() => EXEC_FAILED,
         (kind, _) => kind.exit_code(),
     }
+}
+
+/// The same for groups of guests, one group after the other.
+///
+/// # Errors
+/// As [`each`].
+pub fn each_of(
+    groups: impl IntoIterator<Item = Vec<GuestName>>,
+    work: impl Fn(&GuestName) -> Result<Exit> + Sync,
+) -> Result<Exit> {
+    let groups: Vec<_> = groups.into_iter().collect();
+    if let [only] = groups.as_slice() {
+        return each(only, work);
+    }
+    let mut worst = Exit::DONE;
+    for group in groups {
+        let end = each(&group, &work).unwrap_or_else(|error| {
+            output::complain(&error);
+            Exit(error.kind().exit_code())
+        });
+        worst = worst.max(end);
+    }
+    Ok(worst)
 }
 
 /// Does the same for every guest, side by side when there are several. The

@@ -3,7 +3,7 @@
 use shared::name::GuestName;
 
 use crate::cli::StartArgs;
-use crate::commands::{Exit, dry_run, each, foreground, lifecycle, select};
+use crate::commands::{Exit, dry_run, each_of, foreground, lifecycle, select};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 
@@ -24,7 +24,8 @@ pub(super) fn run(args: &StartArgs, paths: &Paths) -> Result<Exit> {
         };
         return foreground::run(name, paths, &wanted);
     }
-    each(&names, |name: &GuestName| {
+    let groups = select::in_order(&names, paths);
+    each_of(groups, |name: &GuestName| {
         lifecycle::start(paths, name, &wanted)?;
         Ok(Exit::DONE)
     })

@@ -4,7 +4,8 @@ use shared::message::Power;
 use shared::name::GuestName;
 
 use crate::cli::StopArgs;
-use crate::commands::{Exit, dry_run, each, lifecycle, output, select};
+use crate::commands::{Exit, dry_run, each_of, lifecycle, output, select};
+use crate::control::Client;
 use crate::error::Result;
 use crate::paths::Paths;
 
@@ -14,7 +15,15 @@ pub(super) fn run(args: &StopArgs, paths: &Paths) -> Result<Exit> {
     if args.dry_run {
         return dry_run::running("stop", &names, paths);
     }
-    each(&names, |name: &GuestName| {
+    let groups = select::in_order(&names, paths).into_iter().rev();
+    let is_chosen = args.guests.names.is_empty();
+    each_of(groups, |name: &GuestName| {
+        // Of all guests, one that doesn't run is no matter, whatever has become
+        // of its configuration.
+        if is_chosen && Client::find(paths, name)?.is_none() {
+            output::warn(format_args!("guest '{name}' is not running"));
+            return Ok(Exit::DONE);
+        }
         if !lifecycle::stop(paths, name, Power::PowerOff, &args.shutdown)? {
             output::warn(format_args!("guest '{name}' is not running"));
         }

@@ -1,5 +1,8 @@
 //! `vserver supervise`: one guest's supervisor.
 
+mod machined;
+mod unit;
+
 use std::env;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,13 +22,29 @@ use crate::paths::Paths;
 use crate::runtime::{self, RunDir, State};
 use crate::supervisor::{Planner, Start, Supervisor};
 use crate::sys;
+use crate::systemd::{Notifier, guard};
 use crate::variables;
 
 /// Runs until the guest is down for good.
 pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
+    let role = args.role;
+    if role.stop_unit {
+        return unit::stop(paths, &args.name);
+    }
+    if role.unit_stopped {
+        return unit::stopped(paths, &args.name);
+    }
+    if role.machined {
+        return machined::tell(paths, args);
+    }
     sys::close_inherited()
         .map_err(|error| Error::os("cannot close inherited descriptors", error))?;
-    let starter = starter()?;
+    if role.guard || (role.unit && unit::needs_guard(paths, &args.name)?) {
+        log::supervisor(paths, &args.name, None);
+        return guard::run(paths, &args.name).map(Exit::of);
+    }
+    let guard = if role.guarded { Some(guard_pipe()?) } else { None };
+    let starter = if role.guarded { None } else { starter()? };
     // Out of the session of whoever typed `start`; a process started by
     // systemd leads its own already.
     let _ = rustix::process::setsid();
@@ -35,22 +54,33 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     // Executed as /proc/self/exe, it would be "exe" in ps.
     let _ = rustix::thread::set_name(c"vserver");
     rustix::process::chdir("/").map_err(|error| Error::os("cannot change to '/'", error))?;
-    log::supervisor(paths, &args.name);
     let planner = planner(args, paths);
     let fault = env::var(variables::FAULT).ok();
-    let plan = match args.take_over {
+    let runs = runtime::connect(&RunDir::new(paths, &args.name).keeper(), SockType::SeqPacket);
+    let plan = match args.take_over || runs.is_ok() {
         true => planner.plan_of_running(),
         false => planner.plan(fault.as_deref()),
     };
+    drop(runs);
+    let context = plan.as_ref().ok().map(|plan| plan.context);
+    log::supervisor(paths, &args.name, context);
     let plan = match plan {
         Ok(plan) => plan,
         Err(error) => return Err(tell(starter, error)),
     };
+    let is_unit = role.unit || role.guarded;
+    if is_unit && let Err(error) = unit::take_from_others(paths, &args.name) {
+        return Err(tell(starter, error));
+    }
     let copy = starter.as_ref().and_then(|fd| fd.try_clone().ok());
     let start = if args.take_over { Start::Never } else { Start::IfDown };
     match Supervisor::new(planner, plan, start, starter) {
         Ok(supervisor) => {
             drop(copy);
+            let supervisor = supervisor.guarded_by(guard);
+            let supervisor = supervisor
+                .woken_by_signals(is_unit)
+                .map_err(|error| Error::os("cannot catch signals", error))?;
             supervisor.run()?;
             Ok(Exit::DONE)
         }
@@ -88,7 +118,8 @@ fn planner(args: &SuperviseArgs, paths: &Paths) -> Planner {
         None => BootMode::Boot,
     };
     let without = env::var(variables::WITHOUT).ok();
-    Planner { paths: paths.clone(), name: args.name.clone(), mode, without }
+    let in_unit = cgroup::own_unit(paths, &args.name).is_some();
+    Planner { paths: paths.clone(), name: args.name.clone(), mode, in_unit, without }
 }
 
 /// Whoever started this process may have put a connection of theirs on its
@@ -105,7 +136,18 @@ fn starter() -> Result<Option<OwnedFd>> {
     Ok(Some(socket))
 }
 
+/// The pipe whose other end the guard holds is standard input, and stays that
+/// for another version of this program.
+fn guard_pipe() -> Result<OwnedFd> {
+    io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|error| Error::os("cannot look at standard input", error))
+}
+
+/// Tells whoever waits why there is no supervisor.
 fn tell(starter: Option<OwnedFd>, error: Error) -> Error {
+    Notifier::from_environment().failed(&error.to_string());
     if let Some(socket) = starter {
         let link: Link<Event, Request> = Link::new(socket);
         let hint = error.remedy().map(str::to_owned);

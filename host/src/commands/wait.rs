@@ -1,17 +1,68 @@
 //! `vserver wait`.
 
+use std::time::Instant;
+
 use shared::name::GuestName;
 
 use crate::cli::{Awaited, WaitArgs};
-use crate::commands::{Exit, each, lifecycle};
-use crate::error::Result;
+use crate::commands::{Exit, output};
+use crate::config;
+use crate::control::{Change, Phase, Watcher};
+use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 
-/// Waits until guests are in a state.
+/// Waits until each of the guests has been in the state.
 pub(super) fn run(args: &WaitArgs, paths: &Paths) -> Result<Exit> {
-    let running = args.state == Awaited::Running;
-    each(&args.names, |name: &GuestName| {
-        lifecycle::wait(paths, name, running, args.timeout)?;
-        Ok(Exit::DONE)
-    })
+    let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut watcher = Watcher::new(paths, &args.names, false)?;
+    let mut left = args.names.clone();
+    left.dedup();
+    let mut failures = Vec::new();
+    while !left.is_empty() {
+        let changes = watcher.next(deadline, None)?;
+        if changes.is_empty() {
+            failures.extend(left.drain(..).map(|name| late(&name, args.state)));
+        }
+        for (name, change) in changes {
+            let reached = match (args.state, change) {
+                (Awaited::Running, Change::Told(status)) => status.phase == Phase::Running,
+                (Awaited::Stopped, Change::Told(_)) => false,
+                // One that runs is waited for whatever has become of its
+                // configuration; one that doesn't has to exist.
+                (_, Change::Down) if left.contains(&name) && !exists(&name, paths) => {
+                    failures.push(Error::no_such_guest(&name));
+                    true
+                }
+                (state, Change::Down) => state == Awaited::Stopped,
+            };
+            if reached {
+                left.retain(|other| *other != name);
+            }
+        }
+    }
+    conclude(failures, args.names.len())
+}
+
+fn exists(name: &GuestName, paths: &Paths) -> bool {
+    !matches!(config::load(paths, name), Err(error) if error.kind() == Kind::NoSuchGuest)
+}
+
+fn late(name: &GuestName, state: Awaited) -> Error {
+    let words = match state {
+        Awaited::Running => "is not running",
+        Awaited::Stopped => "has not stopped",
+    };
+    Error::new(format!("guest '{name}' {words} in time"))
+}
+
+/// One guest's failure is returned; of several, each is printed.
+fn conclude(mut failures: Vec<Error>, guests: usize) -> Result<Exit> {
+    if guests == 1
+        && let Some(failure) = failures.pop()
+    {
+        return Err(failure);
+    }
+    failures.iter().for_each(output::complain);
+    let worst = failures.iter().map(|failure| failure.kind().exit_code()).max();
+    Ok(Exit(worst.unwrap_or(0)))
 }

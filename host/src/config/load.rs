@@ -107,9 +107,16 @@ pub fn set_text(paths: &Paths, name: &GuestName, text: &str) -> Result<()> {
 /// When the file exists, the configuration is wrong, or the file can't be
 /// written.
 pub fn write_new(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Result<()> {
-    let text = template::render(config);
-    judge_text(paths, name, &text)?;
-    store::create(&paths.config(name), &text, MODE)
+    write_new_text(paths, name, &template::render(config))
+}
+
+/// The same with this text, if it is right.
+///
+/// # Errors
+/// When the file exists, the text is wrong, or the file can't be written.
+pub fn write_new_text(paths: &Paths, name: &GuestName, text: &str) -> Result<()> {
+    judge_text(paths, name, text)?;
+    store::create(&paths.config(name), text, MODE)
 }
 
 /// The names of all guests that have a configuration, in order.

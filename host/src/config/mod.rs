@@ -26,7 +26,10 @@ use shared::name::{ContextId, GuestName};
 
 use crate::paths::Paths;
 
-pub use load::{contexts, effective, judge_text, load, mistakes, names, set_text, text, write_new};
+pub use load::{
+    contexts, effective, judge_text, load, mistakes, names, set_text, text, write_new,
+    write_new_text,
+};
 
 /// Everything that a guest's configuration file can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,9 @@ pub struct GuestConfig {
     pub autostart: bool,
     /// Words by which groups of guests are chosen (`--mark`).
     pub marks: Vec<String>,
+    /// Guests that are up before this one is started with them, and that are
+    /// stopped after it.
+    pub after: Vec<GuestName>,
     /// How it boots and stops.
     pub boot: Boot,
     /// Its console.
@@ -125,6 +131,8 @@ pub enum RestartPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Console {
+    /// Where what it prints is kept.
+    pub log: ConsoleLog,
     /// Bytes after which the log is rotated (one old one is kept); 0 for no
     /// log.
     pub log_size: u64,
@@ -132,8 +140,21 @@ pub struct Console {
 
 impl Default for Console {
     fn default() -> Self {
-        Self { log_size: 1024 * 1024 }
+        Self { log: ConsoleLog::Auto, log_size: 1024 * 1024 }
     }
+}
+
+/// Where the console is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConsoleLog {
+    /// In the host's journal where that takes what the supervisor says, else
+    /// in the file.
+    Auto,
+    /// In the file.
+    File,
+    /// In the file, and in the journal if there is one.
+    Both,
 }
 
 /// `[security]`: what a guest's root may do.

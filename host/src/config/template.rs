@@ -1,5 +1,5 @@
 //! What each key means: the text of a new configuration file and of
-//! vservers.toml(5).
+//! vserver.toml(5).
 //!
 //! The keys, their order and their defaults come from the types; a test
 //! makes sure that each one is explained here and nothing else is.
@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 44] = [
+pub const EXPLANATIONS: [Explanation; 46] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -39,6 +39,11 @@ pub const EXPLANATIONS: [Explanation; 44] = [
     ),
     explain("autostart", "Is it started when the host boots?", ""),
     explain("marks", "Words by which groups of guests are chosen: 'vserver start --mark db'.", ""),
+    explain(
+        "after",
+        "Guests that come up before this one when they are started together, and that are stopped after it.",
+        "",
+    ),
     explain(
         "boot.style",
         "Which boot files are followed: auto (look and choose), sysv (sysvinit's inittab), busybox (busybox init's inittab), rc (rcS.d, rc2.d, rc.local, run by guest-init), init (the guest's own init runs as PID 1). 'vserver status' says what was chosen and why.",
@@ -67,8 +72,13 @@ pub const EXPLANATIONS: [Explanation; 44] = [
         "{ LANG = \"C.UTF-8\" }",
     ),
     explain(
+        "console.log",
+        "Where what it prints is kept: auto (in the host's journal if systemd runs the guest's supervisor, else in a file), file (/var/log/vserver/NAME.log) or both. 'vserver logs' finds it.",
+        "",
+    ),
+    explain(
         "console.log_size",
-        "Bytes after which the console's log is rotated (one old one is kept); 0 for no log.",
+        "Bytes after which the console's log file is rotated (one old one is kept); 0 for no file.",
         "",
     ),
     explain(
@@ -208,14 +218,28 @@ const WIDTH: usize = 76;
 /// A complete configuration file: every key with its explanation, those with
 /// a default value commented out.
 pub fn render(config: &GuestConfig) -> String {
+    let head = "# Configuration of a vserver guest; see vserver.toml(5).\n\
+                # Lines that are commented out show the default or an example.\n";
+    write(head, config, &[])
+}
+
+/// The same for all guests: a file in which everything is commented out.
+pub fn render_defaults() -> String {
+    let head = "# Defaults for all guests; see vserver.toml(5). What a guest's own file says\n\
+                # replaces them. Lines that are commented out show what holds without them,\n\
+                # or an example.\n";
+    write(head, &GuestConfig::default(), &OWN)
+}
+
+/// Keys that no two guests share.
+const OWN: [&str; 5] = ["context", "hostname", "description", "root", "network.addresses"];
+
+fn write(head: &str, config: &GuestConfig, without: &[&str]) -> String {
     let values = table(config);
     let defaults = table(&GuestConfig::default());
-    let mut text = String::from(
-        "# Configuration of a vserver guest; see vservers.toml(5).\n\
-         # Lines that are commented out show the default or an example.\n",
-    );
+    let mut text = head.to_owned();
     let mut section = "";
-    for explanation in &EXPLANATIONS {
+    for explanation in EXPLANATIONS.iter().filter(|it| !without.contains(&it.key)) {
         let (its_section, key) = explanation.key.split_once('.').unwrap_or(("", explanation.key));
         if its_section != section {
             section = its_section;
@@ -305,6 +329,14 @@ mod tests {
         config.security.capabilities.add.push("mknod".into());
         let text = render(&config);
         assert_eq!(parse(&text), Ok(config), "{text}");
+    }
+
+    #[test]
+    fn defaults_for_all_guests_say_nothing_yet() {
+        let text = render_defaults();
+        assert_eq!(parse(&text), Ok(GuestConfig::default()), "{text}");
+        assert!(text.contains("\n#memory = ") && !text.contains("\n#context"), "{text}");
+        assert!(OWN.iter().all(|key| schema::keys().iter().any(|other| other == key)));
     }
 
     #[test]

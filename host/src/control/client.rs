@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
 use crate::variables;
+use crate::{sys, systemd};
 
 use super::{Event, Request, Snapshot, start_failed};
 
@@ -32,6 +33,16 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// Between two tries to find a guest's supervisor.
 const RETRY: Duration = Duration::from_millis(10);
+
+/// So long systemd may take to start a supervisor again that has been killed;
+/// then it is asked to.
+const RESTARTS: Duration = Duration::from_secs(2);
+
+/// So long, and it is no longer waited for.
+const RESTARTED: Duration = Duration::from_secs(5);
+
+/// So long a supervisor may take to make its socket again.
+const UNHEARD: Duration = Duration::from_secs(15);
 
 /// A connection to a guest's supervisor.
 #[derive(Debug)]
@@ -49,15 +60,37 @@ impl Client {
     /// When the socket can't be used.
     pub fn connect(paths: &Paths, name: &GuestName) -> Result<Option<Self>> {
         let run = RunDir::new(paths, name);
-        let deadline = Instant::now() + PATIENCE;
+        let began = Instant::now();
+        let deadline = began + PATIENCE;
+        let (mut called, mut asked, mut gone) = (false, false, false);
         loop {
-            if let Some(socket) = connect(&run.control())? {
-                return Ok(Some(Self::new(name, socket)));
+            if let Some(client) = Self::reach(paths, name)? {
+                return Ok(Some(client));
+            }
+            // It listens as soon as it has its lock: its socket was removed.
+            if run.has_supervisor() && has_orphans(paths, name) {
+                if began.elapsed() > RESTARTS && !called {
+                    called = true;
+                    run.supervisor().map(|pid| sys::kill(pid, libc::SIGHUP));
+                } else if began.elapsed() > UNHEARD {
+                    return Err(unheard(&run, name));
+                }
+                thread::sleep(RETRY);
+                continue;
             }
             // A keeper that listens has a guest. The connection waits in its
             // queue and is gone before it is served.
             if connect(&run.keeper())?.is_none() && !has_orphans(paths, name) {
                 return Ok(None);
+            }
+            // systemd starts the next supervisor of a unit's guest by itself.
+            if !gone && began.elapsed() < RESTARTED && is_unit(paths, name) {
+                if began.elapsed() > RESTARTS && !asked {
+                    asked = true;
+                    gone = !systemd::revive(name);
+                }
+                thread::sleep(RETRY);
+                continue;
             }
             let (client, _) = spawn_supervisor(name, &["--take-over"])?;
             match client.status() {
@@ -69,7 +102,16 @@ impl Client {
         }
     }
 
-    /// The same, with how the guest is. A connection that ends before the
+    /// Connects to a supervisor if there is one, and starts none.
+    ///
+    /// # Errors
+    /// When the socket can't be used.
+    pub fn reach(paths: &Paths, name: &GuestName) -> Result<Option<Self>> {
+        let socket = connect(&RunDir::new(paths, name).control())?;
+        Ok(socket.map(|socket| Self::new(name, socket)))
+    }
+
+    /// What [`Client::connect`] gives, with how the guest is. A connection that ends before the
     /// answer may be one to a supervisor that was killed a moment ago: only
     /// where there is no other has the guest ended.
     ///
@@ -191,6 +233,16 @@ impl Client {
     }
 }
 
+fn unheard(run: &RunDir, name: &GuestName) -> Error {
+    let socket = run.control();
+    let pid = run.supervisor().map_or_else(|| "PID".to_owned(), |pid| pid.to_string());
+    Error::new(format!(
+        "the supervisor of guest '{name}', process {pid}, can't be reached: '{}' is missing",
+        socket.display()
+    ))
+    .hint(format!("have the next command start another one: kill -9 {pid}"))
+}
+
 /// Starts a supervisor in the background, connected to it already: its
 /// standard input is the other end of the connection. Returns its pid, too.
 ///
@@ -216,14 +268,20 @@ pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<(Client,
     Ok((Client::new(name, ours), child.id()))
 }
 
-/// Do processes of the guest live that nobody watches over? Then keeper and
-/// supervisor were both killed.
-fn has_orphans(paths: &Paths, name: &GuestName) -> bool {
+/// Do processes of the guest live? Without keeper and supervisor nobody watches
+/// over them: both were killed.
+pub(super) fn has_orphans(paths: &Paths, name: &GuestName) -> bool {
     GuestCgroup::new(paths, name).is_ok_and(|cgroup| GuestCgroup::populated(cgroup.outer()))
 }
 
+/// Has systemd started this guest?
+fn is_unit(paths: &Paths, name: &GuestName) -> bool {
+    GuestCgroup::new(paths, name).is_ok_and(|cgroup| cgroup.is_in_unit())
+        && systemd::starts_guests(paths)
+}
+
 /// `None` when nobody listens there (any more).
-fn connect(path: &Path) -> Result<Option<OwnedFd>> {
+pub(super) fn connect(path: &Path) -> Result<Option<OwnedFd>> {
     match runtime::connect(path, SockType::SeqPacket) {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED)) => {

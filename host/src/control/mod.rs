@@ -5,9 +5,11 @@
 //! events come to every client that has subscribed.
 
 mod client;
+mod watch;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use shared::message::{Power, Runlevel, Style};
@@ -16,6 +18,7 @@ use shared::outcome::Outcome;
 use crate::error::Error;
 
 pub use client::{Client, spawn_supervisor};
+pub use watch::{Change, Watcher};
 
 /// From a command to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,10 @@ pub enum Request {
     Status,
     /// Send all events from now on; the first is [`Event::Status`].
     Subscribe,
+    /// Send [`Event::Status`] now and whenever it changes what the guest is
+    /// doing; before, what has changed after this time, milliseconds since
+    /// 1970, as far as this supervisor knows.
+    Watch(u64),
     /// Shut the guest down. The client is subscribed, too.
     Stop {
         /// What comes after.
@@ -43,6 +50,13 @@ pub enum Request {
     /// the host's own stack before and after. Answered with
     /// [`Event::Status`], or [`Event::Failed`].
     Addresses,
+    /// Execute this program in place of the one that runs: the next supervisor
+    /// is the same process, and goes on with the guest. Answered with
+    /// [`Event::Status`], or [`Event::Failed`].
+    Reexec(PathBuf),
+    /// End, and leave the guest to another supervisor, which is about to take
+    /// it over. Answered with [`Event::Status`], or [`Event::Failed`].
+    Leave,
     /// Note what the guest has used until now. Answered with
     /// [`Event::Status`].
     Account,
@@ -188,6 +202,8 @@ impl Snapshot {
 /// How a guest is at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
+    /// Milliseconds from 1970 to that moment.
+    pub at_ms: u64,
     /// Where it is in its life.
     pub phase: Phase,
     /// Its number.

@@ -1,4 +1,4 @@
-//! Does the host pass packets on?
+//! Does the host pass packets on, and who may send pings?
 
 use std::net::IpAddr;
 
@@ -28,4 +28,13 @@ impl Forwarding {
     pub fn serves(self, addresses: &[IpAddr]) -> bool {
         addresses.iter().all(|address| if address.is_ipv4() { self.v4 } else { self.v6 })
     }
+}
+
+/// The groups whose members may send pings without a capability, first and
+/// last (`net.ipv4.ping_group_range`, icmp(7)); in a network namespace that
+/// nobody has set it in, the last comes before the first.
+pub fn ping_groups() -> Option<(u32, u32)> {
+    let text = text("/proc/sys/net/ipv4/ping_group_range");
+    let mut numbers = text.split_ascii_whitespace().map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }

@@ -61,6 +61,8 @@ pub struct HostFacts {
     pub has_journal: bool,
     /// Which packets it passes on.
     pub forwarding: Forwarding,
+    /// The groups that may send pings, first and last.
+    pub ping_groups: Option<(u32, u32)>,
 }
 
 /// Programs that some build methods call.
@@ -112,6 +114,7 @@ pub fn read(paths: &Paths) -> HostFacts {
         tools: TOOLS.into_iter().filter(|tool| is_on_path(tool)).collect(),
         has_journal: Path::new("/run/systemd/journal/socket").exists(),
         forwarding: Forwarding::read(),
+        ping_groups: forwarding::ping_groups(),
     }
 }
 

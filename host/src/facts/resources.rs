@@ -49,6 +49,14 @@ pub struct Resources {
     pub devices: BTreeMap<String, Result<String, String>>,
 }
 
+impl Resources {
+    /// What systemd hands to a unit: all that there is (`Delegate=`,
+    /// systemd.resource-control(5)).
+    pub fn is_delegated(&mut self) {
+        self.enabled.clone_from(&self.controllers);
+    }
+}
+
 /// Reads everything; also the numbers of these block devices.
 pub fn read<'d>(devices: impl IntoIterator<Item = &'d str>) -> Resources {
     let memory = text("/proc/meminfo");

@@ -334,7 +334,10 @@ impl AsFd for RootDir {
 }
 
 /// The names in an open directory, without `.` and `..`.
-fn names_in(directory: &OwnedFd) -> Result<Vec<OsString>, Errno> {
+///
+/// # Errors
+/// Those of getdents(2).
+pub fn names_in(directory: &OwnedFd) -> Result<Vec<OsString>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;

@@ -107,6 +107,13 @@ impl Plan {
         Ok(Self { prefix: prefix.to_owned(), items: Vec::new(), changes, list: None })
     }
 
+    /// For a package, which has a list of its own.
+    #[must_use]
+    pub fn unlisted(mut self) -> Self {
+        self.list = None;
+        self
+    }
+
     /// A line for each path.
     pub fn describe(&self) -> String {
         let mut text = String::new();

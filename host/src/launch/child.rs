@@ -21,7 +21,7 @@ use crate::sys;
 use super::handshake::{FromChild, ToChild};
 use super::{
     PATIENCE, Prepared, at, at_step, capabilities, confinement, console, identity, mounts, receive,
-    root,
+    root, run_host,
 };
 
 /// Becomes guest-init, or reports the step that failed and exits.
@@ -63,6 +63,7 @@ fn sequence(
     at(fault, Stage::Console, || hand_over(launcher, &console.master))?;
     // From here on no path of the host can be reached.
     at(fault, Stage::PivotRoot, || root::pivot(tree))?;
+    at(fault, Stage::RunHost, || run_host::fill(plan.uuid.as_deref(), &prepared.notify))?;
     at(fault, Stage::Label, || confinement::label(plan.label.as_ref()))?;
     // Before capabilities go: CAP_SYS_ADMIN lets it be set without
     // no_new_privs (seccomp(2)).

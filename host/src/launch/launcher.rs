@@ -28,7 +28,8 @@ use crate::runtime;
 use crate::sys::{self, CloneArgs, Cloned};
 
 use super::handshake::{FromChild, ToChild};
-use super::{PATIENCE, Prepared, at, at_step, child, limits, records, root, wait_readable};
+use super::log::Log;
+use super::{PATIENCE, Prepared, at, at_step, child, limits, log, records, root, wait_readable};
 
 /// `CLONE_NEWTIME` (unshare(2)); nix has no name for it.
 const CLONE_NEWTIME: i32 = 0x80;
@@ -66,11 +67,15 @@ fn sequence(plan: &Plan, cgroup: &GuestCgroup, prepared: Prepared) -> Result<Inf
     };
     drop(childs);
     match guide(plan, &prepared, pid, Link::new(ours)) {
-        Ok(console) => at(fault, Stage::KeeperPrivileges, drop_privileges)
-            .and_then(|()| {
-                at(fault, Stage::ExecKeeper, || become_keeper(plan, prepared, pid, console))
-            })
-            .inspect_err(|_| end(&pidfd)),
+        Ok(console) => {
+            let log = log::open(plan);
+            at(fault, Stage::KeeperPrivileges, drop_privileges)
+                .and_then(|()| {
+                    let become_keeper = || become_keeper(plan, prepared, pid, console, log);
+                    at(fault, Stage::ExecKeeper, become_keeper)
+                })
+                .inspect_err(|_| end(&pidfd))
+        }
         Err(failure) => {
             end(&pidfd);
             Err(failure)
@@ -252,6 +257,7 @@ fn become_keeper(
     prepared: Prepared,
     pid: i32,
     console: OwnedFd,
+    log: Log,
 ) -> io::Result<Infallible> {
     /// Above all fixed numbers.
     const SAFE: i32 = 64;
@@ -267,10 +273,15 @@ fn become_keeper(
         (safe(console)?, keeper::fd::CONSOLE),
         (safe(prepared.log_directory)?, keeper::fd::LOG_DIRECTORY),
         (safe(prepared.ring)?, keeper::fd::RING),
+        (safe(prepared.notify)?, keeper::fd::NOTIFY),
     ];
+    let lookup = prepared.lookup.map(safe).transpose()?;
+    let journal = log.journal.map(safe).transpose()?;
+    let perhaps = [(lookup, keeper::fd::LOOKUP), (journal, keeper::fd::JOURNAL)];
+    let perhaps = perhaps.into_iter().filter_map(|(fd, number)| Some((fd?, number)));
     let init = safe(prepared.init)?;
     sys::close_on_exec_from(3)?;
-    for (fd, number) in wanted {
+    for (fd, number) in wanted.into_iter().chain(perhaps) {
         sys::place_descriptor(fd, number)?;
     }
     let text = |text: String| CString::new(text).map_err(io::Error::from);
@@ -278,7 +289,7 @@ fn become_keeper(
         text(KEEPER_NAME.to_owned())?,
         text(pid.to_string())?,
         text(plan.console.name.clone())?,
-        text(plan.console.limit.to_string())?,
+        text(log.limit.to_string())?,
     ];
     let argv: Vec<_> = argv.iter().map(CString::as_c_str).collect();
     Err(sys::exec_by_descriptor(init.as_fd(), &argv, &[]))

@@ -18,9 +18,12 @@ mod identity;
 mod init;
 mod launcher;
 mod limits;
+mod log;
 mod mounts;
 mod records;
 mod root;
+mod run_host;
+mod systemd;
 
 use std::fs::{self, File};
 use std::io;
@@ -38,7 +41,7 @@ use shared::message::{FromGuest, ToGuest};
 use shared::stage::{Failure, Stage};
 
 use crate::accounting::Traffic;
-use crate::cgroup::{self, GuestCgroup};
+use crate::cgroup::{self, GuestCgroup, Serving};
 use crate::facts;
 use crate::plan::{Network, Plan};
 use crate::runtime::{self, RunDir};
@@ -78,11 +81,15 @@ struct Prepared {
     consoles: OwnedFd,
     link_host: OwnedFd,
     link_guest: OwnedFd,
+    /// Where the guest's own init says that it is up.
+    notify: OwnedFd,
     log_directory: OwnedFd,
     ring: OwnedFd,
     filter: Vec<Program>,
     /// Descriptor of the map in which the guest's traffic is counted.
     traffic: Option<i32>,
+    /// Holds the program that leads connections to the guest.
+    lookup: Option<OwnedFd>,
 }
 
 /// Starts boot number `boot` of a guest. The run directory must exist.
@@ -96,6 +103,7 @@ pub fn launch(
     cgroup: &GuestCgroup,
     boot: u32,
     traffic: Option<&Traffic>,
+    serving: Option<&Serving>,
 ) -> Result<Launched, Failure> {
     let fault = plan.fault;
     let (supervisors, consoles, ring) = at(fault, Stage::RunDirectory, || sockets(run))?;
@@ -107,7 +115,8 @@ pub fn launch(
     if let Network::Shared(shared) = &plan.network {
         // Before anything is there that they have to hold.
         let (allowed, layout) = (&shared.allowed, facts::kernel_layout());
-        at(fault, Stage::Link, || cgroup::set_addresses(cgroup.outer(), allowed, layout))?;
+        let maps = serving.map(Serving::maps);
+        at(fault, Stage::Link, || cgroup::set_addresses(cgroup.outer(), allowed, layout, maps))?;
         if let Some(traffic) = traffic {
             at(None, Stage::Link, || cgroup.count_traffic(traffic.map()))?;
         }
@@ -119,6 +128,9 @@ pub fn launch(
     let init = at(fault, Stage::GuestInit, || init::open(&plan.state_directory))?;
     let root = at(fault, Stage::OpenRoot, || root::open(&plan.root))?;
     let (link_host, link_guest) = at(fault, Stage::Fork, || order(plan))?;
+    let notify = at(fault, Stage::Fork, run_host::socket)?;
+    let lookup = serving.and_then(Serving::link).map(|link| link.try_clone_to_owned());
+    let lookup = at(None, Stage::Fork, || lookup.transpose())?;
     let (report, report_launcher) = at(fault, Stage::Fork, runtime::pair)?;
     let prepared = Prepared {
         cgroup: inner,
@@ -129,10 +141,12 @@ pub fn launch(
         consoles,
         link_host,
         link_guest,
+        notify,
         log_directory,
         ring,
         filter,
         traffic: traffic.map(Traffic::map),
+        lookup,
     };
     match at(fault, Stage::Fork, sys::fork)? {
         Cloned::Child => {

@@ -24,6 +24,7 @@ use crate::plan::{Access, Mount};
 use crate::sys::mount::{self as attributes, Attributes};
 
 use super::devices::Devices;
+use super::systemd;
 
 /// Executes one step below the root behind `root`. `devices` is the /dev that
 /// the host has made.
@@ -35,6 +36,11 @@ pub fn execute(root: BorrowedFd<'_>, step: &Mount, devices: &Devices) -> io::Res
             Some(tree) => attach(tree, &target(root, "sys")?),
             None => Err(io::Error::from_raw_os_error(libc::ENODEV)),
         },
+        Mount::Tmp if systemd::wants_tmp(root) => {
+            let options = [("mode", "1777"), ("size", "20%"), ("nr_inodes", "1m")];
+            new(root, "tmpfs", "tmp", &options, Access::Programs)
+        }
+        Mount::Tmp => Ok(()),
         Mount::Link { at, to } => {
             let (parent, name) = split(root, at)?;
             Ok(symlinkat(to, &parent, name)?)

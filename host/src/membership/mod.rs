@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 
 use shared::name::GuestName;
 
-use crate::cgroup;
+use crate::cgroup::Places;
 use crate::config;
 use crate::context::Contexts;
 use crate::error::{Error, Kind, Result};
 use crate::ids;
 use crate::paths::Paths;
+use crate::runtime::{RunDir, State};
 
 pub use process::{Process, inside, open, signal};
 pub use word::{MAX, Word};
@@ -51,14 +52,15 @@ impl fmt::Display for Context {
 /// What is known of contexts at one moment.
 #[derive(Clone, Debug)]
 pub struct Membership {
-    /// Where the v2 hierarchy is mounted.
-    mount: PathBuf,
-    /// The cgroup of this installation in it.
-    top: PathBuf,
+    /// Where guests' cgroups are.
+    places: Places,
+    /// The outer cgroups of guests.
+    outers: BTreeMap<GuestName, PathBuf>,
     /// Numbers of the guests that have a configuration.
     numbers: BTreeMap<GuestName, u32>,
     /// Contexts without guests.
     bare: Contexts,
+    paths: Paths,
 }
 
 impl Membership {
@@ -67,19 +69,25 @@ impl Membership {
     /// # Errors
     /// When no cgroup v2 hierarchy is mounted.
     pub fn read(paths: &Paths) -> Result<Self> {
-        let mount = cgroup::find_mount()?;
-        let top = cgroup::top(&mount, paths);
+        let places = Places::new(paths)?;
+        let outers = places.outers();
         // Whoever may not read configurations sees names without numbers.
         let mut numbers: BTreeMap<_, _> =
             config::contexts(paths).unwrap_or_default().into_iter().collect();
-        for name in guests_in(&top) {
-            if !numbers.contains_key(&name)
-                && let Ok(Some(given)) = ids::lookup(paths, &name)
+        for name in outers.keys() {
+            if !numbers.contains_key(name)
+                && let Ok(Some(given)) = ids::lookup(paths, name)
             {
-                numbers.insert(name, given.context.get());
+                numbers.insert(name.clone(), given.context.get());
             }
         }
-        Ok(Self { mount, top, numbers, bare: Contexts::read(paths) })
+        let bare = Contexts::read(paths);
+        Ok(Self { places, outers, numbers, bare, paths: paths.clone() })
+    }
+
+    /// Id of the map in which a guest's traffic is counted.
+    pub fn traffic(&self, name: &GuestName) -> Option<u32> {
+        State::read(&RunDir::new(&self.paths, name).state()).traffic
     }
 
     /// The number of a context, if this user can know it.
@@ -106,12 +114,8 @@ impl Membership {
     /// keeper is a process of the host's, though below the guest's cgroup.
     fn named_by(&self, lines: &str) -> Context {
         let path = lines.lines().find_map(|line| line.strip_prefix("0::/"));
-        let path = path.map(|path| self.mount.join(path));
-        let below = path.as_deref().and_then(|path| path.strip_prefix(&self.top).ok());
-        let mut names = below.into_iter().flat_map(Path::iter).filter_map(|name| name.to_str());
-        let (guest, part) = (names.next(), names.next());
-        match (guest.and_then(|name| name.parse().ok()), part) {
-            (Some(name), Some(part)) if is_inside(part) => Context::Guest(name),
+        match path.and_then(|path| self.places.guest_of(Path::new(path))) {
+            Some((name, part)) if is_inside(part) => Context::Guest(name),
             _ => Context::Main,
         }
     }
@@ -138,7 +142,7 @@ impl Membership {
             }
             Word::Name(name) => name,
         };
-        let exists = self.numbers.contains_key(guest) || self.top.join(guest.as_str()).is_dir();
+        let exists = self.numbers.contains_key(guest) || self.outers.contains_key(guest);
         exists.then(|| Context::Guest(guest.clone())).ok_or_else(|| Error::no_such_guest(guest))
     }
 
@@ -150,7 +154,8 @@ impl Membership {
     /// The cgroups that hold a guest's processes; other contexts have none.
     pub fn cgroups(&self, context: &Context) -> Vec<PathBuf> {
         let Context::Guest(name) = context else { return Vec::new() };
-        let entries = fs::read_dir(self.top.join(name.as_str())).into_iter().flatten().flatten();
+        let Some(outer) = self.outers.get(name) else { return Vec::new() };
+        let entries = fs::read_dir(outer).into_iter().flatten().flatten();
         let inside = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_inside));
         inside.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
     }
@@ -196,11 +201,6 @@ fn is_inside(part: &str) -> bool {
     part == "session" || part.starts_with("guest-")
 }
 
-fn guests_in(top: &Path) -> Vec<GuestName> {
-    let entries = fs::read_dir(top).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-}
-
 fn collect(directory: &Path, pids: &mut Vec<i32>) {
     let own = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     pids.extend(own.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
@@ -218,16 +218,20 @@ mod tests {
     #[test]
     fn a_cgroup_names_its_guest() {
         let membership = Membership {
-            mount: "/sys/fs/cgroup".into(),
-            top: "/sys/fs/cgroup/vserver".into(),
+            places: Places::at("/sys/fs/cgroup", &Paths::new("/")),
+            outers: BTreeMap::new(),
             numbers: BTreeMap::new(),
             bare: Contexts::default(),
+            paths: Paths::new(PathBuf::from("/")),
         };
         let web = Context::Guest("web".parse().unwrap());
         for (line, context) in [
             ("0::/vserver/web/guest-1", &web),
             ("0::/vserver/web/guest-12/system.slice/x", &web),
             ("1:name=systemd:/vserver/db/guest-1\n0::/vserver/web/session", &web),
+            ("0::/vserver.slice/vserver@web.service/payload/guest-1/inside/root", &web),
+            ("0::/vserver.slice/vserver@web.service/payload/keeper", &Context::Main),
+            ("0::/vserver.slice/vserver@web.service/supervisor", &Context::Main),
             ("0::/vserver/web/keeper", &Context::Main),
             ("0::/vserver/web", &Context::Main),
             ("0::/vserver-1234/web/guest-1", &Context::Main),

@@ -207,6 +207,15 @@ fn outside(kernel: &mut Netlink, door: &Door) -> io::Result<Interface> {
     kernel.find(&By::Name(name))?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
 }
 
+/// Number of the interface with this long name; `None` without one.
+///
+/// # Errors
+/// Those of netlink(7).
+pub fn index(long_name: &str) -> io::Result<Option<u32>> {
+    let found = Netlink::open()?.find(&By::Alternative(long_name))?;
+    Ok(found.map(|found| found.index))
+}
+
 /// Removes the interfaces with these long names, as far as they are there. A
 /// link would go with the guest's network namespace, but a moment after its
 /// last process, and not while anybody holds that.

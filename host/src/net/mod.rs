@@ -6,6 +6,7 @@
 //! on the host (`bpf::link`), which is there before the link is up and goes
 //! with it.
 
+mod announce;
 mod host;
 mod inside;
 mod loopback;
@@ -13,7 +14,8 @@ mod netlink;
 mod owner;
 mod proxy;
 
-pub use host::{Host, remove};
+pub use announce::announce;
+pub use host::{Host, index, remove};
 pub use inside::arrive;
 pub use loopback::{add as add_loopback, remove as remove_loopback};
 pub use owner::{refuse_foreign, refuse_missing};

@@ -7,6 +7,7 @@
 mod capabilities;
 mod confinement;
 pub mod devices;
+mod environment;
 mod layers;
 pub mod limits;
 pub mod masks;
@@ -30,6 +31,7 @@ use crate::paths::Paths;
 use crate::variables;
 
 pub use confinement::{Confinement, Label};
+pub use environment::NOTIFY_SOCKET;
 pub use layers::{Layer, parse_without};
 pub use limits::Limits;
 pub use mounts::{Access, Mount};
@@ -77,6 +79,8 @@ pub struct Plan {
     pub without: Vec<Layer>,
     /// guest-init's environment.
     pub environment: Vec<(String, String)>,
+    /// The id of the guest as a machine.
+    pub uuid: Option<String>,
     /// What guest-init is told first.
     pub boot: BootOrder,
     /// Where the console's log goes, and how long it grows.
@@ -144,6 +148,10 @@ pub struct ConsoleLog {
     pub name: String,
     /// Bytes after which it is rotated; 0 for no log.
     pub limit: u64,
+    /// Is it kept in the file, the journal, or both?
+    pub kept: crate::config::ConsoleLog,
+    /// File beside it in which boots are noted.
+    pub boots: PathBuf,
 }
 
 /// How a guest is stopped and restarted.
@@ -210,6 +218,7 @@ pub fn plan(
     let identity =
         network::Identity { name, context, instance: &paths.instance(), machine: &host.machine };
     let network = network::plan(identity, &config.network, ids, &without);
+    let uuid = environment::uuid(identity);
     let hostname = config.hostname.clone().unwrap_or_else(|| name.to_string());
     Ok(Plan {
         name: name.clone(),
@@ -228,13 +237,8 @@ pub fn plan(
         network,
         resolver: resolver::plan(&config.network.dns),
         label: label(&config.security),
-        environment: vec![
-            ("container".into(), "vserver".into()),
-            ("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
-            ("TERM".into(), "linux".into()),
-            // For guest-init alone, which doesn't pass it on.
-            (variables::ALLOCATOR.0.into(), variables::ALLOCATOR.1.into()),
-        ],
+        environment: environment::variables(uuid.as_deref()),
+        uuid,
         boot: BootOrder {
             protocol: PROTOCOL,
             mode,
@@ -248,6 +252,8 @@ pub fn plan(
             directory: paths.log_dir(),
             name: format!("{name}.log"),
             limit: config.console.log_size,
+            kept: config.console.log,
+            boots: paths.boots(name),
         },
         lifecycle: Lifecycle {
             stop_timeout: config.boot.stop_timeout,

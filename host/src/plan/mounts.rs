@@ -27,6 +27,9 @@ pub enum Mount {
     /// The host's /sys, read-only: the kernel gives nobody a new one who has
     /// no network namespace of their own.
     HostSys,
+    /// What the guest's own systemd would mount on /tmp and may not, if it
+    /// would.
+    Tmp,
     /// A symbolic link.
     Link {
         /// Where, relative to the root.
@@ -61,6 +64,7 @@ impl Mount {
             Self::New { kind, target, .. } => format!("'{kind}' on '/{target}'"),
             Self::Devices => "'tmpfs' on '/dev'".to_owned(),
             Self::HostSys => "the host's '/sys' on '/sys'".to_owned(),
+            Self::Tmp => "'tmpfs' on '/tmp'".to_owned(),
             Self::Link { at, .. } => format!("link '/{at}'"),
             Self::Directory { at, .. } => format!("directory '/{at}'"),
             Self::ReadOnly { target, .. } => format!("'/{target}' read-only"),
@@ -144,6 +148,7 @@ pub fn plan(security: &Security, shares_network: bool, without: &[Layer]) -> Vec
             options: &[("mode", "1777"), ("size", "5M")],
             access: Access::Data,
         },
+        Mount::Tmp,
     ]);
     if without.contains(&Layer::Masks) || security.nesting {
         return steps;

@@ -5,6 +5,7 @@
 
 pub mod doctor;
 pub mod effective;
+mod events;
 pub mod info;
 pub mod limits;
 mod list;
@@ -24,6 +25,7 @@ use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Padding, Style};
 
+pub use events::Happening;
 pub use list::{list, list_json};
 pub use status::{status, status_json, statuses_json};
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -31,6 +31,14 @@ impl Lock {
                 return Ok(lock);
             }
         }
+    }
+
+    /// Writes the holder's pid into the file, for whoever finds it locked. On a
+    /// full disk nothing is in it.
+    pub fn sign(&self) {
+        let pid = std::process::id().to_string();
+        let empty = self.file.set_len(0);
+        let _ = empty.and_then(|()| self.file.write_all_at(pid.as_bytes(), 0));
     }
 
     /// Removes the file, and with it the lock: whoever waits for it makes a

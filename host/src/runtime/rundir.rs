@@ -18,12 +18,13 @@ use super::Lock;
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
+    lock: PathBuf,
 }
 
 impl RunDir {
     /// The directory of a guest; nothing is made yet.
     pub fn new(paths: &Paths, name: &GuestName) -> Self {
-        Self { path: paths.guest_run_dir(name) }
+        Self { path: paths.guest_run_dir(name), lock: paths.supervisor_lock(name) }
     }
 
     /// Makes it, mode 0700.
@@ -75,36 +76,51 @@ impl RunDir {
         self.path.join("state.json")
     }
 
-    fn supervisor_lock(&self) -> PathBuf {
-        self.path.join("supervisor.lock")
+    /// There when the guest's unit is being stopped.
+    pub fn stopping(&self) -> PathBuf {
+        self.path.join("stopping")
     }
 
     /// Is there a supervisor? Makes nothing.
     pub fn has_supervisor(&self) -> bool {
-        File::open(self.supervisor_lock()).is_ok_and(|file| file.try_lock().is_err())
+        File::open(&self.lock).is_ok_and(|file| file.try_lock().is_err())
     }
 
-    /// Makes the directory and takes the lock in it that makes one process
-    /// the guest's supervisor. Another one that is about to leave is waited
-    /// for, at most for `patience`.
+    /// Pid of the supervisor, if there is one and it could write it down.
+    pub fn supervisor(&self) -> Option<i32> {
+        let pid = || fs::read_to_string(&self.lock).ok()?.trim().parse().ok();
+        self.has_supervisor().then(pid).flatten()
+    }
+
+    /// Takes the lock that makes one process the guest's supervisor, and makes
+    /// the directory. Another one that is about to leave is waited for, at most
+    /// for `patience`.
     ///
     /// # Errors
     /// When the directory or the file can't be made.
     pub fn supervise(&self, patience: Duration) -> Result<Option<Lock>> {
-        let path = self.supervisor_lock();
+        let path = &self.lock;
         let deadline = Instant::now() + patience;
         loop {
-            self.create().map_err(|error| Error::path("create", &self.path, error))?;
-            match Lock::try_now(&path) {
-                // Somebody who left has taken the directory along.
-                Ok(Some(lock)) if !lock.is_at(&path) => {}
-                Ok(Some(lock)) => return Ok(Some(lock)),
+            match Lock::try_now(path) {
+                // Somebody who left has removed it.
+                Ok(Some(lock)) if !lock.is_at(path) => {}
+                Ok(Some(lock)) => {
+                    lock.sign();
+                    self.create().map_err(|error| Error::path("create", &self.path, error))?;
+                    return Ok(Some(lock));
+                }
                 Ok(None) if Instant::now() >= deadline => return Ok(None),
                 Ok(None) => thread::sleep(Duration::from_millis(2)),
                 Err(error) if Instant::now() >= deadline => return Err(error),
                 Err(_) => {}
             }
         }
+    }
+
+    /// Removes the lock, by its holder.
+    pub fn give_up(&self, lock: Lock) {
+        lock.remove(&self.lock);
     }
 
     /// Removes it with all its files, by its holder. From one moment to the

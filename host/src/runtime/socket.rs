@@ -16,19 +16,23 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::sys;
 
-/// Makes a listening socket, replacing what is left of an old one.
+/// Makes a listening socket, replacing what is left of an old one. Once it
+/// has its name it takes connections: whoever sees the name appear
+/// (inotify(7), `IN_MOVED_TO`) can connect.
 ///
 /// # Errors
-/// Those of socket(2), bind(2) and listen(2).
+/// Those of socket(2), bind(2), listen(2) and rename(2).
 pub fn listen(path: &Path, kind: SockType) -> io::Result<OwnedFd> {
-    match fs::remove_file(path) {
+    let early = path.with_extension("new");
+    match fs::remove_file(&early) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let listener = socket::socket(AddressFamily::Unix, kind, flags, None)?;
-    with_address(path, |address| socket::bind(listener.as_raw_fd(), address))?;
+    with_address(&early, |address| socket::bind(listener.as_raw_fd(), address))?;
     socket::listen(&listener, Backlog::new(16)?)?;
+    fs::rename(&early, path)?;
     Ok(listener)
 }
 

@@ -8,6 +8,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use shared::message::Style;
 
+use crate::cgroup::ServingIds;
+
 /// What outlives a supervisor. A missing or damaged file means the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -24,6 +26,8 @@ pub struct State {
     pub last_end: Option<String>,
     /// Which boot files are followed: an own init doesn't tell a second time.
     pub style: Option<Style>,
+    /// Does the guest's own init say itself when that boot is done?
+    pub notifies: bool,
     /// Is it only a context, without a boot?
     pub idle: bool,
     /// Command of a rescue start.
@@ -34,6 +38,8 @@ pub struct State {
     pub proxy: Option<String>,
     /// Address on the host's loopback interface that is its ::1.
     pub loopback: Option<Ipv6Addr>,
+    /// By which the maps of its listening sockets are found.
+    pub serving: Option<ServingIds>,
     /// Id of the map in which that boot's traffic is counted.
     pub traffic: Option<u32>,
 }

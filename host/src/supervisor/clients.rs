@@ -28,6 +28,7 @@ struct Client {
     id: u64,
     link: Link<Event, Request>,
     subscribed: bool,
+    watches: bool,
     leases: bool,
 }
 
@@ -40,6 +41,11 @@ impl Clients {
             clients.subscribe(id);
         }
         clients
+    }
+
+    /// Takes new connections there from now on.
+    pub fn listen_on(&mut self, listener: OwnedFd) {
+        self.listener = listener;
     }
 
     /// Adds what is to be polled.
@@ -87,6 +93,19 @@ impl Clients {
         });
     }
 
+    /// Sends to all that watch; one that doesn't keep up is let go, and asks
+    /// again.
+    pub fn tell_watchers(&mut self, status: &Event) {
+        self.clients.retain(|client| !client.watches || client.link.send(status).is_ok());
+    }
+
+    /// Sends a client every change of how the guest is, from now on.
+    pub fn watch_changes(&mut self, id: u64) {
+        for client in self.clients.iter_mut().filter(|client| client.id == id) {
+            client.watches = true;
+        }
+    }
+
     /// Sends a client all events from now on.
     pub fn subscribe(&mut self, id: u64) {
         for client in self.clients.iter_mut().filter(|client| client.id == id) {
@@ -119,7 +138,8 @@ impl Clients {
     fn add(&mut self, socket: OwnedFd) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.clients.push(Client { id, link: Link::new(socket), subscribed: false, leases: false });
+        let link = Link::new(socket);
+        self.clients.push(Client { id, link, subscribed: false, watches: false, leases: false });
         id
     }
 }

@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Keeper {
     socket: Link<ToKeeper, FromKeeper>,
     link: Option<Link<ToGuest, FromGuest>>,
+    /// Socket of the guest's own init.
+    notify: Option<OwnedFd>,
     pid: i32,
     init_pid: i32,
     /// Refers to the keeper where it is this process's child.
@@ -52,6 +54,8 @@ pub fn find(run: &RunDir) -> io::Result<Option<Keeper>> {
         Err(error) => match error.raw_os_error() {
             // Nobody listens, or it ended before it said anything.
             Some(libc::ENOENT | libc::ECONNREFUSED | libc::ECONNRESET) => Ok(None),
+            // Whatever this process lacks, there is none.
+            _ if !run.keeper().exists() => Ok(None),
             _ => Err(error),
         },
     }
@@ -75,8 +79,10 @@ pub fn connect(run: &RunDir) -> io::Result<Keeper> {
     let FromKeeper::Hello { protocol: KEEPER_PROTOCOL, pid, init_pid } = hello else {
         return Err(io::Error::from_raw_os_error(libc::EPROTO));
     };
-    let link = fds.into_iter().next().map(Link::new);
-    Ok(Keeper { socket, link, pid, init_pid, child: None, ended: false })
+    let mut fds = fds.into_iter();
+    let link = fds.next().map(Link::new);
+    let notify = fds.nth(1);
+    Ok(Keeper { socket, link, notify, pid, init_pid, child: None, ended: false })
 }
 
 fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
@@ -113,6 +119,11 @@ impl Keeper {
     /// The link to guest-init, while it is open.
     pub fn link(&self) -> Option<&Link<ToGuest, FromGuest>> {
         self.link.as_ref()
+    }
+
+    /// The socket on which the guest's own init says that it is up.
+    pub fn notify(&self) -> Option<BorrowedFd<'_>> {
+        self.notify.as_ref().map(AsFd::as_fd)
     }
 
     /// guest-init has closed its end.

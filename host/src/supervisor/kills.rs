@@ -11,6 +11,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::journal::Kind;
+
+use super::Supervisor;
+
 /// Between two looks that found something new.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -73,6 +77,18 @@ impl Kills {
         let mut bytes = [0; LONGEST];
         let length = self.file.read_at(&mut bytes, 0).unwrap_or(0);
         String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Supervisor {
+    /// Notes those that are new.
+    pub(super) fn hear_kills(&mut self) {
+        let Some(kills) = &mut self.kills else { return };
+        let (new, all) = (kills.look(Instant::now()), kills.seen());
+        if new > 0 {
+            let text = "out of memory: the kernel has killed processes of the guest";
+            self.say(Kind::OutOfMemory, &format!("{text}: {new}, {all} in this boot"));
+        }
     }
 }
 

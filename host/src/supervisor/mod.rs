@@ -10,41 +10,49 @@ mod clients;
 mod hearing;
 mod keeper;
 mod kills;
+mod manager;
 mod network;
+mod own_init;
 mod perform;
 mod planner;
 mod records;
+mod registration;
 mod state;
+mod talk;
+mod telling;
 mod timers;
+mod watching;
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
 use rustix::time::{ClockId, clock_gettime};
-use shared::link::RecvError;
-use shared::message::{BootMode, FromGuest, GuestState, Runlevel, Style, ToGuest};
+use shared::message::{BootMode, GuestState, Runlevel, Style, ToGuest};
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
-use crate::accounting;
 use crate::accounting::Traffic;
-use crate::cgroup::GuestCgroup;
+use crate::cgroup::{GuestCgroup, Serving};
 use crate::control::{Event as Told, Phase, Request, Snapshot};
 use crate::error::{Error, Result};
+use crate::journal::Kind;
 use crate::launch::explain;
 use crate::plan::Plan;
 use crate::runtime::{self, Lock, RunDir, State};
 use crate::sys;
+use crate::systemd::Notifier;
 
 pub use planner::Planner;
 
 use accounts::Account;
 use clients::Clients;
-use hearing::{Hearing, beginning};
+use hearing::Hearing;
 use keeper::Keeper;
 use kills::Kills;
+use registration::Registration;
 use state::{Event, Machine, Purpose, Stop};
 use timers::{Timer, Timers};
 
@@ -69,15 +77,29 @@ pub struct Supervisor {
     account: Option<Account>,
     /// Where the traffic of this boot is counted.
     traffic: Option<Traffic>,
+    /// Maps of its listening sockets, if one socket can serve all addresses.
+    serving: Option<Serving>,
     /// Processes killed for want of memory, where the host counts them.
     kills: Option<Kills>,
+    /// The last changes, oldest first, for watchers that come late.
+    changes: VecDeque<Snapshot>,
     /// Is it a guest that has been booted, and not ended yet?
     is_booted: bool,
+    /// systemd, where this is the process of a unit.
+    notifier: Notifier,
+    /// What machined is told.
+    registration: Registration,
+    /// Hangs up when the process ends that watches over this one.
+    guard: Option<OwnedFd>,
+    /// Readable when systemd wants the guest down.
+    terminated: Option<OwnedFd>,
+    /// Readable when somebody has looked in vain for this supervisor's socket.
+    missed: Option<OwnedFd>,
     /// Why the first start failed, for whoever ordered it.
     failure: Option<Error>,
     finished: bool,
     start: Start,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// May a supervisor start its guest?
@@ -111,9 +133,16 @@ impl Supervisor {
         let lock = run
             .supervise(patience)?
             .ok_or_else(|| Error::new(format!("guest '{}' has a supervisor already", plan.name)))?;
-        let cgroup = GuestCgroup::new(&planner.paths, &plan.name)?;
+        let cgroup = GuestCgroup::of_supervisor(&planner.paths, &plan.name);
         let listener = runtime::listen(&run.control(), SockType::SeqPacket)
-            .map_err(|error| Error::path("listen on", &run.control(), error))?;
+            .map_err(|error| Error::path("listen on", &run.control(), error));
+        let (cgroup, listener) = match (cgroup, listener) {
+            (Ok(cgroup), Ok(listener)) => (cgroup, listener),
+            (Err(error), _) | (_, Err(error)) => {
+                unmake(&run, lock);
+                return Err(error);
+            }
+        };
         let purpose = match plan.boot.mode {
             BootMode::Boot => Purpose::Boot,
             BootMode::Rescue(_) => Purpose::Rescue,
@@ -122,7 +151,9 @@ impl Supervisor {
         Ok(Self {
             account: None,
             traffic: None,
+            serving: None,
             kills: None,
+            changes: VecDeque::new(),
             is_booted: false,
             machine: Machine::new(plan.lifecycle.restart, purpose),
             state: State::default(),
@@ -131,6 +162,11 @@ impl Supervisor {
             keeper: None,
             clients: Clients::new(listener, first),
             timers: Timers::default(),
+            notifier: Notifier::from_environment(),
+            registration: Registration::default(),
+            guard: None,
+            terminated: None,
+            missed: None,
             failure: None,
             finished: false,
             planner,
@@ -138,7 +174,7 @@ impl Supervisor {
             plan,
             run,
             cgroup,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -171,31 +207,40 @@ impl Supervisor {
                 self.perform(effects);
             }
         }
+        self.arm_watchdog();
         sys::trim_memory();
         while !self.finished {
             self.wait();
             self.hear_keeper();
             self.hear_guest();
+            self.hear_own_init();
             self.hear_clients();
             self.hear_timers();
             self.hear_kills();
+            self.hear_manager();
+            self.hear_registration();
         }
         self.depart()
     }
 
     /// Goes on with a guest that another supervisor started.
     fn take_over(&mut self, keeper: Keeper) {
-        tracing::info!("taking over a running guest from its keeper");
         self.state = State::read(&self.run.state());
         self.machine = self.machine.attached(self.state.crashes);
         self.kills = Kills::open(&self.cgroup.limited(self.state.boot), true);
         keeper.tell_guest(&ToGuest::Query);
         self.keeper = Some(keeper);
+        self.say(Kind::Adopted, "this supervisor has taken over the running guest");
         self.is_booted = !self.state.idle;
+        if self.state.up {
+            // Whatever the guest says now, or doesn't.
+            self.notifier.ready();
+        }
         self.arm_account();
+        self.register();
         self.take_over_records();
         self.guest.style = self.state.style;
-        if self.guest.style == Some(Style::Init) {
+        if self.guest.style == Some(Style::Init) && self.state.up {
             self.feed(Event::Guest(GuestState::HandedOver));
         }
     }
@@ -214,7 +259,7 @@ impl Supervisor {
     }
 
     fn feed(&mut self, event: Event) {
-        tracing::debug!(?event, phase = self.machine.phase().name());
+        tracing::debug!("{}: {event:?}", self.machine.phase());
         let effects = self.machine.step(event);
         self.perform(effects);
     }
@@ -224,11 +269,15 @@ impl Supervisor {
         let mut fds = Vec::with_capacity(16);
         if let Some(keeper) = &self.keeper {
             fds.push(PollFd::new(keeper.as_fd(), PollFlags::POLLIN));
-            if let Some(link) = keeper.link().filter(|_| deaf_until.is_none()) {
-                fds.push(PollFd::new(link.as_fd(), PollFlags::POLLIN));
-            }
+            let link = keeper.link().map(AsFd::as_fd);
+            let talk = link.into_iter().chain(keeper.notify()).filter(|_| deaf_until.is_none());
+            fds.extend(talk.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         }
         self.clients.watch(&mut fds);
+        let signals = self.terminated.iter().chain(&self.missed);
+        fds.extend(signals.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        fds.extend(self.registration.watched().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        fds.extend(self.guard.as_ref().map(|guard| PollFd::new(guard.as_fd(), PollFlags::empty())));
         if let Some(kills) = self.kills.as_ref().and_then(Kills::watched) {
             fds.push(PollFd::new(kills, PollFlags::POLLPRI));
         }
@@ -255,79 +304,21 @@ impl Supervisor {
                     let end = GuestEnd::from_outcome(outcome);
                     // Killed at the end of a shutdown is no crash.
                     let asked = self.machine.phase() == Phase::Stopping;
+                    let outcome = perform::describe(end);
                     if matches!(end, GuestEnd::Died(_)) && !asked {
                         self.note_crash();
+                        self.say_of(Kind::Crashed, &outcome, "the guest has crashed: PID 1");
                     }
-                    self.state.last_end = Some(perform::describe(end));
+                    self.state.last_end = Some(outcome);
                     self.feed(Event::Ended(end));
                 }
                 keeper::Heard::Lost => {
-                    tracing::error!("the keeper has died; killing the guest");
+                    self.say(Kind::KeeperLost, "the keeper has died; killing the guest");
                     self.state.last_end = Some("its keeper was killed".to_owned());
                     self.note_crash();
                     self.feed(Event::KeeperLost);
                 }
             }
-        }
-    }
-
-    fn hear_guest(&mut self) {
-        while self.hearing.take(Instant::now()) {
-            let Some(link) = self.keeper.as_ref().and_then(Keeper::link) else { return };
-            match link.recv() {
-                Ok(message) => self.guest_says(message),
-                Err(RecvError::Nonsense) => {
-                    tracing::warn!("the guest sent something that is no message");
-                }
-                Err(RecvError::Empty) => return self.hearing.give_back(),
-                Err(RecvError::Closed | RecvError::Os(_)) => {
-                    // An own init has taken over, or PID 1 is about to end.
-                    if let Some(keeper) = &mut self.keeper {
-                        keeper.forget_link();
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn guest_says(&mut self, message: FromGuest) {
-        match message {
-            FromGuest::Hello { style, reason, .. } => {
-                self.guest.style = Some(style);
-                self.guest.reason = beginning(reason);
-                if self.state.style.replace(style) != Some(style)
-                    && let Err(error) = self.state.write(&self.run.state())
-                {
-                    tracing::warn!("cannot write the state file: {error}");
-                }
-            }
-            FromGuest::State(state) => {
-                if let GuestState::Booting(level) | GuestState::Running(level) = state {
-                    self.guest.runlevel = Some(level);
-                }
-                self.feed(Event::Guest(state));
-            }
-            FromGuest::ScriptStarted { id, name, argument } => {
-                let (name, argument) = (beginning(name), beginning(argument));
-                self.clients.tell(&Told::ScriptStarted { id, name, argument });
-            }
-            FromGuest::ScriptEnded { id, name, outcome, millis } => {
-                let name = beginning(name);
-                if !outcome.success() {
-                    tracing::warn!(script = ?name, %outcome, millis, "a script has failed");
-                }
-                self.clients.tell(&Told::ScriptEnded { id, name, outcome, millis });
-            }
-            FromGuest::Note(note) => {
-                let note = beginning(note);
-                tracing::warn!(note = ?note, "the guest notes");
-                self.clients.tell(&Told::Note(note));
-            }
-            FromGuest::Requested(power) => {
-                tracing::info!(?power, "asked for from inside");
-            }
-            FromGuest::ExecEnded { .. } => {}
         }
     }
 
@@ -343,6 +334,7 @@ impl Supervisor {
                     self.clients.subscribe(client);
                     self.clients.answer(client, &status);
                 }
+                Request::Watch(since_ms) => self.watch(client, since_ms),
                 Request::Stop { power, timeout_ms, no_kill } => {
                     self.clients.subscribe(client);
                     let timeout = timeout_ms.map_or(self.plan.lifecycle.stop_timeout, |ms| {
@@ -355,6 +347,8 @@ impl Supervisor {
                         keeper.tell_guest(&ToGuest::Runlevel(level));
                     }
                 }
+                Request::Reexec(program) => self.reexec(client, &program),
+                Request::Leave => self.leave(client),
                 Request::Account => {
                     self.look_at_records();
                     let answer = match self.keep_account() {
@@ -376,6 +370,7 @@ impl Supervisor {
                         Err(error) => Told::failed(&error),
                     };
                     self.clients.answer(client, &answer);
+                    self.tell_change(self.machine.phase());
                 }
                 Request::Lease => self.clients.lease(client),
             }
@@ -398,59 +393,58 @@ impl Supervisor {
                     sys::trim_memory();
                 }
                 Timer::Records => self.keep_records(),
+                Timer::Announce => self.announce_addresses(),
+                Timer::Watchdog => self.arm_watchdog(),
+                Timer::Registration => self.settle_registration(),
             }
-        }
-    }
-
-    fn hear_kills(&mut self) {
-        let Some(kills) = &mut self.kills else { return };
-        let (new, all) = (kills.look(Instant::now()), kills.seen());
-        if new > 0 {
-            tracing::warn!(new, all, "out of memory: the kernel has killed processes of the guest");
-        }
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            phase: self.machine.phase(),
-            context: self.plan.context.get(),
-            style: self.guest.style,
-            reason: self.guest.reason.clone(),
-            runlevel: self.guest.runlevel,
-            init_pid: self.keeper.as_ref().map_or(0, Keeper::init_pid),
-            keeper_pid: self.keeper.as_ref().map_or(0, Keeper::pid),
-            supervisor_pid: std::process::id() as i32,
-            uptime_ms: now_ms().saturating_sub(self.state.booted_at_ms),
-            boot: self.state.boot,
-            crashes: self.machine.crashes(),
-            last_end: self.state.last_end.clone(),
-            users: self.plan.ids.name().to_owned(),
-            addresses: self.state.addresses.clone(),
-            processes: u32::try_from(self.cgroup.count(self.state.boot)).unwrap_or(u32::MAX),
-            paused: self.cgroup.is_to_freeze(self.state.boot),
-            frozen: self.cgroup.is_frozen(self.state.boot),
-            kills: accounting::usage(&self.cgroup.limited(self.state.boot)).kills,
         }
     }
 
     /// A start has failed: one sentence for everybody who listens.
     fn failed(&mut self, failure: Failure) {
         let error = explain(&self.plan, failure);
-        tracing::error!(stage = failure.stage.name(), "{error}");
+        self.notifier.failed(&error.to_string());
+        self.say_failed(&error, Some(failure.stage));
         self.clients.tell(&Told::failed(&error));
+        self.state.last_end = Some(format!("not started: {error}"));
         self.failure.get_or_insert(error);
     }
 
     /// Everything about the guest has ended: nothing of it stays.
     fn depart(mut self) -> Result<()> {
+        self.registration.abandon();
         if let Err(error) = self.run.remove() {
             tracing::warn!("cannot remove '{}': {error}", self.run.path().display());
         }
+        // Nobody can come any more. Who came late still hears the end.
+        for (client, request) in self.clients.hear() {
+            match (request, &self.failure) {
+                (Request::Watch(since_ms), _) => self.watch(client, since_ms),
+                (Request::Subscribe, Some(error)) => {
+                    let failed = Told::failed(error);
+                    self.clients.answer(client, &failed);
+                }
+                _ => {}
+            }
+        }
+        self.run.give_up(self.lock);
         self.clients.flush();
+        if let Some(error) = &self.failure {
+            self.notifier.failed(&error.to_string());
+        }
         match self.failure.take() {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+}
+
+/// Removes what a supervisor that can't be one has made, unless a guest runs,
+/// whose keeper has its sockets there.
+fn unmake(run: &RunDir, lock: Lock) {
+    if !run.keeper().exists() {
+        let _ = run.remove();
+        run.give_up(lock);
     }
 }
 

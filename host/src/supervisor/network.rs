@@ -2,6 +2,7 @@
 //! after it.
 
 use std::fs::{self, File, TryLockError};
+use std::mem;
 use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use rustix::fs::FileType;
 use shared::name::GuestName;
 
 use crate::accounting::Traffic;
-use crate::cgroup::{self, GuestCgroup};
+use crate::bpf::addresses::Addresses;
+use crate::cgroup::{self, GuestCgroup, Serving};
 use crate::control::Event as Told;
 use crate::error::{Error, Result};
 use crate::facts::{self, Forwarding};
@@ -24,6 +26,10 @@ use super::Supervisor;
 
 /// How long others may take to look for their addresses.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// From one announcement of addresses to the next, of two (RFC 5227 §1.1,
+/// `ANNOUNCE_INTERVAL`): the first may get lost while a link comes up.
+pub(super) const ANNOUNCEMENTS: Duration = Duration::from_secs(2);
 
 /// Between two looks whether they are done.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -39,6 +45,8 @@ impl Supervisor {
         self.state.proxy = None;
         self.state.traffic = None;
         self.traffic = None;
+        self.state.serving = None;
+        self.serving = None;
         self.state.loopback = None;
         if self.plan.network.addresses().is_empty() {
             return Ok(());
@@ -68,6 +76,7 @@ impl Supervisor {
                     .is_ok()
             });
         }
+        self.serve_all();
         let counted = Traffic::new().and_then(|traffic| Ok((traffic.id()?, traffic)));
         let (id, traffic) = counted.map_err(|error| {
             Error::os(format_args!("cannot count the traffic of guest '{}'", self.plan.name), error)
@@ -79,32 +88,91 @@ impl Supervisor {
         written.map_err(|error| Error::path("write", &self.run.state(), error))
     }
 
+    /// Lets sockets of a guest on the host's own stack serve all of its
+    /// addresses, if the kernel has the means.
+    fn serve_all(&mut self) {
+        let Network::Shared(shared) = &self.plan.network else { return };
+        let serving =
+            Serving::new(&shared.allowed).and_then(|serving| Ok((serving.ids()?, serving)));
+        match serving {
+            Ok((ids, serving)) => {
+                (self.state.serving, self.serving) = (Some(ids), Some(serving));
+            }
+            Err(error) => tracing::warn!(
+                "a socket that is bound to any address serves one address only: {error}"
+            ),
+        }
+    }
+
+    /// The maps of the guest's listening sockets.
+    fn serving(&mut self) -> Option<&Serving> {
+        if self.serving.is_none() {
+            self.serving = self.state.serving.and_then(|ids| Serving::open(ids).ok());
+        }
+        self.serving.as_ref()
+    }
+
+    /// Tells the guest's network where its addresses are.
+    pub(super) fn announce_addresses(&self) {
+        let Network::Linked(link) = &self.plan.network else { return };
+        if let Err(error) = net::announce(link) {
+            tracing::warn!("cannot announce the guest's addresses: {error}");
+        }
+    }
+
     /// Gives a guest on the host's own stack the addresses that are configured
     /// now. Sockets that are open stay, and send and receive nothing at
     /// addresses that are the guest's no longer. A guest that is joined
-    /// otherwise, or is to be, keeps what it has.
+    /// otherwise, or is to be, keeps what it has, and one that is down between
+    /// two boots gets them with the next.
     ///
     /// # Errors
-    /// Whose an address is; when the kernel refuses a program. Nothing is
-    /// changed then.
+    /// Whose an address is; when the kernel refuses a program, or the state
+    /// file can't be written. Nothing is changed then.
     pub(super) fn change_addresses(&mut self) -> Result<()> {
+        if self.keeper.is_none() {
+            return Ok(());
+        }
         let planned = self.planner.plan_of_running()?.network;
-        let (Network::Shared(_), Network::Shared(shared)) = (&self.plan.network, &planned) else {
+        let (Network::Shared(old), Network::Shared(new)) = (&self.plan.network, &planned) else {
             return Ok(());
         };
+        let (old, new) = (old.clone(), new.clone());
         let held = self.hold_addresses()?;
-        self.refuse_others(&shared.addresses)?;
-        let (allowed, layout) = (&shared.allowed, facts::kernel_layout());
-        cgroup::set_addresses(self.cgroup.outer(), allowed, layout).map_err(|error| {
+        self.refuse_others(&new.addresses)?;
+        let before = mem::replace(&mut self.state.addresses, new.addresses.clone());
+        if let Err(error) = self.put_addresses(&new.allowed) {
+            self.state.addresses = before;
+            if let Err(error) = self.state.write(&self.run.state()) {
+                tracing::error!("cannot write the state file: {error}");
+            }
+            if let Some(Err(error)) = self.serving().map(|serving| serving.lead(&old.allowed)) {
+                tracing::error!("cannot lead connections to where they were: {error}");
+            }
+            return Err(error);
+        }
+        tracing::info!(addresses = ?new.addresses, "the guest has other addresses");
+        self.plan.network = planned;
+        drop(held);
+        Ok(())
+    }
+
+    /// Writes the addresses down, for others that look for theirs, leads
+    /// connections there, then has the kernel hold the guest to them: all but
+    /// the last can be put back.
+    fn put_addresses(&mut self, allowed: &Addresses) -> Result<()> {
+        let written = self.state.write(&self.run.state());
+        written.map_err(|error| Error::path("write", &self.run.state(), error))?;
+        let layout = facts::kernel_layout();
+        let led = self.serving().map_or(Ok(None), |serving| {
+            serving.lead(allowed)?;
+            Ok(Some(serving.maps()))
+        });
+        let outer = self.cgroup.outer();
+        led.and_then(|maps| cgroup::set_addresses(outer, allowed, layout, maps)).map_err(|error| {
             let name = &self.plan.name;
             Error::os(format_args!("cannot change the addresses of guest '{name}'"), error)
-        })?;
-        self.state.addresses.clone_from(&shared.addresses);
-        tracing::info!(addresses = ?shared.addresses, "the guest has other addresses");
-        self.plan.network = planned;
-        let written = self.state.write(&self.run.state());
-        drop(held);
-        written.map_err(|error| Error::path("write", &self.run.state(), error))
+        })
     }
 
     /// Keeps others from taking addresses until the file is dropped: of two
@@ -191,7 +259,11 @@ impl Supervisor {
 
     /// Removes the link of a boot that has ended, and what stands elsewhere
     /// because of its addresses.
-    pub(super) fn remove_link(&self) {
+    pub(super) fn remove_link(&mut self) {
+        if let Some(Err(error)) = self.serving().map(Serving::leave) {
+            tracing::error!("cannot end leading connections to the guest: {error}");
+        }
+        self.serving = None;
         let names = long_names(&self.plan.name, &self.planner.paths.instance());
         if let Err(error) = net::remove(&names) {
             tracing::error!("cannot remove the guest's link: {error}");

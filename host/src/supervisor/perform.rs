@@ -12,12 +12,14 @@ use shared::stage::{Failure, Stage};
 
 use crate::control::{Event as Told, Phase};
 use crate::error::{Error, Result};
+use crate::journal::Kind;
 use crate::launch::launch;
 use crate::plan::milliseconds;
 use crate::sys;
 
 use super::actions::{self, Action};
 use super::kills::Kills;
+use super::network::ANNOUNCEMENTS;
 use super::state::{Effect, Event, STABLE};
 use super::timers::Timer;
 use super::{Supervisor, failure, keeper, now_ms};
@@ -40,11 +42,17 @@ impl Supervisor {
                 Effect::AskStop(power, deadline) => self.ask_stop(power, deadline),
                 Effect::Kill => self.kill(),
                 Effect::CleanUp => self.clean_up(),
-                Effect::ArmDeadline(after) => self.arm(Timer::Deadline, after),
+                Effect::ArmDeadline(after) => {
+                    self.notifier.stopping(after);
+                    self.arm(Timer::Deadline, after);
+                }
                 Effect::DisarmDeadline => self.timers.set(Timer::Deadline, None),
                 Effect::ArmPause(after) => self.arm(Timer::Pause, after),
                 Effect::ArmStable => self.arm(Timer::Stable, STABLE),
-                Effect::ReportTimeout => self.clients.tell(&Told::StopTimedOut),
+                Effect::ReportTimeout => {
+                    self.say(Kind::StopTimedOut, "the guest has not shut down in time");
+                    self.clients.tell(&Told::StopTimedOut);
+                }
                 Effect::Announce(phase) => self.announce(phase),
                 Effect::Finish => self.finish(),
             }
@@ -75,6 +83,7 @@ impl Supervisor {
         self.state.boot = self.state.boot.saturating_add(1);
         self.state.booted_at_ms = now_ms();
         self.state.up = false;
+        self.state.notifies = false;
         self.state.crashes = self.machine.crashes();
         self.state.idle = self.plan.boot.mode == BootMode::Idle;
         self.state.rescue = match &self.plan.boot.mode {
@@ -82,9 +91,10 @@ impl Supervisor {
             _ => None,
         };
         if let Err(error) = self.prepare() {
-            tracing::error!("{error}");
+            self.say_failed(&error, None);
             let hint = error.remedy().map(str::to_owned);
             self.clients.tell(&Told::Failed { text: error.to_string(), hint });
+            self.state.last_end = Some(format!("not started: {error}"));
             self.failure.get_or_insert(error);
             self.clean_up();
             return Event::LaunchFailed;
@@ -100,6 +110,9 @@ impl Supervisor {
                 self.plan.fault = None;
                 self.is_booted = self.plan.boot.mode != BootMode::Idle;
                 self.arm_account();
+                self.register();
+                self.announce_addresses();
+                self.arm(Timer::Announce, ANNOUNCEMENTS);
                 Event::Launched
             }
             Err(failure) => {
@@ -131,8 +144,14 @@ impl Supervisor {
         self.run.create().map_err(|error| failure(Stage::RunDirectory, &error))?;
         let written = self.state.write(&self.run.state());
         written.map_err(|error| failure(Stage::RunDirectory, &error))?;
-        let launched =
-            launch(&self.plan, &self.run, &self.cgroup, self.state.boot, self.traffic.as_ref())?;
+        let launched = launch(
+            &self.plan,
+            &self.run,
+            &self.cgroup,
+            self.state.boot,
+            self.traffic.as_ref(),
+            self.serving.as_ref(),
+        )?;
         let injected = |stage| self.plan.fault.filter(|fault| fault.stage == stage);
         let keeper = match injected(Stage::TakeOver) {
             Some(fault) => Err(fault),
@@ -146,12 +165,6 @@ impl Supervisor {
                 return Err(failure);
             }
         };
-        tracing::info!(
-            boot = self.state.boot,
-            init = keeper.init_pid(),
-            keeper = launched.keeper_pid,
-            "launched"
-        );
         let first = injected(Stage::FirstMessage);
         let keeper = self.keeper.insert(keeper);
         match first {
@@ -169,8 +182,8 @@ impl Supervisor {
         if let Err(error) = actions::run(&self.plan, Action::PreStop) {
             tracing::warn!("{error}");
         }
+        self.say_asked(power, deadline);
         let Some(keeper) = &self.keeper else { return };
-        tracing::info!(?power, ?deadline, "asking the guest to shut down");
         if self.guest.style == Some(Style::Init) {
             keeper.signal_own_init(power);
             return;
@@ -180,7 +193,7 @@ impl Supervisor {
     }
 
     fn kill(&mut self) {
-        tracing::warn!("killing what is left of the guest");
+        self.say(Kind::Killed, "killing what is left of the guest");
         self.clients.tell(&Told::Killed);
         if let Err(error) = self.cgroup.kill(self.state.boot) {
             tracing::error!("cannot kill the guest's processes: {error}");
@@ -190,12 +203,14 @@ impl Supervisor {
     /// Removes everything of a boot, whether it ended or was never complete.
     fn clean_up(&mut self) {
         self.timers.set(Timer::Stable, None);
+        self.unregister();
         if self.keeper.is_some() {
             let _ = self.cgroup.kill(self.state.boot);
         }
         // Before the keeper goes: the next supervisor would find no end to note.
         self.timers.set(Timer::Account, None);
         self.timers.set(Timer::Records, None);
+        self.timers.set(Timer::Announce, None);
         self.hear_kills();
         self.kills = None;
         let _ = self.keep_account();
@@ -236,15 +251,17 @@ impl Supervisor {
                 .hint(format!("wait until it is up: vserver wait {name} --for running")));
         }
         let verb = if freeze { "freeze" } else { "thaw" };
-        tracing::info!("{verb} the guest");
+        self.say(Kind::Frozen, &format!("{verb} the guest"));
         self.cgroup
             .freeze(self.state.boot, freeze)
             .map_err(|error| Error::os(format_args!("cannot {verb} guest '{name}'"), error))
     }
 
     fn announce(&mut self, phase: Phase) {
-        tracing::info!(phase = phase.name());
         // Once a boot: whoever takes over finds it noted.
+        if phase != Phase::Running || !self.state.up {
+            self.say_phase(phase);
+        }
         if phase == Phase::Running && !self.state.up {
             self.state.up = true;
             if let Err(error) = self.state.write(&self.run.state()) {
@@ -255,7 +272,14 @@ impl Supervisor {
                 self.clients.tell(&Told::Note(error.to_string()));
             }
         }
+        let level = self.guest.runlevel.map(|level| format!("runlevel {level}"));
+        if phase == Phase::Stopped && self.failure.is_none() {
+            // An end before the guest was up is none that systemd has to mend.
+            self.notifier.ready();
+        }
+        self.notifier.phase(phase, &level.unwrap_or_default());
         self.clients.tell(&Told::Phase(phase));
+        self.tell_change(phase);
         if phase == Phase::Running {
             // What a boot needed beside the launch: reports, messages, files.
             sys::trim_memory();

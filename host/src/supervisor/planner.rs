@@ -19,6 +19,8 @@ pub struct Planner {
     pub name: GuestName,
     /// What it is started for.
     pub mode: BootMode,
+    /// Has systemd handed a cgroup of its own to this process?
+    pub in_unit: bool,
     /// Layers of isolation that are left out, for tests
     /// ([`crate::variables::WITHOUT`]).
     pub without: Option<String>,
@@ -47,7 +49,10 @@ impl Planner {
     fn plan_for(&self, config: GuestConfig, fault: Option<&str>) -> Result<Plan> {
         let ids = ids::allocate(&self.paths, &self.name, config.context)?;
         let trial = Trial { fault: fault.map(str::to_owned), without: self.without.clone() };
-        let host = facts::resources(config.limits.devices());
+        let mut host = facts::resources(config.limits.devices());
+        if self.in_unit {
+            host.is_delegated();
+        }
         plan::plan(&self.name, &config, ids.base, self.mode.clone(), &self.paths, &host, &trial)
     }
 }

@@ -235,7 +235,7 @@ impl Machine {
 
     fn guest_says(&mut self, state: GuestState) -> Vec<Effect> {
         match state {
-            GuestState::Booting(_) => Vec::new(),
+            GuestState::Booting(_) | GuestState::Notifies => Vec::new(),
             GuestState::Running(_) | GuestState::HandedOver => {
                 self.first = false;
                 let phase = match self.purpose {

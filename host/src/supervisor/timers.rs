@@ -15,6 +15,12 @@ pub enum Timer {
     Account,
     /// The records of its processes may have grown long.
     Records,
+    /// The guest's addresses are to be announced once more.
+    Announce,
+    /// systemd waits for a word.
+    Watchdog,
+    /// machined is to be told once more.
+    Registration,
 }
 
 /// When each is due.
@@ -25,6 +31,9 @@ pub struct Timers {
     stable: Option<Instant>,
     account: Option<Instant>,
     records: Option<Instant>,
+    announce: Option<Instant>,
+    watchdog: Option<Instant>,
+    registration: Option<Instant>,
 }
 
 impl Timers {
@@ -40,17 +49,25 @@ impl Timers {
 
     /// When the next one is due.
     pub fn next(&self) -> Option<Instant> {
-        [self.deadline, self.pause, self.stable, self.account, self.records]
-            .into_iter()
-            .flatten()
-            .min()
+        let slots = [
+            self.deadline,
+            self.pause,
+            self.stable,
+            self.account,
+            self.records,
+            self.announce,
+            self.watchdog,
+            self.registration,
+        ];
+        slots.into_iter().flatten().min()
     }
 
     /// Takes out those that are due.
     pub fn due(&mut self, now: Instant) -> Vec<Timer> {
         let mut due = Vec::new();
-        use Timer::{Account, Deadline, Pause, Records, Stable};
-        for timer in [Deadline, Pause, Stable, Account, Records] {
+        use Timer::{Account, Announce, Deadline, Pause, Records, Registration, Stable, Watchdog};
+        let all = [Deadline, Pause, Stable, Account, Records, Announce, Watchdog, Registration];
+        for timer in all {
             if self.slot(timer).is_some_and(|at| at <= now) {
                 self.set(timer, None);
                 due.push(timer);
@@ -66,6 +83,9 @@ impl Timers {
             Timer::Stable => &mut self.stable,
             Timer::Account => &mut self.account,
             Timer::Records => &mut self.records,
+            Timer::Announce => &mut self.announce,
+            Timer::Watchdog => &mut self.watchdog,
+            Timer::Registration => &mut self.registration,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Sockets: the flag ioctls of netdevice(7), an option of unix(7).
+//! Sockets: the flag ioctls of netdevice(7), an option of unix(7), frames by
+//! packet(7).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -57,4 +58,38 @@ pub fn refuse_descriptors(socket: BorrowedFd<'_>) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
         other => other.map(drop),
     }
+}
+
+/// Sends a frame of Ethernet, with its header, out by the interface of this
+/// number in the caller's network namespace.
+///
+/// # Errors
+/// EPERM without CAP_NET_RAW; ENXIO or ENETDOWN without the interface, or while
+/// it is down.
+pub fn send_frame(interface: u32, frame: &[u8]) -> io::Result<()> {
+    // By no protocol, so that nothing is received.
+    let socket: OwnedFd =
+        socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+    let to = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: 0,
+        sll_ifindex: interface.cast_signed(),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    // SAFETY: frame and address live through the call, and their sizes are
+    // passed.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            0,
+            (&raw const to).cast(),
+            size_of_val(&to) as libc::socklen_t,
+        )
+    };
+    check(sent as libc::c_long).map(drop)
 }

@@ -1,45 +1,14 @@
 //! What the times say, and the page that shows it.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::Write as _;
+
+use tests::Median;
 
 use crate::work::{SINGLE, USUAL};
 
 /// Those who take turns, in this order: the host in the tree of the guest
 /// without filter, that guest, the host in the other's tree, the other.
 pub const CONTENDERS: usize = 4;
-
-/// A median, and where it surely lies.
-#[derive(Clone, Copy, Debug)]
-pub struct Median {
-    value: f64,
-    low: f64,
-    high: f64,
-}
-
-impl Median {
-    /// Of some values. The median of what they are a sample of lies with 95 %
-    /// between the values this many places before and after the middle
-    /// (binomial distribution, as a normal one).
-    fn of(values: impl Iterator<Item = f64>) -> Self {
-        let mut sorted: Vec<f64> = values.collect();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        let places = sorted.len().isqrt();
-        let last = sorted.len() - 1;
-        Self {
-            value: sorted[middle],
-            low: sorted[middle.saturating_sub(places)],
-            high: sorted[(middle + places).min(last)],
-        }
-    }
-}
-
-/// As a ratio.
-impl Display for Median {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3} ({:.3}–{:.3})", self.value, self.low, self.high)
-    }
-}
 
 /// What was measured of one kind of work: nanoseconds on the host, and what
 /// the batches of one round say of each other.

@@ -28,6 +28,7 @@ fn chance() -> impl Strategy<Value = Chance> {
         Sig::Halt,
         Sig::PowerOff,
         Sig::Reboot,
+        Sig::Now(Power::Reboot),
     ]);
     let levels = prop::sample::select("0123456789Sabc".chars().collect::<Vec<_>>());
     prop_oneof![

@@ -17,11 +17,11 @@ use crate::bpf::{Assembler, Function, Label, Program, Register, When};
 const NAME: i16 = -32;
 
 /// `struct bpf_sock_tuple` on the stack.
-const TUPLE: i16 = -72;
+pub(super) const TUPLE: i16 = -72;
 
 /// Offsets in `struct bpf_sock`.
-const SOCKET4: i16 = 24;
-const SOCKET6: i16 = 28;
+pub(super) const SOCKET4: i16 = 24;
+pub(super) const SOCKET6: i16 = 28;
 
 /// For IPv4 sockets.
 pub fn connect4(addresses: &Addresses) -> Program {
@@ -127,14 +127,12 @@ pub(super) fn lead4(program: &mut Assembler, addresses: &Addresses, at: i16) {
     for (ip, found) in &mut searches {
         program.put_u32(TUPLE + 4, word(*ip));
         look_up(program, 12, |program, end| {
-            // Does anything listen on any address, and so here as well?
-            let mut nothing = Label::default();
+            // Does anything of the host's listen on any address, and so here
+            // as well? What has another address is the own, led here (`serve`).
             program.load_u32(R7, R0, SOCKET4);
             release(program);
-            program.jump_u32(R7, When::Equal, word(*ip), found);
-            program.jump_u32(R7, When::NotEqual, 0, &mut nothing);
+            program.jump_u32(R7, When::NotEqual, 0, found);
             program.set(R8, 1);
-            program.place(nothing);
             program.go(end);
         });
     }
@@ -179,22 +177,15 @@ pub(super) fn lead6(
     for (ip, found) in &mut searches {
         program.put6(TUPLE + 16, *ip);
         look_up(program, 36, |program, end| {
-            // All words at once: 0 of any address, 1 of this one.
-            let (mut this, mut other) = (Label::default(), Label::default());
+            // All words at once: 0 of any address.
+            let mut any = Label::default();
             program.set(R7, 0);
-            program.jump_among6(R0, SOCKET6, [*ip], &mut this);
-            program.jump_among6(R0, SOCKET6, [Ipv6Addr::UNSPECIFIED], &mut other);
-            program.set(R7, 2);
-            program.go(&mut other);
-            program.place(this);
+            program.jump_among6(R0, SOCKET6, [Ipv6Addr::UNSPECIFIED], &mut any);
             program.set(R7, 1);
-            program.place(other);
+            program.place(any);
             release(program);
-            program.jump_u32(R7, When::Equal, 1, found);
-            let mut nothing = Label::default();
-            program.jump_u32(R7, When::NotEqual, 0, &mut nothing);
+            program.jump_u32(R7, When::NotEqual, 0, found);
             program.set(R8, 1);
-            program.place(nothing);
             program.go(end);
         });
     }
@@ -252,7 +243,7 @@ fn look_up(
 }
 
 /// Gives the socket in R0 back.
-fn release(program: &mut Assembler) {
+pub(super) fn release(program: &mut Assembler) {
     program.copy(Register::R1, Register::R0);
     program.call(Function::Release);
 }

@@ -8,7 +8,8 @@
 //! address means the own one, 127.0.0.1 is the cgroup's own 127.x.y.1, and
 //! what belongs to others is refused where it is asked for.
 //!
-//! Addresses are constants in the programs, so no map has to be kept.
+//! Addresses are constants in the programs. Where one socket is to serve all of
+//! them, listening sockets are kept in maps (`serve`).
 
 mod bind;
 mod connect;
@@ -17,11 +18,13 @@ mod layout;
 mod names;
 mod packets;
 mod send;
+mod serve;
 mod words;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 pub use layout::Layout;
+pub use serve::{ADDRESSES, KEY, LISTENERS, Maps, lookup};
 
 use super::Program;
 use crate::sys::bpf::{Call, Hook};
@@ -57,15 +60,20 @@ pub const MOST: usize = 256;
 
 /// All of the programs, those that enforce first. Without the kernel's layout,
 /// ports below 1024 go by the caller's uid, and sockets that speak IPv6 alone
-/// are taken for such that speak both.
-pub fn programs(addresses: &Addresses, layout: Option<Layout>) -> [(Hook, Program); 15] {
+/// are taken for such that speak both. Without maps a socket serves one
+/// address.
+pub fn programs(
+    addresses: &Addresses,
+    layout: Option<Layout>,
+    maps: Option<Maps>,
+) -> Vec<(Hook, Program)> {
     let (name4, name6) = (names::name4(addresses), names::name6(addresses));
-    [
+    let mut all = vec![
         (Hook::Egress, packets::egress(addresses)),
         (Hook::Ingress, packets::ingress(addresses)),
         (Hook::SocketCreate, create::filter()),
-        (Hook::Address(Call::Bind4), bind::bind4(addresses, layout)),
-        (Hook::Address(Call::Bind6), bind::bind6(addresses, layout)),
+        (Hook::Address(Call::Bind4), bind::bind4(addresses, layout, maps)),
+        (Hook::Address(Call::Bind6), bind::bind6(addresses, layout, maps)),
         (Hook::Address(Call::Connect4), connect::connect4(addresses)),
         (Hook::Address(Call::Connect6), connect::connect6(addresses)),
         (Hook::Address(Call::Send4), send::send4(addresses)),
@@ -76,10 +84,19 @@ pub fn programs(addresses: &Addresses, layout: Option<Layout>) -> [(Hook, Progra
         (Hook::Address(Call::Receive6), name6.clone()),
         (Hook::Address(Call::PeerName6), name6.clone()),
         (Hook::Address(Call::SocketName6), name6),
-    ]
+    ];
+    all.extend(maps.map(|maps| (Hook::SocketEvent, serve::listen(maps))));
+    all
 }
 
 impl Addresses {
+    /// Every address, the loopback ones included, as a key of the map of maps
+    /// that [`lookup`] takes.
+    pub fn keys(&self) -> impl Iterator<Item = [u8; 16]> {
+        let v4 = self.all4().map(|ip| ip.to_ipv6_mapped());
+        v4.chain(self.all6()).map(|ip| ip.octets())
+    }
+
     /// Every IPv4 address, the loopback one included.
     fn all4(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.v4.iter().map(|(ip, _)| *ip).chain([self.loopback])

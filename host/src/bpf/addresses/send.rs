@@ -25,7 +25,11 @@ pub fn send4(addresses: &Addresses) -> Program {
     // On a connected socket there may be a source, and no destination.
     program.load_u32(R2, R6, PORT);
     program.jump_u32(R2, When::Equal, 0, &mut source);
-    lead4(&mut program, addresses, IP4);
+    if addresses.v4.is_empty() {
+        lead_back(&mut program, addresses);
+    } else {
+        lead4(&mut program, addresses, IP4);
+    }
 
     program.place(source);
     program.load_u32(R8, R6, SOURCE4);
@@ -47,6 +51,21 @@ pub fn send4(addresses: &Addresses) -> Program {
     program.finish()
 }
 
+/// Leads to the loopback address without a search. Answers go there where
+/// there is no other address, and a search finds the client as bound to any
+/// address.
+fn lead_back(program: &mut Assembler, addresses: &Addresses) {
+    use Register::{R2, R6, R7};
+    let (mut inside, mut end) = (Label::default(), Label::default());
+    program.jump_u32(R7, When::Equal, 0, &mut inside);
+    program.copy(R2, R7);
+    program.and(R2, 0xff);
+    program.jump_u32(R2, When::NotEqual, 127, &mut end);
+    program.place(inside);
+    program.write4(R6, IP4, addresses.loopback);
+    program.place(end);
+}
+
 /// For IPv6 sockets.
 pub fn send6(addresses: &Addresses) -> Program {
     use Register::{R1, R2, R6};
@@ -66,8 +85,7 @@ pub fn send6(addresses: &Addresses) -> Program {
         program.place(destination.localhost);
         program.place(inside);
         if addresses.v6.is_empty() {
-            // Answers go to the loopback address then, where a search finds
-            // the client as bound to any address.
+            // As in `lead_back`.
             program.write6(R6, IP6, loopback);
         } else {
             lead6(&mut program, addresses, loopback, None);

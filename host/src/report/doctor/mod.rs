@@ -69,6 +69,7 @@ pub fn judge(facts: &HostFacts) -> Vec<Finding> {
         host::process_records,
         network::links,
         network::forwarding,
+        network::pings,
         tools::copy,
         tools::debootstrap,
         tools::supervision,
@@ -157,6 +158,7 @@ mod tests {
             tools: vec!["mmdebstrap", "dpkg-query"],
             has_journal: true,
             forwarding: Forwarding { v4: true, v6: true },
+            ping_groups: Some((0, 0x7fff_ffff)),
         }
     }
 
@@ -227,6 +229,9 @@ mod tests {
         });
         expect("process accounting", Limited, |host| host.resources.records_processes = false);
         expect("forwarding", Limited, |host| host.forwarding.v4 = false);
+        // As the kernel has it until somebody sets it.
+        expect("ping", Limited, |host| host.ping_groups = Some((1, 0)));
+        expect("ping", Limited, |host| host.ping_groups = Some((0, 65_535)));
         expect("build: debootstrap", Limited, |host| host.tools.clear());
     }
 

@@ -36,6 +36,23 @@ pub(super) fn forwarding(host: &HostFacts) -> Finding {
     }
 }
 
+/// Guests on the host's stack have no raw sockets, and a private guest's groups
+/// are of a high range that is given out when it is made.
+pub(super) fn pings(host: &HostFacts) -> Finding {
+    /// The last group there can be (`GID_T_MAX`, net/ipv4/ping.c).
+    const LAST: u32 = 0x7fff_ffff;
+    let topic = "ping";
+    match host.ping_groups {
+        Some((0, LAST)) => ok(topic, "guests on the host's network stack can ping"),
+        _ => limited(
+            topic,
+            "not every group may send pings, so guests on the host's network stack can't",
+            "sysctl -w net.ipv4.ping_group_range='0 2147483647' (and a file in /etc/sysctl.d for \
+             the next boot)",
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

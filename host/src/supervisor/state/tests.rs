@@ -169,6 +169,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         power.clone().prop_map(GuestState::Stopping),
         power.prop_map(GuestState::Killing),
         Just(GuestState::HandedOver),
+        Just(GuestState::Notifies),
     ];
     let end = prop_oneof![
         Just(GuestEnd::Reboot),

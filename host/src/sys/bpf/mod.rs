@@ -1,14 +1,16 @@
-//! bpf(2): loading programs and attaching them to cgroups; and the list of
-//! active security modules.
+//! bpf(2): loading programs and attaching them to cgroups and networks; and
+//! the list of active security modules.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::check;
 
+mod link;
 mod map;
 
-pub use map::Array;
+pub use link::{link, linked};
+pub use map::{Array, Key, Map};
 
 /// Commands, from linux/bpf.h as all numbers here.
 const PROG_LOAD: libc::c_int = 5;
@@ -46,6 +48,10 @@ pub enum Hook {
     SocketCreate,
     /// On the address that a call on a socket names, or tells.
     Address(Call),
+    /// When something becomes of a TCP socket.
+    SocketEvent,
+    /// Which socket a connection, or a datagram, is for.
+    Lookup,
 }
 
 /// Calls on sockets of internet families, by `enum bpf_attach_type`.
@@ -67,8 +73,8 @@ pub enum Call {
 }
 
 impl Hook {
-    /// `BPF_PROG_TYPE_CGROUP_…`, `BPF_PROG_TYPE_LSM`,
-    /// `BPF_PROG_TYPE_SCHED_CLS`.
+    /// `BPF_PROG_TYPE_…`: `CGROUP_…`, `LSM`, `SCHED_CLS`, `SOCK_OPS`,
+    /// `SK_LOOKUP`.
     fn program_type(self) -> u32 {
         match self {
             Self::Ingress | Self::Egress => 8,
@@ -77,10 +83,12 @@ impl Hook {
             Self::Device => 15,
             Self::Security(_) => 29,
             Self::Link => 3,
+            Self::SocketEvent => 13,
+            Self::Lookup => 30,
         }
     }
 
-    /// `BPF_CGROUP_…`, `BPF_LSM_CGROUP`, none.
+    /// `BPF_CGROUP_…`, `BPF_LSM_CGROUP`, none, `BPF_SK_LOOKUP`.
     fn attach_type(self) -> u32 {
         match self {
             Self::Ingress => 0,
@@ -90,6 +98,8 @@ impl Hook {
             Self::Device => 6,
             Self::Security(_) => 43,
             Self::Link => 0,
+            Self::SocketEvent => 3,
+            Self::Lookup => 36,
         }
     }
 }
@@ -143,7 +153,7 @@ struct Query {
     program_flags: u64,
 }
 
-/// The part that opening a program by its id takes.
+/// The part that opening a program or a map by its id takes.
 #[repr(C)]
 struct ById {
     id: u32,
@@ -151,10 +161,10 @@ struct ById {
     flags: u32,
 }
 
-/// The part that asking about a program takes.
+/// The part that asking about a program or a map takes.
 #[repr(C)]
 struct Ask {
-    program: RawFd,
+    of: RawFd,
     size: u32,
     info: u64,
 }
@@ -187,12 +197,9 @@ pub fn load(hook: Hook, name: &str, instructions: &[u64]) -> io::Result<OwnedFd>
         licence: address(LICENCE.as_ptr()),
         attach_type: hook.attach_type(),
         attach_to: if let Hook::Security(function) = hook { function } else { 0 },
+        name: padded(name),
         ..Load::default()
     };
-    // A zero stays behind it.
-    for (to, from) in attributes.name[..15].iter_mut().zip(name.bytes()) {
-        *to = from;
-    }
     open(PROG_LOAD, &mut attributes)
 }
 
@@ -233,7 +240,7 @@ pub fn attached(cgroup: BorrowedFd<'_>, hook: Hook) -> io::Result<Vec<OwnedFd>> 
     };
     call(PROG_QUERY, &mut query)?;
     let ids = ids.iter().take(query.count as usize);
-    ids.map(|id| open(PROG_GET_FD_BY_ID, &mut ById { id: *id, next: 0, flags: 0 })).collect()
+    ids.map(|id| by_id(PROG_GET_FD_BY_ID, *id)).collect()
 }
 
 /// The name that a program was loaded under.
@@ -241,15 +248,28 @@ pub fn attached(cgroup: BorrowedFd<'_>, hook: Hook) -> io::Result<Vec<OwnedFd>> 
 /// # Errors
 /// EPERM without CAP_SYS_ADMIN or CAP_BPF.
 pub fn name(program: &OwnedFd) -> io::Result<String> {
-    let mut info = Info::default();
-    let mut ask = Ask {
-        program: program.as_raw_fd(),
-        size: size_of::<Info>() as u32,
-        info: address(&raw mut info),
-    };
-    call(OBJ_GET_INFO_BY_FD, &mut ask)?;
+    let info: Info = info(program)?;
     let end = info.name.iter().position(|byte| *byte == 0).unwrap_or(info.name.len());
     Ok(String::from_utf8_lossy(&info.name[..end]).into_owned())
+}
+
+/// The ids of the maps that a program uses.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN or CAP_BPF.
+pub fn maps(program: &OwnedFd) -> io::Result<Vec<u32>> {
+    /// More than a program of ours has.
+    const MOST: usize = 8;
+    let mut ids = [0_u32; MOST];
+    let mut wanted =
+        Info { maps: MOST as u32, map_ids: address(ids.as_mut_ptr()), ..Info::default() };
+    let mut ask = Ask {
+        of: program.as_raw_fd(),
+        size: size_of::<Info>() as u32,
+        info: address(&raw mut wanted),
+    };
+    call(OBJ_GET_INFO_BY_FD, &mut ask)?;
+    Ok(ids.into_iter().take(wanted.maps as usize).collect())
 }
 
 fn attachment(cgroup: BorrowedFd<'_>, hook: Hook, program: &OwnedFd, flags: u32) -> Attach {
@@ -261,6 +281,30 @@ fn attachment(cgroup: BorrowedFd<'_>, hook: Hook, program: &OwnedFd, flags: u32)
     }
 }
 
+/// What the kernel tells about a program or a map. `T` is the beginning of its
+/// structure, whose size the kernel keeps to.
+fn info<T: Default>(of: &OwnedFd) -> io::Result<T> {
+    let mut info = T::default();
+    let mut ask =
+        Ask { of: of.as_raw_fd(), size: size_of::<T>() as u32, info: address(&raw mut info) };
+    call(OBJ_GET_INFO_BY_FD, &mut ask)?;
+    Ok(info)
+}
+
+/// Opens a program or a map.
+fn by_id(command: libc::c_int, id: u32) -> io::Result<OwnedFd> {
+    open(command, &mut ById { id, next: 0, flags: 0 })
+}
+
+/// A name with at least one zero behind it.
+fn padded(name: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes[..15].iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    bytes
+}
+
 fn address<T>(pointer: *const T) -> u64 {
     pointer as u64
 }
@@ -268,8 +312,8 @@ fn address<T>(pointer: *const T) -> u64 {
 /// A command that answers with a descriptor, which is closed on exec.
 fn open<T>(command: libc::c_int, attributes: &mut T) -> io::Result<OwnedFd> {
     let fd = call(command, attributes)? as RawFd;
-    // SAFETY: PROG_LOAD and PROG_GET_FD_BY_ID, for which this is called,
-    // return a new descriptor that nothing else owns.
+    // SAFETY: the commands that load, make and get by an id, for which this is
+    // called, return a new descriptor that nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

@@ -4,7 +4,7 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 
 use proptest::prelude::*;
-use tar::{Builder, Header};
+use tar::{Builder, EntryType, Header};
 
 use super::*;
 
@@ -97,18 +97,11 @@ impl Scene {
     fn extract_bytes(&self, bytes: Vec<u8>) -> Result<LeftOut> {
         let before = self.fingerprint();
         let root = RootDir::open(&self.root()).unwrap();
-        let mut extractor = Extractor::new(&root);
-        let source: Box<dyn Read> = Box::new(io::Cursor::new(bytes));
-        let mut archive = tar::Archive::new(source);
-        let mut result = Ok(());
-        for entry in archive.entries().unwrap() {
-            let Ok(mut entry) = entry else { break };
-            result = extractor.extract(&mut entry);
-            if result.is_err() {
-                break;
-            }
-        }
-        let result = result.and_then(|()| extractor.finish());
+        let interrupt = Interrupt::default();
+        let mut extractor = Extractor::new(&root, &interrupt, None);
+        let plain = Box::new(io::Cursor::new(bytes));
+        let walked = super::super::walk(plain, &mut |entry, data| extractor.extract(&entry, data));
+        let result = walked.and_then(|()| extractor.finish());
         assert_eq!(before, self.fingerprint(), "something outside the root changed");
         assert_eq!(std::fs::read(self.outside() + "/secret").unwrap(), b"untouched");
         result

@@ -1,0 +1,41 @@
+//! A new root that is a copy of another guest's.
+
+use std::cell::Cell;
+use std::path::Path;
+
+use shared::name::GuestName;
+
+use crate::error::Result;
+use crate::fsroot::RootDir;
+use crate::tree;
+
+use super::Work;
+
+/// Between two looks at the terminal.
+const SHOWN_EVERY: u64 = 256;
+
+/// Copies the root directory of a stopped guest.
+pub(super) fn fill(source: &GuestName, root: &Path, work: &mut Work<'_>) -> Result<String> {
+    let from = RootDir::open(root)?;
+    work.progress.lines("copying");
+    let shown = Cell::new(0);
+    let interrupt = work.interrupt;
+    let copied = tree::copy(&from, work.root, &|| interrupt.check(), |files| {
+        if files >= shown.get() + SHOWN_EVERY {
+            shown.set(files);
+            work.progress.say(format!("copying: {files} files"));
+        }
+    })?;
+    if copied.without_attributes > 0 {
+        work.remarks.push(format!(
+            "{} files have lost attributes, because the file system has no place for them",
+            copied.without_attributes
+        ));
+    }
+    let how = match copied.shared {
+        0 => "copied",
+        _ if copied.copied == 0 => "blocks shared",
+        _ => "some blocks shared",
+    };
+    Ok(format!("guest '{source}' ({} files, {how})", copied.files))
+}

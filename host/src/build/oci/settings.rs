@@ -1,0 +1,78 @@
+//! What an image's configuration means for a guest's. Pure.
+
+use std::collections::BTreeMap;
+
+use oci_spec::image::Config;
+
+use crate::build::Settings;
+
+/// The guest's settings, and what was not taken over.
+pub(super) fn settings(config: &Config, has_init: bool) -> (Settings, Vec<String>) {
+    let mut settings = Settings { environment: BTreeMap::new() };
+    let mut remarks = Vec::new();
+    for variable in config.env().iter().flatten() {
+        match variable.split_once('=') {
+            Some((name, value)) if is_variable(name, value) => {
+                settings.environment.insert(name.to_owned(), value.to_owned());
+            }
+            _ => remarks.push(format!("its variable '{}' is left out", variable.escape_debug())),
+        }
+    }
+    let parts = config.entrypoint().iter().flatten().chain(config.cmd().iter().flatten());
+    let command: Vec<String> = parts.map(|word| word.escape_debug().to_string()).collect();
+    if !command.is_empty() && !has_init {
+        remarks.push(format!(
+            "it has no init of its own, and its command '{}' is not started by 'vserver start': \
+             run it with 'vserver exec'",
+            command.join(" ")
+        ));
+    }
+    let mut left_out = |what: &str, value: Option<&String>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            remarks.push(format!("its {what} '{}' is not taken over", value.escape_debug()));
+        }
+    };
+    let is_root = |user: &&String| !matches!(user.as_str(), "root" | "0" | "0:0" | "root:root");
+    left_out("user", config.user().as_ref().filter(is_root));
+    left_out("working directory", config.working_dir().as_ref().filter(|dir| *dir != "/"));
+    left_out("stop signal", config.stop_signal().as_ref());
+    for (what, list) in [("volumes", config.volumes()), ("ports", config.exposed_ports())] {
+        let mut list = list.clone().unwrap_or_default();
+        list.sort_unstable();
+        left_out(what, Some(&list.join(", ")));
+    }
+    (settings, remarks)
+}
+
+/// What environ(7) and the configuration can hold.
+fn is_variable(name: &str, value: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty()
+        && name.chars().all(is_word)
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && !value.contains(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_taken_over_and_the_rest_is_named() {
+        let config: Config = serde_json::from_str(
+            "{\"Env\":[\"PATH=/bin\",\"BAD NAME=1\",\"X=a\\nb\"],\"Cmd\":[\"nginx\",\"-g\"],\
+             \"User\":\"www\",\"WorkingDir\":\"/\",\"ExposedPorts\":{\"80/tcp\":{}}}",
+        )
+        .unwrap();
+        let (settings, remarks) = settings(&config, false);
+        assert_eq!(
+            settings.environment.into_iter().collect::<Vec<_>>(),
+            [("PATH".into(), "/bin".into())]
+        );
+        let text = remarks.join("\n");
+        for said in ["BAD NAME", "'nginx -g'", "user 'www'", "'80/tcp'"] {
+            assert!(text.contains(said), "{said} is missing:\n{text}");
+        }
+        assert!(!text.contains("directory"));
+    }
+}

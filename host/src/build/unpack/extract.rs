@@ -1,0 +1,431 @@
+//! Lays the entries of a hostile archive into a root.
+//!
+//! Names are taken apart here: `..` ends the extraction, a leading `/` is
+//! dropped. Directories are found by the kernel inside the root, so that a
+//! link that an earlier entry has made leads nowhere else. An existing name
+//! is removed before it is made anew, never written through.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Bound;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, XattrFlags};
+use rustix::io::Errno;
+
+use crate::build::Interrupt;
+use crate::error::{Error, Result};
+use crate::fsroot::{RootDir, remove_tree};
+
+use super::acl::{self, List, Who};
+use super::entry::{Content, Entry, Kind};
+use super::fill;
+use super::metadata::Metadata;
+use super::shift::{NOBODY, Shift};
+
+/// Blocks of zeros of this size become holes.
+const BLOCK: usize = 4096;
+
+/// The kernel's names of access lists (acl(5)).
+const ACCESS: &str = "system.posix_acl_access";
+const DEFAULT: &str = "system.posix_acl_default";
+
+/// A guest's own accounts are read up to this length.
+const LONGEST: usize = 4 * 1024 * 1024;
+
+/// Paths that were not extracted, by reason.
+#[derive(Debug, Default)]
+pub(in crate::build) struct LeftOut(BTreeMap<&'static str, Vec<String>>);
+
+impl LeftOut {
+    fn add(&mut self, reason: &'static str, path: &Path) {
+        self.0.entry(reason).or_default().push(shown(path));
+    }
+
+    /// Each reason with its paths.
+    pub(in crate::build) fn by_reason(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        self.0.iter().map(|(reason, paths)| (*reason, paths.as_slice()))
+    }
+}
+
+/// A path of the archive, safe for a terminal.
+fn shown(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().escape_debug())
+}
+
+/// Extracts entry by entry.
+pub(in crate::build) struct Extractor<'a> {
+    root: &'a RootDir,
+    interrupt: &'a Interrupt,
+    /// By how much owners are shifted; found out from the first entry if
+    /// `None`.
+    shift: Option<Shift>,
+    /// Layers of an image replace links by directories, archives of a system
+    /// leave them, as dpkg and `tar --keep-directory-symlink` do: /lib stays
+    /// a link to usr/lib.
+    keeps_links: bool,
+    /// Names that this layer has made.
+    made: BTreeSet<PathBuf>,
+    /// Set at the end: a directory may be closed to writing, and its time
+    /// changes with every file that is made in it.
+    directories: BTreeMap<PathBuf, Metadata>,
+    /// Access lists with names of users, who may come in later.
+    lists: Vec<(PathBuf, bool, List)>,
+    left_out: LeftOut,
+}
+
+impl<'a> Extractor<'a> {
+    /// Extracts into this root; `shift` is found out when it isn't given.
+    pub(in crate::build) fn new(
+        root: &'a RootDir,
+        interrupt: &'a Interrupt,
+        shift: Option<Shift>,
+    ) -> Self {
+        Self {
+            root,
+            interrupt,
+            shift,
+            keeps_links: true,
+            made: BTreeSet::new(),
+            directories: BTreeMap::new(),
+            lists: Vec::new(),
+            left_out: LeftOut::default(),
+        }
+    }
+
+    /// From now on, entries are a layer of an image.
+    pub(in crate::build) fn begin_layer(&mut self) {
+        self.keeps_links = false;
+        self.made.clear();
+    }
+
+    /// Where it extracts to.
+    pub(super) fn root(&self) -> &'a RootDir {
+        self.root
+    }
+
+    /// Has this layer made that name, or something below it?
+    pub(super) fn is_of_this_layer(&self, path: &Path) -> bool {
+        let from = (Bound::Included(path), Bound::Unbounded);
+        let mut from = self.made.range::<Path, _>(from);
+        from.next().is_some_and(|made| made.starts_with(path))
+    }
+
+    /// A name is gone, with all below it.
+    pub(super) fn forget(&mut self, path: &Path) {
+        self.directories.retain(|other, _| !other.starts_with(path));
+    }
+
+    /// By how much owners were shifted, if they were.
+    pub(in crate::build) fn shift(&self) -> Option<Shift> {
+        self.shift.filter(|shift| *shift != Shift::default())
+    }
+
+    /// Extracts one entry, whose bytes are in `data`.
+    pub(in crate::build) fn extract(&mut self, entry: &Entry, data: &mut dyn Read) -> Result<()> {
+        let path = inside(&entry.name)?;
+        let result = self.extract_kind(entry, data, &path);
+        result.map_err(|error| error.context(format_args!("entry {}", shown(&path))))?;
+        if !self.keeps_links {
+            self.made.insert(path);
+        }
+        Ok(())
+    }
+
+    fn extract_kind(&mut self, entry: &Entry, data: &mut dyn Read, path: &Path) -> Result<()> {
+        // A tree's first entry is its root or a directory in that, root's own.
+        let found = || match entry.kind {
+            Kind::Directory => Shift::of_root(entry.user, entry.group).unwrap_or_default(),
+            _ => Shift::default(),
+        };
+        let shift = *self.shift.get_or_insert_with(found);
+        let (mut metadata, is_foreign) = Metadata::new(entry, shift);
+        if is_foreign {
+            self.left_out.add("owners beyond a guest's 65536 ids became nobody", path);
+        }
+        if entry.has_more {
+            self.left_out.add("some attributes are left out", path);
+        }
+        if matches!(entry.kind, Kind::Directory | Kind::File(_)) {
+            self.access_lists(entry, path, shift, &mut metadata);
+        }
+        if entry.kind == Kind::Directory {
+            return self.directory(path, metadata);
+        }
+        if path.as_os_str().is_empty() {
+            return Err(Error::new("the root itself is no directory"));
+        }
+        match &entry.kind {
+            Kind::File(content) => self.file(content, data, path, &metadata),
+            Kind::Symlink(target) => self.symlink(target, path, &metadata),
+            Kind::HardLink(target) => self.hard_link(target, path),
+            Kind::Fifo => self.fifo(path, &metadata),
+            Kind::Device => {
+                self.left_out.add("device nodes are left out", path);
+                Ok(())
+            }
+            Kind::Directory | Kind::Other => {
+                self.left_out.add("entries of unknown kind are left out", path);
+                Ok(())
+            }
+        }
+    }
+
+    /// Lists of numbers are set with the file, others at the end.
+    fn access_lists(&mut self, entry: &Entry, path: &Path, shift: Shift, to: &mut Metadata) {
+        for (is_default, list) in &entry.lists {
+            let user = |who: &Who| number(who, |id| shift.user(id));
+            let group = |who: &Who| number(who, |id| shift.group(id));
+            match acl::encode(list, user, group) {
+                Some(bytes) => to.add(if *is_default { DEFAULT } else { ACCESS }, bytes),
+                None => self.lists.push((path.to_owned(), *is_default, list.clone())),
+            }
+        }
+    }
+
+    /// Sets what had to wait, innermost directories first; gives what was
+    /// left out.
+    pub(in crate::build) fn finish(mut self) -> Result<LeftOut> {
+        self.named_lists()?;
+        for (path, metadata) in self.directories.iter().rev() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            match self.root.open_at(path, flags, Mode::empty()) {
+                Ok(directory) => metadata.apply(&directory),
+                // A later entry has replaced it by a link or a file.
+                Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => Ok(()),
+                Err(cause) => Err(cause),
+            }
+            .map_err(|cause| self.root.error("set the permissions of", path, cause))?;
+        }
+        Ok(self.left_out)
+    }
+
+    /// Access lists whose users the guest's own files number.
+    fn named_lists(&mut self) -> Result<()> {
+        if self.lists.is_empty() {
+            return Ok(());
+        }
+        let numbers = |file| -> Result<BTreeMap<String, u32>> {
+            let text = self.root.read(file, LONGEST)?.unwrap_or_default();
+            Ok(numbers(&String::from_utf8_lossy(&text)))
+        };
+        let (users, groups) = (numbers("etc/passwd")?, numbers("etc/group")?);
+        let shift = self.shift.unwrap_or_default();
+        for (path, is_default, list) in std::mem::take(&mut self.lists) {
+            let user = |who: &Who| named(who, &users).or_else(|| number(who, |id| shift.user(id)));
+            let group =
+                |who: &Who| named(who, &groups).or_else(|| number(who, |id| shift.group(id)));
+            let Some(bytes) = acl::encode(&list, user, group) else {
+                self.left_out.add("access lists of unknown users are left out", &path);
+                continue;
+            };
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+            let name = if is_default { DEFAULT } else { ACCESS };
+            let set = self
+                .root
+                .open_at(&path, flags, Mode::empty())
+                .and_then(|file| fs::fsetxattr(file, name, &bytes, XattrFlags::empty()));
+            match set {
+                // As with other attributes; or a later entry has replaced it.
+                Ok(()) | Err(Errno::OPNOTSUPP | Errno::INVAL) => {}
+                Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT | Errno::NXIO) => {}
+                Err(cause) => return Err(self.root.error("set the access list of", &path, cause)),
+            }
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, path: &Path, metadata: Metadata) -> Result<()> {
+        if !path.as_os_str().is_empty() {
+            self.make_parent(path)?;
+            let failed = |cause| self.root.error("create directory", path, cause);
+            let (parent, name) = self.root.open_parent(path).map_err(failed)?;
+            match kind_at(&parent, name).map_err(failed)? {
+                Some(FileType::Directory) => {}
+                Some(FileType::Symlink) if self.keeps_links && self.root.is_dir(path) => {
+                    return Ok(());
+                }
+                other => {
+                    if other.is_some() {
+                        fs::unlinkat(&parent, name, AtFlags::empty()).map_err(failed)?;
+                    }
+                    fs::mkdirat(&parent, name, Mode::RWXU).map_err(failed)?;
+                }
+            }
+        }
+        self.directories.insert(path.to_owned(), metadata);
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        content: &Content,
+        data: &mut dyn Read,
+        path: &Path,
+        metadata: &Metadata,
+    ) -> Result<()> {
+        let (parent, name) = self.clear(path)?;
+        let failed = |cause: io::Error| Error::path("write", &self.root.shown(path), cause);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let made = fs::openat(&parent, name, flags | OFlags::CLOEXEC, Mode::RUSR);
+        let mut file = File::from(made.map_err(|cause| failed(cause.into()))?);
+        let is_whole = self.write(content, data, &mut file).map_err(failed)?;
+        if !is_whole {
+            return Err(Error::new("the archive is cut off"));
+        }
+        metadata.apply(&file).map_err(|cause| failed(cause.into()))
+    }
+
+    /// Writes a file's bytes; false when there are not enough.
+    fn write(&self, content: &Content, data: &mut dyn Read, file: &mut File) -> io::Result<bool> {
+        match content {
+            Content::Whole(size) => Ok(self.write_with_holes(data, file)? == *size),
+            Content::Sparse { size, parts } => {
+                for (offset, length) in parts {
+                    file.seek(SeekFrom::Start(*offset))?;
+                    if io::copy(&mut data.take(*length), file)? != *length {
+                        return Ok(false);
+                    }
+                }
+                file.set_len(*size)?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Copies to the file, leaving holes where there is nothing but zeros;
+    /// gives the length.
+    fn write_with_holes(&self, from: &mut dyn Read, to: &mut File) -> io::Result<u64> {
+        let mut buffer = vec![0u8; 32 * BLOCK];
+        let mut end = 0u64;
+        loop {
+            // A hole of an archive's is long without anything being read.
+            self.interrupt.check().map_err(|error| io::Error::other(error.to_string()))?;
+            let length = fill(from, &mut buffer)?;
+            let Some(read) = buffer.get(..length).filter(|read| !read.is_empty()) else { break };
+            for block in read.chunks(BLOCK) {
+                if block.len() == BLOCK && block.iter().all(|byte| *byte == 0) {
+                    to.seek(SeekFrom::Current(BLOCK as i64))?;
+                } else {
+                    to.write_all(block)?;
+                }
+                end += block.len() as u64;
+            }
+        }
+        to.set_len(end)?;
+        Ok(end)
+    }
+
+    fn symlink(&mut self, target: &[u8], path: &Path, metadata: &Metadata) -> Result<()> {
+        let (parent, name) = self.clear(path)?;
+        let failed = |cause| self.root.error("create link", path, cause);
+        fs::symlinkat(OsStr::from_bytes(target), &parent, name).map_err(failed)?;
+        metadata.apply_to_name(&parent, name).map_err(failed)
+    }
+
+    /// A second name for a file that an earlier entry has made. The link
+    /// itself is what a symbolic link's second name stands for.
+    fn hard_link(&mut self, target: &[u8], path: &Path) -> Result<()> {
+        let target = inside(target)?;
+        if target == path {
+            return Ok(());
+        }
+        let (parent, name) = self.clear(path)?;
+        let failed = |cause| self.root.error("create link", path, cause);
+        let (target_parent, target_name) = self.root.open_parent(&target).map_err(failed)?;
+        fs::linkat(&target_parent, target_name, &parent, name, AtFlags::empty()).map_err(failed)
+    }
+
+    fn fifo(&mut self, path: &Path, metadata: &Metadata) -> Result<()> {
+        let (parent, name) = self.clear(path)?;
+        let failed = |cause| self.root.error("create FIFO", path, cause);
+        fs::mknodat(&parent, name, FileType::Fifo, Mode::RUSR, 0).map_err(failed)?;
+        fs::chmodat(&parent, name, metadata.mode(), AtFlags::empty()).map_err(failed)?;
+        metadata.apply_to_name(&parent, name).map_err(failed)
+    }
+
+    /// Removes what has that name, makes the directories above it, and gives
+    /// the one that holds it.
+    fn clear<'p>(&mut self, path: &'p Path) -> Result<(OwnedFd, &'p OsStr)> {
+        self.make_parent(path)?;
+        let failed = |cause| self.root.error("replace", path, cause);
+        let (parent, name) = self.root.open_parent(path).map_err(failed)?;
+        match kind_at(&parent, name).map_err(failed)? {
+            None => return Ok((parent, name)),
+            Some(FileType::Directory) => {
+                remove_tree(&parent, name).map_err(failed)?;
+                self.forget(path);
+            }
+            Some(_) => fs::unlinkat(&parent, name, AtFlags::empty()).map_err(failed)?,
+        }
+        Ok((parent, name))
+    }
+
+    fn make_parent(&self, path: &Path) -> Result<()> {
+        match path.parent() {
+            Some(parent) if !self.root.is_dir(parent) => self.root.create_dir_all(parent, 0o755),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The number that an item of an access list has inside.
+fn number(who: &Who, inside: impl Fn(u64) -> Option<u32>) -> Option<u32> {
+    match who {
+        Who::Id(id) => Some(inside(u64::from(*id)).unwrap_or(NOBODY)),
+        Who::Name(_) | Who::Nobody => None,
+    }
+}
+
+fn named(who: &Who, numbers: &BTreeMap<String, u32>) -> Option<u32> {
+    match who {
+        Who::Name(name) => numbers.get(name).copied(),
+        Who::Id(_) | Who::Nobody => None,
+    }
+}
+
+/// The names in passwd(5) or group(5), with their numbers.
+fn numbers(text: &str) -> BTreeMap<String, u32> {
+    let line = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        let id = fields.nth(1)?.parse().ok().filter(|id| *id <= NOBODY)?;
+        Some((name, id))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// A name of the archive as a path below the root.
+pub(in crate::build) fn inside(name: &[u8]) -> Result<PathBuf> {
+    let mut path = PathBuf::new();
+    for component in Path::new(OsStr::from_bytes(name)).components() {
+        match component {
+            Component::Normal(part) => path.push(part),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+            Component::ParentDir => {
+                let name = String::from_utf8_lossy(name);
+                return Err(Error::new(format!(
+                    "its entry '{}' leads outside",
+                    name.escape_debug()
+                )));
+            }
+        }
+    }
+    Ok(path)
+}
+
+fn kind_at(parent: &OwnedFd, name: &OsStr) -> Result<Option<FileType>, Errno> {
+    match fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
+#[cfg(test)]
+#[path = "extract_tests.rs"]
+mod tests;

@@ -1,0 +1,85 @@
+//! Lays archives that anybody may have made into a root.
+//!
+//! `source` takes the compression off, `tarball` and `newc` read the two
+//! forms into the same [`Entry`], and `extract` lays entries into the root
+//! and nowhere else. Device nodes are left out and named: the host makes a
+//! guest's devices.
+
+mod acl;
+mod entry;
+mod extract;
+mod metadata;
+mod newc;
+mod shift;
+mod source;
+mod tarball;
+mod whiteout;
+
+use std::io::{self, Read};
+
+use crate::error::{Error, Result};
+
+use entry::Entry;
+pub(super) use extract::{Extractor, LeftOut};
+pub(super) use shift::Shift;
+use source::fill;
+pub(super) use source::{Counted, Watched, decompressed, input};
+
+/// How many left-out entries a remark names.
+const NAMED: usize = 8;
+
+/// Enough bytes to hold tar's own magic (at offset 257, tar(5)).
+const HEAD: usize = 512;
+
+/// Hands over every entry of an archive without compression, tar or cpio.
+///
+/// # Errors
+/// When it is no archive, is damaged or cut off, or `work` fails.
+pub(super) fn walk(
+    mut plain: Box<dyn Read>,
+    work: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<()>,
+) -> Result<()> {
+    let mut head = vec![0; HEAD];
+    let length = fill(&mut plain, &mut head).map_err(|cause| Error::os("cannot read it", cause))?;
+    head.truncate(length);
+    let form = form(&head);
+    let whole = Box::new(io::Cursor::new(head).chain(plain));
+    match form {
+        Form::Tar => tarball::walk(whole, work),
+        Form::Cpio => newc::walk(whole, work),
+        Form::Unknown(what) => Err(Error::new(format!("{what} isn't understood")).hint(
+            "tar and cpio (newc) are, plain or compressed with gzip, bzip2, xz, zstd or lz4",
+        )),
+    }
+}
+
+enum Form {
+    Tar,
+    Cpio,
+    Unknown(&'static str),
+}
+
+/// What the first bytes tell (cpio(5), tar(5)).
+fn form(head: &[u8]) -> Form {
+    match head {
+        [b'0', b'7', b'0', b'7', b'0', b'1' | b'2', ..] => Form::Cpio,
+        [b'0', b'7', b'0', b'7', b'0', b'7', ..] => Form::Unknown("cpio's old 'odc' form"),
+        [0xc7, 0x71, ..] | [0x71, 0xc7, ..] => Form::Unknown("cpio's old 'bin' form"),
+        [b'P', b'K', 3, 4, ..] => Form::Unknown("zip"),
+        _ if tarball::is_header(head) => Form::Tar,
+        _ => Form::Unknown("its form"),
+    }
+}
+
+/// One line for each reason why something was left out.
+pub(super) fn remarks(left_out: &LeftOut) -> impl Iterator<Item = String> {
+    left_out.by_reason().map(|(why, paths)| {
+        let named = paths.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        let more = paths.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{why}: {named}{more}")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! `vserver clone`: a new guest that is a copy of another one.
+
+use std::fs;
+
+use shared::name::GuestName;
+
+use crate::build::{self, Interrupt, Method, Progress, Request};
+use crate::cli::CloneArgs;
+use crate::commands::{Exit, at_rest, output};
+use crate::config::{self, GuestConfig, edit};
+use crate::error::{Error, Result};
+use crate::ids;
+use crate::paths::Paths;
+use crate::runtime::Lock;
+
+/// Keys that only one guest can have.
+const OWN: [&str; 4] = ["context", "hostname", "root", "network.addresses"];
+
+/// Copies a guest's root, and writes the new one's configuration.
+pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
+    let source = &args.source;
+    // While this is held, nobody starts it.
+    let _lock = Lock::wait(&paths.lock(source))?;
+    let theirs = config::load(paths, source)?;
+    at_rest::check(paths, source)?;
+    let text = text(args, &config::text(paths, source)?)?;
+    let request = Request {
+        name: args.name.clone(),
+        method: Method::Clone {
+            source: source.clone(),
+            root: theirs.root(paths, source),
+            hostname: theirs.hostname(source).to_owned(),
+        },
+        hostname: args.hostname.clone(),
+        root: args.root.clone(),
+        force: false,
+    };
+    if args.dry_run {
+        build::refuse(&request, paths)?;
+        let target = request.target(paths);
+        output::print(&format!(
+            "guest '{}' would be a copy of '{source}' in '{}'\n",
+            args.name,
+            target.display()
+        ))?;
+        return Ok(Exit::DONE);
+    }
+    let interrupt =
+        Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
+    let report = build::build(&request, paths, &interrupt, Progress::on_terminal(), |_| {
+        register(args, paths, &text)
+    })?;
+    report.remarks.iter().for_each(output::remark);
+    remark_on(args, &theirs, paths);
+    output::print(&format!(
+        "guest '{}' is built in '{}' from {}\nnext: vserver start {}\n",
+        args.name,
+        report.root.display(),
+        report.summary,
+        args.name
+    ))?;
+    Ok(Exit::DONE)
+}
+
+/// The other guest's configuration without what is its own.
+fn text(args: &CloneArgs, theirs: &str) -> Result<String> {
+    let mut text = theirs.to_owned();
+    for key in OWN {
+        text = edit::unset(&text, key).map_err(|found| super::config::refused(key, &found))?;
+    }
+    let root = args.root.as_ref().map(|root| root.to_string_lossy().into_owned());
+    let hostname = args.hostname.clone();
+    for (key, values) in [
+        ("hostname", hostname.into_iter().collect::<Vec<_>>()),
+        ("root", root.into_iter().collect()),
+        ("network.addresses", args.address.clone()),
+    ] {
+        if !values.is_empty() {
+            text = set(&text, key, &values)?;
+        }
+    }
+    Ok(text)
+}
+
+fn set(text: &str, key: &str, values: &[String]) -> Result<String> {
+    edit::set(text, key, values).map_err(|found| super::config::refused(key, &found))
+}
+
+/// Gives the guest its numbers, its actions and its configuration.
+fn register(args: &CloneArgs, paths: &Paths, text: &str) -> Result<()> {
+    let name = &args.name;
+    let allocation = ids::allocate(paths, name, args.context)?;
+    let undo = |_: &Error| {
+        // The first error counts.
+        let _ = ids::release(paths, name);
+        let _ = fs::remove_file(paths.actions(name));
+    };
+    let text = set(text, "context", &[allocation.context.to_string()]).inspect_err(undo)?;
+    copy_actions(&args.source, name, paths).inspect_err(undo)?;
+    config::write_new_text(paths, name, &text).inspect_err(undo)
+}
+
+fn copy_actions(source: &GuestName, name: &GuestName, paths: &Paths) -> Result<()> {
+    let (from, to) = (paths.actions(source), paths.actions(name));
+    if from.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    fs::copy(&from, &to).map(drop).map_err(|cause| Error::path("copy", &from, cause))
+}
+
+/// Says what the two guests have in common, or what the new one lacks.
+fn remark_on(args: &CloneArgs, theirs: &GuestConfig, paths: &Paths) {
+    let (source, name) = (&args.source, &args.name);
+    if args.address.is_empty() && !theirs.network.addresses.is_empty() {
+        output::remark(format_args!(
+            "it has no address yet: 'vserver config set {name} network.addresses IP'"
+        ));
+    }
+    let actions = paths.actions(name);
+    if actions.exists() {
+        let actions = actions.display();
+        output::remark(format_args!("its actions are those of '{source}', in '{actions}'"));
+    }
+}

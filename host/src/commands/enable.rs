@@ -1,0 +1,53 @@
+//! `vserver enable` and `vserver disable`: is a guest started with the host?
+//!
+//! The configuration says it, on every host. Where systemd starts guests, its
+//! own links are kept in step, so that `systemctl is-enabled` gives the same
+//! answer.
+
+use crate::cli::{EnableArgs, Shutdown};
+use crate::commands::{Exit, each, lifecycle, select};
+use crate::config::{self, edit};
+use crate::error::Result;
+use crate::paths::Paths;
+use crate::runtime::Lock;
+use crate::systemd;
+
+use shared::message::Power;
+use shared::name::GuestName;
+
+/// Enables or disables.
+pub(super) fn run(args: &EnableArgs, enable: bool, paths: &Paths) -> Result<Exit> {
+    let names = select::guests(&args.guests, paths)?;
+    let by_systemd = systemd::starts_guests(paths);
+    let done = names.iter().try_for_each(|name| {
+        set(paths, name, enable)?;
+        if by_systemd { systemd::enable(name, enable) } else { Ok(()) }
+    });
+    if by_systemd {
+        systemd::reload()?;
+    }
+    done?;
+    if !args.now {
+        return Ok(Exit::DONE);
+    }
+    each(&names, |name| {
+        if enable {
+            lifecycle::start(paths, name, &lifecycle::Start::default())?;
+        } else {
+            lifecycle::stop(paths, name, Power::PowerOff, &Shutdown::default())?;
+        }
+        Ok(Exit::DONE)
+    })
+}
+
+/// Writes it into the guest's file.
+fn set(paths: &Paths, name: &GuestName, enable: bool) -> Result<()> {
+    let _lock = Lock::wait(&paths.lock(name))?;
+    let key = "autostart";
+    if config::load(paths, name)?.autostart == enable {
+        return Ok(());
+    }
+    let text = edit::set(&config::text(paths, name)?, key, &[enable.to_string()])
+        .map_err(|problems| super::config::refused(key, &problems))?;
+    config::set_text(paths, name, &text)
+}

@@ -1,0 +1,28 @@
+//! `vserver reload`: what can be changed in a guest that runs, from its
+//! configuration as it is now.
+
+use shared::name::GuestName;
+
+use crate::cli::{LimitsArgs, ReloadArgs};
+use crate::commands::{Exit, each, limits, select};
+use crate::config::{self, NetworkMode};
+use crate::control::{Client, Request};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+
+/// Reloads.
+pub(super) fn run(args: &ReloadArgs, paths: &Paths) -> Result<Exit> {
+    let names = select::guests(&args.guests, paths)?;
+    each(&names, |name| reload(paths, name))
+}
+
+fn reload(paths: &Paths, name: &GuestName) -> Result<Exit> {
+    let config = config::load(paths, name)?;
+    let Some((client, _)) = Client::find(paths, name)? else {
+        return Err(Error::not_running(name).hint(format!("start it: vserver start {name}")));
+    };
+    if config.network.mode() == NetworkMode::Shared {
+        client.ask(&Request::Addresses)?;
+    }
+    limits::run(&LimitsArgs::apply(name), paths)
+}

@@ -1,0 +1,154 @@
+//! `vserver rename`: gives a stopped guest another name.
+//!
+//! Context, ids, root, logs and account go with it. The configuration is
+//! renamed last: until then the guest has its old name, and a rename that was
+//! killed on the way is finished by the same command.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use shared::name::GuestName;
+
+use crate::cli::RenameArgs;
+use crate::commands::{Exit, at_rest, belongings, output};
+use crate::config::{self, edit};
+use crate::error::{Error, Result};
+use crate::ids;
+use crate::paths::Paths;
+use crate::runtime::Lock;
+use crate::systemd;
+
+/// Renames one guest.
+pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
+    let (old, new) = (&args.old, &args.new);
+    if old == new {
+        return Err(Error::usage(format!("guest '{old}' has that name already")));
+    }
+    // Always in this order, or two renames could wait for each other.
+    let (first, second) = if old < new { (old, new) } else { (new, old) };
+    let _first = Lock::wait(&paths.lock(first))?;
+    let _second = Lock::wait(&paths.lock(second))?;
+    let moves = plan(paths, old, new)?;
+    if args.dry_run {
+        for (from, to) in moves.iter().filter(|(from, _)| from.symlink_metadata().is_ok()) {
+            let line = format!("would rename '{}' to '{}'\n", from.display(), to.display());
+            output::print(&line)?;
+        }
+        return Ok(Exit::DONE);
+    }
+    let was_enabled = systemd::starts_guests(paths) && systemd::is_enabled(old);
+    set_aside(paths, new)?;
+    carry_out(paths, old, new, &moves)?;
+    if was_enabled {
+        systemd::enable(new, true)?;
+        systemd::enable(old, false)?;
+        systemd::reload()?;
+    }
+    let _ = fs::remove_file(paths.supervisor_lock(old));
+    follow(paths, old, new)?;
+    output::print(&format!("guest '{old}' is now '{new}'\n"))?;
+    Ok(Exit::DONE)
+}
+
+/// What has to be renamed to what, the configuration last.
+fn plan(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let root = config::load(paths, old)?.root;
+    at_rest::check(paths, old)?;
+    at_rest::check(paths, new)?;
+    // A rename that was killed has given the numbers to the new name already.
+    let is_resumed = ids::lookup(paths, old)?.is_none() && ids::lookup(paths, new)?.is_some();
+    let mut moves = Vec::new();
+    if root.is_none() {
+        moves.push((paths.root(old), paths.root(new)));
+    }
+    let account = belongings::account(paths, old);
+    moves.extend(account.into_iter().zip(belongings::account(paths, new)));
+    let others = belongings::files(paths, new);
+    moves.extend(belongings::files(paths, old).into_iter().zip(others));
+    let accounts = belongings::account(paths, new);
+    let in_the_way = moves.iter().map(|(_, to)| to).find(|to| {
+        let is_done = is_resumed && **to != paths.config(new);
+        !is_done && !accounts.contains(to) && to.symlink_metadata().is_ok()
+    });
+    if let Some(path) = in_the_way {
+        return Err(Error::new(format!("guest '{new}' exists: there is '{}'", path.display()))
+            .hint(format!("choose another name, or 'vserver delete {new}'")));
+    }
+    Ok(moves)
+}
+
+/// Sets the account of a deleted guest aside that had the new name.
+fn set_aside(paths: &Paths, new: &GuestName) -> Result<()> {
+    if ids::lookup(paths, new)?.is_some() {
+        // It is this guest's own, whose rename is finished now.
+        return Ok(());
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    for path in belongings::account(paths, new) {
+        let mut away = path.as_os_str().to_owned();
+        away.push(format!(".~{now}~"));
+        match fs::rename(&path, &away) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => {}
+            other => {
+                other.map_err(|cause| Error::path("set aside", &path, cause))?;
+                let away = Path::new(&away).display();
+                output::remark(format_args!(
+                    "the account of a deleted guest '{new}' is now '{away}'"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Renames everything, or nothing.
+fn carry_out(
+    paths: &Paths,
+    old: &GuestName,
+    new: &GuestName,
+    moves: &[(PathBuf, PathBuf)],
+) -> Result<()> {
+    if ids::lookup(paths, old)?.is_some() {
+        ids::rename(paths, old, new)?;
+    }
+    let mut done = Vec::new();
+    for (from, to) in moves {
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) => done.push((from, to)),
+            // No such file, or renamed before the last attempt was killed.
+            Err(Errno::NOENT) => {}
+            Err(cause) => {
+                for (from, to) in done.into_iter().rev() {
+                    let _ = fs::rename(to, from);
+                }
+                // The first error counts.
+                let _ = ids::rename(paths, new, old);
+                return Err(Error::path("rename", from, cause));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Guests that are started after this one name it by its new name.
+fn follow(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<()> {
+    for other in config::names(paths)? {
+        // One with mistakes is its administrator's to mend.
+        let Ok(theirs) = config::load(paths, &other) else { continue };
+        if !theirs.after.contains(old) {
+            continue;
+        }
+        let names = theirs.after.iter().map(|name| if name == old { new } else { name });
+        let names: Vec<String> = names.map(ToString::to_string).collect();
+        let key = "after";
+        let text = edit::set(&config::text(paths, &other)?, key, &names)
+            .map_err(|problems| super::config::refused(key, &problems))?;
+        config::set_text(paths, &other, &text)?;
+        output::remark(format_args!("guest '{other}' is started after '{new}' now"));
+    }
+    Ok(())
+}

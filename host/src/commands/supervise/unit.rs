@@ -1,0 +1,99 @@
+//! What the unit `vserver@NAME.service` calls beside the supervisor itself.
+
+use std::env;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shared::message::Power;
+use shared::name::GuestName;
+
+use crate::cgroup::{self, GuestCgroup, SUPERVISOR};
+use crate::cli::Shutdown;
+use crate::commands::{Exit, lifecycle};
+use crate::control::{Client, Request, spawn_supervisor};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::runtime::RunDir;
+
+/// Until a supervisor has killed what is left and cleaned up: it gives the guest
+/// a few seconds, and the kernel some more to bury its processes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Moves this process out of the unit's own cgroup, if systemd has put it there
+/// and not into the supervisor's: does it need a guard then?
+///
+/// # Errors
+/// Those of mkdir(2), and of writing `cgroup.procs`.
+pub fn needs_guard(paths: &Paths, name: &GuestName) -> Result<bool> {
+    let Some(unit) = cgroup::own_unit(paths, name) else { return Ok(false) };
+    if cgroup::own()? != unit {
+        return Ok(false);
+    }
+    let leaf = unit.join(SUPERVISOR);
+    let moved = fs::create_dir_all(&leaf).and_then(|()| cgroup::enter(&leaf));
+    moved.map_err(|error| Error::path("move to", &leaf, error))?;
+    Ok(true)
+}
+
+/// A guest that was started before its unit, or whose unit had failed, has a
+/// supervisor elsewhere: that leaves it to this one.
+///
+/// # Errors
+/// When it can't leave now.
+pub fn take_from_others(paths: &Paths, name: &GuestName) -> Result<()> {
+    // Of a stop that failed.
+    let _ = fs::remove_file(RunDir::new(paths, name).stopping());
+    match Client::reach(paths, name)? {
+        Some(client) => client.ask(&Request::Leave).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// `ExecStop=`: the guest's own shutdown. What has asked for it is noted for
+/// [`stopped`].
+///
+/// # Errors
+/// As `stop`.
+pub fn stop(paths: &Paths, name: &GuestName) -> Result<Exit> {
+    // Without the directory there is no guest.
+    let _ = fs::write(RunDir::new(paths, name).stopping(), "");
+    lifecycle::shut_down(paths, name, Power::PowerOff, &Shutdown::default())?;
+    Ok(Exit::DONE)
+}
+
+/// `ExecStopPost=`: systemd has ended the supervisor. If that was a stop that
+/// didn't end in its time, the guest goes too; if it was one without
+/// `ExecStop=`, since the unit wasn't active yet, the guest is shut down; else it
+/// is left for the next supervisor (`$SERVICE_RESULT`, systemd.exec(5)).
+///
+/// # Errors
+/// When what is left can't be removed.
+pub fn stopped(paths: &Paths, name: &GuestName) -> Result<Exit> {
+    let result = env::var("SERVICE_RESULT").unwrap_or_default();
+    let is_late = result == "timeout" && RunDir::new(paths, name).stopping().exists();
+    if !is_late && result != "success" {
+        return Ok(Exit::DONE);
+    }
+    // A shutdown that isn't forced has as long as systemd gives it.
+    let (timeout_ms, patience) = if is_late { (Some(0), PATIENCE) } else { (None, HOUR) };
+    let cgroup = GuestCgroup::new(paths, name)?;
+    let order = Request::Stop { power: Power::PowerOff, timeout_ms, no_kill: false };
+    let deadline = Instant::now() + patience;
+    while GuestCgroup::populated(cgroup.outer()) {
+        if Instant::now() > deadline {
+            return Err(Error::new(format!("what is left of guest '{name}' doesn't end")));
+        }
+        // A guard may be about to start one itself: of two, one ends at once.
+        let client = match Client::reach(paths, name)? {
+            Some(client) => client,
+            None => spawn_supervisor(name, &["--take-over"])?.0,
+        };
+        client.send(&order)?;
+        while client.next(Some(deadline))?.is_some() {}
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(Exit::DONE)
+}

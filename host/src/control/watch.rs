@@ -1,0 +1,297 @@
+//! Watches guests: how each is now, and every change, from whatever
+//! supervisor it has.
+//!
+//! Nothing is asked twice: a guest that starts is seen by the name of its
+//! control socket (inotify(7)), and the supervisor there tells the rest.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use shared::name::GuestName;
+
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::runtime::RunDir;
+
+use super::client::{connect, has_orphans};
+use super::{Client, Event, Phase, Request, Snapshot};
+
+/// A guest whose supervisor has died is given to another one after this time:
+/// systemd, where it is the guest's, is quicker.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Room for inotify's events of one look.
+const EVENTS: usize = 4096;
+
+/// What has changed about a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It has a supervisor, which says this.
+    Told(Box<Snapshot>),
+    /// It is down, and nothing of it is left.
+    Down,
+}
+
+/// The guests that are watched.
+#[derive(Debug)]
+pub struct Watcher {
+    paths: Paths,
+    inotify: OwnedFd,
+    /// The directory of all run directories, watched.
+    all: i32,
+    directories: BTreeMap<i32, GuestName>,
+    guests: BTreeMap<GuestName, Contact>,
+    /// Until when all changes of a guest were told, milliseconds since 1970.
+    told: BTreeMap<GuestName, u64>,
+    /// Also guests that nobody has named?
+    any: bool,
+}
+
+/// The way to a guest.
+#[derive(Debug)]
+enum Contact {
+    /// Not looked for yet.
+    Unknown,
+    Down,
+    /// A supervisor, and whether it has said that the guest is down.
+    Up(Client, bool),
+    /// There was a supervisor. There will be another one until then, or it
+    /// has to be started.
+    Lost(Instant),
+}
+
+impl Watcher {
+    /// Watches these guests, and with `any` all others that run or are
+    /// started. The first change of each guest is how it is now.
+    ///
+    /// # Errors
+    /// When the run directory can't be made or watched.
+    pub fn new(paths: &Paths, names: &[GuestName], any: bool) -> Result<Self> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|e| {
+            Error::os("cannot watch guests", e)
+                .hint("the host's limit: fs.inotify.max_user_instances")
+        })?;
+        let guests = names.iter().map(|name| (name.clone(), Contact::Unknown)).collect();
+        let mut watcher = Self {
+            paths: paths.clone(),
+            inotify,
+            all: -1,
+            directories: BTreeMap::new(),
+            guests,
+            told: BTreeMap::new(),
+            any,
+        };
+        watcher.begin()?;
+        Ok(watcher)
+    }
+
+    /// Waits for changes, at most until `deadline`, and no longer than
+    /// `reader`, if given, can be written to; empty when one of these is over.
+    ///
+    /// # Errors
+    /// When a guest can't be looked after.
+    pub fn next(
+        &mut self,
+        deadline: Option<Instant>,
+        reader: Option<BorrowedFd<'_>>,
+    ) -> Result<Vec<(GuestName, Change)>> {
+        loop {
+            let mut changes = Vec::new();
+            self.hear_kernel()?;
+            self.hear_supervisors(&mut changes)?;
+            if !changes.is_empty() {
+                return Ok(changes);
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Ok(changes);
+            }
+            let lost = self.guests.values().filter_map(|contact| match contact {
+                Contact::Lost(until) => Some(*until),
+                _ => None,
+            });
+            let until = lost.chain(deadline).min();
+            if self.sleep(until.map(|until| until.saturating_duration_since(now)), reader)? {
+                return Ok(changes);
+            }
+        }
+    }
+
+    /// Is the reader gone?
+    fn sleep(&self, time: Option<Duration>, reader: Option<BorrowedFd<'_>>) -> Result<bool> {
+        let mut fds = vec![PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
+        // Errors and hang-ups are always told (poll(2)).
+        fds.extend(reader.map(|reader| PollFd::new(reader, PollFlags::empty())));
+        fds.extend(self.guests.values().filter_map(|contact| match contact {
+            Contact::Up(client, _) => Some(PollFd::new(client.as_fd(), PollFlags::POLLIN)),
+            _ => None,
+        }));
+        let time = time.map_or(PollTimeout::NONE, |time| {
+            let time = time.saturating_add(Duration::from_millis(1));
+            PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut fds, time) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(Error::os("cannot wait for guests", error)),
+        }
+        let ended = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+        let answer = reader.and_then(|_| fds.get(1)?.revents());
+        Ok(answer.is_some_and(|answer| answer.intersects(ended)))
+    }
+
+    /// Watches the directory of all guests, and looks for each.
+    fn begin(&mut self) -> Result<()> {
+        let path = self.paths.run_dir();
+        fs::create_dir_all(&path).map_err(|error| Error::path("create", &path, error))?;
+        let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
+        self.all = inotify::add_watch(&self.inotify, &path, flags)
+            .map_err(|error| Error::path("watch", &path, error))?;
+        if self.any {
+            let entries = fs::read_dir(&path).map_err(|e| Error::path("read", &path, e))?;
+            for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+                self.meet(&entry.file_name().to_string_lossy(), Contact::Unknown);
+            }
+        }
+        for name in self.guests.keys().cloned().collect::<Vec<_>>() {
+            self.enter(&name);
+        }
+        Ok(())
+    }
+
+    /// There is a run directory of this name.
+    fn meet(&mut self, name: &str, contact: Contact) -> Option<GuestName> {
+        let name: GuestName = name.parse().ok()?;
+        if self.any {
+            self.guests.entry(name.clone()).or_insert(contact);
+        }
+        self.guests.contains_key(&name).then_some(name)
+    }
+
+    /// Watches a guest's run directory, if there is one.
+    fn enter(&mut self, name: &GuestName) {
+        let path = self.paths.guest_run_dir(name);
+        let flags = WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
+        if let Ok(watch) = inotify::add_watch(&self.inotify, &path, flags) {
+            self.directories.insert(watch, name.clone());
+        }
+        // Its socket may be older than the watch.
+        self.look_again(name);
+    }
+
+    /// A guest that had no supervisor may have one.
+    fn look_again(&mut self, name: &GuestName) {
+        if let Some(contact @ (Contact::Down | Contact::Lost(_))) = self.guests.get_mut(name)
+            && let Ok(Some(socket)) = connect(&RunDir::new(&self.paths, name).control())
+        {
+            *contact = greet(Client::new(name, socket), self.told.get(name));
+        }
+    }
+
+    /// Names that have appeared.
+    fn hear_kernel(&mut self) -> Result<()> {
+        let (mut appeared, mut anew) = (Vec::new(), false);
+        let mut buffer = [MaybeUninit::uninit(); EVENTS];
+        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        while let Ok(event) = reader.next() {
+            let ended = event.events().contains(ReadFlags::IGNORED);
+            let name = event.file_name().map(|name| name.to_string_lossy().into_owned());
+            // Too much at once, or somebody has removed the directory.
+            anew |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+            anew |= ended && event.wd() == self.all;
+            if ended {
+                self.directories.remove(&event.wd());
+            }
+            appeared.extend(name.map(|name| (event.wd(), name)));
+        }
+        for (watch, name) in appeared {
+            if watch == self.all {
+                // One that is new is told about once it has something to say.
+                if let Some(guest) = self.meet(&name, Contact::Down) {
+                    self.enter(&guest);
+                }
+            } else if let Some(guest) = self.directories.get(&watch).cloned() {
+                self.look_again(&guest);
+            }
+        }
+        if anew { self.begin() } else { Ok(()) }
+    }
+
+    /// What supervisors say, and where there is none any more.
+    fn hear_supervisors(&mut self, changes: &mut Vec<(GuestName, Change)>) -> Result<()> {
+        for (name, contact) in &mut self.guests {
+            let mut tell = |change| changes.push((name.clone(), change));
+            loop {
+                match contact {
+                    Contact::Down => break,
+                    Contact::Unknown => *contact = seek(&self.paths, name, None, Some(&u64::MAX))?,
+                    Contact::Lost(until) => {
+                        let until = *until;
+                        *contact = seek(&self.paths, name, Some(until), self.told.get(name))?;
+                        if matches!(contact, Contact::Lost(_)) {
+                            break;
+                        }
+                    }
+                    Contact::Up(client, down) => match client.try_next() {
+                        Ok(None) => break,
+                        Ok(Some(Some(Event::Status(status)))) => {
+                            *down = status.phase == Phase::Stopped;
+                            self.told.insert(name.clone(), status.at_ms);
+                            tell(Change::Told(status));
+                            continue;
+                        }
+                        Ok(Some(Some(_))) => continue,
+                        // The supervisor has gone, with or without its guest.
+                        Ok(Some(None)) | Err(_) => {
+                            if std::mem::take(down) {
+                                tell(Change::Down);
+                            }
+                            *contact = seek(&self.paths, name, None, self.told.get(name))?;
+                        }
+                    },
+                }
+                if matches!(contact, Contact::Down) {
+                    tell(Change::Down);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Looks for a guest's supervisor. One that has left its guest alone is
+/// replaced after `until`.
+fn seek(
+    paths: &Paths,
+    name: &GuestName,
+    until: Option<Instant>,
+    told: Option<&u64>,
+) -> Result<Contact> {
+    let run = RunDir::new(paths, name);
+    if let Some(socket) = connect(&run.control())? {
+        return Ok(greet(Client::new(name, socket), told));
+    }
+    if connect(&run.keeper())?.is_none() && !has_orphans(paths, name) {
+        return Ok(Contact::Down);
+    }
+    match until {
+        None => Ok(Contact::Lost(Instant::now() + GRACE)),
+        Some(until) if Instant::now() < until => Ok(Contact::Lost(until)),
+        Some(_) => {
+            let client = Client::connect(paths, name)?;
+            Ok(client.map_or(Contact::Down, |client| greet(client, told)))
+        }
+    }
+}
+
+/// Asks for what hasn't been told. A supervisor that doesn't answer is heard
+/// to have gone.
+fn greet(client: Client, told: Option<&u64>) -> Contact {
+    let _ = client.send(&Request::Watch(told.copied().unwrap_or(0)));
+    Contact::Up(client, false)
+}

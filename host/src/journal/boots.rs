@@ -1,0 +1,156 @@
+//! `NAME.boots` beside a guest's logs: where the console of each of its last
+//! boots is to be found. It is written by the host alone: what the guest
+//! prints can't look like the beginning of a boot.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::identity;
+
+/// So many boots are remembered.
+const KEPT: usize = 64;
+
+/// A boot, as it was when it began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// The host's boot, as the journal writes it (`_BOOT_ID`).
+    pub host_boot: String,
+    /// Pid of the keeper, which writes the console.
+    pub keeper: u32,
+    /// Does the supervisor write to the journal?
+    pub supervisor_in_journal: bool,
+    /// Does the console go to the journal?
+    pub console_in_journal: bool,
+    /// Where in which file the console goes on, if it goes to one.
+    pub file: Option<File>,
+}
+
+/// A place in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Its inode, and when that was made; nothing if there was no file yet.
+    pub identity: Option<(u64, Option<u64>)>,
+    /// Bytes in it.
+    pub size: u64,
+}
+
+/// A guest's last boots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Boots(Vec<Boot>);
+
+impl Boots {
+    /// What is known; nothing at worst.
+    pub fn read(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        Self(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// The boot before the last one by so many.
+    pub fn back(&self, count: usize) -> Option<&Boot> {
+        self.0.iter().rev().nth(count)
+    }
+
+    /// Notes another boot.
+    ///
+    /// # Errors
+    /// Those of open(2), write(2) and rename(2).
+    pub fn note(path: &Path, boot: Boot) -> io::Result<()> {
+        let mut boots = Self::read(path).0;
+        boots.push(boot);
+        let mut text = String::new();
+        for boot in boots.iter().skip(boots.len().saturating_sub(KEPT)) {
+            text += &serde_json::to_string(boot)?;
+            text.push('\n');
+        }
+        let temporary = path.with_extension("boots.new");
+        fs::write(&temporary, text)?;
+        fs::rename(temporary, path)
+    }
+}
+
+impl Boot {
+    /// The boot of this process's guest, which begins now.
+    pub fn now(supervisor: bool, console: bool, file: Option<File>) -> Self {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let host = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self {
+            at_ms: u64::try_from(at.as_millis()).unwrap_or(0),
+            host_boot: host.trim().replace('-', ""),
+            keeper: std::process::id(),
+            supervisor_in_journal: supervisor,
+            console_in_journal: console,
+            file,
+        }
+    }
+}
+
+impl File {
+    /// The end of a log as it is now.
+    pub fn end_of(log: &Path) -> Self {
+        match fs::metadata(log) {
+            Ok(meta) => Self { identity: Some(identity(&meta)), size: meta.len() },
+            Err(_) => Self { identity: None, size: 0 },
+        }
+    }
+
+    /// Where this is in the text of these logs, oldest first, one after
+    /// another. A place in none of them has been rotated away, or is in the
+    /// first log that there ever was: nothing is lost before `0` there.
+    pub fn place_in(&self, logs: &[PathBuf]) -> Option<usize> {
+        let mut before = 0;
+        for log in logs {
+            let Ok(meta) = fs::metadata(log) else { continue };
+            if self.identity == Some(identity(&meta)) {
+                return usize::try_from(before + self.size.min(meta.len())).ok();
+            }
+            before += meta.len();
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_boots_are_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.boots");
+        assert_eq!(Boots::read(&path), Boots::default());
+        for number in 0..70 {
+            let boot = Boot { keeper: number, ..Boot::now(false, true, None) };
+            Boots::note(&path, boot).unwrap();
+        }
+        let boots = Boots::read(&path);
+        assert_eq!(boots.back(0).unwrap().keeper, 69);
+        assert_eq!(boots.back(1).unwrap().keeper, 68);
+        assert_eq!(boots.back(63).unwrap().keeper, 6);
+        assert_eq!(boots.back(64), None);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_place_is_found_again_after_a_rotation() {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, old) = (directory.path().join("web.log"), directory.path().join("web.log.1"));
+        let logs = [old.clone(), log.clone()];
+        let none = File::end_of(&log);
+        fs::write(&log, "first boot\n").unwrap();
+        let place = File::end_of(&log);
+        fs::write(&log, "first boot\nsecond").unwrap();
+        assert_eq!((none.place_in(&logs), place.place_in(&logs)), (None, Some(11)));
+        fs::rename(&log, &old).unwrap();
+        fs::write(&log, "more").unwrap();
+        let later = File::end_of(&log);
+        assert_eq!((place.place_in(&logs), later.place_in(&logs)), (Some(11), Some(17 + 4)));
+        fs::rename(&log, &old).unwrap();
+        assert_eq!((place.place_in(&logs), later.place_in(&logs)), (None, Some(4)));
+    }
+}

@@ -1,0 +1,37 @@
+//! A stream to the journal: every line that is written to it is a message.
+
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SndBufForce;
+
+/// Where journald takes streams, as sd_journal_stream_fd(3) does.
+const SOCKET: &str = "/run/systemd/journal/stdout";
+
+/// So much may wait until journald takes it.
+const BUFFER: usize = 1 << 20;
+
+/// The priority of what comes over it: informational (syslog(3)).
+const PRIORITY: u8 = 6;
+
+/// Opens a stream whose lines are messages of the process that calls this, of
+/// whatever program it executes then. No line can say more than its text: no
+/// priority is read from it. `unit` counts where the process isn't in the
+/// cgroup of any.
+///
+/// # Errors
+/// When there is no journal.
+pub fn stream(identifier: &str, unit: &str) -> io::Result<OwnedFd> {
+    let mut stream = UnixStream::connect(SOCKET)?;
+    // Identifier, unit, priority, priorities in lines; then, to forward to:
+    // syslog, the kernel's log, the host's console.
+    write!(stream, "{identifier}\n{unit}\n{PRIORITY}\n0\n0\n0\n0\n")?;
+    stream.shutdown(Shutdown::Read)?;
+    // More than the host's default needs a privilege, and may be refused.
+    let _ = setsockopt(&stream, SndBufForce, &BUFFER);
+    stream.set_nonblocking(true)?;
+    Ok(stream.into())
+}

@@ -1,0 +1,41 @@
+//! Where the keeper writes what the guest prints: the host's journal, the
+//! log, or both; noted, so that each boot's part is found again.
+
+use std::os::fd::OwnedFd;
+
+use shared::message::BootMode;
+
+use crate::config::ConsoleLog;
+use crate::journal::{self, Boot, Boots, File};
+use crate::plan::Plan;
+
+/// The log of one boot.
+pub(super) struct Log {
+    /// A stream to the journal.
+    pub journal: Option<OwnedFd>,
+    /// Bytes after which the file is rotated; 0 for no file.
+    pub limit: u64,
+}
+
+/// Opens it, in the process that becomes the keeper: journald asks the kernel
+/// who has connected (unix(7), `SO_PEERCRED`). A guest boots whether its log
+/// can be kept or not.
+pub(super) fn open(plan: &Plan) -> Log {
+    let has_journal = journal::is_ours();
+    let wanted = has_journal && plan.console.kept != ConsoleLog::File;
+    let stream = || {
+        let unit = format!("vserver@{}.service", plan.name);
+        journal::stream(&journal::of_console(&plan.name), &unit).ok()
+    };
+    let journal = wanted.then(stream).flatten();
+    let instead = journal.is_some() && plan.console.kept == ConsoleLog::Auto;
+    let limit = if instead { 0 } else { plan.console.limit };
+    let log = plan.console.directory.join(&plan.console.name);
+    // Sessions in a bare context are no boot.
+    if plan.boot.mode != BootMode::Idle {
+        let file = (limit > 0).then(|| File::end_of(&log));
+        let boot = Boot::now(has_journal, journal.is_some(), file);
+        let _ = Boots::note(&plan.console.boots, boot);
+    }
+    Log { journal, limit }
+}

@@ -1,0 +1,44 @@
+//! `/run/host`: what a guest is told of what runs it, as files, and the socket on
+//! which its own init says that it is up (systemd.io/CONTAINER_INTERFACE).
+//!
+//! All of it lies on a file system of the guest's, and is its root's to change.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
+
+use crate::plan::NOTIFY_SOCKET;
+
+/// The socket, which has no name yet. With every message comes who has sent it.
+///
+/// # Errors
+/// Those of socket(2) and setsockopt(2).
+pub fn socket() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    socket::setsockopt(&socket, sockopt::PassCred, &true)?;
+    Ok(socket)
+}
+
+/// Makes the directory, in a guest whose root is "/" and which hasn't run yet.
+pub fn fill(uuid: Option<&str>, socket: &OwnedFd) -> io::Result<()> {
+    match DirBuilder::new().mode(0o755).create("/run/host") {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    file("/run/host/container-manager", "vserver")?;
+    if let Some(uuid) = uuid {
+        file("/run/host/container-uuid", uuid)?;
+    }
+    socket::bind(socket.as_raw_fd(), &UnixAddr::new(NOTIFY_SOCKET)?)?;
+    // Only root is to write to it: to the others it would be no use.
+    fs::set_permissions(NOTIFY_SOCKET, Permissions::from_mode(0o600))
+}
+
+fn file(path: &str, text: &str) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).mode(0o444).open(path)?;
+    writeln!(file, "{text}")
+}

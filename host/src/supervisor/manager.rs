@@ -1,0 +1,196 @@
+//! What the supervisor has to do with whoever started it: systemd, a guard, an
+//! upgrade.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::SockType;
+use shared::message::Power;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::control::{Event as Told, Phase};
+use crate::error::Error;
+use crate::runtime;
+use crate::systemd::guard;
+
+use super::state::{Event, Stop};
+use super::timers::Timer;
+use super::{Supervisor, unmake};
+
+/// A descriptor that is readable when the signal has come.
+fn pipe_of(signal: i32) -> io::Result<OwnedFd> {
+    let (read, write) = runtime::pair()?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    signal_hook::low_level::pipe::register(signal, write)?;
+    Ok(read)
+}
+
+fn signals(is_unit: bool) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+    let missed = pipe_of(SIGHUP)?;
+    if !is_unit {
+        return Ok((missed, None));
+    }
+    let terminated = pipe_of(SIGTERM)?;
+    // Not ignored: that would be inherited.
+    signal_hook::flag::register(SIGINT, Arc::default())?;
+    Ok((missed, Some(terminated)))
+}
+
+fn has_come(signal: &OwnedFd) -> bool {
+    matches!(nix::unistd::read(signal, &mut [0; 64]), Ok(count) if count > 0)
+}
+
+impl Supervisor {
+    /// Another process watches over this one, and holds the other end of this
+    /// pipe.
+    #[must_use]
+    pub fn guarded_by(mut self, pipe: Option<OwnedFd>) -> Self {
+        self.guard = pipe;
+        self
+    }
+
+    /// Tells systemd that this process isn't stuck, and remembers to do so
+    /// again.
+    pub(super) fn arm_watchdog(&mut self) {
+        let Some(interval) = self.notifier.interval() else { return };
+        self.notifier.alive();
+        self.timers.set(Timer::Watchdog, Instant::now().checked_add(interval));
+    }
+
+    /// SIGHUP: its socket is missed ([`crate::control::Client::connect`]). As a
+    /// unit's process also SIGTERM, systemd's order to shut the guest down where
+    /// it can't run `ExecStop=` because the unit isn't active yet
+    /// (systemd.service(5)); SIGINT means nothing there.
+    ///
+    /// # Errors
+    /// Those of pipe(2) and sigaction(2).
+    pub fn woken_by_signals(mut self, is_unit: bool) -> io::Result<Self> {
+        match signals(is_unit) {
+            Ok((missed, terminated)) => {
+                (self.missed, self.terminated) = (Some(missed), terminated);
+                Ok(self)
+            }
+            Err(error) => {
+                unmake(&self.run, self.lock);
+                Err(error)
+            }
+        }
+    }
+
+    /// What systemd, the guard and who can't find the socket have to say.
+    pub(super) fn hear_manager(&mut self) {
+        if self.missed.as_ref().is_some_and(has_come) {
+            self.come_back();
+        }
+        if self.terminated.as_ref().is_some_and(has_come) {
+            tracing::info!("systemd stops the unit");
+            let timeout = self.plan.lifecycle.stop_timeout;
+            self.feed(Event::Stop(Stop { power: Power::PowerOff, timeout, no_kill: false }));
+        }
+        self.hear_guard();
+    }
+
+    /// Makes again what somebody has removed below `/run`. The keeper's sockets
+    /// are its own: the guest goes on without its console.
+    fn come_back(&mut self) {
+        if self.run.control().exists() {
+            return;
+        }
+        let made = self.run.create().and_then(|()| {
+            let listener = runtime::listen(&self.run.control(), SockType::SeqPacket)?;
+            self.clients.listen_on(listener);
+            self.state.write(&self.run.state())
+        });
+        let path = self.run.path().display();
+        match made {
+            Ok(()) => tracing::warn!(
+                "somebody has removed files from '{path}': requests are taken again, the console \
+                 and sessions need a restart of the guest"
+            ),
+            Err(error) => tracing::error!("cannot make '{path}' again: {error}"),
+        }
+    }
+
+    /// Becomes the guard when that has been killed.
+    fn hear_guard(&mut self) {
+        let Some(pipe) = &self.guard else { return };
+        let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
+        let _ = poll(&mut fds, PollTimeout::ZERO);
+        if !fds.iter().any(|fd| fd.any().unwrap_or(false)) {
+            return;
+        }
+        tracing::warn!("the supervisor's guard was killed; taking its place");
+        self.registration.abandon();
+        let error = guard::replace(&self.plan.name);
+        // Without one, the next command finds a guest that has no supervisor.
+        tracing::error!("cannot become the guard: {error}");
+        self.guard = None;
+        self.register();
+    }
+
+    /// Ends as if it had been killed, for a supervisor that is a unit's process.
+    pub(super) fn leave(&mut self, client: u64) {
+        if !self.may_be_replaced(client) {
+            return;
+        }
+        tracing::info!("leaving the guest to the supervisor of its unit");
+        let _ = self.keep_account();
+        let status = Told::Status(Box::new(self.snapshot()));
+        self.clients.answer(client, &status);
+        self.clients.flush();
+        self.registration.abandon();
+        std::process::exit(0);
+    }
+
+    /// What a start or a shutdown in progress waits for is known to this process
+    /// alone, and so is who has sessions in a guest that isn't booted: then no
+    /// other can go on, and that is the answer.
+    fn may_be_replaced(&mut self, client: u64) -> bool {
+        let (name, phase) = (&self.plan.name, self.machine.phase());
+        if matches!(phase, Phase::Running | Phase::Booting) {
+            return true;
+        }
+        let error = Error::new(format!(
+            "the supervisor of guest '{name}' can't be replaced while the guest is {phase}"
+        ))
+        .hint(format!("try again when it is up: vserver wait {name} --for running"));
+        self.clients.answer(client, &Told::failed(&error));
+        false
+    }
+
+    /// Executes another version of this program, which finds the guest as after
+    /// a supervisor's death.
+    pub(super) fn reexec(&mut self, client: u64, program: &Path) {
+        if !self.may_be_replaced(client) {
+            return;
+        }
+        // Not tried in vain: the answer can't come after it.
+        if let Err(error) = std::fs::File::open(program) {
+            let error = Error::path("open", program, error);
+            return self.clients.answer(client, &Told::failed(&error));
+        }
+        tracing::info!(program = %program.display(), "executing another supervisor");
+        let status = Told::Status(Box::new(self.snapshot()));
+        self.clients.answer(client, &status);
+        self.clients.flush();
+        let _ = self.keep_account();
+        // The next one tells machined again.
+        self.registration.abandon();
+        let role = match (&self.guard, self.notifier.is_heard()) {
+            (Some(_), _) => guard::GUARDED,
+            (None, true) => "--unit",
+            (None, false) => "--take-over",
+        };
+        let mut command = Command::new(program);
+        let error =
+            command.arg0("vserver").args(["supervise", role, self.plan.name.as_str()]).exec();
+        tracing::error!("cannot execute '{}': {error}", program.display());
+        self.register();
+    }
+}

@@ -1,0 +1,133 @@
+//! What a guest's own init says of itself: systemd as PID 1 has a socket for it
+//! (`NOTIFY_SOCKET`, sd_notify(3)), which the keeper holds, so that nothing is
+//! lost while there is no supervisor. Whoever is root in the guest may say the
+//! same: it is a statement about the guest by the guest, and no more is done
+//! with it.
+
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recv, recvmsg};
+use shared::message::{GuestState, Power, Style};
+
+use crate::control::Phase;
+use crate::sys;
+
+use super::Supervisor;
+use super::hearing::beginning;
+use super::keeper::Keeper;
+use super::state::Event;
+
+/// Longest message that is read; the rest of a longer one is dropped.
+const LONGEST: usize = 4096;
+
+/// A message.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Words {
+    ready: bool,
+    stopping: bool,
+    status: Option<String>,
+}
+
+impl Supervisor {
+    /// The guest's own init takes over, and will say when it is up. Noted, for
+    /// whoever takes over meanwhile.
+    pub(super) fn await_own_init(&mut self) {
+        self.state.notifies = true;
+        if let Err(error) = self.state.write(&self.run.state()) {
+            tracing::warn!("cannot write the state file: {error}");
+        }
+    }
+
+    /// Nothing more comes from guest-init. An init that says nothing of itself
+    /// is taken for up.
+    pub(super) fn left_to_own_init(&mut self) {
+        if self.guest.style == Some(Style::Init) && !self.state.notifies {
+            self.feed(Event::Guest(GuestState::HandedOver));
+        }
+    }
+
+    /// Reads what the guest's own init says. A message is taken away only when
+    /// what it says is noted: this process may be killed in between.
+    pub(super) fn hear_own_init(&mut self) {
+        while self.hearing.take(Instant::now()) {
+            let Some(keeper) = &self.keeper else { return };
+            let Some(socket) = keeper.notify() else { return self.hearing.give_back() };
+            let Some((sender, words)) = peek(socket) else { return self.hearing.give_back() };
+            if sender == keeper.init_pid() {
+                self.own_init_says(words);
+            }
+            if let Some(socket) = self.keeper.as_ref().and_then(Keeper::notify) {
+                let _ = recv(socket.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT);
+            }
+        }
+    }
+
+    fn own_init_says(&mut self, words: Words) {
+        if let Some(status) = words.status {
+            self.notifier.progress(self.machine.phase(), &status);
+        }
+        if words.stopping {
+            self.feed(Event::Guest(GuestState::Stopping(Power::PowerOff)));
+        } else if words.ready && self.machine.phase() == Phase::Booting {
+            self.feed(Event::Guest(GuestState::HandedOver));
+        }
+    }
+}
+
+/// The next message and the pid of its sender, if there is one; it stays.
+fn peek(socket: BorrowedFd<'_>) -> Option<(i32, Words)> {
+    let mut buffer = [0; LONGEST];
+    // No room for descriptors: the kernel drops those that come along.
+    let mut control = nix::cmsg_space!(UnixCredentials);
+    let mut iov = [IoSliceMut::new(&mut buffer)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK | MsgFlags::MSG_CMSG_CLOEXEC;
+    let (length, sender) = loop {
+        let got = match recvmsg::<()>(socket.as_raw_fd(), &mut iov, Some(&mut control), flags) {
+            Err(Errno::EINTR) => continue,
+            got => got.ok()?,
+        };
+        let mut sender = 0;
+        for message in got.cmsgs().into_iter().flatten() {
+            match message {
+                ControlMessageOwned::ScmCredentials(credentials) => sender = credentials.pid(),
+                ControlMessageOwned::ScmRights(fds) => {
+                    fds.into_iter().map(sys::adopt).for_each(drop)
+                }
+                _ => {}
+            }
+        }
+        break (got.bytes, sender);
+    };
+    Some((sender, read(buffer.get(..length)?)))
+}
+
+/// Reads a message: lines of `NAME=VALUE` (sd_notify(3)).
+fn read(message: &[u8]) -> Words {
+    let mut words = Words::default();
+    for line in String::from_utf8_lossy(message).lines() {
+        match line.split_once('=') {
+            Some(("READY", "1")) => words.ready = true,
+            Some(("STOPPING", "1")) => words.stopping = true,
+            Some(("STATUS", text)) => words.status = Some(beginning(text.to_owned())),
+            _ => {}
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_read_by_lines() {
+        let words = read(b"READY=1\nSTATUS=Startup finished in 1s.\nX_OTHER=2");
+        let status = Some("Startup finished in 1s.".to_owned());
+        assert_eq!(words, Words { ready: true, stopping: false, status });
+        assert_eq!(read(b"READY=0\nMAINPID=1\n\xff\0=\n"), Words::default());
+        assert!(read(b"STOPPING=1").stopping);
+    }
+}

@@ -1,0 +1,83 @@
+//! What guest-init says, and what follows from it.
+
+use std::time::Instant;
+
+use shared::link::RecvError;
+use shared::message::{FromGuest, GuestState};
+
+use crate::control::Event as Told;
+use crate::journal::Kind;
+
+use super::hearing::beginning;
+use super::keeper::Keeper;
+use super::state::Event;
+use super::{Supervisor, telling};
+
+impl Supervisor {
+    /// Reads what guest-init says, as much as is listened to.
+    pub(super) fn hear_guest(&mut self) {
+        while self.hearing.take(Instant::now()) {
+            let Some(link) = self.keeper.as_ref().and_then(Keeper::link) else { return };
+            match link.recv() {
+                Ok(message) => self.guest_says(message),
+                Err(RecvError::Nonsense) => {
+                    tracing::warn!("the guest sent something that is no message");
+                }
+                Err(RecvError::Empty) => return self.hearing.give_back(),
+                Err(RecvError::Closed | RecvError::Os(_)) => {
+                    // PID 1 is about to end, or another init has taken over.
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.forget_link();
+                    }
+                    return self.left_to_own_init();
+                }
+            }
+        }
+    }
+
+    /// Takes in one message of guest-init.
+    pub(super) fn guest_says(&mut self, message: FromGuest) {
+        match message {
+            FromGuest::Hello { style, reason, .. } => {
+                self.guest.style = Some(style);
+                self.guest.reason = beginning(reason);
+                if self.state.style.replace(style) != Some(style)
+                    && let Err(error) = self.state.write(&self.run.state())
+                {
+                    tracing::warn!("cannot write the state file: {error}");
+                }
+            }
+            FromGuest::State(GuestState::Notifies) => self.await_own_init(),
+            FromGuest::State(state) => {
+                if let GuestState::Booting(level) | GuestState::Running(level) = state {
+                    self.guest.runlevel = Some(level);
+                }
+                self.feed(Event::Guest(state));
+            }
+            FromGuest::ScriptStarted { id, name, argument } => {
+                let (name, argument) = (beginning(name), beginning(argument));
+                self.notifier.progress(self.machine.phase(), &name);
+                self.clients.tell(&Told::ScriptStarted { id, name, argument });
+            }
+            FromGuest::ScriptEnded { id, name, outcome, millis } => {
+                let name = beginning(name);
+                if !outcome.success() {
+                    self.say_script(&name, outcome, millis);
+                }
+                self.clients.tell(&Told::ScriptEnded { id, name, outcome, millis });
+            }
+            FromGuest::Note(note) => {
+                let note = beginning(note);
+                self.say(Kind::Noted, &format!("the guest notes: {note:?}"));
+                self.clients.tell(&Told::Note(note));
+            }
+            FromGuest::Requested(power) => {
+                self.say(
+                    Kind::AskedInside,
+                    &format!("{} was asked for from inside", telling::word(power)),
+                );
+            }
+            FromGuest::ExecEnded { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What guests' configurations add to their units: which are wanted at boot, in
+//! what order, with what time to stop (systemd.generator(7)). Pure.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use shared::name::GuestName;
+
+use crate::cgroup;
+use crate::config::GuestConfig;
+use crate::paths::Paths;
+
+/// What a unit depends on, of a guest's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Its name.
+    pub name: GuestName,
+    /// What it is for, one line.
+    pub description: String,
+    /// Is it started when the host boots?
+    pub autostart: bool,
+    /// Groups of guests that it belongs to.
+    pub marks: Vec<String>,
+    /// Guests that are up before it is started.
+    pub after: Vec<GuestName>,
+    /// Where its files are.
+    pub root: PathBuf,
+    /// How long its shutdown may take.
+    pub stop: Duration,
+}
+
+/// A file below the generator's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum File {
+    /// A symbolic link to a unit file.
+    Link {
+        /// Where.
+        path: PathBuf,
+        /// To what.
+        to: PathBuf,
+    },
+    /// A drop-in.
+    Text {
+        /// Where.
+        path: PathBuf,
+        /// What it says.
+        text: String,
+    },
+}
+
+/// What a shutdown may take beyond what is configured: it is the supervisor
+/// that ends it, and systemd only where that doesn't.
+const MARGIN: Duration = Duration::from_secs(120);
+
+/// Takes from a configuration what its unit depends on.
+pub fn describe(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Description {
+    Description {
+        name: name.clone(),
+        description: config.description.clone(),
+        autostart: config.autostart,
+        marks: config.marks.clone(),
+        after: config.after.clone(),
+        root: config.root(paths, name),
+        stop: config.boot.stop_timeout.saturating_add(config.boot.kill_grace),
+    }
+}
+
+/// The first version of systemd that starts a unit's process in a cgroup below
+/// the unit's own (`DelegateSubgroup=`); an older one complains of the word.
+const SUBGROUPS: u32 = 254;
+
+/// The files for these guests, with the unit files in this directory, for this
+/// version of systemd.
+pub fn files(guests: &[Description], units: &Path, version: u32) -> Vec<File> {
+    let mut files = Vec::new();
+    if version >= SUBGROUPS {
+        let path = format!("{}.d/50-cgroup.conf", cgroup::unit_template());
+        let text =
+            format!("[Service]\nDelegateSubgroup={}\nNotifyAccess=main\n", cgroup::SUPERVISOR);
+        files.push(File::Text { path: path.into(), text });
+    }
+    let template = units.join("vserver@.service");
+    let mut marked: BTreeMap<&str, String> = BTreeMap::new();
+    for guest in guests {
+        let unit = cgroup::unit(&guest.name);
+        if guest.autostart {
+            let path = Path::new("vservers.target.wants").join(&unit);
+            files.push(File::Link { path, to: template.clone() });
+        }
+        // By no links: 'systemctl is-enabled' would take them for one.
+        for mark in guest.marks.iter().filter(|mark| is_instance(mark)) {
+            let wants = marked.entry(mark).or_insert_with(|| "[Unit]\n".to_owned());
+            let _ = writeln!(wants, "Wants={unit}");
+        }
+        let path = PathBuf::from(format!("{unit}.d")).join("50-vserver.conf");
+        files.push(File::Text { path, text: drop_in(guest) });
+    }
+    for (mark, text) in marked {
+        let path = PathBuf::from(format!("vservers@{mark}.target.d")).join("50-vserver.conf");
+        files.push(File::Text { path, text });
+    }
+    // Also for guests that 'systemctl enable' has made it want.
+    let path = PathBuf::from("multi-user.target.wants/vservers.target");
+    files.push(File::Link { path, to: units.join("vservers.target") });
+    files
+}
+
+/// May this stand after the `@` of a unit's name (systemd.unit(5))?
+fn is_instance(word: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte);
+    word.len() < 200 && !word.is_empty() && word.bytes().all(valid)
+}
+
+fn drop_in(guest: &Description) -> String {
+    let mut text = format!("# From /etc/vservers/{}.toml.\n[Unit]\n", guest.name);
+    if !guest.description.is_empty() {
+        let _ = writeln!(text, "Description=Virtual server %i, {}", escaped(&guest.description));
+    }
+    for other in &guest.after {
+        let _ = writeln!(text, "After={}", cgroup::unit(other));
+    }
+    let root = guest.root.to_string_lossy();
+    let _ = writeln!(text, "RequiresMountsFor=\"{}\"", escaped(&root).replace('"', "\\\""));
+    let seconds = guest.stop.saturating_add(MARGIN).as_secs();
+    let _ = write!(text, "[Service]\nTimeoutStopSec={seconds}s\n");
+    text
+}
+
+/// A text in which nothing means something else to systemd: specifiers,
+/// escapes, and the end of the line (systemd.syntax(7)).
+fn escaped(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    text.replace('\\', "\\\\").replace('%', "%%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TARGET: &str =
+        "multi-user.target.wants/vservers.target -> /lib/systemd/system/vservers.target";
+
+    fn guest(name: &str) -> Description {
+        Description {
+            name: name.parse().unwrap(),
+            description: String::new(),
+            autostart: false,
+            marks: Vec::new(),
+            after: Vec::new(),
+            root: format!("/var/lib/vservers/{name}").into(),
+            stop: Duration::from_secs(65),
+        }
+    }
+
+    fn shown(guests: &[Description]) -> Vec<String> {
+        let show = |file| match file {
+            File::Link { path, to } => format!("{} -> {}", path.display(), to.display()),
+            File::Text { path, text } => format!("{}: {text}", path.display()),
+        };
+        files(guests, Path::new("/lib/systemd/system"), 252).into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn a_guest_that_nobody_starts_has_a_drop_in_only() {
+        assert_eq!(
+            shown(&[guest("web")]),
+            [
+                "vserver@web.service.d/50-vserver.conf: # From /etc/vservers/web.toml.\n[Unit]\n\
+              RequiresMountsFor=\"/var/lib/vservers/web\"\n[Service]\nTimeoutStopSec=185s\n",
+                TARGET
+            ]
+        );
+    }
+
+    #[test]
+    fn the_supervisors_cgroup_is_named_where_systemd_knows_that() {
+        let text = |version| match files(&[], Path::new("/"), version).as_slice() {
+            [File::Text { path, text }, File::Link { .. }] => format!("{}: {text}", path.display()),
+            _ => String::new(),
+        };
+        let drop_in = "vserver@.service.d/50-cgroup.conf: [Service]\n\
+                       DelegateSubgroup=supervisor\nNotifyAccess=main\n";
+        assert_eq!([text(253), text(254), text(257)], ["", drop_in, drop_in]);
+    }
+
+    #[test]
+    fn one_that_is_started_at_boot_is_wanted() {
+        let web = Description {
+            autostart: true,
+            marks: vec!["customers".into(), "a/b".into()],
+            after: vec!["db".parse().unwrap()],
+            ..guest("web")
+        };
+        let files = shown(&[web]);
+        let template = "/lib/systemd/system/vserver@.service";
+        assert_eq!(files[0], format!("vservers.target.wants/vserver@web.service -> {template}"));
+        assert!(files[1].contains("\nAfter=vserver@db.service\n"), "{}", files[1]);
+        let marked =
+            "vservers@customers.target.d/50-vserver.conf: [Unit]\nWants=vserver@web.service\n";
+        assert_eq!(files[2], marked);
+        assert_eq!(files[3], TARGET);
+        assert_eq!(files.len(), 4);
+    }
+
+    #[test]
+    fn texts_of_administrators_are_no_settings() {
+        let web = Description {
+            description: "50 % off\n[Service]\nExecStart=/bin/evil \\".into(),
+            root: "/srv/a \"b\"%i".into(),
+            ..guest("web")
+        };
+        let text = &shown(&[web])[0];
+        assert!(
+            text.contains(
+                "Description=Virtual server %i, 50 %% off [Service] ExecStart=/bin/evil \\\\\n"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("RequiresMountsFor=\"/srv/a \\\"b\\\"%%i\"\n"), "{text}");
+    }
+}

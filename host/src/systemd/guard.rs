@@ -1,0 +1,170 @@
+//! Starts a supervisor again that was killed, where systemd can't.
+//!
+//! Before version 254 systemd has no `DelegateSubgroup=`: it starts a unit's
+//! process in the unit's own cgroup, and the kernel refuses that (EBUSY) as
+//! long as the guest in it has controllers, so that `Restart=` fails with
+//! 219/CGROUP (measured with 252). There the unit's first process becomes a
+//! guard: it does nothing but wait for its child, the supervisor, which it
+//! names as the unit's main process. If the guard is killed, the supervisor
+//! takes its place and starts a new one for its own.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use sd_notify::NotifyState;
+use shared::name::GuestName;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::notify::{barrier, say};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::runtime::{self, RunDir};
+use crate::sys;
+
+/// Between the end of a supervisor and the next: the `RestartSec=` of the unit.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long systemd may take to hear something.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// So many in so long a time, and it is given up: `StartLimitBurst=` and
+/// `StartLimitIntervalSec=` of the unit.
+const MOST: usize = 60;
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// How often systemd wants to hear from a unit (sd_watchdog_enabled(3)).
+const WATCHDOG: &str = "WATCHDOG_USEC";
+
+/// How a supervisor that has a guard is called.
+pub const GUARDED: &str = "--guarded";
+
+/// Guards supervisors of a guest until one ends by itself, and says with what
+/// exit code.
+///
+/// # Errors
+/// When none can be started, or too many have been killed.
+pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
+    let fail = |error: io::Error| {
+        Error::os(format_args!("cannot guard the supervisor of guest '{name}'"), error)
+    };
+    let stopping = RunDir::new(paths, name).stopping();
+    let signals = signals().map_err(fail)?;
+    let mut killed: Vec<Instant> = Vec::new();
+    loop {
+        // It hears of this process's end by the pipe's.
+        let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| fail(error.into()))?;
+        let mut child = spawn(name, theirs).map_err(fail)?;
+        let _ = say(&[NotifyState::MainPid(child.id())]);
+        let status = wait(&mut child, &signals).map_err(fail)?;
+        drop(ours);
+        if let Some(code) = status.code() {
+            be_main();
+            return Ok(u8::try_from(code).unwrap_or(1));
+        }
+        if stopping.exists() {
+            // What is left is `ExecStopPost=`'s.
+            be_main();
+            return Ok(0);
+        }
+        let now = Instant::now();
+        killed.retain(|at| now.duration_since(*at) < WITHIN);
+        killed.push(now);
+        let signal = status.signal().unwrap_or_default();
+        tracing::warn!(signal, "the supervisor was killed; starting the next");
+        if killed.len() > MOST {
+            be_main();
+            return Err(Error::new(format!(
+                "supervisors of guest '{name}' are killed all the time"
+            ))
+            .hint(format!(
+                "the guest goes on; the next command starts one: vserver status {name}"
+            )));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// This process's own end is to be that of the unit, with its exit code.
+fn be_main() {
+    let _ = say(&[NotifyState::MainPid(std::process::id())]);
+    let _ = barrier(PATIENCE);
+}
+
+/// This program; after an upgrade, what has taken its place.
+fn program() -> PathBuf {
+    let own = Path::new("/proc/self/exe");
+    let path = fs::read_link(own).unwrap_or_default();
+    // The kernel marks a file that has been replaced (proc_pid_exe(5)).
+    let path = path.to_str().map(|path| path.trim_end_matches(" (deleted)")).unwrap_or_default();
+    let path = Path::new(path);
+    if path.is_file() { path.to_owned() } else { own.to_owned() }
+}
+
+fn spawn(name: &GuestName, guard: OwnedFd) -> io::Result<Child> {
+    Command::new(program())
+        .arg0("vserver")
+        .args(["supervise", GUARDED, name.as_str()])
+        .stdin(Stdio::from(guard))
+        .spawn()
+}
+
+/// Catches what whoever signals all processes of the unit sends this one too
+/// (`machinectl kill`): readable after a SIGTERM. SIGINT and SIGHUP mean nothing.
+fn signals() -> io::Result<OwnedFd> {
+    let (read, write) = runtime::pair()?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    signal_hook::low_level::pipe::register(SIGTERM, write)?;
+    for signal in [SIGINT, SIGHUP] {
+        // Not ignored: that would be inherited.
+        signal_hook::flag::register(signal, Arc::default())?;
+    }
+    Ok(read)
+}
+
+/// Waits for the supervisor's end, and tells systemd meanwhile that this
+/// process isn't stuck. SIGTERM is the supervisor's to hear.
+fn wait(child: &mut Child, signals: &OwnedFd) -> io::Result<ExitStatus> {
+    // For whatever process: the first guard may have been replaced.
+    let watchdog = env::var(WATCHDOG).ok().and_then(|time| time.parse().ok());
+    let interval = watchdog.map(|time| Duration::from_micros(time) / 2);
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let timeout = interval.map_or(PollTimeout::NONE, |interval| {
+        PollTimeout::try_from(interval).unwrap_or(PollTimeout::MAX)
+    });
+    loop {
+        if interval.is_some() {
+            let _ = say(&[NotifyState::Watchdog]);
+        }
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        let mut bytes = [0; 64];
+        if matches!(nix::unistd::read(signals, &mut bytes), Ok(n) if n > 0) {
+            let _ = sys::signal_by_descriptor(process.as_fd(), SIGTERM);
+        }
+        let mut fds =
+            [process.as_fd(), signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let _ = poll(&mut fds, timeout);
+    }
+}
+
+/// Becomes the guard in place of one that was killed. The keeper and the lock
+/// are let go of by that, and the supervisor that it starts takes them.
+pub fn replace(name: &GuestName) -> io::Error {
+    let mut command = Command::new(program());
+    command.arg0("vserver").args(["supervise", "--guard", name.as_str()]);
+    command.stdin(Stdio::null()).exec()
+}

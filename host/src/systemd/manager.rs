@@ -1,0 +1,198 @@
+//! Asks systemd for something, by its own `systemctl`: in commands only, never
+//! in a supervisor.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shared::name::GuestName;
+
+use crate::cgroup;
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+
+/// Where unit files may lie (systemd.unit(5), "Unit File Load Path").
+const DIRECTORIES: [&str; 5] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+
+/// So long systemd may be unreachable before that is an error.
+const CLOSED: Duration = Duration::from_secs(3);
+
+/// How systemd says that a unit is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// `active`, `activating`, `inactive`, `failed` …
+    pub active: String,
+    /// Why it isn't, in a word: `success`, `exit-code`, `timeout` …
+    pub result: String,
+    /// What its supervisor has said last.
+    pub status: String,
+    /// Is it about to be started or stopped?
+    pub has_job: bool,
+}
+
+/// Does systemd start this installation's guests? It does where it is this
+/// host's init, and `vserver install` or a package has brought the units.
+pub fn starts_guests(paths: &Paths) -> bool {
+    paths.instance().is_empty() && sd_notify::booted().unwrap_or(false) && installed_in().is_some()
+}
+
+/// The directory that the units are in.
+pub fn installed_in() -> Option<PathBuf> {
+    let template = cgroup::unit_template();
+    let mut directories = DIRECTORIES.iter().map(PathBuf::from);
+    directories.find(|directory| directory.join(&template).exists())
+}
+
+/// Has a guest's unit started, and doesn't wait for it.
+///
+/// # Errors
+/// What systemctl(1) says.
+pub fn start(name: &GuestName) -> Result<()> {
+    let what = format!("cannot start guest '{name}'");
+    systemctl(&what, &["start", "--no-block", &cgroup::unit(name)]).map(drop)
+}
+
+/// Has a unit that has failed started again for a guest that runs on. One that
+/// is being stopped, or has another job, is left alone: `false`.
+pub fn revive(name: &GuestName) -> bool {
+    let is_down = look(name).is_ok_and(|unit| matches!(&*unit.active, "failed" | "inactive"));
+    let words = ["start", "--no-block", "--job-mode=fail", &cgroup::unit(name)];
+    is_down && systemctl("", &words).is_ok()
+}
+
+/// How a guest's unit is.
+///
+/// # Errors
+/// What systemctl(1) says.
+pub fn look(name: &GuestName) -> Result<Unit> {
+    let what = format!("cannot ask systemd about guest '{name}'");
+    let properties = "--property=ActiveState,Result,StatusText,Job";
+    let output = systemctl(&what, &["show", properties, &cgroup::unit(name)])?;
+    Ok(read(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Has a guest started with the host, or no longer; [`reload`] has systemd know
+/// of it.
+///
+/// # Errors
+/// What systemctl(1) says.
+pub fn enable(name: &GuestName, enable: bool) -> Result<()> {
+    let verb = if enable { "enable" } else { "disable" };
+    let what = format!("cannot {verb} guest '{name}'");
+    systemctl(&what, &["--quiet", "--no-reload", verb, &cgroup::unit(name)]).map(drop)
+}
+
+/// Is a guest started with the host, as far as systemd itself was told?
+pub fn is_enabled(name: &GuestName) -> bool {
+    systemctl("", &["is-enabled", "--quiet", &cgroup::unit(name)]).is_ok()
+}
+
+/// Has configurations read anew: the generator turns them into units.
+///
+/// # Errors
+/// What systemctl(1) says.
+pub fn reload() -> Result<()> {
+    systemctl("systemd cannot read its units anew", &["daemon-reload"]).map(drop)
+}
+
+/// Which version this host has; 0 when it doesn't say.
+pub fn version() -> u32 {
+    let output = systemctl("systemd doesn't say its version", &["--version"]);
+    output.map_or(0, |output| version_in(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// In `systemd 252 (252.39-1~deb12u2)`, the first line.
+fn version_in(text: &str) -> u32 {
+    let number =
+        text.lines().next().and_then(|line| line.strip_prefix("systemd ")?.split(' ').next());
+    number.and_then(|number| number.split(['~', '.']).next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Waits until a unit whose guest has ended is no longer on its way down, at
+/// most this long.
+pub fn settle(name: &GuestName, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline && look(name).is_ok_and(|unit| unit.active == "deactivating") {
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What [`reload`] does, after units were put below this prefix, or taken away there, if
+/// that is where systemd looks for them.
+///
+/// # Errors
+/// What systemctl(1) says.
+pub fn reload_if_booted(prefix: &Path) -> Result<()> {
+    let directory = prefix.join("lib/systemd/system");
+    let looks_there = DIRECTORIES.iter().any(|known| Path::new(known) == directory);
+    if looks_there && sd_notify::booted().unwrap_or(false) { reload() } else { Ok(()) }
+}
+
+/// Runs systemctl(1). Where systemd refuses the connection it is asked again: for
+/// a moment it has been seen to, with version 257, when another command had it
+/// read its units anew.
+fn systemctl(what: &str, words: &[&str]) -> Result<Output> {
+    let deadline = Instant::now() + CLOSED;
+    loop {
+        let mut command = Command::new("systemctl");
+        let output = command
+            .args(words)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| Error::os(format_args!("{what}: cannot run systemctl"), error))?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        if said.contains("Connection refused") && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(50));
+            continue;
+        }
+        let said = said.trim().lines().next().unwrap_or("systemctl says nothing").to_owned();
+        return Err(Error::new(format!("{what}: {said}")));
+    }
+}
+
+/// Reads what `systemctl show` prints: `NAME=VALUE` lines.
+fn read(text: &str) -> Unit {
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.unwrap_or_default().to_owned()
+    };
+    Unit {
+        active: value("ActiveState"),
+        result: value("Result"),
+        status: value("StatusText"),
+        has_job: !value("Job").is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_are_read_by_their_names() {
+        let text = "ActiveState=failed\nResult=exit-code\nStatusText=a=b\nJob=\n";
+        let unit = Unit {
+            active: "failed".into(),
+            result: "exit-code".into(),
+            status: "a=b".into(),
+            has_job: false,
+        };
+        assert_eq!(read(text), unit);
+        assert_eq!(version_in("systemd 252 (252.39-1~deb12u2)\n+PAM\n"), 252);
+        assert_eq!(version_in("systemd 257~rc1 (x)\n"), 257);
+        assert_eq!(version_in("upstart"), 0);
+        assert!(read("Job=12\n").has_job);
+        assert_eq!(read(""), Unit::default());
+    }
+}

@@ -1,0 +1,21 @@
+//! The host's systemd, where it is the one to start guests: each is the unit
+//! `vserver@NAME.service`.
+//!
+//! `units` are the files that make it so, `generator` what they are completed
+//! with from guests' configurations. `manager` asks systemd for something, in
+//! commands only; `notify` is how the supervisor tells it how the guest is.
+//! `guard` does for systemd before 254 what that can't.
+
+mod generator;
+pub mod guard;
+mod manager;
+mod notify;
+mod units;
+
+pub use generator::{Description, File, describe, files};
+pub use manager::{
+    Unit, enable, installed_in, is_enabled, look, reload, reload_if_booted, revive, settle, start,
+    starts_guests, version,
+};
+pub use notify::Notifier;
+pub use units::{GENERATOR, texts};

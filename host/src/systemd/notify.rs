@@ -1,0 +1,191 @@
+//! What a supervisor tells systemd about its guest (sd_notify(3)).
+
+use std::env;
+use std::fmt::Write;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use rustix::pipe::{PipeFlags, pipe_with};
+use sd_notify::NotifyState;
+
+use crate::control::Phase;
+
+/// A boot in which nothing happens for so long has failed for systemd; the
+/// `TimeoutStartSec=` of the unit.
+const PROGRESS: Duration = Duration::from_secs(300);
+
+/// What a shutdown may take beyond the guest's own time: for the
+/// administrator's scripts, and for the kernel to clean up.
+const MARGIN: Duration = Duration::from_secs(90);
+
+/// Longest text that `systemctl status` is given.
+const LONGEST: usize = 200;
+
+/// A supervisor's words for systemd; none where it isn't a unit's process.
+#[derive(Debug, Default)]
+pub struct Notifier {
+    is_heard: bool,
+    is_ready: bool,
+    watchdog: Option<Duration>,
+}
+
+impl Notifier {
+    /// As the environment says.
+    pub fn from_environment() -> Self {
+        Self {
+            is_heard: env::var_os("NOTIFY_SOCKET").is_some(),
+            is_ready: false,
+            watchdog: sd_notify::watchdog_enabled(),
+        }
+    }
+
+    /// Is this the process of a unit?
+    pub fn is_heard(&self) -> bool {
+        self.is_heard
+    }
+
+    /// How often [`Notifier::alive`] is to be called, if at all: twice in the
+    /// time after which systemd takes this process for dead.
+    pub fn interval(&self) -> Option<Duration> {
+        self.watchdog.map(|time| time / 2)
+    }
+
+    /// This process isn't stuck.
+    pub fn alive(&self) {
+        self.say(&[NotifyState::Watchdog]);
+    }
+
+    /// The unit is active.
+    pub fn ready(&mut self) {
+        if !self.is_ready {
+            self.is_ready = true;
+            self.say(&[NotifyState::Ready]);
+        }
+    }
+
+    /// The guest is in another phase; `detail` belongs to that.
+    pub fn phase(&mut self, phase: Phase, detail: &str) {
+        if !self.is_heard {
+            return;
+        }
+        let text = match detail {
+            "" => phase.name().to_owned(),
+            detail => format!("{phase}, {detail}"),
+        };
+        let mut words = vec![NotifyState::Status(&text)];
+        match phase {
+            Phase::Running | Phase::Session => {
+                words.push(NotifyState::Ready);
+                self.is_ready = true;
+            }
+            Phase::Starting | Phase::Booting if !self.is_ready => words.push(extended(PROGRESS)),
+            // Also when it stops: this process ends soon enough, and in a unit
+            // that is stopping no guard can name itself.
+            _ => {}
+        }
+        self.say(&words);
+    }
+
+    /// The boot, or the shutdown, goes on with this.
+    pub fn progress(&self, phase: Phase, text: &str) {
+        let text = format!("{phase}: {text}");
+        let mut words = vec![NotifyState::Status(&text)];
+        if !self.is_ready && phase == Phase::Booting {
+            words.push(extended(PROGRESS));
+        }
+        self.say(&words);
+    }
+
+    /// The guest may take so long to shut down.
+    pub fn stopping(&self, within: Duration) {
+        self.say(&[extended(within.saturating_add(MARGIN))]);
+    }
+
+    /// Why it has failed; `systemctl status` shows it also after the end.
+    pub fn failed(&self, text: &str) {
+        self.say(&[NotifyState::Status(text)]);
+    }
+
+    fn say(&self, words: &[NotifyState<'_>]) {
+        if self.is_heard
+            && let Err(error) = say(words)
+        {
+            tracing::debug!("systemd doesn't listen: {error}");
+        }
+    }
+}
+
+fn extended(by: Duration) -> NotifyState<'static> {
+    NotifyState::ExtendTimeoutUsec(u32::try_from(by.as_micros()).unwrap_or(u32::MAX))
+}
+
+/// Sends these words, unless systemd is so busy that one would have to wait:
+/// the crate's own function does.
+///
+/// # Errors
+/// Those of connect(2) and send(2).
+pub(super) fn say(words: &[NotifyState<'_>]) -> io::Result<()> {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let mut message = String::new();
+    for word in words {
+        let _ = writeln!(message, "{}", clean(&word.to_string()));
+    }
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&path)?;
+    socket.send(message.as_bytes()).map(drop)
+}
+
+/// Waits until systemd has taken in what was said before: it closes the
+/// descriptor that comes with this word (sd_notify_barrier(3)).
+///
+/// # Errors
+/// Those of pipe(2) and sendmsg(2).
+pub(super) fn barrier(patience: Duration) -> io::Result<()> {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(patience))?;
+    socket.connect(&path)?;
+    let descriptors = [theirs.as_raw_fd()];
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(b"BARRIER=1\n")],
+        &[ControlMessage::ScmRights(&descriptors)],
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )?;
+    drop(theirs);
+    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    poll(&mut [PollFd::new(ours.as_fd(), PollFlags::empty())], timeout)?;
+    Ok(())
+}
+
+/// One line, whatever a guest has called its scripts.
+fn clean(word: &str) -> String {
+    let plain = |c: char| if c.is_control() { '?' } else { c };
+    word.chars().take(LONGEST).map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_adds_no_words_of_its_own() {
+        let name = "S01a\nMAINPID=1\u{1b}[2J";
+        let word = NotifyState::Status(name).to_string();
+        assert_eq!(clean(&word), "STATUS=S01a?MAINPID=1?[2J");
+        assert_eq!(clean(&"ü".repeat(1000)).chars().count(), LONGEST);
+    }
+
+    #[test]
+    fn times_are_in_microseconds() {
+        assert_eq!(extended(PROGRESS).to_string(), "EXTEND_TIMEOUT_USEC=300000000");
+        assert_eq!(extended(Duration::MAX).to_string(), "EXTEND_TIMEOUT_USEC=4294967295");
+    }
+}

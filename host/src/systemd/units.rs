@@ -1,0 +1,26 @@
+//! The unit files that are installed. Pure.
+
+use std::path::{Path, PathBuf};
+
+/// The generator's name (systemd.generator(7)).
+pub const GENERATOR: &str = "vserver-generator";
+
+/// With `@BIN@` and `@VERSION@` in them.
+const TEMPLATES: [(&str, &str); 4] = [
+    ("vserver@.service", include_str!("../../units/vserver@.service")),
+    ("vservers.target", include_str!("../../units/vservers.target")),
+    ("vservers@.target", include_str!("../../units/vservers@.target")),
+    ("vserver.slice", include_str!("../../units/vserver.slice")),
+];
+
+/// Each file's place below the prefix, and its text, for a program in this
+/// directory.
+pub fn texts(bin: &Path) -> Vec<(PathBuf, String)> {
+    let text = |template: &str| {
+        template
+            .replace("@BIN@", &bin.display().to_string())
+            .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
+    };
+    let directory = Path::new("lib/systemd/system");
+    TEMPLATES.iter().map(|(name, template)| (directory.join(name), text(template))).collect()
+}

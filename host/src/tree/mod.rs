@@ -1,0 +1,21 @@
+//! A guest's whole tree of files: walked, and copied with all that belongs to
+//! each file.
+//!
+//! Whoever made the tree is not trusted. Everything is reached by descriptors
+//! from its root, no link is followed, no mount is crossed, no device, FIFO or
+//! socket is opened.
+
+mod attributes;
+mod content;
+mod copy;
+mod walk;
+
+pub use attributes::Attributes;
+pub use copy::{Copied, copy};
+pub use walk::{Entry, Step, walk};
+
+/// Called between two files; its error ends the work.
+pub type Check<'a> = &'a dyn Fn() -> crate::error::Result<()>;
+
+#[cfg(test)]
+mod tests;

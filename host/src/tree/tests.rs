@@ -1,0 +1,122 @@
+//! A copy is compared with its source.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::error::{Error, Result};
+use crate::fsroot::RootDir;
+
+fn go_on() -> Result<()> {
+    Ok(())
+}
+
+fn copied(from: &Path, to: &Path) -> Result<Copied> {
+    copy(&RootDir::open(from).unwrap(), &RootDir::open(to).unwrap(), &go_on, |_| {})
+}
+
+/// Every path with what tools compare.
+fn seen(root: &Path) -> Vec<(PathBuf, u32, u64, i64, i64)> {
+    let mut seen = Vec::new();
+    let root = RootDir::open(root).unwrap();
+    walk(&root, &go_on, |step| {
+        if let Step::Enter(entry, _) = step {
+            let stat = entry.stat;
+            let size = if entry.kind().is_dir() { 0 } else { stat.st_size.try_into().unwrap() };
+            let nanoseconds = stat.st_mtime_nsec.cast_signed();
+            seen.push((entry.path.to_owned(), stat.st_mode, size, stat.st_mtime, nanoseconds));
+        }
+        Ok(())
+    })
+    .unwrap();
+    seen
+}
+
+#[test]
+fn a_copy_is_like_its_source() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = |path: &str| from.path().join(path);
+    fs::create_dir_all(file("a/closed")).unwrap();
+    fs::write(file("a/one"), "one").unwrap();
+    fs::write(file("a/closed/two"), "two").unwrap();
+    fs::hard_link(file("a/one"), file("z")).unwrap();
+    symlink("/etc/passwd", file("link")).unwrap();
+    symlink("nowhere", file("a/dangling")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        file("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let value = rustix::fs::setxattr(
+        file("a/one"),
+        "user.colour",
+        b"green",
+        rustix::fs::XattrFlags::empty(),
+    );
+    fs::set_permissions(file("a/closed"), fs::Permissions::from_mode(0o500)).unwrap();
+    fs::set_permissions(file("a/one"), fs::Permissions::from_mode(0o4711)).unwrap();
+    let done = copied(from.path(), to.path()).unwrap();
+    assert_eq!(seen(from.path()), seen(to.path()));
+    assert_eq!((done.files, done.shared + done.copied), (9, 2));
+    let one = fs::metadata(to.path().join("a/one")).unwrap();
+    assert_eq!(one.ino(), fs::metadata(to.path().join("z")).unwrap().ino());
+    assert_ne!(one.ino(), fs::metadata(file("z")).unwrap().ino());
+    assert_eq!(fs::read_link(to.path().join("link")).unwrap(), Path::new("/etc/passwd"));
+    if value.is_ok() {
+        let mut value = [0u8; 16];
+        let length = rustix::fs::getxattr(to.path().join("z"), "user.colour", &mut value).unwrap();
+        assert_eq!(&value[..length], b"green");
+    }
+}
+
+#[test]
+fn holes_stay_holes() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = from.path().join("sparse");
+    let mut file = fs::File::create(&path).unwrap();
+    file.write_all(b"start").unwrap();
+    file.set_len(64 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"middle", 32 << 20).unwrap();
+    copied(from.path(), to.path()).unwrap();
+    let copy = to.path().join("sparse");
+    assert_eq!(fs::read(&path).unwrap(), fs::read(&copy).unwrap());
+    assert!(fs::metadata(copy).unwrap().blocks() <= fs::metadata(path).unwrap().blocks() + 16);
+}
+
+#[test]
+fn work_ends_when_it_is_told_to() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(from.path().join("a"), "x").unwrap();
+    let no = || Err(Error::new("interrupted"));
+    let (from, to) = (RootDir::open(from.path()).unwrap(), RootDir::open(to.path()).unwrap());
+    assert_eq!(copy(&from, &to, &no, |_| {}).unwrap_err().to_string(), "interrupted");
+}
+
+#[test]
+fn what_lies_too_deep_is_refused() {
+    let from = tempfile::tempdir().unwrap();
+    let root = RootDir::open(from.path()).unwrap();
+    let mut here =
+        rustix::fs::open(from.path(), rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty())
+            .unwrap();
+    for _ in 0..1100 {
+        rustix::fs::mkdirat(&here, "d", rustix::fs::Mode::RWXU).unwrap();
+        here = rustix::fs::openat(
+            &here,
+            "d",
+            rustix::fs::OFlags::DIRECTORY,
+            rustix::fs::Mode::empty(),
+        )
+        .unwrap();
+    }
+    let error = walk(&root, &go_on, |_| Ok(())).unwrap_err().to_string();
+    let parent = fs::File::open(from.path().parent().unwrap()).unwrap();
+    crate::fsroot::remove_tree(&parent, from.path().file_name().unwrap()).unwrap();
+    // Open-file limits of small machines may come first.
+    assert!(error.contains("more than 1000") || error.contains("Too many open files"), "{error}");
+}

@@ -1,0 +1,193 @@
+//! What a guest's addresses cost: throughput by iperf3 and connections one
+//! after the other, from a guest to the host and to another guest, each beside
+//! the same without vserver. `shared` is compared with the host's own loopback
+//! interface, `routed` and `bridge` with bare pairs of veth.
+//!
+//! A guest's batch and the one it is compared with follow each other, every
+//! other round the other way around.
+
+use std::process::Command;
+use std::time::Duration;
+
+use tests::{DEADLINE, Median, command, eventually};
+
+use crate::wires::{End, Wires};
+
+/// How often each is measured.
+pub const ROUNDS: usize = 15;
+
+/// Bytes of one batch of iperf3's.
+const BYTES: &str = "600M";
+
+/// Milliseconds of one batch of connections.
+const TIME: &str = "200";
+
+/// Within this time a batch is over, also on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const IPERF3: &str = "5201";
+const CONNECTIONS: &str = "5202";
+
+/// From where to which address.
+struct Way<'a> {
+    from: &'a End<'a>,
+    to: &'a str,
+}
+
+/// A guest's way, and the one that it is compared with.
+struct Pair<'a> {
+    what: &'static str,
+    bare: Way<'a>,
+    guest: Way<'a>,
+}
+
+/// What was measured of one quantity.
+pub struct Figures {
+    /// Without vserver.
+    pub bare: f64,
+    /// To or from a guest.
+    pub guest: f64,
+    /// Guest to bare in the same round.
+    pub ratio: Median,
+    /// Bare to guest, by what the same takes on processors.
+    pub cost: Median,
+}
+
+/// One line of the table.
+pub struct Row {
+    /// Mode and way.
+    pub what: &'static str,
+    /// Gigabits a second.
+    pub throughput: Figures,
+    /// Connections a second.
+    pub connections: Figures,
+}
+
+/// Measures all of it.
+pub fn measure() -> Vec<Row> {
+    let wires = Wires::new();
+    let ends = wires.ends();
+    let servers = ends.iter().flat_map(|end| end.serves.iter().map(move |address| (end, *address)));
+    let _servers: Vec<Server> = servers
+        .flat_map(|(end, address)| {
+            [Server::iperf3(end, address), Server::connections(end, address)]
+        })
+        .collect();
+    let end = |name| ends.iter().find(|end| end.name == name).expect("an end of the scene");
+    let way = |from, to| Way { from: end(from), to };
+    let pairs = [
+        ("shared, guest to host", ("host", "192.0.2.3"), ("shared-a", "192.0.2.3")),
+        ("shared, guest to guest", ("host", "192.0.2.3"), ("shared-a", "192.0.2.2")),
+        ("routed, guest to host", ("bare-a", "203.0.113.1"), ("routed-a", "203.0.113.1")),
+        ("routed, guest to guest", ("bare-a", "192.0.2.111"), ("routed-a", "192.0.2.11")),
+        ("bridge, guest to host", ("port-a", "203.0.113.1"), ("bridge-a", "203.0.113.1")),
+        ("bridge, guest to guest", ("port-a", "203.0.113.111"), ("bridge-a", "203.0.113.11")),
+    ]
+    .map(|(what, bare, guest)| Pair {
+        what,
+        bare: way(bare.0, bare.1),
+        guest: way(guest.0, guest.1),
+    });
+    for way in pairs.iter().flat_map(|pair| [&pair.bare, &pair.guest]) {
+        eventually(DEADLINE, "servers", || try_throughput(way).and(try_connections(way)));
+    }
+    let mut batches: Vec<[Vec<[Batch; 2]>; 2]> = pairs.iter().map(|_| Default::default()).collect();
+    for round in 0..ROUNDS {
+        for (pair, [data, rate]) in pairs.iter().zip(&mut batches) {
+            data.push(in_turn(pair, round, try_throughput));
+            rate.push(in_turn(pair, round, try_connections));
+        }
+        eprintln!("network: round {} of {ROUNDS}", round + 1);
+    }
+    let row = |(pair, [data, rate]): (&Pair<'_>, &[Vec<[Batch; 2]>; 2])| Row {
+        what: pair.what,
+        throughput: figures(data),
+        connections: figures(rate),
+    };
+    pairs.iter().zip(&batches).map(row).collect()
+}
+
+/// What one batch has shown.
+#[derive(Clone, Copy)]
+struct Batch {
+    /// By the clock.
+    speed: f64,
+    /// What so much takes on processors.
+    cost: f64,
+}
+
+fn figures(batches: &[[Batch; 2]]) -> Figures {
+    let median = |place: usize| Median::of(batches.iter().map(|batch| batch[place].speed)).value;
+    Figures {
+        bare: median(0),
+        guest: median(1),
+        ratio: Median::of(batches.iter().map(|[bare, guest]| guest.speed / bare.speed)),
+        cost: Median::of(batches.iter().map(|[bare, guest]| bare.cost / guest.cost)),
+    }
+}
+
+/// Bare and guest.
+fn in_turn(pair: &Pair<'_>, round: usize, one: fn(&Way<'_>) -> Option<Batch>) -> [Batch; 2] {
+    let measured = |way| one(way).unwrap_or_else(|| panic!("{}: a batch failed", pair.what));
+    if round.is_multiple_of(2) {
+        let bare = measured(&pair.bare);
+        [bare, measured(&pair.guest)]
+    } else {
+        let guest = measured(&pair.guest);
+        [measured(&pair.bare), guest]
+    }
+}
+
+/// Client and server have a processor each: where the scheduler puts them
+/// would else be most of what is seen.
+fn try_throughput(way: &Way<'_>) -> Option<Batch> {
+    let mut client = way.from.command("/usr/bin/iperf3");
+    client.args(["--client", way.to, "--port", IPERF3, "--bytes", BYTES, "--json"]);
+    let answer = command::run(client.args(["--affinity", "0,1"]), PATIENCE);
+    let answer: serde_json::Value = serde_json::from_str(&answer.stdout).ok()?;
+    let end = &answer["end"];
+    let speed = end["sum_received"]["bits_per_second"].as_f64()? / 1e9;
+    let busy = &end["cpu_utilization_percent"];
+    let cost = (busy["host_total"].as_f64()? + busy["remote_total"].as_f64()?) / speed;
+    Some(Batch { speed, cost })
+}
+
+/// Both on one processor: the client waits for the server anyway.
+fn try_connections(way: &Way<'_>) -> Option<Batch> {
+    let address = format!("{}:{CONNECTIONS}", way.to);
+    let mut client = way.from.command(way.from.peer());
+    let answer = command::run(client.args(["on", "1", "rate", &address, TIME]), PATIENCE);
+    let line = answer.stdout.lines().find_map(|line| line.strip_prefix("rate "))?;
+    let (speed, cost) = line.split_once(' ')?;
+    Some(Batch { speed: speed.parse().ok()?, cost: cost.parse().ok()? })
+}
+
+/// A server that ends with this value.
+struct Server(std::process::Child);
+
+impl Server {
+    fn iperf3(end: &End<'_>, address: &str) -> Self {
+        let mut server = end.command("/usr/bin/iperf3");
+        server.args(["--server", "--bind", address, "--port", IPERF3]);
+        Self::of(server)
+    }
+
+    fn connections(end: &End<'_>, address: &str) -> Self {
+        let mut server = end.command(end.peer());
+        server.args(["on", "1", "serve", &format!("{address}:{CONNECTIONS}"), "@"]);
+        Self::of(server)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let command =
+            command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        Self(command.spawn().expect("a server can be started"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,110 @@
+//! What the two suites of forged addresses share: a host with a machine beside
+//! it and guests whose roots have every capability over their network, frames
+//! that these send, and what is heard of them.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use tests::{Guest, Host, Network};
+use vserver::variables;
+
+const ATTACKER: &str = env!("CARGO_BIN_EXE_attacker");
+
+/// Forged frames that a router passes on, if nothing holds them back.
+pub(crate) const ROUTED: [&str; 11] = [
+    "foreign4",
+    "fragment4",
+    "rest4",
+    "ping4",
+    "tunnel4",
+    "mac",
+    "foreign6",
+    "options6",
+    "routing6",
+    "fragment6",
+    "destination6",
+];
+
+/// Those that only machines on the same wire can hear.
+pub(crate) const LOCAL: [&str; 15] = [
+    "gateway4",
+    "host4",
+    "vlan",
+    "vlans",
+    "gateway6",
+    "nobody6",
+    "local6",
+    "advertise-foreign",
+    "advertise-gateway",
+    "router",
+    "redirect",
+    "mpls",
+    "pppoe",
+    "lldp",
+    "llc",
+];
+
+/// A host and a machine beside it.
+pub(crate) struct Scene {
+    pub(crate) beside: Network,
+    pub(crate) host: Host,
+}
+
+impl Scene {
+    /// Of these two, joined by `lan0`.
+    pub(crate) fn of((here, beside): (Network, Network)) -> Self {
+        Self { beside, host: Host::on(here) }
+    }
+
+    /// A guest that attacks, with this network.
+    pub(crate) fn guest(&self, name: &str, network: &[(&str, &[&str])]) -> Guest<'_> {
+        let capabilities = ["net_admin", "net_raw", "sys_admin"];
+        let mut guest = self.host.guest(name).list("security.capabilities.add", &capabilities);
+        for (key, values) in network {
+            guest = guest.list(&format!("network.{key}"), values);
+        }
+        let guest = guest.build();
+        fs::copy(ATTACKER, guest.root().join("attacker")).expect("the attacker can be copied");
+        guest
+    }
+
+    /// Listens on the cable until `own4` comes, and in a guest until this does.
+    pub(crate) fn listen(&self, guest: &Guest<'_>, last: &str) -> [Capture; 2] {
+        let outside = self.beside.command(PathBuf::from(ATTACKER));
+        let mut inside = guest.command("exec", ["--", "/attacker"]);
+        inside.env(variables::PREFIX, self.host.prefix());
+        [Capture::begin(outside, "lan0", "own4"), Capture::begin(inside, "eth0", last)]
+    }
+}
+
+/// Frames that arrive somewhere.
+pub(crate) struct Capture {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Capture {
+    /// Listens from now on.
+    fn begin(mut command: Command, interface: &str, last: &str) -> Self {
+        command.args(["capture", interface, last]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the attacker can be run");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        lines.read_line(&mut line).expect("the attacker says that it listens");
+        assert_eq!(line, "listening\n");
+        Self { child, lines }
+    }
+
+    /// What has arrived up to the last frame.
+    pub(crate) fn end(mut self) -> Vec<String> {
+        let mut text = String::new();
+        self.lines.read_to_string(&mut text).expect("a capture is text");
+        self.child.wait().expect("a capture ends");
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        // How the attempt ended.
+        assert_eq!(lines.pop().as_deref(), Some("escaped: the last one"));
+        lines
+    }
+}

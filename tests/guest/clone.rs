@@ -1,0 +1,158 @@
+//! `vserver clone`: the copy is the same but for what makes it another
+//! machine, both boot, and a clone that fails leaves nothing.
+
+use std::fs;
+use std::path::Path;
+
+use tests::same::differences;
+use tests::{DEADLINE, Guest, Host, Tree, command, eventually};
+
+on! { Bookworm: [a_copy_differs_by_its_identity_alone] }
+on! { Busybox: [
+    files_of_all_kinds_come_over,
+    what_runs_is_not_copied,
+    a_copy_that_fails_leaves_nothing,
+    an_existing_guest_is_no_place_for_a_copy,
+    the_settings_come_over_without_addresses,
+] }
+
+fn fingerprint(guest: &Guest<'_>) -> String {
+    guest.read("/etc/ssh/ssh_host_ed25519_key.pub")
+}
+
+fn a_copy_differs_by_its_identity_alone(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    web.start();
+    web.wait_for_process("sshd");
+    web.shell("dbus-uuidgen >/etc/machine-id 2>&1 || echo 0123456789abcdef0123456789abcdef >/etc/machine-id");
+    web.stop();
+    host.vserver(["clone", "web", "shop"]).ok();
+    let shop = web.other("shop");
+    let mut expected: Vec<String> =
+        ["etc/hostname", "etc/hosts", "etc/machine-id"].map(str::to_owned).into();
+    for kind in ["ecdsa", "ed25519", "rsa"] {
+        for end in ["", ".pub"] {
+            expected.push(format!("etc/ssh/ssh_host_{kind}_key{end}"));
+        }
+    }
+    let mut found = differences(&web.root(), &shop.root());
+    found.retain(|path| !path.ends_with("random-seed"));
+    assert_eq!(found, expected);
+    assert_ne!(fingerprint(&web), fingerprint(&shop));
+    assert_eq!(shop.read("/etc/machine-id"), "");
+    assert_ne!(web.status().context, shop.status().context);
+    web.start();
+    shop.start();
+    shop.exec(["hostname"]).ok().says("shop\n");
+    shop.exec(["getent", "hosts", "shop"]).ok();
+    shop.exec(["apt-get", "check"]).ok();
+    web.exec(["hostname"]).ok().says("web\n");
+    shop.stop();
+    web.stop();
+}
+
+fn files_of_all_kinds_come_over(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let make = "set -e; cd /srv; mkfifo fifo; ln -s /etc/shadow link; ln -s /nowhere dangling
+        echo one >one; ln one two; chmod 4755 one; mkdir closed; echo x >closed/x; chmod 0 closed
+        printf a >sparse; dd if=/dev/zero of=sparse bs=1 count=1 seek=67108864
+        touch -d '2001-02-03 04:05:06' one; touch ' odd
+name'; chown -h 1000:1000 dangling";
+    web.shell(make).ok();
+    let srv = web.root().join("srv");
+    let run = |program: &str, words: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        command::run(command.args(words).current_dir(&srv), DEADLINE).ok();
+    };
+    run("setfattr", &["-n", "user.colour", "-v", "green", "two"]);
+    run("setfattr", &["-n", "trusted.note", "-v", "host", "closed"]);
+    run("setfacl", &["-m", "u:1000:rwx", "closed"]);
+    run("setfacl", &["-d", "-m", "g:2000:r-x", "closed"]);
+    run("setcap", &["cap_net_raw=ep", "closed/x"]);
+    host.vserver(["clone", "web", "shop"]).ok();
+    let shop = web.other("shop");
+    assert_eq!(differences(&web.root(), &shop.root()), ["etc/hostname", "etc/hosts"]);
+    // rsync doesn't look at holes.
+    let blocks = |root: &Path| {
+        std::os::unix::fs::MetadataExt::blocks(&fs::metadata(root.join("srv/sparse")).expect("it"))
+    };
+    assert!(blocks(&shop.root()) <= blocks(&web.root()) + 16, "it has become whole");
+}
+
+fn what_runs_is_not_copied(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    web.start();
+    host.vserver(["clone", "web", "shop"]).code(1).complains("'web' is running");
+    host.vserver(["status", "shop"]).code(5);
+    web.stop();
+}
+
+fn a_copy_that_fails_leaves_nothing(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let roots = || fs::read_dir(host.paths().roots_dir()).expect("it is there").count();
+    let ids = || fs::read_to_string(host.paths().ids()).expect("it is there");
+    let before = ids();
+    // Something that is mounted inside isn't part of the guest.
+    let inner = web.root().join("srv");
+    let mut mount = std::process::Command::new("mount");
+    command::run(mount.args(["-t", "tmpfs", "tmpfs"]).arg(&inner), DEADLINE).ok();
+    let clone = host.vserver(["clone", "web", "shop"]);
+    command::run(std::process::Command::new("umount").arg(&inner), DEADLINE).ok();
+    clone.code(1).complains("is mounted on");
+    host.vserver(["clone", "web", "shop", "--context", &web.status().context.to_string()])
+        .code(1)
+        .complains("context");
+    host.vserver(["clone", "web", "shop", "--address", "nonsense"]).code(2);
+    host.vserver(["clone", "web", "shop", "--hostname", "a b"]).code(2);
+    assert_eq!((roots(), ids()), (1, before));
+    // Interrupted while it copies.
+    web.shell("dd if=/dev/urandom of=/srv/large bs=1M count=64").ok();
+    let mut cloning = host.command(["clone", "web", "shop"]).spawn().expect("it runs");
+    eventually(DEADLINE, "it has begun", || {
+        assert_eq!(cloning.try_wait().expect("it is ours"), None, "it has ended already");
+        (roots() > 1).then_some(())
+    });
+    let pid = nix::unistd::Pid::from_raw(cloning.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it is there");
+    let end = cloning.wait().expect("it ends");
+    if !end.success() {
+        assert_eq!(roots(), 1);
+        host.vserver(["status", "shop"]).code(5);
+    }
+}
+
+fn an_existing_guest_is_no_place_for_a_copy(tree: Tree) {
+    let host = Host::new();
+    host.guest("web").tree(tree).build();
+    let shop = host.guest("shop").tree(tree).build();
+    shop.write("/srv/mine", "mine", 0o644);
+    host.vserver(["clone", "web", "shop"]).code(1).complains("'shop' exists");
+    host.vserver(["clone", "web", "web"]).code(1).complains("'web' exists");
+    host.vserver(["clone", "nobody", "new"]).code(5);
+    assert_eq!(shop.read("/srv/mine"), "mine");
+}
+
+fn the_settings_come_over_without_addresses(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).set("network.addresses", "192.0.2.10").build();
+    fs::write(host.paths().actions(&"web".parse().expect("a name")), "#!/bin/sh\n").expect("it");
+    let path = host.paths().config(&"web".parse().expect("a name"));
+    let text = fs::read_to_string(&path).expect("it") + "# a note\n";
+    fs::write(&path, text).expect("it");
+    host.vserver(["config", "set", "web", "description", "customer 17"]).ok();
+    let cloned = host.vserver(["clone", "web", "shop"]).ok();
+    cloned.clone().complains("no address");
+    cloned.complains("its actions are those of 'web'");
+    let shop = fs::read_to_string(host.paths().config(&"shop".parse().expect("a name")));
+    let shop = shop.expect("it has a configuration");
+    assert!(shop.contains("customer 17") && shop.contains("# a note"), "{shop}");
+    assert!(!shop.contains("\naddresses = "), "{shop}");
+    assert!(host.paths().actions(&"shop".parse().expect("a name")).exists());
+    host.vserver(["clone", "web", "mail", "--address", "192.0.2.11"]).ok();
+    host.vserver(["config", "check", "mail"]).ok();
+    assert_eq!(web.other("mail").status().addresses, ["192.0.2.11"]);
+}

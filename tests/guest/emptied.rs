@@ -1,0 +1,36 @@
+//! Somebody has removed files from `/run` under a guest that runs.
+
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+
+use tests::{Census, DEADLINE, Host, Tree, command};
+
+on! { Busybox: [a_guest_goes_on_when_its_run_directory_is_emptied] }
+
+fn a_guest_goes_on_when_its_run_directory_is_emptied(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    guest.start();
+    let status = guest.status();
+    let directory = host.paths().run_dir().join("web");
+    fs::remove_file(directory.join("control")).expect("it is there");
+    let after = guest.status();
+    assert_eq!((after.init_pid, after.supervisor_pid), (status.init_pid, status.supervisor_pid));
+    guest.exec(["true"]).ok();
+
+    fs::remove_dir_all(host.paths().run_dir()).expect("it is there");
+    let after = guest.status();
+    assert_eq!((after.init_pid, after.supervisor_pid), (status.init_pid, status.supervisor_pid));
+    let control = fs::metadata(directory.join("control")).expect("it is there again");
+    assert!(control.file_type().is_socket());
+    guest.exec(["true"]).code(125).complains("restart it: vserver restart web");
+    guest.vserver("start", [""; 0]).ok();
+    assert_eq!(guest.init_pid(), status.init_pid.expect("it runs"));
+    let reboot = command::run(&mut guest.command("reboot", [""; 0]), DEADLINE);
+    reboot.ok();
+    guest.exec(["true"]).ok();
+    guest.stop();
+    before.assert_unchanged(&host);
+}

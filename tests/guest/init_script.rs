@@ -1,0 +1,101 @@
+//! The init script for hosts without systemd: what is enabled, side by side and
+//! in order.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tests::{DEADLINE, Finished, Host, Tree, command};
+use vserver::variables;
+
+on! { Busybox: [starts_and_stops_side_by_side_and_in_order] }
+
+/// Where `vserver install` has put it.
+fn script(host: &Host) -> PathBuf {
+    host.vserver(["install", "--no-capability"]).ok();
+    host.prefix().join("usr/local/share/vserver/init.d/vservers")
+}
+
+fn starts_and_stops_side_by_side_and_in_order(tree: Tree) {
+    let host = Host::new();
+    let script = script(&host);
+    let call = |word: &str| -> Finished {
+        let mut command = Command::new(&script);
+        command::run(command.arg(word).env(variables::PREFIX, host.prefix()), DEADLINE)
+    };
+    call("status").code(3);
+    call("start").ok();
+
+    let enabled = |name: &'static str| host.guest(name).tree(tree).set("autostart", "true");
+    let web = enabled("web").list("after", &["db", "mail"]).build();
+    let (db, mail) = (enabled("db").build(), enabled("mail").build());
+    let other = host.guest("other").tree(tree).build();
+    host.configure("broken", "autostart = true\nfrob = 1\n");
+
+    // db and mail go on only when they have seen each other: one after the
+    // other, both fail.
+    let record = host.prefix().join("record");
+    let meet = format!(
+        "#!/bin/sh
+record='{}'
+echo \"$1 $2\" >>\"$record\"
+case $1:$2 in
+*-start:db | *-stop:db) other=mail ;;
+*-start:mail | *-stop:mail) other=db ;;
+*) exit 0 ;;
+esac
+[ \"${{1#pre}}\" != \"$1\" ] || exit 0
+for try in $(seq 200); do
+    ! grep -q \"^$1 $other\\$\" \"$record\" || exit 0
+    sleep 0.1
+done
+echo \"$2 was alone\" >>\"$record\"
+exit 1
+",
+        record.display()
+    );
+    for guest in [&web, &db, &mail] {
+        let path = host.paths().config_dir().join(format!("{}.sh", guest.name()));
+        fs::write(&path, &meet).expect("the actions can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode can be set");
+    }
+    let lines = || -> Vec<String> {
+        let text = fs::read_to_string(&record).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    };
+    let place = |lines: &[String], line: &str| {
+        let found = lines.iter().position(|other| other == line);
+        found.unwrap_or_else(|| panic!("there is no '{line}': {lines:?}"))
+    };
+
+    // One with mistakes is said, and keeps nobody back.
+    let start = call("start").code(1).complains("frob");
+    let begun = lines();
+    assert!([&web, &db, &mail].iter().all(|guest| guest.is_running()), "{start}\n{begun:?}");
+    assert!(!other.is_running(), "it isn't enabled");
+    assert!(!begun.iter().any(|line| line.ends_with("alone")), "{begun:?}");
+    for first in ["post-start db", "post-start mail"] {
+        assert!(place(&begun, first) < place(&begun, "pre-start web"), "{begun:?}");
+    }
+    let init = db.init_pid();
+    fs::remove_file(host.paths().config_dir().join("broken.toml")).expect("it is there");
+    call("start").ok();
+    assert_eq!(db.init_pid(), init, "what runs is left alone");
+    call("reload").ok();
+    let status = call("status").ok();
+    assert!(status.stdout.lines().any(|line| line.contains("web")), "{status}");
+
+    // All of them go, in reverse.
+    other.start();
+    fs::remove_file(&record).expect("it is there");
+    call("stop").ok();
+    let ended = lines();
+    assert!([&web, &db, &mail, &other].iter().all(|guest| !guest.is_running()), "{ended:?}");
+    assert!(!ended.iter().any(|line| line.ends_with("alone")), "{ended:?}");
+    for later in ["pre-stop db", "pre-stop mail"] {
+        assert!(place(&ended, "post-stop web") < place(&ended, later), "{ended:?}");
+    }
+    call("status").code(3);
+    call("frob").code(2).complains("usage:");
+}

@@ -1,0 +1,82 @@
+//! `vserver rename`: all of the guest has the new name, nothing of it the old.
+
+use std::fs;
+
+use tests::{DEADLINE, Host, Tree, command};
+
+on! { Busybox: [
+    everything_goes_with_it,
+    a_rename_that_was_killed_is_finished,
+    nothing_is_overwritten,
+] }
+
+/// What of the installation has this name.
+fn named(host: &Host, name: &str) -> Vec<String> {
+    let mut find = std::process::Command::new("find");
+    find.arg(host.prefix()).args(["-name", &format!("{name}*")]);
+    find.args(["-o", "-name", &format!(".lock-{name}")]);
+    let found = command::run(&mut find, DEADLINE).ok();
+    found.stdout.lines().map(str::to_owned).filter(|path| !path.contains("/.lock-")).collect()
+}
+
+fn everything_goes_with_it(tree: Tree) {
+    let host = Host::new();
+    let old = host.guest("shop-old").tree(tree).build();
+    let after = host.guest("after").tree(tree).list("after", &["shop-old"]).build();
+    fs::write(host.paths().actions(&"shop-old".parse().expect("a name")), "").expect("it");
+    old.start();
+    let context = old.status().context;
+    host.vserver(["rename", "shop-old", "new"]).code(1).complains("is running");
+    old.stop();
+    let hours = host.vserver(["usage", "shop-old", "--json"]).ok().stdout;
+    let preview = host.vserver(["rename", "shop-old", "new", "--dry-run"]).ok();
+    assert!(preview.stdout.contains("would rename"), "{preview}");
+    assert!(old.root().exists());
+    host.vserver(["rename", "shop-old", "new"]).ok().says("guest 'shop-old' is now 'new'\n");
+    assert_eq!(named(&host, "shop-old"), [""; 0]);
+    host.vserver(["status", "shop-old"]).code(5);
+    let new = old.other("new");
+    assert_eq!(new.status().context, context);
+    let theirs = host.vserver(["usage", "new", "--json"]).ok().stdout;
+    assert_eq!(theirs, hours.replace("shop-old", "new"));
+    assert!(new.log().contains("rcS: boot scripts run"), "{}", new.log());
+    let config = host.vserver(["config", "show", after.name()]).ok();
+    assert!(config.stdout.contains("after = [\"new\"]"), "{config}");
+    new.start();
+    new.exec(["hostname"]).ok();
+    new.stop();
+}
+
+fn a_rename_that_was_killed_is_finished(tree: Tree) {
+    let host = Host::new();
+    let old = host.guest("old").tree(tree).build();
+    old.start().stop();
+    let context = old.status().context;
+    // As far as it comes when it is killed before the configuration.
+    let ids = fs::read_to_string(host.paths().ids()).expect("they are there");
+    fs::write(host.paths().ids(), ids.replace("guests.old", "guests.new")).expect("it");
+    let new = old.other("new");
+    fs::rename(old.root(), new.root()).expect("it can be renamed");
+    host.vserver(["rename", "old", "new"]).ok();
+    assert_eq!(new.status().context, context);
+    assert_eq!(named(&host, "old"), [""; 0]);
+    new.start().stop();
+}
+
+fn nothing_is_overwritten(tree: Tree) {
+    let host = Host::new();
+    let old = host.guest("old").tree(tree).build();
+    let other = host.guest("other").tree(tree).build();
+    other.write("/srv/mine", "mine", 0o644);
+    host.vserver(["rename", "old", "other"]).code(1).complains("'other' exists");
+    host.vserver(["rename", "old", "old"]).code(2);
+    host.vserver(["rename", "nobody", "new"]).code(5);
+    host.vserver(["rename", "old", "start"]).code(2);
+    assert_eq!(other.read("/srv/mine"), "mine");
+    // The account of a guest that was deleted is kept, whoever has its name.
+    other.start().stop();
+    host.vserver(["delete", "other", "--yes"]).ok();
+    host.vserver(["rename", "old", "other"]).ok().complains("account of a deleted guest");
+    old.other("other").start().stop();
+    assert_eq!(named(&host, "other.json.~").len(), 1);
+}

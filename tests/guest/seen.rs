@@ -1,0 +1,139 @@
+//! What guests on the host's network stack see of it, and share with others:
+//! the table in docs/network.md, line by line.
+
+use tests::{DEADLINE, Finished, Guest, Host, Tree, eventually};
+
+use crate::shared::{Server, guest, peer, scene, set_addresses};
+
+on! { Busybox: [
+    tables_of_the_kernel_are_visible,
+    interfaces_and_routes_are_visible,
+    abstract_names_can_be_reached,
+    a_port_on_every_address_is_taken_for_all,
+    bound_ports_are_each_addresss_own,
+    ports_of_sockets_that_bind_nothing_are_shared,
+    datagrams_to_localhost_are_answered_without_ipv4_addresses,
+] }
+
+/// A server of the host's, at this address.
+fn at_host(host: &Host, address: &str) -> Server {
+    let peer = peer().to_str().expect("a path");
+    Server::of(host.network().command(peer).args(["serve", address, "host"])).0
+}
+
+fn in_host(host: &Host, steps: &[&str]) -> Finished {
+    host.network().run(peer().to_str().expect("a path"), steps).ok()
+}
+
+fn in_guest(guest: &Guest<'_>, steps: &[&str]) -> Finished {
+    guest.exec([&["/peer"], steps].concat()).ok()
+}
+
+fn tables_of_the_kernel_are_visible(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    let _servers = (at_host(&host, "192.0.2.2:4660"), at_host(&host, "@of-the-host"));
+    // 192.0.2.2:4660, as proc_pid_net(5) has it.
+    let tcp = web.exec(["cat", "/proc/net/tcp"]).ok();
+    assert!(tcp.stdout.contains("020200C0:1234"), "{tcp}");
+    let unix = web.exec(["cat", "/proc/net/unix"]).ok();
+    assert!(unix.stdout.contains("@of-the-host"), "{unix}");
+    web.stop();
+}
+
+fn interfaces_and_routes_are_visible(tree: Tree) {
+    let host = scene();
+    host.network().ip("route add unreachable 203.0.113.0/24");
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    let addresses = web.exec(["ip", "address"]).ok();
+    assert!(addresses.stdout.contains("192.0.2.2/24"), "{addresses}");
+    let routes = web.exec(["ip", "route"]).ok();
+    assert!(routes.stdout.contains("203.0.113.0/24"), "{routes}");
+    // To change them is refused.
+    for change in ["address add 192.0.2.9/32 dev lo", "route del unreachable 203.0.113.0/24"] {
+        let refused = web.exec(["ip"].into_iter().chain(change.split(' ')));
+        assert!(refused.stderr.contains("not permitted"), "{change}: {refused}");
+    }
+    assert!(host.network().ip("route").contains("203.0.113.0/24"));
+    web.stop();
+}
+
+fn abstract_names_can_be_reached(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    let _ours = at_host(&host, "@of-the-host");
+    let _theirs = Server::new(&host, "web", "@of-a-guest");
+    in_guest(&web, &["ask", "@of-the-host"]).says("ask host\n");
+    in_host(&host, &["ask", "@of-a-guest"]).says("ask web\n");
+    web.stop();
+}
+
+fn a_port_on_every_address_is_taken_for_all(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    let _server = at_host(&host, "0.0.0.0:80");
+    in_guest(&web, &["tcp", "0.0.0.0:80", "tcp", "192.0.2.1:80", "tcp", "127.0.0.1:80"])
+        .says("tcp: EADDRINUSE\ntcp: EADDRINUSE\ntcp: EADDRINUSE\n");
+    // A guest takes only its own.
+    let _guests = Server::new(&host, "web", "0.0.0.0:81");
+    in_host(&host, &["tcp", "192.0.2.2:81", "tcp", "192.0.2.1:81"])
+        .says("tcp 192.0.2.2:81\ntcp: EADDRINUSE\n");
+    web.stop();
+}
+
+/// Ten ports for sockets that name none.
+fn with_ten_ports(host: &Host) {
+    host.network().set("ipv4/ip_local_port_range", "50000 50009");
+}
+
+fn bound_ports_are_each_addresss_own(tree: Tree) {
+    let host = scene();
+    with_ten_ports(&host);
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    let all = "exhaust 10 ports\nexhaust: EADDRINUSE\n";
+    in_guest(&web, &["exhaust", "tcp:0.0.0.0", "exhaust", "tcp:0.0.0.0"]).says(all);
+    // They are held while others take theirs.
+    let line = "/peer exhaust tcp:0.0.0.0 serve @held x >/tmp/held &";
+    web.shell(line).ok();
+    eventually(DEADLINE, "they are taken", || {
+        web.read("/tmp/held").contains("serving").then_some(())
+    });
+    in_guest(&web, &["tcp", "0.0.0.0:0"]).says("tcp: EADDRINUSE\n");
+    in_host(&host, &["exhaust", "tcp:192.0.2.2"]).says("exhaust 10 ports\n");
+    web.stop();
+}
+
+fn ports_of_sockets_that_bind_nothing_are_shared(tree: Tree) {
+    let host = scene();
+    with_ten_ports(&host);
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    web.shell("/peer exhaust udp:192.0.2.1 serve @held x >/tmp/held &").ok();
+    eventually(DEADLINE, "they are taken", || {
+        web.read("/tmp/held").contains("serving").then_some(())
+    });
+    assert_eq!(web.read("/tmp/held"), "exhaust 10 ports\nserving @held\n");
+    in_host(&host, &["udp", "192.0.2.2:0"]).says("udp: EADDRINUSE\n");
+    // Whoever names a port has it.
+    in_host(&host, &["udp", "192.0.2.2:53"]).says("udp 192.0.2.2:53\n");
+    web.stop();
+}
+
+fn datagrams_to_localhost_are_answered_without_ipv4_addresses(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["2001:db8::1"]);
+    web.start();
+    let steps = ["udp", "127.0.0.1:53", "send", "127.0.0.1:53"];
+    let answered = "udp 127.0.0.1:53\nsend from 127.0.0.1, answered from 127.0.0.1:53\n";
+    in_guest(&web, &steps).says(answered);
+    // As with one.
+    set_addresses(&host, &["2001:db8::1", "192.0.2.1"]).ok();
+    let said = in_guest(&web, &steps).stdout;
+    assert!(said.ends_with("answered from 127.0.0.1:53\n"), "{said}");
+    web.stop();
+}

@@ -1,0 +1,320 @@
+//! Guests as machines of systemd-machined, by the host's stock commands: the
+//! table in docs/systemd.md, verb by verb, for each family of guests.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tests::{DEADLINE, Finished, Tree, eventually};
+
+use crate::units::{Guest, Machine, read, run, systemctl, vserver};
+
+/// A shutdown and a boot of sysvinit's scripts.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A guest of each family. The first two have addresses.
+fn families(machine: &Machine) -> [Guest; 3] {
+    let sysvinit = machine.guest("sysvinit", Tree::Bookworm);
+    let systemd = machine.guest("systemd", Tree::Systemd);
+    let busybox = machine.guest("busybox", Tree::Busybox);
+    vserver(&["config", "set", "sysvinit", "network.addresses", "10.77.0.2"]).ok();
+    vserver(&["config", "set", "systemd", "network.addresses", "10.77.0.3"]).ok();
+    [sysvinit, systemd, busybox]
+}
+
+/// sysvinit's boots take long in this machine: one more, and one way down.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn every_verb_does_the_same_for_every_family() {
+    let machine = Machine::new();
+    let guests = families(&machine);
+    start(&guests);
+    are_shown(&guests);
+    let [sysvinit, systemd, busybox] = &guests;
+    are_reached(systemd, busybox);
+    reboot(&guests);
+    stop(&guests, "poweroff");
+    start([systemd, busybox]);
+    stop([systemd, busybox], "terminate");
+    let log = vserver(&["logs", "busybox"]).ok();
+    assert!(log.stdout.trim_end().ends_with("rcK: shutdown scripts run"), "{log}");
+    // This reaches scripts of the shutdown, too, that have begun meanwhile.
+    start([systemd, busybox]);
+    stop([systemd, busybox], "kill");
+    let log = vserver(&["logs", sysvinit.name()]).ok();
+    for level in ["6", "0"] {
+        says(&log, &format!("boot in runlevel {level}."));
+    }
+}
+
+fn start<'g>(guests: impl IntoIterator<Item = &'g Guest>) {
+    let guests: Vec<_> = guests.into_iter().collect();
+    let units = guests.iter().map(|guest| guest.unit());
+    let words: Vec<_> = ["start".to_owned()].into_iter().chain(units).collect();
+    systemctl(&words.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+    guests.into_iter().for_each(is_registered);
+}
+
+/// list, status, show; and their addresses.
+fn are_shown(guests: &[Guest; 3]) {
+    let listed = machinectl(&["list", "--no-legend"]).ok();
+    for guest in guests {
+        let line = listed.stdout.lines().find(|line| line.starts_with(guest.name()));
+        let line = line.unwrap_or_else(|| panic!("{} is missing: {listed}", guest.name()));
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        assert_eq!(words[1..3], ["container", "vserver"], "{line}");
+        assert_eq!(show(guest, "Class"), "container");
+        assert_eq!(show(guest, "Service"), "vserver");
+        assert_eq!(show(guest, "State"), "running");
+        assert_eq!(show(guest, "RootDirectory"), format!("/var/lib/vservers/{}", guest.name()));
+        let status = machinectl(&["status", "--no-pager", guest.name()]).ok();
+        says(&status, &guest.unit());
+    }
+    let status = machinectl(&["status", "--no-pager", "sysvinit"]).ok();
+    for expected in ["Iface: vs-sysvinit", "10.77.0.2", "OS: Debian GNU/Linux 12", "guest-init"] {
+        says(&status, expected);
+    }
+    // nss-mymachines(8). Of IPv6 a link has an address of its own.
+    says(&run("getent", &["ahostsv4", "systemd"]).ok(), "10.77.0.3");
+    run("getent", &["ahosts", "busybox"]).code(2);
+}
+
+/// What needs systemd, and D-Bus, in the guest.
+fn are_reached(guest: &Guest, other: &Guest) {
+    eventually(DEADLINE, "its systemd is up", || {
+        let state = systemctl(&["-M", guest.name(), "is-system-running"]);
+        (state.trimmed() == "running").then_some(())
+    });
+    let on_terminal = |command: &str| run("script", &["-qec", command, "/dev/null"]);
+    says(&on_terminal("machinectl -q shell systemd /usr/bin/id").ok(), "uid=0(root)");
+    has_login(guest);
+    let words = ["-M", guest.name(), "--wait", "-q", "--pipe"];
+    let hostname = run("systemd-run", &[words.as_slice(), &["/bin/hostname"]].concat()).ok();
+    assert_eq!(hostname.trimmed(), "systemd");
+    run("systemd-run", &[words.as_slice(), &["/bin/false"]].concat()).code(1);
+    run("loginctl", &["-M", guest.name(), "list-sessions"]).ok();
+    says(&run("hostnamectl", &["-M", guest.name()]).ok(), "Virtualization: container-other");
+    says(&run("journalctl", &["-M", guest.name(), "-q", "--no-pager"]).ok(), "systemd[1]: ");
+
+    for verb in ["shell", "login"] {
+        let refusal = format!("There is no system bus in container {}", other.name());
+        machinectl(&[verb, other.name()]).code(1).complains(&refusal);
+    }
+    let refusal = "Failed to connect to ";
+    systemctl(&["-M", other.name(), "is-system-running"]).code(1).complains(refusal);
+}
+
+/// A getty on a terminal of its own asks for a name. Three times ^] leaves it.
+fn has_login(guest: &Guest) {
+    let command = format!("machinectl login {}", guest.name());
+    let mut script = Command::new("timeout")
+        .args(["60", "script", "-qec", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it can be run");
+    let mut screen = script.stdout.take().expect("it is a pipe");
+    let (mut shown, mut bytes) = (String::new(), [0; 256]);
+    while !shown.contains("systemd login:") {
+        let length = screen.read(&mut bytes).expect("it can be read");
+        assert!(length > 0, "{shown:?}");
+        shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
+    let keys = script.stdin.as_mut().expect("it is a pipe");
+    keys.write_all(b"\x1d\x1d\x1d").expect("it takes keys");
+    screen.read_to_end(&mut Vec::new()).expect("it can be read");
+    script.wait().expect("it has ended");
+}
+
+/// Another boot of the same unit, and the same machine.
+fn reboot(guests: &[Guest; 3]) {
+    let ids = guests.each_ref().map(|guest| show(guest, "Id"));
+    let before = guests.each_ref().map(|guest| guest.pid("init_pid"));
+    for guest in guests {
+        machinectl(&["reboot", guest.name()]).ok();
+    }
+    for ((guest, before), id) in guests.iter().zip(before).zip(&ids) {
+        eventually(PATIENCE, "it is up again", || {
+            let status = guest.status();
+            (status["init_pid"] != before && status["state"] == "running").then_some(())
+        });
+        assert_eq!(guest.status()["last_end"], "reboot");
+        assert_eq!(guest.show("NRestarts"), "0");
+        is_registered(guest);
+        assert_eq!(&show(guest, "Id"), id);
+    }
+}
+
+/// The guest's own shutdown, and the unit's end.
+fn stop<'g>(guests: impl IntoIterator<Item = &'g Guest, IntoIter: Clone>, verb: &str) {
+    let guests = guests.into_iter();
+    for guest in guests.clone() {
+        machinectl(&[verb, guest.name()]).ok();
+    }
+    for guest in guests {
+        eventually(PATIENCE, "the unit has ended", || {
+            (guest.show("ActiveState") == "inactive").then_some(())
+        });
+        assert_eq!(guest.show("Result"), "success", "{} {verb}", guest.name());
+        is_gone(guest);
+    }
+}
+
+/// What ends without a shutdown is a crash, as always.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_killed_leader_is_a_crash() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    systemctl(&["start", &web.unit()]).ok();
+    is_registered(&web);
+    let before = web.pid("init_pid");
+    machinectl(&["kill", "--kill-whom=leader", "--signal=KILL", "web"]).ok();
+    eventually(DEADLINE, "it is up again", || {
+        let status = web.status();
+        (status["init_pid"] != before && status["state"] == "running").then_some(())
+    });
+    is_registered(&web);
+    assert_eq!(web.status()["last_end"], "died: signal 9");
+    // A stop while it boots, too.
+    vserver(&["stop", "web"]).ok();
+    is_gone(&web);
+    systemctl(&["start", "--no-block", &web.unit()]).ok();
+    eventually(DEADLINE, "it is registered", || {
+        machinectl(&["poweroff", "web"]).code.eq(&0).then_some(())
+    });
+    web.ends();
+    assert_eq!(web.show("Result"), "success");
+    is_gone(&web);
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn nothing_waits_for_machined_and_it_learns_all_of_it() {
+    let machine = Machine::new();
+    let calm = machine.guest("calm", Tree::Busybox);
+    systemctl(&["start", &calm.unit()]).ok();
+    is_registered(&calm);
+
+    // It has kept what it knew.
+    systemctl(&["restart", "systemd-machined"]).ok();
+    is_registered(&calm);
+    run("kill", &["-9", &systemctl_show("systemd-machined", "MainPID")]).ok();
+    is_registered(&calm);
+    // The next supervisor looks for itself.
+    machinectl_forget("calm");
+    run("kill", &["-9", &calm.show("MainPID")]).ok();
+    is_registered(&calm);
+
+    // Hung: everything goes on without it, and what it learns in the end is how
+    // things are then.
+    let pid = systemctl_show("systemd-machined", "MainPID");
+    run("kill", &["-STOP", &pid]).ok();
+    let begun = Instant::now();
+    vserver(&["restart", "calm"]).ok();
+    vserver(&["exec", "calm", "--", "reboot"]).ok();
+    vserver(&["wait", "calm", "--for", "running"]).ok();
+    let taken = begun.elapsed();
+    assert!(taken < DEADLINE, "{taken:?}");
+    // One helper at a time, and none is left when the guest is down.
+    let helpers = || {
+        let supervisors =
+            "/sys/fs/cgroup/vserver.slice/vserver@calm.service/supervisor/cgroup.procs";
+        let command = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cmdline"));
+        let all: Vec<_> = read(supervisors).lines().flat_map(command).collect();
+        all.iter().filter(|line| line.contains("--machined")).count()
+    };
+    assert!(helpers() <= 1);
+    run("kill", &["-CONT", &pid]).ok();
+    is_registered(&calm);
+    run("kill", &["-STOP", &pid]).ok();
+    vserver(&["restart", "calm"]).ok();
+    systemctl(&["stop", &calm.unit()]).ok();
+    let cgroup = Path::new("/sys/fs/cgroup/vserver.slice/vserver@calm.service");
+    eventually(DEADLINE, "systemd has removed the cgroup", || (!cgroup.exists()).then_some(()));
+    run("kill", &["-CONT", &pid]).ok();
+    is_gone(&calm);
+
+    // None at all: no word about it.
+    systemctl(&["mask", "--runtime", "--now", "systemd-machined"]).ok();
+    vserver(&["start", "calm"]).ok();
+    vserver(&["stop", "calm"]).ok();
+    systemctl(&["unmask", "--runtime", "systemd-machined"]).ok();
+    let journal = run("journalctl", &["-b", "-q", "--no-pager", "-u", &calm.unit()]).ok();
+    assert!(!journal.stdout.contains("machined"), "{journal}");
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn another_services_machine_is_left_alone() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let odd = machine.guest("web_1", Tree::Busybox);
+    let leader = run("systemctl", &["show", "-P", "MainPID", "dbus"]).ok().trimmed().to_owned();
+    let id = ["16"].into_iter().chain(["7"; 16]);
+    let words = ["call", MACHINED, "/org/freedesktop/machine1", MANAGER, "RegisterMachine"]
+        .into_iter()
+        .chain(["sayssus", "web"])
+        .chain(id)
+        .chain(["other", "container", &leader, "/"]);
+    run("busctl", &words.collect::<Vec<_>>()).ok();
+    systemctl(&["start", &web.unit(), &odd.unit()]).ok();
+    eventually(DEADLINE, "it is said", || {
+        let journal = run("journalctl", &["-b", "-q", "--no-pager", "-u", &web.unit()]).ok();
+        journal.stdout.contains("another one is called 'web'").then_some(())
+    });
+    assert_eq!(show(&web, "Service"), "other");
+    systemctl(&["stop", &web.unit()]).ok();
+    assert_eq!(show(&web, "Service"), "other");
+    machinectl_forget("web");
+    // What isn't a host's name is no machine's.
+    machinectl(&["show", "web_1"]).code(1);
+}
+
+const MACHINED: &str = "org.freedesktop.machine1";
+const MANAGER: &str = "org.freedesktop.machine1.Manager";
+
+#[track_caller]
+fn machinectl(words: &[&str]) -> Finished {
+    run("machinectl", words)
+}
+
+#[track_caller]
+fn says(finished: &Finished, expected: &str) {
+    assert!(finished.stdout.contains(expected), "{expected:?} is missing: {finished}");
+}
+
+#[track_caller]
+fn show(guest: &Guest, property: &str) -> String {
+    machinectl(&["show", "--value", "-p", property, guest.name()]).ok().trimmed().to_owned()
+}
+
+#[track_caller]
+fn systemctl_show(unit: &str, property: &str) -> String {
+    systemctl(&["show", "-P", property, unit]).ok().trimmed().to_owned()
+}
+
+fn machinectl_forget(name: &str) {
+    let manager = "/org/freedesktop/machine1";
+    run("busctl", &["call", MACHINED, manager, MANAGER, "UnregisterMachine", "s", name]).ok();
+}
+
+/// machined knows this boot of it.
+#[track_caller]
+fn is_registered(guest: &Guest) {
+    eventually(DEADLINE, "machined knows the guest", || {
+        let shown = machinectl(&["show", "-p", "Leader", "-p", "Unit", guest.name()]);
+        let leader = format!("Leader={}\n", guest.pid("init_pid"));
+        let unit = format!("Unit={}\n", guest.unit());
+        (shown.stdout.contains(&leader) && shown.stdout.contains(&unit)).then_some(())
+    });
+}
+
+#[track_caller]
+fn is_gone(guest: &Guest) {
+    eventually(DEADLINE, "machined has forgotten the guest", || {
+        (machinectl(&["show", guest.name()]).code == 1).then_some(())
+    });
+}
