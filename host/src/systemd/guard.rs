@@ -16,7 +16,6 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -66,13 +65,16 @@ pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
         let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| fail(error.into()))?;
         let mut child = spawn(name, theirs).map_err(fail)?;
         let _ = say(&[NotifyState::MainPid(child.id())]);
-        let status = wait(&mut child, &signals).map_err(fail)?;
+        let (status, mut told) = wait(&mut child, &signals).map_err(fail)?;
         drop(ours);
         if let Some(code) = status.code() {
             be_main();
             return Ok(u8::try_from(code).unwrap_or(1));
         }
-        if stopping.exists() {
+        // A supervisor that is killed by whoever stops the guest gets no other:
+        // that might find nothing any more, and start it anew.
+        told |= pause(&signals);
+        if told || stopping.exists() {
             // What is left is `ExecStopPost=`'s.
             be_main();
             return Ok(0);
@@ -91,8 +93,20 @@ pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
                 "the guest goes on; the next command starts one: vserver status {name}"
             )));
         }
-        thread::sleep(PAUSE);
     }
+}
+
+/// Lets [`PAUSE`] pass, or until a SIGTERM comes: was there one?
+fn pause(signals: &OwnedFd) -> bool {
+    let timeout = PollTimeout::try_from(PAUSE).unwrap_or(PollTimeout::ZERO);
+    let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
+    heard(signals)
+}
+
+/// Has a SIGTERM come since this was last asked?
+fn heard(signals: &OwnedFd) -> bool {
+    let mut bytes = [0; 64];
+    matches!(nix::unistd::read(signals, &mut bytes), Ok(n) if n > 0)
 }
 
 /// This process's own end is to be that of the unit, with its exit code.
@@ -133,8 +147,9 @@ fn signals() -> io::Result<OwnedFd> {
 }
 
 /// Waits for the supervisor's end, and tells systemd meanwhile that this
-/// process isn't stuck. SIGTERM is the supervisor's to hear.
-fn wait(child: &mut Child, signals: &OwnedFd) -> io::Result<ExitStatus> {
+/// process isn't stuck. SIGTERM is the supervisor's to hear; whether there was
+/// one comes with its status.
+fn wait(child: &mut Child, signals: &OwnedFd) -> io::Result<(ExitStatus, bool)> {
     // For whatever process: the first guard may have been replaced.
     let watchdog = env::var(WATCHDOG).ok().and_then(|time| time.parse().ok());
     let interval = watchdog.map(|time| Duration::from_micros(time) / 2);
@@ -144,15 +159,16 @@ fn wait(child: &mut Child, signals: &OwnedFd) -> io::Result<ExitStatus> {
     let timeout = interval.map_or(PollTimeout::NONE, |interval| {
         PollTimeout::try_from(interval).unwrap_or(PollTimeout::MAX)
     });
+    let mut told = false;
     loop {
         if interval.is_some() {
             let _ = say(&[NotifyState::Watchdog]);
         }
         if let Some(status) = child.try_wait()? {
-            return Ok(status);
+            return Ok((status, told));
         }
-        let mut bytes = [0; 64];
-        if matches!(nix::unistd::read(signals, &mut bytes), Ok(n) if n > 0) {
+        if heard(signals) {
+            told = true;
             let _ = sys::signal_by_descriptor(process.as_fd(), SIGTERM);
         }
         let mut fds =

@@ -5,6 +5,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, getpid, kill_process};
 use shared::message::Power;
 use shared::name::GuestName;
 
@@ -80,13 +81,14 @@ pub fn stopped(paths: &Paths, name: &GuestName) -> Result<Exit> {
     // A shutdown that isn't forced has as long as systemd gives it.
     let (timeout_ms, patience) = if is_late { (Some(0), PATIENCE) } else { (None, HOUR) };
     let cgroup = GuestCgroup::new(paths, name)?;
+    tell_supervisors(paths, name);
     let order = Request::Stop { power: Power::PowerOff, timeout_ms, no_kill: false };
     let deadline = Instant::now() + patience;
     while GuestCgroup::populated(cgroup.outer()) {
         if Instant::now() > deadline {
             return Err(Error::new(format!("what is left of guest '{name}' doesn't end")));
         }
-        // A guard may be about to start one itself: of two, one ends at once.
+        // A guard may have started one itself: of two, one ends at once.
         let client = match Client::reach(paths, name)? {
             Some(client) => client,
             None => spawn_supervisor(name, &["--take-over"])?.0,
@@ -96,4 +98,18 @@ pub fn stopped(paths: &Paths, name: &GuestName) -> Result<Exit> {
         thread::sleep(Duration::from_millis(20));
     }
     Ok(Exit::DONE)
+}
+
+/// SIGTERM to whatever is left of the unit's own. systemd doesn't wait for a
+/// main process that isn't its child and kills it at once (systemd 252), and its
+/// guard must not take that for a crash and start the guest anew.
+fn tell_supervisors(paths: &Paths, name: &GuestName) {
+    let Some(unit) = cgroup::own_unit(paths, name) else { return };
+    for id in cgroup::ids(&unit.join(SUPERVISOR), "cgroup.procs") {
+        if let Some(pid) = Pid::from_raw(id)
+            && pid != getpid()
+        {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
 }
