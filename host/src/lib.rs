@@ -1,6 +1,7 @@
 //! Virtual servers for Linux on an unpatched kernel: the host's side.
 
 pub mod accounting;
+pub mod archive;
 pub mod bpf;
 pub mod build;
 pub mod cgroup;

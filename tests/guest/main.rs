@@ -31,6 +31,7 @@ macro_rules! on {
 }
 
 mod actions;
+mod archive;
 mod audit;
 mod boot;
 mod build;

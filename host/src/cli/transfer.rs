@@ -48,3 +48,52 @@ pub struct RenameArgs {
     #[arg(long)]
     pub dry_run: bool,
 }
+
+/// `vserver export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// The guest; it is stopped.
+    #[arg(value_name = "NAME", value_parser = values::guest)]
+    pub name: GuestName,
+    /// The file that is written; '-' is standard output.
+    pub file: PathBuf,
+    /// How much zstd tries, 1 to 19.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub level: i32,
+    /// Replace a file that exists.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `vserver import`.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArgs {
+    /// The file; '-' is standard input.
+    pub file: PathBuf,
+    /// Name of the guest here; the one it had when not given.
+    #[arg(value_name = "NAME", value_parser = values::guest)]
+    pub name: Option<GuestName>,
+    /// Its number, 2 to 49151; the one it had, if that is free, when not given.
+    #[arg(long, value_name = "N", value_parser = values::context)]
+    pub context: Option<ContextId>,
+    /// Its host name; the one it had when not given.
+    #[arg(long)]
+    pub hostname: Option<String>,
+    /// Its address here; may be given several times. Those it had when not
+    /// given.
+    #[arg(long, value_name = "IP[/LEN]")]
+    pub address: Vec<String>,
+    /// Directory of its root; a new one below /var/lib/vservers when not
+    /// given.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// It is a copy: another context, host name, machine-id and ssh host keys.
+    #[arg(long)]
+    pub new_identity: bool,
+    /// Take over its actions, which the host runs as root.
+    #[arg(long)]
+    pub actions: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}

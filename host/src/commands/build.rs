@@ -1,6 +1,6 @@
 //! `vserver build`.
 
-use crate::build::{self, Interrupt, Progress, Request, Settings};
+use crate::build::{self, Interrupt, Progress, Request, Settings, Site};
 use crate::cli::{BuildArgs, Method};
 use crate::commands::{Exit, output};
 use crate::config::{self, Boot, GuestConfig};
@@ -12,12 +12,12 @@ use crate::paths::Paths;
 pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     let request = request(args)?;
     if args.dry_run {
-        build::refuse(&request, paths)?;
+        build::refuse(&request.site, paths)?;
         output::print(&format!(
             "guest '{}' would be built by method '{}' in '{}'\n",
             args.name,
             method_name(args.method),
-            request.target(paths).display()
+            request.site.target(paths).display()
         ))?;
         return Ok(Exit::DONE);
     }
@@ -56,7 +56,7 @@ fn request(args: &BuildArgs) -> Result<Request> {
         Method::Skeleton => build::Method::Skeleton,
     };
     let (name, hostname, root) = (args.name.clone(), args.hostname.clone(), args.root.clone());
-    Ok(Request { name, method, hostname, root, force: args.force })
+    Ok(Request { site: Site { name, hostname, root, force: args.force }, method })
 }
 
 fn method_name(method: Method) -> &'static str {

@@ -23,8 +23,10 @@ mod enable;
 mod enter;
 mod events;
 mod exec;
+mod export;
 mod foreground;
 mod generate;
+mod import;
 mod info;
 mod install;
 mod lifecycle;
@@ -131,6 +133,8 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Reexec(args) => reexec::run(args, paths),
         Action::Clone(args) => clone::run(args, paths),
         Action::Rename(args) => rename::run(args, paths),
+        Action::Export(args) => export::run(args, paths),
+        Action::Import(args) => import::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),
         Action::Wait(args) => wait::run(args, paths),
         Action::Events(args) => events::run(args, paths),
