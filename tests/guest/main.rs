@@ -57,6 +57,7 @@ mod limits;
 mod lynis;
 mod many;
 mod metrics;
+mod mounts;
 mod nesting;
 mod orphans;
 mod outside;

@@ -49,6 +49,7 @@ const PURE: &[&str] = &[
     "host/src/config/check/",
     "host/src/config/device.rs",
     "host/src/config/limits/",
+    "host/src/config/mount.rs",
     "host/src/config/network.rs",
     "host/src/config/parse.rs",
     "host/src/chbind/options.rs",

@@ -105,6 +105,9 @@ fn remark_on(args: &ImportArgs, name: &GuestName, head: &Head, config: &GuestCon
              '--actions' takes them over",
         );
     }
+    for bind in &config.mounts.bind {
+        output::remark(format_args!("it sees this host's '{}'", bind.source.display()));
+    }
     if config.security != Security::default() || config.devices != Devices::default() {
         output::remark(format_args!(
             "its configuration sets what its root may do: see 'vserver config show {name}'"

@@ -10,6 +10,7 @@ mod device;
 pub mod edit;
 pub mod limits;
 mod load;
+mod mount;
 mod network;
 pub mod parse;
 pub mod problem;
@@ -63,6 +64,8 @@ pub struct GuestConfig {
     pub security: Security,
     /// Which device nodes it may use.
     pub devices: Devices,
+    /// What it sees besides its own files.
+    pub mounts: Mounts,
     /// How much of the host it may have.
     pub limits: Limits,
     /// What is kept of what it did.
@@ -228,6 +231,7 @@ pub enum UserMode {
 pub use address::{Address, Machine};
 pub use device::DeviceRule;
 pub use limits::Limits;
+pub use mount::{Bind, Mounts, Tmpfs};
 pub use network::{Network, NetworkMode};
 
 /// `security.capabilities`: changes to the default set.

@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 46] = [
+pub const EXPLANATIONS: [Explanation; 48] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -148,6 +148,16 @@ pub const EXPLANATIONS: [Explanation; 46] = [
         "devices.allow",
         "Device nodes of the host's that the guest may use besides those of every guest: paths below /dev, with rights of the letters r, w, m (rw when left out). m, to make nodes, also takes security.users = \"host\" and the capability mknod.",
         "[\"/dev/fuse rw\"]",
+    ),
+    explain(
+        "mounts.bind",
+        "Directories and files of the host's that the guest sees: SOURCE[:TARGET[:OPTIONS]]; the options, with commas, are ro, noexec, noidmap (files have the host's owners, which the guest sees as nobody's), rbind (with what is mounted below) and optional (it may be missing). docs/mounts.md tells more.",
+        "[\"/srv/backup/web:/var/backup:ro\"]",
+    ),
+    explain(
+        "mounts.tmpfs",
+        "File systems in memory, empty at each start: TARGET[:OPTIONS]; the options are size= (10% of the host's memory when not given), mode= and noexec.",
+        "[\"/var/cache:size=200M\"]",
     ),
     explain(
         "limits.memory",
@@ -365,6 +375,8 @@ mod tests {
         assert!(config.boot.runlevel.take().is_some());
         assert!(config.security.apparmor.take().is_some());
         assert!(!std::mem::take(&mut config.devices.allow).is_empty());
+        assert!(!std::mem::take(&mut config.mounts.bind).is_empty());
+        assert!(!std::mem::take(&mut config.mounts.tmpfs).is_empty());
         assert!(config.network.mode.take().is_some());
         assert!(!std::mem::take(&mut config.network.addresses).is_empty());
         assert!(config.network.proxy_arp.take().is_some());

@@ -3,6 +3,7 @@
 
 mod network;
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub fn problems(config: &GuestConfig) -> Vec<Problem> {
     labels(config, &mut found);
     network::check(config, &mut found);
     accounting(config, &mut found);
+    mounts(config, &mut found);
     found.extend(limits::problems(&config.limits));
     found
 }
@@ -83,6 +85,17 @@ fn root(config: &GuestConfig, found: &mut Vec<Problem>) {
         return;
     };
     found.push(Problem::new("root", wrong));
+}
+
+fn mounts(config: &GuestConfig, found: &mut Vec<Problem>) {
+    let binds = config.mounts.bind.iter().map(|bind| ("mounts.bind", &bind.target));
+    let tmpfs = config.mounts.tmpfs.iter().map(|tmpfs| ("mounts.tmpfs", &tmpfs.target));
+    let mut seen = BTreeSet::new();
+    for (key, target) in binds.chain(tmpfs) {
+        if !seen.insert(target) {
+            found.push(Problem::new(key, format!("two mounts have the target '/{target}'")));
+        }
+    }
 }
 
 fn durations(config: &GuestConfig, found: &mut Vec<Problem>) {
