@@ -29,6 +29,7 @@ pub mod report;
 pub mod runtime;
 pub mod seccomp;
 pub mod session;
+pub mod snapshot;
 mod store;
 pub mod supervisor;
 pub mod sys;

@@ -77,6 +77,7 @@ mod serving;
 mod sessions;
 mod settings;
 mod shared;
+mod snapshot;
 mod starved;
 mod stat;
 mod stopped;

@@ -16,6 +16,11 @@ const SHOWN_EVERY: u64 = 256;
 
 /// Copies the root directory of a stopped guest.
 pub(super) fn fill(source: &GuestName, root: &Path, work: &mut Work<'_>) -> Result<String> {
+    Ok(format!("guest '{source}' ({})", copy(root, work)?))
+}
+
+/// Copies a root directory in which nothing changes; says how.
+pub(super) fn copy(root: &Path, work: &mut Work<'_>) -> Result<String> {
     let from = RootDir::open(root)?;
     work.progress.lines("copying");
     let shown = Cell::new(0);
@@ -37,5 +42,5 @@ pub(super) fn fill(source: &GuestName, root: &Path, work: &mut Work<'_>) -> Resu
         _ if copied.copied == 0 => "blocks shared",
         _ => "some blocks shared",
     };
-    Ok(format!("guest '{source}' ({} files, {how})", copied.files))
+    Ok(format!("{} files, {how}", copied.files))
 }

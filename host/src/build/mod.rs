@@ -20,6 +20,7 @@ mod progress;
 mod rclinks;
 mod removal;
 mod skeleton;
+mod snapshot;
 mod template;
 mod tidy;
 mod tool;
@@ -42,6 +43,7 @@ pub use import::Incoming;
 pub use interrupt::Interrupt;
 pub use progress::Progress;
 pub use removal::Doomed;
+pub use snapshot::Snapshots;
 use workspace::Aside;
 
 /// Where a new guest's files come from.

@@ -71,6 +71,16 @@ The guest is the one that was exported: name, host name, keys, addresses, and
 its context if that is free here. With --new-identity it is a copy, as with
 'vserver clone'. Nothing is left of an archive that is damaged or cut off.";
 
+pub(super) const SNAPSHOT: &str = "\
+Examples:
+  vserver snapshot create web before-upgrade
+  vserver snapshot list web
+  vserver snapshot restore web before-upgrade
+
+A guest that runs stands still while it is copied; where the file system shares
+blocks (btrfs, xfs) that is a moment, elsewhere as long as copying takes. A
+snapshot holds the files below the guest's root, not its configuration.";
+
 pub(super) const START: &str = "\
 Examples:
   vserver start web

@@ -137,6 +137,9 @@ pub enum Action {
     /// Make a guest of such a file.
     #[command(after_help = help::IMPORT)]
     Import(ImportArgs),
+    /// Keep copies of a guest's files, and go back to them.
+    #[command(after_help = help::SNAPSHOT)]
+    Snapshot(SnapshotArgs),
     /// Delete guests: root directory, configuration, logs.
     Delete(DeleteArgs),
     /// Wait until guests are in a state.

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use shared::name::{ContextId, GuestName};
 
 use super::values;
+use crate::snapshot::SnapshotName;
 
 /// `vserver clone`.
 #[derive(Clone, Debug, Args)]
@@ -96,4 +97,56 @@ pub struct ImportArgs {
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `vserver snapshot`.
+#[derive(Clone, Debug, Args)]
+pub struct SnapshotArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: SnapshotAction,
+}
+
+/// What to do with snapshots.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SnapshotAction {
+    /// Copy the files of a guest.
+    Create {
+        /// Which guest.
+        #[arg(value_parser = values::guest)]
+        name: GuestName,
+        /// Name of the snapshot; the time when not given.
+        snapshot: Option<SnapshotName>,
+    },
+    /// Show the snapshots of a guest.
+    List {
+        /// Which guest.
+        #[arg(value_parser = values::guest)]
+        name: GuestName,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a copy of a snapshot in the place of a stopped guest's files.
+    Restore {
+        /// Which guest; it is stopped.
+        #[arg(value_parser = values::guest)]
+        name: GuestName,
+        /// Which snapshot; it is kept.
+        snapshot: SnapshotName,
+        /// Don't ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Delete a snapshot.
+    Delete {
+        /// Which guest.
+        #[arg(value_parser = values::guest)]
+        name: GuestName,
+        /// Which snapshot.
+        snapshot: SnapshotName,
+        /// Don't ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
 }

@@ -45,6 +45,7 @@ mod reload;
 mod rename;
 mod restart;
 mod running;
+mod snapshot;
 mod start;
 mod stat;
 mod status;
@@ -135,6 +136,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Rename(args) => rename::run(args, paths),
         Action::Export(args) => export::run(args, paths),
         Action::Import(args) => import::run(args, paths),
+        Action::Snapshot(args) => snapshot::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),
         Action::Wait(args) => wait::run(args, paths),
         Action::Events(args) => events::run(args, paths),

@@ -365,6 +365,7 @@ impl Supervisor {
                     self.clients.answer(client, &answer);
                 }
                 Request::Freeze(freeze) => {
+                    self.clients.forget_holds();
                     let answer = match self.freeze(freeze) {
                         Ok(()) => Told::Status(Box::new(self.snapshot())),
                         Err(error) => Told::failed(&error),
@@ -373,8 +374,10 @@ impl Supervisor {
                     self.tell_change(self.machine.phase());
                 }
                 Request::Lease => self.clients.lease(client),
+                Request::Hold => self.hold(client),
             }
         }
+        self.let_go();
         if self.machine.phase() == Phase::Session && self.clients.last_lease_ended() {
             self.feed(Event::LastSessionEnded);
         }

@@ -257,6 +257,31 @@ impl Supervisor {
             .map_err(|error| Error::os(format_args!("cannot {verb} guest '{name}'"), error))
     }
 
+    /// Freezes the guest for as long as a client's connection lasts, unless
+    /// somebody else has.
+    pub(super) fn hold(&mut self, client: u64) {
+        let is_paused = self.cgroup.is_to_freeze(self.state.boot);
+        let frozen = if is_paused { Ok(()) } else { self.freeze(true) };
+        let answer = match frozen {
+            Ok(()) => Told::Status(Box::new(self.snapshot())),
+            Err(error) => Told::failed(&error),
+        };
+        if !is_paused && matches!(answer, Told::Status(_)) {
+            self.clients.hold(client);
+        }
+        self.clients.answer(client, &answer);
+        self.tell_change(self.machine.phase());
+    }
+
+    /// Lets the guest go on when the last client for which it was frozen has gone.
+    pub(super) fn let_go(&mut self) {
+        if self.clients.last_hold_ended() && self.machine.may_freeze() {
+            // It is in the log.
+            let _ = self.freeze(false);
+            self.tell_change(self.machine.phase());
+        }
+    }
+
     fn announce(&mut self, phase: Phase) {
         // Once a boot: whoever takes over finds it noted.
         if phase != Phase::Running || !self.state.up {
