@@ -3,14 +3,15 @@
 //! Pure: [`crate::look`] gathers the facts. The rule, for style `auto`:
 //!
 //! 1. Who owns `/sbin/init`? busybox (a link to it, or a copy): busybox
-//!    style. Neither sysvinit nor busybox (systemd, runit, s6, dinit,
-//!    openrc-init …): the guest's own init. These can't be followed from
-//!    their files.
+//!    style. Neither sysvinit nor busybox (systemd, runit, openrc-init, finit,
+//!    s6, dinit, or an unknown one): the guest's own init. These can't be
+//!    followed from their files.
 //! 2. sysvinit, or nobody: by `/etc/inittab` and its form; a guest of
 //!    sysvinit may hold another's inittab no more than its own program
 //!    would read it.
 //! 3. No inittab: the rc directories.
 
+use shared::family::Family;
 use shared::message::{Style, StyleChoice};
 
 use crate::inittab::Dialect;
@@ -25,13 +26,27 @@ pub enum InitProgram {
     /// busybox.
     Busybox,
     /// Another one, with the path that it leads to.
-    Other(String),
+    Other(Family, String),
 }
 
 impl InitProgram {
-    /// Does it tell who has started it when the boot is done (sd_notify(3))?
-    pub fn notifies(&self) -> bool {
-        matches!(self, Self::Other(path) if path.ends_with("/systemd"))
+    /// The program of a family, at the path that `/sbin/init` leads to.
+    pub fn of(family: Family, path: String) -> Self {
+        match family {
+            Family::Sysvinit => Self::Sysvinit,
+            Family::Busybox => Self::Busybox,
+            other => Self::Other(other, path),
+        }
+    }
+
+    /// Whose it is.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::None => Family::Other,
+            Self::Sysvinit => Family::Sysvinit,
+            Self::Busybox => Family::Busybox,
+            Self::Other(family, _) => *family,
+        }
     }
 }
 
@@ -61,8 +76,12 @@ pub fn detect(choice: StyleChoice, facts: &Facts) -> (Style, String) {
 
 fn by_facts(facts: &Facts) -> (Style, String) {
     let (style, reason) = match (&facts.init, facts.inittab) {
-        (InitProgram::Other(path), _) => {
-            return (Style::Init, format!("/sbin/init is '{path}'"));
+        (InitProgram::Other(family, path), _) => {
+            let reason = match family.name() {
+                Some(name) => format!("/sbin/init is {name}, '{path}'"),
+                None => format!("/sbin/init is '{path}', of no known family"),
+            };
+            return (Style::Init, reason);
         }
         (InitProgram::Busybox, Some(_)) => (Style::Busybox, "/sbin/init is busybox"),
         (InitProgram::Busybox, None) => {
@@ -101,7 +120,7 @@ mod tests {
         assert_eq!(auto(InitProgram::Sysvinit, busybox, true), Style::Sysv);
         assert_eq!(auto(InitProgram::Busybox, sysv, true), Style::Busybox);
         assert_eq!(auto(InitProgram::Busybox, None, false), Style::Busybox);
-        let systemd = InitProgram::Other("/lib/systemd/systemd".to_owned());
+        let systemd = InitProgram::of(Family::Systemd, "/lib/systemd/systemd".to_owned());
         assert_eq!(auto(systemd, sysv, true), Style::Init);
     }
 
@@ -115,12 +134,15 @@ mod tests {
     }
 
     #[test]
-    fn systemd_says_when_it_is_up() {
-        let other = |path: &str| InitProgram::Other(path.to_owned());
-        assert!(other("/usr/lib/systemd/systemd").notifies());
-        assert!(!other("/usr/bin/openrc-init").notifies());
-        assert!(!other("/sbin/not-systemd").notifies());
-        assert!(!InitProgram::Sysvinit.notifies());
+    fn the_reason_names_the_family() {
+        let reason = |family, path: &str| {
+            let init = InitProgram::of(family, path.to_owned());
+            detect(StyleChoice::Auto, &Facts { init, inittab: None, rc: false }).1
+        };
+        let runit = reason(Family::Runit, "/lib/runit/runit-init");
+        assert_eq!(runit, "/sbin/init is runit, '/lib/runit/runit-init'");
+        assert_eq!(reason(Family::Other, "/x"), "/sbin/init is '/x', of no known family");
+        assert_eq!(InitProgram::of(Family::Busybox, String::new()), InitProgram::Busybox);
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! paths are right here; what is read is bounded by [`crate::files`].
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
+use shared::family::Family;
 use shared::message::RcMode;
 
 use crate::detect::{Facts, InitProgram};
@@ -38,16 +40,19 @@ pub fn facts() -> Facts {
 /// holds.
 fn init_program(path: &Path) -> InitProgram {
     let Ok(target) = fs::canonicalize(path) else { return InitProgram::None };
-    if target.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"busybox")) {
-        return InitProgram::Busybox;
-    }
-    let marks: [&[u8]; 2] = [b"BusyBox v", b"INIT_VERSION=sysvinit-"];
-    match files::find_bytes(&target, &marks, MAX_PROGRAM) {
-        Ok(Some(0)) => InitProgram::Busybox,
-        Ok(Some(_)) => InitProgram::Sysvinit,
-        Ok(None) => InitProgram::Other(target.to_string_lossy().into_owned()),
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let family = Family::of_program(&name).map_or_else(|| marked(&target), Ok);
+    match family {
+        Ok(family) => InitProgram::of(family, target.to_string_lossy().into_owned()),
         Err(_) => InitProgram::None,
     }
+}
+
+fn marked(program: &Path) -> io::Result<Family> {
+    let marks = Family::MARKS.map(|(mark, _)| mark);
+    let found = files::find_bytes(program, &marks, MAX_PROGRAM)?;
+    let family = found.and_then(|number| Family::MARKS.get(number)).map(|(_, family)| *family);
+    Ok(family.unwrap_or(Family::Other))
 }
 
 /// Reads the guest's inittab and what belongs to it: for sysvinit the files

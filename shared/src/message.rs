@@ -12,6 +12,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::family::Family;
 use crate::outcome::Outcome;
 
 /// Version of these messages.
@@ -248,6 +249,8 @@ pub enum FromGuest {
         /// How; 127 when it could not be executed.
         outcome: Outcome,
     },
+    /// The guest's own init is of this family; comes before it takes over.
+    OwnInit(Family),
 }
 
 /// Where a guest is, as guest-init sees it.

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use shared::family::Family;
 use shared::keeper::{FromKeeper, ToKeeper};
 use shared::link::{Link, MAX_MESSAGE, RecvError, SendError, decode, encode};
 use shared::message::{
@@ -85,6 +86,7 @@ fn from_guest() -> impl Strategy<Value = FromGuest> {
         ),
         ".{0,60}".prop_map(FromGuest::Note),
         power().prop_map(FromGuest::Requested),
+        prop_oneof![Just(Family::Runit), Just(Family::Other)].prop_map(FromGuest::OwnInit),
     ]
 }
 

@@ -19,6 +19,12 @@ pub enum Tree {
     Services,
     /// Two megabytes: busybox as init and as everything else.
     Busybox,
+    /// Debian 12 with runit.
+    Runit,
+    /// Debian 12 with OpenRC under sysvinit.
+    Openrc,
+    /// Debian 12 with finit.
+    Finit,
     /// What `vserver build --method copy` takes from this host.
     Copy,
 }
@@ -33,6 +39,9 @@ impl Tree {
             Self::SystemdTrixie => "systemd_trixie",
             Self::Services => "services",
             Self::Busybox => "busybox",
+            Self::Runit => "runit",
+            Self::Openrc => "openrc",
+            Self::Finit => "finit",
             Self::Copy => "copy",
         }
     }

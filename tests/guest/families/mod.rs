@@ -1,0 +1,117 @@
+//! Every init family boots, is up, reboots and stops by its own means, from
+//! inside and from outside, at any moment, and is never killed for it.
+
+mod layouts;
+
+use std::env;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use tests::{DEADLINE, Guest, Host, eventually};
+
+use layouts::{Layout, MARKS};
+
+/// Makes the tests of each layout.
+macro_rules! families {
+    ($($layout:ident)+) => {
+        $(
+            mod $layout {
+                use super::layouts::$layout as layout;
+
+                #[test]
+                #[ignore = "root: boots guests"]
+                fn boots_reboots_and_stops_from_both_sides() {
+                    super::boots_reboots_and_stops_from_both_sides(&layout());
+                }
+
+                #[test]
+                #[ignore = "root: boots guests"]
+                fn stops_at_any_moment() {
+                    super::stops_at_any_moment(&layout());
+                }
+            }
+        )+
+    };
+}
+
+families! { runit openrc openrc_init finit }
+
+/// `VSERVER_TEST_ROUNDS`, as tests/soak sets it, or a few.
+fn rounds() -> usize {
+    env::var("VSERVER_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+}
+
+fn build<'h>(host: &'h Host, layout: &Layout) -> Guest<'h> {
+    let guest = host.guest("web").tree(layout.tree).build();
+    for (path, to) in layout.links {
+        let path = guest.root().join(path.trim_start_matches('/'));
+        let _ = std::fs::remove_file(&path);
+        symlink(to, &path).unwrap_or_else(|cause| panic!("cannot link {path:?}: {cause}"));
+    }
+    for (path, text, mode) in layout.files {
+        guest.write(path, text, *mode);
+    }
+    guest
+}
+
+/// How often the guest's own shutdown scripts have run.
+fn shutdowns(guest: &Guest<'_>) -> usize {
+    guest.read(MARKS).lines().count()
+}
+
+/// Starts it, and checks that it is up then.
+fn start(guest: &Guest<'_>, layout: &Layout) {
+    guest.start();
+    let status = guest.vserver("status", [""; 0]).ok();
+    assert!(status.stdout.contains(layout.reason), "{}\n{status}", layout.reason);
+    assert_eq!(guest.status().style.as_deref(), Some(layout.style));
+    guest.wait_for_process(layout.service);
+}
+
+fn boots_reboots_and_stops_from_both_sides(layout: &Layout) {
+    let host = Host::new();
+    let guest = build(&host, layout);
+    start(&guest, layout);
+    guest.stop();
+    assert_eq!(shutdowns(&guest), 1, "stop\n{}", guest.log());
+    start(&guest, layout);
+    let first = guest.init_pid();
+    guest.vserver("reboot", [""; 0]).ok();
+    assert_ne!(guest.init_pid(), first);
+    assert_eq!(shutdowns(&guest), 2, "reboot\n{}", guest.log());
+    let second = guest.init_pid();
+    // How it ends depends on what dies first.
+    guest.exec(layout.reboot);
+    guest.wait_for_reboot(second);
+    assert_eq!(shutdowns(&guest), 3, "{:?} inside\n{}", layout.reboot, guest.log());
+    guest.wait_for_process(layout.service);
+    guest.exec(layout.power_off);
+    guest.wait_until_stopped();
+    assert_eq!(shutdowns(&guest), 4, "{:?} inside\n{}", layout.power_off, guest.log());
+}
+
+fn stops_at_any_moment(layout: &Layout) {
+    let host = Host::new();
+    let guest = build(&host, layout);
+    for round in 1..=rounds() {
+        guest.vserver("start", ["--no-wait"]).ok();
+        guest.vserver("stop", ["--no-kill"]).ok();
+        assert!(!guest.is_running(), "round {round}");
+    }
+    // A frozen guest, and with other ids on the host.
+    for users in ["identity", "host"] {
+        let before = shutdowns(&guest);
+        host.vserver(["config", "set", guest.name(), "security.users", users]).ok();
+        start(&guest, layout);
+        guest.vserver("pause", [""; 0]).ok();
+        guest.stop();
+        assert_eq!(shutdowns(&guest), before + 1, "{users}\n{}", guest.log());
+    }
+    // A shutdown script that hangs.
+    let (path, text, mode) = layout.hanging;
+    guest.write(path, text, mode);
+    start(&guest, layout);
+    let stop = guest.vserver("stop", ["--timeout", "3"]);
+    assert!(stop.took < Duration::from_secs(12), "{stop}");
+    eventually(DEADLINE, "nothing is left", || (!guest.is_running()).then_some(()));
+}
