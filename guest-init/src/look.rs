@@ -10,11 +10,11 @@ use std::path::Path;
 use shared::family::Family;
 use shared::message::RcMode;
 
-use crate::detect::{Facts, InitProgram};
+use crate::detect::{Facts, InitProgram, Rc};
 use crate::files;
 use crate::inittab::{self, Dialect};
 use crate::machine::Table;
-use crate::rc::stock;
+use crate::rc::{load, stock};
 
 /// Longest text that is read as inittab or rc runner.
 const MAX_TEXT: u64 = 64 * 1024;
@@ -28,12 +28,14 @@ const INITTAB: &str = "/etc/inittab";
 /// Gathers what [`crate::detect`] decides by.
 pub fn facts() -> Facts {
     let inittab = read(INITTAB).map(|text| inittab::dialect_of(&text));
-    let rc = ["/etc/rcS.d", "/etc/rc2.d", "/etc/rc.d/rc2.d", "/etc/rc.local"];
-    Facts {
-        init: init_program(Path::new("/sbin/init")),
-        inittab,
-        rc: rc.iter().any(|path| Path::new(path).exists()),
-    }
+    let rc = if load::has_directories() {
+        Some(Rc::Directories)
+    } else if load::has_bsd_scripts() {
+        Some(Rc::Scripts)
+    } else {
+        load::has_rc_local().then_some(Rc::Directories)
+    };
+    Facts { init: init_program(Path::new("/sbin/init")), inittab, rc }
 }
 
 /// By the name of what it leads to, else by a text that only this program

@@ -104,3 +104,180 @@ pub fn finit() -> Layout {
         hanging: ("/usr/local/sbin/marks", "#!/bin/sh\nsleep 1000\n", 0o755),
     }
 }
+
+/// What the two megabytes of busybox are given in place of a distribution's
+/// own files: the conventions of each are those of its public boot scripts.
+const SMALL: Layout = Layout {
+    tree: Tree::Busybox,
+    links: &[],
+    files: &[],
+    style: "sysv",
+    reason: "/sbin/init is sysvinit",
+    service: "sleep",
+    reboot: &["sh", "-c", "kill -39 1"],
+    power_off: &["sh", "-c", "kill -38 1"],
+    hanging: ("/etc/hang", "", 0o644),
+};
+
+/// Known by its mark; what it would do, guest-init does.
+const SYSVINIT: File = ("/sbin/init", "#!/bin/false INIT_VERSION=sysvinit-3.09\n", 0o755);
+
+/// Slackware: sysvinit's inittab, and one BSD-like script for each runlevel.
+pub fn slackware() -> Layout {
+    Layout {
+        links: &[("/etc/rc.d/rc.0", "rc.6")],
+        files: &[
+            SYSVINIT,
+            (
+                "/etc/inittab",
+                "id:3:initdefault:\nsi:S:sysinit:/etc/rc.d/rc.S\n\
+                 su:1S:wait:/etc/rc.d/rc.K\nrc:2345:wait:/etc/rc.d/rc.M\n\
+                 ca::ctrlaltdel:/sbin/shutdown -t5 -r now\n\
+                 l0:0:wait:/etc/rc.d/rc.0\nl6:6:wait:/etc/rc.d/rc.6\n\
+                 c1:12345:respawn:/bin/sleep 100000\n",
+                0o644,
+            ),
+            ("/etc/rc.d/rc.S", "#!/bin/sh\nmount -v proc /proc -t proc\n", 0o755),
+            (
+                "/etc/rc.d/rc.M",
+                "#!/bin/sh\n[ -x /etc/rc.d/rc.local ] && . /etc/rc.d/rc.local\n",
+                0o755,
+            ),
+            (
+                "/etc/rc.d/rc.6",
+                "#!/bin/sh\n/etc/rc.d/rc.local_shutdown\nkillall5 -15\n\
+                 case $0 in *0) poweroff -f ;; *6) reboot -f ;; esac\n",
+                0o755,
+            ),
+            ("/etc/rc.d/rc.local_shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
+        ],
+        hanging: ("/etc/rc.d/rc.local_shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
+        ..SMALL
+    }
+}
+
+/// Arch before systemd: sysvinit's inittab, and three scripts.
+pub fn arch() -> Layout {
+    Layout {
+        files: &[
+            SYSVINIT,
+            (
+                "/etc/inittab",
+                "id:3:initdefault:\nrc::sysinit:/etc/rc.sysinit\nrs:S1:wait:/etc/rc.single\n\
+                 rm:2345:wait:/etc/rc.multi\nrh:06:wait:/etc/rc.shutdown\n\
+                 su:S:wait:/sbin/sulogin -p\nc1:2345:respawn:/bin/sleep 100000\n\
+                 ca::ctrlaltdel:/sbin/shutdown -t3 -r now\n",
+                0o644,
+            ),
+            ("/etc/rc.sysinit", "#!/bin/sh\n:\n", 0o755),
+            ("/etc/rc.multi", "#!/bin/sh\n[ -x /etc/rc.local ] && /etc/rc.local\n", 0o755),
+            (
+                "/etc/rc.shutdown",
+                "#!/bin/sh\n/etc/rc.local.shutdown\n\
+                 if [ \"$RUNLEVEL\" = 0 ]; then poweroff -d -f; else reboot -d -f; fi\n",
+                0o755,
+            ),
+            ("/etc/rc.local.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
+        ],
+        hanging: ("/etc/rc.local.shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
+        ..SMALL
+    }
+}
+
+/// Stands for OpenRC where an inittab calls it.
+const OPENRC: File = (
+    "/sbin/openrc",
+    "#!/bin/sh\ncase $1 in shutdown | reboot) set -- \"$1\" stop ;; *) set -- \"$1\" start ;; esac\n\
+     for file in /etc/runlevels/*/*; do\n\
+     [ $2 = stop ] || case $file in */$1/*) ;; *) continue ;; esac; $file $2; done\n",
+    0o755,
+);
+
+const OPENRC_MARKS: File =
+    ("/etc/init.d/marks", "#!/bin/sh\n[ $1 = start ] || date >>/var/log/shutdowns\n", 0o755);
+
+const HANGING: File = ("/etc/init.d/marks", "#!/bin/sh\n[ $1 = start ] || sleep 1000\n", 0o755);
+
+/// Gentoo: OpenRC from sysvinit's inittab.
+pub fn gentoo() -> Layout {
+    Layout {
+        links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
+        files: &[
+            SYSVINIT,
+            OPENRC,
+            OPENRC_MARKS,
+            (
+                "/etc/inittab",
+                "id:3:initdefault:\nsi::sysinit:/sbin/openrc sysinit\n\
+                 rc::bootwait:/sbin/openrc boot\nl0:0:wait:/sbin/openrc shutdown\n\
+                 l0s:0:wait:/sbin/halt.sh\nl1:1:wait:/sbin/openrc single\n\
+                 l2:2:wait:/sbin/openrc nonetwork\nl3:3:wait:/sbin/openrc default\n\
+                 l6:6:wait:/sbin/openrc reboot\nl6r:6:wait:/sbin/reboot.sh\n\
+                 su0:S:wait:/sbin/openrc single\nc1:12345:respawn:/bin/sleep 100000\n",
+                0o644,
+            ),
+            ("/sbin/halt.sh", "#!/bin/sh\nexec poweroff -f\n", 0o755),
+            ("/sbin/reboot.sh", "#!/bin/sh\nexec reboot -f\n", 0o755),
+        ],
+        hanging: HANGING,
+        ..SMALL
+    }
+}
+
+/// Alpine: OpenRC from busybox's inittab.
+pub fn alpine() -> Layout {
+    Layout {
+        links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
+        files: &[
+            OPENRC,
+            OPENRC_MARKS,
+            (
+                "/etc/inittab",
+                "::sysinit:/sbin/openrc sysinit\n::sysinit:/sbin/openrc boot\n\
+                 ::wait:/sbin/openrc default\n::respawn:/bin/sleep 100000\n\
+                 ::ctrlaltdel:/sbin/reboot\n::shutdown:/sbin/openrc shutdown\n",
+                0o644,
+            ),
+        ],
+        style: "busybox",
+        reason: "/sbin/init is busybox",
+        reboot: &["reboot"],
+        power_off: &["poweroff"],
+        hanging: HANGING,
+        ..SMALL
+    }
+}
+
+/// No init program that is known, no inittab: one script to boot, one to stop.
+pub fn bsd() -> Layout {
+    Layout {
+        links: &[("/sbin/init", "nowhere"), ("/etc/inittab", "nowhere")],
+        files: &[
+            ("/etc/rc", "#!/bin/sh\nsleep 100000 </dev/null >/dev/null 2>&1 &\n", 0o755),
+            ("/etc/rc.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
+        ],
+        style: "rc",
+        reason: "there are rc scripts of the BSDs' kind, and no /etc/inittab",
+        hanging: ("/etc/rc.shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
+        ..SMALL
+    }
+}
+
+/// A program that nobody knows, and that hears SIGTERM and SIGINT.
+pub fn unknown() -> Layout {
+    Layout {
+        files: &[(
+            "/sbin/init",
+            "#!/bin/sh\ntrap 'date >>/var/log/shutdowns; /etc/hang; poweroff -f' TERM\n\
+             trap 'date >>/var/log/shutdowns; reboot -f' INT\n\
+             while :; do sleep 100000 & wait $!; done\n",
+            0o755,
+        )],
+        style: "init",
+        reason: "/sbin/init is '/sbin/init', of no known family",
+        reboot: &["sh", "-c", "kill -INT 1"],
+        power_off: &["sh", "-c", "kill -TERM 1"],
+        hanging: ("/etc/hang", "#!/bin/sh\nsleep 1000\n", 0o755),
+        ..SMALL
+    }
+}

@@ -4,7 +4,9 @@
 mod layouts;
 
 use std::env;
+use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tests::{DEADLINE, Guest, Host, eventually};
@@ -34,7 +36,10 @@ macro_rules! families {
     };
 }
 
-families! { runit openrc openrc_init finit }
+families! {
+    runit openrc openrc_init finit
+    slackware arch gentoo alpine bsd unknown
+}
 
 /// `VSERVER_TEST_ROUNDS`, as tests/soak sets it, or a few.
 fn rounds() -> usize {
@@ -44,14 +49,23 @@ fn rounds() -> usize {
 fn build<'h>(host: &'h Host, layout: &Layout) -> Guest<'h> {
     let guest = host.guest("web").tree(layout.tree).build();
     for (path, to) in layout.links {
-        let path = guest.root().join(path.trim_start_matches('/'));
-        let _ = std::fs::remove_file(&path);
+        let path = place(&guest, path);
         symlink(to, &path).unwrap_or_else(|cause| panic!("cannot link {path:?}: {cause}"));
     }
     for (path, text, mode) in layout.files {
+        place(&guest, path);
         guest.write(path, text, *mode);
     }
     guest
+}
+
+/// Makes room for a file, also where the tree has a link.
+fn place(guest: &Guest<'_>, path: &str) -> PathBuf {
+    let path = guest.root().join(path.trim_start_matches('/'));
+    let directory = path.parent().expect("a file is in a directory");
+    fs::create_dir_all(directory).expect("a directory can be made");
+    let _ = fs::remove_file(&path);
+    path
 }
 
 /// How often the guest's own shutdown scripts have run.
@@ -114,4 +128,26 @@ fn stops_at_any_moment(layout: &Layout) {
     let stop = guest.vserver("stop", ["--timeout", "3"]);
     assert!(stop.took < Duration::from_secs(12), "{stop}");
     eventually(DEADLINE, "nothing is left", || (!guest.is_running()).then_some(()));
+}
+
+/// Its other processes end in order; itself it is killed, or, with
+/// `--no-kill`, not.
+#[test]
+#[ignore = "root: boots guests"]
+fn a_pid_1_that_hears_nothing_is_killed_or_said_to_be_deaf() {
+    const DEAF: &str = "#!/bin/sh\n\
+        sh -c 'trap \"date >>/var/log/shutdowns; exit\" TERM; while :; do sleep 1; done' &\n\
+        sleep 100000\nwait\nsleep 100000\n";
+    let host = Host::new();
+    let guest = host.guest("web").set("boot.kill_grace", "2s").build();
+    place(&guest, "/sbin/init");
+    guest.write("/sbin/init", DEAF, 0o755);
+    guest.start();
+    let stop = guest.vserver("stop", ["--no-kill"]).code(1);
+    assert!(stop.stderr.contains("hears no signal"), "{stop}");
+    assert!(stop.took < Duration::from_secs(20), "before the timeout\n{stop}");
+    assert!(guest.is_running());
+    assert_eq!(shutdowns(&guest), 1, "{}", guest.log());
+    guest.vserver("stop", [""; 0]);
+    assert!(!guest.is_running());
 }

@@ -30,8 +30,9 @@ use Way::{Command, Signal};
 /// - s6: s6-linux-init-shutdown(8); a bare s6-svscan(8) has SIGTERM, and goes
 ///   on with its `.s6-svscan/finish`, whatever was wanted.
 /// - dinit(8), "Signals".
-/// - others: SIGTERM, as service managers send it, or SIGPWR, as LXC does; for
-///   a reboot SIGINT first, which is what the kernel makes of Ctrl-Alt-Del.
+/// - others: SIGTERM, as service managers send it, or SIGPWR, as LXC does; also
+///   for a reboot, since the host starts the guest again. Not SIGINT, which any
+///   shell catches and none heeds.
 pub fn ways(family: Family, power: Power) -> &'static [Way] {
     let reboot = power == Power::Reboot;
     match family {
@@ -61,9 +62,6 @@ pub fn ways(family: Family, power: Power) -> &'static [Way] {
         }
         Family::Dinit if reboot => &[Signal(libc::SIGINT)],
         Family::Dinit => &[Signal(libc::SIGTERM)],
-        Family::Other if reboot => {
-            &[Signal(libc::SIGINT), Signal(libc::SIGTERM), Signal(libc::SIGPWR)]
-        }
-        Family::Other => &[Signal(libc::SIGTERM), Signal(libc::SIGPWR), Signal(libc::SIGINT)],
+        Family::Other => &[Signal(libc::SIGTERM), Signal(libc::SIGPWR)],
     }
 }
