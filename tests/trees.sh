@@ -9,7 +9,7 @@ trees=(bookworm trixie systemd systemd_trixie services busybox vm vm_trixie)
 
 # Trees that are made of another one, which is built before them.
 # shellcheck disable=SC2034
-derived=(runit openrc finit)
+derived=(runit openrc finit s6)
 
 # What every Debian tree has beyond the minimum and its init: the two daemons
 # whose life the tests check, and the tools by which they look. `ping` is a
@@ -90,6 +90,9 @@ tree_runit() { derived_tree bookworm "$1" runit-init; }
 tree_openrc() { derived_tree bookworm "$1" openrc; }
 
 tree_finit() { derived_tree bookworm "$1" finit-sysv; }
+
+# Without s6-linux-init, which Debian has not got.
+tree_s6() { derived_tree bookworm "$1" s6 execline; }
 
 # A Debian tree with these packages more; those that they conflict with go.
 # Takes a tenth of the time of a tree of its own.

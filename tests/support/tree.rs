@@ -25,6 +25,8 @@ pub enum Tree {
     Openrc,
     /// Debian 12 with finit.
     Finit,
+    /// Debian 12 with s6 beside sysvinit, and nothing that boots with it.
+    S6,
     /// What `vserver build --method copy` takes from this host.
     Copy,
 }
@@ -42,6 +44,7 @@ impl Tree {
             Self::Runit => "runit",
             Self::Openrc => "openrc",
             Self::Finit => "finit",
+            Self::S6 => "s6",
             Self::Copy => "copy",
         }
     }

@@ -105,6 +105,71 @@ pub fn finit() -> Layout {
     }
 }
 
+const S6_SERVICE: File = ("/etc/s6/service/sleeper/run", "#!/bin/sh\nexec sleep 100000\n", 0o755);
+
+const S6_FINISH: File = (
+    "/etc/s6/service/.s6-svscan/finish",
+    "#!/bin/sh\ndate >>/var/log/shutdowns\n[ ! -x /etc/hang ] || /etc/hang\n\
+     if [ -e /run/reboot ]; then exec reboot -d -n -f; fi\nexec poweroff -d -n -f\n",
+    0o755,
+);
+
+/// s6 by itself: s6-svscan(8) as PID 1, as its documentation sets it up.
+pub fn s6() -> Layout {
+    Layout {
+        tree: Tree::S6,
+        links: &[],
+        files: &[
+            (
+                "/sbin/init",
+                "#!/usr/bin/execlineb -S0\nexport PATH /usr/sbin:/usr/bin:/sbin:/bin\n\
+                 foreground { cp -a /etc/s6/service /run/service }\ns6-svscan /run/service\n",
+                0o755,
+            ),
+            S6_SERVICE,
+            S6_FINISH,
+        ],
+        style: "init",
+        reason: "/sbin/init is s6, '/usr/sbin/init'",
+        service: "sleep",
+        reboot: &["sh", "-c", "touch /run/reboot && s6-svscanctl -t /run/service"],
+        power_off: &["s6-svscanctl", "-t", "/run/service"],
+        hanging: ("/etc/hang", "#!/bin/sh\nsleep 1000\n", 0o755),
+    }
+}
+
+/// As s6-linux-init-maker(8) sets it up, with SIGTERM meaning nothing; two
+/// scripts stand for the programs, which Debian has not got.
+pub fn s6_linux_init() -> Layout {
+    Layout {
+        files: &[
+            (
+                "/sbin/init",
+                "#!/usr/bin/execlineb -S0\n\n\
+                 s6-linux-init -c \"/etc/s6-linux-init/current\" -m 0022 -- \"$@\"\n",
+                0o755,
+            ),
+            (
+                "/usr/bin/s6-linux-init",
+                "#!/bin/sh\ncp -a /etc/s6/service /run/service\nexec s6-svscan /run/service\n",
+                0o755,
+            ),
+            (
+                "/usr/bin/s6-linux-init-shutdown",
+                "#!/bin/sh\ncase $* in *-r*) touch /run/reboot ;; esac\n\
+                 exec s6-svscanctl -t /run/service\n",
+                0o755,
+            ),
+            ("/etc/s6/service/.s6-svscan/SIGTERM", "#!/bin/sh\n", 0o755),
+            S6_SERVICE,
+            S6_FINISH,
+        ],
+        reboot: &["s6-linux-init-shutdown", "-r", "now"],
+        power_off: &["s6-linux-init-shutdown", "-p", "now"],
+        ..s6()
+    }
+}
+
 /// What the two megabytes of busybox are given in place of a distribution's
 /// own files: the conventions of each are those of its public boot scripts.
 const SMALL: Layout = Layout {

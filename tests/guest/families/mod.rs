@@ -37,7 +37,7 @@ macro_rules! families {
 }
 
 families! {
-    runit openrc openrc_init finit
+    runit openrc openrc_init finit s6 s6_linux_init
     slackware arch gentoo alpine bsd unknown
 }
 
