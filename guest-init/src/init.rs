@@ -105,6 +105,7 @@ fn choose(order: &BootOrder, facts: &Facts) -> (Style, String) {
     match order.mode {
         BootMode::Boot => detect::detect(order.style, facts),
         BootMode::Rescue(_) => (Style::Rescue, "one command was asked for".to_owned()),
+        BootMode::Command(_) => (Style::Command, "the configuration names one".to_owned()),
         BootMode::Idle => (Style::Idle, "only the context was asked for".to_owned()),
     }
 }

@@ -71,6 +71,9 @@ pub enum BootMode {
     Rescue(Vec<String>),
     /// Boot nothing, only reap: the context of `enter` on a stopped guest.
     Idle,
+    /// This command is the whole guest; it powers off when that ends, and has
+    /// crashed when that fails.
+    Command(Vec<String>),
 }
 
 /// Which boot files guest-init follows.
@@ -105,6 +108,8 @@ pub enum Style {
     Rescue,
     /// Nothing but a context.
     Idle,
+    /// The guest's one command.
+    Command,
 }
 
 impl Style {
@@ -117,6 +122,7 @@ impl Style {
             Self::Init => "init",
             Self::Rescue => "rescue",
             Self::Idle => "idle",
+            Self::Command => "command",
         }
     }
 }

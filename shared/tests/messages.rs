@@ -38,6 +38,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn to_guest() -> impl Strategy<Value = ToGuest> {
     let mode = prop_oneof![
         Just(BootMode::Boot),
+        vec(".{0,20}", 0..5).prop_map(BootMode::Command),
         vec(".{0,20}", 0..4).prop_map(BootMode::Rescue),
         Just(BootMode::Idle),
     ];

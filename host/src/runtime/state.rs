@@ -27,6 +27,8 @@ pub struct State {
     pub last_end: Option<String>,
     /// Which boot files are followed: an own init doesn't tell a second time.
     pub style: Option<Style>,
+    /// Why these.
+    pub reason: String,
     /// Which family the guest's own init is of.
     pub family: Option<Family>,
     /// Does the guest's own init say itself when that boot is done?

@@ -148,7 +148,7 @@ impl Supervisor {
             }
         };
         let purpose = match plan.boot.mode {
-            BootMode::Boot => Purpose::Boot,
+            BootMode::Boot | BootMode::Command(_) => Purpose::Boot,
             BootMode::Rescue(_) => Purpose::Rescue,
             BootMode::Idle => Purpose::Sessions,
         };
@@ -245,6 +245,7 @@ impl Supervisor {
         self.register();
         self.take_over_records();
         self.guest.style = self.state.style;
+        self.guest.reason.clone_from(&self.state.reason);
         if self.guest.style == Some(Style::Init) && self.state.up {
             self.feed(Event::Guest(GuestState::HandedOver));
         }

@@ -49,6 +49,7 @@ impl Supervisor {
                 self.guest.style = Some(style);
                 self.guest.reason = beginning(reason);
                 if self.state.style.replace(style) != Some(style) {
+                    self.state.reason.clone_from(&self.guest.reason);
                     self.note_state();
                 }
             }

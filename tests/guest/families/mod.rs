@@ -130,6 +130,49 @@ fn stops_at_any_moment(layout: &Layout) {
     eventually(DEADLINE, "nothing is left", || (!guest.is_running()).then_some(()));
 }
 
+#[test]
+#[ignore = "root: boots guests"]
+fn the_next_supervisor_knows_the_family() {
+    let host = Host::new();
+    let layout = layouts::unknown();
+    let guest = build(&host, &layout);
+    start(&guest, &layout);
+    guest.kill_supervisor();
+    let status = guest.vserver("status", [""; 0]).ok();
+    assert!(status.stdout.contains(layout.reason), "{status}");
+    guest.stop();
+    assert_eq!(shutdowns(&guest), 1, "{}", guest.log());
+}
+
+#[test]
+#[ignore = "root: boots guests"]
+fn one_command_is_a_guest() {
+    const SERVER: &str = "#!/bin/sh\ntrap 'date >>/var/log/shutdowns; exit 1' TERM\n\
+        touch /run/$1\nwhile [ ! -e /run/fail ]; do sleep 0.1; done\nexit 3\n";
+    let host = Host::new();
+    let guest = host.guest("web").list("boot.command", &["/bin/server", "serving"]).build();
+    guest.write("/bin/server", SERVER, 0o755);
+    for users in ["private", "identity", "host"] {
+        host.vserver(["config", "set", guest.name(), "security.users", users]).ok();
+        guest.start();
+        assert_eq!(guest.status().style.as_deref(), Some("command"));
+        eventually(DEADLINE, "it serves", || {
+            (guest.exec(["test", "-e", "/run/serving"]).code == 0).then_some(())
+        });
+        guest.stop();
+    }
+    assert_eq!(shutdowns(&guest), 3, "{}", guest.log());
+    guest.start();
+    let first = guest.init_pid();
+    guest.vserver("reboot", [""; 0]).ok();
+    let second = guest.init_pid();
+    assert_ne!(first, second);
+    guest.exec(["touch", "/run/fail"]).ok();
+    guest.wait_for_reboot(second);
+    guest.vserver("pause", [""; 0]).ok();
+    guest.stop();
+}
+
 /// Its other processes end in order; itself it is killed, or, with
 /// `--no-kill`, not.
 #[test]
