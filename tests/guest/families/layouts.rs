@@ -8,6 +8,8 @@ pub const MARKS: &str = "/var/log/shutdowns";
 
 /// A guest of one family.
 pub struct Layout {
+    /// For the page.
+    pub title: &'static str,
     /// What it is built from.
     pub tree: Tree,
     /// Links that are made in it.
@@ -31,6 +33,7 @@ type File = (&'static str, &'static str, u32);
 /// Debian's runit. `rc.shutdown` is there, and not executable.
 pub fn runit() -> Layout {
     Layout {
+        title: "Debian 12, runit",
         tree: Tree::Runit,
         links: &[],
         files: &[("/etc/runit/rc.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755)],
@@ -40,6 +43,48 @@ pub fn runit() -> Layout {
         reboot: &["reboot"],
         power_off: &["init", "0"],
         hanging: ("/etc/runit/rc.shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
+    }
+}
+
+/// Void's three stages for runit, on Debian's programs, whose `stopit` is
+/// elsewhere.
+pub fn void() -> Layout {
+    Layout {
+        title: "Void's stages for runit",
+        files: &[
+            (
+                "/etc/runit/1",
+                "#!/bin/sh\nPATH=/usr/bin:/usr/sbin\n\
+                 for f in /etc/runit/core-services/*.sh; do [ -r $f ] && . $f; done\n\
+                 install -m000 /dev/null /run/runit.stopit\n\
+                 install -m000 /dev/null /run/runit.reboot\n",
+                0o755,
+            ),
+            (
+                "/etc/runit/2",
+                "#!/bin/sh\nPATH=/usr/bin:/usr/sbin\nrunsvchdir default >/dev/null\n\
+                 mkdir -p /run/runit/runsvdir\n\
+                 ln -s /etc/runit/runsvdir/current /run/runit/runsvdir/current\n\
+                 exec env - PATH=$PATH runsvdir -P /run/runit/runsvdir/current 'log: ......'\n",
+                0o755,
+            ),
+            (
+                "/etc/runit/3",
+                "#!/bin/sh\nPATH=/usr/bin:/usr/sbin\n\
+                 [ -x /etc/rc.shutdown ] && /etc/rc.shutdown\n\
+                 sv force-stop /run/runit/runsvdir/current/*\n\
+                 sv exit /run/runit/runsvdir/current/*\n\
+                 pkill --inverse -s0,1 -TERM\nsleep 1\npkill --inverse -s0,1 -KILL\n",
+                0o755,
+            ),
+            ("/etc/runit/core-services/00-pseudofs.sh", "mkdir -p -m0755 /run/runit\n", 0o644),
+            ("/etc/runit/runsvdir/default/sleeper/run", "#!/bin/sh\nexec sleep 100000\n", 0o755),
+            ("/etc/rc.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
+        ],
+        service: "sleep",
+        reboot: &["init", "6"],
+        hanging: ("/etc/rc.shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
+        ..runit()
     }
 }
 
@@ -55,6 +100,7 @@ const OPENRC_HANGING: File =
 /// Debian's OpenRC below sysvinit's inittab.
 pub fn openrc() -> Layout {
     Layout {
+        title: "Debian 12, OpenRC under sysvinit",
         tree: Tree::Openrc,
         links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
         files: &[OPENRC_SERVICE],
@@ -70,6 +116,7 @@ pub fn openrc() -> Layout {
 /// The same with OpenRC's own init, as its manual has it.
 pub fn openrc_init() -> Layout {
     Layout {
+        title: "Debian 12, openrc-init",
         links: &[
             ("/sbin/init", "openrc-init"),
             ("/etc/runlevels/default/marks", "/etc/init.d/marks"),
@@ -85,6 +132,7 @@ pub fn openrc_init() -> Layout {
 /// Debian's finit.
 pub fn finit() -> Layout {
     Layout {
+        title: "Debian 12, finit",
         tree: Tree::Finit,
         links: &[],
         files: &[
@@ -117,6 +165,7 @@ const S6_FINISH: File = (
 /// s6 by itself: s6-svscan(8) as PID 1, as its documentation sets it up.
 pub fn s6() -> Layout {
     Layout {
+        title: "s6-svscan by itself",
         tree: Tree::S6,
         links: &[],
         files: &[
@@ -142,6 +191,7 @@ pub fn s6() -> Layout {
 /// scripts stand for the programs, which Debian has not got.
 pub fn s6_linux_init() -> Layout {
     Layout {
+        title: "s6-linux-init",
         files: &[
             (
                 "/sbin/init",
@@ -173,6 +223,7 @@ pub fn s6_linux_init() -> Layout {
 /// What the two megabytes of busybox are given in place of a distribution's
 /// own files: the conventions of each are those of its public boot scripts.
 const SMALL: Layout = Layout {
+    title: "",
     tree: Tree::Busybox,
     links: &[],
     files: &[],
@@ -190,6 +241,7 @@ const SYSVINIT: File = ("/sbin/init", "#!/bin/false INIT_VERSION=sysvinit-3.09\n
 /// Slackware: sysvinit's inittab, and one BSD-like script for each runlevel.
 pub fn slackware() -> Layout {
     Layout {
+        title: "Slackware",
         links: &[("/etc/rc.d/rc.0", "rc.6")],
         files: &[
             SYSVINIT,
@@ -224,6 +276,7 @@ pub fn slackware() -> Layout {
 /// Arch before systemd: sysvinit's inittab, and three scripts.
 pub fn arch() -> Layout {
     Layout {
+        title: "Arch before systemd",
         files: &[
             SYSVINIT,
             (
@@ -266,6 +319,7 @@ const HANGING: File = ("/etc/init.d/marks", "#!/bin/sh\n[ $1 = start ] || sleep 
 /// Gentoo: OpenRC from sysvinit's inittab.
 pub fn gentoo() -> Layout {
     Layout {
+        title: "Gentoo, OpenRC under sysvinit",
         links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
         files: &[
             SYSVINIT,
@@ -292,6 +346,7 @@ pub fn gentoo() -> Layout {
 /// Alpine: OpenRC from busybox's inittab.
 pub fn alpine() -> Layout {
     Layout {
+        title: "Alpine, OpenRC under busybox",
         links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
         files: &[
             OPENRC,
@@ -316,6 +371,7 @@ pub fn alpine() -> Layout {
 /// No init program that is known, no inittab: one script to boot, one to stop.
 pub fn bsd() -> Layout {
     Layout {
+        title: "`/etc/rc` and `/etc/rc.shutdown`",
         links: &[("/sbin/init", "nowhere"), ("/etc/inittab", "nowhere")],
         files: &[
             ("/etc/rc", "#!/bin/sh\nsleep 100000 </dev/null >/dev/null 2>&1 &\n", 0o755),
@@ -331,6 +387,7 @@ pub fn bsd() -> Layout {
 /// A program that nobody knows, and that hears SIGTERM and SIGINT.
 pub fn unknown() -> Layout {
     Layout {
+        title: "an init that nobody knows",
         files: &[(
             "/sbin/init",
             "#!/bin/sh\ntrap 'date >>/var/log/shutdowns; /etc/hang; poweroff -f' TERM\n\

@@ -2,6 +2,7 @@
 //! inside and from outside, at any moment, and is never killed for it.
 
 mod layouts;
+mod page;
 
 use std::env;
 use std::fs;
@@ -33,11 +34,16 @@ macro_rules! families {
                 }
             }
         )+
+
+        /// All of them.
+        fn all() -> Vec<Layout> {
+            vec![$(layouts::$layout()),+]
+        }
     };
 }
 
 families! {
-    runit openrc openrc_init finit s6 s6_linux_init
+    runit void openrc openrc_init finit s6 s6_linux_init
     slackware arch gentoo alpine bsd unknown
 }
 
