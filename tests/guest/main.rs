@@ -48,6 +48,7 @@ mod emptied;
 mod enter;
 mod events;
 mod exec;
+mod families;
 mod faults;
 mod host_safe;
 mod init_script;

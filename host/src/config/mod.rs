@@ -94,6 +94,8 @@ pub struct Boot {
     pub rc: RcMode,
     /// Default runlevel in place of the guest's own.
     pub runlevel: Option<Runlevel>,
+    /// One command that is the whole guest; empty for a guest that boots.
+    pub command: Vec<String>,
     /// From the order to stop until what remains is killed.
     #[serde(with = "duration")]
     pub stop_timeout: Duration,
@@ -112,6 +114,7 @@ impl Default for Boot {
             style: StyleChoice::Auto,
             rc: RcMode::Written,
             runlevel: None,
+            command: Vec::new(),
             stop_timeout: Duration::from_secs(60),
             kill_grace: Duration::from_secs(5),
             restart: RestartPolicy::OnCrash,

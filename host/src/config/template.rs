@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 48] = [
+pub const EXPLANATIONS: [Explanation; 49] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -58,6 +58,11 @@ pub const EXPLANATIONS: [Explanation; 48] = [
         "boot.runlevel",
         "Default runlevel in place of the guest's own: 0-9, S or a-c.",
         "\"3\"",
+    ),
+    explain(
+        "boot.command",
+        "One command that is the whole guest, in place of a boot: with its end the guest powers off, when it fails the guest has crashed. Stopping sends it SIGTERM, and SIGKILL after kill_grace.",
+        "[\"nginx\", \"-g\", \"daemon off;\"]",
     ),
     explain("boot.stop_timeout", "From the order to stop until what remains is killed.", ""),
     explain("boot.kill_grace", "Between SIGTERM and SIGKILL at the end of a shutdown.", ""),
@@ -373,6 +378,7 @@ mod tests {
         assert!(config.domainname.take().is_some());
         assert!(config.root.take().is_some());
         assert!(config.boot.runlevel.take().is_some());
+        assert!(!std::mem::take(&mut config.boot.command).is_empty());
         assert!(config.security.apparmor.take().is_some());
         assert!(!std::mem::take(&mut config.devices.allow).is_empty());
         assert!(!std::mem::take(&mut config.mounts.bind).is_empty());

@@ -220,6 +220,12 @@ pub fn plan(
     let identity =
         network::Identity { name, context, instance: &paths.instance(), machine: &host.machine };
     let network = network::plan(identity, &config.network, ids, &without);
+    let mode = match mode {
+        BootMode::Boot if !config.boot.command.is_empty() => {
+            BootMode::Command(config.boot.command.clone())
+        }
+        mode => mode,
+    };
     let uuid = environment::uuid(identity);
     let hostname = config.hostname.clone().unwrap_or_else(|| name.to_string());
     Ok(Plan {

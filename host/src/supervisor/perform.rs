@@ -84,6 +84,7 @@ impl Supervisor {
         self.state.booted_at_ms = now_ms();
         self.state.up = false;
         self.state.notifies = false;
+        self.state.family = None;
         self.state.crashes = self.machine.crashes();
         self.state.idle = self.plan.boot.mode == BootMode::Idle;
         self.state.rescue = match &self.plan.boot.mode {
@@ -183,11 +184,10 @@ impl Supervisor {
             tracing::warn!("{error}");
         }
         self.say_asked(power, deadline);
-        let Some(keeper) = &self.keeper else { return };
         if self.guest.style == Some(Style::Init) {
-            keeper.signal_own_init(power);
-            return;
+            return self.ask_own_init(power);
         }
+        let Some(keeper) = &self.keeper else { return };
         let deadline_ms = deadline.map_or(u32::MAX, milliseconds);
         keeper.tell_guest(&ToGuest::Stop(StopOrder { power, deadline_ms }));
     }
@@ -211,6 +211,7 @@ impl Supervisor {
         self.timers.set(Timer::Account, None);
         self.timers.set(Timer::Records, None);
         self.timers.set(Timer::Announce, None);
+        self.forget_own_init();
         self.hear_kills();
         self.kills = None;
         let _ = self.keep_account();
