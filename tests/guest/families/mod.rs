@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tests::{DEADLINE, Guest, Host, eventually};
+use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
 use layouts::{Layout, MARKS};
 
@@ -138,6 +138,24 @@ fn stops_at_any_moment(layout: &Layout) {
     let stop = guest.vserver("stop", ["--timeout", "3"]);
     assert!(stop.took < Duration::from_secs(12), "{stop}");
     eventually(DEADLINE, "nothing is left", || (!guest.is_running()).then_some(()));
+}
+
+on! { Busybox: [an_init_that_could_be_followed_is_pid_1_if_told_so] }
+
+fn an_init_that_could_be_followed_is_pid_1_if_told_so(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("boot.style", "init").build();
+    for round in 1..=3 {
+        guest.vserver("start", ["--no-wait"]).ok();
+        guest.vserver("stop", ["--no-kill"]).ok();
+        assert!(!guest.is_running(), "round {round}");
+    }
+    guest.start();
+    guest.exec(["cat", "/proc/1/comm"]).ok().says("init\n");
+    let first = guest.init_pid();
+    guest.vserver("reboot", [""; 0]).ok();
+    assert_ne!(guest.init_pid(), first);
+    guest.stop();
 }
 
 #[test]
