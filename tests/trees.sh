@@ -7,7 +7,7 @@
 # shellcheck disable=SC2034  # read by tests/setup
 trees=(bookworm trixie systemd systemd_trixie services busybox vm vm_trixie)
 
-# Trees that are made of another one, which is built before them.
+# Trees that are made of the bookworm one, which is built before them.
 # shellcheck disable=SC2034
 derived=(runit openrc finit s6)
 
@@ -85,23 +85,23 @@ debian_tree() {
         "$@" "$suite" "$stem.tar" ${mirror:+"$mirror"}
 }
 
-tree_runit() { derived_tree bookworm "$1" runit-init; }
+tree_runit() { derived_tree "$1" runit-init; }
 
-tree_openrc() { derived_tree bookworm "$1" openrc; }
+tree_openrc() { derived_tree "$1" openrc; }
 
-tree_finit() { derived_tree bookworm "$1" finit-sysv; }
+tree_finit() { derived_tree "$1" finit-sysv; }
 
 # Without s6-linux-init, which Debian has not got.
-tree_s6() { derived_tree bookworm "$1" s6 execline; }
+tree_s6() { derived_tree "$1" s6 execline; }
 
-# A Debian tree with these packages more; those that they conflict with go.
+# The bookworm tree with these packages more; those that they conflict with go.
 # Takes a tenth of the time of a tree of its own.
 derived_tree() {
-    local base=$1 stem=$2
-    shift 2
+    local stem=$1
+    shift
     mkdir "$stem"
     # shellcheck disable=SC2154  # of tests/setup
-    tar --numeric-owner --xattrs --xattrs-include='*' -C "$stem" -xpf "$cache/$(tree_file "$base")"
+    tar --numeric-owner --xattrs --xattrs-include='*' -C "$stem" -xpf "$cache/$(tree_file bookworm)"
     unshare --mount --uts --ipc --pid --fork --kill-child \
         bash -euc "$(declare -f chroot_install); chroot_install \"\$@\"" bash "$stem" "$@"
     tar --numeric-owner --xattrs --xattrs-include='*' -C "$stem" -cf "$stem.tar" .

@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tests::{DEADLINE, Guest, Host, eventually};
+use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
 use layouts::{Layout, MARKS};
 
@@ -53,7 +53,7 @@ fn rounds() -> usize {
 }
 
 fn build<'h>(host: &'h Host, layout: &Layout) -> Guest<'h> {
-    let guest = host.guest("web").tree(layout.tree).build();
+    let guest = host.guest("web").tree(layout.tree).set("boot.kill_grace", "1s").build();
     for (path, to) in layout.links {
         let path = place(&guest, path);
         symlink(to, &path).unwrap_or_else(|cause| panic!("cannot link {path:?}: {cause}"));
@@ -110,6 +110,9 @@ fn boots_reboots_and_stops_from_both_sides(layout: &Layout) {
     assert_eq!(shutdowns(&guest), 4, "{:?} inside\n{}", layout.power_off, guest.log());
 }
 
+/// A process that no service manager knows of.
+const DEAF: &str = "(trap '' HUP INT TERM; while :; do sleep 1; done) >/dev/null 2>&1 </dev/null &";
+
 fn stops_at_any_moment(layout: &Layout) {
     let host = Host::new();
     let guest = build(&host, layout);
@@ -118,11 +121,12 @@ fn stops_at_any_moment(layout: &Layout) {
         guest.vserver("stop", ["--no-kill"]).ok();
         assert!(!guest.is_running(), "round {round}");
     }
-    // A frozen guest, and with other ids on the host.
+    // A frozen guest with a deaf process in it, and with other ids on the host.
     for users in ["identity", "host"] {
         let before = shutdowns(&guest);
         host.vserver(["config", "set", guest.name(), "security.users", users]).ok();
         start(&guest, layout);
+        guest.shell(DEAF).ok();
         guest.vserver("pause", [""; 0]).ok();
         guest.stop();
         assert_eq!(shutdowns(&guest), before + 1, "{users}\n{}", guest.log());
@@ -134,6 +138,24 @@ fn stops_at_any_moment(layout: &Layout) {
     let stop = guest.vserver("stop", ["--timeout", "3"]);
     assert!(stop.took < Duration::from_secs(12), "{stop}");
     eventually(DEADLINE, "nothing is left", || (!guest.is_running()).then_some(()));
+}
+
+on! { Busybox: [an_init_that_could_be_followed_is_pid_1_if_told_so] }
+
+fn an_init_that_could_be_followed_is_pid_1_if_told_so(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("boot.style", "init").build();
+    for round in 1..=3 {
+        guest.vserver("start", ["--no-wait"]).ok();
+        guest.vserver("stop", ["--no-kill"]).ok();
+        assert!(!guest.is_running(), "round {round}");
+    }
+    guest.start();
+    guest.exec(["cat", "/proc/1/comm"]).ok().says("init\n");
+    let first = guest.init_pid();
+    guest.vserver("reboot", [""; 0]).ok();
+    assert_ne!(guest.init_pid(), first);
+    guest.stop();
 }
 
 #[test]

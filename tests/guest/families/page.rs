@@ -32,7 +32,7 @@ Each of them:
 | `reboot` from outside, likewise | x | | |
 | reboot and power-off typed inside, likewise | x | | |
 | `stop --no-kill` 0 ms after `start`, 5 rounds (100 in `tests/soak/run`) | x | | |
-| `stop --no-kill` of a frozen guest | | x | x |
+| `stop --no-kill` of a frozen guest with a process that ignores SIGTERM | | x | x |
 | `stop --timeout` while its shutdown script hangs | | | x |
 ";
 

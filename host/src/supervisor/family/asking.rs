@@ -26,6 +26,11 @@ const LONG_PAUSE: Duration = Duration::from_secs(10);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// openrc-init would run `openrc shutdown` beside the boot's own `openrc`, and
+/// sometimes they wait for each other: a boot is let come to its end, unless it
+/// takes longer than this.
+const BOOT_TIME: Duration = Duration::from_secs(20);
+
 /// An init program to which no way leads for this long is deaf.
 const DEAF_AFTER: Duration = Duration::from_secs(5);
 
@@ -47,6 +52,8 @@ pub struct Asking {
     /// Commands that the guest hasn't got.
     missing: Vec<Way>,
     pause: Duration,
+    /// How long the boot may still take.
+    boot: Duration,
     /// How long there has been no way.
     lost: Duration,
 }
@@ -55,11 +62,18 @@ impl Asking {
     /// A new order.
     pub fn new(family: Family, power: Power) -> Self {
         let pause = if family == Family::Other { LONG_PAUSE } else { FIRST_PAUSE };
-        Self { ways: ways(family, power), missing: Vec::new(), pause, lost: Duration::ZERO }
+        let boot = if family == Family::Openrc { BOOT_TIME } else { Duration::ZERO };
+        let (missing, lost) = (Vec::new(), Duration::ZERO);
+        Self { ways: ways(family, power), missing, pause, boot, lost }
     }
 
-    /// What is to be done now. To be called again after the pause only.
-    pub fn next(&mut self, hearing: Hearing) -> Step {
+    /// What is to be done now; `is_up` says whether the boot is over. To be
+    /// called again after the pause only.
+    pub fn next(&mut self, hearing: Hearing, is_up: bool) -> Step {
+        if !is_up && !self.boot.is_zero() {
+            self.boot = self.boot.saturating_sub(LOOK);
+            return Step::Look(LOOK);
+        }
         let is_there = |way: &Way| match way {
             Way::Signal(signal) => hearing.has(*signal),
             Way::Command(_) => !self.missing.contains(way),
@@ -111,13 +125,13 @@ mod tests {
         #[test]
         fn every_way_is_gone_that_is_there(
             (family, power) in orders(),
-            looks in prop::collection::vec((any::<u64>(), any::<bool>()), 1..300),
+            looks in prop::collection::vec((any::<u64>(), any::<bool>(), any::<bool>()), 1..300),
         ) {
             let mut asking = Asking::new(family, power);
             let mut lost = Duration::ZERO;
-            for (mask, missing) in looks {
+            for (mask, missing, is_up) in looks {
                 let hearing = Hearing::from_mask(mask);
-                match asking.next(hearing) {
+                match asking.next(hearing, is_up) {
                     Step::Ask(way, pause) => {
                         prop_assert!(ways(family, power).contains(&way));
                         prop_assert!(pause >= FIRST_PAUSE && pause <= LONGEST_PAUSE);
@@ -140,7 +154,7 @@ mod tests {
         #[test]
         fn whoever_hears_everything_is_asked_at_once((family, power) in orders()) {
             let mut asking = Asking::new(family, power);
-            prop_assert!(matches!(asking.next(Hearing::from_mask(u64::MAX)), Step::Ask(..)));
+            prop_assert!(matches!(asking.next(Hearing::from_mask(u64::MAX), true), Step::Ask(..)));
         }
     }
 
@@ -148,15 +162,25 @@ mod tests {
     fn an_unknown_init_is_not_pressed() {
         let all = Hearing::from_mask(u64::MAX);
         let mut asking = Asking::new(Family::Other, Power::PowerOff);
-        assert_eq!(asking.next(all), Step::Ask(Way::Signal(libc::SIGTERM), LONG_PAUSE));
+        assert_eq!(asking.next(all, true), Step::Ask(Way::Signal(libc::SIGTERM), LONG_PAUSE));
     }
 
     #[test]
     fn without_s6_linux_init_there_is_a_signal() {
         let all = Hearing::from_mask(u64::MAX);
         let mut asking = Asking::new(Family::S6, Power::PowerOff);
-        let Step::Ask(command, _) = asking.next(all) else { panic!("a command") };
+        let Step::Ask(command, _) = asking.next(all, true) else { panic!("a command") };
         asking.is_missing(command);
-        assert!(matches!(asking.next(all), Step::Ask(Way::Signal(libc::SIGTERM), _)));
+        assert!(matches!(asking.next(all, true), Step::Ask(Way::Signal(libc::SIGTERM), _)));
+    }
+
+    #[test]
+    fn the_boot_of_openrc_is_let_come_to_its_end() {
+        let all = Hearing::from_mask(u64::MAX);
+        let mut asking = Asking::new(Family::Openrc, Power::PowerOff);
+        assert_eq!(asking.next(all, false), Step::Look(LOOK));
+        assert!(matches!(asking.clone().next(all, true), Step::Ask(..)));
+        let looks = (0..1000).take_while(|_| asking.next(all, false) == Step::Look(LOOK)).count();
+        assert_eq!(LOOK * u32::try_from(looks + 1).unwrap(), BOOT_TIME);
     }
 }

@@ -116,7 +116,8 @@ impl Supervisor {
         if keeper.link().is_some() || self.command_runs() {
             return Some(LOOK);
         }
-        match self.own_init.asking.as_mut()?.next(Hearing::of(init_pid)) {
+        let is_up = signs::is_up(self.family(), init_pid);
+        match self.own_init.asking.as_mut()?.next(Hearing::of(init_pid), is_up) {
             Step::Look(pause) => Some(pause),
             Step::Ask(way, pause) => {
                 if let Err(error) = self.ask(way, init_pid) {

@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
 use shared::family::Family;
 
 use crate::fsroot::RootDir;
@@ -14,7 +13,7 @@ use crate::fsroot::RootDir;
 enum Sign {
     /// A child of PID 1 with this name.
     Child(&'static str),
-    /// A file that PID 1 has made.
+    /// A file on the tmpfs `/run` that PID 1 has made.
     File(&'static str),
 }
 
@@ -55,7 +54,7 @@ fn has_child(pid: i32, name: &str) -> bool {
 
 fn has_file(pid: i32, path: &str) -> bool {
     let root = RootDir::open(Path::new(&format!("/proc/{pid}/root")));
-    root.is_ok_and(|root| root.open_at(Path::new(path), OFlags::PATH, Mode::empty()).is_ok())
+    root.is_ok_and(|root| root.remembers(Path::new(path)))
 }
 
 /// The signals that a process hears: those that it has a handler for, and
