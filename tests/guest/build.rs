@@ -14,7 +14,6 @@ on! { Bookworm: [
     debootstrap_makes_a_guest_that_boots_and_stops,
     an_interrupted_build_leaves_nothing,
     a_template_keeps_owners_and_modes,
-    root_gets_in_and_a_script_has_run,
 ] }
 on! { Busybox: [
     a_broken_archive_leaves_nothing,
@@ -42,42 +41,6 @@ fn debootstrap_makes_a_guest_that_boots_and_stops(tree: Tree) {
     host.vserver(["exec", "web", "--", "cat", "/proc/1/comm"]).ok().says("guest-init\n");
     host.vserver(["exec", "web", "--", "runlevel"]).ok().says("N 2\n");
     host.vserver(["stop", "web", "--no-kill"]).ok();
-}
-
-/// Keys, a password and a script, all of which the guest has at its first boot.
-fn root_gets_in_and_a_script_has_run(tree: Tree) {
-    let host = Host::new();
-    let file = |name: &str, text: &str| {
-        let path = host.prefix().join(name);
-        fs::write(&path, text).expect("it can be written");
-        path.display().to_string()
-    };
-    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDXMRKQwGWD9xyhQlrVgH5q5S3RlBZ3L4gcEDbYqn3cq me";
-    let (keys, password) = (file("id.pub", key), file("password", "let me in\nnot this\n"));
-    let build = |script: &str| {
-        let mut build = host.command(["build", "web", "--method", "template", "--from"]);
-        build.arg(tree.archive()).args(["--run-script", &file("script", script)]);
-        build.args(["--ssh-key", &keys, "--root-password-file", &password]);
-        command::run(&mut build, Duration::from_secs(180))
-    };
-    let failed = build("#!/bin/sh\ntouch /srv/half\nexit 3\n").code(1);
-    failed.complains("the script of '--run-script' has failed");
-    host.vserver(["status", "web"]).code(5);
-    assert!(!host.paths().root(&"web".parse().expect("a name")).exists());
-    build("#!/bin/sh\nset -e\nid -u >/srv/ran\ncat /proc/1/comm >>/srv/ran\nadduser --disabled-password --gecos '' me\n").ok();
-    let root = host.paths().root(&"web".parse().expect("a name"));
-    let read = |path: &str| fs::read_to_string(root.join(path)).expect("it is there");
-    assert_eq!(read("srv/ran"), "0\nguest-init\n");
-    assert!(read("etc/passwd").contains("me:x:1000"));
-    assert_eq!(read("root/.ssh/authorized_keys"), format!("{key}\n"));
-    let mode = |path: &str| fs::metadata(root.join(path)).expect("it is there").mode() & 0o7777;
-    assert_eq!((mode("root/.ssh"), mode("root/.ssh/authorized_keys")), (0o700, 0o600));
-    assert!(!root.join("vserver-run-script").exists());
-    host.vserver(["start", "web"]).ok();
-    // What login, su and sshd ask.
-    let check = "perl -e '@a = getpwnam(\"root\"); exit(crypt(\"let me in\", $a[1]) ne $a[1])'";
-    host.vserver(["exec", "web", "--", "sh", "-c", check]).ok();
-    host.vserver(["stop", "web"]).ok();
 }
 
 fn an_interrupted_build_leaves_nothing(tree: Tree) {

@@ -5,7 +5,6 @@
 //! written by the caller's closure. Until that rename nothing of the guest
 //! can be seen, and whatever goes wrong afterwards takes it away again.
 
-mod access;
 mod accounts;
 mod apt_sources;
 mod clone;
@@ -40,7 +39,6 @@ use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::paths::Paths;
 
-pub use access::{Access, hash, keys};
 pub use import::Incoming;
 pub use interrupt::Interrupt;
 pub use progress::Progress;
@@ -129,8 +127,6 @@ pub struct Request {
     pub site: Site,
     /// Where its files come from.
     pub method: Method,
-    /// Who may log in to it.
-    pub access: Access,
 }
 
 /// What was built.
@@ -173,7 +169,6 @@ pub fn build(
             }
             _ => tidy::tidy(request, work)?,
         }
-        access::give(&request.access, work)?;
         Ok(filled)
     };
     make(&request.site, paths, interrupt, progress, filled, register)

@@ -57,8 +57,7 @@ pub(super) fn tidy(request: &Request, work: &mut Work<'_>) -> Result<()> {
     host_keys::renew(work)
 }
 
-/// A file of the guest's as text; empty when it isn't there.
-pub(super) fn text(root: &RootDir, path: &str) -> Result<String> {
+fn text(root: &RootDir, path: &str) -> Result<String> {
     let bytes = root.read(path, LONGEST)?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -37,7 +37,7 @@ pub struct BuildArgs {
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
     /// copy, debootstrap: further packages.
-    #[arg(long, visible_alias = "packages", value_name = "PACKAGE", value_delimiter = ',')]
+    #[arg(long, value_name = "PACKAGE", value_delimiter = ',')]
     pub include: Vec<String>,
     /// template: the archive, tar or cpio, plain or compressed with gzip,
     /// bzip2, xz, zstd or lz4; '-' reads it from standard input. May be given
@@ -49,16 +49,6 @@ pub struct BuildArgs {
         required_if_eq_any([("method", "template"), ("method", "oci")])
     )]
     pub from: Vec<PathBuf>,
-    /// Public keys that let root in by ssh; may be given several times.
-    #[arg(long, value_name = "FILE")]
-    pub ssh_key: Vec<PathBuf>,
-    /// root's password is the first line of this file; '-' is standard input.
-    #[arg(long, value_name = "FILE")]
-    pub root_password_file: Option<PathBuf>,
-    /// A program of this host's that is copied into the new guest and run there
-    /// by its root, before its first boot. If it fails, so does the build.
-    #[arg(long, value_name = "FILE")]
-    pub run_script: Option<PathBuf>,
     /// Set an existing root and configuration aside, as NAME.~TIME~.
     #[arg(long)]
     pub force: bool,

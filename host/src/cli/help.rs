@@ -32,9 +32,7 @@ Examples:
   vserver build web --method debootstrap --suite trixie
   vserver build web --method template --from rootfs.tar.zst
   ssh old tar -C / --one-file-system -c . | vserver build web --method template --from -
-  vserver build web --method oci --from image.tar:latest
-  vserver build web --packages nginx --ssh-key ~/.ssh/id_ed25519.pub
-  vserver build web --root-password-file - --run-script setup.sh <password";
+  vserver build web --method oci --from image.tar:latest";
 
 pub(super) const CLONE: &str = "\
 Examples:

@@ -1,6 +1,6 @@
 //! `vserver clone`: a new guest that is a copy of another one.
 
-use crate::build::{self, Access, Interrupt, Method, Progress, Request, Site};
+use crate::build::{self, Interrupt, Method, Progress, Request, Site};
 use crate::cli::CloneArgs;
 use crate::commands::belongings::New;
 use crate::commands::{Exit, at_rest, belongings, output};
@@ -33,7 +33,6 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
             root: theirs.root(paths, source),
             hostname: theirs.hostname(source).to_owned(),
         },
-        access: Access::default(),
     };
     if args.dry_run {
         build::refuse(&request.site, paths)?;
