@@ -61,6 +61,7 @@ mod orphans;
 mod outside;
 mod own_init;
 mod pause;
+mod provision;
 mod rc_scripts;
 mod records;
 mod reducecap;

@@ -5,6 +5,7 @@
 //! written by the caller's closure. Until that rename nothing of the guest
 //! can be seen, and whatever goes wrong afterwards takes it away again.
 
+mod access;
 mod accounts;
 mod apt_sources;
 mod clone;
@@ -37,9 +38,11 @@ use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::paths::Paths;
 
+pub use access::Access;
 pub use interrupt::Interrupt;
 pub use progress::Progress;
 pub use removal::Doomed;
+pub use tool::follow;
 use workspace::Aside;
 
 /// Where a new guest's files come from.
@@ -104,6 +107,10 @@ pub struct Request {
     pub root: Option<PathBuf>,
     /// Move an existing root and configuration aside, instead of refusing.
     pub force: bool,
+    /// How its administrator gets in.
+    pub access: Access,
+    /// Is it complete only when `register` has done some work inside?
+    pub goes_on_inside: bool,
 }
 
 impl Request {
@@ -138,7 +145,8 @@ struct Work<'a> {
 }
 
 /// Builds a guest's root, and calls `register` (which writes the
-/// configuration) when it is in place. If that fails, the root goes again.
+/// configuration) when it is in place. If that fails, the root goes again;
+/// what `register` has made is its own to undo.
 ///
 /// # Errors
 /// When the guest exists, a method can't do its work, or the build was
@@ -167,6 +175,7 @@ pub fn build(
         }
         _ => tidy::tidy(request, &mut work)?,
     }
+    request.access.grant(&root)?;
     interrupt.check()?;
     progress.end();
 
@@ -175,7 +184,8 @@ pub fn build(
     } else {
         Aside::default()
     };
-    let placed = workspace.place(&target, &paths.config(&request.name))?;
+    let config = paths.config(&request.name);
+    let placed = workspace.place(&target, &config, request.goes_on_inside)?;
     register(&settings)?;
     placed.keep();
     remarks.extend(aside.keep());

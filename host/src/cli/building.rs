@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use shared::name::{ContextId, GuestName};
 
 use super::values;
+use crate::config::Address;
 
 /// `vserver build`.
 #[derive(Clone, Debug, Args)]
@@ -36,9 +37,30 @@ pub struct BuildArgs {
     /// given.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
-    /// copy, debootstrap: further packages.
-    #[arg(long, value_name = "PACKAGE", value_delimiter = ',')]
-    pub include: Vec<String>,
+    /// Further packages. copy: of the host's; debootstrap: installed with the
+    /// others; else by the guest's own package manager inside it, over its
+    /// network, for which it needs an '--address'.
+    #[arg(long, visible_alias = "include", value_name = "PACKAGE", value_delimiter = ',')]
+    pub packages: Vec<String>,
+    /// A script of the host's that is run inside, as the guest's root and held
+    /// as the guest is, when everything else is done. If it fails, there is no
+    /// guest.
+    #[arg(long, value_name = "FILE")]
+    pub run_script: Option<PathBuf>,
+    /// File whose first line is root's password.
+    #[arg(long, value_name = "FILE", conflicts_with = "root_password")]
+    pub root_password_file: Option<PathBuf>,
+    /// root's password. Users of this host can see it while the build runs:
+    /// better use '--root-password-file'.
+    #[arg(long, value_name = "PASSWORD")]
+    pub root_password: Option<String>,
+    /// File of a public key with which root may log in by ssh; may be given
+    /// several times. Keys that came with the guest's files are removed then.
+    #[arg(long, value_name = "FILE")]
+    pub ssh_key: Vec<PathBuf>,
+    /// An address of its own; may be given several times.
+    #[arg(long, value_name = "IP[/LEN]")]
+    pub address: Vec<Address>,
     /// template: the archive, tar or cpio, plain or compressed with gzip,
     /// bzip2, xz, zstd or lz4; '-' reads it from standard input. May be given
     /// several times: each is laid over those before it. oci: a layout

@@ -1,16 +1,20 @@
 //! `vserver build`.
 
-use crate::build::{self, Interrupt, Progress, Request, Settings};
+use std::path::Path;
+
+use crate::build::{self, Access, Interrupt, Progress, Request, Settings};
 use crate::cli::{BuildArgs, Method};
-use crate::commands::{Exit, output};
-use crate::config::{self, Boot, GuestConfig};
+use crate::commands::provision::Provision;
+use crate::commands::{Exit, belongings, output};
+use crate::config::{self, Boot, GuestConfig, Network};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
 
 /// Makes the guest's root and its configuration.
 pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
-    let request = request(args)?;
+    let provision = Provision::new(args)?;
+    let request = request(args, &provision)?;
     if args.dry_run {
         build::refuse(&request, paths)?;
         output::print(&format!(
@@ -24,7 +28,9 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     let interrupt =
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
     let report = build::build(&request, paths, &interrupt, Progress::on_terminal(), |settings| {
-        register(args, settings, paths)
+        register(args, settings, paths, || {
+            provision.run(paths, &args.name, &request.target(paths), &interrupt)
+        })
     })?;
     for remark in &report.remarks {
         output::remark(remark);
@@ -38,8 +44,8 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     Ok(Exit::DONE)
 }
 
-fn request(args: &BuildArgs) -> Result<Request> {
-    let include = args.include.clone();
+fn request(args: &BuildArgs, provision: &Provision) -> Result<Request> {
+    let include = args.packages.clone();
     let method = match args.method {
         Method::Copy => build::Method::Copy { include },
         Method::Debootstrap => build::Method::Debootstrap {
@@ -56,7 +62,28 @@ fn request(args: &BuildArgs) -> Result<Request> {
         Method::Skeleton => build::Method::Skeleton,
     };
     let (name, hostname, root) = (args.name.clone(), args.hostname.clone(), args.root.clone());
-    Ok(Request { name, method, hostname, root, force: args.force })
+    let (force, goes_on_inside) = (args.force, !provision.is_empty());
+    Ok(Request { name, method, hostname, root, force, access: access(args)?, goes_on_inside })
+}
+
+/// The password and the keys that were given.
+fn access(args: &BuildArgs) -> Result<Access> {
+    let text = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|cause| Error::path("read", path, cause))
+    };
+    let mut access = Access::default();
+    if let Some(path) = &args.root_password_file {
+        // The first line, as of chpasswd(8)'s input.
+        access = access.password(text(path)?.lines().next().unwrap_or_default())?;
+    }
+    if let Some(password) = &args.root_password {
+        access = access.password(password)?;
+    }
+    for path in &args.ssh_key {
+        let added = access.key(&text(path)?);
+        access = added.map_err(|error| error.context(format_args!("'{}'", path.display())))?;
+    }
+    Ok(access)
 }
 
 fn method_name(method: Method) -> &'static str {
@@ -69,19 +96,39 @@ fn method_name(method: Method) -> &'static str {
     }
 }
 
-/// Gives the guest its numbers and writes its configuration.
-fn register(args: &BuildArgs, settings: &Settings, paths: &Paths) -> Result<()> {
-    let allocation = ids::allocate(paths, &args.name, args.context)?;
+/// Gives the guest its numbers, writes its configuration, and has `finish` do
+/// the rest. Whatever fails, all of it is undone.
+fn register(
+    args: &BuildArgs,
+    settings: &Settings,
+    paths: &Paths,
+    finish: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let name = &args.name;
+    // One that was set aside has its own.
+    let is_new = ids::lookup(paths, name)?.is_none();
+    let allocation = ids::allocate(paths, name, args.context)?;
     let boot = Boot { environment: settings.environment.clone(), ..Boot::default() };
+    let network = Network { addresses: args.address.clone(), ..Network::default() };
     let config = GuestConfig {
         boot,
+        network,
         context: Some(allocation.context),
         hostname: args.hostname.clone(),
         root: args.root.clone(),
         ..GuestConfig::default()
     };
-    config::write_new(paths, &args.name, &config).inspect_err(|_| {
-        // The first error counts.
-        let _ = ids::release(paths, &args.name);
+    // The first error counts.
+    let free = |_: &Error| {
+        if is_new {
+            let _ = ids::release(paths, name);
+        }
+    };
+    config::write_new(paths, name, &config).inspect_err(free)?;
+    finish().inspect_err(free).inspect_err(|_| {
+        let made = if is_new { belongings::files(paths, name) } else { vec![paths.config(name)] };
+        for file in made {
+            let _ = std::fs::remove_file(file);
+        }
     })
 }

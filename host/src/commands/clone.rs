@@ -4,7 +4,7 @@ use std::fs;
 
 use shared::name::GuestName;
 
-use crate::build::{self, Interrupt, Method, Progress, Request};
+use crate::build::{self, Access, Interrupt, Method, Progress, Request};
 use crate::cli::CloneArgs;
 use crate::commands::{Exit, at_rest, output};
 use crate::config::{self, GuestConfig, edit};
@@ -34,6 +34,8 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
         hostname: args.hostname.clone(),
         root: args.root.clone(),
         force: false,
+        access: Access::default(),
+        goes_on_inside: false,
     };
     if args.dry_run {
         build::refuse(&request, paths)?;
