@@ -27,7 +27,6 @@ mod unpack;
 mod workspace;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode};
@@ -39,6 +38,7 @@ use crate::fsroot::RootDir;
 use crate::paths::Paths;
 
 pub use access::Access;
+pub use debootstrap::Debootstrap;
 pub use interrupt::Interrupt;
 pub use progress::Progress;
 pub use removal::Doomed;
@@ -54,16 +54,7 @@ pub enum Method {
         include: Vec<String>,
     },
     /// mmdebstrap or debootstrap.
-    Debootstrap {
-        /// The release; the host's own when not given.
-        suite: Option<String>,
-        /// Where packages come from; the host's sources when not given.
-        mirror: Option<String>,
-        /// Packages besides the usual ones.
-        include: Vec<String>,
-        /// Handed to the tool as they are.
-        options: Vec<OsString>,
-    },
+    Debootstrap(Debootstrap),
     /// Archives, tar or cpio.
     Template {
         /// Their paths, from the bottom up; `-` is standard input.
@@ -244,10 +235,7 @@ fn fill(request: &Request, work: &mut Work<'_>) -> Result<(String, Settings)> {
             let host = RootDir::open(Path::new("/"))?;
             copy::fill(&host, include, work)?
         }
-        Method::Debootstrap { suite, mirror, include, options } => {
-            let wanted = debootstrap::Wanted { suite, mirror, include, options };
-            debootstrap::fill(&wanted, work)?
-        }
+        Method::Debootstrap(wanted) => debootstrap::fill(wanted, work)?,
         Method::Template { from } => template::fill(from, None, work)?,
         Method::Oci { from } => return oci::fill(from, work),
         Method::Skeleton => skeleton::fill(work)?,

@@ -51,7 +51,8 @@ pub(super) fn run(
 /// Runs a command in a process group of its own, with no input.
 ///
 /// # Errors
-/// As [`run`]; `program` is its name there.
+/// When it can't be run, doesn't succeed (its last lines are quoted, and
+/// `program` is its name there), or the build is interrupted.
 pub fn follow(
     mut command: Command,
     program: &str,

@@ -37,6 +37,18 @@ pub struct BuildArgs {
     /// given.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
+    /// debootstrap: sections of the archive, such as 'main,contrib'; those of
+    /// the host's own sources when not given.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub components: Vec<String>,
+    /// debootstrap: the tool's name for a choice of packages, such as
+    /// 'buildd'; 'minbase' when not given.
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// debootstrap: file of the keys that the release must be signed with; the
+    /// host's when not given.
+    #[arg(long, value_name = "FILE")]
+    pub keyring: Option<PathBuf>,
     /// Further packages. copy: of the host's; debootstrap: installed with the
     /// others; else by the guest's own package manager inside it, over its
     /// network, for which it needs an '--address'.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::build::{self, Access, Interrupt, Progress, Request, Settings};
+use crate::build::{self, Access, Debootstrap, Interrupt, Progress, Request, Settings};
 use crate::cli::{BuildArgs, Method};
 use crate::commands::provision::Provision;
 use crate::commands::{Exit, belongings, output};
@@ -48,12 +48,15 @@ fn request(args: &BuildArgs, provision: &Provision) -> Result<Request> {
     let include = args.packages.clone();
     let method = match args.method {
         Method::Copy => build::Method::Copy { include },
-        Method::Debootstrap => build::Method::Debootstrap {
+        Method::Debootstrap => build::Method::Debootstrap(Debootstrap {
             suite: args.suite.clone(),
             mirror: args.mirror.clone(),
+            components: args.components.clone(),
+            variant: args.variant.clone(),
+            keyring: args.keyring.clone(),
             include,
             options: args.options.clone(),
-        },
+        }),
         Method::Template => build::Method::Template { from: args.from.clone() },
         Method::Oci => match args.from.as_slice() {
             [from] => build::Method::Oci { from: from.clone() },
