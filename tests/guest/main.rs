@@ -56,6 +56,7 @@ mod limits;
 mod lynis;
 mod many;
 mod metrics;
+mod moved;
 mod nesting;
 mod orphans;
 mod outside;

@@ -42,6 +42,7 @@ const PURE: &[&str] = &[
     "host/src/accounting/ledger.rs",
     "host/src/accounting/tally.rs",
     "host/src/bpf/",
+    "host/src/build/layout.rs",
     "host/src/chcontext/flags.rs",
     "host/src/config/address.rs",
     "host/src/config/check/",

@@ -11,10 +11,12 @@ mod apt_sources;
 mod clone;
 mod copy;
 mod debootstrap;
+mod directory;
 mod dpkg;
 mod host_keys;
 mod identity;
 mod interrupt;
+mod layout;
 mod oci;
 mod progress;
 mod rclinks;
@@ -43,6 +45,7 @@ pub use interrupt::Interrupt;
 pub use progress::Progress;
 pub use removal::Doomed;
 pub use tool::follow;
+use unpack::Shift;
 use workspace::Aside;
 
 /// Where a new guest's files come from.
@@ -59,6 +62,15 @@ pub enum Method {
     Template {
         /// Their paths, from the bottom up; `-` is standard input.
         from: Vec<PathBuf>,
+        /// By how much owners are shifted; found out when not given.
+        shift: Option<u32>,
+    },
+    /// A directory that is or holds a root, such as other managers keep.
+    Directory {
+        /// Its path.
+        from: PathBuf,
+        /// By how much owners are shifted; found out when not given.
+        shift: Option<u32>,
     },
     /// An image of the Open Container Initiative.
     Oci {
@@ -76,6 +88,13 @@ pub enum Method {
         /// Its host name, which files inside may hold.
         hostname: String,
     },
+}
+
+impl Method {
+    /// Does the guest go on as who it was, somewhere else?
+    fn is_move(&self) -> bool {
+        matches!(self, Self::Directory { .. })
+    }
 }
 
 /// What a guest's files say of its configuration.
@@ -236,7 +255,10 @@ fn fill(request: &Request, work: &mut Work<'_>) -> Result<(String, Settings)> {
             copy::fill(&host, include, work)?
         }
         Method::Debootstrap(wanted) => debootstrap::fill(wanted, work)?,
-        Method::Template { from } => template::fill(from, None, work)?,
+        Method::Template { from, shift } => template::fill(from, shift.and_then(Shift::by), work)?,
+        Method::Directory { from, shift } => {
+            directory::fill(from, shift.and_then(Shift::by), work)?
+        }
         Method::Oci { from } => return oci::fill(from, work),
         Method::Skeleton => skeleton::fill(work)?,
         Method::Clone { source, root, .. } => clone::fill(source, root, work)?,

@@ -75,14 +75,20 @@ pub struct BuildArgs {
     pub address: Vec<Address>,
     /// template: the archive, tar or cpio, plain or compressed with gzip,
     /// bzip2, xz, zstd or lz4; '-' reads it from standard input. May be given
-    /// several times: each is laid over those before it. oci: a layout
-    /// directory or an archive of one, as PATH or PATH:TAG.
+    /// several times: each is laid over those before it. directory:
+    /// a guest's root, or what holds it. oci: a layout directory or an archive
+    /// of one, as PATH or PATH:TAG.
     #[arg(
         long,
-        value_name = "FILE",
-        required_if_eq_any([("method", "template"), ("method", "oci")])
+        value_name = "PATH",
+        required_if_eq_any([("method", "template"), ("method", "directory"), ("method", "oci")])
     )]
     pub from: Vec<PathBuf>,
+    /// template, directory: by how much owners are shifted for a user
+    /// namespace, such as 100000, or 0; told by the root's owner when not
+    /// given.
+    #[arg(long, value_name = "N", value_parser = values::shift)]
+    pub shift: Option<u32>,
     /// Set an existing root and configuration aside, as NAME.~TIME~.
     #[arg(long)]
     pub force: bool,
@@ -103,6 +109,9 @@ pub enum Method {
     Debootstrap,
     /// Archives, tar or cpio.
     Template,
+    /// A directory of another manager's, or a plain one, that is or holds a
+    /// guest's root.
+    Directory,
     /// An image of the Open Container Initiative: a layout or an archive.
     Oci,
     /// Empty directories and vserver's own few files.

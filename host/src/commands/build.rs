@@ -1,6 +1,6 @@
 //! `vserver build`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::build::{self, Access, Debootstrap, Interrupt, Progress, Request, Settings};
 use crate::cli::{BuildArgs, Method};
@@ -57,16 +57,24 @@ fn request(args: &BuildArgs, provision: &Provision) -> Result<Request> {
             include,
             options: args.options.clone(),
         }),
-        Method::Template => build::Method::Template { from: args.from.clone() },
-        Method::Oci => match args.from.as_slice() {
-            [from] => build::Method::Oci { from: from.clone() },
-            _ => return Err(Error::usage("method 'oci' needs one '--from PATH'")),
-        },
+        Method::Template => build::Method::Template { from: args.from.clone(), shift: args.shift },
+        Method::Directory => build::Method::Directory { from: one_from(args)?, shift: args.shift },
+        Method::Oci => build::Method::Oci { from: one_from(args)? },
         Method::Skeleton => build::Method::Skeleton,
     };
     let (name, hostname, root) = (args.name.clone(), args.hostname.clone(), args.root.clone());
     let (force, goes_on_inside) = (args.force, !provision.is_empty());
     Ok(Request { name, method, hostname, root, force, access: access(args)?, goes_on_inside })
+}
+
+fn one_from(args: &BuildArgs) -> Result<PathBuf> {
+    match args.from.as_slice() {
+        [from] => Ok(from.clone()),
+        _ => Err(Error::usage(format!(
+            "method '{}' needs one '--from PATH'",
+            method_name(args.method)
+        ))),
+    }
 }
 
 /// The password and the keys that were given.
@@ -94,6 +102,7 @@ fn method_name(method: Method) -> &'static str {
         Method::Copy => "copy",
         Method::Debootstrap => "debootstrap",
         Method::Template => "template",
+        Method::Directory => "directory",
         Method::Oci => "oci",
         Method::Skeleton => "skeleton",
     }

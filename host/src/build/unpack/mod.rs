@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 
 use entry::Entry;
 pub(super) use extract::{Extractor, LeftOut};
-pub(super) use shift::Shift;
+pub(super) use shift::{NOBODY, Shift};
 use source::fill;
 pub(super) use source::{Counted, Watched, decompressed, input};
 
