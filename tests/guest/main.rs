@@ -49,6 +49,7 @@ mod events;
 mod exec;
 mod faults;
 mod host_safe;
+mod images;
 mod init_script;
 mod inside;
 mod kills;

@@ -125,7 +125,7 @@ mod tests {
                         "" => *name == "etc",
                         root => name.strip_prefix(root).is_some_and(|rest| SYSTEM.iter().any(|dir| rest == format!("/{dir}"))),
                     };
-                    prop_assert!(names.iter().any(|name| below(&name)));
+                    prop_assert!(names.iter().any(below));
                 }
                 Err(_) => prop_assert!(!names.iter().any(|name| name.contains("etc") || name.contains("usr") || name.contains("bin"))),
             }
