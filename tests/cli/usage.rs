@@ -76,3 +76,31 @@ fn an_empty_installation_lists_nothing() {
     host.vserver(["list"]).ok();
     host.vserver(["list", "--json"]).ok().says("[]\n");
 }
+
+#[test]
+fn what_a_build_is_given_is_judged_before_anything_is_made() {
+    let host = Host::without_root();
+    let directory = host.prefix().to_owned();
+    let file = |name: &str, text: &str| {
+        std::fs::write(directory.join(name), text).expect("a file can be written");
+        directory.join(name).to_string_lossy().into_owned()
+    };
+    let script = file("script", "#!/bin/sh\n");
+    let plain = file("plain", "echo hello\n");
+    let key = file("key", "-----BEGIN OPENSSH PRIVATE KEY-----\n");
+    let empty = file("empty", "\n");
+    for (words, said) in [
+        (["--run-script", &plain], "is no script"),
+        (["--run-script", &script], "an empty guest has no programs"),
+        (["--packages", "vim"], "an empty guest has no programs"),
+        (["--packages", "vim less"], "is not a package"),
+        (["--ssh-key", &key], "a private key"),
+        (["--ssh-key", &plain], "no public ssh key"),
+        (["--root-password-file", &empty], "root's password is empty"),
+        (["--address", "127.0.0.1"], "loopback"),
+    ] {
+        let build = ["build", "web", "--method", "skeleton"].into_iter().chain(words);
+        host.vserver(build).code(2).complains(said);
+        assert!(!host.paths().roots_dir().exists(), "{words:?}: something is made");
+    }
+}

@@ -44,6 +44,7 @@ const PURE: &[&str] = &[
     "host/src/archive/manifest.rs",
     "host/src/archive/member.rs",
     "host/src/bpf/",
+    "host/src/build/layout.rs",
     "host/src/chcontext/flags.rs",
     "host/src/config/address.rs",
     "host/src/config/check/",

@@ -66,14 +66,18 @@ impl Archives {
         main.map(|archive| archive.site.as_str())
     }
 
-    /// Lines for sources.list(5) of the host's own release.
-    pub(super) fn lines(&self) -> String {
+    /// Lines for sources.list(5) of the host's own release, with these
+    /// components, or with the host's when none are given.
+    pub(super) fn lines(&self, components: &[String]) -> String {
+        let wanted: Vec<&str> = components.iter().map(String::as_str).collect();
         let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
         for Archive { site, release, component } in &self.list {
             let start = format!("deb {site} {release}");
             match lines.iter_mut().find(|(line, _)| *line == start) {
-                Some((_, components)) => components.push(component),
-                None => lines.push((start, vec![component])),
+                Some((_, components)) if wanted.is_empty() => components.push(component),
+                Some(_) => {}
+                None if wanted.is_empty() => lines.push((start, vec![component])),
+                None => lines.push((start, wanted.clone())),
             }
         }
         let line = |(start, components): &(String, Vec<&str>)| {
@@ -100,8 +104,12 @@ mod tests {
         let archives = Archives::parse("bookworm", listed);
         assert_eq!(archives.main_site(), Some("http://a/debian"));
         assert_eq!(
-            archives.lines(),
+            archives.lines(&[]),
             "deb http://a/debian bookworm main contrib\ndeb http://a/security bookworm-security main\n"
+        );
+        assert_eq!(
+            archives.lines(&["main".to_owned()]),
+            "deb http://a/debian bookworm main\ndeb http://a/security bookworm-security main\n"
         );
     }
 

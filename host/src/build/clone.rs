@@ -7,7 +7,7 @@ use shared::name::GuestName;
 
 use crate::error::Result;
 use crate::fsroot::RootDir;
-use crate::tree;
+use crate::tree::{self, Change};
 
 use super::Work;
 
@@ -16,16 +16,16 @@ const SHOWN_EVERY: u64 = 256;
 
 /// Copies the root directory of a stopped guest.
 pub(super) fn fill(source: &GuestName, root: &Path, work: &mut Work<'_>) -> Result<String> {
-    Ok(format!("guest '{source}' ({})", copy(root, work)?))
+    let copied = copy(&RootDir::open(root)?, &|_, _, _| true, work)?;
+    Ok(format!("guest '{source}' ({copied})"))
 }
 
-/// Copies a root directory in which nothing changes; says how.
-pub(super) fn copy(root: &Path, work: &mut Work<'_>) -> Result<String> {
-    let from = RootDir::open(root)?;
+/// Copies a root with changes; says how.
+pub(super) fn copy(from: &RootDir, change: Change<'_>, work: &mut Work<'_>) -> Result<String> {
     work.progress.lines("copying");
     let shown = Cell::new(0);
     let interrupt = work.interrupt;
-    let copied = tree::copy(&from, work.root, &|| interrupt.check(), |files| {
+    let copied = tree::copy_changed(from, work.root, &|| interrupt.check(), change, |files| {
         if files >= shown.get() + SHOWN_EVERY {
             shown.set(files);
             work.progress.say(format!("copying: {files} files"));

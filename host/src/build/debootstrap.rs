@@ -1,7 +1,8 @@
 //! `--method debootstrap`: a fresh installation by mmdebstrap or debootstrap,
 //! whichever the host has, with sysvinit unless told otherwise.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 
@@ -18,21 +19,33 @@ const INITS: [&str; 5] =
     ["dinit-sysv", "finit-sysv", "runit-init", "s6-linux-init", "systemd-sysv"];
 
 /// What is to be installed.
-pub(super) struct Wanted<'a> {
-    pub(super) suite: &'a Option<String>,
-    pub(super) mirror: &'a Option<String>,
-    pub(super) include: &'a [String],
-    pub(super) options: &'a [OsString],
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Debootstrap {
+    /// The release; the host's own when not given.
+    pub suite: Option<String>,
+    /// Where packages come from; the host's sources when not given.
+    pub mirror: Option<String>,
+    /// Sections of the archive; those of the host's sources, or what the tool
+    /// thinks right, when empty.
+    pub components: Vec<String>,
+    /// The tool's name for a choice of packages; `minbase` when not given.
+    pub variant: Option<String>,
+    /// Keys that the release must be signed with; the host's when not given.
+    pub keyring: Option<PathBuf>,
+    /// Packages besides the usual ones.
+    pub include: Vec<String>,
+    /// Handed to the tool as they are.
+    pub options: Vec<OsString>,
 }
 
 /// Installs into the root.
-pub(super) fn fill(wanted: &Wanted<'_>, work: &mut Work<'_>) -> Result<String> {
+pub(super) fn fill(wanted: &Debootstrap, work: &mut Work<'_>) -> Result<String> {
     let program = tool::first_of(&["mmdebstrap", "debootstrap"]).ok_or_else(|| {
         Error::new("this host has neither mmdebstrap nor debootstrap")
             .hint("'apt install mmdebstrap', or use '--method copy'")
     })?;
     let archives = Archives::of_host();
-    let suite = match (wanted.suite, &archives) {
+    let suite = match (&wanted.suite, &archives) {
         (Some(suite), _) => suite.clone(),
         (None, Ok(archives)) => archives.codename.clone(),
         (None, Err(_)) => {
@@ -40,7 +53,7 @@ pub(super) fn fill(wanted: &Wanted<'_>, work: &mut Work<'_>) -> Result<String> {
                 .hint("give '--suite', such as '--suite trixie'"));
         }
     };
-    check_word("suite", &suite)?;
+    check(wanted, &suite)?;
     let archives = archives.unwrap_or_default();
     let sources = sources(wanted, &suite, &archives)?;
     let arguments = arguments(program, wanted, &suite, &sources, work.root.path().as_os_str());
@@ -54,18 +67,35 @@ pub(super) fn fill(wanted: &Wanted<'_>, work: &mut Work<'_>) -> Result<String> {
 }
 
 /// A mirror's URL, or lines of sources.list(5).
-fn sources(wanted: &Wanted<'_>, suite: &str, archives: &Archives) -> Result<String> {
-    if let Some(mirror) = wanted.mirror {
-        check_word("mirror", mirror)?;
+fn sources(wanted: &Debootstrap, suite: &str, archives: &Archives) -> Result<String> {
+    if let Some(mirror) = &wanted.mirror {
         return Ok(mirror.clone());
     }
-    if suite == archives.codename && !archives.lines().is_empty() {
-        return Ok(archives.lines());
+    let lines = archives.lines(&wanted.components);
+    if suite == archives.codename && !lines.is_empty() {
+        return Ok(lines);
     }
     archives.main_site().map(str::to_owned).ok_or_else(|| {
         Error::usage("this host has no package sources of its own to install from")
             .hint("name one with '--mirror URL'")
     })
+}
+
+/// # Errors
+/// When a word would be understood as something else, or the keys aren't
+/// there.
+fn check(wanted: &Debootstrap, suite: &str) -> Result<()> {
+    let words = [("suite", suite)].into_iter();
+    let words = words.chain(wanted.mirror.iter().map(|word| ("mirror", word.as_str())));
+    let words = words.chain(wanted.variant.iter().map(|word| ("variant", word.as_str())));
+    let mut words = words.chain(wanted.components.iter().map(|word| ("component", word.as_str())));
+    words.try_for_each(|(what, word)| check_word(what, word))?;
+    match &wanted.keyring {
+        Some(keyring) if !keyring.is_file() => {
+            Err(Error::usage(format!("there is no keyring '{}'", keyring.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Neither an option nor several arguments.
@@ -76,15 +106,24 @@ fn check_word(what: &str, text: &str) -> Result<()> {
 
 fn arguments(
     program: &str,
-    wanted: &Wanted<'_>,
+    wanted: &Debootstrap,
     suite: &str,
     sources: &str,
-    root: &std::ffi::OsStr,
+    root: &OsStr,
 ) -> Vec<OsString> {
-    let include = packages(wanted.include).join(",");
+    let include = packages(&wanted.include).join(",");
     let mut arguments: Vec<OsString> = Vec::new();
-    arguments.push("--variant=minbase".into());
+    let variant = wanted.variant.as_deref().unwrap_or("minbase");
+    arguments.push(format!("--variant={variant}").into());
     arguments.push(format!("--include={include}").into());
+    if !wanted.components.is_empty() {
+        arguments.push(format!("--components={}", wanted.components.join(",")).into());
+    }
+    if let Some(keyring) = &wanted.keyring {
+        let mut option = OsString::from("--keyring=");
+        option.push(keyring);
+        arguments.push(option);
+    }
     if program == "mmdebstrap" {
         arguments.push("--mode=root".into());
         arguments.push("--format=directory".into());
@@ -131,13 +170,36 @@ mod tests {
 
     #[test]
     fn debootstrap_gets_one_url_and_mmdebstrap_all_lines() {
-        let options = ["--verbose".into()];
-        let wanted = Wanted { suite: &None, mirror: &None, include: &[], options: &options };
+        let options = vec!["--verbose".into()];
+        let wanted = Debootstrap { options, ..Debootstrap::default() };
         let lines = "deb http://a/debian x main\ndeb http://a/security x-security main\n";
         let of = |program| arguments(program, &wanted, "x", lines, "/r".as_ref());
         assert_eq!(of("debootstrap").last().unwrap(), "http://a/debian");
         assert_eq!(of("mmdebstrap").last().unwrap(), "deb http://a/security x-security main");
         assert!(of("mmdebstrap").contains(&"--verbose".into()));
+    }
+
+    #[test]
+    fn what_the_release_is_taken_from_goes_to_both_tools() {
+        let words = |list: &[&str]| list.iter().map(|&word| word.to_owned()).collect();
+        let wanted = Debootstrap {
+            components: words(&["main", "universe"]),
+            variant: Some("buildd".to_owned()),
+            keyring: Some("/etc/keys/ubuntu.gpg".into()),
+            ..Debootstrap::default()
+        };
+        for program in ["debootstrap", "mmdebstrap"] {
+            let line = arguments(program, &wanted, "noble", "http://u/ubuntu", "/r".as_ref());
+            let line: Vec<_> = line.iter().filter_map(|word| word.to_str()).collect();
+            for word in ["--components=main,universe", "--variant=buildd"] {
+                assert!(line.contains(&word), "{program} {line:?}");
+            }
+            assert!(line.contains(&"--keyring=/etc/keys/ubuntu.gpg"), "{program} {line:?}");
+            assert_eq!(line[line.len() - 3..], ["noble", "/r", "http://u/ubuntu"]);
+        }
+        assert!(check(&wanted, "noble").is_err(), "that keyring isn't there");
+        let wanted = Debootstrap { components: words(&["-x"]), ..Debootstrap::default() };
+        assert!(check(&wanted, "noble").is_err());
     }
 
     #[test]

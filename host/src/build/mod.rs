@@ -5,16 +5,19 @@
 //! written by the caller's closure. Until that rename nothing of the guest
 //! can be seen, and whatever goes wrong afterwards takes it away again.
 
+mod access;
 mod accounts;
 mod apt_sources;
 mod clone;
 mod copy;
 mod debootstrap;
+mod directory;
 mod dpkg;
 mod host_keys;
 mod identity;
 mod import;
 mod interrupt;
+mod layout;
 mod oci;
 mod progress;
 mod rclinks;
@@ -28,7 +31,6 @@ mod unpack;
 mod workspace;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode};
@@ -39,11 +41,15 @@ use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::paths::Paths;
 
+pub use access::Access;
+pub use debootstrap::Debootstrap;
 pub use import::Incoming;
 pub use interrupt::Interrupt;
 pub use progress::Progress;
 pub use removal::Doomed;
 pub use snapshot::Snapshots;
+pub use tool::follow;
+use unpack::Shift;
 use workspace::Aside;
 
 /// Where a new guest's files come from.
@@ -55,20 +61,20 @@ pub enum Method {
         include: Vec<String>,
     },
     /// mmdebstrap or debootstrap.
-    Debootstrap {
-        /// The release; the host's own when not given.
-        suite: Option<String>,
-        /// Where packages come from; the host's sources when not given.
-        mirror: Option<String>,
-        /// Packages besides the usual ones.
-        include: Vec<String>,
-        /// Handed to the tool as they are.
-        options: Vec<OsString>,
-    },
+    Debootstrap(Debootstrap),
     /// Archives, tar or cpio.
     Template {
         /// Their paths, from the bottom up; `-` is standard input.
         from: Vec<PathBuf>,
+        /// By how much owners are shifted; found out when not given.
+        shift: Option<u32>,
+    },
+    /// A directory that is or holds a root, such as other managers keep.
+    Directory {
+        /// Its path.
+        from: PathBuf,
+        /// By how much owners are shifted; found out when not given.
+        shift: Option<u32>,
     },
     /// An image of the Open Container Initiative.
     Oci {
@@ -86,6 +92,13 @@ pub enum Method {
         /// Its host name, which files inside may hold.
         hostname: String,
     },
+}
+
+impl Method {
+    /// Does the guest go on as who it was, somewhere else?
+    fn is_move(&self) -> bool {
+        matches!(self, Self::Directory { .. })
+    }
 }
 
 /// What a guest's files say of its configuration.
@@ -106,6 +119,10 @@ pub struct Site {
     pub root: Option<PathBuf>,
     /// Move an existing root and configuration aside, instead of refusing.
     pub force: bool,
+    /// How its administrator gets in.
+    pub access: Access,
+    /// Is it complete only when `register` has done some work inside?
+    pub goes_on_inside: bool,
 }
 
 impl Site {
@@ -149,7 +166,8 @@ struct Work<'a> {
 }
 
 /// Builds a guest's root, and calls `register` (which writes the
-/// configuration) when it is in place. If that fails, the root goes again.
+/// configuration) when it is in place. If that fails, the root goes again;
+/// what `register` has made is its own to undo.
 ///
 /// # Errors
 /// When the guest exists, a method can't do its work, or the build was
@@ -219,6 +237,7 @@ fn make(
     let mut remarks = Vec::new();
     let mut work = Work { root: &root, interrupt, progress: &mut progress, remarks: &mut remarks };
     let (summary, settings) = fill(&mut work)?;
+    site.access.grant(&root)?;
     interrupt.check()?;
     progress.end();
 
@@ -227,7 +246,8 @@ fn make(
     } else {
         Aside::default()
     };
-    let placed = workspace.place(&target, &paths.config(&site.name))?;
+    let config = paths.config(&site.name);
+    let placed = workspace.place(&target, &config, site.goes_on_inside)?;
     register(&settings)?;
     placed.keep();
     remarks.extend(aside.keep());
@@ -286,11 +306,11 @@ fn fill(request: &Request, work: &mut Work<'_>) -> Result<(String, Settings)> {
             let host = RootDir::open(Path::new("/"))?;
             copy::fill(&host, include, work)?
         }
-        Method::Debootstrap { suite, mirror, include, options } => {
-            let wanted = debootstrap::Wanted { suite, mirror, include, options };
-            debootstrap::fill(&wanted, work)?
+        Method::Debootstrap(wanted) => debootstrap::fill(wanted, work)?,
+        Method::Template { from, shift } => template::fill(from, shift.and_then(Shift::by), work)?,
+        Method::Directory { from, shift } => {
+            directory::fill(from, shift.and_then(Shift::by), work)?
         }
-        Method::Template { from } => template::fill(from, None, work)?,
         Method::Oci { from } => return oci::fill(from, work),
         Method::Skeleton => skeleton::fill(work)?,
         Method::Clone { source, root, .. } => clone::fill(source, root, work)?,

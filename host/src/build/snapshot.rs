@@ -105,7 +105,8 @@ impl Snapshots {
             let text = toml::to_string(&made).map_err(|cause| {
                 Error::new(format!("cannot describe snapshot '{name}': {cause}"))
             })?;
-            let placed = workspace.place(&self.directory.join(name.as_str()), &description)?;
+            let placed =
+                workspace.place(&self.directory.join(name.as_str()), &description, false)?;
             store::create(&description, &text, 0o600)?;
             placed.keep();
             Ok(())
@@ -180,7 +181,7 @@ impl Snapshots {
         let mut remarks = Vec::new();
         let mut work =
             Work { root: &root, interrupt, progress: &mut progress, remarks: &mut remarks };
-        let how = clone::copy(from, &mut work)?;
+        let how = clone::copy(&RootDir::open(from)?, &|_, _, _| true, &mut work)?;
         Ok((workspace, how))
     }
 

@@ -3,10 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::io::Errno;
 
-use super::Work;
+use crate::error::{Error, Result};
+use crate::fsroot::{RootDir, names_in, remove_tree};
+
 use super::unpack::{Counted, Extractor, Shift, Watched, decompressed, input, remarks, walk};
+use super::{Work, layout};
 
 /// Extracts the archives into the root, in this order.
 pub(super) fn fill(from: &[PathBuf], shift: Option<Shift>, work: &mut Work<'_>) -> Result<String> {
@@ -28,12 +32,16 @@ pub(super) fn fill(from: &[PathBuf], shift: Option<Shift>, work: &mut Work<'_>) 
     }
     let left_out = extractor.finish()?;
     let shown: Vec<String> = from.iter().map(|path| shown(path)).collect();
-    if !is_system(work.root) {
-        return Err(Error::new(format!(
-            "{} is not the archive of a whole system",
-            shown.join(" and ")
-        ))
-        .hint("its top level must hold 'usr', 'etc' and the like; pack with 'tar -C ROOT -c .'"));
+    let root = work.root;
+    let layout = layout::find(|name| root.exists(name), |name| root.is_dir(name));
+    let layout = layout.map_err(|_| {
+        Error::new(format!("{} is not the archive of a whole system", shown.join(" and ")))
+            .hint("its top level must hold 'usr', 'etc' and the like; pack with 'tar -C ROOT -c .'")
+    })?;
+    if !layout.root.is_empty() {
+        lift(root, Path::new(layout.root))
+            .map_err(|cause| root.error("move", Path::new(layout.root), cause))?;
+        work.remarks.push(format!("the root in it is {}", layout.reason));
     }
     work.remarks.extend(remarks(&left_out));
     let noun = if shown.len() == 1 { "the archive" } else { "the archives" };
@@ -41,8 +49,29 @@ pub(super) fn fill(from: &[PathBuf], shift: Option<Shift>, work: &mut Work<'_>) 
 }
 
 /// Does a root look like one?
-pub(super) fn is_system(root: &crate::fsroot::RootDir) -> bool {
-    ["usr", "bin", "sbin", "etc"].iter().any(|directory| root.is_dir(directory))
+pub(super) fn is_system(root: &RootDir) -> bool {
+    layout::find(|name| root.exists(name), |name| root.is_dir(name))
+        .is_ok_and(|layout| layout.root.is_empty())
+}
+
+/// Makes a directory inside the root itself; what lies beside it goes.
+fn lift(root: &RootDir, below: &Path) -> Result<(), Errno> {
+    const LIFTED: &str = ".vserver-lifted";
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let top = root.open_at(Path::new(""), flags, Mode::empty())?;
+    let (parent, name) = root.open_parent(below)?;
+    let lifted = root.open_at(below, flags, Mode::empty())?;
+    fs::renameat_with(&parent, name, &top, LIFTED, RenameFlags::NOREPLACE)?;
+    for name in names_in(&top)?.iter().filter(|name| *name != LIFTED) {
+        remove_tree(&top, name)?;
+    }
+    for name in names_in(&lifted)? {
+        fs::renameat(&lifted, &name, &top, &name)?;
+    }
+    let stat = fs::fstat(&lifted)?;
+    fs::fchown(&top, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    fs::fchmod(&top, Mode::from_raw_mode(stat.st_mode))?;
+    fs::unlinkat(&top, LIFTED, AtFlags::REMOVEDIR)
 }
 
 fn extract(

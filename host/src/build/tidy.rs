@@ -1,6 +1,6 @@
 //! What every new guest gets, whatever its files came from: its own name, the
-//! host's name servers, no identity of another machine, no way in without its
-//! administrator's wish.
+//! host's name servers, no way in without its administrator's wish; and no
+//! identity of another machine, unless it is that machine.
 //!
 //! The files may have come from anybody, so a link in them is never followed
 //! out of the root, and a missing `/etc` is made.
@@ -45,15 +45,18 @@ pub(super) fn tidy(request: &Request, work: &mut Work<'_>) -> Result<()> {
     root.write("etc/hosts", hosts.as_bytes(), 0o644)?;
     let resolver = std::fs::read("/etc/resolv.conf").unwrap_or_default();
     root.write("etc/resolv.conf", &resolver, 0o644)?;
+    lock_root(root)?;
+    // Debian's builders use it to keep services from starting in a chroot.
+    root.remove("usr/sbin/policy-rc.d")?;
+    if request.method.is_move() {
+        return Ok(());
+    }
     // Empty, not absent: then the guest makes one at its first boot
     // (machine-id(5)).
     root.write("etc/machine-id", b"", 0o444)?;
     if root.stat("var/lib/dbus/machine-id")?.is_some() {
         root.symlink("/etc/machine-id", "var/lib/dbus/machine-id")?;
     }
-    lock_root(root)?;
-    // Debian's builders use it to keep services from starting in a chroot.
-    root.remove("usr/sbin/policy-rc.d")?;
     host_keys::renew(work)
 }
 

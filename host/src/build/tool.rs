@@ -42,12 +42,26 @@ pub(super) fn run(
     interrupt: &Interrupt,
     progress: &mut Progress,
 ) -> Result<()> {
-    let (reader, writer) =
-        std::io::pipe().map_err(|cause| Error::os("cannot make a pipe", cause))?;
-    let also = writer.try_clone().map_err(|cause| Error::os("cannot make a pipe", cause))?;
     let mut command = Command::new("setpriv");
     command.args(CONFINED.split(' ')).arg(program).args(arguments);
     command.env_clear().envs(environment());
+    follow(command, program, interrupt, progress)
+}
+
+/// Runs a command in a process group of its own, with no input.
+///
+/// # Errors
+/// When it can't be run, doesn't succeed (its last lines are quoted, and
+/// `program` is its name there), or the build is interrupted.
+pub fn follow(
+    mut command: Command,
+    program: &str,
+    interrupt: &Interrupt,
+    progress: &mut Progress,
+) -> Result<()> {
+    let (reader, writer) =
+        std::io::pipe().map_err(|cause| Error::os("cannot make a pipe", cause))?;
+    let also = writer.try_clone().map_err(|cause| Error::os("cannot make a pipe", cause))?;
     command.stdin(Stdio::null()).stdout(writer).stderr(also).process_group(0);
     let mut child = command
         .spawn()
@@ -55,7 +69,7 @@ pub(super) fn run(
     // The pipe's writing ends in `command` would keep the reader from its end.
     drop(command);
     progress.lines("");
-    let result = follow(reader, &mut child, interrupt, progress);
+    let result = listen(reader, &mut child, interrupt, progress);
     if result.is_err() {
         end(&mut child);
     }
@@ -88,7 +102,7 @@ fn describe(status: ExitStatus) -> String {
 }
 
 /// Shows what the tool says until it has ended.
-fn follow(
+fn listen(
     mut reader: std::io::PipeReader,
     child: &mut Child,
     interrupt: &Interrupt,

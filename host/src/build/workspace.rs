@@ -26,6 +26,7 @@ const BUILDING: &str = ".build-";
 pub(super) const DELETING: &str = ".delete-";
 const ROOT: &str = "root";
 const JOURNAL: &str = "placing";
+const GOES_ON: &[u8] = b"goes on";
 
 /// A directory in which a root is made. Removed when dropped.
 #[derive(Debug)]
@@ -58,8 +59,9 @@ impl Workspace {
     }
 
     /// Renames the root to `target`, which must not exist. The guest counts as
-    /// complete once `config` exists.
-    pub(super) fn place(self, target: &Path, config: &Path) -> Result<Placed> {
+    /// complete once `config` exists, and if it `goes_on` from there, not
+    /// before it is kept.
+    pub(super) fn place(self, target: &Path, config: &Path, goes_on: bool) -> Result<Placed> {
         let root = self.path.join(ROOT);
         let failed = |cause: std::io::Error| Error::path("put in place", target, cause);
         let made = fs::metadata(&root).map_err(failed)?;
@@ -67,6 +69,8 @@ impl Workspace {
         journal.extend_from_slice(target.as_os_str().as_bytes());
         journal.push(0);
         journal.extend_from_slice(config.as_os_str().as_bytes());
+        journal.push(0);
+        journal.extend_from_slice(if goes_on { GOES_ON } else { b"" });
         fs::write(self.path.join(JOURNAL), journal).map_err(failed)?;
         let cwd = rustix::fs::CWD;
         rustix::fs::renameat_with(cwd, &root, cwd, target, RenameFlags::NOREPLACE)
@@ -159,14 +163,18 @@ pub(super) fn sweep(parent: &Path) -> Result<()> {
 fn take_back(workspace: &Path) {
     let Ok(journal) = fs::read(workspace.join(JOURNAL)) else { return };
     let fields: Vec<&[u8]> = journal.split(|byte| *byte == 0).collect();
-    let [device, inode, target, config] = fields.as_slice() else { return };
+    let [device, inode, target, config, goes_on] = fields.as_slice() else { return };
     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
     let path = |bytes| Path::new(OsStr::from_bytes(bytes));
     let is_the_one = fs::symlink_metadata(path(target))
         .is_ok_and(|m| number(device) == Some(m.dev()) && number(inode) == Some(m.ino()));
-    let is_complete = path(config).symlink_metadata().is_ok();
+    let goes_on = *goes_on == GOES_ON;
+    let is_complete = path(config).symlink_metadata().is_ok() && !goes_on;
     if is_the_one && !is_complete {
         let _ = fs::rename(path(target), workspace.join(ROOT));
+        if goes_on {
+            let _ = fs::remove_file(path(config));
+        }
     }
 }
 
@@ -259,7 +267,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let (target, config) = (parent.path().join("web"), parent.path().join("web.toml"));
         let workspace = Workspace::create(parent.path(), &name()).unwrap();
-        let mut placed = workspace.place(&target, &config).unwrap();
+        let mut placed = workspace.place(&target, &config, false).unwrap();
         placed.target = None;
         fs::rename(&placed.workspace.path, parent.path().join(".build-web-1")).unwrap();
         drop(placed);
@@ -272,8 +280,10 @@ mod tests {
     fn a_complete_guest_is_not_swept_away() {
         let parent = tempfile::tempdir().unwrap();
         let (target, config) = (parent.path().join("web"), parent.path().join("web.toml"));
-        let mut placed =
-            Workspace::create(parent.path(), &name()).unwrap().place(&target, &config).unwrap();
+        let mut placed = Workspace::create(parent.path(), &name())
+            .unwrap()
+            .place(&target, &config, false)
+            .unwrap();
         fs::write(&config, "").unwrap();
         placed.target = None;
         fs::rename(&placed.workspace.path, parent.path().join(".build-web-1")).unwrap();
@@ -285,11 +295,25 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_that_was_to_go_on_is_swept_away_with_its_configuration() {
+        let parent = tempfile::tempdir().unwrap();
+        let (target, config) = (parent.path().join("web"), parent.path().join("web.toml"));
+        let workspace = Workspace::create(parent.path(), &name()).unwrap();
+        let mut placed = workspace.place(&target, &config, true).unwrap();
+        fs::write(&config, "").unwrap();
+        placed.target = None;
+        fs::rename(&placed.workspace.path, parent.path().join(".build-web-1")).unwrap();
+        drop(placed);
+        sweep(parent.path()).unwrap();
+        assert_eq!(names(parent.path()).len(), 0);
+    }
+
+    #[test]
     fn a_root_that_is_not_kept_goes_again() {
         let parent = tempfile::tempdir().unwrap();
         let target = parent.path().join("web");
         let workspace = Workspace::create(parent.path(), &name()).unwrap();
-        drop(workspace.place(&target, &parent.path().join("c")).unwrap());
+        drop(workspace.place(&target, &parent.path().join("c"), false).unwrap());
         assert_eq!(names(parent.path()).len(), 0);
     }
 
@@ -299,7 +323,7 @@ mod tests {
         let target = parent.path().join("web");
         fs::create_dir(&target).unwrap();
         let workspace = Workspace::create(parent.path(), &name()).unwrap();
-        assert!(workspace.place(&target, &parent.path().join("c")).is_err());
+        assert!(workspace.place(&target, &parent.path().join("c"), false).is_err());
         assert_eq!(names(parent.path()), ["web"]);
     }
 

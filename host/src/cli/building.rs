@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use shared::name::{ContextId, GuestName};
 
 use super::values;
+use crate::config::Address;
 
 /// `vserver build`.
 #[derive(Clone, Debug, Args)]
@@ -36,19 +37,58 @@ pub struct BuildArgs {
     /// given.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
-    /// copy, debootstrap: further packages.
-    #[arg(long, value_name = "PACKAGE", value_delimiter = ',')]
-    pub include: Vec<String>,
+    /// debootstrap: sections of the archive, such as 'main,contrib'; those of
+    /// the host's own sources when not given.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub components: Vec<String>,
+    /// debootstrap: the tool's name for a choice of packages, such as
+    /// 'buildd'; 'minbase' when not given.
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// debootstrap: file of the keys that the release must be signed with; the
+    /// host's when not given.
+    #[arg(long, value_name = "FILE")]
+    pub keyring: Option<PathBuf>,
+    /// Further packages. copy: of the host's; debootstrap: installed with the
+    /// others; else by the guest's own package manager inside it, over its
+    /// network, for which it needs an '--address'.
+    #[arg(long, visible_alias = "include", value_name = "PACKAGE", value_delimiter = ',')]
+    pub packages: Vec<String>,
+    /// A script of the host's that is run inside, as the guest's root and held
+    /// as the guest is, when everything else is done. If it fails, there is no
+    /// guest.
+    #[arg(long, value_name = "FILE")]
+    pub run_script: Option<PathBuf>,
+    /// File whose first line is root's password.
+    #[arg(long, value_name = "FILE", conflicts_with = "root_password")]
+    pub root_password_file: Option<PathBuf>,
+    /// root's password. Users of this host can see it while the build runs:
+    /// better use '--root-password-file'.
+    #[arg(long, value_name = "PASSWORD")]
+    pub root_password: Option<String>,
+    /// File of a public key with which root may log in by ssh; may be given
+    /// several times. Keys that came with the guest's files are removed then.
+    #[arg(long, value_name = "FILE")]
+    pub ssh_key: Vec<PathBuf>,
+    /// An address of its own; may be given several times.
+    #[arg(long, value_name = "IP[/LEN]")]
+    pub address: Vec<Address>,
     /// template: the archive, tar or cpio, plain or compressed with gzip,
     /// bzip2, xz, zstd or lz4; '-' reads it from standard input. May be given
-    /// several times: each is laid over those before it. oci: a layout
-    /// directory or an archive of one, as PATH or PATH:TAG.
+    /// several times: each is laid over those before it. directory:
+    /// a guest's root, or what holds it. oci: a layout directory or an archive
+    /// of one, as PATH or PATH:TAG.
     #[arg(
         long,
-        value_name = "FILE",
-        required_if_eq_any([("method", "template"), ("method", "oci")])
+        value_name = "PATH",
+        required_if_eq_any([("method", "template"), ("method", "directory"), ("method", "oci")])
     )]
     pub from: Vec<PathBuf>,
+    /// template, directory: by how much owners are shifted for a user
+    /// namespace, such as 100000, or 0; told by the root's owner when not
+    /// given.
+    #[arg(long, value_name = "N", value_parser = values::shift)]
+    pub shift: Option<u32>,
     /// Set an existing root and configuration aside, as NAME.~TIME~.
     #[arg(long)]
     pub force: bool,
@@ -69,6 +109,9 @@ pub enum Method {
     Debootstrap,
     /// Archives, tar or cpio.
     Template,
+    /// A directory of another manager's, or a plain one, that is or holds a
+    /// guest's root.
+    Directory,
     /// An image of the Open Container Initiative: a layout or an archive.
     Oci,
     /// Empty directories and vserver's own few files.

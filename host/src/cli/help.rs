@@ -30,9 +30,14 @@ Examples:
   vserver build web
   vserver build web --context 40017 --hostname web.example.org
   vserver build web --method debootstrap --suite trixie
+  vserver build web --method debootstrap --suite noble --mirror URL \\
+      --keyring ubuntu.gpg --components main,universe --packages systemd-sysv
   vserver build web --method template --from rootfs.tar.zst
   ssh old tar -C / --one-file-system -c . | vserver build web --method template --from -
-  vserver build web --method oci --from image.tar:latest";
+  vserver build web --method directory --from /var/lib/lxc/web
+  vserver build web --method oci --from image.tar:latest
+  vserver build web --address 192.0.2.10 --ssh-key ~/.ssh/id_ed25519.pub
+  vserver build web --root-password-file secret --run-script setup.sh";
 
 pub(super) const CLONE: &str = "\
 Examples:

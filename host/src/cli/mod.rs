@@ -59,7 +59,7 @@ pub struct Cli {
 pub enum Action {
     /// Make a new guest: its root directory and its configuration.
     #[command(after_help = help::BUILD)]
-    Build(BuildArgs),
+    Build(Box<BuildArgs>),
     /// Boot guests.
     #[command(after_help = help::START)]
     Start(StartArgs),

@@ -22,6 +22,16 @@ pub(super) fn context(text: &str) -> Result<ContextId, String> {
     number.try_into().map_err(|error: ContextError| error.to_string())
 }
 
+/// By how much ids are shifted: not at all, or beyond those of a guest.
+pub(super) fn shift(text: &str) -> Result<u32, String> {
+    const IDS: u32 = 65_536;
+    let number: u32 = text.parse().map_err(|error| format!("{error}"))?;
+    if number == 0 || (IDS..u32::MAX - IDS).contains(&number) {
+        return Ok(number);
+    }
+    Err(format!("owners are shifted by 0, or by {IDS} and more"))
+}
+
 /// Seconds ("90", "0.5"), or a duration with units ("1m 30s").
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = match text.parse::<f64>() {

@@ -1,16 +1,20 @@
 //! `vserver build`.
 
-use crate::build::{self, Interrupt, Progress, Request, Settings, Site};
+use std::path::{Path, PathBuf};
+
+use crate::build::{self, Access, Debootstrap, Interrupt, Progress, Request, Settings, Site};
 use crate::cli::{BuildArgs, Method};
-use crate::commands::{Exit, output};
-use crate::config::{self, Boot, GuestConfig};
+use crate::commands::provision::Provision;
+use crate::commands::{Exit, belongings, output};
+use crate::config::{self, Boot, GuestConfig, Network};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
 
 /// Makes the guest's root and its configuration.
 pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
-    let request = request(args)?;
+    let provision = Provision::new(args)?;
+    let request = request(args, &provision)?;
     if args.dry_run {
         build::refuse(&request.site, paths)?;
         output::print(&format!(
@@ -24,7 +28,9 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     let interrupt =
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
     let report = build::build(&request, paths, &interrupt, Progress::on_terminal(), |settings| {
-        register(args, settings, paths)
+        register(args, settings, paths, || {
+            provision.run(paths, &args.name, &request.site.target(paths), &interrupt)
+        })
     })?;
     for remark in &report.remarks {
         output::remark(remark);
@@ -38,25 +44,58 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     Ok(Exit::DONE)
 }
 
-fn request(args: &BuildArgs) -> Result<Request> {
-    let include = args.include.clone();
+fn request(args: &BuildArgs, provision: &Provision) -> Result<Request> {
+    let include = args.packages.clone();
     let method = match args.method {
         Method::Copy => build::Method::Copy { include },
-        Method::Debootstrap => build::Method::Debootstrap {
+        Method::Debootstrap => build::Method::Debootstrap(Debootstrap {
             suite: args.suite.clone(),
             mirror: args.mirror.clone(),
+            components: args.components.clone(),
+            variant: args.variant.clone(),
+            keyring: args.keyring.clone(),
             include,
             options: args.options.clone(),
-        },
-        Method::Template => build::Method::Template { from: args.from.clone() },
-        Method::Oci => match args.from.as_slice() {
-            [from] => build::Method::Oci { from: from.clone() },
-            _ => return Err(Error::usage("method 'oci' needs one '--from PATH'")),
-        },
+        }),
+        Method::Template => build::Method::Template { from: args.from.clone(), shift: args.shift },
+        Method::Directory => build::Method::Directory { from: one_from(args)?, shift: args.shift },
+        Method::Oci => build::Method::Oci { from: one_from(args)? },
         Method::Skeleton => build::Method::Skeleton,
     };
     let (name, hostname, root) = (args.name.clone(), args.hostname.clone(), args.root.clone());
-    Ok(Request { site: Site { name, hostname, root, force: args.force }, method })
+    let (force, goes_on_inside) = (args.force, !provision.is_empty());
+    let access = access(args)?;
+    Ok(Request { site: Site { name, hostname, root, force, access, goes_on_inside }, method })
+}
+
+fn one_from(args: &BuildArgs) -> Result<PathBuf> {
+    match args.from.as_slice() {
+        [from] => Ok(from.clone()),
+        _ => Err(Error::usage(format!(
+            "method '{}' needs one '--from PATH'",
+            method_name(args.method)
+        ))),
+    }
+}
+
+/// The password and the keys that were given.
+fn access(args: &BuildArgs) -> Result<Access> {
+    let text = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|cause| Error::path("read", path, cause))
+    };
+    let mut access = Access::default();
+    if let Some(path) = &args.root_password_file {
+        // The first line, as of chpasswd(8)'s input.
+        access = access.password(text(path)?.lines().next().unwrap_or_default())?;
+    }
+    if let Some(password) = &args.root_password {
+        access = access.password(password)?;
+    }
+    for path in &args.ssh_key {
+        let added = access.key(&text(path)?);
+        access = added.map_err(|error| error.context(format_args!("'{}'", path.display())))?;
+    }
+    Ok(access)
 }
 
 fn method_name(method: Method) -> &'static str {
@@ -64,24 +103,45 @@ fn method_name(method: Method) -> &'static str {
         Method::Copy => "copy",
         Method::Debootstrap => "debootstrap",
         Method::Template => "template",
+        Method::Directory => "directory",
         Method::Oci => "oci",
         Method::Skeleton => "skeleton",
     }
 }
 
-/// Gives the guest its numbers and writes its configuration.
-fn register(args: &BuildArgs, settings: &Settings, paths: &Paths) -> Result<()> {
-    let allocation = ids::allocate(paths, &args.name, args.context)?;
+/// Gives the guest its numbers, writes its configuration, and has `finish` do
+/// the rest. Whatever fails, all of it is undone.
+fn register(
+    args: &BuildArgs,
+    settings: &Settings,
+    paths: &Paths,
+    finish: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let name = &args.name;
+    // One that was set aside has its own.
+    let is_new = ids::lookup(paths, name)?.is_none();
+    let allocation = ids::allocate(paths, name, args.context)?;
     let boot = Boot { environment: settings.environment.clone(), ..Boot::default() };
+    let network = Network { addresses: args.address.clone(), ..Network::default() };
     let config = GuestConfig {
         boot,
+        network,
         context: Some(allocation.context),
         hostname: args.hostname.clone(),
         root: args.root.clone(),
         ..GuestConfig::default()
     };
-    config::write_new(paths, &args.name, &config).inspect_err(|_| {
-        // The first error counts.
-        let _ = ids::release(paths, &args.name);
+    // The first error counts.
+    let free = |_: &Error| {
+        if is_new {
+            let _ = ids::release(paths, name);
+        }
+    };
+    config::write_new(paths, name, &config).inspect_err(free)?;
+    finish().inspect_err(free).inspect_err(|_| {
+        let made = if is_new { belongings::files(paths, name) } else { vec![paths.config(name)] };
+        for file in made {
+            let _ = std::fs::remove_file(file);
+        }
     })
 }

@@ -1,6 +1,6 @@
 //! `vserver clone`: a new guest that is a copy of another one.
 
-use crate::build::{self, Interrupt, Method, Progress, Request, Site};
+use crate::build::{self, Access, Interrupt, Method, Progress, Request, Site};
 use crate::cli::CloneArgs;
 use crate::commands::belongings::New;
 use crate::commands::{Exit, at_rest, belongings, output};
@@ -27,6 +27,8 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
             hostname: args.hostname.clone(),
             root: args.root.clone(),
             force: false,
+            access: Access::default(),
+            goes_on_inside: false,
         },
         method: Method::Clone {
             source: source.clone(),

@@ -3,7 +3,7 @@
 use shared::name::GuestName;
 
 use crate::archive::Head;
-use crate::build::{self, Incoming, Interrupt, Progress, Site};
+use crate::build::{self, Access, Incoming, Interrupt, Progress, Site};
 use crate::cli::ImportArgs;
 use crate::commands::belongings::New;
 use crate::commands::{Exit, clone, output};
@@ -28,6 +28,8 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
         hostname: config.hostname.clone(),
         root: args.root.clone(),
         force: false,
+        access: Access::default(),
+        goes_on_inside: false,
     };
     if args.dry_run {
         build::refuse(&site, paths)?;

@@ -38,6 +38,7 @@ mod metrics;
 mod observe;
 mod pause;
 mod progress;
+mod provision;
 mod reboot;
 mod reducecap;
 mod reexec;

@@ -54,6 +54,13 @@ impl Attributes {
         self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
+    /// Gives each another value, or takes it away.
+    pub fn change(&mut self, value: impl Fn(&[u8], &[u8]) -> Option<Vec<u8>>) {
+        let old = std::mem::take(&mut self.0);
+        let new = |(name, old): (Vec<u8>, Vec<u8>)| value(&name, &old).map(|new| (name, new));
+        self.0 = old.into_iter().filter_map(new).collect();
+    }
+
     /// Gives them to a name in a directory; false if the file system has no
     /// place for one of them.
     fn write(&self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<bool, Errno> {

@@ -31,22 +31,36 @@ pub struct Copied {
     pub without_attributes: u64,
 }
 
+/// Changes what a name has on its way, by its path; a name for which it says
+/// no is left out, unless it is a directory.
+pub type Change<'a> = &'a dyn Fn(&Path, &mut Stat, &mut Attributes) -> bool;
+
 /// Copies everything below `from` into `to`, an empty directory that nobody
 /// else can reach. `at` is told how many names are done.
 ///
 /// # Errors
 /// When something can't be read or written, something is mounted inside, or
 /// `check` says no. What was copied until then is left to the caller.
-pub fn copy(
+pub fn copy(from: &RootDir, to: &RootDir, check: Check<'_>, at: impl FnMut(u64)) -> Result<Copied> {
+    copy_changed(from, to, check, &|_, _, _| true, at)
+}
+
+/// The same with changes.
+///
+/// # Errors
+/// As [`copy`].
+pub fn copy_changed(
     from: &RootDir,
     to: &RootDir,
     check: Check<'_>,
+    change: Change<'_>,
     mut at: impl FnMut(u64),
 ) -> Result<Copied> {
     let mut copying = Copying {
         from,
         to,
         check,
+        change,
         open: Vec::new(),
         links: BTreeMap::new(),
         done: Copied::default(),
@@ -58,7 +72,7 @@ pub fn copy(
             Step::Leave(directory, stat, path) => {
                 let attributes = Attributes::read(directory, OsStr::new(""))
                     .map_err(|cause| from.error("read", path, cause))?;
-                copying.leave(stat, &attributes, path)?;
+                copying.leave(*stat, attributes, path)?;
             }
         }
         at(copying.done.files);
@@ -71,6 +85,7 @@ struct Copying<'a> {
     from: &'a RootDir,
     to: &'a RootDir,
     check: Check<'a>,
+    change: Change<'a>,
     /// The new directories on the way, the root's first.
     open: Vec<OwnedFd>,
     /// Where the first name of a file with several is, by device and inode.
@@ -93,13 +108,20 @@ impl Copying<'_> {
 
     /// Its own properties come last: it may be closed to writing, and its time
     /// changes with every file that is made in it.
-    fn leave(&mut self, stat: &Stat, attributes: &Attributes, path: &Path) -> Result<()> {
+    fn leave(&mut self, mut stat: Stat, mut attributes: Attributes, path: &Path) -> Result<()> {
         let Some(directory) = self.open.pop() else { return Ok(()) };
-        let given = attributes::give(&directory, OsStr::new(""), stat, attributes);
+        (self.change)(path, &mut stat, &mut attributes);
+        let given = attributes::give(&directory, OsStr::new(""), &stat, &attributes);
         self.note(given, path)
     }
 
     fn file(&mut self, entry: &Entry<'_>) -> Result<()> {
+        let mut stat = *entry.stat;
+        let mut attributes = Attributes::read(entry.parent, entry.name)
+            .map_err(|cause| self.from.error("read", entry.path, cause))?;
+        if !(self.change)(entry.path, &mut stat, &mut attributes) {
+            return Ok(());
+        }
         self.done.files += 1;
         let written = |cause: io::Error| Error::path("write", &self.to.shown(entry.path), cause);
         let Some(parent) = self.open.last() else { return Ok(()) };
@@ -136,9 +158,7 @@ impl Copying<'_> {
                     .map_err(|cause| written(cause.into()))?;
             }
         }
-        let attributes = Attributes::read(entry.parent, entry.name)
-            .map_err(|cause| self.from.error("read", entry.path, cause))?;
-        let given = attributes::give(parent, entry.name, entry.stat, &attributes);
+        let given = attributes::give(parent, entry.name, &stat, &attributes);
         self.note(given, entry.path)
     }
 

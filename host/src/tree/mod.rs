@@ -11,7 +11,7 @@ mod copy;
 mod walk;
 
 pub use attributes::Attributes;
-pub use copy::{Copied, copy};
+pub use copy::{Change, Copied, copy, copy_changed};
 pub use walk::{Entry, Step, walk};
 
 /// Called between two files; its error ends the work.

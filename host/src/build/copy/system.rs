@@ -117,7 +117,7 @@ pub(super) fn write(
     time_zone(host, root)?;
     certificates(root)?;
     if packages.iter().any(|package| package.name == "apt") {
-        let lines = Archives::of_host().map(|archives| archives.lines()).unwrap_or_default();
+        let lines = Archives::of_host().map(|archives| archives.lines(&[])).unwrap_or_default();
         root.create_dir_all("etc/apt", 0o755)?;
         root.write("etc/apt/sources.list", lines.as_bytes(), 0o644)?;
     }

@@ -1,6 +1,8 @@
 //! POSIX access lists (acl(5)), from the text that tar(1) writes and the
 //! binary form that the kernel has (linux/posix_acl_xattr.h). Pure.
 
+use super::shift::NOBODY;
+
 /// Who is meant by an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::build) enum Who {
@@ -108,12 +110,20 @@ pub(in crate::build) fn encode(
     Some(bytes)
 }
 
+/// The number that an item has inside, where nobody has those of others.
+pub(super) fn number(who: &Who, inside: impl Fn(u64) -> Option<u32>) -> Option<u32> {
+    match who {
+        Who::Id(id) => Some(inside(u64::from(*id)).unwrap_or(NOBODY)),
+        Who::Name(_) | Who::Nobody => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn number(who: &Who) -> Option<u32> {
+    fn known(who: &Who) -> Option<u32> {
         match who {
             Who::Id(id) => Some(*id),
             Who::Name(name) => (name == "www-data").then_some(33),
@@ -124,7 +134,7 @@ mod tests {
     #[test]
     fn text_becomes_what_the_kernel_takes() {
         let list = parse("user::rw-,user:www-data:r--,group::r--,mask::r--,other::---").unwrap();
-        let bytes = encode(&list, number, number).unwrap();
+        let bytes = encode(&list, known, known).unwrap();
         let items = [(1u16, 6u16, UNDEFINED), (2, 4, 33), (4, 4, UNDEFINED)];
         let mut expected = vec![2, 0, 0, 0];
         for (tag, permissions, id) in
@@ -135,7 +145,7 @@ mod tests {
             expected.extend(id.to_le_bytes());
         }
         assert_eq!(bytes, expected);
-        assert_eq!(encode(&decode(&bytes).unwrap(), number, number).unwrap(), bytes);
+        assert_eq!(encode(&decode(&bytes).unwrap(), known, known).unwrap(), bytes);
     }
 
     #[test]
@@ -143,7 +153,7 @@ mod tests {
         let list = parse("user::rwx\nuser:bob:r-x:1000\t#effective:r--\ngroup::r-x\n").unwrap();
         assert_eq!(list[1].who, Who::Id(1000));
         let list = parse("user:bob:rwx").unwrap();
-        assert_eq!(encode(&list, number, number), None);
+        assert_eq!(encode(&list, known, known), None);
         assert_eq!(parse("nonsense"), None);
         assert_eq!(parse("user::rwq"), None);
     }
@@ -151,8 +161,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_and_no_bytes_do_harm(text in ".{0,60}", bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            let _ = parse(&text).map(|list| encode(&list, number, number));
-            let _ = decode(&bytes).map(|list| encode(&list, number, number));
+            let _ = parse(&text).map(|list| encode(&list, known, known));
+            let _ = decode(&bytes).map(|list| encode(&list, known, known));
         }
     }
 }

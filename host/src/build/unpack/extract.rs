@@ -21,18 +21,14 @@ use crate::build::Interrupt;
 use crate::error::{Error, Result};
 use crate::fsroot::{RootDir, remove_tree};
 
-use super::acl::{self, List, Who};
+use super::acl::{self, List, Who, number};
 use super::entry::{Content, Entry, Kind};
 use super::fill;
 use super::metadata::Metadata;
-use super::shift::{NOBODY, Shift};
+use super::shift::{ACCESS, DEFAULT, NOBODY, Shift};
 
 /// Blocks of zeros of this size become holes.
 const BLOCK: usize = 4096;
-
-/// The kernel's names of access lists (acl(5)).
-const ACCESS: &str = "system.posix_acl_access";
-const DEFAULT: &str = "system.posix_acl_default";
 
 /// A guest's own accounts are read up to this length.
 const LONGEST: usize = 4 * 1024 * 1024;
@@ -42,7 +38,8 @@ const LONGEST: usize = 4 * 1024 * 1024;
 pub(in crate::build) struct LeftOut(BTreeMap<&'static str, Vec<String>>);
 
 impl LeftOut {
-    fn add(&mut self, reason: &'static str, path: &Path) {
+    /// One more path.
+    pub(in crate::build) fn add(&mut self, reason: &'static str, path: &Path) {
         self.0.entry(reason).or_default().push(shown(path));
     }
 
@@ -380,14 +377,6 @@ impl<'a> Extractor<'a> {
             Some(parent) if !self.root.is_dir(parent) => self.root.create_dir_all(parent, 0o755),
             _ => Ok(()),
         }
-    }
-}
-
-/// The number that an item of an access list has inside.
-fn number(who: &Who, inside: impl Fn(u64) -> Option<u32>) -> Option<u32> {
-    match who {
-        Who::Id(id) => Some(inside(u64::from(*id)).unwrap_or(NOBODY)),
-        Who::Name(_) | Who::Nobody => None,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use entry::Entry;
 pub(super) use entry::Kind;
 pub(super) use extract::{Extractor, LeftOut};
-pub(super) use shift::Shift;
+pub(super) use shift::{NOBODY, Shift};
 pub(super) use source::{Counted, Watched, decompressed, fill, input};
 
 /// How many left-out entries a remark names.

@@ -5,11 +5,18 @@
 //! (LXC, subuid(5)), 1000000 (Incus) or a multiple of 65536 (systemd-nspawn,
 //! `--private-users-ownership=chown`). Ours keep 0 to 65535 on disk.
 
+use super::acl;
+use super::metadata::CAPABILITY;
+
 /// A guest has this many ids.
 pub(super) const IDS: u32 = 65_536;
 
 /// Whose number a guest doesn't have.
-pub(super) const NOBODY: u32 = 65_534;
+pub(in crate::build) const NOBODY: u32 = 65_534;
+
+/// The kernel's names of access lists (acl(5)).
+pub(super) const ACCESS: &str = "system.posix_acl_access";
+pub(super) const DEFAULT: &str = "system.posix_acl_default";
 
 /// By how much owners and groups were shifted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +42,27 @@ impl Shift {
     /// A group's number inside; `None` when the guest has no such number.
     pub(in crate::build) fn group(self, id: u64) -> Option<u32> {
         inside(id, self.group)
+    }
+
+    /// By this number, for users and groups; by 0, not at all. `None` for one
+    /// that can't be told from a guest's own ids.
+    pub(in crate::build) fn by(number: u32) -> Option<Self> {
+        let is_right = number == 0 || (IDS..u32::MAX - IDS).contains(&number);
+        is_right.then_some(Self { user: number, group: number })
+    }
+
+    /// An extended attribute as it is inside; `None` for one that is not for a
+    /// guest.
+    pub(in crate::build) fn attribute(self, name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+        match str::from_utf8(name).ok()? {
+            CAPABILITY => self.capability(value),
+            ACCESS | DEFAULT => acl::encode(
+                &acl::decode(value)?,
+                |who| acl::number(who, |id| self.user(id)),
+                |who| acl::number(who, |id| self.group(id)),
+            ),
+            name => name.starts_with("user.").then(|| value.to_vec()),
+        }
     }
 
     /// A file capability (capabilities(7), vfs_cap_data) as it is without a
@@ -100,6 +128,23 @@ mod tests {
         assert_eq!(lxc.capability(&plain), Some(plain.clone()));
         assert_eq!(Shift::of_root(200_000, 0).unwrap().capability(&value), None);
         assert_eq!(lxc.capability(&[3]), Some(vec![3]));
+    }
+
+    #[test]
+    fn access_lists_are_shifted_and_others_attributes_left_out() {
+        let lxc = Shift::by(100_000).unwrap();
+        let list = |id: u32| {
+            let mut bytes = vec![2, 0, 0, 0, 2, 0, 7, 0];
+            bytes.extend(id.to_le_bytes());
+            bytes
+        };
+        let name = ACCESS.as_bytes();
+        assert_eq!(lxc.attribute(name, &list(100_033)), Some(list(33)));
+        assert_eq!(lxc.attribute(name, &list(300_000)), Some(list(NOBODY)));
+        assert_eq!(lxc.attribute(b"user.x", b"y"), Some(b"y".to_vec()));
+        assert_eq!(lxc.attribute(b"trusted.overlay.opaque", b"y"), None);
+        assert_eq!(lxc.attribute(b"security.selinux", b"x"), None);
+        assert_eq!((Shift::by(0), Shift::by(1000)), (Some(Shift::default()), None));
     }
 
     proptest! {

@@ -1,0 +1,148 @@
+//! Guests from a cpio archive and from images of the Open Container
+//! Initiative, which are made here as the specification says, digests by
+//! sha256sum(1).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tests::{DEADLINE, Finished, Host, Tree, command};
+
+on! { Busybox: [
+    a_cpio_archive_boots,
+    an_image_layout_boots,
+    an_image_archive_boots,
+    a_damaged_image_leaves_nothing,
+] }
+
+fn shell(line: &str, words: &[&Path]) -> Finished {
+    command::run(Command::new("sh").args(["-ec", line, "sh"]).args(words), DEADLINE).ok()
+}
+
+fn build(host: &Host, method: &str, from: &str) -> Finished {
+    host.vserver(["build", "web", "--method", method, "--from", from])
+}
+
+#[track_caller]
+fn boots(host: &Host) {
+    host.vserver(["start", "web"]).ok();
+    host.vserver(["exec", "web", "--", "cat", "/etc/os-release"])
+        .ok()
+        .says("ID=busybox\nNAME=\"busybox\"\n");
+    host.vserver(["stop", "web", "--no-kill"]).ok();
+}
+
+fn a_cpio_archive_boots(tree: Tree) {
+    let host = Host::new();
+    let archive = host.prefix().join("tree.cpio.gz");
+    let pack = "mkdir $2.d; cd $2.d; tar --numeric-owner -xpf $1
+        find . | busybox cpio -o -H newc | gzip -1 >$2";
+    shell(pack, &[&tree.archive(), &archive]);
+    build(&host, "template", &archive.to_string_lossy()).ok();
+    boots(&host);
+}
+
+/// An image's layout that is being made.
+struct Image(PathBuf);
+
+impl Image {
+    /// With the tree as one layer, and one that changes it on top; called
+    /// `web:1`.
+    fn new(host: &Host, tree: Tree) -> Self {
+        let image = Self(host.prefix().join("image"));
+        fs::create_dir_all(image.0.join("blobs/sha256")).expect("a directory can be made");
+        let second = host.prefix().join("second.tar");
+        let pack = "mkdir -p $1.d/srv $1.d/home; echo two >$1.d/srv/two
+            : >$1.d/home/.wh.user; tar -C $1.d -cf $1 .";
+        shell(pack, &[&second]);
+        let (layers, sums) =
+            [tree.archive(), second].map(|tar| image.layer(&tar)).into_iter().unzip();
+        let (layers, sums): (Vec<Value>, Vec<String>) = (layers, sums);
+        let configuration = json!({
+            "architecture": "amd64", "os": "linux",
+            "config": {"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "COLOUR=green"]},
+            "rootfs": {"type": "layers", "diff_ids": sums},
+        });
+        let configuration = image.document("config", &configuration);
+        let manifest = json!({"schemaVersion": 2, "config": configuration, "layers": layers});
+        let mut manifest = image.document("manifest", &manifest);
+        manifest["annotations"] = json!({"org.opencontainers.image.ref.name": "1"});
+        let index = json!({"schemaVersion": 2, "manifests": [manifest]});
+        fs::write(image.0.join("index.json"), index.to_string()).expect("it can be written");
+        fs::write(image.0.join("oci-layout"), "{\"imageLayoutVersion\": \"1.0.0\"}")
+            .expect("so can it");
+        image
+    }
+
+    /// A compressed layer; its descriptor, and the digest of what is in it.
+    fn layer(&self, tar: &Path) -> (Value, String) {
+        let packed = tar.file_name().expect("it has a name").to_string_lossy().into_owned() + ".gz";
+        let packed = self.0.join(packed);
+        shell("gzip -1c $1 >$2", &[tar, &packed]);
+        (self.blob("layer.v1.tar+gzip", &packed), format!("sha256:{}", sha256(tar)))
+    }
+
+    fn document(&self, kind: &str, text: &Value) -> Value {
+        let file = self.0.join("document");
+        fs::write(&file, text.to_string()).expect("it can be written");
+        self.blob(&format!("{kind}.v1+json"), &file)
+    }
+
+    /// Moves a file to its digest; its descriptor.
+    fn blob(&self, kind: &str, file: &Path) -> Value {
+        let size = fs::metadata(file).expect("it is there").len();
+        let digest = sha256(file);
+        fs::rename(file, self.0.join("blobs/sha256").join(&digest)).expect("it can be moved");
+        let media = format!("application/vnd.oci.image.{kind}");
+        json!({"mediaType": media, "digest": format!("sha256:{digest}"), "size": size})
+    }
+}
+
+fn sha256(file: &Path) -> String {
+    let sum = command::run(Command::new("sha256sum").arg(file), DEADLINE).ok().stdout;
+    sum.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// Both layers count, and so do the image's variables.
+#[track_caller]
+fn is_the_image(host: &Host) {
+    let root = host.paths().roots_dir().join("web");
+    assert_eq!(fs::read_to_string(root.join("srv/two")).expect("it is there"), "two\n");
+    assert!(!root.join("home/user").exists(), "the second layer has removed it");
+    let shown = host.vserver(["config", "show", "web"]).ok();
+    assert!(shown.stdout.contains("COLOUR = \"green\""), "{shown}");
+    boots(host);
+}
+
+fn an_image_layout_boots(tree: Tree) {
+    let host = Host::new();
+    let image = Image::new(&host, tree);
+    let path = image.0.to_string_lossy().into_owned();
+    build(&host, "oci", &format!("{path}:2")).code(1);
+    host.vserver(["status", "web"]).code(5);
+    build(&host, "oci", &format!("{path}:1")).ok();
+    is_the_image(&host);
+}
+
+fn an_image_archive_boots(tree: Tree) {
+    let host = Host::new();
+    let image = Image::new(&host, tree);
+    let archive = host.prefix().join("image.tar.zst");
+    shell("tar -C $1 -c . | zstd -q -1 >$2", &[&image.0, &archive]);
+    build(&host, "oci", &archive.to_string_lossy()).ok();
+    is_the_image(&host);
+}
+
+fn a_damaged_image_leaves_nothing(tree: Tree) {
+    let host = Host::new();
+    let image = Image::new(&host, tree);
+    // The last byte of every layer.
+    let damage = "for blob in $1/blobs/sha256/*; do
+        case $(head -c 2 $blob | od -An -tx1) in *1f*8b*) printf x >>$blob;; esac; done";
+    shell(damage, &[&image.0]);
+    build(&host, "oci", &image.0.to_string_lossy()).code(1).complains("cannot use the image");
+    let roots = fs::read_dir(host.paths().roots_dir()).expect("it is there").count();
+    assert_eq!(roots, 0, "something is left");
+    host.vserver(["status", "web"]).code(5);
+}

@@ -1,0 +1,192 @@
+//! Roots of other managers: each layout is told, its owners get their own
+//! numbers back, the guest boots as who it was, and what it came from is left
+//! as it was.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tests::{DEADLINE, Finished, Host, Tree, command};
+
+on! { Busybox: [
+    a_guest_of_lxcs_boots,
+    a_guest_of_incuss_boots,
+    a_machine_of_nspawns_boots,
+    an_area_of_openvzs_boots,
+    a_guest_of_util_vservers_boots,
+    access_lists_and_capabilities_are_shifted,
+    an_archive_of_incuss_boots,
+    nothing_leads_out_of_the_directory,
+    what_is_mounted_inside_is_no_part_of_it,
+] }
+
+const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef\n";
+
+fn run(program: &str, words: &[&str], path: &Path) -> Finished {
+    command::run(Command::new(program).args(words).arg(path), DEADLINE).ok()
+}
+
+/// The tree in a directory below the installation, with owners shifted.
+fn unpacked(host: &Host, tree: Tree, root: &str, shift: u32) -> PathBuf {
+    let root = host.prefix().join("old").join(root);
+    fs::create_dir_all(&root).expect("a directory can be made");
+    let archive = tree.archive().to_string_lossy().into_owned();
+    run("tar", &["--numeric-owner", "-xpf", &archive, "-C"], &root);
+    fs::write(root.join("etc/machine-id"), MACHINE_ID).expect("it can be written");
+    fs::create_dir(root.join("etc/ssh")).expect("it can be made");
+    fs::write(root.join("etc/ssh/ssh_host_rsa_key"), "secret").expect("it can be written");
+    command::run(Command::new("mknod").arg(root.join("dev/zero")).args(["c", "1", "5"]), DEADLINE)
+        .ok();
+    fs::hard_link(root.join("etc/passwd"), root.join("etc/passwd-")).expect("a link");
+    for id in [0, 1000] {
+        let (from, to) = (format!("--from={id}:{id}"), format!("{0}:{0}", id + shift));
+        run("chown", &["-hR", &from, &to], &root);
+    }
+    root
+}
+
+/// All names with what tools see of them.
+fn listing(directory: &Path) -> String {
+    let format = "%p %U %G %m %n %s %T@ %l\n";
+    let mut find = Command::new("find");
+    command::run(find.arg(directory).args(["-printf", format]), DEADLINE).ok().stdout
+}
+
+fn build(host: &Host, method: &str, from: &Path) -> Finished {
+    let mut build = host.command(["build", "web", "--method", method, "--from"]);
+    command::run(build.arg(from), DEADLINE)
+}
+
+/// Builds a guest from `old`, and boots it.
+#[track_caller]
+fn boots(host: &Host, said: &str) {
+    let old = host.prefix().join("old");
+    let before = listing(&old);
+    let built = build(host, "directory", &old).ok();
+    assert!(built.stdout.contains(said), "{said:?} isn't said\n{built}");
+    assert_eq!(listing(&old), before, "the old one has changed");
+    is_who_it_was(host);
+    built.complains("device nodes are left out: 'dev/zero'");
+}
+
+#[track_caller]
+fn is_who_it_was(host: &Host) {
+    let root = host.paths().roots_dir().join("web");
+    let owner = |path: &str| fs::symlink_metadata(root.join(path)).expect("it is there").uid();
+    assert_eq!((owner(""), owner("bin/busybox"), owner("home/user")), (0, 0, 1000));
+    assert_eq!(fs::metadata(root.join("etc/passwd")).expect("it is").nlink(), 2);
+    assert_eq!(fs::read_to_string(root.join("etc/machine-id")).expect("it is"), MACHINE_ID);
+    let key = fs::read_to_string(root.join("etc/ssh/ssh_host_rsa_key"));
+    assert_eq!(key.expect("it is there"), "secret");
+    host.vserver(["start", "web"]).ok();
+    host.vserver(["exec", "web", "--", "stat", "-c", "%U", "/home/user"]).ok().says("user\n");
+    host.vserver(["exec", "web", "--", "hostname"]).ok().says("web\n");
+    host.vserver(["stop", "web", "--no-kill"]).ok();
+}
+
+fn beside(host: &Host, name: &str) {
+    let path = host.prefix().join("old").join(name);
+    fs::write(path, "# theirs\n").expect("it can be written");
+}
+
+fn a_guest_of_lxcs_boots(tree: Tree) {
+    let host = Host::new();
+    unpacked(&host, tree, "rootfs", 100_000);
+    beside(&host, "config");
+    boots(&host, "LXC's: 'config' lies beside it");
+}
+
+fn a_guest_of_incuss_boots(tree: Tree) {
+    let host = Host::new();
+    unpacked(&host, tree, "rootfs", 1_000_000);
+    beside(&host, "backup.yaml");
+    boots(&host, "Incus's or LXD's");
+}
+
+fn a_machine_of_nspawns_boots(tree: Tree) {
+    let host = Host::new();
+    unpacked(&host, tree, "", 1_879_048_192);
+    boots(&host, "a whole system");
+}
+
+fn an_area_of_openvzs_boots(tree: Tree) {
+    let host = Host::new();
+    unpacked(&host, tree, "fs/root", 0);
+    boots(&host, "OpenVZ's");
+}
+
+fn a_guest_of_util_vservers_boots(tree: Tree) {
+    let host = Host::new();
+    let root = unpacked(&host, tree, "", 0);
+    let vservers = host.prefix().join("vservers");
+    fs::rename(&root, &vservers).expect("it can be moved");
+    fs::create_dir(&root).expect("it can be made");
+    symlink(&vservers, root.join("vdir")).expect("a link");
+    beside(&host, "context");
+    boots(&host, "util-vserver's: 'vdir' leads to it");
+}
+
+fn access_lists_and_capabilities_are_shifted(tree: Tree) {
+    let host = Host::new();
+    let root = unpacked(&host, tree, "rootfs", 100_000);
+    fs::write(root.join("srv/tool"), "x").expect("it can be written");
+    fs::write(root.join("srv/foreign"), "x").expect("it can be written");
+    run("setfacl", &["-m", "u:101000:rw"], &root.join("srv/tool"));
+    run("setfacl", &["-d", "-m", "g:100033:rx"], &root.join("srv"));
+    run("setcap", &["-n", "100000", "cap_net_raw=ep"], &root.join("srv/tool"));
+    run("chown", &["70000"], &root.join("srv/foreign"));
+    build(&host, "directory", &host.prefix().join("old"))
+        .ok()
+        .complains("owners beyond a guest's 65536 ids became nobody: 'srv/foreign'");
+    let srv = host.paths().roots_dir().join("web/srv");
+    let lists = run("getfacl", &["-n", "-p"], &srv.join("tool")).stdout;
+    assert!(lists.contains("user:1000:rw-"), "{lists}");
+    let lists = run("getfacl", &["-n", "-p"], &srv).stdout;
+    assert!(lists.contains("default:group:33:r-x"), "{lists}");
+    let capabilities = run("getcap", &["-n"], &srv.join("tool")).stdout;
+    let is_plain = capabilities.contains("cap_net_raw=ep") && !capabilities.contains("rootid");
+    assert!(is_plain, "{capabilities}");
+    assert_eq!(fs::metadata(srv.join("foreign")).expect("it is there").uid(), 65534);
+}
+
+fn an_archive_of_incuss_boots(tree: Tree) {
+    let host = Host::new();
+    unpacked(&host, tree, "rootfs", 0);
+    beside(&host, "metadata.yaml");
+    fs::create_dir(host.prefix().join("old/templates")).expect("it can be made");
+    let archive = host.prefix().join("image.tar");
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(host.prefix().join("old")).arg("-cf").arg(&archive);
+    command::run(tar.args(["metadata.yaml", "rootfs", "templates"]), DEADLINE).ok();
+    build(&host, "template", &archive).ok().complains("the root in it is Incus's or LXD's");
+    let root = host.paths().roots_dir().join("web");
+    for name in ["metadata.yaml", "templates", "rootfs", ".vserver-lifted"] {
+        assert!(root.join(name).symlink_metadata().is_err(), "{name} is left");
+    }
+    host.vserver(["start", "web"]).ok();
+    host.vserver(["stop", "web", "--no-kill"]).ok();
+}
+
+fn nothing_leads_out_of_the_directory(tree: Tree) {
+    let host = Host::new();
+    let root = unpacked(&host, tree, "elsewhere", 0);
+    symlink(&root, host.prefix().join("old/rootfs")).expect("a link");
+    let old = host.prefix().join("old");
+    build(&host, "directory", &old).code(1).complains("holds no system");
+    build(&host, "directory", &host.prefix().join("nowhere")).code(1).complains("cannot open");
+    host.vserver(["build", "web", "--method", "directory", "--from", "/", "--shift", "1000"])
+        .code(2)
+        .complains("shifted by 0");
+    host.vserver(["status", "web"]).code(5);
+}
+
+fn what_is_mounted_inside_is_no_part_of_it(tree: Tree) {
+    let host = Host::new();
+    let srv = unpacked(&host, tree, "", 0).join("srv");
+    run("mount", &["-t", "tmpfs", "tmpfs"], &srv);
+    let built = build(&host, "directory", &host.prefix().join("old"));
+    run("umount", &[], &srv);
+    built.code(1).complains("is mounted on");
+    host.vserver(["status", "web"]).code(5);
+}

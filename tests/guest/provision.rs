@@ -1,0 +1,191 @@
+//! What `vserver build` does in the new guest: a script, packages, root's
+//! password and keys. What fails there leaves no guest.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::{DEADLINE, Finished, Host, Tree, command, eventually};
+
+on! { Bookworm: [a_password_is_one_that_login_takes] }
+on! { Busybox: [
+    a_script_runs_inside_as_the_guests_root,
+    a_script_that_fails_leaves_no_guest,
+    a_script_ends_with_the_build,
+    packages_are_installed_by_the_guests_own_manager,
+    root_gets_a_password,
+    root_gets_keys_and_nobody_elses_stay,
+] }
+
+/// A file of the installation's.
+fn file(host: &Host, name: &str, text: &str) -> PathBuf {
+    let path = host.prefix().join(name);
+    fs::write(&path, text).expect("a file can be written");
+    path
+}
+
+/// `vserver build web` from this tree, not run yet.
+fn building(host: &Host, tree: Tree) -> Command {
+    let mut build = host.command(["build", "web", "--method", "template", "--from"]);
+    build.arg(tree.archive());
+    build
+}
+
+fn build(host: &Host, tree: Tree, option: &str, value: &Path) -> Finished {
+    command::run(building(host, tree).arg(option).arg(value), DEADLINE)
+}
+
+/// An archive with what `make` puts into a directory.
+fn archive(host: &Host, name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let directory = host.prefix().join(format!("{name}.d"));
+    fs::create_dir(&directory).expect("a directory can be made");
+    make(&directory);
+    let archive = host.prefix().join(name);
+    let mut tar = Command::new("tar");
+    command::run(tar.arg("-C").arg(&directory).arg("-cf").arg(&archive).arg("."), DEADLINE).ok();
+    archive
+}
+
+fn read(host: &Host, path: &str) -> String {
+    fs::read_to_string(host.paths().roots_dir().join("web").join(path)).unwrap_or_default()
+}
+
+fn a_script_runs_inside_as_the_guests_root(tree: Tree) {
+    let host = Host::new();
+    let script = "#!/bin/sh\nset -e\nid -u >/srv/seen; hostname >>/srv/seen\n\
+        cat /proc/1/comm >>/srv/seen; read -r a b c </proc/self/uid_map; echo $a $c >>/srv/seen\n\
+        ! test -e /proc/1/root/etc/vservers; ! mknod /srv/disk b 8 0\n";
+    build(&host, tree, "--run-script", &file(&host, "setup.sh", script)).ok();
+    assert_eq!(read(&host, "srv/seen"), "0\nweb\nguest-init\n0 65536\n");
+    let root = host.paths().roots_dir().join("web");
+    assert_eq!(fs::metadata(root.join("srv/seen")).expect("it is there").uid(), 0);
+    assert!(!root.join(".vserver-run-script").exists(), "the script has gone");
+    host.vserver(["start", "web"]).ok();
+    host.vserver(["stop", "web", "--no-kill"]).ok();
+}
+
+/// Nothing of the guest is left: it can be built as if it had never been.
+fn assert_no_guest(host: &Host) {
+    host.vserver(["status", "web"]).code(5);
+    let roots = fs::read_dir(host.paths().roots_dir()).expect("it is there").count();
+    assert_eq!(roots, 0, "a root is left");
+    let mut find = Command::new("find");
+    let find = find.arg(host.prefix()).args(["-name", "*web*", "-not", "-name", ".lock*"]);
+    let found = command::run(find, DEADLINE).ok();
+    // The account outlives a guest, and so does the lock.
+    let left = found.stdout.lines().filter(|path| !path.contains("/usage/"));
+    assert_eq!(left.count(), 0, "left: {found}");
+}
+
+fn a_script_that_fails_leaves_no_guest(tree: Tree) {
+    let host = Host::new();
+    let script = file(&host, "setup.sh", "#!/bin/sh\necho no such luck >&2\nexit 7\n");
+    let failed = build(&host, tree, "--run-script", &script).code(1);
+    failed.clone().complains("'setup.sh' failed (exit status 7)");
+    failed.complains("no such luck");
+    assert_no_guest(&host);
+    let ids = fs::read_to_string(host.paths().ids()).unwrap_or_default();
+    assert!(!ids.contains("web"), "{ids}");
+    fs::write(&script, "#!/no/such/program\n").expect("it can be written");
+    build(&host, tree, "--run-script", &script).code(1).complains("inside guest 'web'");
+    assert_no_guest(&host);
+}
+
+/// The build, once its script runs.
+fn begun(host: &Host, tree: Tree) -> Child {
+    let script = file(host, "setup.sh", "#!/bin/sh\ntouch /srv/begun\nsleep 1000\n");
+    let build = building(host, tree).arg("--run-script").arg(script).spawn();
+    let begun = host.paths().roots_dir().join("web/srv/begun");
+    eventually(DEADLINE, "the script runs", || begun.exists().then_some(()));
+    build.expect("vserver runs")
+}
+
+fn a_script_ends_with_the_build(tree: Tree) {
+    let host = Host::new();
+    for signal in [Signal::SIGINT, Signal::SIGKILL] {
+        let mut build = begun(&host, tree);
+        kill(Pid::from_raw(build.id().cast_signed()), signal).expect("it can be told to end");
+        assert!(!build.wait().expect("it ends").success());
+        eventually(DEADLINE, "all of it has ended", || host.processes().is_empty().then_some(()));
+        if signal == Signal::SIGKILL {
+            // The next build sweeps away what is left.
+            host.vserver(["build", "other", "--method", "skeleton"]).ok();
+            host.vserver(["delete", "other", "--yes"]).ok();
+        }
+        host.vserver(["status", "web"]).code(5);
+        assert_eq!(fs::read_dir(host.paths().roots_dir()).expect("it is there").count(), 0);
+    }
+}
+
+fn packages_are_installed_by_the_guests_own_manager(tree: Tree) {
+    let host = Host::new();
+    let apk = archive(&host, "apk.tar", |directory| {
+        let program = directory.join("sbin/apk");
+        fs::create_dir(directory.join("sbin")).expect("a directory can be made");
+        fs::write(&program, "#!/bin/sh\necho \"$@\" >/srv/apk\n").expect("it can be written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    });
+    let with_packages = |build: &mut Command| {
+        command::run(build.args(["--packages", "nginx,less", "--packages", "vim"]), DEADLINE)
+    };
+    with_packages(&mut building(&host, tree)).code(1).complains("no package manager");
+    assert_no_guest(&host);
+    with_packages(building(&host, tree).arg("--from").arg(apk)).ok();
+    assert_eq!(read(&host, "srv/apk"), "add --update-cache nginx less vim\n");
+}
+
+fn root_gets_a_password(tree: Tree) {
+    let host = Host::new();
+    let secret = file(&host, "secret", "correct horse\nignored\n");
+    build(&host, tree, "--root-password-file", &secret).ok();
+    let shadow = read(&host, "etc/shadow");
+    let hash = shadow.lines().find_map(|line| line.strip_prefix("root:")?.split(':').next());
+    let hash = hash.unwrap_or_default();
+    let salt = hash.split('$').nth_back(1).unwrap_or_default();
+    // The guest's own library makes the same of it.
+    let words = ["exec", "web", "--", "mkpasswd", "-m", "sha512", "-S", salt, "correct horse"];
+    let theirs = host.vserver(words).ok();
+    let last = |hash: &str| hash.trim().rsplit('$').next().unwrap_or_default().to_owned();
+    assert_eq!(last(&theirs.stdout), last(hash), "{shadow}");
+    let metadata = fs::metadata(host.paths().roots_dir().join("web/etc/shadow")).expect("it is");
+    assert_eq!(metadata.mode() & 0o7777, 0o600);
+}
+
+/// As login(1), su(1) and sshd(8) compare it: with what crypt(3) makes of it.
+fn a_password_is_one_that_login_takes(tree: Tree) {
+    let host = Host::new();
+    let secret = file(&host, "password", "let me in\n");
+    let mut build = building(&host, tree);
+    build.arg("--root-password-file").arg(secret);
+    command::run(&mut build, Duration::from_secs(180)).ok();
+    let compare =
+        "my $hash = (getpwnam('root'))[1]; exit(crypt('let me in', $hash) eq $hash ? 0 : 9)";
+    host.vserver(["exec", "web", "--", "perl", "-e", compare]).ok();
+}
+
+fn root_gets_keys_and_nobody_elses_stay(tree: Tree) {
+    let host = Host::new();
+    // A link to where somebody else would be let in by our key.
+    let hostile = archive(&host, "hostile.tar", |directory| {
+        fs::create_dir(directory.join("root")).expect("a directory can be made");
+        std::os::unix::fs::symlink("/home/user", directory.join("root/.ssh")).expect("a link");
+    });
+    let keys = ["ssh-ed25519 AAAAone me\n", "ssh-rsa AAAAtwo you\n"];
+    let mut build = building(&host, tree);
+    build.arg("--from").arg(hostile);
+    for (name, key) in ["one.pub", "two.pub"].into_iter().zip(keys) {
+        build.arg("--ssh-key").arg(file(&host, name, key));
+    }
+    command::run(&mut build, DEADLINE).ok();
+    assert_eq!(read(&host, "root/.ssh/authorized_keys"), keys.concat());
+    let ssh = host.paths().roots_dir().join("web/root/.ssh");
+    let directory = fs::symlink_metadata(&ssh).expect("it is there");
+    assert!(directory.is_dir(), "a link of the archive's is left");
+    assert_eq!((directory.mode() & 0o7777, directory.uid()), (0o700, 0));
+    let file = fs::metadata(ssh.join("authorized_keys")).expect("it is there");
+    assert_eq!((file.mode() & 0o7777, file.uid()), (0o600, 0));
+}
