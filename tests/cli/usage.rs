@@ -104,3 +104,15 @@ fn what_a_build_is_given_is_judged_before_anything_is_made() {
         assert!(!host.paths().roots_dir().exists(), "{words:?}: something is made");
     }
 }
+
+#[test]
+fn methods_say_what_they_lack() {
+    let host = Host::without_root();
+    for (words, said) in [
+        (["--method", "directory"], "--from"),
+        (["--method", "rsync"], "--from"),
+        (["--method", "template"], "--from"),
+    ] {
+        host.vserver(["build", "web"].into_iter().chain(words)).code(2).complains(said);
+    }
+}

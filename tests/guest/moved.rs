@@ -17,6 +17,7 @@ on! { Busybox: [
     a_guest_of_util_vservers_boots,
     access_lists_and_capabilities_are_shifted,
     an_archive_of_incuss_boots,
+    another_machine_boots_by_rsync,
     nothing_leads_out_of_the_directory,
     what_is_mounted_inside_is_no_part_of_it,
 ] }
@@ -166,6 +167,33 @@ fn an_archive_of_incuss_boots(tree: Tree) {
     }
     host.vserver(["start", "web"]).ok();
     host.vserver(["stop", "web", "--no-kill"]).ok();
+}
+
+/// What rsync takes for ssh runs the other side right here.
+fn another_machine_boots_by_rsync(tree: Tree) {
+    let host = Host::new();
+    let old = unpacked(&host, tree, "", 0);
+    let shell = host.prefix().join("ssh");
+    fs::write(&shell, "#!/bin/sh\ntest \"$1\" = old || exit 9\nshift\nexec \"$@\"\n")
+        .expect("it can be written");
+    run("chmod", &["755"], &shell);
+    fs::create_dir(old.join("srv/backup")).expect("it can be made");
+    run("setfattr", &["-n", "user.colour", "-v", "green"], &old.join("etc/passwd"));
+    let by = |from: &str| {
+        let from = format!("{from}:{}", old.display());
+        let mut build = host.command(["build", "web", "--method", "rsync", "--from", &from, "--"]);
+        build.arg(format!("--rsh={}", shell.display())).arg("--exclude=/srv/backup");
+        command::run(&mut build, DEADLINE)
+    };
+    by("elsewhere").code(1).complains("'rsync' failed");
+    host.vserver(["status", "web"]).code(5);
+    assert_eq!(fs::read_dir(host.paths().roots_dir()).expect("it is there").count(), 0);
+    by("old").ok();
+    is_who_it_was(&host);
+    let root = host.paths().roots_dir().join("web");
+    assert!(!root.join("srv/backup").exists() && !root.join("dev/zero").exists());
+    let attribute = run("getfattr", &["-n", "user.colour"], &root.join("etc/passwd"));
+    assert!(attribute.stdout.contains("green"), "{attribute}");
 }
 
 fn nothing_leads_out_of_the_directory(tree: Tree) {

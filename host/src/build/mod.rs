@@ -12,16 +12,19 @@ mod clone;
 mod copy;
 mod debootstrap;
 mod directory;
+mod distribution;
 mod dpkg;
 mod host_keys;
 mod identity;
 mod import;
+mod installer;
 mod interrupt;
 mod layout;
 mod oci;
 mod progress;
 mod rclinks;
 mod removal;
+mod rsync;
 mod skeleton;
 mod snapshot;
 mod template;
@@ -31,6 +34,7 @@ mod unpack;
 mod workspace;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode};
@@ -42,8 +46,9 @@ use crate::fsroot::RootDir;
 use crate::paths::Paths;
 
 pub use access::Access;
-pub use debootstrap::Debootstrap;
+pub use distribution::Distribution;
 pub use import::Incoming;
+pub use installer::Installer;
 pub use interrupt::Interrupt;
 pub use progress::Progress;
 pub use removal::Doomed;
@@ -61,7 +66,16 @@ pub enum Method {
         include: Vec<String>,
     },
     /// mmdebstrap or debootstrap.
-    Debootstrap(Debootstrap),
+    Debootstrap(Distribution),
+    /// A package manager of another family.
+    Install(Installer, Distribution),
+    /// Another machine, by rsync.
+    Rsync {
+        /// As rsync writes it, such as `host:/`.
+        from: PathBuf,
+        /// Handed to rsync as they are.
+        options: Vec<OsString>,
+    },
     /// Archives, tar or cpio.
     Template {
         /// Their paths, from the bottom up; `-` is standard input.
@@ -97,7 +111,7 @@ pub enum Method {
 impl Method {
     /// Does the guest go on as who it was, somewhere else?
     fn is_move(&self) -> bool {
-        matches!(self, Self::Directory { .. })
+        matches!(self, Self::Directory { .. } | Self::Rsync { .. })
     }
 }
 
@@ -307,6 +321,8 @@ fn fill(request: &Request, work: &mut Work<'_>) -> Result<(String, Settings)> {
             copy::fill(&host, include, work)?
         }
         Method::Debootstrap(wanted) => debootstrap::fill(wanted, work)?,
+        Method::Install(by, wanted) => installer::fill(*by, wanted, work)?,
+        Method::Rsync { from, options } => rsync::fill(from, options, work)?,
         Method::Template { from, shift } => template::fill(from, shift.and_then(Shift::by), work)?,
         Method::Directory { from, shift } => {
             directory::fill(from, shift.and_then(Shift::by), work)?

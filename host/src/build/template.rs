@@ -32,20 +32,29 @@ pub(super) fn fill(from: &[PathBuf], shift: Option<Shift>, work: &mut Work<'_>) 
     }
     let left_out = extractor.finish()?;
     let shown: Vec<String> = from.iter().map(|path| shown(path)).collect();
+    settle(work, &shown.join(" and "))?;
+    work.remarks.extend(remarks(&left_out));
+    let noun = if shown.len() == 1 { "the archive" } else { "the archives" };
+    Ok(format!("{noun} {}", shown.join(", ")))
+}
+
+/// Makes the root that is somewhere in what was brought the guest's.
+///
+/// # Errors
+/// When `what` held none, or it can't be moved.
+pub(super) fn settle(work: &mut Work<'_>, what: &str) -> Result<()> {
     let root = work.root;
     let layout = layout::find(|name| root.exists(name), |name| root.is_dir(name));
     let layout = layout.map_err(|_| {
-        Error::new(format!("{} is not the archive of a whole system", shown.join(" and ")))
-            .hint("its top level must hold 'usr', 'etc' and the like; pack with 'tar -C ROOT -c .'")
+        Error::new(format!("{what} holds no whole system"))
+            .hint("'usr', 'etc' and the like must be in it, or in its 'rootfs' or 'fs'")
     })?;
     if !layout.root.is_empty() {
         lift(root, Path::new(layout.root))
             .map_err(|cause| root.error("move", Path::new(layout.root), cause))?;
         work.remarks.push(format!("the root in it is {}", layout.reason));
     }
-    work.remarks.extend(remarks(&left_out));
-    let noun = if shown.len() == 1 { "the archive" } else { "the archives" };
-    Ok(format!("{noun} {}", shown.join(", ")))
+    Ok(())
 }
 
 /// Does a root look like one?

@@ -30,8 +30,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How often an interrupt is looked for while a tool says nothing.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// Runs a command in namespaces of its own, so that mounts and processes that
-/// it leaves end with it, in a process group of its own, with no input.
+/// Runs a [`confined`] command in a process group of its own, with no input.
 ///
 /// # Errors
 /// When it can't be run, doesn't succeed (its last lines are quoted), or the
@@ -42,10 +41,16 @@ pub(super) fn run(
     interrupt: &Interrupt,
     progress: &mut Progress,
 ) -> Result<()> {
+    follow(confined(program, arguments), program, interrupt, progress)
+}
+
+/// A command in namespaces of its own, so that mounts and processes that it
+/// leaves end with it.
+pub(super) fn confined(program: &str, arguments: &[impl AsRef<OsStr>]) -> Command {
     let mut command = Command::new("setpriv");
     command.args(CONFINED.split(' ')).arg(program).args(arguments);
     command.env_clear().envs(environment());
-    follow(command, program, interrupt, progress)
+    command
 }
 
 /// Runs a command in a process group of its own, with no input.

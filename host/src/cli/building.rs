@@ -30,14 +30,14 @@ pub struct BuildArgs {
     /// given.
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// debootstrap: the distribution's release, such as 'trixie'.
+    /// debootstrap, dnf, apk: the distribution's release, such as 'trixie'.
     #[arg(short, long)]
     pub suite: Option<String>,
-    /// debootstrap: where packages come from; the host's own sources when not
-    /// given.
+    /// debootstrap, dnf, apk: where packages come from; the host's own sources
+    /// when not given.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
-    /// debootstrap: sections of the archive, such as 'main,contrib'; those of
+    /// debootstrap, apk: sections of the archive, such as 'main,contrib'; those of
     /// the host's own sources when not given.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub components: Vec<String>,
@@ -45,12 +45,12 @@ pub struct BuildArgs {
     /// 'buildd'; 'minbase' when not given.
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
-    /// debootstrap: file of the keys that the release must be signed with; the
-    /// host's when not given.
+    /// debootstrap, dnf: file of the keys that the release must be signed with;
+    /// apk: directory of them. The host's when not given.
     #[arg(long, value_name = "FILE")]
     pub keyring: Option<PathBuf>,
-    /// Further packages. copy: of the host's; debootstrap: installed with the
-    /// others; else by the guest's own package manager inside it, over its
+    /// Further packages. copy: of the host's; debootstrap, dnf, pacstrap, apk:
+    /// installed with the others; else by the guest's own package manager inside it, over its
     /// network, for which it needs an '--address'.
     #[arg(long, visible_alias = "include", value_name = "PACKAGE", value_delimiter = ',')]
     pub packages: Vec<String>,
@@ -76,12 +76,13 @@ pub struct BuildArgs {
     /// template: the archive, tar or cpio, plain or compressed with gzip,
     /// bzip2, xz, zstd or lz4; '-' reads it from standard input. May be given
     /// several times: each is laid over those before it. directory:
-    /// a guest's root, or what holds it. oci: a layout directory or an archive
-    /// of one, as PATH or PATH:TAG.
+    /// a guest's root, or what holds it. rsync: as rsync writes it, such as
+    /// 'host:/'. oci: a layout directory or an archive of one, as PATH or
+    /// PATH:TAG.
     #[arg(
         long,
         value_name = "PATH",
-        required_if_eq_any([("method", "template"), ("method", "directory"), ("method", "oci")])
+        required_if_eq_any(["template", "directory", "rsync", "oci"].map(|name| ("method", name)))
     )]
     pub from: Vec<PathBuf>,
     /// template, directory: by how much owners are shifted for a user
@@ -95,9 +96,15 @@ pub struct BuildArgs {
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// debootstrap: handed to the tool as they are.
+    /// debootstrap, dnf, pacstrap, apk, rsync: handed to the tool as they are.
     #[arg(value_name = "OPTION", last = true)]
     pub options: Vec<OsString>,
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
 }
 
 /// Where a new guest's files come from.
@@ -107,11 +114,19 @@ pub enum Method {
     Copy,
     /// mmdebstrap or debootstrap.
     Debootstrap,
+    /// dnf, for Fedora and what comes from it.
+    Dnf,
+    /// pacstrap, for Arch.
+    Pacstrap,
+    /// apk, for Alpine.
+    Apk,
     /// Archives, tar or cpio.
     Template,
     /// A directory of another manager's, or a plain one, that is or holds a
     /// guest's root.
     Directory,
+    /// Another machine, by rsync over ssh.
+    Rsync,
     /// An image of the Open Container Initiative: a layout or an archive.
     Oci,
     /// Empty directories and vserver's own few files.

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::build::{self, Access, Debootstrap, Interrupt, Progress, Request, Settings, Site};
+use crate::build::{
+    self, Access, Distribution, Installer, Interrupt, Progress, Request, Settings, Site,
+};
 use crate::cli::{BuildArgs, Method};
 use crate::commands::provision::Provision;
 use crate::commands::{Exit, belongings, output};
@@ -20,7 +22,7 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
         output::print(&format!(
             "guest '{}' would be built by method '{}' in '{}'\n",
             args.name,
-            method_name(args.method),
+            args.method,
             request.site.target(paths).display()
         ))?;
         return Ok(Exit::DONE);
@@ -45,18 +47,15 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
 }
 
 fn request(args: &BuildArgs, provision: &Provision) -> Result<Request> {
-    let include = args.packages.clone();
     let method = match args.method {
-        Method::Copy => build::Method::Copy { include },
-        Method::Debootstrap => build::Method::Debootstrap(Debootstrap {
-            suite: args.suite.clone(),
-            mirror: args.mirror.clone(),
-            components: args.components.clone(),
-            variant: args.variant.clone(),
-            keyring: args.keyring.clone(),
-            include,
-            options: args.options.clone(),
-        }),
+        Method::Copy => build::Method::Copy { include: args.packages.clone() },
+        Method::Debootstrap => build::Method::Debootstrap(distribution(args)),
+        Method::Dnf => build::Method::Install(Installer::Dnf, distribution(args)),
+        Method::Pacstrap => build::Method::Install(Installer::Pacstrap, distribution(args)),
+        Method::Apk => build::Method::Install(Installer::Apk, distribution(args)),
+        Method::Rsync => {
+            build::Method::Rsync { from: one_from(args)?, options: args.options.clone() }
+        }
         Method::Template => build::Method::Template { from: args.from.clone(), shift: args.shift },
         Method::Directory => build::Method::Directory { from: one_from(args)?, shift: args.shift },
         Method::Oci => build::Method::Oci { from: one_from(args)? },
@@ -68,13 +67,22 @@ fn request(args: &BuildArgs, provision: &Provision) -> Result<Request> {
     Ok(Request { site: Site { name, hostname, root, force, access, goes_on_inside }, method })
 }
 
+fn distribution(args: &BuildArgs) -> Distribution {
+    Distribution {
+        suite: args.suite.clone(),
+        mirror: args.mirror.clone(),
+        components: args.components.clone(),
+        variant: args.variant.clone(),
+        keyring: args.keyring.clone(),
+        include: args.packages.clone(),
+        options: args.options.clone(),
+    }
+}
+
 fn one_from(args: &BuildArgs) -> Result<PathBuf> {
     match args.from.as_slice() {
         [from] => Ok(from.clone()),
-        _ => Err(Error::usage(format!(
-            "method '{}' needs one '--from PATH'",
-            method_name(args.method)
-        ))),
+        _ => Err(Error::usage(format!("method '{}' needs one '--from PATH'", args.method))),
     }
 }
 
@@ -96,17 +104,6 @@ fn access(args: &BuildArgs) -> Result<Access> {
         access = added.map_err(|error| error.context(format_args!("'{}'", path.display())))?;
     }
     Ok(access)
-}
-
-fn method_name(method: Method) -> &'static str {
-    match method {
-        Method::Copy => "copy",
-        Method::Debootstrap => "debootstrap",
-        Method::Template => "template",
-        Method::Directory => "directory",
-        Method::Oci => "oci",
-        Method::Skeleton => "skeleton",
-    }
 }
 
 /// Gives the guest its numbers, writes its configuration, and has `finish` do

@@ -65,7 +65,10 @@ impl Provision {
         if let Some(wrong) = args.packages.iter().find(|name| !is_name(name)) {
             return Err(Error::usage(format!("'{}' is not a package", wrong.escape_default())));
         }
-        let by_host = matches!(args.method, Method::Copy | Method::Debootstrap);
+        let by_host = matches!(
+            args.method,
+            Method::Copy | Method::Debootstrap | Method::Dnf | Method::Pacstrap | Method::Apk
+        );
         let packages = if by_host { Vec::new() } else { args.packages.clone() };
         let script = args.run_script.as_deref().map(Script::read).transpose()?;
         let provision = Self { packages, script };
