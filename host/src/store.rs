@@ -9,6 +9,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use crate::error::{Error, Result};
 
 /// Creates a file that must not exist yet, with its directory.
@@ -34,7 +37,29 @@ pub fn replace(path: &Path, text: &str, mode: u32) -> Result<()> {
     sync_directory(path)
 }
 
-/// The same without waiting for the disk: whole for whoever reads it, but
+/// [`replace`] for a file that has to be there; false if it isn't. One that
+/// somebody removes meanwhile stays removed.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_existing(path: &Path, text: &str, mode: u32) -> Result<bool> {
+    let Ok(path) = &fs::canonicalize(path) else { return Ok(false) };
+    let Ok(old) = fs::metadata(path) else { return Ok(false) };
+    let temporary = Temporary::write(path, text, mode, Some(&old), Sync::Disk)?;
+    // Unlike a plain rename(2), an exchange makes no file where there is none.
+    match renameat_with(CWD, &temporary.path, CWD, path, RenameFlags::EXCHANGE) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(false),
+        // A file system that can't.
+        Err(Errno::INVAL) => fs::rename(&temporary.path, path)
+            .map_err(|error| Error::path("replace", path, error))?,
+        Err(error) => return Err(Error::path("replace", path, error)),
+    }
+    drop(temporary);
+    sync_directory(path).map(|()| true)
+}
+
+/// [`replace`] without waiting for the disk: whole for whoever reads it, but
 /// after a power failure it may be the old one, or empty.
 ///
 /// # Errors
@@ -171,5 +196,19 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(entries(directory.path()), 2);
+    }
+
+    #[test]
+    fn what_was_removed_stays_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        assert!(!replace_existing(&path, "new", 0o644).unwrap());
+        assert_eq!(entries(directory.path()), 0);
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        assert!(replace_existing(&path, "new", 0o644).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(entries(directory.path()), 1);
     }
 }

@@ -61,6 +61,8 @@ fn processes_and_their_memory_are_added_up(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     guest.start();
+    // What init keeps alive; 'start' doesn't wait for it.
+    guest.wait_for_process("busybox");
     let before = row(&host, "web").expect("a row");
     let main = number(&row(&host, "root server").expect("the host has a row"), "processes");
     guest.shell("for i in 1 2 3; do sleep 1000 >/dev/null 2>&1 </dev/null & done").ok();

@@ -97,7 +97,11 @@ pub fn judge_text(paths: &Paths, name: &GuestName, text: &str) -> Result<GuestCo
 /// it is as it was.
 pub fn set_text(paths: &Paths, name: &GuestName, text: &str) -> Result<()> {
     judge_text(paths, name, text)?;
-    store::replace(&paths.config(name), text, MODE)
+    // A guest that was deleted meanwhile doesn't come back as half of one.
+    match store::replace_existing(&paths.config(name), text, MODE)? {
+        true => Ok(()),
+        false => Err(Error::no_such_guest(name)),
+    }
 }
 
 /// Writes the configuration file of a new guest: every key with an

@@ -329,7 +329,10 @@ impl Supervisor {
     }
 
     fn hear_clients(&mut self) {
-        for (client, request) in self.clients.hear() {
+        let requests = self.clients.hear();
+        // Who asks after a client has gone finds the guest without it.
+        self.let_go();
+        for (client, request) in requests {
             match request {
                 Request::Status => {
                     let status = Told::Status(Box::new(self.snapshot()));
@@ -383,7 +386,6 @@ impl Supervisor {
                 Request::Hold => self.hold(client),
             }
         }
-        self.let_go();
         if self.machine.phase() == Phase::Session && self.clients.last_lease_ended() {
             self.feed(Event::LastSessionEnded);
         }
