@@ -4,7 +4,8 @@
 use std::process::Stdio;
 
 use serde_json::Value;
-use tests::{Guest, Host, Tree};
+use tests::process::Process;
+use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
 on! { Busybox: [
     time_is_that_of_ended_processes_too,
@@ -66,7 +67,12 @@ fn processes_and_their_memory_are_added_up(tree: Tree) {
     let before = row(&host, "web").expect("a row");
     let main = number(&row(&host, "root server").expect("the host has a row"), "processes");
     guest.shell("for i in 1 2 3; do sleep 1000 >/dev/null 2>&1 </dev/null & done").ok();
-    let after = row(&host, "web").expect("a row");
+    // The shell's children are smaller until they have become what they are.
+    let after = eventually(DEADLINE, "all three are there", || {
+        let sleeping = |process: &&Process| process.comm == "sleep";
+        let there = host.processes().iter().filter(sleeping).count() == 3;
+        there.then(|| row(&host, "web").expect("a row"))
+    });
     assert_eq!(number(&after, "processes"), number(&before, "processes") + 3.0);
     assert_eq!(after["context"], guest.status().context);
     // The host's are others: those of parallel tests come and go.

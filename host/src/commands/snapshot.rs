@@ -64,8 +64,10 @@ fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Res
 /// Freezes a guest that runs, for as long as the connection lasts: also if this
 /// program is killed, it goes on.
 fn hold(paths: &Paths, name: &GuestName) -> Result<Option<Client>> {
+    // What is on its way out, a context of sessions for example, is waited for.
+    let ends = |phase| matches!(phase, Phase::Session | Phase::Stopping | Phase::Stopped);
     match Client::find(paths, name)? {
-        Some((client, status)) if status.phase != Phase::Session => {
+        Some((client, status)) if !ends(status.phase) => {
             pause::hold(&client, name)?;
             Ok(Some(client))
         }
