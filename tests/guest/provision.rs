@@ -17,6 +17,7 @@ on! { Busybox: [
     packages_are_installed_by_the_guests_own_manager,
     root_gets_a_password,
     root_gets_keys_and_nobody_elses_stay,
+    the_sites_options_count_for_every_build,
 ] }
 
 /// A file of the installation's.
@@ -174,4 +175,23 @@ fn root_gets_keys_and_nobody_elses_stay(tree: Tree) {
     assert_eq!((directory.mode() & 0o7777, directory.uid()), (0o700, 0));
     let file = fs::metadata(ssh.join("authorized_keys")).expect("it is there");
     assert_eq!((file.mode() & 0o7777, file.uid()), (0o600, 0));
+}
+
+fn the_sites_options_count_for_every_build(tree: Tree) {
+    let host = Host::new();
+    let (secret, archive) = (file(&host, "secret", "secret\n"), tree.archive());
+    let text = format!(
+        "# ours\n--method template\n--from={}\n--root-password-file {}\n--hostname site\n",
+        archive.display(),
+        secret.display()
+    );
+    fs::create_dir_all(host.paths().config_dir()).expect("a directory can be made");
+    fs::write(host.paths().build_options(), text).expect("it can be written");
+    host.vserver(["build", "web", "--hostname", "own", "--interface", "x=eth9:192.0.2.10/24"]).ok();
+    assert!(read(&host, "etc/shadow").contains("root:$6$"));
+    assert_eq!(read(&host, "etc/hostname"), "own\n");
+    let shown = host.vserver(["config", "show", "web"]).ok();
+    assert!(shown.stdout.contains("addresses = [\"192.0.2.10\"]"), "{shown}");
+    let names = host.vserver(["list"]).ok();
+    assert!(!names.stdout.contains("build"), "the file is no guest\n{names}");
 }
