@@ -3,14 +3,15 @@
 //! Pure: [`crate::look`] gathers the facts. The rule, for style `auto`:
 //!
 //! 1. Who owns `/sbin/init`? busybox (a link to it, or a copy): busybox
-//!    style. Neither sysvinit nor busybox (systemd, runit, s6, dinit,
-//!    openrc-init …): the guest's own init. These can't be followed from
-//!    their files.
+//!    style. Neither sysvinit nor busybox (systemd, runit, openrc-init, finit,
+//!    s6, dinit, or an unknown one): the guest's own init. These can't be
+//!    followed from their files.
 //! 2. sysvinit, or nobody: by `/etc/inittab` and its form; a guest of
 //!    sysvinit may hold another's inittab no more than its own program
 //!    would read it.
 //! 3. No inittab: the rc directories.
 
+use shared::family::Family;
 use shared::message::{Style, StyleChoice};
 
 use crate::inittab::Dialect;
@@ -25,13 +26,27 @@ pub enum InitProgram {
     /// busybox.
     Busybox,
     /// Another one, with the path that it leads to.
-    Other(String),
+    Other(Family, String),
 }
 
 impl InitProgram {
-    /// Does it tell who has started it when the boot is done (sd_notify(3))?
-    pub fn notifies(&self) -> bool {
-        matches!(self, Self::Other(path) if path.ends_with("/systemd"))
+    /// The program of a family, at the path that `/sbin/init` leads to.
+    pub fn of(family: Family, path: String) -> Self {
+        match family {
+            Family::Sysvinit => Self::Sysvinit,
+            Family::Busybox => Self::Busybox,
+            other => Self::Other(other, path),
+        }
+    }
+
+    /// Whose it is.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::None => Family::Other,
+            Self::Sysvinit => Family::Sysvinit,
+            Self::Busybox => Family::Busybox,
+            Self::Other(family, _) => *family,
+        }
     }
 }
 
@@ -43,8 +58,17 @@ pub struct Facts {
     /// Is there an `/etc/inittab`, and if so, of which form? `Some(None)`
     /// when no line of it is an entry.
     pub inittab: Option<Option<Dialect>>,
-    /// Is there an `rcS.d`, `rc2.d` or `rc.local`?
-    pub rc: bool,
+    /// Which rc scripts there are.
+    pub rc: Option<Rc>,
+}
+
+/// A layout of rc scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rc {
+    /// `rcS.d`, `rc2.d`, or only an `rc.local`.
+    Directories,
+    /// `/etc/rc` or `/etc/rc.d/rc.S`, as the BSDs have them.
+    Scripts,
 }
 
 /// Chooses the style.
@@ -61,8 +85,12 @@ pub fn detect(choice: StyleChoice, facts: &Facts) -> (Style, String) {
 
 fn by_facts(facts: &Facts) -> (Style, String) {
     let (style, reason) = match (&facts.init, facts.inittab) {
-        (InitProgram::Other(path), _) => {
-            return (Style::Init, format!("/sbin/init is '{path}'"));
+        (InitProgram::Other(family, path), _) => {
+            let reason = match family.name() {
+                Some(name) => format!("/sbin/init is {name}, '{path}'"),
+                None => format!("/sbin/init is '{path}', of no known family"),
+            };
+            return (Style::Init, reason);
         }
         (InitProgram::Busybox, Some(_)) => (Style::Busybox, "/sbin/init is busybox"),
         (InitProgram::Busybox, None) => {
@@ -75,11 +103,13 @@ fn by_facts(facts: &Facts) -> (Style, String) {
         (InitProgram::None, Some(Some(Dialect::Busybox))) => {
             (Style::Busybox, "/etc/inittab has busybox's form")
         }
-        (InitProgram::Sysvinit | InitProgram::None, _) if facts.rc => {
-            (Style::Rc, "there are rc directories, and no /etc/inittab to follow")
-        }
         (InitProgram::Sysvinit | InitProgram::None, _) => {
-            (Style::Rc, "there is neither an init program nor an /etc/inittab nor an rc directory")
+            let reason = match facts.rc {
+                Some(Rc::Directories) => "there are rc directories, and no /etc/inittab to follow",
+                Some(Rc::Scripts) => "there are rc scripts of the BSDs' kind, and no /etc/inittab",
+                None => "there is neither an init program nor an /etc/inittab nor an rc directory",
+            };
+            (Style::Rc, reason)
         }
     };
     (style, reason.to_owned())
@@ -89,7 +119,7 @@ fn by_facts(facts: &Facts) -> (Style, String) {
 mod tests {
     use super::*;
 
-    fn auto(init: InitProgram, inittab: Option<Option<Dialect>>, rc: bool) -> Style {
+    fn auto(init: InitProgram, inittab: Option<Option<Dialect>>, rc: Option<Rc>) -> Style {
         detect(StyleChoice::Auto, &Facts { init, inittab, rc }).0
     }
 
@@ -97,35 +127,45 @@ mod tests {
     fn the_owner_of_init_decides_first() {
         let sysv = Some(Some(Dialect::Sysv));
         let busybox = Some(Some(Dialect::Busybox));
-        assert_eq!(auto(InitProgram::Sysvinit, sysv, true), Style::Sysv);
-        assert_eq!(auto(InitProgram::Sysvinit, busybox, true), Style::Sysv);
-        assert_eq!(auto(InitProgram::Busybox, sysv, true), Style::Busybox);
-        assert_eq!(auto(InitProgram::Busybox, None, false), Style::Busybox);
-        let systemd = InitProgram::Other("/lib/systemd/systemd".to_owned());
-        assert_eq!(auto(systemd, sysv, true), Style::Init);
+        assert_eq!(auto(InitProgram::Sysvinit, sysv, Some(Rc::Directories)), Style::Sysv);
+        assert_eq!(auto(InitProgram::Sysvinit, busybox, Some(Rc::Directories)), Style::Sysv);
+        assert_eq!(auto(InitProgram::Busybox, sysv, Some(Rc::Directories)), Style::Busybox);
+        assert_eq!(auto(InitProgram::Busybox, None, None), Style::Busybox);
+        let systemd = InitProgram::of(Family::Systemd, "/lib/systemd/systemd".to_owned());
+        assert_eq!(auto(systemd, sysv, Some(Rc::Directories)), Style::Init);
     }
 
     #[test]
     fn without_an_init_program_the_files_decide() {
-        assert_eq!(auto(InitProgram::None, Some(Some(Dialect::Sysv)), true), Style::Sysv);
-        assert_eq!(auto(InitProgram::None, Some(Some(Dialect::Busybox)), true), Style::Busybox);
-        assert_eq!(auto(InitProgram::None, Some(None), true), Style::Rc);
-        assert_eq!(auto(InitProgram::None, None, false), Style::Rc);
-        assert_eq!(auto(InitProgram::Sysvinit, None, true), Style::Rc);
+        assert_eq!(
+            auto(InitProgram::None, Some(Some(Dialect::Sysv)), Some(Rc::Directories)),
+            Style::Sysv
+        );
+        assert_eq!(
+            auto(InitProgram::None, Some(Some(Dialect::Busybox)), Some(Rc::Directories)),
+            Style::Busybox
+        );
+        assert_eq!(auto(InitProgram::None, Some(None), Some(Rc::Directories)), Style::Rc);
+        assert_eq!(auto(InitProgram::None, None, None), Style::Rc);
+        assert_eq!(auto(InitProgram::None, None, Some(Rc::Scripts)), Style::Rc);
+        assert_eq!(auto(InitProgram::Sysvinit, None, Some(Rc::Directories)), Style::Rc);
     }
 
     #[test]
-    fn systemd_says_when_it_is_up() {
-        let other = |path: &str| InitProgram::Other(path.to_owned());
-        assert!(other("/usr/lib/systemd/systemd").notifies());
-        assert!(!other("/usr/bin/openrc-init").notifies());
-        assert!(!other("/sbin/not-systemd").notifies());
-        assert!(!InitProgram::Sysvinit.notifies());
+    fn the_reason_names_the_family() {
+        let reason = |family, path: &str| {
+            let init = InitProgram::of(family, path.to_owned());
+            detect(StyleChoice::Auto, &Facts { init, inittab: None, rc: None }).1
+        };
+        let runit = reason(Family::Runit, "/lib/runit/runit-init");
+        assert_eq!(runit, "/sbin/init is runit, '/lib/runit/runit-init'");
+        assert_eq!(reason(Family::Other, "/x"), "/sbin/init is '/x', of no known family");
+        assert_eq!(InitProgram::of(Family::Busybox, String::new()), InitProgram::Busybox);
     }
 
     #[test]
     fn a_configured_style_is_taken() {
-        let facts = Facts { init: InitProgram::Sysvinit, inittab: None, rc: true };
+        let facts = Facts { init: InitProgram::Sysvinit, inittab: None, rc: None };
         let (style, reason) = detect(StyleChoice::Init, &facts);
         assert_eq!((style, reason.as_str()), (Style::Init, "the configuration says so"));
     }

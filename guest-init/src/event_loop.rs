@@ -233,6 +233,10 @@ impl EventLoop {
             Effect::Record(previous, level) => self.records.runlevel(previous, level),
             Effect::Settled => sys::trim_memory(),
             Effect::Power(power) => self.power(power),
+            Effect::Exit(status) => {
+                self.reporter.flush();
+                std::process::exit(i32::from(status));
+            }
         }
     }
 

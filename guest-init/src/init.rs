@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use nix::sys::reboot::set_cad_enabled;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use shared::family::Family;
 use shared::link::Link;
 use shared::message::{
     BootMode, BootOrder, FromGuest, GuestState, LINK_FD, PROTOCOL, Style, ToGuest,
@@ -70,13 +71,16 @@ fn start() -> Result<Infallible, Refusal> {
     let (style, reason) = choose(&order, &facts);
     let mut reporter = Reporter::new(link);
     if style == Style::Init {
+        let family = facts.init.family();
+        let notifies = family == Family::Systemd;
         reporter.send(FromGuest::Hello { protocol: PROTOCOL, style, reason });
-        let notifies = facts.init.notifies();
+        reporter.send(FromGuest::OwnInit(family));
         reporter.send(FromGuest::State(match notifies {
             true => GuestState::Notifies,
             false => GuestState::HandedOver,
         }));
-        drop((reporter, signals));
+        drop(signals);
+        // The link is closed by the execution: so the supervisor knows of it.
         return hand_over(&order, notifies);
     }
     EventLoop::new(signals, reporter, order, style, reason).run()
@@ -101,6 +105,7 @@ fn choose(order: &BootOrder, facts: &Facts) -> (Style, String) {
     match order.mode {
         BootMode::Boot => detect::detect(order.style, facts),
         BootMode::Rescue(_) => (Style::Rescue, "one command was asked for".to_owned()),
+        BootMode::Command(_) => (Style::Command, "the configuration names one".to_owned()),
         BootMode::Idle => (Style::Idle, "only the context was asked for".to_owned()),
     }
 }

@@ -4,15 +4,17 @@
 //! paths are right here; what is read is bounded by [`crate::files`].
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
+use shared::family::Family;
 use shared::message::RcMode;
 
-use crate::detect::{Facts, InitProgram};
+use crate::detect::{Facts, InitProgram, Rc};
 use crate::files;
 use crate::inittab::{self, Dialect};
 use crate::machine::Table;
-use crate::rc::stock;
+use crate::rc::{load, stock};
 
 /// Longest text that is read as inittab or rc runner.
 const MAX_TEXT: u64 = 64 * 1024;
@@ -26,28 +28,33 @@ const INITTAB: &str = "/etc/inittab";
 /// Gathers what [`crate::detect`] decides by.
 pub fn facts() -> Facts {
     let inittab = read(INITTAB).map(|text| inittab::dialect_of(&text));
-    let rc = ["/etc/rcS.d", "/etc/rc2.d", "/etc/rc.d/rc2.d", "/etc/rc.local"];
-    Facts {
-        init: init_program(Path::new("/sbin/init")),
-        inittab,
-        rc: rc.iter().any(|path| Path::new(path).exists()),
-    }
+    let rc = if load::has_directories() {
+        Some(Rc::Directories)
+    } else if load::has_bsd_scripts() {
+        Some(Rc::Scripts)
+    } else {
+        load::has_rc_local().then_some(Rc::Directories)
+    };
+    Facts { init: init_program(Path::new("/sbin/init")), inittab, rc }
 }
 
 /// By the name of what it leads to, else by a text that only this program
 /// holds.
 fn init_program(path: &Path) -> InitProgram {
     let Ok(target) = fs::canonicalize(path) else { return InitProgram::None };
-    if target.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"busybox")) {
-        return InitProgram::Busybox;
-    }
-    let marks: [&[u8]; 2] = [b"BusyBox v", b"INIT_VERSION=sysvinit-"];
-    match files::find_bytes(&target, &marks, MAX_PROGRAM) {
-        Ok(Some(0)) => InitProgram::Busybox,
-        Ok(Some(_)) => InitProgram::Sysvinit,
-        Ok(None) => InitProgram::Other(target.to_string_lossy().into_owned()),
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let family = Family::of_program(&name).map_or_else(|| marked(&target), Ok);
+    match family {
+        Ok(family) => InitProgram::of(family, target.to_string_lossy().into_owned()),
         Err(_) => InitProgram::None,
     }
+}
+
+fn marked(program: &Path) -> io::Result<Family> {
+    let marks = Family::MARKS.map(|(mark, _)| mark);
+    let found = files::find_bytes(program, &marks, MAX_PROGRAM)?;
+    let family = found.and_then(|number| Family::MARKS.get(number)).map(|(_, family)| *family);
+    Ok(family.unwrap_or(Family::Other))
 }
 
 /// Reads the guest's inittab and what belongs to it: for sysvinit the files

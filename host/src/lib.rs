@@ -1,6 +1,7 @@
 //! Virtual servers for Linux on an unpatched kernel: the host's side.
 
 pub mod accounting;
+pub mod archive;
 pub mod bpf;
 pub mod build;
 pub mod cgroup;
@@ -28,6 +29,7 @@ pub mod report;
 pub mod runtime;
 pub mod seccomp;
 pub mod session;
+pub mod snapshot;
 mod store;
 pub mod supervisor;
 pub mod sys;

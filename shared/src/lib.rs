@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capability;
+pub mod family;
 pub mod keeper;
 pub mod link;
 pub mod message;

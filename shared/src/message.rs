@@ -12,6 +12,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::family::Family;
 use crate::outcome::Outcome;
 
 /// Version of these messages.
@@ -70,6 +71,9 @@ pub enum BootMode {
     Rescue(Vec<String>),
     /// Boot nothing, only reap: the context of `enter` on a stopped guest.
     Idle,
+    /// This command is the whole guest; it powers off when that ends, and has
+    /// crashed when that fails.
+    Command(Vec<String>),
 }
 
 /// Which boot files guest-init follows.
@@ -104,6 +108,8 @@ pub enum Style {
     Rescue,
     /// Nothing but a context.
     Idle,
+    /// The guest's one command.
+    Command,
 }
 
 impl Style {
@@ -116,6 +122,7 @@ impl Style {
             Self::Init => "init",
             Self::Rescue => "rescue",
             Self::Idle => "idle",
+            Self::Command => "command",
         }
     }
 }
@@ -248,6 +255,8 @@ pub enum FromGuest {
         /// How; 127 when it could not be executed.
         outcome: Outcome,
     },
+    /// The guest's own init is of this family; comes before it takes over.
+    OwnInit(Family),
 }
 
 /// Where a guest is, as guest-init sees it.

@@ -20,6 +20,8 @@ pub enum Stage {
     GuestInit,
     /// The guest's root directory, as a detached mount.
     OpenRoot,
+    /// One of the host's directories for it; the failure's `step` is its number.
+    OpenBinds,
     /// The process that becomes the keeper.
     Fork,
     // Launcher: the process that becomes the keeper.
@@ -37,6 +39,9 @@ pub enum Stage {
     IdMap,
     /// The idmapped view of the guest's root.
     IdmapRoot,
+    /// The idmapped view of one of the host's directories; the failure's `step`
+    /// is its number.
+    IdmapBinds,
     /// The guest's link to the host, filtered.
     Link,
     /// One of the guest's addresses routed to it; the failure's `step` is its
@@ -93,12 +98,13 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::RunDirectory,
         Self::Cgroup,
         Self::Devices,
         Self::GuestInit,
         Self::OpenRoot,
+        Self::OpenBinds,
         Self::Fork,
         Self::KeeperCgroup,
         Self::LoginUid,
@@ -107,6 +113,7 @@ impl Stage {
         Self::Clone,
         Self::IdMap,
         Self::IdmapRoot,
+        Self::IdmapBinds,
         Self::Link,
         Self::Route,
         Self::ProcessRecords,
@@ -141,12 +148,14 @@ impl Stage {
             Self::Devices => "devices",
             Self::GuestInit => "guest-init",
             Self::OpenRoot => "open-root",
+            Self::OpenBinds => "open-binds",
             Self::Fork => "fork",
             Self::KeeperCgroup => "keeper-cgroup",
             Self::TimeNamespace => "time-namespace",
             Self::Clone => "clone",
             Self::IdMap => "id-map",
             Self::IdmapRoot => "idmap-root",
+            Self::IdmapBinds => "idmap-binds",
             Self::Link => "link",
             Self::Route => "route",
             Self::ProcessRecords => "process-records",
@@ -184,12 +193,14 @@ impl Stage {
             Self::Devices => "filtering its devices",
             Self::GuestInit => "opening guest-init",
             Self::OpenRoot => "opening its root directory",
+            Self::OpenBinds => "opening for it the host's",
             Self::Fork => "forking",
             Self::KeeperCgroup => "moving the keeper to its cgroup",
             Self::TimeNamespace => "setting the clocks of its time namespace",
             Self::Clone => "creating its namespaces",
             Self::IdMap => "writing the id maps of its user namespace",
             Self::IdmapRoot => "mapping the ids of its root directory",
+            Self::IdmapBinds => "mapping for it the ids of the host's",
             Self::Link => "linking it to the host",
             Self::Route => "routing to it the address",
             Self::ProcessRecords => "having its processes recorded",

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use shared::family::Family;
 use shared::keeper::{FromKeeper, ToKeeper};
 use shared::link::{Link, MAX_MESSAGE, RecvError, SendError, decode, encode};
 use shared::message::{
@@ -37,6 +38,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn to_guest() -> impl Strategy<Value = ToGuest> {
     let mode = prop_oneof![
         Just(BootMode::Boot),
+        vec(".{0,20}", 0..5).prop_map(BootMode::Command),
         vec(".{0,20}", 0..4).prop_map(BootMode::Rescue),
         Just(BootMode::Idle),
     ];
@@ -85,6 +87,7 @@ fn from_guest() -> impl Strategy<Value = FromGuest> {
         ),
         ".{0,60}".prop_map(FromGuest::Note),
         power().prop_map(FromGuest::Requested),
+        prop_oneof![Just(Family::Runit), Just(Family::Other)].prop_map(FromGuest::OwnInit),
     ]
 }
 

@@ -21,9 +21,9 @@ fn reaches_its_default_runlevel(tree: Tree) {
     assert_eq!(status.state, "running", "{status:?}");
     assert_eq!(status.name, "web");
     let style = match tree {
-        Tree::Bookworm | Tree::Trixie | Tree::Services => "sysv",
+        Tree::Bookworm | Tree::Trixie | Tree::Services | Tree::Openrc | Tree::S6 => "sysv",
         Tree::Busybox => "busybox",
-        Tree::Systemd | Tree::SystemdTrixie => "init",
+        Tree::Systemd | Tree::SystemdTrixie | Tree::Runit | Tree::Finit => "init",
         Tree::Copy => "rc",
     };
     assert_eq!(status.style.as_deref(), Some(style), "{status:?}");

@@ -2,9 +2,8 @@
 //! machine, both boot, and a clone that fails leaves nothing.
 
 use std::fs;
-use std::path::Path;
 
-use tests::same::differences;
+use tests::same::{assert_holes, differences, furnish};
 use tests::{DEADLINE, Guest, Host, Tree, command, eventually};
 
 on! { Bookworm: [a_copy_differs_by_its_identity_alone] }
@@ -55,30 +54,11 @@ fn a_copy_differs_by_its_identity_alone(tree: Tree) {
 fn files_of_all_kinds_come_over(tree: Tree) {
     let host = Host::new();
     let web = host.guest("web").tree(tree).build();
-    let make = "set -e; cd /srv; mkfifo fifo; ln -s /etc/shadow link; ln -s /nowhere dangling
-        echo one >one; ln one two; chmod 4755 one; mkdir closed; echo x >closed/x; chmod 0 closed
-        printf a >sparse; dd if=/dev/zero of=sparse bs=1 count=1 seek=67108864
-        touch -d '2001-02-03 04:05:06' one; touch ' odd
-name'; chown -h 1000:1000 dangling";
-    web.shell(make).ok();
-    let srv = web.root().join("srv");
-    let run = |program: &str, words: &[&str]| {
-        let mut command = std::process::Command::new(program);
-        command::run(command.args(words).current_dir(&srv), DEADLINE).ok();
-    };
-    run("setfattr", &["-n", "user.colour", "-v", "green", "two"]);
-    run("setfattr", &["-n", "trusted.note", "-v", "host", "closed"]);
-    run("setfacl", &["-m", "u:1000:rwx", "closed"]);
-    run("setfacl", &["-d", "-m", "g:2000:r-x", "closed"]);
-    run("setcap", &["cap_net_raw=ep", "closed/x"]);
+    furnish(&web);
     host.vserver(["clone", "web", "shop"]).ok();
     let shop = web.other("shop");
     assert_eq!(differences(&web.root(), &shop.root()), ["etc/hostname", "etc/hosts"]);
-    // rsync doesn't look at holes.
-    let blocks = |root: &Path| {
-        std::os::unix::fs::MetadataExt::blocks(&fs::metadata(root.join("srv/sparse")).expect("it"))
-    };
-    assert!(blocks(&shop.root()) <= blocks(&web.root()) + 16, "it has become whole");
+    assert_holes(&web, &shop);
 }
 
 fn what_runs_is_not_copied(tree: Tree) {

@@ -31,6 +31,7 @@ macro_rules! on {
 }
 
 mod actions;
+mod archive;
 mod audit;
 mod boot;
 mod build;
@@ -47,6 +48,7 @@ mod emptied;
 mod enter;
 mod events;
 mod exec;
+mod families;
 mod faults;
 mod host_safe;
 mod images;
@@ -57,6 +59,7 @@ mod limits;
 mod lynis;
 mod many;
 mod metrics;
+mod mounts;
 mod moved;
 mod nesting;
 mod orphans;
@@ -78,6 +81,7 @@ mod serving;
 mod sessions;
 mod settings;
 mod shared;
+mod snapshot;
 mod starved;
 mod stat;
 mod stopped;

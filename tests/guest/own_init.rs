@@ -161,7 +161,6 @@ fn all_is_stopped_that_has_just_been_started(tree: Tree) {
     let guest = host.guest("web").tree(tree).build();
     for _ in 0..5 {
         guest.vserver("start", ["--no-wait"]).ok();
-        guest.vserver("stop", ["--timeout", "40"]).ok();
-        assert!(!guest.log().contains("killing"), "{}", guest.log());
+        guest.stop();
     }
 }

@@ -5,11 +5,13 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{DEADLINE, Finished, Host, Tree, command, eventually};
 
+on! { Bookworm: [a_password_is_one_that_login_takes] }
 on! { Busybox: [
     a_script_runs_inside_as_the_guests_root,
     a_script_that_fails_leaves_no_guest,
@@ -152,6 +154,18 @@ fn root_gets_a_password(tree: Tree) {
     assert_eq!(last(&theirs.stdout), last(hash), "{shadow}");
     let metadata = fs::metadata(host.paths().roots_dir().join("web/etc/shadow")).expect("it is");
     assert_eq!(metadata.mode() & 0o7777, 0o600);
+}
+
+/// As login(1), su(1) and sshd(8) compare it: with what crypt(3) makes of it.
+fn a_password_is_one_that_login_takes(tree: Tree) {
+    let host = Host::new();
+    let secret = file(&host, "password", "let me in\n");
+    let mut build = building(&host, tree);
+    build.arg("--root-password-file").arg(secret);
+    command::run(&mut build, Duration::from_secs(180)).ok();
+    let compare =
+        "my $hash = (getpwnam('root'))[1]; exit(crypt('let me in', $hash) eq $hash ? 0 : 9)";
+    host.vserver(["exec", "web", "--", "perl", "-e", compare]).ok();
 }
 
 fn root_gets_keys_and_nobody_elses_stay(tree: Tree) {

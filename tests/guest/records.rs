@@ -286,11 +286,12 @@ fn the_first_program_is_recorded(tree: Tree) {
     for pid in [1, 3, 4, 5] {
         assert!(all.iter().any(|(_, other)| *other == pid), "{pid}: {all:?}");
     }
-    // Of PID 1 there are two, which counts as one.
+    // Of PID 1 there are two, or one on newer kernels: it counts as one.
     let (init, _) = all.last().expect("there is one");
     let named = |name: &&(String, u32)| name.0 == *init;
-    assert_eq!(all.iter().filter(|(_, pid)| *pid == 1).count(), 2, "{all:?}");
-    let truth = all.iter().filter(named).count() - 1;
+    let records = all.iter().filter(|(_, pid)| *pid == 1).count();
+    assert!((1..=2).contains(&records), "{all:?}");
+    let truth = all.iter().filter(named).count() - (records - 1);
     assert_eq!(summed(&host, init, &[])["processes"], truth, "{all:?}");
 }
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::thread;
 
-use tests::{Census, DEADLINE, Host, Tree, command, random};
+use tests::{Census, DEADLINE, Host, Tree, command, eventually, random};
 
 on! { Busybox: [commands_in_each_others_way_leave_a_whole_installation] }
 
@@ -35,6 +35,11 @@ fn commands_in_each_others_way_leave_a_whole_installation(tree: Tree) {
     let host = Host::new();
     let neighbour = host.guest("db").tree(tree).build();
     neighbour.start();
+    // `start` doesn't wait for what init keeps alive.
+    eventually(DEADLINE, "its last process is there", || {
+        let all = host.processes();
+        all.iter().any(|process| process.arguments.contains(&"100000".to_owned())).then_some(())
+    });
     let (before, init) = (Census::take(&host), neighbour.init_pid());
     thread::scope(|scope| {
         for _ in 0..PROCESSES {

@@ -117,6 +117,11 @@ impl Guest<'_> {
         &self.name
     }
 
+    /// The guest of this name on another host.
+    pub fn on<'b>(&self, host: &'b Host) -> Guest<'b> {
+        Guest { host, name: self.name.clone(), tree: self.tree }
+    }
+
     /// The guest of this name, made out of this one.
     pub fn other(&self, name: &str) -> Self {
         Self { host: self.host, name: name.to_owned(), tree: self.tree }

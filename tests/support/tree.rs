@@ -19,6 +19,14 @@ pub enum Tree {
     Services,
     /// Two megabytes: busybox as init and as everything else.
     Busybox,
+    /// Debian 12 with runit.
+    Runit,
+    /// Debian 12 with OpenRC under sysvinit.
+    Openrc,
+    /// Debian 12 with finit.
+    Finit,
+    /// Debian 12 with s6 beside sysvinit, and nothing that boots with it.
+    S6,
     /// What `vserver build --method copy` takes from this host.
     Copy,
 }
@@ -33,6 +41,10 @@ impl Tree {
             Self::SystemdTrixie => "systemd_trixie",
             Self::Services => "services",
             Self::Busybox => "busybox",
+            Self::Runit => "runit",
+            Self::Openrc => "openrc",
+            Self::Finit => "finit",
+            Self::S6 => "s6",
             Self::Copy => "copy",
         }
     }

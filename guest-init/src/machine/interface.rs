@@ -93,6 +93,8 @@ pub enum Effect {
     Settled,
     /// reboot(2).
     Power(Power),
+    /// End as a crash with this exit status.
+    Exit(u8),
 }
 
 /// How processes are made to end.

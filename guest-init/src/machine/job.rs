@@ -41,8 +41,8 @@ pub(super) enum Kind {
     Local,
     /// The supervisor's command with this id.
     Exec(u32),
-    /// The command of a rescue.
-    Rescue,
+    /// The command of a rescue, or the guest's one command.
+    Only,
     /// It writes buffers to disk.
     Sync,
 }
@@ -112,16 +112,16 @@ impl Machine {
         }
     }
 
-    /// Starts the command of a rescue, if it doesn't run already.
-    pub(super) fn spawn_rescue(&mut self) {
-        let runs = self.jobs.values().any(|job| job.kind == Kind::Rescue);
-        let BootMode::Rescue(argv) = &self.order.mode else { return };
+    /// Starts the one command, if it doesn't run already.
+    pub(super) fn spawn_only(&mut self) {
+        let runs = self.jobs.values().any(|job| job.kind == Kind::Only);
+        let (BootMode::Rescue(argv) | BootMode::Command(argv)) = &self.order.mode else { return };
         if runs || self.stop.is_some() || self.is_holding() {
             return;
         }
         let mut command = self.command(Program::Argv(argv.clone()));
         command.controlling = true;
-        self.spawn(Kind::Rescue, None, "", command);
+        self.spawn(Kind::Only, None, "", command);
     }
 
     pub(super) fn spawn_exec(&mut self, id: u32, argv: Vec<String>) {
@@ -174,7 +174,7 @@ impl Machine {
             }
             Kind::Slot(key) => self.slot_not_started(key, id),
             Kind::Script { run, number } => self.script_not_started(run, number),
-            Kind::Local | Kind::Rescue => {}
+            Kind::Local | Kind::Only => {}
         }
         if self.hold_until.is_none() {
             self.out.push(Effect::Say("guest-init: cannot fork, trying again in 5 s".to_owned()));
@@ -198,7 +198,7 @@ impl Machine {
             }
             Kind::Local => self.say_progress(&job, outcome, millis),
             Kind::Exec(id) => self.out.push(Effect::Send(FromGuest::ExecEnded { id, outcome })),
-            Kind::Rescue => self.power_off_after_rescue(),
+            Kind::Only => self.only_ended(outcome),
             Kind::Sync => self.enter(Phase::Over),
         }
     }

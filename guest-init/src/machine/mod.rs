@@ -117,7 +117,7 @@ impl Machine {
         parallel: usize,
     ) -> Self {
         let target = order.runlevel.unwrap_or(match style {
-            Style::Rescue | Style::Idle => Runlevel::SINGLE,
+            Style::Rescue | Style::Command | Style::Idle => Runlevel::SINGLE,
             _ => Runlevel::MULTI,
         });
         Self {
@@ -201,7 +201,9 @@ impl Machine {
                 }
                 self.send_state();
             }
-            BootMode::Rescue(_) | BootMode::Idle => self.enter(Phase::Up),
+            BootMode::Rescue(_) | BootMode::Command(_) | BootMode::Idle => {
+                self.enter(Phase::Up);
+            }
         }
     }
 
@@ -279,8 +281,8 @@ impl Machine {
         match self.style {
             Style::Sysv | Style::Busybox => self.pass_slots(),
             Style::Rc => self.drive_rc(),
-            Style::Rescue => {
-                self.spawn_rescue();
+            Style::Rescue | Style::Command => {
+                self.spawn_only();
                 true
             }
             Style::Init | Style::Idle => true,

@@ -97,8 +97,8 @@ impl Machine {
         let (level, previous) = (rc.level.to_string(), rc.previous.to_string());
         // What Debian's rc gives its scripts; PATH is its own one.
         let verbose = rc.verbose.clone().unwrap_or_default();
-        let mut command =
-            self.command(Program::Argv(vec![script.path.clone(), script.argument.clone()]));
+        let words = [&script.path, &script.argument].into_iter().filter(|word| !word.is_empty());
+        let mut command = self.command(Program::Argv(words.cloned().collect()));
         for (name, value) in [
             ("PATH", "/sbin:/usr/sbin:/bin:/usr/bin"),
             ("RUNLEVEL", &level),

@@ -1,7 +1,8 @@
 //! The end of a guest: scripts of runlevel 0 or 6, SIGTERM, a grace, SIGKILL,
 //! buffers to disk, reboot(2). A deadline cuts all of that short.
 
-use shared::message::{BootMode, FromGuest, Power, Runlevel};
+use shared::message::{BootMode, FromGuest, Power, Runlevel, Style};
+use shared::outcome::Outcome;
 
 use super::{Effect, Machine, Millis, Phase, Stop};
 use crate::environment;
@@ -57,8 +58,15 @@ impl Machine {
         self.now + Millis::from(self.order.kill_grace_ms)
     }
 
-    pub(super) fn power_off_after_rescue(&mut self) {
-        self.stop(Power::PowerOff, None, false);
+    /// The one command has ended, and the guest with it: in order, or, where
+    /// it fails by itself, as a crash.
+    pub(super) fn only_ended(&mut self, outcome: Outcome) {
+        if self.style != Style::Command || outcome.success() || self.stop.is_some() {
+            return self.stop(Power::PowerOff, None, false);
+        }
+        self.note(format!("the guest's command has failed: {outcome}"));
+        self.phase = Phase::Over;
+        self.out.push(Effect::Exit(outcome.code()));
     }
 
     /// No other process is left.

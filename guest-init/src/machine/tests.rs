@@ -42,6 +42,7 @@ struct World {
     signals: Vec<(u32, Kill)>,
     all: Vec<Kill>,
     power: Option<Power>,
+    exit: Option<u8>,
 }
 
 impl World {
@@ -58,11 +59,19 @@ impl World {
             signals: Vec::new(),
             all: Vec::new(),
             power: None,
+            exit: None,
         }
     }
 
     fn rescue() -> Self {
         Self::new(Style::Rescue, BootMode::Rescue(vec!["/bin/sh".into()]), "")
+    }
+
+    fn command() -> Self {
+        let mut world = Self::new(Style::Command, BootMode::Command(vec!["/bin/nginx".into()]), "");
+        world.tell(Event::Start);
+        assert_eq!(world.running(), ["/bin/nginx"]);
+        world
     }
 
     fn debian() -> Self {
@@ -100,6 +109,7 @@ impl World {
                         assert!(self.power.is_none(), "two ends");
                         self.power = Some(power);
                     }
+                    Effect::Exit(status) => self.exit = Some(status),
                     Effect::Say(_)
                     | Effect::ReopenInitctl
                     | Effect::Record(..)
@@ -436,6 +446,25 @@ fn the_own_runner_stands_in_for_stock_calls() {
     world.end("/etc/x start");
     assert_eq!(world.running(), ["/sbin/getty tty1"]);
     assert_eq!(world.state(), GuestState::Running(level('2')));
+}
+
+#[test]
+fn a_command_that_fails_is_a_crash_unless_it_was_told_to_end() {
+    let fail = |world: &mut World| {
+        let job = world.job("/bin/nginx");
+        world.tell(Event::Ended { job, outcome: Outcome::Exited(3) });
+    };
+    let mut world = World::command();
+    fail(&mut world);
+    assert_eq!((world.exit, world.power), (Some(3), None));
+    let mut world = World::command();
+    world.tell(stop(Power::PowerOff, 60_000));
+    assert_eq!(world.all, [Kill::Term]);
+    fail(&mut world);
+    assert_eq!(world.exit, None);
+    let mut world = World::command();
+    world.end("/bin/nginx");
+    assert_eq!((world.exit, world.state()), (None, GuestState::Killing(Power::PowerOff)));
 }
 
 #[test]

@@ -32,6 +32,13 @@ const INIT_D: &str = "/etc/init.d";
 /// characters, `N` for none). A directory that can't be read is one that
 /// isn't there.
 pub fn plan(level: char, previous: char) -> Plan {
+    if !has_directories() {
+        let script = bsd_script(level).map(|path| (path.to_owned(), path.to_owned()));
+        // Such scripts call rc.local themselves.
+        let local = has_rc_local() && !has_bsd_scripts();
+        let found = script.is_some();
+        return Plan { found, local, ..Plan::sequence(script.into_iter(), "") };
+    }
     let nothing = || Plan { local: has_rc_local(), ..Plan::default() };
     let Some(directory) = rc_directory(level) else { return nothing() };
     let Some(this) = links(&directory) else { return nothing() };
@@ -92,7 +99,34 @@ fn rc_directory(level: char) -> Option<String> {
         .find(|path| Path::new(path).is_dir())
 }
 
-fn has_rc_local() -> bool {
+/// Are there rc directories?
+pub fn has_directories() -> bool {
+    ['S', '2'].into_iter().any(|level| rc_directory(level).is_some())
+}
+
+/// One script for each stage of a boot, as the BSDs, CRUX and Slackware have
+/// them.
+const BSD: [(&str, &str); 6] = [
+    ("S", "/etc/rc"),
+    ("S", "/etc/rc.d/rc.S"),
+    ("2345", "/etc/rc.d/rc.M"),
+    ("06", "/etc/rc.shutdown"),
+    ("0", "/etc/rc.d/rc.0"),
+    ("6", "/etc/rc.d/rc.6"),
+];
+
+/// The script of a runlevel, where there are no directories.
+fn bsd_script(level: char) -> Option<&'static str> {
+    let mut known = BSD.iter().filter(|(levels, _)| levels.contains(level));
+    known.find(|(_, path)| is_program(path)).map(|(_, path)| *path)
+}
+
+/// Does a boot begin with such a script?
+pub fn has_bsd_scripts() -> bool {
+    bsd_script('S').is_some()
+}
+
+pub fn has_rc_local() -> bool {
     is_program("/etc/rc.local")
 }
 

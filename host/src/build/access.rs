@@ -4,9 +4,11 @@
 //! hash is kept. `$6$` (crypt(5)) is what every C library understands that a
 //! guest may have.
 
+use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::rand::{GetRandomFlags, getrandom};
 use sha_crypt::{PasswordHasher, ShaCrypt};
 
 use crate::error::{Error, Result};
@@ -38,9 +40,14 @@ impl Access {
         if password.is_empty() || password.contains(char::is_control) {
             return Err(Error::usage("root's password is empty or holds control characters"));
         }
-        let hash = ShaCrypt::SHA512
-            .hash_password(password.as_bytes())
-            .map_err(|cause| Error::new(format!("cannot hash root's password: {cause}")))?;
+        let failed =
+            |cause: &dyn fmt::Display| Error::new(format!("cannot hash root's password: {cause}"));
+        // Sixteen characters when they are written: crypt(3) heeds no more, and
+        // gives no more back, so that nothing would equal a hash with more.
+        let mut salt = [0; 12];
+        getrandom(salt.as_mut_slice(), GetRandomFlags::empty()).map_err(|cause| failed(&cause))?;
+        let hash = ShaCrypt::SHA512.hash_password_with_salt(password.as_bytes(), &salt);
+        let hash = hash.map_err(|cause| failed(&cause))?;
         self.hash = Some(hash.as_str().to_owned());
         Ok(self)
     }
@@ -167,6 +174,7 @@ mod tests {
     fn a_password_becomes_a_hash_with_its_own_salt() {
         let hash = || Access::default().password("secret").unwrap().hash.unwrap();
         assert!(hash().starts_with("$6$") && !hash().contains(':'));
+        assert_eq!(hash().split('$').nth(3).map(str::len), Some(16), "{}", hash());
         assert_ne!(hash(), hash());
         for bad in ["", "a\nb"] {
             assert!(Access::default().password(bad).is_err(), "{bad:?} was taken");

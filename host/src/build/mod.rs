@@ -16,6 +16,7 @@ mod distribution;
 mod dpkg;
 mod host_keys;
 mod identity;
+mod import;
 mod installer;
 mod interrupt;
 mod layout;
@@ -25,6 +26,7 @@ mod rclinks;
 mod removal;
 mod rsync;
 mod skeleton;
+mod snapshot;
 mod template;
 mod tidy;
 mod tool;
@@ -45,10 +47,12 @@ use crate::paths::Paths;
 
 pub use access::Access;
 pub use distribution::Distribution;
+pub use import::Incoming;
 pub use installer::Installer;
 pub use interrupt::Interrupt;
 pub use progress::Progress;
 pub use removal::Doomed;
+pub use snapshot::Snapshots;
 pub use tool::follow;
 use unpack::Shift;
 use workspace::Aside;
@@ -118,13 +122,11 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
 }
 
-/// What to build.
+/// Which guest is made, and where.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct Site {
     /// The new guest.
     pub name: GuestName,
-    /// Where its files come from.
-    pub method: Method,
     /// Its host name; its name when not given.
     pub hostname: Option<String>,
     /// Its root directory; the usual place when not given.
@@ -137,7 +139,7 @@ pub struct Request {
     pub goes_on_inside: bool,
 }
 
-impl Request {
+impl Site {
     /// Where the guest's root will be.
     pub fn target(&self, paths: &Paths) -> PathBuf {
         self.root.clone().unwrap_or_else(|| paths.root(&self.name))
@@ -147,6 +149,15 @@ impl Request {
     pub fn hostname(&self) -> &str {
         self.hostname.as_deref().unwrap_or(self.name.as_str())
     }
+}
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The new guest.
+    pub site: Site,
+    /// Where its files come from.
+    pub method: Method,
 }
 
 /// What was built.
@@ -179,37 +190,78 @@ pub fn build(
     request: &Request,
     paths: &Paths,
     interrupt: &Interrupt,
-    mut progress: Progress,
+    progress: Progress,
     register: impl FnOnce(&Settings) -> Result<()>,
 ) -> Result<Report> {
-    let target = request.target(paths);
-    refuse(request, paths)?;
-    let parent = prepare_parent(request, paths, &target)?;
+    let filled = |work: &mut Work<'_>| {
+        let filled = fill(request, work)?;
+        match &request.method {
+            Method::Clone { hostname, .. } => {
+                identity::renew(hostname, request.site.hostname(), work)?;
+            }
+            _ => tidy::tidy(request, work)?,
+        }
+        Ok(filled)
+    };
+    make(&request.site, paths, interrupt, progress, filled, register)
+}
+
+/// The same for a guest that comes out of an archive of `vserver export`,
+/// `as_new` with an identity of its own.
+///
+/// # Errors
+/// As [`build`].
+pub fn import(
+    site: &Site,
+    incoming: Incoming,
+    as_new: bool,
+    paths: &Paths,
+    interrupt: &Interrupt,
+    progress: Progress,
+    register: impl FnOnce() -> Result<()>,
+) -> Result<Report> {
+    let filled = |work: &mut Work<'_>| {
+        let hostname = incoming.head().manifest.hostname.clone();
+        let summary = incoming.fill(work)?;
+        if as_new {
+            identity::renew(&hostname, site.hostname(), work)?;
+        }
+        Ok((summary, Settings::default()))
+    };
+    make(site, paths, interrupt, progress, filled, |_| register())
+}
+
+/// Makes a root beside its place, and puts it there when it is whole.
+fn make(
+    site: &Site,
+    paths: &Paths,
+    interrupt: &Interrupt,
+    mut progress: Progress,
+    fill: impl FnOnce(&mut Work<'_>) -> Result<(String, Settings)>,
+    register: impl FnOnce(&Settings) -> Result<()>,
+) -> Result<Report> {
+    let target = site.target(paths);
+    refuse(site, paths)?;
+    let parent = prepare_parent(site, paths, &target)?;
     let guard = workspace::guard(&parent)?;
     workspace::sweep(&parent)?;
-    let workspace = workspace::Workspace::create(&parent, &request.name)?;
+    let workspace = workspace::Workspace::create(&parent, &site.name)?;
     drop(guard);
     let root = workspace.root()?;
     let mut remarks = Vec::new();
     let mut work = Work { root: &root, interrupt, progress: &mut progress, remarks: &mut remarks };
-    let (summary, settings) = fill(request, &mut work)?;
-    match &request.method {
-        Method::Clone { hostname, .. } => {
-            identity::renew(hostname, request.hostname(), &mut work)?;
-        }
-        _ => tidy::tidy(request, &mut work)?,
-    }
-    request.access.grant(&root)?;
+    let (summary, settings) = fill(&mut work)?;
+    site.access.grant(&root)?;
     interrupt.check()?;
     progress.end();
 
-    let mut aside = if request.force {
-        Aside::take(&target, &paths.config(&request.name))?
+    let mut aside = if site.force {
+        Aside::take(&target, &paths.config(&site.name))?
     } else {
         Aside::default()
     };
-    let config = paths.config(&request.name);
-    let placed = workspace.place(&target, &config, request.goes_on_inside)?;
+    let config = paths.config(&site.name);
+    let placed = workspace.place(&target, &config, site.goes_on_inside)?;
     register(&settings)?;
     placed.keep();
     remarks.extend(aside.keep());
@@ -220,15 +272,15 @@ pub fn build(
 ///
 /// # Errors
 /// When the user isn't root, the guest exists or its host name is none.
-pub fn refuse(request: &Request, paths: &Paths) -> Result<()> {
-    let name = &request.name;
-    let target = request.target(paths);
+pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
+    let name = &site.name;
+    let target = site.target(paths);
     if !rustix::process::geteuid().is_root() {
         return Err(Error::os(format_args!("cannot build guest '{name}'"), Errno::PERM)
             .hint("a guest's files belong to many users, which only root can make"));
     }
     let config = paths.config(name);
-    if !request.force {
+    if !site.force {
         for path in [&target, &config] {
             if path.symlink_metadata().is_ok() {
                 return Err(Error::new(format!(
@@ -241,13 +293,13 @@ pub fn refuse(request: &Request, paths: &Paths) -> Result<()> {
             }
         }
     }
-    tidy::check_hostname(request.hostname())
+    tidy::check_hostname(site.hostname())
 }
 
 /// The directory that will hold the guest's root. The usual one is closed to
 /// everybody but root: guests' set-user-id programs must not be executable by
 /// the host's users.
-fn prepare_parent(request: &Request, paths: &Paths, target: &Path) -> Result<PathBuf> {
+fn prepare_parent(site: &Site, paths: &Paths, target: &Path) -> Result<PathBuf> {
     let parent = target.parent().filter(|_| target.file_name().is_some() && target.is_absolute());
     let parent = parent.ok_or_else(|| {
         Error::usage(format!("'{}' can't be a guest's root", target.display()))
@@ -255,7 +307,7 @@ fn prepare_parent(request: &Request, paths: &Paths, target: &Path) -> Result<Pat
     })?;
     std::fs::create_dir_all(parent)
         .map_err(|cause| Error::path("create directory", parent, cause))?;
-    if request.root.is_none() || parent == paths.roots_dir() {
+    if site.root.is_none() || parent == paths.roots_dir() {
         rustix::fs::chmod(parent, Mode::RWXU)
             .map_err(|cause| Error::path("change the permissions of", parent, cause))?;
     }

@@ -96,7 +96,8 @@ fn extract(
     })
 }
 
-fn shown(path: &Path) -> String {
+/// An archive as messages name it.
+pub(super) fn shown(path: &Path) -> String {
     if path == Path::new("-") {
         return "standard input".to_owned();
     }

@@ -34,7 +34,7 @@ pub(super) fn check_hostname(hostname: &str) -> Result<()> {
 /// Tidies the new root.
 pub(super) fn tidy(request: &Request, work: &mut Work<'_>) -> Result<()> {
     let root = work.root;
-    let hostname = request.hostname();
+    let hostname = request.site.hostname();
     if !root.is_dir("etc") {
         // A dangling link or a file of that name is of no use to anybody.
         root.remove("etc")?;

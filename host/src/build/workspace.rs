@@ -79,6 +79,17 @@ impl Workspace {
     }
 }
 
+impl Workspace {
+    /// Changes places with the root that is at `target`, in one step. The old
+    /// one goes with the workspace.
+    pub(super) fn exchange(self, target: &Path) -> Result<()> {
+        let cwd = rustix::fs::CWD;
+        let root = self.path.join(ROOT);
+        rustix::fs::renameat_with(cwd, &root, cwd, target, RenameFlags::EXCHANGE)
+            .map_err(|cause| Error::path("put in place", target, cause))
+    }
+}
+
 impl Drop for Workspace {
     fn drop(&mut self) {
         // Nobody is left to tell; the next build's sweep tries again.

@@ -57,6 +57,36 @@ Examples:
 Context, ids, root directory, logs and account stay the guest's; its files
 aren't touched. The name inside follows if no 'hostname' is configured.";
 
+pub(super) const EXPORT: &str = "\
+Examples:
+  vserver export web web.tar.zst
+  vserver export web - | ssh other vserver import -
+
+The file holds the configuration, the actions and all files, with owners,
+times, extended attributes, access lists, capabilities, hard links and holes.
+It is a tar archive compressed with zstd, which 'tar -tf' shows; it ends with a
+checksum. Whoever can read it can read the guest's password file.";
+
+pub(super) const IMPORT: &str = "\
+Examples:
+  vserver import web.tar.zst
+  vserver import web.tar.zst web2 --new-identity --address 192.0.2.11
+  ssh other vserver export web - | vserver import -
+
+The guest is the one that was exported: name, host name, keys, addresses, and
+its context if that is free here. With --new-identity it is a copy, as with
+'vserver clone'. Nothing is left of an archive that is damaged or cut off.";
+
+pub(super) const SNAPSHOT: &str = "\
+Examples:
+  vserver snapshot create web before-upgrade
+  vserver snapshot list web
+  vserver snapshot restore web before-upgrade
+
+A guest that runs stands still while it is copied; where the file system shares
+blocks (btrfs, xfs) that is a moment, elsewhere as long as copying takes. A
+snapshot holds the files below the guest's root, not its configuration.";
+
 pub(super) const START: &str = "\
 Examples:
   vserver start web

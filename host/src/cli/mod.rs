@@ -131,6 +131,15 @@ pub enum Action {
     /// Give a guest another name.
     #[command(after_help = help::RENAME)]
     Rename(RenameArgs),
+    /// Write a stopped guest to one file, with all that belongs to it.
+    #[command(after_help = help::EXPORT)]
+    Export(ExportArgs),
+    /// Make a guest of such a file.
+    #[command(after_help = help::IMPORT)]
+    Import(ImportArgs),
+    /// Keep copies of a guest's files, and go back to them.
+    #[command(after_help = help::SNAPSHOT)]
+    Snapshot(SnapshotArgs),
     /// Delete guests: root directory, configuration, logs.
     Delete(DeleteArgs),
     /// Wait until guests are in a state.

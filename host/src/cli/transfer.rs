@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use shared::name::{ContextId, GuestName};
 
 use super::values;
+use crate::snapshot::SnapshotName;
 
 /// `vserver clone`.
 #[derive(Clone, Debug, Args)]
@@ -47,4 +48,105 @@ pub struct RenameArgs {
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `vserver export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// The guest; it is stopped.
+    #[arg(value_name = "NAME", value_parser = values::guest)]
+    pub name: GuestName,
+    /// The file that is written; '-' is standard output.
+    pub file: PathBuf,
+    /// How much zstd tries, 1 to 19.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub level: i32,
+    /// Replace a file that exists.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `vserver import`.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArgs {
+    /// The file; '-' is standard input.
+    pub file: PathBuf,
+    /// Name of the guest here; the one it had when not given.
+    #[arg(value_name = "NAME", value_parser = values::guest)]
+    pub name: Option<GuestName>,
+    /// Its number, 2 to 49151; the one it had, if that is free, when not given.
+    #[arg(long, value_name = "N", value_parser = values::context)]
+    pub context: Option<ContextId>,
+    /// Its host name; the one it had when not given.
+    #[arg(long)]
+    pub hostname: Option<String>,
+    /// Its address here; may be given several times. Those it had when not
+    /// given.
+    #[arg(long, value_name = "IP[/LEN]")]
+    pub address: Vec<String>,
+    /// Directory of its root; a new one below /var/lib/vservers when not
+    /// given.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// It is a copy: another context, host name, machine-id and ssh host keys.
+    #[arg(long)]
+    pub new_identity: bool,
+    /// Take over its actions, which the host runs as root.
+    #[arg(long)]
+    pub actions: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `vserver snapshot`.
+#[derive(Clone, Debug, Args)]
+pub struct SnapshotArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: SnapshotAction,
+}
+
+/// What to do with snapshots.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SnapshotAction {
+    /// Copy the files of a guest.
+    Create {
+        /// Which guest.
+        #[arg(value_parser = values::guest)]
+        name: GuestName,
+        /// Name of the snapshot; the time when not given.
+        snapshot: Option<SnapshotName>,
+    },
+    /// Show the snapshots of a guest.
+    List {
+        /// Which guest.
+        #[arg(value_parser = values::guest)]
+        name: GuestName,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a copy of a snapshot in the place of a stopped guest's files.
+    Restore {
+        /// Which guest; it is stopped.
+        #[arg(value_parser = values::guest)]
+        name: GuestName,
+        /// Which snapshot; it is kept.
+        snapshot: SnapshotName,
+        /// Don't ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Delete a snapshot.
+    Delete {
+        /// Which guest.
+        #[arg(value_parser = values::guest)]
+        name: GuestName,
+        /// Which snapshot.
+        snapshot: SnapshotName,
+        /// Don't ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
 }

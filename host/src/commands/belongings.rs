@@ -1,10 +1,16 @@
 //! The files that belong to a guest, besides its root and its numbers.
 
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use shared::name::GuestName;
+use shared::name::{ContextId, GuestName};
 
 use crate::accounting::{Book, Records};
+use crate::config::{self, edit};
+use crate::error::{Error, Result};
+use crate::ids;
 use crate::paths::Paths;
 
 /// Its actions, logs and records of processes, and its configuration, which
@@ -28,4 +34,61 @@ pub(super) fn files(paths: &Paths, name: &GuestName) -> Vec<PathBuf> {
 /// Its account, which outlives it: there may still be a bill to write.
 pub(super) fn account(paths: &Paths, name: &GuestName) -> [PathBuf; 3] {
     Book::new(paths, name).files()
+}
+
+/// The bytes of its actions, and their permissions.
+///
+/// # Errors
+/// When they are there and can't be read.
+pub(super) fn actions(paths: &Paths, name: &GuestName) -> Result<Option<(Vec<u8>, u32)>> {
+    let path = paths.actions(name);
+    let read = fs::read(&path).and_then(|bytes| {
+        let mode = fs::metadata(&path)?.permissions().mode();
+        Ok((bytes, mode & 0o777))
+    });
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(Error::path("read", &path, cause)),
+    }
+}
+
+/// What a guest that comes from another one brings along.
+pub(super) struct New<'a> {
+    /// The text of its configuration, still without a context.
+    pub text: &'a str,
+    /// Its actions, and their permissions.
+    pub actions: Option<(&'a [u8], u32)>,
+}
+
+impl New<'_> {
+    /// Writes both for a guest to which `context` was just allocated.
+    ///
+    /// # Errors
+    /// When one can't be written; then the guest has neither, and no context.
+    pub(super) fn register(
+        &self,
+        paths: &Paths,
+        name: &GuestName,
+        context: ContextId,
+    ) -> Result<()> {
+        self.write(paths, name, context).inspect_err(|_| {
+            // The first error counts.
+            let _ = ids::release(paths, name);
+            let _ = fs::remove_file(paths.actions(name));
+        })
+    }
+
+    fn write(&self, paths: &Paths, name: &GuestName, context: ContextId) -> Result<()> {
+        let key = "context";
+        let text = edit::set(self.text, key, &[context.to_string()])
+            .map_err(|problems| super::config::refused(key, &problems))?;
+        if let Some((actions, mode)) = self.actions {
+            let path = paths.actions(name);
+            fs::write(&path, actions)
+                .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(mode)))
+                .map_err(|cause| Error::path("write", &path, cause))?;
+        }
+        config::write_new_text(paths, name, &text)
+    }
 }

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::build::{self, Access, Distribution, Installer, Interrupt, Progress, Request, Settings};
+use crate::build::{
+    self, Access, Distribution, Installer, Interrupt, Progress, Request, Settings, Site,
+};
 use crate::cli::{BuildArgs, Method};
 use crate::commands::provision::Provision;
 use crate::commands::{Exit, belongings, output};
@@ -53,12 +55,12 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     let provision = Provision::new(args)?;
     let request = request(args, &provision)?;
     if args.dry_run {
-        build::refuse(&request, paths)?;
+        build::refuse(&request.site, paths)?;
         output::print(&format!(
             "guest '{}' would be built by method '{}' in '{}'\n",
             args.name,
             args.method,
-            request.target(paths).display()
+            request.site.target(paths).display()
         ))?;
         return Ok(Exit::DONE);
     }
@@ -66,7 +68,7 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
     let report = build::build(&request, paths, &interrupt, Progress::on_terminal(), |settings| {
         register(args, settings, paths, || {
-            provision.run(paths, &args.name, &request.target(paths), &interrupt)
+            provision.run(paths, &args.name, &request.site.target(paths), &interrupt)
         })
     })?;
     for remark in &report.remarks {
@@ -98,7 +100,8 @@ fn request(args: &BuildArgs, provision: &Provision) -> Result<Request> {
     };
     let (name, hostname, root) = (args.name.clone(), args.hostname.clone(), args.root.clone());
     let (force, goes_on_inside) = (args.force, !provision.is_empty());
-    Ok(Request { name, method, hostname, root, force, access: access(args)?, goes_on_inside })
+    let access = access(args)?;
+    Ok(Request { site: Site { name, hostname, root, force, access, goes_on_inside }, method })
 }
 
 fn distribution(args: &BuildArgs) -> Distribution {

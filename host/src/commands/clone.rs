@@ -1,12 +1,9 @@
 //! `vserver clone`: a new guest that is a copy of another one.
 
-use std::fs;
-
-use shared::name::GuestName;
-
-use crate::build::{self, Access, Interrupt, Method, Progress, Request};
+use crate::build::{self, Access, Interrupt, Method, Progress, Request, Site};
 use crate::cli::CloneArgs;
-use crate::commands::{Exit, at_rest, output};
+use crate::commands::belongings::New;
+use crate::commands::{Exit, at_rest, belongings, output};
 use crate::config::{self, GuestConfig, edit};
 use crate::error::{Error, Result};
 use crate::ids;
@@ -14,7 +11,7 @@ use crate::paths::Paths;
 use crate::runtime::Lock;
 
 /// Keys that only one guest can have.
-const OWN: [&str; 4] = ["context", "hostname", "root", "network.addresses"];
+pub(super) const OWN: [&str; 4] = ["context", "hostname", "root", "network.addresses"];
 
 /// Copies a guest's root, and writes the new one's configuration.
 pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
@@ -25,21 +22,23 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
     at_rest::check(paths, source)?;
     let text = text(args, &config::text(paths, source)?)?;
     let request = Request {
-        name: args.name.clone(),
+        site: Site {
+            name: args.name.clone(),
+            hostname: args.hostname.clone(),
+            root: args.root.clone(),
+            force: false,
+            access: Access::default(),
+            goes_on_inside: false,
+        },
         method: Method::Clone {
             source: source.clone(),
             root: theirs.root(paths, source),
             hostname: theirs.hostname(source).to_owned(),
         },
-        hostname: args.hostname.clone(),
-        root: args.root.clone(),
-        force: false,
-        access: Access::default(),
-        goes_on_inside: false,
     };
     if args.dry_run {
-        build::refuse(&request, paths)?;
-        let target = request.target(paths);
+        build::refuse(&request.site, paths)?;
+        let target = request.site.target(paths);
         output::print(&format!(
             "guest '{}' would be a copy of '{source}' in '{}'\n",
             args.name,
@@ -90,24 +89,11 @@ fn set(text: &str, key: &str, values: &[String]) -> Result<String> {
 
 /// Gives the guest its numbers, its actions and its configuration.
 fn register(args: &CloneArgs, paths: &Paths, text: &str) -> Result<()> {
-    let name = &args.name;
-    let allocation = ids::allocate(paths, name, args.context)?;
-    let undo = |_: &Error| {
-        // The first error counts.
-        let _ = ids::release(paths, name);
-        let _ = fs::remove_file(paths.actions(name));
-    };
-    let text = set(text, "context", &[allocation.context.to_string()]).inspect_err(undo)?;
-    copy_actions(&args.source, name, paths).inspect_err(undo)?;
-    config::write_new_text(paths, name, &text).inspect_err(undo)
-}
-
-fn copy_actions(source: &GuestName, name: &GuestName, paths: &Paths) -> Result<()> {
-    let (from, to) = (paths.actions(source), paths.actions(name));
-    if from.symlink_metadata().is_err() {
-        return Ok(());
-    }
-    fs::copy(&from, &to).map(drop).map_err(|cause| Error::path("copy", &from, cause))
+    let actions = belongings::actions(paths, &args.source)?;
+    let new =
+        New { text, actions: actions.as_ref().map(|(bytes, mode)| (bytes.as_slice(), *mode)) };
+    let allocation = ids::allocate(paths, &args.name, args.context)?;
+    new.register(paths, &args.name, allocation.context)
 }
 
 /// Says what the two guests have in common, or what the new one lacks.

@@ -1,4 +1,4 @@
-//! `vserver delete`: the root directory, the configuration, the actions, the
+//! `vserver delete`: the root directory, its snapshots, the configuration, the actions, the
 //! logs, the records of processes and the numbers of stopped guests.
 //!
 //! Whatever of these is missing is no mistake, so that a deletion that was
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use shared::name::GuestName;
 
-use crate::build::Doomed;
+use crate::build::{Doomed, Snapshots};
 use crate::cli::DeleteArgs;
 use crate::commands::{Exit, at_rest, belongings, output};
 use crate::config;
@@ -30,9 +30,8 @@ pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
             output::print(&listing(paths, name, &root))?;
             continue;
         }
-        if !args.yes && !confirm(name)? {
-            return Err(Error::usage(format!("guest '{name}' is not deleted")));
-        }
+        let question = format!("Are you sure you want to delete the vserver {name}");
+        ask(args.yes, &question, || format!("guest '{name}' is not deleted"))?;
         // The answer may have taken its time.
         let lock = Lock::wait(&paths.lock(name))?;
         let root = check(paths, name)?;
@@ -77,24 +76,33 @@ fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
 }
 
 fn listing(paths: &Paths, name: &GuestName, root: &Path) -> String {
-    std::iter::once(root.to_owned())
+    [root.to_owned(), Snapshots::new(name, root).directory().to_owned()]
+        .into_iter()
         .chain(belongings::files(paths, name))
         .filter(|path| path.symlink_metadata().is_ok())
         .map(|path| format!("would delete '{}'\n", path.display()))
         .collect()
 }
 
-/// Asks, on a terminal; elsewhere nobody can be asked.
-fn confirm(name: &GuestName) -> Result<bool> {
-    if !io::stdin().is_terminal() {
-        return Err(Error::usage(format!("guest '{name}' is not deleted without '--yes'")));
+/// Asks before something is destroyed, on a terminal; elsewhere nobody can be
+/// asked.
+///
+/// # Errors
+/// What `not` says, when the answer is no.
+pub(super) fn ask(yes: bool, question: &str, not: impl FnOnce() -> String) -> Result<()> {
+    if yes {
+        return Ok(());
     }
-    output::confirm(&format!("Are you sure you want to delete the vserver {name}"))
+    if !io::stdin().is_terminal() {
+        return Err(Error::usage(format!("{} without '--yes'", not())));
+    }
+    if output::confirm(question)? { Ok(()) } else { Err(Error::usage(not())) }
 }
 
 /// The root leaves its place first, and its files go last: whenever this is
 /// cut short, the guest is there whole, or can be deleted again.
 fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
+    Snapshots::new(name, root).delete_all()?;
     let doomed = Doomed::take(root, name)?;
     for file in belongings::files(paths, name) {
         match fs::remove_file(&file) {

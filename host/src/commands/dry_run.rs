@@ -73,6 +73,9 @@ fn show(plan: &Plan) -> String {
     for device in &plan.devices {
         line("device", &device.to_string());
     }
+    for bind in &plan.binds {
+        line("bind", &bind.to_string());
+    }
     for setting in &plan.limits.settings {
         line("limit", &format!("{}: {} = {}", setting.key, setting.file, setting.value));
     }

@@ -23,8 +23,10 @@ mod enable;
 mod enter;
 mod events;
 mod exec;
+mod export;
 mod foreground;
 mod generate;
+mod import;
 mod info;
 mod install;
 mod lifecycle;
@@ -44,6 +46,7 @@ mod reload;
 mod rename;
 mod restart;
 mod running;
+mod snapshot;
 mod start;
 mod stat;
 mod status;
@@ -134,6 +137,9 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Reexec(args) => reexec::run(args, paths),
         Action::Clone(args) => clone::run(args, paths),
         Action::Rename(args) => rename::run(args, paths),
+        Action::Export(args) => export::run(args, paths),
+        Action::Import(args) => import::run(args, paths),
+        Action::Snapshot(args) => snapshot::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),
         Action::Wait(args) => wait::run(args, paths),
         Action::Events(args) => events::run(args, paths),

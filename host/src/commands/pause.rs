@@ -47,29 +47,47 @@ fn set(paths: &Paths, name: &GuestName, freeze: bool) -> Result<Exit> {
         output::warn(format_args!("guest '{name}' {how}"));
     }
     client.send(&Request::Freeze(freeze))?;
+    if is_done(&client, name, freeze)? {
+        return Ok(Exit::DONE);
+    }
+    if !freeze {
+        return Err(Error::new(format!("guest '{name}' doesn't go on")));
+    }
+    // Half frozen is no state to leave it in.
+    client.send(&Request::Freeze(false))?;
+    Err(too_slow(name))
+}
+
+/// Freezes a guest for as long as the connection lasts.
+///
+/// # Errors
+/// When it can't be frozen.
+pub(super) fn hold(client: &Client, name: &GuestName) -> Result<()> {
+    client.send(&Request::Hold)?;
+    if is_done(client, name, true)? { Ok(()) } else { Err(too_slow(name)) }
+}
+
+/// Waits until all processes stand still, or none has to any more; false if that
+/// takes too long.
+fn is_done(client: &Client, name: &GuestName, freeze: bool) -> Result<bool> {
     let deadline = Instant::now() + PATIENCE;
-    let mut now = answer(&client, name, deadline)?;
+    let mut now = answer(client, name, deadline)?;
     while now.frozen != freeze {
         if freeze && !now.paused {
             return Err(Error::new(format!("guest '{name}' was resumed meanwhile")));
         }
         if Instant::now() >= deadline {
-            return Err(too_slow(&client, name, freeze)?);
+            return Ok(false);
         }
         thread::sleep(RETRY);
         now = client.status()?;
     }
-    Ok(Exit::DONE)
+    Ok(true)
 }
 
-/// Half frozen is no state to leave it in.
-fn too_slow(client: &Client, name: &GuestName, freeze: bool) -> Result<Error> {
-    if !freeze {
-        return Ok(Error::new(format!("guest '{name}' doesn't go on")));
-    }
-    client.send(&Request::Freeze(false))?;
-    Ok(Error::new(format!("guest '{name}' can't be frozen"))
-        .hint("a process in it waits for a device; see 'vps' for state D"))
+fn too_slow(name: &GuestName) -> Error {
+    Error::new(format!("guest '{name}' can't be frozen"))
+        .hint("a process in it waits for a device; see 'vps' for state D")
 }
 
 fn answer(client: &Client, name: &GuestName, deadline: Instant) -> Result<Snapshot> {

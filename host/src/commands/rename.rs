@@ -13,6 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use shared::name::GuestName;
 
+use crate::build::Snapshots;
 use crate::cli::RenameArgs;
 use crate::commands::{Exit, at_rest, belongings, output};
 use crate::config::{self, edit};
@@ -62,6 +63,11 @@ fn plan(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<Vec<(PathBuf,
     // A rename that was killed has given the numbers to the new name already.
     let is_resumed = ids::lookup(paths, old)?.is_none() && ids::lookup(paths, new)?.is_some();
     let mut moves = Vec::new();
+    let directory = |name| {
+        let root = root.clone().unwrap_or_else(|| paths.root(name));
+        Snapshots::new(name, &root).directory().to_owned()
+    };
+    moves.push((directory(old), directory(new)));
     if root.is_none() {
         moves.push((paths.root(old), paths.root(new)));
     }

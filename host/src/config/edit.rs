@@ -85,9 +85,10 @@ fn value_for(path: &[&str], words: &[String]) -> Result<Value, Vec<Problem>> {
         words.iter().map(read).collect::<Option<Array>>().map(Value::Array)
     };
     let mut readings: Vec<Value> = Vec::new();
+    let is_list = schema::shape(path) == Some(Shape::List);
     if let [word] = words {
-        readings.extend(literal(word));
-        readings.push(text(word));
+        readings.extend(literal(word).filter(|value| value.is_array() || !is_list));
+        readings.extend((!is_list).then(|| text(word)));
     }
     readings.extend(list(&literal));
     readings.extend(list(&|word| Some(text(word))));

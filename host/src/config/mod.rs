@@ -10,6 +10,7 @@ mod device;
 pub mod edit;
 pub mod limits;
 mod load;
+mod mount;
 mod network;
 pub mod parse;
 pub mod problem;
@@ -63,6 +64,8 @@ pub struct GuestConfig {
     pub security: Security,
     /// Which device nodes it may use.
     pub devices: Devices,
+    /// What it sees besides its own files.
+    pub mounts: Mounts,
     /// How much of the host it may have.
     pub limits: Limits,
     /// What is kept of what it did.
@@ -91,6 +94,8 @@ pub struct Boot {
     pub rc: RcMode,
     /// Default runlevel in place of the guest's own.
     pub runlevel: Option<Runlevel>,
+    /// One command that is the whole guest; empty for a guest that boots.
+    pub command: Vec<String>,
     /// From the order to stop until what remains is killed.
     #[serde(with = "duration")]
     pub stop_timeout: Duration,
@@ -109,6 +114,7 @@ impl Default for Boot {
             style: StyleChoice::Auto,
             rc: RcMode::Written,
             runlevel: None,
+            command: Vec::new(),
             stop_timeout: Duration::from_secs(60),
             kill_grace: Duration::from_secs(5),
             restart: RestartPolicy::OnCrash,
@@ -228,6 +234,7 @@ pub enum UserMode {
 pub use address::{Address, Machine};
 pub use device::DeviceRule;
 pub use limits::Limits;
+pub use mount::{Bind, Mounts, Tmpfs};
 pub use network::{Network, NetworkMode};
 
 /// `security.capabilities`: changes to the default set.

@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 46] = [
+pub const EXPLANATIONS: [Explanation; 49] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -58,6 +58,11 @@ pub const EXPLANATIONS: [Explanation; 46] = [
         "boot.runlevel",
         "Default runlevel in place of the guest's own: 0-9, S or a-c.",
         "\"3\"",
+    ),
+    explain(
+        "boot.command",
+        "One command that is the whole guest, in place of a boot: with its end the guest powers off, when it fails the guest has crashed. Stopping sends it SIGTERM, and SIGKILL after kill_grace.",
+        "[\"nginx\", \"-g\", \"daemon off;\"]",
     ),
     explain("boot.stop_timeout", "From the order to stop until what remains is killed.", ""),
     explain("boot.kill_grace", "Between SIGTERM and SIGKILL at the end of a shutdown.", ""),
@@ -148,6 +153,16 @@ pub const EXPLANATIONS: [Explanation; 46] = [
         "devices.allow",
         "Device nodes of the host's that the guest may use besides those of every guest: paths below /dev, with rights of the letters r, w, m (rw when left out). m, to make nodes, also takes security.users = \"host\" and the capability mknod.",
         "[\"/dev/fuse rw\"]",
+    ),
+    explain(
+        "mounts.bind",
+        "Directories and files of the host's that the guest sees: SOURCE[:TARGET[:OPTIONS]]; the options, with commas, are ro, noexec, noidmap (files have the host's owners, which the guest sees as nobody's), rbind (with what is mounted below) and optional (it may be missing). docs/mounts.md tells more.",
+        "[\"/srv/backup/web:/var/backup:ro\"]",
+    ),
+    explain(
+        "mounts.tmpfs",
+        "File systems in memory, empty at each start: TARGET[:OPTIONS]; the options are size= (10% of the host's memory when not given), mode= and noexec.",
+        "[\"/var/cache:size=200M\"]",
     ),
     explain(
         "limits.memory",
@@ -363,8 +378,11 @@ mod tests {
         assert!(config.domainname.take().is_some());
         assert!(config.root.take().is_some());
         assert!(config.boot.runlevel.take().is_some());
+        assert!(!std::mem::take(&mut config.boot.command).is_empty());
         assert!(config.security.apparmor.take().is_some());
         assert!(!std::mem::take(&mut config.devices.allow).is_empty());
+        assert!(!std::mem::take(&mut config.mounts.bind).is_empty());
+        assert!(!std::mem::take(&mut config.mounts.tmpfs).is_empty());
         assert!(config.network.mode.take().is_some());
         assert!(!std::mem::take(&mut config.network.addresses).is_empty());
         assert!(config.network.proxy_arp.take().is_some());

@@ -63,6 +63,10 @@ pub enum Request {
     /// As long as this connection lasts, a session uses the guest: a context
     /// without a boot ends with the last one.
     Lease,
+    /// Freeze all processes of the guest for as long as this connection lasts,
+    /// unless they are frozen already. Answered with [`Event::Status`], or
+    /// [`Event::Failed`].
+    Hold,
 }
 
 /// From the supervisor to a command.

@@ -78,6 +78,16 @@ impl RootDir {
         Err(Errno::AGAIN)
     }
 
+    /// Does the kernel remember something of this name? No file system is
+    /// asked, so that none of a guest's that doesn't answer holds anybody up.
+    /// A tmpfs has all its names remembered; elsewhere one that nobody has used
+    /// for a while may be missing.
+    pub fn remembers(&self, inside: &Path) -> bool {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = INSIDE | ResolveFlags::CACHED;
+        fs::openat2(&self.fd, inside, flags, Mode::empty(), resolve).is_ok()
+    }
+
     /// Opens the directory that holds `inside`, and gives the last name. The
     /// last name itself is not looked at.
     ///

@@ -60,6 +60,17 @@ fn links_lead_nowhere_but_inside() {
 }
 
 #[test]
+fn what_was_just_made_is_remembered() {
+    let scene = scene();
+    scene.root.create_dir_all("/run/deep", 0o755).unwrap();
+    symlink("nowhere", scene.root.path().join("run/deep/link")).unwrap();
+    symlink(&scene.outside, scene.root.path().join("outside")).unwrap();
+    for (path, there) in [("run/deep/link", true), ("run/none", false), ("outside/secret", false)] {
+        assert_eq!(scene.root.remembers(Path::new(path)), there, "{path}");
+    }
+}
+
+#[test]
 fn a_link_of_the_name_is_replaced_and_not_followed() {
     let scene = scene();
     let path = scene.root.path().to_owned();

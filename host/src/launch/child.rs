@@ -57,7 +57,9 @@ fn sequence(
     at(fault, Stage::PrivateMounts, root::separate)?;
     at(fault, Stage::AttachRoot, || root::attach(tree))?;
     for (number, step) in (0u16..).zip(&plan.mounts) {
-        at_step(fault, Stage::Mount, number, || mounts::execute(tree, step, &prepared.devices))?;
+        at_step(fault, Stage::Mount, number, || {
+            mounts::execute(tree, step, &prepared.devices, &prepared.binds)
+        })?;
     }
     let console = at(fault, Stage::Console, || console::make(tree))?;
     at(fault, Stage::Console, || hand_over(launcher, &console.master))?;

@@ -21,6 +21,10 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
         Stage::ProcessRecords => {
             plan.process_records.as_ref().map(|file| format!("in '{}'", file.display()))
         }
+        Stage::OpenBinds | Stage::IdmapBinds => {
+            let bind = plan.binds.get(usize::from(step));
+            bind.map(|bind| format!("'{}'", bind.source.display()))
+        }
         Stage::OpenRoot | Stage::IdmapRoot => Some(format!("'{}'", plan.root.display())),
         _ => None,
     };
@@ -68,6 +72,23 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
             "every user of the host could run the guest's setuid programs there; close the \
              directory above it: chmod 0700 '{}'",
             plan.root.parent().unwrap_or(&plan.root).display()
+        ),
+        (Stage::OpenBinds, libc::ENOENT | libc::ENOTDIR) => format!(
+            "mounts.bind lists it and it isn't there; make it, or let it be missing with the \
+             option 'optional': vserver config edit {name}"
+        ),
+        (Stage::OpenBinds, libc::ELOOP) => format!(
+            "there is a symbolic link on the way, which others may be able to change; give the \
+             place itself, which 'realpath' tells: vserver config edit {name}"
+        ),
+        (Stage::OpenBinds, libc::EPERM) => format!(
+            "every user of the host could run the setuid programs that the guest makes there; \
+             close a directory above it (chmod 0700), or give it the option 'ro' or, with ids of \
+             its own, 'noidmap': vserver config edit {name}"
+        ),
+        (Stage::IdmapBinds, libc::EINVAL | libc::EPERM) => format!(
+            "its file system can't map ids; with the option 'noidmap' files have the host's \
+             owners: vserver config edit {name}"
         ),
         (Stage::Devices, libc::ENOENT | libc::ENOTDIR) => format!(
             "devices.allow lists it and the host has no such node; load its module, or change \

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
@@ -29,7 +29,9 @@ use crate::sys::{self, CloneArgs, Cloned};
 
 use super::handshake::{FromChild, ToChild};
 use super::log::Log;
-use super::{PATIENCE, Prepared, at, at_step, child, limits, log, records, root, wait_readable};
+use super::{
+    PATIENCE, Prepared, at, at_step, binds, child, limits, log, records, root, wait_readable,
+};
 
 /// `CLONE_NEWTIME` (unshare(2)); nix has no name for it.
 const CLONE_NEWTIME: i32 = 0x80;
@@ -196,7 +198,10 @@ fn guide(
 fn outside(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<(), Failure> {
     let fault = plan.fault;
     at(fault, Stage::IdMap, || map_ids(plan.ids, pid))?;
-    at(fault, Stage::IdmapRoot, || map_root(plan.ids, pid, prepared.root.as_fd()))?;
+    let namespace = at(fault, Stage::IdmapRoot, || namespace(plan.ids, pid))?;
+    let namespace = namespace.as_ref().map(AsFd::as_fd);
+    at(None, Stage::IdmapRoot, || root::prepare(prepared.root.as_fd(), namespace))?;
+    binds::prepare(plan, &prepared.binds, namespace)?;
     at(fault, Stage::Limits, || limits::be_nice(pid, plan.limits.nice))?;
     match &plan.network {
         Network::Linked(link) => connect(fault, link, pid, prepared.traffic)?,
@@ -235,13 +240,12 @@ fn map_ids(ids: Ids, pid: i32) -> io::Result<()> {
     fs::write(format!("/proc/{pid}/gid_map"), &line)
 }
 
-fn map_root(ids: Ids, pid: i32, tree: BorrowedFd<'_>) -> io::Result<()> {
+/// The user namespace whose ids the guest's files are shown with, if not with
+/// their own.
+fn namespace(ids: Ids, pid: i32) -> io::Result<Option<fs::File>> {
     match ids {
-        Ids::Private(_) => {
-            let namespace = fs::File::open(format!("/proc/{pid}/ns/user"))?;
-            root::prepare(tree, Some(namespace.as_fd()))
-        }
-        Ids::Identity(_) | Ids::Host => root::prepare(tree, None),
+        Ids::Private(_) => fs::File::open(format!("/proc/{pid}/ns/user")).map(Some),
+        Ids::Identity(_) | Ids::Host => Ok(None),
     }
 }
 

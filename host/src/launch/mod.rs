@@ -7,6 +7,7 @@
 //! is that PID 1: it builds the guest's view from inside and becomes
 //! guest-init. A step that fails anywhere comes back as a [`Failure`].
 
+mod binds;
 mod capabilities;
 mod child;
 mod confinement;
@@ -77,6 +78,8 @@ struct Prepared {
     root: OwnedFd,
     /// The guest's /dev.
     devices: Devices,
+    /// Directories of the host's, as detached mounts.
+    binds: Vec<Option<OwnedFd>>,
     supervisors: OwnedFd,
     consoles: OwnedFd,
     link_host: OwnedFd,
@@ -127,6 +130,7 @@ pub fn launch(
     let filter = at(None, Stage::SystemCalls, || programs(&confinement))?;
     let init = at(fault, Stage::GuestInit, || init::open(&plan.state_directory))?;
     let root = at(fault, Stage::OpenRoot, || root::open(&plan.root))?;
+    let binds = binds::open(plan)?;
     let (link_host, link_guest) = at(fault, Stage::Fork, || order(plan))?;
     let notify = at(fault, Stage::Fork, run_host::socket)?;
     let lookup = serving.and_then(Serving::link).map(|link| link.try_clone_to_owned());
@@ -137,6 +141,7 @@ pub fn launch(
         init,
         root,
         devices,
+        binds,
         supervisors,
         consoles,
         link_host,

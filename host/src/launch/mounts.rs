@@ -20,17 +20,25 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
+use crate::config::Tmpfs;
 use crate::plan::{Access, Mount};
 use crate::sys::mount::{self as attributes, Attributes};
 
 use super::devices::Devices;
-use super::systemd;
+use super::{binds, systemd};
 
 /// Executes one step below the root behind `root`. `devices` is the /dev that
-/// the host has made.
-pub fn execute(root: BorrowedFd<'_>, step: &Mount, devices: &Devices) -> io::Result<()> {
-    match *step {
-        Mount::New { kind, target, options, access } => new(root, kind, target, options, access),
+/// the host has made, `binds` what it has opened of its own.
+pub fn execute(
+    root: BorrowedFd<'_>,
+    step: &Mount,
+    devices: &Devices,
+    binds: &[Option<OwnedFd>],
+) -> io::Result<()> {
+    match step {
+        Mount::New { kind, target, options, access } => {
+            new(root, kind, target, options, attribute_flags(*access))
+        }
         Mount::Devices => own_devices(root, devices),
         Mount::HostSys => match &devices.sys {
             Some(tree) => attach(tree, &target(root, "sys")?),
@@ -38,17 +46,53 @@ pub fn execute(root: BorrowedFd<'_>, step: &Mount, devices: &Devices) -> io::Res
         },
         Mount::Tmp if systemd::wants_tmp(root) => {
             let options = [("mode", "1777"), ("size", "20%"), ("nr_inodes", "1m")];
-            new(root, "tmpfs", "tmp", &options, Access::Programs)
+            new(root, "tmpfs", "tmp", &options, attribute_flags(Access::Programs))
         }
         Mount::Tmp => Ok(()),
+        Mount::Bind { number, target } => match binds.get(*number) {
+            Some(Some(tree)) => bind(root, tree, target),
+            // It may be missing.
+            Some(None) => Ok(()),
+            None => Err(io::Error::from_raw_os_error(libc::ENODEV)),
+        },
+        Mount::Memory(tmpfs) => memory(root, tmpfs),
         Mount::Link { at, to } => {
             let (parent, name) = split(root, at)?;
-            Ok(symlinkat(to, &parent, name)?)
+            Ok(symlinkat(*to, &parent, name)?)
         }
-        Mount::Directory { at, mode } => directory(root, at, mode),
+        Mount::Directory { at, mode } => directory(root, at, *mode),
         Mount::ReadOnly { target, except } => read_only(root, target, except),
         Mount::Hidden(target) => hide(root, target),
     }
+}
+
+/// Puts a directory or file of the host's on a place, which is made if need be.
+fn bind(root: BorrowedFd<'_>, tree: &OwnedFd, path: &str) -> io::Result<()> {
+    directories_above(root, path)?;
+    let place = if binds::is_directory(tree)? {
+        target(root, path)?
+    } else {
+        match file(root, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => locate(root, path)?,
+            other => other?,
+        }
+    };
+    attach(tree, &place)
+}
+
+fn memory(root: BorrowedFd<'_>, tmpfs: &Tmpfs) -> io::Result<()> {
+    directories_above(root, &tmpfs.target)?;
+    let mut flags = attribute_flags(Access::Programs);
+    if tmpfs.no_exec {
+        flags |= MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    }
+    let options = [("size", tmpfs.size.as_str()), ("mode", tmpfs.mode.as_str())];
+    new(root, "tmpfs", &tmpfs.target, &options, flags)
+}
+
+/// Makes those directories of the guest's on the way that are missing.
+fn directories_above(root: BorrowedFd<'_>, path: &str) -> io::Result<()> {
+    path.match_indices('/').try_for_each(|(end, _)| directory(root, &path[..end], 0o755))
 }
 
 /// Opens a path inside the root, as a place only.
@@ -77,7 +121,7 @@ fn new(
     kind: &str,
     target: &str,
     options: &[(&str, &str)],
-    access: Access,
+    flags: MountAttrFlags,
 ) -> io::Result<()> {
     let place = self::target(root, target)?;
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -86,7 +130,7 @@ fn new(
         fsconfig_set_string(context.as_fd(), *key, *value)?;
     }
     fsconfig_create(context.as_fd())?;
-    let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attribute_flags(access))?;
+    let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
     attach(&tree, &place)
 }
 
@@ -175,7 +219,7 @@ fn hide(root: BorrowedFd<'_>, target: &str) -> io::Result<()> {
     let Some(place) = locate_if_there(root, target)? else { return Ok(()) };
     if FileType::from_raw_mode(fstat(&place)?.st_mode).is_dir() {
         let options = [("mode", "0000"), ("size", "4k"), ("nr_inodes", "1")];
-        return new(root, "tmpfs", target, &options, Access::ReadOnly);
+        return new(root, "tmpfs", target, &options, attribute_flags(Access::ReadOnly));
     }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(CWD, "/dev/null", flags)?;

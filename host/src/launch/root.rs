@@ -38,7 +38,7 @@ pub fn open(directory: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Does some directory on the way keep ordinary users out?
-fn is_closed_to_others(directory: &Path) -> io::Result<bool> {
+pub(super) fn is_closed_to_others(directory: &Path) -> io::Result<bool> {
     /// Search permission for others (inode(7)).
     const OTHERS_SEARCH: u32 = 0o001;
     for ancestor in std::fs::canonicalize(directory)?.ancestors() {

@@ -24,7 +24,7 @@ use shared::message::{BootMode, BootOrder, PROTOCOL};
 use shared::name::{ContextId, GuestName};
 use shared::stage::{Failure, Stage};
 
-use crate::config::{DeviceRule, GuestConfig, RestartPolicy, Security, UserMode};
+use crate::config::{Bind, DeviceRule, GuestConfig, RestartPolicy, Security, UserMode};
 use crate::error::{Error, Result};
 use crate::facts::Resources;
 use crate::paths::Paths;
@@ -57,6 +57,8 @@ pub struct Plan {
     pub ids: Ids,
     /// What is mounted, in this order.
     pub mounts: Vec<Mount>,
+    /// Directories of the host's that are among them.
+    pub binds: Vec<Bind>,
     /// The capabilities that its root keeps.
     pub capabilities: Vec<Capability>,
     /// May it make user namespaces?
@@ -218,6 +220,12 @@ pub fn plan(
     let identity =
         network::Identity { name, context, instance: &paths.instance(), machine: &host.machine };
     let network = network::plan(identity, &config.network, ids, &without);
+    let mode = match mode {
+        BootMode::Boot if !config.boot.command.is_empty() => {
+            BootMode::Command(config.boot.command.clone())
+        }
+        mode => mode,
+    };
     let uuid = environment::uuid(identity);
     let hostname = config.hostname.clone().unwrap_or_else(|| name.to_string());
     Ok(Plan {
@@ -227,7 +235,8 @@ pub fn plan(
         domainname: config.domainname.clone(),
         root: config.root.clone().unwrap_or_else(|| paths.root(name)),
         ids,
-        mounts: mounts::plan(&config.security, network.is_shared(), &without),
+        mounts: mounts::plan(config, network.is_shared(), &without),
+        binds: config.mounts.bind.clone(),
         capabilities: capabilities::plan(ids, &config.security)?,
         nesting: config.security.nesting,
         io_uring: config.security.io_uring,

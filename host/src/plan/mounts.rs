@@ -3,13 +3,13 @@
 //! Targets are relative to the guest's root and are resolved inside it. What
 //! covers parts of /proc and /sys comes last.
 
-use crate::config::{HidePid, Security};
+use crate::config::{GuestConfig, HidePid, Tmpfs};
 
 use super::Layer;
 use super::masks;
 
 /// One step; `launch` executes them in order. A failure names it by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mount {
     /// A fresh file system; the target directory is made if it is missing.
     New {
@@ -30,6 +30,15 @@ pub enum Mount {
     /// What the guest's own systemd would mount on /tmp and may not, if it
     /// would.
     Tmp,
+    /// One of the host's directories or files.
+    Bind {
+        /// Its number in the plan.
+        number: usize,
+        /// Where, relative to the root.
+        target: String,
+    },
+    /// Memory as files, as configured.
+    Memory(Tmpfs),
     /// A symbolic link.
     Link {
         /// Where, relative to the root.
@@ -65,6 +74,8 @@ impl Mount {
             Self::Devices => "'tmpfs' on '/dev'".to_owned(),
             Self::HostSys => "the host's '/sys' on '/sys'".to_owned(),
             Self::Tmp => "'tmpfs' on '/tmp'".to_owned(),
+            Self::Bind { target, .. } => format!("the host's on '/{target}'"),
+            Self::Memory(tmpfs) => format!("'tmpfs' on '/{}'", tmpfs.target),
             Self::Link { at, .. } => format!("link '/{at}'"),
             Self::Directory { at, .. } => format!("directory '/{at}'"),
             Self::ReadOnly { target, .. } => format!("'/{target}' read-only"),
@@ -109,7 +120,11 @@ const SYS: Mount =
 ///
 /// With `shares_network` there is no network namespace, and no setting of it
 /// that the guest may change.
-pub fn plan(security: &Security, shares_network: bool, without: &[Layer]) -> Vec<Mount> {
+///
+/// What is configured comes when everything that it may lie in is there; of two,
+/// what lies in the other comes later.
+pub fn plan(config: &GuestConfig, shares_network: bool, without: &[Layer]) -> Vec<Mount> {
+    let security = &config.security;
     let options = proc_options(security.hidepid);
     let mut steps = vec![
         Mount::New { kind: "proc", target: "proc", options, access: Access::Data },
@@ -150,6 +165,7 @@ pub fn plan(security: &Security, shares_network: bool, without: &[Layer]) -> Vec
         },
         Mount::Tmp,
     ]);
+    steps.extend(configured(config));
     if without.contains(&Layer::Masks) || security.nesting {
         return steps;
     }
@@ -162,6 +178,20 @@ pub fn plan(security: &Security, shares_network: bool, without: &[Layer]) -> Vec
     }));
     steps.extend(masks::HIDDEN.map(|mask| Mount::Hidden(mask.target)));
     steps
+}
+
+fn configured(config: &GuestConfig) -> impl Iterator<Item = Mount> {
+    let binds = config.mounts.bind.iter().enumerate();
+    let binds = binds.map(|(number, bind)| Mount::Bind { number, target: bind.target.clone() });
+    let tmpfs = config.mounts.tmpfs.iter().cloned().map(Mount::Memory);
+    let mut all: Vec<Mount> = binds.chain(tmpfs).collect();
+    all.sort_by_key(|step| match step {
+        Mount::Bind { target, .. } | Mount::Memory(Tmpfs { target, .. }) => {
+            target.split('/').count()
+        }
+        _ => 0,
+    });
+    all.into_iter()
 }
 
 /// Those of the network come first.
@@ -183,6 +213,18 @@ fn proc_options(hidepid: HidePid) -> &'static [(&'static str, &'static str)] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Security;
+
+    #[test]
+    fn what_lies_in_another_mount_comes_later() {
+        let text = "[mounts]\nbind = [\"/a:/srv/x/y\", \"/b:/srv\"]\ntmpfs = [\"/srv/x\"]\n";
+        let config = crate::config::parse::parse(text).unwrap();
+        let steps: Vec<String> = configured(&config).map(|step| step.describe()).collect();
+        assert_eq!(
+            steps,
+            ["the host's on '/srv'", "'tmpfs' on '/srv/x'", "the host's on '/srv/x/y'"]
+        );
+    }
 
     #[test]
     fn settings_of_a_shared_network_are_read_only() {
@@ -193,9 +235,10 @@ mod tests {
 
     #[test]
     fn nesting_covers_nothing() {
-        let plain = plan(&Security::default(), false, &[]);
+        let plain = plan(&GuestConfig::default(), false, &[]);
         assert!(plain.contains(&Mount::Hidden("proc/kcore")));
-        let nesting = plan(&Security { nesting: true, ..Security::default() }, false, &[]);
+        let security = Security { nesting: true, ..Security::default() };
+        let nesting = plan(&GuestConfig { security, ..GuestConfig::default() }, false, &[]);
         assert!(
             !nesting.iter().any(|step| matches!(step, Mount::Hidden(_) | Mount::ReadOnly { .. }))
         );

@@ -11,6 +11,7 @@ pub mod limits;
 mod list;
 pub mod metrics;
 pub mod ps;
+mod snapshots;
 pub mod stat;
 mod status;
 pub mod usage;
@@ -27,6 +28,7 @@ use tabled::settings::{Padding, Style};
 
 pub use events::Happening;
 pub use list::{list, list_json};
+pub use snapshots::{snapshots, snapshots_json};
 pub use status::{status, status_json, statuses_json};
 
 /// How a guest is, as far as it is known. What a stopped guest doesn't have

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use shared::family::Family;
 use shared::message::Style;
 
 use crate::cgroup::ServingIds;
@@ -26,6 +27,10 @@ pub struct State {
     pub last_end: Option<String>,
     /// Which boot files are followed: an own init doesn't tell a second time.
     pub style: Option<Style>,
+    /// Why these.
+    pub reason: String,
+    /// Which family the guest's own init is of.
+    pub family: Option<Family>,
     /// Does the guest's own init say itself when that boot is done?
     pub notifies: bool,
     /// Is it only a context, without a boot?

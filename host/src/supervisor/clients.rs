@@ -21,6 +21,7 @@ pub struct Clients {
     clients: Vec<Client>,
     next: u64,
     leased: bool,
+    held: bool,
 }
 
 #[derive(Debug)]
@@ -30,12 +31,14 @@ struct Client {
     subscribed: bool,
     watches: bool,
     leases: bool,
+    holds: bool,
 }
 
 impl Clients {
     /// `first` is subscribed from the start.
     pub fn new(listener: OwnedFd, first: Option<OwnedFd>) -> Self {
-        let mut clients = Self { listener, clients: Vec::new(), next: 0, leased: false };
+        let mut clients =
+            Self { listener, clients: Vec::new(), next: 0, leased: false, held: false };
         if let Some(first) = first {
             let id = clients.add(first);
             clients.subscribe(id);
@@ -130,6 +133,31 @@ impl Clients {
         false
     }
 
+    /// The guest stands still for this client's sake.
+    pub fn hold(&mut self, id: u64) {
+        for client in self.clients.iter_mut().filter(|client| client.id == id) {
+            client.holds = true;
+            self.held = true;
+        }
+    }
+
+    /// Whether it stands still is somebody else's decision from now on.
+    pub fn forget_holds(&mut self) {
+        self.held = false;
+        for client in &mut self.clients {
+            client.holds = false;
+        }
+    }
+
+    /// Has the guest stood still for some client, and for none now?
+    pub fn last_hold_ended(&mut self) -> bool {
+        if self.held && !self.clients.iter().any(|client| client.holds) {
+            self.held = false;
+            return true;
+        }
+        false
+    }
+
     /// Closes all connections; what was sent can still be read.
     pub fn flush(&mut self) {
         self.clients.clear();
@@ -139,7 +167,14 @@ impl Clients {
         let id = self.next;
         self.next += 1;
         let link = Link::new(socket);
-        self.clients.push(Client { id, link, subscribed: false, watches: false, leases: false });
+        self.clients.push(Client {
+            id,
+            link,
+            subscribed: false,
+            watches: false,
+            leases: false,
+            holds: false,
+        });
         id
     }
 }

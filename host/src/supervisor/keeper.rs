@@ -9,7 +9,7 @@ use nix::sys::socket::SockType;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use shared::keeper::{FromKeeper, KEEPER_PROTOCOL, ToKeeper};
 use shared::link::{Link, RecvError};
-use shared::message::{FromGuest, Power, ToGuest};
+use shared::message::{FromGuest, ToGuest};
 use shared::outcome::Outcome;
 
 use crate::runtime::{self, RunDir};
@@ -162,20 +162,6 @@ impl Keeper {
     /// Has PID 1 ended?
     pub fn has_ended(&self) -> bool {
         self.ended
-    }
-
-    /// Shuts down a guest whose own init runs as PID 1, by the signals that
-    /// systemd documents for it (systemd(1), "Signals").
-    pub fn signal_own_init(&self, power: Power) {
-        let signal = libc::SIGRTMIN()
-            + match power {
-                Power::Halt => 3,
-                Power::PowerOff => 4,
-                Power::Reboot => 5,
-            };
-        if let Err(error) = sys::kill(self.init_pid, signal) {
-            tracing::warn!("cannot signal the guest's init: {error}");
-        }
     }
 
     /// Waits for the end of a keeper that was killed.

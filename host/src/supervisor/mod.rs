@@ -7,6 +7,7 @@
 mod accounts;
 mod actions;
 mod clients;
+mod family;
 mod hearing;
 mod keeper;
 mod kills;
@@ -49,6 +50,7 @@ pub use planner::Planner;
 
 use accounts::Account;
 use clients::Clients;
+use family::OwnInit;
 use hearing::Hearing;
 use keeper::Keeper;
 use kills::Kills;
@@ -87,6 +89,8 @@ pub struct Supervisor {
     is_booted: bool,
     /// systemd, where this is the process of a unit.
     notifier: Notifier,
+    /// What is going on with the guest's own init.
+    own_init: OwnInit,
     /// What machined is told.
     registration: Registration,
     /// Hangs up when the process ends that watches over this one.
@@ -144,7 +148,7 @@ impl Supervisor {
             }
         };
         let purpose = match plan.boot.mode {
-            BootMode::Boot => Purpose::Boot,
+            BootMode::Boot | BootMode::Command(_) => Purpose::Boot,
             BootMode::Rescue(_) => Purpose::Rescue,
             BootMode::Idle => Purpose::Sessions,
         };
@@ -163,6 +167,7 @@ impl Supervisor {
             clients: Clients::new(listener, first),
             timers: Timers::default(),
             notifier: Notifier::from_environment(),
+            own_init: OwnInit::default(),
             registration: Registration::default(),
             guard: None,
             terminated: None,
@@ -240,6 +245,7 @@ impl Supervisor {
         self.register();
         self.take_over_records();
         self.guest.style = self.state.style;
+        self.guest.reason.clone_from(&self.state.reason);
         if self.guest.style == Some(Style::Init) && self.state.up {
             self.feed(Event::Guest(GuestState::HandedOver));
         }
@@ -365,6 +371,7 @@ impl Supervisor {
                     self.clients.answer(client, &answer);
                 }
                 Request::Freeze(freeze) => {
+                    self.clients.forget_holds();
                     let answer = match self.freeze(freeze) {
                         Ok(()) => Told::Status(Box::new(self.snapshot())),
                         Err(error) => Told::failed(&error),
@@ -373,8 +380,10 @@ impl Supervisor {
                     self.tell_change(self.machine.phase());
                 }
                 Request::Lease => self.clients.lease(client),
+                Request::Hold => self.hold(client),
             }
         }
+        self.let_go();
         if self.machine.phase() == Phase::Session && self.clients.last_lease_ended() {
             self.feed(Event::LastSessionEnded);
         }
@@ -396,6 +405,7 @@ impl Supervisor {
                 Timer::Announce => self.announce_addresses(),
                 Timer::Watchdog => self.arm_watchdog(),
                 Timer::Registration => self.settle_registration(),
+                Timer::OwnInit => self.look_at_own_init(),
             }
         }
     }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recv, recvmsg};
-use shared::message::{GuestState, Power, Style};
+use shared::message::{GuestState, Power};
 
 use crate::control::Phase;
 use crate::sys;
@@ -36,17 +36,7 @@ impl Supervisor {
     /// whoever takes over meanwhile.
     pub(super) fn await_own_init(&mut self) {
         self.state.notifies = true;
-        if let Err(error) = self.state.write(&self.run.state()) {
-            tracing::warn!("cannot write the state file: {error}");
-        }
-    }
-
-    /// Nothing more comes from guest-init. An init that says nothing of itself
-    /// is taken for up.
-    pub(super) fn left_to_own_init(&mut self) {
-        if self.guest.style == Some(Style::Init) && !self.state.notifies {
-            self.feed(Event::Guest(GuestState::HandedOver));
-        }
+        self.note_state();
     }
 
     /// Reads what the guest's own init says. A message is taken away only when
@@ -70,6 +60,7 @@ impl Supervisor {
             self.notifier.progress(self.machine.phase(), &status);
         }
         if words.stopping {
+            self.own_init_heeds();
             self.feed(Event::Guest(GuestState::Stopping(Power::PowerOff)));
         } else if words.ready && self.machine.phase() == Phase::Booting {
             self.feed(Event::Guest(GuestState::HandedOver));

@@ -84,6 +84,7 @@ impl Supervisor {
         self.state.booted_at_ms = now_ms();
         self.state.up = false;
         self.state.notifies = false;
+        self.state.family = None;
         self.state.crashes = self.machine.crashes();
         self.state.idle = self.plan.boot.mode == BootMode::Idle;
         self.state.rescue = match &self.plan.boot.mode {
@@ -183,11 +184,10 @@ impl Supervisor {
             tracing::warn!("{error}");
         }
         self.say_asked(power, deadline);
-        let Some(keeper) = &self.keeper else { return };
         if self.guest.style == Some(Style::Init) {
-            keeper.signal_own_init(power);
-            return;
+            return self.ask_own_init(power);
         }
+        let Some(keeper) = &self.keeper else { return };
         let deadline_ms = deadline.map_or(u32::MAX, milliseconds);
         keeper.tell_guest(&ToGuest::Stop(StopOrder { power, deadline_ms }));
     }
@@ -211,6 +211,7 @@ impl Supervisor {
         self.timers.set(Timer::Account, None);
         self.timers.set(Timer::Records, None);
         self.timers.set(Timer::Announce, None);
+        self.forget_own_init();
         self.hear_kills();
         self.kills = None;
         let _ = self.keep_account();
@@ -255,6 +256,31 @@ impl Supervisor {
         self.cgroup
             .freeze(self.state.boot, freeze)
             .map_err(|error| Error::os(format_args!("cannot {verb} guest '{name}'"), error))
+    }
+
+    /// Freezes the guest for as long as a client's connection lasts, unless
+    /// somebody else has.
+    pub(super) fn hold(&mut self, client: u64) {
+        let is_paused = self.cgroup.is_to_freeze(self.state.boot);
+        let frozen = if is_paused { Ok(()) } else { self.freeze(true) };
+        let answer = match frozen {
+            Ok(()) => Told::Status(Box::new(self.snapshot())),
+            Err(error) => Told::failed(&error),
+        };
+        if !is_paused && matches!(answer, Told::Status(_)) {
+            self.clients.hold(client);
+        }
+        self.clients.answer(client, &answer);
+        self.tell_change(self.machine.phase());
+    }
+
+    /// Lets the guest go on when the last client for which it was frozen has gone.
+    pub(super) fn let_go(&mut self) {
+        if self.clients.last_hold_ended() && self.machine.may_freeze() {
+            // It is in the log.
+            let _ = self.freeze(false);
+            self.tell_change(self.machine.phase());
+        }
     }
 
     fn announce(&mut self, phase: Phase) {

@@ -35,19 +35,31 @@ impl Supervisor {
         }
     }
 
+    /// For whoever takes over.
+    pub(super) fn note_state(&self) {
+        if let Err(error) = self.state.write(&self.run.state()) {
+            tracing::warn!("cannot write the state file: {error}");
+        }
+    }
+
     /// Takes in one message of guest-init.
     pub(super) fn guest_says(&mut self, message: FromGuest) {
         match message {
             FromGuest::Hello { style, reason, .. } => {
                 self.guest.style = Some(style);
                 self.guest.reason = beginning(reason);
-                if self.state.style.replace(style) != Some(style)
-                    && let Err(error) = self.state.write(&self.run.state())
-                {
-                    tracing::warn!("cannot write the state file: {error}");
+                if self.state.style.replace(style) != Some(style) {
+                    self.state.reason.clone_from(&self.guest.reason);
+                    self.note_state();
                 }
             }
+            FromGuest::OwnInit(family) => {
+                self.state.family = Some(family);
+                self.note_state();
+            }
             FromGuest::State(GuestState::Notifies) => self.await_own_init(),
+            // It has when the link is closed.
+            FromGuest::State(GuestState::HandedOver) => {}
             FromGuest::State(state) => {
                 if let GuestState::Booting(level) | GuestState::Running(level) = state {
                     self.guest.runlevel = Some(level);

@@ -21,6 +21,8 @@ pub enum Timer {
     Watchdog,
     /// machined is to be told once more.
     Registration,
+    /// The guest's own init is to be looked at.
+    OwnInit,
 }
 
 /// When each is due.
@@ -34,6 +36,7 @@ pub struct Timers {
     announce: Option<Instant>,
     watchdog: Option<Instant>,
     registration: Option<Instant>,
+    own_init: Option<Instant>,
 }
 
 impl Timers {
@@ -58,6 +61,7 @@ impl Timers {
             self.announce,
             self.watchdog,
             self.registration,
+            self.own_init,
         ];
         slots.into_iter().flatten().min()
     }
@@ -65,9 +69,18 @@ impl Timers {
     /// Takes out those that are due.
     pub fn due(&mut self, now: Instant) -> Vec<Timer> {
         let mut due = Vec::new();
-        use Timer::{Account, Announce, Deadline, Pause, Records, Registration, Stable, Watchdog};
-        let all = [Deadline, Pause, Stable, Account, Records, Announce, Watchdog, Registration];
-        for timer in all {
+        const ALL: [Timer; 9] = [
+            Timer::Deadline,
+            Timer::Pause,
+            Timer::Stable,
+            Timer::Account,
+            Timer::Records,
+            Timer::Announce,
+            Timer::Watchdog,
+            Timer::Registration,
+            Timer::OwnInit,
+        ];
+        for timer in ALL {
             if self.slot(timer).is_some_and(|at| at <= now) {
                 self.set(timer, None);
                 due.push(timer);
@@ -86,6 +99,7 @@ impl Timers {
             Timer::Announce => &mut self.announce,
             Timer::Watchdog => &mut self.watchdog,
             Timer::Registration => &mut self.registration,
+            Timer::OwnInit => &mut self.own_init,
         }
     }
 }

@@ -10,17 +10,19 @@ mod settings;
 mod store;
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::archive::{Summed, hex};
 use crate::error::{Error, Result};
 
 use super::unpack::{self, Counted, Extractor, Watched};
 use super::{Settings, Work, template};
-use store::{Checked, Store};
+use store::Store;
 
 /// An index may lead to an index, but not for ever.
 const MAX_DEPTH: usize = 4;
@@ -120,17 +122,18 @@ fn lay_layer(
     extractor: &mut Extractor<'_>,
     work: &Work<'_>,
 ) -> Result<()> {
-    let packed = Checked::new(Box::new(Watched::new(layer.file, position, work.interrupt)));
-    let plain = Checked::new(unpack::decompressed(packed.share())?);
+    let watched: Box<dyn Read> = Box::new(Watched::new(layer.file, position, work.interrupt));
+    let packed = Summed::new(watched);
+    let plain = Summed::new(unpack::decompressed(packed.share())?);
     extractor.begin_layer();
     unpack::walk(Box::new(plain.share()), &mut |entry, data| {
         work.progress.at(position.get());
         if extractor.whiteout(&entry.name)? { Ok(()) } else { extractor.extract(&entry, data) }
     })?;
-    if format!("sha256:{}", plain.sum()?) != sum {
+    if format!("sha256:{}", store::sum(plain)?) != sum {
         return Err(store::damaged(sum));
     }
-    match (layer.digest, packed.sum()?) {
+    match (layer.digest, store::sum(packed)?) {
         (Some(digest), sum) if digest != sum => Err(store::damaged(&digest)),
         _ => Ok(()),
     }
@@ -196,7 +199,7 @@ fn of_docker(store: &Store, manifest: &[u8], tag: Option<&str>) -> Result<Image>
     };
     let document = store.file(&image.config)?.unwrap_or_default();
     let name = image.config.trim_end_matches(".json").rsplit('/').next().unwrap_or_default();
-    if store::hex(&Sha256::digest(&document)) != name {
+    if hex(&Sha256::digest(&document)) != name {
         return Err(store::damaged(name));
     }
     let configuration =

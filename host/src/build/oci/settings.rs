@@ -23,7 +23,7 @@ pub(super) fn settings(config: &Config, has_init: bool) -> (Settings, Vec<String
     if !command.is_empty() && !has_init {
         remarks.push(format!(
             "it has no init of its own, and its command '{}' is not started by 'vserver start': \
-             run it with 'vserver exec'",
+             run it with 'vserver exec', or set boot.command",
             command.join(" ")
         ));
     }

@@ -4,15 +4,14 @@
 //! An archive is unpacked beside the root first, in the workspace: an index
 //! may stand behind the layers that it names.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use oci_spec::image::{Descriptor, DigestAlgorithm};
 use sha2::{Digest, Sha256};
 
+use crate::archive::{Summed, hex};
 use crate::build::Work;
 use crate::build::unpack::{self, Counted, Extractor, Shift, Watched};
 use crate::error::{Error, Result};
@@ -66,7 +65,7 @@ impl Store {
         Ok(bytes)
     }
 
-    /// A layer, to be read with [`Checked`].
+    /// A layer, to be read with [`Summed`].
     pub(super) fn layer(&self, descriptor: &Descriptor) -> Result<File> {
         let (digest, path) = place(descriptor)?;
         let file = self.root.open_file(&path)?.ok_or_else(|| missing(digest))?;
@@ -106,39 +105,10 @@ pub(super) fn damaged(digest: &str) -> Error {
     ))
 }
 
-/// A digest in hexadecimal.
-pub(super) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A reader whose clones read on where the others are, and that knows the
-/// SHA-256 of all that was read.
-pub(super) struct Checked(Rc<RefCell<(Box<dyn Read>, Sha256)>>);
-
-impl Checked {
-    pub(super) fn new(reader: Box<dyn Read>) -> Self {
-        Self(Rc::new(RefCell::new((reader, Sha256::new()))))
-    }
-
-    pub(super) fn share(&self) -> Self {
-        Self(Rc::clone(&self.0))
-    }
-
-    /// Reads the rest; gives the sum of all.
-    pub(super) fn sum(mut self) -> Result<String> {
-        io::copy(&mut self, &mut io::sink()).map_err(|cause| Error::os("cannot read it", cause))?;
-        Ok(hex(&self.0.borrow().1.clone().finalize()))
-    }
-}
-
-impl Read for Checked {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut inner = self.0.borrow_mut();
-        let (reader, sum) = &mut *inner;
-        let length = reader.read(buffer)?;
-        sum.update(buffer.get(..length).unwrap_or_default());
-        Ok(length)
-    }
+/// Reads the rest of a stream; gives the sum of all.
+pub(super) fn sum(mut stream: Summed<Box<dyn Read>>) -> Result<String> {
+    io::copy(&mut stream, &mut io::sink()).map_err(|cause| Error::os("cannot read it", cause))?;
+    Ok(stream.sum())
 }
 
 /// A directory in the workspace, which only root can look into.

@@ -28,7 +28,7 @@ fn layer(files: &[(&str, &str)]) -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    store::hex(&Sha256::digest(bytes))
+    hex(&Sha256::digest(bytes))
 }
 
 /// A layout directory that is being made.

@@ -65,6 +65,8 @@ pub(in crate::build) struct Extractor<'a> {
     /// leave them, as dpkg and `tar --keep-directory-symlink` do: /lib stays
     /// a link to usr/lib.
     keeps_links: bool,
+    /// Attributes that only the host's root sees are taken over, too.
+    is_faithful: bool,
     /// Names that this layer has made.
     made: BTreeSet<PathBuf>,
     /// Set at the end: a directory may be closed to writing, and its time
@@ -87,11 +89,19 @@ impl<'a> Extractor<'a> {
             interrupt,
             shift,
             keeps_links: true,
+            is_faithful: false,
             made: BTreeSet::new(),
             directories: BTreeMap::new(),
             lists: Vec::new(),
             left_out: LeftOut::default(),
         }
+    }
+
+    /// For what the host itself has written: `trusted.` attributes (xattr(7)) are
+    /// kept.
+    pub(in crate::build) fn faithful(mut self) -> Self {
+        self.is_faithful = true;
+        self
     }
 
     /// From now on, entries are a layer of an image.
@@ -144,7 +154,7 @@ impl<'a> Extractor<'a> {
         if is_foreign {
             self.left_out.add("owners beyond a guest's 65536 ids became nobody", path);
         }
-        if entry.has_more {
+        if !self.is_faithful && metadata.drop_trusted() || entry.has_more {
             self.left_out.add("some attributes are left out", path);
         }
         if matches!(entry.kind, Kind::Directory | Kind::File(_)) {

@@ -12,6 +12,9 @@ use super::shift::{NOBODY, Shift};
 /// File capabilities (capabilities(7)).
 pub(in crate::build) const CAPABILITY: &str = "security.capability";
 
+/// What the host's root alone sees (xattr(7)).
+pub(super) const TRUSTED: &str = "trusted.";
+
 /// What is to be set.
 pub(super) struct Metadata {
     user: Uid,
@@ -43,6 +46,13 @@ impl Metadata {
     /// Adds one more attribute.
     pub(super) fn add(&mut self, name: &str, value: Vec<u8>) {
         self.attributes.push((name.to_owned(), value));
+    }
+
+    /// Leaves those out that only the host's root sees: were there any?
+    pub(super) fn drop_trusted(&mut self) -> bool {
+        let before = self.attributes.len();
+        self.attributes.retain(|(name, _)| !name.starts_with(TRUSTED));
+        self.attributes.len() < before
     }
 
     /// Permissions alone.

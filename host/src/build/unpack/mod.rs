@@ -20,10 +20,10 @@ use std::io::{self, Read};
 use crate::error::{Error, Result};
 
 use entry::Entry;
+pub(super) use entry::Kind;
 pub(super) use extract::{Extractor, LeftOut};
 pub(super) use shift::{NOBODY, Shift};
-use source::fill;
-pub(super) use source::{Counted, Watched, decompressed, input};
+pub(super) use source::{Counted, Watched, decompressed, fill, input};
 
 /// How many left-out entries a remark names.
 const NAMED: usize = 8;

@@ -1,161 +1,169 @@
 //! Reads tar archives: old, ustar, GNU and pax, with access lists,
 //! attributes and holes.
 
-use std::cell::Cell;
 use std::io::{self, Read};
-use std::rc::Rc;
 
-use tar::EntryType;
+use tar_core::parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser};
+use tar_core::{EntryType, Header, PaxExtensions, SparseEntry};
 
 use crate::error::{Error, Result};
 
 use super::acl;
 use super::entry::{Content, Entry, Kind};
-use super::metadata::CAPABILITY;
+use super::fill;
+use super::metadata::{CAPABILITY, TRUSTED};
 
-/// An archive ends with blocks of zeros of this size (tar(5)); one that
-/// doesn't has been cut off.
-const END: u64 = 512;
+/// Everything stands in blocks of this size (tar(5)).
+const BLOCK: usize = 512;
 
 /// How pax archives mark extended attributes and the text of access lists
 /// (star(1), tar(5)).
 const XATTR: &str = "SCHILY.xattr.";
 const LISTS: [(&str, bool); 2] = [("SCHILY.acl.access", false), ("SCHILY.acl.default", true)];
 
-/// Parts of a sparse file that are believed in.
-const MOST_PARTS: u64 = 1 << 20;
+/// Parts of a sparse file that are believed in, and bytes that a member's names
+/// and attributes take.
+const MOST_PARTS: usize = 1 << 20;
+const MOST_METADATA: u32 = 4 * 1024 * 1024;
 
 /// A tar header, or the zeros of an empty archive?
 pub(super) fn is_header(head: &[u8]) -> bool {
-    let Some(head) = head.get(..512) else { return false };
-    if head.get(257..262) == Some(b"ustar") || head.iter().all(|byte| *byte == 0) {
-        return true;
-    }
+    let Some(head) = head.first_chunk::<BLOCK>() else { return false };
     // An old one has no magic, but its checksum.
-    let header = tar::Header::from_byte_slice(head);
-    let others = head.iter().enumerate().filter(|(at, _)| !(148..156).contains(at));
-    let sum = others.map(|(_, byte)| u32::from(*byte)).sum::<u32>() + 8 * 32;
-    header.cksum().is_ok_and(|expected| expected == sum)
+    head.get(257..262) == Some(b"ustar")
+        || head.iter().all(|byte| *byte == 0)
+        || Header::from_bytes(head).verify_checksum().is_ok()
 }
 
-/// Hands over every entry.
+/// Hands over every entry. Nothing is read ahead: when `work` is called, what
+/// precedes the entry's bytes was read, and no more.
 ///
 /// # Errors
 /// When the archive is damaged or cut off, or `work` fails.
 pub(super) fn walk(
-    plain: Box<dyn Read>,
+    mut plain: Box<dyn Read>,
     work: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<()>,
 ) -> Result<()> {
-    let damaged = |cause| Error::os("the archive is damaged", cause);
-    let zeros = Rc::new(Cell::new(0));
-    let mut archive = tar::Archive::new(ZeroCounter { plain, zeros: Rc::clone(&zeros) });
-    for entry in archive.entries().map_err(damaged)? {
-        let mut entry = entry.map_err(damaged)?;
-        let Some(described) = describe(&mut entry)? else { continue };
-        work(described, &mut entry)?;
+    let mut parser = Parser::new(Limits {
+        max_metadata_size: MOST_METADATA,
+        max_sparse_entries: MOST_PARTS,
+        ..Limits::default()
+    });
+    parser.set_allow_empty_path(true);
+    // A time with a sign, say, which is read here.
+    parser.set_ignore_pax_errors(true);
+    let mut head = Vec::new();
+    loop {
+        let (entry, size) = match parser.parse(&head).map_err(damaged)? {
+            ParseEvent::NeedData { min_bytes } => {
+                let had = head.len();
+                head.resize(min_bytes, 0);
+                let read = fill(&mut plain, head.get_mut(had..).unwrap_or_default());
+                let read = had + read.map_err(|cause| Error::os("cannot read it", cause))?;
+                if read < min_bytes {
+                    return end(head.get(..read).unwrap_or_default());
+                }
+                continue;
+            }
+            ParseEvent::End { .. } => return Ok(()),
+            ParseEvent::GlobalExtensions { .. } => {
+                head.clear();
+                continue;
+            }
+            ParseEvent::Entry { entry, .. } => (describe(&entry, None)?, entry.size),
+            ParseEvent::SparseEntry { entry, sparse_map, real_size, .. } => {
+                let parts = parts(&sparse_map, real_size)?;
+                (describe(&entry, Some(Content::Sparse { size: real_size, parts }))?, entry.size)
+            }
+        };
+        // No more than it asked for was read.
+        head.clear();
+        let mut data = (&mut plain).take(size);
+        work(entry, &mut data)?;
+        let rest = data.limit() + (size.next_multiple_of(BLOCK as u64) - size);
+        let skipped = io::copy(&mut (&mut plain).take(rest), &mut io::sink());
+        if skipped.map_err(|cause| Error::os("cannot read it", cause))? != rest {
+            return Err(cut_off());
+        }
     }
-    if zeros.get() < END {
-        return Err(Error::new("the archive is cut off"));
-    }
-    Ok(())
 }
 
-type Raw<'a> = tar::Entry<'a, ZeroCounter>;
+fn damaged(cause: ParseError) -> Error {
+    Error::new(format!("the archive is damaged: {cause}"))
+}
 
-/// What the headers say; `None` for those that stand for no name.
-fn describe(raw: &mut Raw<'_>) -> Result<Option<Entry>> {
-    let damaged = |cause: io::Error| Error::os("the archive has a damaged header", cause);
-    let kind = raw.header().entry_type();
-    if matches!(kind, EntryType::XGlobalHeader) {
-        return Ok(None);
-    }
-    let header = raw.header();
-    let mut entry = Entry {
-        name: raw.path_bytes().into_owned(),
-        kind: Kind::Other,
-        user: header.uid().map_err(damaged)?,
-        group: header.gid().map_err(damaged)?,
-        mode: header.mode().map_err(damaged)?,
-        modified: (i64::try_from(header.mtime().map_err(damaged)?).unwrap_or(0), 0),
-        attributes: Vec::new(),
-        lists: Vec::new(),
-        has_more: false,
-    };
-    let mut holes = None;
-    if let Some(extensions) = raw.pax_extensions().map_err(damaged)? {
-        for extension in extensions {
-            let Ok(extension) = extension else {
-                entry.has_more = true;
-                continue;
-            };
-            let key = extension.key().unwrap_or_default();
-            extend(&mut entry, &mut holes, key, extension.value_bytes())?;
-        }
-    }
-    let link = || raw.link_name_bytes().unwrap_or_default().into_owned();
-    entry.kind = match kind {
+fn cut_off() -> Error {
+    Error::new("the archive is cut off")
+}
+
+/// What stands where nothing follows: one block of zeros will do as an end.
+fn end(rest: &[u8]) -> Result<()> {
+    let is_end = rest.len() == BLOCK && rest.iter().all(|byte| *byte == 0);
+    if is_end { Ok(()) } else { Err(cut_off()) }
+}
+
+/// What the headers say.
+fn describe(raw: &ParsedEntry<'_>, sparse: Option<Content>) -> Result<Entry> {
+    let link = || raw.link_target.as_deref().unwrap_or_default().to_vec();
+    let content = sparse.unwrap_or(Content::Whole(raw.size));
+    let kind = match raw.entry_type {
         EntryType::Directory => Kind::Directory,
         // Old archives mark directories by the name alone.
-        EntryType::Regular if entry.name.ends_with(b"/") => Kind::Directory,
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-            Kind::File(Content::Whole(raw.size()))
-        }
+        EntryType::Regular if raw.path.ends_with(b"/") => Kind::Directory,
+        EntryType::Regular | EntryType::Continuous | EntryType::GnuSparse => Kind::File(content),
         EntryType::Symlink => Kind::Symlink(link()),
         EntryType::Link => Kind::HardLink(link()),
         EntryType::Fifo => Kind::Fifo,
         EntryType::Char | EntryType::Block => Kind::Device,
         _ => Kind::Other,
     };
-    if let (Kind::File(_), Some(size)) = (&entry.kind, holes) {
-        entry.kind = Kind::File(Content::Sparse { size, parts: parts(raw, size)? });
+    let mut entry = Entry {
+        name: raw.path.to_vec(),
+        kind,
+        user: raw.uid,
+        group: raw.gid,
+        mode: raw.mode,
+        // GNU tar writes what was before 1970 as a number with a sign.
+        modified: (raw.mtime.cast_signed(), 0),
+        attributes: Vec::new(),
+        lists: Vec::new(),
+        has_more: false,
+    };
+    for extension in PaxExtensions::new(raw.pax.unwrap_or_default()) {
+        let extension = extension.map_err(|cause| damaged(cause.into()))?;
+        let Ok(key) = extension.key() else {
+            entry.has_more = true;
+            continue;
+        };
+        extend(&mut entry, key, extension.value_bytes());
     }
-    Ok(Some(entry))
+    Ok(entry)
 }
 
-/// Takes in one key of a pax header.
-fn extend(entry: &mut Entry, holes: &mut Option<u64>, key: &str, value: &[u8]) -> Result<()> {
+/// Takes in one key of a pax header that the parser leaves to others.
+fn extend(entry: &mut Entry, key: &str, value: &[u8]) {
     let text = || std::str::from_utf8(value).unwrap_or_default();
-    let list = LISTS.iter().find(|(name, _)| *name == key);
-    match key {
-        "mtime" => entry.modified = seconds(text()).unwrap_or(entry.modified),
-        "GNU.sparse.major" if text() != "1" => {
-            return Err(Error::new("sparse files in an old pax form are not understood")
-                .hint("pack it with 'tar --sparse-version=1.0' or '--format=gnu'"));
-        }
-        "GNU.sparse.map" | "GNU.sparse.offset" => {
-            return Err(Error::new("sparse files in an old pax form are not understood")
-                .hint("pack it with 'tar --sparse-version=1.0' or '--format=gnu'"));
-        }
-        "GNU.sparse.name" => entry.name = value.to_vec(),
-        "GNU.sparse.realsize" => {
-            let size = text().parse().map_err(|_| Error::new("a sparse file has no size"))?;
-            *holes = Some(size);
-        }
-        _ if list.is_some() => match acl::parse(text()) {
-            Some(items) => {
-                let default = list.is_some_and(|(_, default)| *default);
-                entry.lists.push((default, items));
-            }
+    if key == "mtime" {
+        entry.modified = seconds(text()).unwrap_or(entry.modified);
+    } else if let Some((_, default)) = LISTS.iter().find(|(name, _)| *name == key) {
+        match acl::parse(text()) {
+            Some(items) => entry.lists.push((*default, items)),
             None => entry.has_more = true,
-        },
-        _ => {
-            if let Some(name) = key.strip_prefix(XATTR) {
-                attribute(entry, name, value);
-            }
         }
+    } else if let Some(name) = key.strip_prefix(XATTR) {
+        attribute(entry, name, value);
     }
-    Ok(())
 }
 
-/// File capabilities, access lists and the users' own attributes; others
-/// belong to the kernel or to the host.
+/// File capabilities, access lists, the users' own attributes and those of the
+/// host's root; others belong to the kernel.
 fn attribute(entry: &mut Entry, name: &str, value: &[u8]) {
     match name {
         "system.posix_acl_access" | "system.posix_acl_default" => match acl::decode(value) {
             Some(list) => entry.lists.push((name.ends_with("default"), list)),
             None => entry.has_more = true,
         },
-        _ if name == CAPABILITY || name.starts_with("user.") => {
+        _ if name == CAPABILITY || name.starts_with("user.") || name.starts_with(TRUSTED) => {
             entry.attributes.push((name.to_owned(), value.to_vec()));
         }
         _ => entry.has_more = true,
@@ -171,62 +179,16 @@ fn seconds(text: &str) -> Option<(i64, u32)> {
     Some(if whole < 0 || text.starts_with('-') { (whole, 0) } else { (whole, nanoseconds) })
 }
 
-/// The map at the begin of a sparse file's data (GNU tar's manual, "PAX
-/// Format, Version 1.0"): decimal numbers, one a line, filled up to a block.
-fn parts(from: &mut impl Read, size: u64) -> Result<Vec<(u64, u64)>> {
-    let wrong = || Error::new("a sparse file's map makes no sense");
-    let mut read = 0u64;
-    let mut number = || -> Result<u64> {
-        let mut value: Option<u64> = None;
-        loop {
-            let mut byte = [0u8];
-            from.read_exact(&mut byte)
-                .map_err(|cause| Error::os("the archive is cut off", cause))?;
-            read += 1;
-            match (byte, value) {
-                ([b'\n'], Some(value)) => return Ok(value),
-                ([digit @ b'0'..=b'9'], _) => {
-                    let before = value.unwrap_or(0).checked_mul(10).ok_or_else(wrong)?;
-                    let digit = u64::from(digit - b'0');
-                    value = Some(before.checked_add(digit).ok_or_else(wrong)?);
-                }
-                _ => return Err(wrong()),
-            }
-        }
-    };
-    let count = number()?;
-    if count > MOST_PARTS {
-        return Err(wrong());
-    }
-    let mut parts = Vec::new();
+/// Offset and length of each part of a file of this size.
+fn parts(map: &[SparseEntry], size: u64) -> Result<Vec<(u64, u64)>> {
     let mut end = 0;
-    for _ in 0..count {
-        let (offset, length) = (number()?, number()?);
+    let part = |part: &SparseEntry| {
+        let (offset, length) = (part.offset, part.length);
         let next = offset.checked_add(length).filter(|next| offset >= end && *next <= size);
-        end = next.ok_or_else(wrong)?;
-        parts.push((offset, length));
-    }
-    let padding = read.next_multiple_of(512) - read;
-    io::copy(&mut from.take(padding), &mut io::sink())
-        .map_err(|cause| Error::os("cannot read it", cause))?;
-    Ok(parts)
-}
-
-/// Counts the zeros at the end of what was read so far.
-struct ZeroCounter {
-    plain: Box<dyn Read>,
-    zeros: Rc<Cell<u64>>,
-}
-
-impl Read for ZeroCounter {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.plain.read(buffer)?;
-        let read = buffer.get(..length).unwrap_or_default();
-        let zeros = read.iter().rev().take_while(|byte| **byte == 0).count();
-        let before = if zeros == length { self.zeros.get() } else { 0 };
-        self.zeros.set(before + zeros as u64);
-        Ok(length)
-    }
+        end = next.ok_or_else(|| Error::new("a sparse file's map makes no sense"))?;
+        Ok((offset, length))
+    };
+    map.iter().map(part).collect()
 }
 
 #[cfg(test)]
@@ -242,18 +204,32 @@ mod tests {
     }
 
     #[test]
-    fn a_sparse_map_is_read_and_a_wild_one_refused() {
-        let of = |text: &str| {
-            let mut bytes = text.as_bytes().to_vec();
-            bytes.resize(512, 0);
-            bytes.extend(b"data");
-            let mut rest = io::Cursor::new(bytes);
-            let found = parts(&mut rest, 1 << 20);
-            found.map(|parts| (parts, rest.position()))
+    fn a_wild_map_of_holes_is_refused() {
+        let of = |map: &[(u64, u64)]| {
+            let part =
+                |(offset, length): &(u64, u64)| SparseEntry { offset: *offset, length: *length };
+            parts(&map.iter().map(part).collect::<Vec<_>>(), 1 << 20)
         };
-        assert_eq!(of("2\n0\n4\n8192\n4\n").unwrap(), (vec![(0, 4), (8192, 4)], 512));
-        for wild in ["1\n0\n2000000\n", "2\n8\n4\n0\n4\n", "99999999\n", "1\n-1\n4\n", "\n"] {
+        assert_eq!(of(&[(0, 4), (8192, 4)]).unwrap(), [(0, 4), (8192, 4)]);
+        for wild in [&[(0, 1 << 21)][..], &[(8, 4), (0, 4)], &[(4, u64::MAX)]] {
             assert!(of(wild).is_err(), "{wild:?} was taken");
         }
+    }
+
+    /// A value may hold any byte, also what looks like another record.
+    #[test]
+    fn nothing_in_a_value_is_a_record_of_its_own() {
+        let evil = b"x\n40 SCHILY.xattr.security.capability=abc\n".to_vec();
+        let mut made = tar_core::builder::EntryBuilder::new_ustar();
+        made.path(b"a").add_pax("SCHILY.xattr.user.note", &evil);
+        let mut bytes = made.finish_bytes();
+        bytes.resize(bytes.len() + 2 * BLOCK, 0);
+        let mut found = Vec::new();
+        walk(Box::new(io::Cursor::new(bytes)), &mut |entry, _| {
+            found.push(entry.attributes);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(found, [[("user.note".to_owned(), evil)]]);
     }
 }

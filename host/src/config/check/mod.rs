@@ -3,11 +3,13 @@
 
 mod network;
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path};
 use std::time::Duration;
 
 use caps::Capability;
 use shared::capability::{capability, remedy, short};
+use shared::message::StyleChoice;
 
 use super::problem::{Problem, did_you_mean};
 use super::{GuestConfig, UserMode, limits};
@@ -21,12 +23,14 @@ pub fn problems(config: &GuestConfig) -> Vec<Problem> {
     names(config, &mut found);
     root(config, &mut found);
     durations(config, &mut found);
+    command(config, &mut found);
     environment(config, &mut found);
     capabilities(config, &mut found);
     nesting(config, &mut found);
     labels(config, &mut found);
     network::check(config, &mut found);
     accounting(config, &mut found);
+    mounts(config, &mut found);
     found.extend(limits::problems(&config.limits));
     found
 }
@@ -85,6 +89,17 @@ fn root(config: &GuestConfig, found: &mut Vec<Problem>) {
     found.push(Problem::new("root", wrong));
 }
 
+fn mounts(config: &GuestConfig, found: &mut Vec<Problem>) {
+    let binds = config.mounts.bind.iter().map(|bind| ("mounts.bind", &bind.target));
+    let tmpfs = config.mounts.tmpfs.iter().map(|tmpfs| ("mounts.tmpfs", &tmpfs.target));
+    let mut seen = BTreeSet::new();
+    for (key, target) in binds.chain(tmpfs) {
+        if !seen.insert(target) {
+            found.push(Problem::new(key, format!("two mounts have the target '/{target}'")));
+        }
+    }
+}
+
 fn durations(config: &GuestConfig, found: &mut Vec<Problem>) {
     let boot = &config.boot;
     for (key, duration) in
@@ -97,6 +112,19 @@ fn durations(config: &GuestConfig, found: &mut Vec<Problem>) {
     if boot.kill_grace > boot.stop_timeout {
         let text = "'boot.kill_grace' is a part of 'boot.stop_timeout' and can't be longer";
         found.push(Problem::new("boot.kill_grace", text));
+    }
+}
+
+fn command(config: &GuestConfig, found: &mut Vec<Problem>) {
+    let boot = &config.boot;
+    let Some(program) = boot.command.first() else { return };
+    if program.is_empty() || boot.command.iter().any(|word| word.contains('\0')) {
+        let text = "'boot.command' begins with a program, and holds no NUL character";
+        found.push(Problem::new("boot.command", text));
+    }
+    if boot.style != StyleChoice::Auto {
+        let text = "'boot.style' says which boot files are followed: with 'boot.command' none are";
+        found.push(Problem::new("boot.style", text));
     }
 }
 
@@ -216,6 +244,9 @@ mod tests {
             ("root = \"/a/../..\"", "root"),
             ("boot.stop_timeout = \"2d\"", "boot.stop_timeout"),
             ("boot.stop_timeout = \"1s\"", "boot.kill_grace"),
+            ("boot.command = [\"\"]", "boot.command"),
+            ("boot.command = [\"a\", \"\\u0000\"]", "boot.command"),
+            ("boot = { command = [\"a\"], style = \"init\" }", "boot.style"),
             ("boot.environment = { \"A=B\" = \"x\" }", "boot.environment.A=B"),
             ("boot.environment = { A = \"\\u0000\" }", "boot.environment.A"),
             ("security.capabilities.add = [\"net_rav\"]", "security.capabilities.add"),

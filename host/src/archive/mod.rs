@@ -1,0 +1,33 @@
+//! A guest in one file: a pax archive (pax(1)), compressed with zstd, that
+//! tar(1) can list and unpack.
+//!
+//! Its members, in this order:
+//!
+//! - `vserver/manifest.toml`: whose it is; see [`Manifest`].
+//! - `vserver/config.toml`: the text of the guest's configuration file.
+//! - `vserver/actions`: its actions on the host, if the manifest says so.
+//! - `root/…`: its files, with numeric owners, nanoseconds, extended attributes
+//!   (`SCHILY.xattr.`), hard links and holes (GNU's sparse format 1.0).
+//! - `vserver/sha256`: the SHA-256 of all bytes before this member's content,
+//!   compression taken off. What doesn't end with it is not whole.
+
+mod digest;
+mod manifest;
+mod member;
+mod sparse;
+mod write;
+
+pub use digest::{Summed, hex};
+pub use manifest::Manifest;
+pub use write::{Head, Written, write};
+
+/// The members beside the guest's files.
+pub const MANIFEST: &str = "vserver/manifest.toml";
+/// The configuration.
+pub const CONFIG: &str = "vserver/config.toml";
+/// The actions.
+pub const ACTIONS: &str = "vserver/actions";
+/// The sum of everything before.
+pub const DIGEST: &str = "vserver/sha256";
+/// The directory of the guest's files, as it begins each of their names.
+pub const ROOT: &str = "root/";

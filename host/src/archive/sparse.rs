@@ -1,0 +1,125 @@
+//! Where a file has data: the rest are holes, which an archive doesn't hold.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+
+use crate::tree::Check;
+
+/// Parts that a file may have: whoever reads the archive believes in no more.
+const MOST: usize = 1 << 20;
+
+/// Offset and length of each part of a file that has data, in order. `None` if
+/// that is all of it.
+///
+/// # Errors
+/// Those of lseek(2); E2BIG when there are too many.
+pub(super) fn parts(file: &File, length: u64) -> Result<Option<Vec<(u64, u64)>>, Errno> {
+    let mut parts = Vec::new();
+    let mut at = 0;
+    while at < length {
+        // A file system that knows of no holes says that all is data.
+        let start = match seek(file, SeekFrom::Data(at)) {
+            Ok(start) if start < length => start,
+            Ok(_) | Err(Errno::NXIO) => break,
+            Err(cause) => return Err(cause),
+        };
+        let end = seek(file, SeekFrom::Hole(start))?.min(length);
+        if parts.len() == MOST {
+            return Err(Errno::TOOBIG);
+        }
+        parts.push((start, end.saturating_sub(start)));
+        at = end.max(start + 1);
+    }
+    Ok((parts != [(0, length)] && length > 0).then_some(parts))
+}
+
+/// The map that precedes the parts (GNU tar's manual, "PAX Format, Version
+/// 1.0"): decimal numbers, one a line, filled up to a block.
+pub(super) fn map(parts: &[(u64, u64)], length: u64) -> Vec<u8> {
+    // A hole at the end is only seen by a part without length there.
+    let is_open = parts.last().is_none_or(|(start, size)| start + size < length);
+    let end = is_open.then_some((length, 0));
+    let mut text = format!("{}\n", parts.len() + usize::from(is_open));
+    for (start, size) in parts.iter().copied().chain(end) {
+        text += &format!("{start}\n{size}\n");
+    }
+    let mut bytes = text.into_bytes();
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+/// Reads these parts of a file, one after the other.
+pub(super) struct Parts<'a> {
+    file: &'a File,
+    rest: std::vec::IntoIter<(u64, u64)>,
+    now: (u64, u64),
+    check: Check<'a>,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn new(file: &'a File, parts: Vec<(u64, u64)>, check: Check<'a>) -> Self {
+        Self { file, rest: parts.into_iter(), now: (0, 0), check }
+    }
+}
+
+impl Read for Parts<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (self.check)().map_err(|error| io::Error::other(error.to_string()))?;
+        while self.now.1 == 0 {
+            match self.rest.next() {
+                Some(part) => self.now = part,
+                None => return Ok(0),
+            }
+        }
+        let (at, left) = self.now;
+        let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let length = self.file.read_at(buffer.get_mut(..most).unwrap_or_default(), at)?;
+        if length == 0 && most > 0 {
+            return Err(io::Error::other("it has become shorter meanwhile"));
+        }
+        self.now = (at + length as u64, left - length as u64);
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Result as Done;
+
+    fn go_on() -> Done<()> {
+        Ok(())
+    }
+
+    #[test]
+    fn holes_are_found_and_data_is_read() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(parts(&file, 0).unwrap(), None);
+        file.write_all_at(b"whole", 0).unwrap();
+        assert_eq!(parts(&file, 5).unwrap(), None);
+        file.write_all_at(b"end", 1 << 20).unwrap();
+        file.set_len(1 << 21).unwrap();
+        // A file system that knows of no holes is none to test this on.
+        let Some(found) = parts(&file, 1 << 21).unwrap() else { return };
+        assert_eq!((found.len(), found[0].0, found[1].0), (2, 0, 1 << 20));
+        let mut bytes = Vec::new();
+        Parts::new(&file, found.clone(), &go_on).read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len() as u64, found.iter().map(|(_, size)| size).sum::<u64>());
+        assert!(bytes.starts_with(b"whole"));
+        assert!(map(&found, 1 << 21).starts_with(b"3\n0\n4096\n1048576\n4096\n2097152\n0\n"));
+        file.set_len(1 << 20).unwrap();
+        let mut rest = Parts::new(&file, found, &go_on);
+        assert!(rest.read_to_end(&mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn the_map_fills_blocks() {
+        assert_eq!(map(&[], 9).len(), 512);
+        assert_eq!(&map(&[(0, 4), (8, 1)], 9)[..12], b"2\n0\n4\n8\n1\n\0\0");
+        assert_eq!(map(&vec![(100, 100); 200], 200).len() % 512, 0);
+    }
+}

@@ -1,0 +1,242 @@
+//! Writes a guest that is at rest into an archive.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::fs::{self, FileType};
+use rustix::io::Errno;
+use tar_core::EntryType;
+
+use crate::error::{Error, Result};
+use crate::fsroot::RootDir;
+use crate::tree::{Attributes, Check, Entry, Step, walk};
+
+use super::digest::Summed;
+use super::manifest::Manifest;
+use super::member::Member;
+use super::sparse::{self, Parts};
+use super::{ACTIONS, CONFIG, DIGEST, MANIFEST, ROOT};
+
+/// Threads that compress: a guest's disk is rarely faster.
+const MOST_THREADS: usize = 4;
+
+/// Everything stands in blocks of this size, and two of zeros are the end (tar(5)).
+const BLOCK: u64 = 512;
+const END: usize = 1024;
+
+/// What precedes a guest's files.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Whose they are.
+    pub manifest: Manifest,
+    /// The configuration file's text.
+    pub config: String,
+    /// The actions, if there are any, and their permissions.
+    pub actions: Option<(Vec<u8>, u32)>,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Names, directories included.
+    pub files: u64,
+    /// Sockets, which no archive can hold and whose servers make them anew.
+    pub sockets: u64,
+}
+
+/// Writes a guest to `to`, compressed with zstd at this level. `at` is told how
+/// many names are done.
+///
+/// # Errors
+/// When something can't be read or written, something is mounted inside, or
+/// `check` says no.
+pub fn write(
+    to: impl Write,
+    level: i32,
+    head: &Head,
+    root: &RootDir,
+    check: Check<'_>,
+    at: &mut dyn FnMut(u64),
+) -> Result<Written> {
+    let failed = |cause| Error::os("cannot write it", cause);
+    let mut encoder = zstd::Encoder::new(to, level).map_err(failed)?;
+    encoder.include_checksum(true).map_err(failed)?;
+    let threads = thread::available_parallelism().map_or(1, |count| count.get().min(MOST_THREADS));
+    encoder.multithread(u32::try_from(threads).unwrap_or(1)).map_err(failed)?;
+    let stream = Summed::new(encoder);
+    let mut writing =
+        Writing { stream, root, check, links: BTreeMap::new(), done: Written::default() };
+    writing.text(MANIFEST, head.manifest.render()?.as_bytes(), 0o600).map_err(failed)?;
+    writing.text(CONFIG, head.config.as_bytes(), 0o600).map_err(failed)?;
+    if let Some((actions, mode)) = &head.actions {
+        writing.text(ACTIONS, actions, *mode).map_err(failed)?;
+    }
+    walk(root, check, |step| {
+        if let Step::Enter(entry, _) = step {
+            writing.entry(&entry)?;
+            at(writing.done.files);
+        }
+        Ok(())
+    })?;
+    let done = writing.done;
+    writing.end().and_then(|encoder| encoder.finish()?.flush()).map_err(failed)?;
+    Ok(done)
+}
+
+struct Writing<'a, W: Write> {
+    stream: Summed<W>,
+    root: &'a RootDir,
+    check: Check<'a>,
+    /// The name of a file with several that was written first, by device and
+    /// inode.
+    links: BTreeMap<(u64, u64), PathBuf>,
+    done: Written,
+}
+
+impl<W: Write> Writing<'_, W> {
+    /// A member of vserver's own.
+    fn text(&mut self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let size = bytes.len() as u64;
+        let member = Member { name: name.as_bytes(), mode, size, ..Member::default() };
+        self.append(&member, &mut &*bytes)
+    }
+
+    fn append(&mut self, member: &Member<'_>, data: &mut dyn Read) -> io::Result<()> {
+        self.stream.write_all(&member.headers()?)?;
+        if io::copy(data, &mut self.stream)? != member.size {
+            return Err(io::Error::other("its length has changed meanwhile"));
+        }
+        self.fill_up(member.size)
+    }
+
+    /// Zeros up to the next block.
+    fn fill_up(&mut self, size: u64) -> io::Result<()> {
+        let rest = size.next_multiple_of(BLOCK) - size;
+        io::copy(&mut io::repeat(0).take(rest), &mut self.stream).map(drop)
+    }
+
+    fn entry(&mut self, entry: &Entry<'_>) -> Result<()> {
+        let kind = entry.kind();
+        if kind == FileType::Socket {
+            self.done.sockets += 1;
+            return Ok(());
+        }
+        self.done.files += 1;
+        let failed = |cause| self.root.error("read", entry.path, cause);
+        let attributes = Attributes::read(entry.parent, entry.name).map_err(failed)?;
+        let target = match kind {
+            FileType::Symlink => {
+                fs::readlinkat(entry.parent, entry.name, Vec::new()).map_err(failed)?.into_bytes()
+            }
+            _ => Vec::new(),
+        };
+        let file = match kind {
+            FileType::RegularFile => Some(File::from(entry.open().map_err(failed)?)),
+            _ => None,
+        };
+        let written = self.member(entry, attributes, &target, file.as_ref());
+        written.map_err(|cause| {
+            // An interrupt makes reading fail, too.
+            let shown = self.root.shown(entry.path);
+            (self.check)().err().unwrap_or_else(|| {
+                Error::os(format_args!("cannot write '{}' to it", shown.display()), cause)
+            })
+        })
+    }
+
+    fn member(
+        &mut self,
+        entry: &Entry<'_>,
+        attributes: Attributes,
+        target: &[u8],
+        file: Option<&File>,
+    ) -> io::Result<()> {
+        let stat = entry.stat;
+        let name = named(entry.path, entry.kind() == FileType::Directory);
+        let mut member = Member {
+            name: &name,
+            kind: kind_of(entry.kind()),
+            mode: stat.st_mode,
+            user: stat.st_uid,
+            group: stat.st_gid,
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            link: target,
+            device: (fs::major(stat.st_rdev), fs::minor(stat.st_rdev)),
+            attributes: attributes
+                .iter()
+                .filter_map(|(name, value)| {
+                    // What isn't UTF-8 has no place in a pax header.
+                    Some((str::from_utf8(name).ok()?.to_owned(), value.to_vec()))
+                })
+                .collect(),
+            ..Member::default()
+        };
+        if stat.st_nlink > 1 && entry.kind() != FileType::Directory {
+            let identity = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.links.get(&identity) {
+                let first = named(first, false);
+                let kind = EntryType::Link;
+                let link = Member { kind, link: &first, attributes: Vec::new(), ..member };
+                return self.append(&link, &mut io::empty());
+            }
+            self.links.insert(identity, entry.path.to_owned());
+        }
+        let Some(file) = file else { return self.append(&member, &mut io::empty()) };
+        let length = u64::try_from(stat.st_size).unwrap_or_default();
+        let parts = sparse::parts(file, length).map_err(|cause| match cause {
+            Errno::TOOBIG => io::Error::other("it has too many holes"),
+            cause => cause.into(),
+        })?;
+        let check = self.check;
+        match parts {
+            None => {
+                member.size = length;
+                self.append(&member, &mut Parts::new(file, vec![(0, length)], check))
+            }
+            Some(parts) => {
+                let map = sparse::map(&parts, length);
+                member.sparse = Some(length);
+                member.size =
+                    map.len() as u64 + parts.iter().map(|(_, length)| length).sum::<u64>();
+                self.append(&member, &mut map.as_slice().chain(Parts::new(file, parts, check)))
+            }
+        }
+    }
+
+    /// The last member, and the archive's end; gives what is below it.
+    fn end(mut self) -> io::Result<W> {
+        let size = self.stream.sum().len() as u64 + 1;
+        let last = Member { name: DIGEST.as_bytes(), size, ..Member::default() };
+        self.stream.write_all(&last.headers()?)?;
+        let sum = self.stream.sum();
+        self.stream.write_all(format!("{sum}\n").as_bytes())?;
+        self.fill_up(size)?;
+        self.stream.write_all(&[0; END])?;
+        self.stream.into_inner().ok_or_else(|| io::Error::other("it is still written to"))
+    }
+}
+
+/// The name of a member for a path of the guest's.
+fn named(path: &Path, is_directory: bool) -> Vec<u8> {
+    let mut name = [ROOT.as_bytes(), OsStr::as_bytes(path.as_os_str())].concat();
+    if is_directory && !name.ends_with(b"/") {
+        name.push(b'/');
+    }
+    name
+}
+
+fn kind_of(kind: FileType) -> EntryType {
+    match kind {
+        FileType::Directory => EntryType::Directory,
+        FileType::Symlink => EntryType::Symlink,
+        FileType::Fifo => EntryType::Fifo,
+        FileType::CharacterDevice => EntryType::Char,
+        FileType::BlockDevice => EntryType::Block,
+        _ => EntryType::Regular,
+    }
+}

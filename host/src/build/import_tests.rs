@@ -1,0 +1,113 @@
+//! What isn't whole, or isn't what was written, is refused.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::archive::write;
+use crate::build::Progress;
+use crate::fsroot::RootDir;
+
+/// The archive of a small guest, and the same without compression.
+fn archive() -> (Vec<u8>, Vec<u8>) {
+    let tree = tempfile::tempdir().unwrap();
+    fs::create_dir(tree.path().join("etc")).unwrap();
+    fs::write(tree.path().join("etc/issue"), "hello\n").unwrap();
+    fs::hard_link(tree.path().join("etc/issue"), tree.path().join("again")).unwrap();
+    let name = "web".parse().unwrap();
+    let head = Head {
+        manifest: Manifest::new(name, None, "web".to_owned(), true),
+        config: "context = 7\n".to_owned(),
+        actions: Some((b"#!/bin/sh\n".to_vec(), 0o700)),
+    };
+    let mut packed = Vec::new();
+    let root = RootDir::open(tree.path()).unwrap();
+    write(&mut packed, 3, &head, &root, &|| Ok(()), &mut |_| ()).unwrap();
+    let plain = zstd::decode_all(packed.as_slice()).unwrap();
+    (packed, plain)
+}
+
+/// Imports these bytes into a directory.
+fn import(bytes: &[u8]) -> (tempfile::TempDir, Result<Head>) {
+    let place = tempfile::tempdir().unwrap();
+    let (file, root): (PathBuf, _) = (place.path().join("file"), place.path().join("root"));
+    fs::write(&file, bytes).unwrap();
+    fs::create_dir(&root).unwrap();
+    let interrupt = Interrupt::default();
+    let imported = Incoming::open(&file, &interrupt).and_then(|incoming| {
+        let head = incoming.head().clone();
+        let root = RootDir::open(&root)?;
+        let (mut progress, mut remarks) = (Progress::silent(), Vec::new());
+        let mut work = Work {
+            root: &root,
+            interrupt: &interrupt,
+            progress: &mut progress,
+            remarks: &mut remarks,
+        };
+        incoming.fill(&mut work).map(|_| head)
+    });
+    (place, imported)
+}
+
+fn complaint(bytes: &[u8]) -> String {
+    import(bytes).1.unwrap_err().to_string()
+}
+
+#[test]
+fn it_comes_back_as_it_was() {
+    let (packed, plain) = archive();
+    for bytes in [packed, plain] {
+        let (place, head) = import(&bytes);
+        let head = head.unwrap();
+        assert_eq!(head.config, "context = 7\n");
+        assert_eq!(head.actions, Some((b"#!/bin/sh\n".to_vec(), 0o700)));
+        let read = |path| fs::read_to_string(place.path().join("root").join(path)).unwrap();
+        assert_eq!((read("etc/issue"), read("again")), ("hello\n".into(), "hello\n".into()));
+    }
+}
+
+#[test]
+fn a_changed_byte_is_found() {
+    let (_, mut plain) = archive();
+    let at = plain.windows(6).position(|window| window == b"hello\n").unwrap();
+    plain[at] = b'H';
+    assert!(complaint(&plain).contains("its checksum is another one"));
+}
+
+#[test]
+fn other_archives_are_refused() {
+    assert!(complaint(b"").contains("no archive that 'vserver export' has written"));
+    assert!(complaint(&[0; 2048]).contains("no archive"));
+    let mut other = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(0);
+    header.set_cksum();
+    other.append_data(&mut header, "etc/passwd", Cursor::new(b"")).unwrap();
+    assert!(complaint(&other.into_inner().unwrap()).contains("no archive"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn what_is_cut_off_is_refused(part in 0.0f64..1.0) {
+        let (packed, plain) = archive();
+        // Without the zeros at its end an archive is still whole.
+        let end = plain.iter().rposition(|byte| *byte != 0).unwrap();
+        for (bytes, whole) in [(&packed, packed.len()), (&plain, end)] {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+            let length = (whole as f64 * part) as usize;
+            prop_assert!(import(&bytes[..length]).1.is_err());
+        }
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let (_, mut plain) = archive();
+        let at = at.index(plain.len());
+        plain[at] = byte;
+        let _ = import(&plain);
+    }
+}

@@ -1,0 +1,250 @@
+//! Snapshots of guests: copies of their roots, kept in `.snapshots/NAME`
+//! beside the root, on its file system, where blocks can be shared.
+//!
+//! `SNAPSHOT` is the copy, `SNAPSHOT.toml` tells when and how it was made, and
+//! is written last: without it there is no snapshot.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use shared::name::GuestName;
+
+use crate::error::{Error, Result};
+use crate::fsroot::RootDir;
+use crate::snapshot::{DESCRIPTION, Made, Snapshot, SnapshotName};
+use crate::store;
+
+use super::{Doomed, Interrupt, Progress, Work, clone, workspace};
+
+/// The directory of all snapshots beside guests' roots.
+const SNAPSHOTS: &str = ".snapshots";
+
+/// The snapshots of one guest.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    guest: GuestName,
+    root: PathBuf,
+    directory: PathBuf,
+}
+
+impl Snapshots {
+    /// Those of a guest with this root directory.
+    pub fn new(guest: &GuestName, root: &Path) -> Self {
+        let parent = root.parent().unwrap_or(root);
+        let directory = parent.join(SNAPSHOTS).join(guest.as_str());
+        Self { guest: guest.clone(), root: root.to_owned(), directory }
+    }
+
+    /// Where they are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// All of them, the oldest first.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn list(&self) -> Result<Vec<Snapshot>> {
+        let entries = match fs::read_dir(&self.directory) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|cause| Error::path("read", &self.directory, cause))?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|cause| Error::path("read", &self.directory, cause))?;
+            let file = entry.file_name();
+            let name = file.to_str().and_then(|name| name.strip_suffix(DESCRIPTION));
+            let Some(Ok(name)) = name.map(str::parse) else { continue };
+            let path = entry.path();
+            let text =
+                fs::read_to_string(&path).map_err(|cause| Error::path("read", &path, cause))?;
+            let made = toml::from_str(&text).map_err(|cause: toml::de::Error| {
+                Error::new(format!("cannot read '{}': {}", path.display(), cause.message()))
+            })?;
+            found.push(Snapshot { name, made });
+        }
+        found.sort_by(|a, b| (&a.made.created, &a.name).cmp(&(&b.made.created, &b.name)));
+        Ok(found)
+    }
+
+    /// Copies the root. `is_still` is asked when that is done: did nothing
+    /// change meanwhile?
+    ///
+    /// # Errors
+    /// When there is such a snapshot, the root can't be copied, or `is_still`
+    /// says no. Nothing is left then.
+    pub fn create(
+        &self,
+        name: &SnapshotName,
+        live: bool,
+        interrupt: &Interrupt,
+        progress: Progress,
+        is_still: impl FnOnce() -> Result<()>,
+    ) -> Result<String> {
+        let description = self.description(name);
+        if description.exists() {
+            return Err(Error::new(format!(
+                "guest '{}' has a snapshot '{name}' already",
+                self.guest
+            ))
+            .hint(format!(
+                "choose another name, or: vserver snapshot delete {} {name}",
+                self.guest
+            )));
+        }
+        let created = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        self.make_directory()?;
+        let workspace = self.copy(&self.root, &self.directory, interrupt, progress);
+        let (workspace, how) = workspace.inspect_err(|_| self.remove_directory())?;
+        let made = Made { created, live };
+        let finish = || {
+            is_still()?;
+            let text = toml::to_string(&made).map_err(|cause| {
+                Error::new(format!("cannot describe snapshot '{name}': {cause}"))
+            })?;
+            let placed =
+                workspace.place(&self.directory.join(name.as_str()), &description, false)?;
+            store::create(&description, &text, 0o600)?;
+            placed.keep();
+            Ok(())
+        };
+        finish().inspect_err(|_: &Error| self.remove_directory())?;
+        Ok(how)
+    }
+
+    /// Puts a copy of a snapshot in the place of the root, in one step; the old
+    /// root is removed.
+    ///
+    /// # Errors
+    /// When there is no such snapshot, or it can't be copied. The root is as it
+    /// was then.
+    pub fn restore(
+        &self,
+        name: &SnapshotName,
+        interrupt: &Interrupt,
+        progress: Progress,
+    ) -> Result<String> {
+        self.find(name)?;
+        let parent = self.root.parent().unwrap_or(&self.root);
+        let from = self.directory.join(name.as_str());
+        let (workspace, how) = self.copy(&from, parent, interrupt, progress)?;
+        workspace.exchange(&self.root)?;
+        Ok(how)
+    }
+
+    /// Removes a snapshot.
+    ///
+    /// # Errors
+    /// When there is none, or it can't be removed.
+    pub fn delete(&self, name: &SnapshotName) -> Result<()> {
+        let description = self.find(name)?;
+        fs::remove_file(&description)
+            .map_err(|cause| Error::path("remove", &description, cause))?;
+        let doomed = Doomed::take(&self.directory.join(name.as_str()), &self.guest)?;
+        doomed.map_or(Ok(()), Doomed::remove)?;
+        self.remove_directory();
+        Ok(())
+    }
+
+    /// Removes all of them.
+    ///
+    /// # Errors
+    /// When one can't be removed.
+    pub fn delete_all(&self) -> Result<()> {
+        for snapshot in self.list()? {
+            self.delete(&snapshot.name)?;
+        }
+        if let Ok(_guard) = workspace::guard(&self.directory) {
+            // What killed ones have left.
+            workspace::sweep(&self.directory)?;
+        }
+        self.remove_directory();
+        Ok(())
+    }
+
+    /// A copy of a directory, in a workspace of this parent.
+    fn copy(
+        &self,
+        from: &Path,
+        parent: &Path,
+        interrupt: &Interrupt,
+        mut progress: Progress,
+    ) -> Result<(workspace::Workspace, String)> {
+        let guard = workspace::guard(parent)?;
+        workspace::sweep(parent)?;
+        let workspace = workspace::Workspace::create(parent, &self.guest)?;
+        drop(guard);
+        let root: RootDir = workspace.root()?;
+        let mut remarks = Vec::new();
+        let mut work =
+            Work { root: &root, interrupt, progress: &mut progress, remarks: &mut remarks };
+        let how = clone::copy(&RootDir::open(from)?, &|_, _, _| true, &mut work)?;
+        Ok((workspace, how))
+    }
+
+    fn description(&self, name: &SnapshotName) -> PathBuf {
+        self.directory.join(format!("{name}{DESCRIPTION}"))
+    }
+
+    /// The file that describes a snapshot.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(&self, name: &SnapshotName) -> Result<PathBuf> {
+        let description = self.description(name);
+        if description.exists() {
+            return Ok(description);
+        }
+        Err(Error::new(format!("guest '{}' has no snapshot '{name}'", self.guest))
+            .hint(format!("'vserver snapshot list {}' shows those it has", self.guest)))
+    }
+
+    /// Closed to everybody but root, as guests' roots are.
+    fn make_directory(&self) -> Result<()> {
+        let failed = |cause| Error::path("create directory", &self.directory, cause);
+        fs::create_dir_all(&self.directory).map_err(failed)?;
+        let top = self.directory.parent().unwrap_or(&self.directory);
+        fs::set_permissions(top, fs::Permissions::from_mode(0o700)).map_err(failed)
+    }
+
+    /// With the last snapshot both directories go.
+    fn remove_directory(&self) {
+        let _ = fs::remove_dir(&self.directory);
+        let _ = self.directory.parent().map(fs::remove_dir);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_made_listed_put_back_and_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let (root, guest) = (parent.path().join("web"), "web".parse().unwrap());
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("file"), "before").unwrap();
+        let snapshots = Snapshots::new(&guest, &root);
+        let (one, interrupt) = ("one".parse().unwrap(), Interrupt::default());
+        let create = |name, is_still: fn() -> Result<()>| {
+            snapshots.create(name, false, &interrupt, Progress::silent(), is_still)
+        };
+        create(&one, || Err(Error::new("it moved"))).unwrap_err();
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left");
+        create(&one, || Ok(())).unwrap();
+        create(&one, || Ok(())).unwrap_err();
+        assert_eq!(snapshots.list().unwrap().len(), 1);
+        fs::write(root.join("file"), "after").unwrap();
+        fs::write(root.join("new"), "").unwrap();
+        snapshots.restore(&one, &interrupt, Progress::silent()).unwrap();
+        assert_eq!(fs::read(root.join("file")).unwrap(), b"before");
+        assert!(!root.join("new").exists());
+        snapshots.restore(&"two".parse().unwrap(), &interrupt, Progress::silent()).unwrap_err();
+        snapshots.delete(&one).unwrap();
+        snapshots.delete(&one).unwrap_err();
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left");
+    }
+}

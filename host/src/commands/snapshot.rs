@@ -1,0 +1,98 @@
+//! `vserver snapshot`: copies of a guest's files to go back to.
+
+use std::time::SystemTime;
+
+use shared::name::GuestName;
+
+use crate::build::{Interrupt, Progress, Snapshots};
+use crate::cli::{SnapshotAction, SnapshotArgs};
+use crate::commands::{Exit, at_rest, delete, output, pause};
+use crate::config;
+use crate::control::{Client, Phase};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::report;
+use crate::runtime::Lock;
+use crate::snapshot::SnapshotName;
+
+/// Carries out what is asked of snapshots.
+pub(super) fn run(args: &SnapshotArgs, paths: &Paths) -> Result<Exit> {
+    match &args.action {
+        SnapshotAction::Create { name, snapshot } => create(paths, name, snapshot.as_ref()),
+        SnapshotAction::List { name, json } => {
+            let all = of(paths, name)?.list()?;
+            let text = if *json { report::snapshots_json(&all) } else { report::snapshots(&all) };
+            output::print(&text)?;
+            Ok(Exit::DONE)
+        }
+        SnapshotAction::Restore { name, snapshot, yes } => restore(paths, name, snapshot, *yes),
+        SnapshotAction::Delete { name, snapshot, yes } => remove(paths, name, snapshot, *yes),
+    }
+}
+
+fn of(paths: &Paths, name: &GuestName) -> Result<Snapshots> {
+    Ok(Snapshots::new(name, &config::load(paths, name)?.root(paths, name)))
+}
+
+fn watch() -> Result<Interrupt> {
+    Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))
+}
+
+fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Result<Exit> {
+    // While this is held, nobody starts it.
+    let _lock = Lock::wait(&paths.lock(name))?;
+    let snapshots = of(paths, name)?;
+    let snapshot = match wanted {
+        Some(wanted) => wanted.clone(),
+        None => SnapshotName::of_time(SystemTime::now()),
+    };
+    let interrupt = watch()?;
+    let held = hold(paths, name)?;
+    let is_still = || match &held {
+        Some(client) if !client.status()?.frozen => {
+            Err(Error::new(format!("guest '{name}' went on while it was copied")))
+        }
+        _ => Ok(()),
+    };
+    let progress = Progress::on_terminal();
+    let how = snapshots.create(&snapshot, held.is_some(), &interrupt, progress, is_still)?;
+    drop(held);
+    output::print(&format!("guest '{name}' has a snapshot '{snapshot}' ({how})\n"))?;
+    Ok(Exit::DONE)
+}
+
+/// Freezes a guest that runs, for as long as the connection lasts: also if this
+/// program is killed, it goes on.
+fn hold(paths: &Paths, name: &GuestName) -> Result<Option<Client>> {
+    match Client::find(paths, name)? {
+        Some((client, status)) if status.phase != Phase::Session => {
+            pause::hold(&client, name)?;
+            Ok(Some(client))
+        }
+        _ => at_rest::check(paths, name).map(|()| None),
+    }
+}
+
+fn restore(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) -> Result<Exit> {
+    of(paths, name)?.find(snapshot)?;
+    at_rest::check(paths, name)?;
+    let question =
+        format!("Are you sure that the files of '{name}' shall be those of '{snapshot}'");
+    delete::ask(yes, &question, || format!("guest '{name}' is left as it is"))?;
+    // The answer may have taken its time.
+    let _lock = Lock::wait(&paths.lock(name))?;
+    at_rest::check(paths, name)?;
+    let how = of(paths, name)?.restore(snapshot, &watch()?, Progress::on_terminal())?;
+    output::print(&format!("guest '{name}' is as it was at '{snapshot}' ({how})\n"))?;
+    Ok(Exit::DONE)
+}
+
+fn remove(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) -> Result<Exit> {
+    of(paths, name)?.find(snapshot)?;
+    let question = format!("Are you sure you want to delete the snapshot {snapshot} of {name}");
+    delete::ask(yes, &question, || format!("the snapshot '{snapshot}' is not deleted"))?;
+    let _lock = Lock::wait(&paths.lock(name))?;
+    of(paths, name)?.delete(snapshot)?;
+    output::print(&format!("the snapshot '{snapshot}' of guest '{name}' is deleted\n"))?;
+    Ok(Exit::DONE)
+}

@@ -1,0 +1,206 @@
+//! Guests whose PID 1 is their own init program: when they are up, and how
+//! they are asked to shut down, each by the means of its family.
+
+mod asking;
+mod signs;
+mod ways;
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use shared::family::Family;
+use shared::message::{GuestState, Power, Style};
+use shared::name::GuestName;
+
+use crate::control::{Event as Told, Phase};
+use crate::sys;
+use crate::variables;
+
+use asking::{Asking, LOOK, Step};
+use signs::Hearing;
+use ways::Way;
+
+use super::Supervisor;
+use super::keeper::Keeper;
+use super::state::Event;
+use super::timers::Timer;
+
+/// An init program that shows nothing for this long counts as up.
+const UP_AFTER: Duration = Duration::from_secs(60);
+
+/// A command inside has this long.
+const COMMAND_TIME: Duration = Duration::from_secs(20);
+
+/// What is going on with the guest's own init.
+#[derive(Debug, Default)]
+pub(super) struct OwnInit {
+    /// When it counts as up at the latest.
+    up_by: Option<Instant>,
+    /// The shutdown that it is asked for.
+    asking: Option<Asking>,
+    /// The command inside by which it is asked.
+    command: Option<Inside>,
+}
+
+/// A command that runs inside.
+#[derive(Debug)]
+struct Inside {
+    way: Way,
+    session: Child,
+    until: Instant,
+}
+
+impl Supervisor {
+    /// Nothing more comes from guest-init: the guest's own init has been
+    /// executed.
+    pub(super) fn left_to_own_init(&mut self) {
+        if self.guest.style == Some(Style::Init) && !self.state.notifies {
+            self.own_init.up_by = Instant::now().checked_add(UP_AFTER);
+            self.look_at_own_init();
+        }
+    }
+
+    /// Asks the guest's own init to shut down, again and again.
+    pub(super) fn ask_own_init(&mut self, power: Power) {
+        self.own_init.asking = Some(Asking::new(self.family(), power));
+        self.look_at_own_init();
+    }
+
+    /// It shuts down.
+    pub(super) fn own_init_heeds(&mut self) {
+        self.own_init.asking = None;
+    }
+
+    /// The boot is over.
+    pub(super) fn forget_own_init(&mut self) {
+        self.timers.set(Timer::OwnInit, None);
+        if let Some(command) = std::mem::take(&mut self.own_init).command {
+            command.end();
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn look_at_own_init(&mut self) {
+        let pause = match self.own_init.asking {
+            Some(_) => self.press_own_init(),
+            None => self.look_whether_up(),
+        };
+        if let Some(pause) = pause {
+            self.arm(Timer::OwnInit, pause);
+        }
+    }
+
+    fn family(&self) -> Family {
+        // An older guest-init doesn't tell.
+        let silent = if self.state.notifies { Family::Systemd } else { Family::Other };
+        self.state.family.unwrap_or(silent)
+    }
+
+    fn look_whether_up(&mut self) -> Option<Duration> {
+        let init_pid = self.keeper.as_ref().map(Keeper::init_pid)?;
+        let up_by = self.own_init.up_by.filter(|_| self.machine.phase() == Phase::Booting)?;
+        if signs::is_up(self.family(), init_pid) || up_by <= Instant::now() {
+            self.own_init.up_by = None;
+            self.feed(Event::Guest(GuestState::HandedOver));
+            return None;
+        }
+        Some(LOOK)
+    }
+
+    fn press_own_init(&mut self) -> Option<Duration> {
+        let keeper = self.keeper.as_ref()?;
+        let init_pid = keeper.init_pid();
+        // Until then PID 1 is guest-init, and what it hears is lost.
+        if keeper.link().is_some() || self.command_runs() {
+            return Some(LOOK);
+        }
+        let is_up = signs::is_up(self.family(), init_pid);
+        match self.own_init.asking.as_mut()?.next(Hearing::of(init_pid), is_up) {
+            Step::Look(pause) => Some(pause),
+            Step::Ask(way, pause) => {
+                if let Err(error) = self.ask(way, init_pid) {
+                    tracing::warn!("cannot ask the guest's init to shut down: {error}");
+                }
+                Some(pause)
+            }
+            Step::Deaf => {
+                self.own_init.asking = None;
+                self.give_up_own_init();
+                None
+            }
+        }
+    }
+
+    fn ask(&mut self, way: Way, init_pid: i32) -> io::Result<()> {
+        tracing::debug!("asking the guest's init to shut down: {way:?}");
+        match way {
+            Way::Signal(signal) => sys::kill(init_pid, signal),
+            Way::Command(words) => {
+                let session = exec(&self.plan.name, words)?;
+                let until = Instant::now() + COMMAND_TIME;
+                self.own_init.command = Some(Inside { way, session, until });
+                Ok(())
+            }
+        }
+    }
+
+    /// Does a command still run inside? One that the guest hasn't got is
+    /// noted.
+    fn command_runs(&mut self) -> bool {
+        let Some(command) = &mut self.own_init.command else { return false };
+        match command.session.try_wait() {
+            Ok(None) if command.until > Instant::now() => return true,
+            Ok(Some(status)) if matches!(status.code(), Some(126 | 127)) => {
+                let way = command.way;
+                if let Some(asking) = &mut self.own_init.asking {
+                    asking.is_missing(way);
+                }
+            }
+            _ => {}
+        }
+        if let Some(command) = self.own_init.command.take() {
+            command.end();
+        }
+        false
+    }
+
+    /// PID 1 hears nothing that means a shutdown: the others get SIGTERM, as
+    /// at the end of any shutdown, and time to heed it. What remains is killed,
+    /// or with `--no-kill` the stop has failed.
+    fn give_up_own_init(&mut self) {
+        let text = "PID 1 of the guest hears no signal that asks it to shut down; its other \
+                    processes are told to end";
+        tracing::warn!("{text}");
+        self.clients.tell(&Told::Note(text.to_owned()));
+        let way = Way::Command(&["/bin/sh", "-c", "kill -s TERM -1"]);
+        let init_pid = self.keeper.as_ref().map_or(0, Keeper::init_pid);
+        if let Err(error) = self.ask(way, init_pid) {
+            tracing::warn!("cannot tell the guest's processes to end: {error}");
+        }
+        self.arm(Timer::Deadline, self.plan.lifecycle.kill_grace);
+    }
+}
+
+impl Inside {
+    fn end(mut self) {
+        let _ = self.session.kill();
+        let _ = self.session.wait();
+    }
+}
+
+/// `vserver exec`, with all that confines a session.
+fn exec(name: &GuestName, words: &[&str]) -> io::Result<Child> {
+    let kept = variables::ALL.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    Command::new("/proc/self/exe")
+        .arg0("vserver")
+        .env_clear()
+        .envs(kept)
+        .args(["exec", name.as_str(), "--"])
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}

@@ -1,0 +1,224 @@
+//! Every init family boots, is up, reboots and stops by its own means, from
+//! inside and from outside, at any moment, and is never killed for it.
+
+mod layouts;
+mod page;
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tests::{DEADLINE, Guest, Host, Tree, eventually};
+
+use layouts::{Layout, MARKS};
+
+/// Makes the tests of each layout.
+macro_rules! families {
+    ($($layout:ident)+) => {
+        $(
+            mod $layout {
+                use super::layouts::$layout as layout;
+
+                #[test]
+                #[ignore = "root: boots guests"]
+                fn boots_reboots_and_stops_from_both_sides() {
+                    super::boots_reboots_and_stops_from_both_sides(&layout());
+                }
+
+                #[test]
+                #[ignore = "root: boots guests"]
+                fn stops_at_any_moment() {
+                    super::stops_at_any_moment(&layout());
+                }
+            }
+        )+
+
+        /// All of them.
+        fn all() -> Vec<Layout> {
+            vec![$(layouts::$layout()),+]
+        }
+    };
+}
+
+families! {
+    runit void openrc openrc_init finit s6 s6_linux_init
+    slackware arch gentoo alpine bsd unknown
+}
+
+/// `VSERVER_TEST_ROUNDS`, as tests/soak sets it, or a few.
+fn rounds() -> usize {
+    env::var("VSERVER_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+}
+
+fn build<'h>(host: &'h Host, layout: &Layout) -> Guest<'h> {
+    let guest = host.guest("web").tree(layout.tree).set("boot.kill_grace", "1s").build();
+    for (path, to) in layout.links {
+        let path = place(&guest, path);
+        symlink(to, &path).unwrap_or_else(|cause| panic!("cannot link {path:?}: {cause}"));
+    }
+    for (path, text, mode) in layout.files {
+        place(&guest, path);
+        guest.write(path, text, *mode);
+    }
+    guest
+}
+
+/// Makes room for a file, also where the tree has a link.
+fn place(guest: &Guest<'_>, path: &str) -> PathBuf {
+    let path = guest.root().join(path.trim_start_matches('/'));
+    let directory = path.parent().expect("a file is in a directory");
+    fs::create_dir_all(directory).expect("a directory can be made");
+    let _ = fs::remove_file(&path);
+    path
+}
+
+/// How often the guest's own shutdown scripts have run.
+fn shutdowns(guest: &Guest<'_>) -> usize {
+    guest.read(MARKS).lines().count()
+}
+
+/// Starts it, and checks that it is up then.
+fn start(guest: &Guest<'_>, layout: &Layout) {
+    guest.start();
+    let status = guest.vserver("status", [""; 0]).ok();
+    assert!(status.stdout.contains(layout.reason), "{}\n{status}", layout.reason);
+    assert_eq!(guest.status().style.as_deref(), Some(layout.style));
+    guest.wait_for_process(layout.service);
+}
+
+fn boots_reboots_and_stops_from_both_sides(layout: &Layout) {
+    let host = Host::new();
+    let guest = build(&host, layout);
+    start(&guest, layout);
+    guest.stop();
+    assert_eq!(shutdowns(&guest), 1, "stop\n{}", guest.log());
+    start(&guest, layout);
+    let first = guest.init_pid();
+    guest.vserver("reboot", [""; 0]).ok();
+    assert_ne!(guest.init_pid(), first);
+    assert_eq!(shutdowns(&guest), 2, "reboot\n{}", guest.log());
+    let second = guest.init_pid();
+    // How it ends depends on what dies first.
+    guest.exec(layout.reboot);
+    guest.wait_for_reboot(second);
+    assert_eq!(shutdowns(&guest), 3, "{:?} inside\n{}", layout.reboot, guest.log());
+    guest.wait_for_process(layout.service);
+    guest.exec(layout.power_off);
+    guest.wait_until_stopped();
+    assert_eq!(shutdowns(&guest), 4, "{:?} inside\n{}", layout.power_off, guest.log());
+}
+
+/// A process that no service manager knows of.
+const DEAF: &str = "(trap '' HUP INT TERM; while :; do sleep 1; done) >/dev/null 2>&1 </dev/null &";
+
+fn stops_at_any_moment(layout: &Layout) {
+    let host = Host::new();
+    let guest = build(&host, layout);
+    for round in 1..=rounds() {
+        guest.vserver("start", ["--no-wait"]).ok();
+        guest.vserver("stop", ["--no-kill"]).ok();
+        assert!(!guest.is_running(), "round {round}");
+    }
+    // A frozen guest with a deaf process in it, and with other ids on the host.
+    for users in ["identity", "host"] {
+        let before = shutdowns(&guest);
+        host.vserver(["config", "set", guest.name(), "security.users", users]).ok();
+        start(&guest, layout);
+        guest.shell(DEAF).ok();
+        guest.vserver("pause", [""; 0]).ok();
+        guest.stop();
+        assert_eq!(shutdowns(&guest), before + 1, "{users}\n{}", guest.log());
+    }
+    // A shutdown script that hangs.
+    let (path, text, mode) = layout.hanging;
+    guest.write(path, text, mode);
+    start(&guest, layout);
+    let stop = guest.vserver("stop", ["--timeout", "3"]);
+    assert!(stop.took < Duration::from_secs(12), "{stop}");
+    eventually(DEADLINE, "nothing is left", || (!guest.is_running()).then_some(()));
+}
+
+on! { Busybox: [an_init_that_could_be_followed_is_pid_1_if_told_so] }
+
+fn an_init_that_could_be_followed_is_pid_1_if_told_so(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("boot.style", "init").build();
+    for round in 1..=3 {
+        guest.vserver("start", ["--no-wait"]).ok();
+        guest.vserver("stop", ["--no-kill"]).ok();
+        assert!(!guest.is_running(), "round {round}");
+    }
+    guest.start();
+    guest.exec(["cat", "/proc/1/comm"]).ok().says("init\n");
+    let first = guest.init_pid();
+    guest.vserver("reboot", [""; 0]).ok();
+    assert_ne!(guest.init_pid(), first);
+    guest.stop();
+}
+
+#[test]
+#[ignore = "root: boots guests"]
+fn the_next_supervisor_knows_the_family() {
+    let host = Host::new();
+    let layout = layouts::unknown();
+    let guest = build(&host, &layout);
+    start(&guest, &layout);
+    guest.kill_supervisor();
+    let status = guest.vserver("status", [""; 0]).ok();
+    assert!(status.stdout.contains(layout.reason), "{status}");
+    guest.stop();
+    assert_eq!(shutdowns(&guest), 1, "{}", guest.log());
+}
+
+#[test]
+#[ignore = "root: boots guests"]
+fn one_command_is_a_guest() {
+    const SERVER: &str = "#!/bin/sh\ntrap 'date >>/var/log/shutdowns; exit 1' TERM\n\
+        touch /run/$1\nwhile [ ! -e /run/fail ]; do sleep 0.1; done\nexit 3\n";
+    let host = Host::new();
+    let guest = host.guest("web").list("boot.command", &["/bin/server", "serving"]).build();
+    guest.write("/bin/server", SERVER, 0o755);
+    for users in ["private", "identity", "host"] {
+        host.vserver(["config", "set", guest.name(), "security.users", users]).ok();
+        guest.start();
+        assert_eq!(guest.status().style.as_deref(), Some("command"));
+        eventually(DEADLINE, "it serves", || {
+            (guest.exec(["test", "-e", "/run/serving"]).code == 0).then_some(())
+        });
+        guest.stop();
+    }
+    assert_eq!(shutdowns(&guest), 3, "{}", guest.log());
+    guest.start();
+    let first = guest.init_pid();
+    guest.vserver("reboot", [""; 0]).ok();
+    let second = guest.init_pid();
+    assert_ne!(first, second);
+    guest.exec(["touch", "/run/fail"]).ok();
+    guest.wait_for_reboot(second);
+    guest.vserver("pause", [""; 0]).ok();
+    guest.stop();
+}
+
+/// Its other processes end in order; itself it is killed, or, with
+/// `--no-kill`, not.
+#[test]
+#[ignore = "root: boots guests"]
+fn a_pid_1_that_hears_nothing_is_killed_or_said_to_be_deaf() {
+    const DEAF: &str = "#!/bin/sh\n\
+        sh -c 'trap \"date >>/var/log/shutdowns; exit\" TERM; while :; do sleep 1; done' &\n\
+        sleep 100000\nwait\nsleep 100000\n";
+    let host = Host::new();
+    let guest = host.guest("web").set("boot.kill_grace", "2s").build();
+    place(&guest, "/sbin/init");
+    guest.write("/sbin/init", DEAF, 0o755);
+    guest.start();
+    let stop = guest.vserver("stop", ["--no-kill"]).code(1);
+    assert!(stop.stderr.contains("hears no signal"), "{stop}");
+    assert!(stop.took < Duration::from_secs(20), "before the timeout\n{stop}");
+    assert!(guest.is_running());
+    assert_eq!(shutdowns(&guest), 1, "{}", guest.log());
+    guest.vserver("stop", [""; 0]);
+    assert!(!guest.is_running());
+}

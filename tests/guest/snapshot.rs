@@ -1,0 +1,163 @@
+//! `vserver snapshot`: what a guest was can be had again, and a guest that runs
+//! stands still while it is copied, and not a moment longer.
+
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::same::{differences, furnish};
+use tests::{DEADLINE, Guest, Host, Tree, eventually};
+
+on! { Busybox: [
+    a_guest_becomes_what_it_was,
+    one_that_runs_stands_still_meanwhile,
+    a_snapshot_that_is_cut_short_lets_the_guest_go_on,
+    mistakes_change_nothing,
+    snapshots_go_with_their_guest,
+] }
+
+fn names(host: &Host) -> Vec<String> {
+    let listed = host.vserver(["snapshot", "list", "web", "--json"]).ok();
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).expect("it is JSON");
+    let all = listed.as_array().expect("it is a list").iter();
+    all.map(|one| one["name"].as_str().expect("it has a name").to_owned()).collect()
+}
+
+/// What lies beside the guests' roots.
+fn beside(host: &Host) -> Vec<String> {
+    let entries = fs::read_dir(host.paths().roots_dir()).expect("it is there");
+    let mut all: Vec<String> =
+        entries.map(|entry| entry.expect("it").file_name().to_string_lossy().into()).collect();
+    all.sort();
+    all
+}
+
+fn a_guest_becomes_what_it_was(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    furnish(&web);
+    host.vserver(["snapshot", "list", "web"]).ok().says("");
+    host.vserver(["snapshot", "create", "web", "before"]).ok();
+    let copy = host.paths().roots_dir().join(".snapshots/web/before");
+    assert_eq!(differences(&web.root(), &copy), [""; 0]);
+    web.start();
+    web.shell("rm -r /etc; echo changed >/srv/one; echo new >/srv/new");
+    web.vserver("stop", ["--timeout", "1"]);
+    host.vserver(["snapshot", "restore", "web", "before", "--yes"]).ok();
+    assert_eq!(differences(&copy, &web.root()), [""; 0]);
+    web.start();
+    web.shell("cat /srv/one").ok().says("one\n");
+    web.stop();
+    assert_eq!(names(&host), ["before"]);
+    host.vserver(["snapshot", "create", "web"]).ok();
+    let listed = host.vserver(["snapshot", "list", "web"]).ok();
+    assert!(listed.stdout.starts_with("SNAPSHOT") && listed.stdout.contains("stopped"), "{listed}");
+    assert_eq!(names(&host).len(), 2);
+    for name in names(&host) {
+        host.vserver(["snapshot", "delete", "web", &name, "--yes"]).ok();
+    }
+    assert_eq!(beside(&host), ["web"]);
+}
+
+/// One that counts in two files, in turn.
+fn counting(guest: &Guest<'_>) {
+    guest.write(
+        "/etc/init.d/rcS",
+        "#!/bin/sh\n(i=0; while :; do i=$((i + 1)); echo $i >/srv/a; echo $i >/srv/b; done) &\n",
+        0o755,
+    );
+    guest.start();
+    eventually(DEADLINE, "it counts", || {
+        fs::read_to_string(guest.root().join("srv/b")).ok().filter(|text| text.len() > 2)
+    });
+}
+
+fn one_that_runs_stands_still_meanwhile(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    web.write("/srv/large", &"x".repeat(1 << 22), 0o644);
+    counting(&web);
+    let number = |text: String| text.trim().parse::<u64>().unwrap_or(0);
+    for round in 0..5 {
+        let name = format!("s{round}");
+        host.vserver(["snapshot", "create", "web", &name]).ok();
+        let copy = host.paths().roots_dir().join(".snapshots/web").join(&name).join("srv");
+        let read = |file| number(fs::read_to_string(copy.join(file)).expect("it is there"));
+        // A file is empty for a moment while it is written.
+        let (a, b) = (read("a"), read("b"));
+        assert!(a == b || a == b + 1 || a == 0 || b == 0, "{a} and {b} are of two moments");
+        assert_eq!(web.status().state, "running");
+    }
+    let before = web.read("/srv/b");
+    eventually(DEADLINE, "it counts on", || (web.read("/srv/b") != before).then_some(()));
+    // One that was paused stays so.
+    host.vserver(["pause", "web"]).ok();
+    host.vserver(["snapshot", "create", "web", "paused"]).ok();
+    assert_eq!(web.status().state, "paused");
+    host.vserver(["resume", "web"]).ok();
+    web.vserver("stop", ["--timeout", "1"]);
+}
+
+fn a_snapshot_that_is_cut_short_lets_the_guest_go_on(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    web.start();
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        // Long enough to be met at work.
+        let large = fs::File::create(web.root().join("srv/large")).expect("it can be made");
+        large.set_len(0).expect("it is ours");
+        web.shell("dd if=/dev/urandom of=/srv/large bs=1M count=96").ok();
+        let mut making =
+            host.command(["snapshot", "create", "web", "cut"]).spawn().expect("it runs");
+        eventually(DEADLINE, "the guest stands still", || {
+            let ended = making.try_wait().expect("it is ours").is_some();
+            (ended || web.status().state == "paused").then_some(())
+        });
+        let _ = kill(Pid::from_raw(making.id().cast_signed()), signal);
+        let whole = making.wait().expect("it ends").success();
+        eventually(DEADLINE, "it goes on", || (web.status().state == "running").then_some(()));
+        web.shell("true").ok();
+        assert_eq!(names(&host).is_empty(), !whole, "{signal}");
+        if whole {
+            host.vserver(["snapshot", "delete", "web", "cut", "--yes"]).ok();
+        }
+    }
+    // What the killed one has left goes with the next.
+    host.vserver(["snapshot", "create", "web", "whole"]).ok();
+    host.vserver(["snapshot", "delete", "web", "whole", "--yes"]).ok();
+    assert_eq!(beside(&host), ["web"]);
+    web.stop();
+}
+
+fn mistakes_change_nothing(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    host.vserver(["snapshot", "create", "nobody"]).code(5);
+    host.vserver(["snapshot", "create", "web", "../x"]).code(2);
+    host.vserver(["snapshot", "restore", "web", "none", "--yes"]).code(1).complains("no snapshot");
+    host.vserver(["snapshot", "delete", "web", "none", "--yes"]).code(1).complains("no snapshot");
+    host.vserver(["snapshot", "create", "web", "one"]).ok();
+    host.vserver(["snapshot", "create", "web", "one"]).code(1).complains("already");
+    host.vserver(["snapshot", "restore", "web", "one"]).code(2).complains("without '--yes'");
+    host.vserver(["snapshot", "delete", "web", "one"]).code(2).complains("without '--yes'");
+    web.start();
+    let restore = ["snapshot", "restore", "web", "one", "--yes"];
+    host.vserver(restore).code(1).complains("'web' is running");
+    web.stop();
+    assert_eq!(names(&host), ["one"]);
+}
+
+fn snapshots_go_with_their_guest(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    host.vserver(["snapshot", "create", "web", "one"]).ok();
+    host.vserver(["rename", "web", "shop"]).ok();
+    let listed = host.vserver(["snapshot", "list", "shop"]).ok();
+    assert!(listed.stdout.contains("one"), "{listed}");
+    host.vserver(["snapshot", "restore", "shop", "one", "--yes"]).ok();
+    let would = host.vserver(["delete", "shop", "--dry-run"]).ok();
+    assert!(would.stdout.contains(".snapshots/shop"), "{would}");
+    host.vserver(["delete", "shop", "--yes"]).ok();
+    assert_eq!(beside(&host), [""; 0]);
+    drop(web);
+}
