@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -99,7 +99,8 @@ fn a_script_that_fails_leaves_no_guest(tree: Tree) {
 /// The build, once its script runs.
 fn begun(host: &Host, tree: Tree) -> Child {
     let script = file(host, "setup.sh", "#!/bin/sh\ntouch /srv/begun\nsleep 1000\n");
-    let build = building(host, tree).arg("--run-script").arg(script).spawn();
+    let mut build = building(host, tree);
+    let build = build.arg("--run-script").arg(script).stderr(Stdio::null()).spawn();
     let begun = host.paths().roots_dir().join("web/srv/begun");
     eventually(DEADLINE, "the script runs", || begun.exists().then_some(()));
     build.expect("vserver runs")

@@ -155,7 +155,8 @@ fn register(
     // One that was set aside has its own.
     let is_new = ids::lookup(paths, name)?.is_none();
     let allocation = ids::allocate(paths, name, args.context)?;
-    let boot = Boot { environment: settings.environment.clone(), ..Boot::default() };
+    let Settings { environment, command } = settings.clone();
+    let boot = Boot { environment, command, ..Boot::default() };
     let addresses = args.address.iter().chain(&args.interface).copied().collect();
     let network = Network { addresses, ..Network::default() };
     let config = GuestConfig {
