@@ -153,18 +153,21 @@ fn access_lists_and_capabilities_are_shifted(tree: Tree) {
 
 fn an_archive_of_incuss_boots(tree: Tree) {
     let host = Host::new();
-    unpacked(&host, tree, "rootfs", 0);
+    unpacked(&host, tree, "rootfs", 1_000_000);
     beside(&host, "metadata.yaml");
     fs::create_dir(host.prefix().join("old/templates")).expect("it can be made");
     let archive = host.prefix().join("image.tar");
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(host.prefix().join("old")).arg("-cf").arg(&archive);
     command::run(tar.args(["metadata.yaml", "rootfs", "templates"]), DEADLINE).ok();
-    build(&host, "template", &archive).ok().complains("the root in it is Incus's or LXD's");
+    let built = build(&host, "template", &archive).ok();
+    built.complains("the root in it is Incus's or LXD's").complains("shifted by 1000000");
     let root = host.paths().roots_dir().join("web");
     for name in ["metadata.yaml", "templates", "rootfs", ".vserver-lifted"] {
         assert!(root.join(name).symlink_metadata().is_err(), "{name} is left");
     }
+    let owner = |path: &str| fs::metadata(root.join(path)).expect("it is there").uid();
+    assert_eq!((owner(""), owner("bin/busybox"), owner("home/user")), (0, 0, 1000));
     host.vserver(["start", "web"]).ok();
     host.vserver(["stop", "web", "--no-kill"]).ok();
 }

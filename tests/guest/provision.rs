@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{DEADLINE, Finished, Host, Tree, command, eventually};
 
-on! { Bookworm: [a_password_is_one_that_login_takes] }
+on! { Bookworm: [a_password_is_one_that_login_takes, apt_installs_packages_inside] }
 on! { Busybox: [
     a_script_runs_inside_as_the_guests_root,
     a_script_that_fails_leaves_no_guest,
@@ -209,4 +209,35 @@ fn the_sites_options_count_for_every_build(tree: Tree) {
     assert!(shown.stdout.contains("addresses = [\"192.0.2.10\"]"), "{shown}");
     let names = host.vserver(["list"]).ok();
     assert!(!names.stdout.contains("build"), "the file is no guest\n{names}");
+}
+
+/// From the packages that the tree has for tests, with an index made here.
+fn apt_installs_packages_inside(tree: Tree) {
+    let host = Host::new();
+    let sources = archive(&host, "sources.tar", |directory| {
+        let make = "mkdir -p $2/etc/apt; tar -C $2 -xf $1 ./srv/packages; cd $2/srv/packages
+            for package in *.deb; do
+                dpkg-deb -f $package
+                echo Filename: ./$package
+                stat -c 'Size: %s' $package
+                echo SHA256: $(sha256sum <$package | cut -d ' ' -f 1)
+                echo
+            done >Packages
+            echo 'deb [trusted=yes] file:/srv/packages ./' >$2/etc/apt/sources.list";
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", make, "sh"]).arg(tree.archive()).arg(directory);
+        command::run(&mut shell, DEADLINE).ok();
+    });
+    let build = |packages: &str| {
+        let mut build = building(&host, tree);
+        build.arg("--from").arg(&sources).args(["--packages", packages]);
+        command::run(&mut build, Duration::from_secs(180))
+    };
+    let missing = build("no-such-package").code(1).complains("'apt-get' failed (exit status 100)");
+    missing.complains("give it an '--address'");
+    assert_no_guest(&host);
+    build("at").ok();
+    host.vserver(["exec", "web", "--", "dpkg", "--audit"]).ok().says("");
+    let at = fs::metadata(host.paths().roots_dir().join("web/usr/bin/at")).expect("it is there");
+    assert_eq!((at.mode() & 0o7777, at.uid()), (0o6755, 1));
 }
