@@ -206,6 +206,10 @@ fn nothing_leads_out_of_the_directory(tree: Tree) {
     let old = host.prefix().join("old");
     build(&host, "directory", &old).code(1).complains("holds no system");
     build(&host, "directory", &host.prefix().join("nowhere")).code(1).complains("cannot open");
+    let mut into = host.command(["build", "web", "--method", "directory", "--root"]);
+    into.arg(root.join("srv/web")).arg("--from").arg(&root);
+    command::run(&mut into, DEADLINE).code(1).complains("itself");
+    assert_eq!(fs::read_dir(root.join("srv")).expect("it is there").count(), 0);
     host.vserver(["build", "web", "--method", "directory", "--from", "/", "--shift", "1000"])
         .code(2)
         .complains("shifted by 0");
