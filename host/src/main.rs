@@ -14,9 +14,23 @@ fn main() -> ExitCode {
     if let Some(tool) = tool {
         output::set_program(tool);
     }
-    let line = match cli::parse(argv) {
+    let paths = Paths::from_environment();
+    let options = match cli::builds(&argv).then(|| commands::options_of_build(&paths)) {
+        Some(Ok(options)) => options,
+        None => Vec::new(),
+        Some(Err(error)) => {
+            output::complain(&error);
+            return ExitCode::from(error.kind().exit_code());
+        }
+    };
+    let has_options = !options.is_empty();
+    let line = match cli::parse(argv, options) {
         Ok(line) => line,
         Err(usage) => {
+            if has_options && usage.use_stderr() {
+                let file = paths.build_options();
+                output::remark(format_args!("options in '{}' count, too", file.display()));
+            }
             // Help and version come this way too, to standard output. Nobody
             // is left to tell when they can't be written.
             let _ = usage.print();
@@ -27,7 +41,7 @@ fn main() -> ExitCode {
     if line.verbose {
         log::terminal();
     }
-    match commands::run(&line.action, &Paths::from_environment()) {
+    match commands::run(&line.action, &paths) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {
             output::complain(&error);

@@ -67,6 +67,11 @@ impl Paths {
         self.config_dir().join("defaults.toml")
     }
 
+    /// `/etc/vservers/build.options`: options that every build has.
+    pub fn build_options(&self) -> PathBuf {
+        self.config_dir().join("build.options")
+    }
+
     /// `/var/lib/vservers`: guests' root directories.
     pub fn roots_dir(&self) -> PathBuf {
         self.prefix.join("var/lib/vservers")

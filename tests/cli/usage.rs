@@ -116,3 +116,21 @@ fn methods_say_what_they_lack() {
         host.vserver(["build", "web"].into_iter().chain(words)).code(2).complains(said);
     }
 }
+
+#[test]
+fn mistakes_in_the_options_of_all_builds_name_their_file() {
+    let host = Host::without_root();
+    let file = host.paths().build_options();
+    std::fs::create_dir_all(host.paths().config_dir()).expect("a directory can be made");
+    for (text, said) in [
+        ("# ours\nweb\n", "line 2 of"),
+        ("--frobnicate\n", "options in"),
+        ("--method magic\n", "options in"),
+    ] {
+        std::fs::write(&file, text).expect("a file can be written");
+        let answer = host.vserver(["build", "web"]).code(2).complains(said);
+        answer.complains("etc/vservers/build.options");
+        host.vserver(["status", "web"]).code(5);
+        assert!(!host.paths().roots_dir().exists(), "{text:?}: something is made");
+    }
+}

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tests::{DEADLINE, Finished, Host, Tree, command};
+use tests::{DEADLINE, Finished, Host, Tree, command, eventually};
 
 on! { Busybox: [
     a_cpio_archive_boots,
     an_image_layout_boots,
     an_image_archive_boots,
+    an_image_without_an_init_is_its_command,
     a_damaged_image_leaves_nothing,
 ] }
 
@@ -48,20 +49,26 @@ struct Image(PathBuf);
 
 impl Image {
     /// With the tree as one layer, and one that changes it on top; called
-    /// `web:1`.
+    /// `1`.
     fn new(host: &Host, tree: Tree) -> Self {
+        Self::of(host, tree, "", json!({}))
+    }
+
+    /// The same with more in the second layer's directory, `$1.d`, and in the
+    /// configuration.
+    fn of(host: &Host, tree: Tree, more: &str, mut config: Value) -> Self {
         let image = Self(host.prefix().join("image"));
         fs::create_dir_all(image.0.join("blobs/sha256")).expect("a directory can be made");
         let second = host.prefix().join("second.tar");
         let pack = "mkdir -p $1.d/srv $1.d/home; echo two >$1.d/srv/two
-            : >$1.d/home/.wh.user; tar -C $1.d -cf $1 .";
-        shell(pack, &[&second]);
+            : >$1.d/home/.wh.user";
+        shell(&format!("{pack}; {more}\ntar -C $1.d -cf $1 ."), &[&second]);
         let (layers, sums) =
             [tree.archive(), second].map(|tar| image.layer(&tar)).into_iter().unzip();
         let (layers, sums): (Vec<Value>, Vec<String>) = (layers, sums);
+        config["Env"] = json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "COLOUR=green"]);
         let configuration = json!({
-            "architecture": "amd64", "os": "linux",
-            "config": {"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "COLOUR=green"]},
+            "architecture": "amd64", "os": "linux", "config": config,
             "rootfs": {"type": "layers", "diff_ids": sums},
         });
         let configuration = image.document("config", &configuration);
@@ -132,6 +139,29 @@ fn an_image_archive_boots(tree: Tree) {
     shell("tar -C $1 -c . | zstd -q -1 >$2", &[&image.0, &archive]);
     build(&host, "oci", &archive.to_string_lossy()).ok();
     is_the_image(&host);
+}
+
+fn an_image_without_an_init_is_its_command(tree: Tree) {
+    let host = Host::new();
+    let more = "mkdir $1.d/sbin $1.d/etc $1.d/bin; : >$1.d/sbin/.wh.init; : >$1.d/etc/.wh.inittab
+        cat >$1.d/bin/server <<'END'
+#!/bin/sh
+trap 'echo $COLOUR >/srv/stopped; exit' TERM
+echo \"$*\" >/srv/serving
+while :; do sleep 1; done
+END
+        chmod 755 $1.d/bin/server";
+    let config = json!({"Entrypoint": ["server"], "Cmd": ["all", "day long"]});
+    let image = Image::of(&host, tree, more, config);
+    build(&host, "oci", &image.0.to_string_lossy())
+        .ok()
+        .complains("its command 'server all day long' is the whole guest");
+    let root = host.paths().roots_dir().join("web");
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+    host.vserver(["start", "web"]).ok();
+    eventually(DEADLINE, "it serves", || (read("srv/serving") == "all day long\n").then_some(()));
+    host.vserver(["stop", "web", "--no-kill"]).ok();
+    assert_eq!(read("srv/stopped"), "green\n");
 }
 
 fn a_damaged_image_leaves_nothing(tree: Tree) {

@@ -153,18 +153,21 @@ fn access_lists_and_capabilities_are_shifted(tree: Tree) {
 
 fn an_archive_of_incuss_boots(tree: Tree) {
     let host = Host::new();
-    unpacked(&host, tree, "rootfs", 0);
+    unpacked(&host, tree, "rootfs", 1_000_000);
     beside(&host, "metadata.yaml");
     fs::create_dir(host.prefix().join("old/templates")).expect("it can be made");
     let archive = host.prefix().join("image.tar");
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(host.prefix().join("old")).arg("-cf").arg(&archive);
     command::run(tar.args(["metadata.yaml", "rootfs", "templates"]), DEADLINE).ok();
-    build(&host, "template", &archive).ok().complains("the root in it is Incus's or LXD's");
+    let built = build(&host, "template", &archive).ok();
+    built.complains("the root in it is Incus's or LXD's").complains("shifted by 1000000");
     let root = host.paths().roots_dir().join("web");
     for name in ["metadata.yaml", "templates", "rootfs", ".vserver-lifted"] {
         assert!(root.join(name).symlink_metadata().is_err(), "{name} is left");
     }
+    let owner = |path: &str| fs::metadata(root.join(path)).expect("it is there").uid();
+    assert_eq!((owner(""), owner("bin/busybox"), owner("home/user")), (0, 0, 1000));
     host.vserver(["start", "web"]).ok();
     host.vserver(["stop", "web", "--no-kill"]).ok();
 }
@@ -203,6 +206,10 @@ fn nothing_leads_out_of_the_directory(tree: Tree) {
     let old = host.prefix().join("old");
     build(&host, "directory", &old).code(1).complains("holds no system");
     build(&host, "directory", &host.prefix().join("nowhere")).code(1).complains("cannot open");
+    let mut into = host.command(["build", "web", "--method", "directory", "--root"]);
+    into.arg(root.join("srv/web")).arg("--from").arg(&root);
+    command::run(&mut into, DEADLINE).code(1).complains("itself");
+    assert_eq!(fs::read_dir(root.join("srv")).expect("it is there").count(), 0);
     host.vserver(["build", "web", "--method", "directory", "--from", "/", "--shift", "1000"])
         .code(2)
         .complains("shifted by 0");

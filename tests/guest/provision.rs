@@ -4,14 +4,14 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{DEADLINE, Finished, Host, Tree, command, eventually};
 
-on! { Bookworm: [a_password_is_one_that_login_takes] }
+on! { Bookworm: [a_password_is_one_that_login_takes, apt_installs_packages_inside] }
 on! { Busybox: [
     a_script_runs_inside_as_the_guests_root,
     a_script_that_fails_leaves_no_guest,
@@ -19,6 +19,7 @@ on! { Busybox: [
     packages_are_installed_by_the_guests_own_manager,
     root_gets_a_password,
     root_gets_keys_and_nobody_elses_stay,
+    the_sites_options_count_for_every_build,
 ] }
 
 /// A file of the installation's.
@@ -98,7 +99,8 @@ fn a_script_that_fails_leaves_no_guest(tree: Tree) {
 /// The build, once its script runs.
 fn begun(host: &Host, tree: Tree) -> Child {
     let script = file(host, "setup.sh", "#!/bin/sh\ntouch /srv/begun\nsleep 1000\n");
-    let build = building(host, tree).arg("--run-script").arg(script).spawn();
+    let mut build = building(host, tree);
+    let build = build.arg("--run-script").arg(script).stderr(Stdio::null()).spawn();
     let begun = host.paths().roots_dir().join("web/srv/begun");
     eventually(DEADLINE, "the script runs", || begun.exists().then_some(()));
     build.expect("vserver runs")
@@ -188,4 +190,54 @@ fn root_gets_keys_and_nobody_elses_stay(tree: Tree) {
     assert_eq!((directory.mode() & 0o7777, directory.uid()), (0o700, 0));
     let file = fs::metadata(ssh.join("authorized_keys")).expect("it is there");
     assert_eq!((file.mode() & 0o7777, file.uid()), (0o600, 0));
+}
+
+fn the_sites_options_count_for_every_build(tree: Tree) {
+    let host = Host::new();
+    let (secret, archive) = (file(&host, "secret", "secret\n"), tree.archive());
+    let text = format!(
+        "# ours\n--method template\n--from={}\n--root-password-file {}\n--hostname site\n",
+        archive.display(),
+        secret.display()
+    );
+    fs::create_dir_all(host.paths().config_dir()).expect("a directory can be made");
+    fs::write(host.paths().build_options(), text).expect("it can be written");
+    host.vserver(["build", "web", "--hostname", "own", "--interface", "x=eth9:192.0.2.10/24"]).ok();
+    assert!(read(&host, "etc/shadow").contains("root:$6$"));
+    assert_eq!(read(&host, "etc/hostname"), "own\n");
+    let shown = host.vserver(["config", "show", "web"]).ok();
+    assert!(shown.stdout.contains("addresses = [\"192.0.2.10\"]"), "{shown}");
+    let names = host.vserver(["list"]).ok();
+    assert!(!names.stdout.contains("build"), "the file is no guest\n{names}");
+}
+
+/// From the packages that the tree has for tests, with an index made here.
+fn apt_installs_packages_inside(tree: Tree) {
+    let host = Host::new();
+    let sources = archive(&host, "sources.tar", |directory| {
+        let make = "mkdir -p $2/etc/apt; tar -C $2 -xf $1 ./srv/packages; cd $2/srv/packages
+            for package in *.deb; do
+                dpkg-deb -f $package
+                echo Filename: ./$package
+                stat -c 'Size: %s' $package
+                echo SHA256: $(sha256sum <$package | cut -d ' ' -f 1)
+                echo
+            done >Packages
+            echo 'deb [trusted=yes] file:/srv/packages ./' >$2/etc/apt/sources.list";
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", make, "sh"]).arg(tree.archive()).arg(directory);
+        command::run(&mut shell, DEADLINE).ok();
+    });
+    let build = |packages: &str| {
+        let mut build = building(&host, tree);
+        build.arg("--from").arg(&sources).args(["--packages", packages]);
+        command::run(&mut build, Duration::from_secs(180))
+    };
+    let missing = build("no-such-package").code(1).complains("'apt-get' failed (exit status 100)");
+    missing.complains("give it an '--address'");
+    assert_no_guest(&host);
+    build("at").ok();
+    host.vserver(["exec", "web", "--", "dpkg", "--audit"]).ok().says("");
+    let at = fs::metadata(host.paths().roots_dir().join("web/usr/bin/at")).expect("it is there");
+    assert_eq!((at.mode() & 0o7777, at.uid()), (0o6755, 1));
 }

@@ -20,6 +20,7 @@ use super::{Work, clone};
 /// Copies the system that is in this directory.
 pub(super) fn fill(from: &Path, shift: Option<Shift>, work: &mut Work<'_>) -> Result<String> {
     let (source, layout) = find(from)?;
+    refuse_itself(&source, work)?;
     let stat = rustix::fs::fstat(&source)
         .map_err(|cause| source.error("examine", Path::new(""), cause))?;
     let told = || Shift::of_root(stat.st_uid.into(), stat.st_gid.into()).unwrap_or_default();
@@ -34,6 +35,22 @@ pub(super) fn fill(from: &Path, shift: Option<Shift>, work: &mut Work<'_>) -> Re
     }
     work.remarks.extend(remarks(&left_out.into_inner()));
     Ok(format!("'{}', {} ({summary})", source.path().display(), layout.reason))
+}
+
+/// # Errors
+/// When the new root lies in the directory: there would be no end to it.
+fn refuse_itself(source: &RootDir, work: &Work<'_>) -> Result<()> {
+    let real = |path: &Path| {
+        std::fs::canonicalize(path).map_err(|cause| Error::path("examine", path, cause))
+    };
+    if real(work.root.path())?.starts_with(real(source.path())?) {
+        return Err(Error::new(format!(
+            "the guest's root would lie in '{}' itself",
+            source.path().display()
+        ))
+        .hint("choose another place with '--root DIR'"));
+    }
+    Ok(())
 }
 
 /// Opens the root that is in a directory.

@@ -1,5 +1,7 @@
 //! Where in another manager's directory or archive the guest's root is. Pure.
 
+use std::path::Path;
+
 /// A layout that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -62,6 +64,11 @@ pub(super) fn find(
         ("no system", "'usr', 'etc' and the like must be in it, or in its 'rootfs' or 'fs'"),
         |(_, what, remedy)| (*what, *remedy),
     ))
+}
+
+/// Is it where some manager keeps a root?
+pub(super) fn is_root(path: &Path) -> bool {
+    LAYOUTS.iter().any(|(root, _, _)| Path::new(root) == path)
 }
 
 #[cfg(test)]

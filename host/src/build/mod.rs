@@ -120,6 +120,8 @@ impl Method {
 pub struct Settings {
     /// Variables for everything that is booted.
     pub environment: BTreeMap<String, String>,
+    /// One command that is the whole guest; empty for a guest that boots.
+    pub command: Vec<String>,
 }
 
 /// Which guest is made, and where.

@@ -73,6 +73,14 @@ pub struct BuildArgs {
     /// An address of its own; may be given several times.
     #[arg(long, value_name = "IP[/LEN]")]
     pub address: Vec<Address>,
+    /// The same as util-vserver wrote it. Device and mask don't count: an
+    /// address is routed to the guest.
+    #[arg(
+        long,
+        value_name = "[SUFFIX=][DEV:]IP[/MASK]",
+        value_parser = values::interface
+    )]
+    pub interface: Vec<Address>,
     /// template: the archive, tar or cpio, plain or compressed with gzip,
     /// bzip2, xz, zstd or lz4; '-' reads it from standard input. May be given
     /// several times: each is laid over those before it. directory:

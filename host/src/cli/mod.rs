@@ -58,7 +58,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Make a new guest: its root directory and its configuration.
-    #[command(after_help = help::BUILD)]
+    #[command(after_help = help::BUILD, args_override_self = true)]
     Build(Box<BuildArgs>),
     /// Boot guests.
     #[command(after_help = help::START)]
@@ -184,11 +184,11 @@ impl Action {
 
 /// Reads the program's arguments, argument 0 first, in either word order; as
 /// one of the tools if it is called by a tool's name, or if a tool's name is
-/// the first word.
+/// the first word. `build` has these options, too, unless it is given others.
 ///
 /// # Errors
 /// What clap says, which includes `--help` and `--version`.
-pub fn parse(argv: Vec<OsString>) -> Result<Cli, clap::Error> {
+pub fn parse(argv: Vec<OsString>, options_of_build: Vec<OsString>) -> Result<Cli, clap::Error> {
     if let Some(words) = tools::words(&argv) {
         let action = Action::Tool(tools::parse(words)?);
         return Ok(Cli { verbose: false, quiet: false, action });
@@ -197,7 +197,25 @@ pub fn parse(argv: Vec<OsString>) -> Result<Cli, clap::Error> {
         let verb = ["vserver".into(), "generate".into()];
         return Cli::try_parse_from(verb.into_iter().chain(argv.into_iter().skip(1)));
     }
-    Cli::try_parse_from(reorder(argv))
+    let mut words = reorder(argv);
+    if let Some(at) = verb_build(&words) {
+        words.splice(at + 1..at + 1, options_of_build);
+    }
+    Cli::try_parse_from(words)
+}
+
+/// Is this `vserver build`, in either word order?
+pub fn builds(argv: &[OsString]) -> bool {
+    tools::words(argv).is_none()
+        && !is_generator(argv)
+        && verb_build(&reorder(argv.to_vec())).is_some()
+}
+
+/// Where the verb stands, if it is `build`.
+fn verb_build(words: &[OsString]) -> Option<usize> {
+    let is_word = |word: &OsString| !word.as_encoded_bytes().starts_with(b"-");
+    let at = words.iter().skip(1).position(is_word)? + 1;
+    words.get(at).filter(|verb| *verb == "build").map(|_| at)
 }
 
 fn is_generator(argv: &[OsString]) -> bool {
@@ -215,7 +233,7 @@ mod tests {
     use super::*;
 
     fn action(line: &str) -> Result<Action, clap::Error> {
-        parse(line.split(' ').map(OsString::from).collect()).map(|cli| cli.action)
+        parse(line.split(' ').map(OsString::from).collect(), Vec::new()).map(|cli| cli.action)
     }
 
     #[test]
@@ -251,6 +269,29 @@ mod tests {
     }
 
     #[test]
+    fn options_of_build_count_where_no_others_are_given() {
+        let build = |line: &str| {
+            let options = ["--method", "skeleton", "--ssh-key=a.pub"].map(OsString::from);
+            let argv: Vec<_> = line.split(' ').map(OsString::from).collect();
+            assert!(builds(&argv), "{line}");
+            let Ok(Action::Build(build)) = parse(argv, options.to_vec()).map(|cli| cli.action)
+            else {
+                panic!("{line}")
+            };
+            (build.method, build.ssh_key.len(), build.name.to_string())
+        };
+        let web = "web".to_owned();
+        assert_eq!(build("vserver -q build web"), (Method::Skeleton, 1, web.clone()));
+        let own = (Method::Copy, 2, web);
+        assert_eq!(build("vserver build web -m copy --ssh-key b.pub"), own);
+        assert_eq!(build("vserver web build -m copy --ssh-key b.pub"), own);
+        for line in ["vserver start build", "vserver", "vserver exec web build", "vps build"] {
+            let argv: Vec<_> = line.split(' ').map(OsString::from).collect();
+            assert!(!builds(&argv), "{line}");
+        }
+    }
+
+    #[test]
     fn rescue_takes_the_rest_of_the_line() {
         let Ok(Action::Start(start)) = action("vserver start web --rescue sh -c true") else {
             panic!()
@@ -280,12 +321,14 @@ mod tests {
     fn durations_are_seconds_or_have_a_unit() {
         for (text, millis) in [("5", 5000), ("0.5", 500), ("2m", 120_000), ("1m 30s", 90_000)] {
             let argv = ["vserver", "stop", "web", "--timeout", text].map(OsString::from);
-            let Action::Stop(stop) = parse(argv.to_vec()).unwrap().action else { panic!() };
+            let Action::Stop(stop) = parse(argv.to_vec(), Vec::new()).unwrap().action else {
+                panic!()
+            };
             assert_eq!(stop.shutdown.timeout.unwrap().as_millis(), millis);
         }
         for text in ["-1", "x", "1e30", "NaN", "inf", ""] {
             let argv = ["vserver", "stop", "web", "--timeout", text].map(OsString::from);
-            assert!(parse(argv.to_vec()).is_err(), "{text} was taken");
+            assert!(parse(argv.to_vec(), Vec::new()).is_err(), "{text} was taken");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Parsers of single values on the command line.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use shared::name::{ContextError, ContextId, GuestName};
 
 use super::order;
+use crate::config::Address;
 
 /// A guest's name that is not a verb: `vserver VERB NAME` and `vserver NAME
 /// VERB` must stay distinguishable.
@@ -20,6 +22,30 @@ pub(super) fn guest(text: &str) -> Result<GuestName, String> {
 pub(super) fn context(text: &str) -> Result<ContextId, String> {
     let number: u32 = text.parse().map_err(|error| format!("{error}"))?;
     number.try_into().map_err(|error: ContextError| error.to_string())
+}
+
+/// An address as util-vserver's `--interface` has it: `[SUFFIX=][DEV:]IP`, with
+/// `/MASK` or `/LEN`.
+pub(super) fn interface(text: &str) -> Result<Address, String> {
+    let text = text.split_once('=').map_or(text, |(_, rest)| rest);
+    let (ip, mask) = text.split_once('/').map_or((text, None), |(ip, mask)| (ip, Some(mask)));
+    // An IPv6 address has colons of its own.
+    let ip = match (ip.parse::<IpAddr>(), ip.split_once(':')) {
+        (Err(_), Some((_, rest))) => rest,
+        _ => ip,
+    };
+    let length = |mask: &str| match mask.parse::<Ipv4Addr>().map(Ipv4Addr::to_bits) {
+        Ok(bits) if bits.leading_ones() + bits.trailing_zeros() >= 32 => {
+            Ok(bits.leading_ones().to_string())
+        }
+        Ok(_) => Err(format!("'{mask}' is no mask of a network")),
+        Err(_) => Ok(mask.to_owned()),
+    };
+    // What is routed to a guest stands alone.
+    if let Some(length) = mask.map(length).transpose()? {
+        format!("{ip}/{length}").parse::<Address>()?;
+    }
+    ip.parse()
 }
 
 /// By how much ids are shifted: not at all, or beyond those of a guest.
@@ -39,4 +65,28 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Err(_) => humantime::parse_duration(text).ok(),
     };
     parsed.ok_or_else(|| "a duration is written like '90', '90s' or '1m 30s'".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_interfaces_are_addresses() {
+        for (old, new) in [
+            ("192.0.2.10", "192.0.2.10"),
+            ("eth0:192.0.2.10/24", "192.0.2.10"),
+            ("1=eth0:192.0.2.10/255.255.255.0", "192.0.2.10"),
+            ("nodev:192.0.2.10/255.255.255.255", "192.0.2.10"),
+            ("2001:db8::10/64", "2001:db8::10"),
+            ("0=eth0:2001:db8::10", "2001:db8::10"),
+        ] {
+            assert_eq!(interface(old), new.parse(), "{old}");
+            assert!(interface(old).is_ok(), "{old}");
+        }
+        for bad in ["", "eth0", "eth0:", "192.0.2.10/255.0.255.0", "eth0:127.0.0.1", "192.0.2.1/33"]
+        {
+            assert!(interface(bad).is_err(), "{bad} was taken");
+        }
+    }
 }

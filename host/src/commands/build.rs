@@ -1,5 +1,7 @@
 //! `vserver build`.
 
+use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::build::{
@@ -12,6 +14,41 @@ use crate::config::{self, Boot, GuestConfig, Network};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
+
+/// The options in the file of the site's: one a line, as on the command line,
+/// with its value behind a blank or '='; '#' begins a comment.
+///
+/// # Errors
+/// When the file is there and can't be read, or holds something else.
+pub fn options_of_build(paths: &Paths) -> Result<Vec<OsString>> {
+    let path = paths.build_options();
+    let text = match std::fs::read_to_string(&path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|cause| Error::path("read", &path, cause))?,
+    };
+    options(&text).map_err(|number| {
+        Error::usage(format!("line {number} of '{}' is no option", path.display()))
+            .hint("a line is written like '--suite trixie'")
+    })
+}
+
+/// The words of such a file, or the number of a line that makes no sense.
+fn options(text: &str) -> std::result::Result<Vec<OsString>, usize> {
+    let mut words = Vec::new();
+    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (option, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        if !option.starts_with('-') || option.trim_start_matches('-').is_empty() {
+            return Err(number);
+        }
+        words.push(option.into());
+        words
+            .extend(Some(value.trim_start()).filter(|value| !value.is_empty()).map(OsString::from));
+    }
+    Ok(words)
+}
 
 /// Makes the guest's root and its configuration.
 pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
@@ -118,8 +155,10 @@ fn register(
     // One that was set aside has its own.
     let is_new = ids::lookup(paths, name)?.is_none();
     let allocation = ids::allocate(paths, name, args.context)?;
-    let boot = Boot { environment: settings.environment.clone(), ..Boot::default() };
-    let network = Network { addresses: args.address.clone(), ..Network::default() };
+    let Settings { environment, command } = settings.clone();
+    let boot = Boot { environment, command, ..Boot::default() };
+    let addresses = args.address.iter().chain(&args.interface).copied().collect();
+    let network = Network { addresses, ..Network::default() };
     let config = GuestConfig {
         boot,
         network,
@@ -141,4 +180,29 @@ fn register(
             let _ = std::fs::remove_file(file);
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_stand_on_lines_as_on_the_command_line() {
+        let text = "# ours\n\n--suite trixie\n  --mirror=http://m/debian\n-m debootstrap\n\
+            --root-password-file /etc/my secret\n--force\n";
+        let words = [
+            "--suite",
+            "trixie",
+            "--mirror=http://m/debian",
+            "-m",
+            "debootstrap",
+            "--root-password-file",
+            "/etc/my secret",
+            "--force",
+        ];
+        assert_eq!(options(text).unwrap(), words);
+        for (text, line) in [("web", 1), ("--force\n--\n", 2), ("\n\n- x", 3)] {
+            assert_eq!(options(text), Err(line), "{text:?}");
+        }
+    }
 }

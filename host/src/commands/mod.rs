@@ -69,6 +69,8 @@ use crate::cli::{self, Action, Tool};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 
+pub use build::options_of_build;
+
 /// The exit code of a command that did what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Exit(u8);

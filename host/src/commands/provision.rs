@@ -43,6 +43,7 @@ const MANAGERS: [(&str, &[&str]); 6] = [
 #[derive(Debug, Default)]
 pub(super) struct Provision {
     packages: Vec<String>,
+    has_network: bool,
     script: Option<Script>,
 }
 
@@ -71,7 +72,8 @@ impl Provision {
         );
         let packages = if by_host { Vec::new() } else { args.packages.clone() };
         let script = args.run_script.as_deref().map(Script::read).transpose()?;
-        let provision = Self { packages, script };
+        let has_network = !args.address.is_empty() || !args.interface.is_empty();
+        let provision = Self { packages, has_network, script };
         if args.method == Method::Skeleton && !provision.is_empty() {
             return Err(Error::usage(
                 "an empty guest has no programs that could do anything in it",
@@ -112,11 +114,13 @@ impl Provision {
 
     fn steps(&self, root: &RootDir, inside: &mut Inside<'_>) -> Result<()> {
         if !self.packages.is_empty() {
-            let lines = install(|program| root.exists(program), &self.packages)?;
+            let (manager, lines) = install(|program| root.exists(program), &self.packages)?;
             for words in lines {
-                let program = words.first().cloned().unwrap_or_default();
-                inside.run(&program, &words).map_err(|error| {
-                    error.hint("packages come over the guest's network: give it an '--address'")
+                inside.run(manager, &words).map_err(|error| match self.has_network {
+                    true => error,
+                    false => error.hint(
+                        "the guest has no network to get packages by: give it an '--address'",
+                    ),
                 })?;
             }
         }
@@ -160,12 +164,16 @@ impl Inside<'_> {
     }
 }
 
-/// The command lines that install packages, by the package manager that is
-/// there.
-fn install(is_there: impl Fn(&str) -> bool, packages: &[String]) -> Result<Vec<Vec<String>>> {
+/// The package manager that is there, and the command lines that install by
+/// it.
+fn install(
+    is_there: impl Fn(&str) -> bool,
+    packages: &[String],
+) -> Result<(&'static str, Vec<Vec<String>>)> {
+    let name = |program: &'static str| program.rsplit('/').next().unwrap_or(program);
     let found = MANAGERS.iter().find(|(program, _)| is_there(program));
-    let (_, lines) = found.ok_or_else(|| {
-        let known = MANAGERS.map(|(program, _)| program.rsplit('/').next().unwrap_or(program));
+    let (program, lines) = found.ok_or_else(|| {
+        let known = MANAGERS.map(|(program, _)| name(program));
         Error::new("the guest has no package manager that could install '--packages'")
             .hint(format!("known are {}; '--run-script' runs any other", known.join(", ")))
     })?;
@@ -174,7 +182,7 @@ fn install(is_there: impl Fn(&str) -> bool, packages: &[String]) -> Result<Vec<V
     if let Some(last) = lines.last_mut() {
         last.extend(packages.iter().cloned());
     }
-    Ok(lines)
+    Ok((name(program), lines))
 }
 
 #[cfg(test)]
@@ -185,7 +193,8 @@ mod tests {
     fn packages_are_installed_by_the_manager_that_is_there() {
         let packages = ["nginx".to_owned(), "less".to_owned()];
         let of = |there: &str| {
-            let lines = install(|program| program == there, &packages).unwrap();
+            let (name, lines) = install(|program| program == there, &packages).unwrap();
+            assert!(there.ends_with(name), "{name}");
             lines.into_iter().map(|words| words.join(" ")).collect::<Vec<_>>()
         };
         assert_eq!(of("sbin/apk"), ["apk add --update-cache nginx less"]);

@@ -1,14 +1,12 @@
 //! What an image's configuration means for a guest's. Pure.
 
-use std::collections::BTreeMap;
-
 use oci_spec::image::Config;
 
 use crate::build::Settings;
 
 /// The guest's settings, and what was not taken over.
 pub(super) fn settings(config: &Config, has_init: bool) -> (Settings, Vec<String>) {
-    let mut settings = Settings { environment: BTreeMap::new() };
+    let mut settings = Settings::default();
     let mut remarks = Vec::new();
     for variable in config.env().iter().flatten() {
         match variable.split_once('=') {
@@ -18,14 +16,26 @@ pub(super) fn settings(config: &Config, has_init: bool) -> (Settings, Vec<String
             _ => remarks.push(format!("its variable '{}' is left out", variable.escape_debug())),
         }
     }
-    let parts = config.entrypoint().iter().flatten().chain(config.cmd().iter().flatten());
-    let command: Vec<String> = parts.map(|word| word.escape_debug().to_string()).collect();
-    if !command.is_empty() && !has_init {
-        remarks.push(format!(
-            "it has no init of its own, and its command '{}' is not started by 'vserver start': \
-             run it with 'vserver exec', or set boot.command",
-            command.join(" ")
-        ));
+    let words = config.entrypoint().iter().flatten().chain(config.cmd().iter().flatten());
+    let command: Vec<String> = words.cloned().collect();
+    let shown = || command.join(" ").escape_debug().to_string();
+    let program = command.first().map(String::as_str).unwrap_or_default();
+    match () {
+        () if program.is_empty() || is_init(program) => {}
+        () if has_init => remarks.push(format!(
+            "its own init is booted, and not its command '{}': 'boot.command' can be set to that",
+            shown()
+        )),
+        () if command.iter().any(|word| word.contains('\0')) => {
+            remarks.push(format!("its command '{}' is left out", shown()));
+        }
+        () => {
+            remarks.push(format!(
+                "it has no init of its own: its command '{}' is the whole guest ('boot.command')",
+                shown()
+            ));
+            settings.command.clone_from(&command);
+        }
     }
     let mut left_out = |what: &str, value: Option<&String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -42,6 +52,12 @@ pub(super) fn settings(config: &Config, has_init: bool) -> (Settings, Vec<String
         left_out(what, Some(&list.join(", ")));
     }
     (settings, remarks)
+}
+
+/// Is it what a guest boots anyway?
+fn is_init(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    matches!(name, "init" | "systemd" | "openrc-init")
 }
 
 /// What environ(7) and the configuration can hold.
@@ -74,5 +90,20 @@ mod tests {
             assert!(text.contains(said), "{said} is missing:\n{text}");
         }
         assert!(!text.contains("directory"));
+        assert_eq!(settings.command, ["nginx", "-g"]);
+    }
+
+    #[test]
+    fn a_command_is_the_guest_only_without_an_init() {
+        let of = |program: &str, has_init| {
+            let text = format!("{{\"Entrypoint\":[\"{program}\"],\"Cmd\":[\"a b\"]}}");
+            let (settings, remarks) = settings(&serde_json::from_str(&text).unwrap(), has_init);
+            (settings.command.len(), remarks.len())
+        };
+        assert_eq!(of("/bin/server", false), (2, 1));
+        assert_eq!(of("/bin/server", true), (0, 1));
+        assert_eq!(of("/lib/systemd/systemd", true), (0, 0));
+        assert_eq!(of("/sbin/init", false), (0, 0));
+        assert_eq!(of("", false), (0, 0));
     }
 }

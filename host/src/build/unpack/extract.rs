@@ -17,7 +17,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
-use crate::build::Interrupt;
+use crate::build::{Interrupt, layout};
 use crate::error::{Error, Result};
 use crate::fsroot::{RootDir, remove_tree};
 
@@ -61,6 +61,8 @@ pub(in crate::build) struct Extractor<'a> {
     /// By how much owners are shifted; found out from the first entry if
     /// `None`.
     shift: Option<Shift>,
+    /// It isn't given, and may be told later by a root behind other files.
+    seeks_shift: bool,
     /// Layers of an image replace links by directories, archives of a system
     /// leave them, as dpkg and `tar --keep-directory-symlink` do: /lib stays
     /// a link to usr/lib.
@@ -88,6 +90,7 @@ impl<'a> Extractor<'a> {
             root,
             interrupt,
             shift,
+            seeks_shift: shift.is_none(),
             keeps_links: true,
             is_faithful: false,
             made: BTreeSet::new(),
@@ -144,12 +147,7 @@ impl<'a> Extractor<'a> {
     }
 
     fn extract_kind(&mut self, entry: &Entry, data: &mut dyn Read, path: &Path) -> Result<()> {
-        // A tree's first entry is its root or a directory in that, root's own.
-        let found = || match entry.kind {
-            Kind::Directory => Shift::of_root(entry.user, entry.group).unwrap_or_default(),
-            _ => Shift::default(),
-        };
-        let shift = *self.shift.get_or_insert_with(found);
+        let shift = self.find_shift(entry, path);
         let (mut metadata, is_foreign) = Metadata::new(entry, shift);
         if is_foreign {
             self.left_out.add("owners beyond a guest's 65536 ids became nobody", path);
@@ -180,6 +178,18 @@ impl<'a> Extractor<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// A tree's first entry is its root or a directory in that, root's own.
+    /// Other managers put their own files before a root.
+    fn find_shift(&mut self, entry: &Entry, path: &Path) -> Shift {
+        let is_first = self.shift.is_none();
+        let is_unshifted = self.shift == Some(Shift::default());
+        let is_root = self.seeks_shift && is_unshifted && layout::is_root(path);
+        if entry.kind == Kind::Directory && (is_first || is_root) {
+            self.shift = Shift::of_root(entry.user, entry.group);
+        }
+        *self.shift.get_or_insert_default()
     }
 
     /// Lists of numbers are set with the file, others at the end.
