@@ -74,6 +74,49 @@ fn exchange(path: &Path, text: &str, mode: u32, sync: Sync) -> Result<()> {
     fs::rename(&temporary.path, path).map_err(|error| Error::path("replace", path, error))
 }
 
+/// A file that is written bit by bit, and has its name when it is whole. Before
+/// that it goes when this is dropped. Only root may read it.
+pub struct Growing {
+    temporary: Temporary,
+    file: File,
+    target: PathBuf,
+}
+
+impl Growing {
+    /// Begins with an empty one, in a directory that is there.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn begin(target: &Path) -> Result<Self> {
+        let opened = Temporary::open(target);
+        let (temporary, file) = opened.map_err(|error| Error::path("write", target, error))?;
+        Ok(Self { temporary, file, target: target.to_owned() })
+    }
+
+    /// What is to be written to.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives it its name, in place of another file if it may replace one, and
+    /// tells its length; `None` if it may not and there is one.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn finish(self, replaces: bool) -> Result<Option<u64>> {
+        let failed = |error| Error::path("write", &self.target, error);
+        self.file.sync_all().map_err(failed)?;
+        let length = self.file.metadata().map_err(failed)?.len();
+        let how = if replaces { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        match renameat_with(CWD, &self.temporary.path, CWD, &self.target, how) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(None),
+            Err(error) => return Err(failed(error.into())),
+        }
+        sync_directory(&self.target).map(|()| Some(length))
+    }
+}
+
 /// When is a file written?
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sync {
@@ -103,6 +146,22 @@ struct Temporary {
 }
 
 impl Temporary {
+    /// An empty file beside the target, which nobody but root may read.
+    fn open(target: &Path) -> io::Result<(Self, File)> {
+        let mut name = std::ffi::OsString::from(".");
+        name.push(target.file_name().unwrap_or_default());
+        name.push(format!(".{}.new", process::id()));
+        let path = target.with_file_name(name);
+        // Left over from a crashed process that had the same number.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok((Self { path }, file))
+    }
+
     fn write(
         target: &Path,
         text: &str,
@@ -111,20 +170,8 @@ impl Temporary {
         sync: Sync,
     ) -> Result<Self> {
         make_directory(target)?;
-        let mut name = std::ffi::OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(format!(".{}.new", process::id()));
-        let path = target.with_file_name(name);
         let fail = |error| Error::path("write", target, error);
-        // Left over from a crashed process that had the same number.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(fail(error)),
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        let file = options.open(&path).map_err(fail)?;
-        let temporary = Self { path };
+        let (temporary, file) = Self::open(target).map_err(fail)?;
         fill(&file, text, mode, like).map_err(fail)?;
         if sync == Sync::Disk {
             file.sync_all().map_err(fail)?;

@@ -87,6 +87,13 @@ fn what_others_could_change_is_no_source(tree: Tree) {
         fs::set_permissions(directory, Permissions::from_mode(0o755)).expect("it is ours");
     }
     refused(format!("{}:/srv", open.display()), "every user of the host");
+    // What it itself permits, or a file does, the guest's root could change.
+    fs::set_permissions(&open, Permissions::from_mode(0o700)).expect("it is ours");
+    refused(format!("{}:/srv", open.display()), "every user of the host");
+    let file = host.prefix().join("file");
+    fs::write(&file, "").expect("it can be written");
+    refused(format!("{}:/srv/file", file.display()), "every user of the host");
+    fs::set_permissions(&open, Permissions::from_mode(0o755)).expect("it is ours");
     // What can't be written to, or belongs to nobody there, harms nobody.
     for options in ["ro", "noidmap"] {
         binds(

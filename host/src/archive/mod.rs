@@ -31,3 +31,10 @@ pub const ACTIONS: &str = "vserver/actions";
 pub const DIGEST: &str = "vserver/sha256";
 /// The directory of the guest's files, as it begins each of their names.
 pub const ROOT: &str = "root/";
+
+/// Parts of a file with holes that an archive holds, and whoever reads it believes
+/// in.
+pub const MOST_PARTS: usize = 1 << 16;
+
+/// Bytes that a member's names and attributes take, together.
+pub const MOST_METADATA: u32 = 4 * 1024 * 1024;

@@ -9,8 +9,11 @@ use rustix::io::Errno;
 
 use crate::tree::Check;
 
-/// Parts that a file may have: whoever reads the archive believes in no more.
-const MOST: usize = 1 << 20;
+use super::MOST_PARTS;
+
+/// Holes that are kept, by their length: all; or, in a file with too many, those
+/// that are worth it. The others are written as zeros.
+const KEPT: [u64; 2] = [1, 1024 * 1024];
 
 /// Offset and length of each part of a file that has data, in order. `None` if
 /// that is all of it.
@@ -18,7 +21,23 @@ const MOST: usize = 1 << 20;
 /// # Errors
 /// Those of lseek(2); E2BIG when there are too many.
 pub(super) fn parts(file: &File, length: u64) -> Result<Option<Vec<(u64, u64)>>, Errno> {
-    let mut parts = Vec::new();
+    for kept in KEPT {
+        if let Some(parts) = parts_between(file, length, kept, MOST_PARTS)? {
+            return Ok((parts != [(0, length)] && length > 0).then_some(parts));
+        }
+    }
+    Err(Errno::TOOBIG)
+}
+
+/// The parts between holes of at least this length; `None` if they are more than
+/// `most`.
+fn parts_between(
+    file: &File,
+    length: u64,
+    kept: u64,
+    most: usize,
+) -> Result<Option<Vec<(u64, u64)>>, Errno> {
+    let mut parts: Vec<(u64, u64)> = Vec::new();
     let mut at = 0;
     while at < length {
         // A file system that knows of no holes says that all is data.
@@ -27,14 +46,16 @@ pub(super) fn parts(file: &File, length: u64) -> Result<Option<Vec<(u64, u64)>>,
             Ok(_) | Err(Errno::NXIO) => break,
             Err(cause) => return Err(cause),
         };
-        let end = seek(file, SeekFrom::Hole(start))?.min(length);
-        if parts.len() == MOST {
-            return Err(Errno::TOOBIG);
+        let end = seek(file, SeekFrom::Hole(start))?.min(length).max(start + 1);
+        let is_full = parts.len() == most;
+        match parts.last_mut() {
+            Some((first, size)) if start < *first + *size + kept => *size = end - *first,
+            _ if is_full => return Ok(None),
+            _ => parts.push((start, end - start)),
         }
-        parts.push((start, end.saturating_sub(start)));
-        at = end.max(start + 1);
+        at = end;
     }
-    Ok((parts != [(0, length)] && length > 0).then_some(parts))
+    Ok(Some(parts))
 }
 
 /// The map that precedes the parts (GNU tar's manual, "PAX Format, Version
@@ -114,6 +135,23 @@ mod tests {
         file.set_len(1 << 20).unwrap();
         let mut rest = Parts::new(&file, found, &go_on);
         assert!(rest.read_to_end(&mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn short_holes_are_given_up_where_there_are_too_many() {
+        let file = tempfile::tempfile().unwrap();
+        for part in 0..10 {
+            file.write_all_at(&[7], part * 65536).unwrap();
+        }
+        file.set_len(1 << 21).unwrap();
+        let found = |kept, most| parts_between(&file, 1 << 21, kept, most).unwrap();
+        let Some(all) = found(1, 10) else { panic!("there are ten") };
+        // A file system that knows of no holes is none to test this on.
+        if all.len() < 10 {
+            return;
+        }
+        assert_eq!(found(1, 9), None);
+        assert_eq!(found(1 << 20, 9), Some(vec![(0, 9 * 65536 + 4096)]));
     }
 
     #[test]

@@ -20,10 +20,14 @@ use super::digest::Summed;
 use super::manifest::Manifest;
 use super::member::Member;
 use super::sparse::{self, Parts};
-use super::{ACTIONS, CONFIG, DIGEST, MANIFEST, ROOT};
+use super::{ACTIONS, CONFIG, DIGEST, MANIFEST, MOST_METADATA, ROOT};
 
 /// Threads that compress: a guest's disk is rarely faster.
 const MOST_THREADS: usize = 4;
+
+/// What the kernel takes as a path, with its end (`PATH_MAX`), and what precedes
+/// it in an archive.
+const LONGEST_NAME: usize = 4095 + ROOT.len();
 
 /// Everything stands in blocks of this size, and two of zeros are the end (tar(5)).
 const BLOCK: u64 = 512;
@@ -47,6 +51,8 @@ pub struct Written {
     pub files: u64,
     /// Sockets, which no archive can hold and whose servers make them anew.
     pub sockets: u64,
+    /// Attributes whose names aren't UTF-8, which has no place in a pax header.
+    pub attributes: u64,
 }
 
 /// Writes a guest to `to`, compressed with zstd at this level. `at` is told how
@@ -107,7 +113,15 @@ impl<W: Write> Writing<'_, W> {
     }
 
     fn append(&mut self, member: &Member<'_>, data: &mut dyn Read) -> io::Result<()> {
-        self.stream.write_all(&member.headers()?)?;
+        let headers = member.headers()?;
+        // Better no archive than one that can't be read.
+        if headers.len() > MOST_METADATA as usize {
+            return Err(io::Error::other("it has more attributes than an archive can hold"));
+        }
+        if member.name.len() > LONGEST_NAME || member.link.len() > LONGEST_NAME {
+            return Err(io::Error::other("its path is longer than programs can name"));
+        }
+        self.stream.write_all(&headers)?;
         if io::copy(data, &mut self.stream)? != member.size {
             return Err(io::Error::other("its length has changed meanwhile"));
         }
@@ -167,15 +181,14 @@ impl<W: Write> Writing<'_, W> {
             modified: (stat.st_mtime, stat.st_mtime_nsec),
             link: target,
             device: (fs::major(stat.st_rdev), fs::minor(stat.st_rdev)),
-            attributes: attributes
-                .iter()
-                .filter_map(|(name, value)| {
-                    // What isn't UTF-8 has no place in a pax header.
-                    Some((str::from_utf8(name).ok()?.to_owned(), value.to_vec()))
-                })
-                .collect(),
             ..Member::default()
         };
+        for (name, value) in attributes.iter() {
+            match str::from_utf8(name) {
+                Ok(name) => member.attributes.push((name.to_owned(), value.to_vec())),
+                Err(_) => self.done.attributes += 1,
+            }
+        }
         if stat.st_nlink > 1 && entry.kind() != FileType::Directory {
             let identity = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.links.get(&identity) {

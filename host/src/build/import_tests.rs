@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::Cursor;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
+use rustix::fs::{Mode, OFlags};
 
 use super::*;
 use crate::archive::write;
@@ -17,6 +19,16 @@ fn archive() -> (Vec<u8>, Vec<u8>) {
     fs::create_dir(tree.path().join("etc")).unwrap();
     fs::write(tree.path().join("etc/issue"), "hello\n").unwrap();
     fs::hard_link(tree.path().join("etc/issue"), tree.path().join("again")).unwrap();
+    let packed = archive_of(tree.path());
+    let plain = zstd::decode_all(packed.as_slice()).unwrap();
+    (packed, plain)
+}
+
+fn archive_of(tree: &Path) -> Vec<u8> {
+    written(tree).unwrap()
+}
+
+fn written(tree: &Path) -> Result<Vec<u8>> {
     let name = "web".parse().unwrap();
     let head = Head {
         manifest: Manifest::new(name, None, "web".to_owned(), true),
@@ -24,10 +36,8 @@ fn archive() -> (Vec<u8>, Vec<u8>) {
         actions: Some((b"#!/bin/sh\n".to_vec(), 0o700)),
     };
     let mut packed = Vec::new();
-    let root = RootDir::open(tree.path()).unwrap();
-    write(&mut packed, 3, &head, &root, &|| Ok(()), &mut |_| ()).unwrap();
-    let plain = zstd::decode_all(packed.as_slice()).unwrap();
-    (packed, plain)
+    write(&mut packed, 3, &head, &RootDir::open(tree)?, &|| Ok(()), &mut |_| ())?;
+    Ok(packed)
 }
 
 /// Imports these bytes into a directory.
@@ -67,6 +77,41 @@ fn it_comes_back_as_it_was() {
         let read = |path| fs::read_to_string(place.path().join("root").join(path)).unwrap();
         assert_eq!((read("etc/issue"), read("again")), ("hello\n".into(), "hello\n".into()));
     }
+}
+
+/// The map of a file's holes ends anywhere in its last block.
+#[test]
+fn any_number_of_holes_comes_back() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::create_dir(tree.path().join("etc")).unwrap();
+    let numbers = [1u64, 2, 30, 41, 60, 77, 100, 150, 333];
+    for number in numbers {
+        let file = fs::File::create(tree.path().join(number.to_string())).unwrap();
+        for part in 0..number {
+            let byte = u8::try_from(part % 251).unwrap() + 1;
+            file.write_all_at(&[byte; 4096], part * 12_288 + 8192).unwrap();
+        }
+    }
+    let place = import(&archive_of(tree.path())).0;
+    for number in numbers.map(|number| number.to_string()) {
+        let read = |root: &Path| fs::read(root.join(&number)).unwrap();
+        assert!(read(tree.path()) == read(&place.path().join("root")), "{number} parts");
+    }
+}
+
+#[test]
+fn what_could_not_be_read_again_is_not_written() {
+    let tree = tempfile::tempdir().unwrap();
+    let mut here = rustix::fs::open(tree.path(), OFlags::DIRECTORY, Mode::empty()).unwrap();
+    let name = "d".repeat(250);
+    for _ in 0..17 {
+        rustix::fs::mkdirat(&here, &name, Mode::RWXU).unwrap();
+        here = rustix::fs::openat(&here, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+    let error = written(tree.path()).unwrap_err().to_string();
+    let above = fs::File::open(tree.path().parent().unwrap()).unwrap();
+    crate::fsroot::remove_tree(&above, tree.path().file_name().unwrap()).unwrap();
+    assert!(error.contains("its path is longer"), "{error}");
 }
 
 #[test]

@@ -141,9 +141,10 @@ impl Snapshots {
     /// When there is none, or it can't be removed.
     pub fn delete(&self, name: &SnapshotName) -> Result<()> {
         let description = self.find(name)?;
+        // First what a later build would not sweep away by itself.
+        let doomed = Doomed::take(&self.directory.join(name.as_str()), &self.guest)?;
         fs::remove_file(&description)
             .map_err(|cause| Error::path("remove", &description, cause))?;
-        let doomed = Doomed::take(&self.directory.join(name.as_str()), &self.guest)?;
         doomed.map_or(Ok(()), Doomed::remove)?;
         self.remove_directory();
         Ok(())

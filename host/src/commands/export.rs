@@ -1,11 +1,7 @@
 //! `vserver export`: a stopped guest in one file.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use std::path::Path;
 
 use crate::archive::{self, Head, Manifest, Written};
 use crate::build::{Interrupt, Progress};
@@ -16,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::paths::Paths;
 use crate::runtime::Lock;
+use crate::store::Growing;
 
 /// Between two looks at the terminal.
 const SHOWN_EVERY: u64 = 256;
@@ -46,9 +43,16 @@ pub(super) fn run(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
         remark_on(written);
         return Ok(Exit::DONE);
     }
-    let target = Target::create(&args.file, args.force)?;
-    let written = write(args, &target.file, &head, &root, &interrupt)?;
-    let length = target.keep(args.force)?;
+    if args.file.file_name().is_none() {
+        return Err(Error::usage(format!("'{}' can't be a file", args.file.display())));
+    }
+    if !args.force && args.file.symlink_metadata().is_ok() {
+        return Err(exists(&args.file));
+    }
+    // There are passwords in it.
+    let target = Growing::begin(&args.file)?;
+    let written = write(args, target.file(), &head, &root, &interrupt)?;
+    let length = target.finish(args.force)?.ok_or_else(|| exists(&args.file))?;
     remark_on(written);
     output::print(&format!(
         "guest '{name}' is in '{}' ({} files, {} bytes)\n",
@@ -90,50 +94,9 @@ fn remark_on(written: Written) {
     if written.sockets > 0 {
         output::remark(format_args!("{} sockets are left out", written.sockets));
     }
-}
-
-/// A file that has its name when it is whole; before that it goes when it is
-/// dropped.
-struct Target {
-    file: File,
-    part: PathBuf,
-    path: PathBuf,
-}
-
-impl Target {
-    fn create(path: &Path, force: bool) -> Result<Self> {
-        let Some(name) = path.file_name() else {
-            return Err(Error::usage(format!("'{}' can't be a file", path.display())));
-        };
-        if !force && path.symlink_metadata().is_ok() {
-            return Err(exists(path));
-        }
-        let name = name.to_string_lossy();
-        let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-        // There are passwords in it.
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
-        let file = file.map_err(|cause| Error::path("create", &part, cause))?;
-        Ok(Self { file, part, path: path.to_owned() })
-    }
-
-    /// Gives its length.
-    fn keep(self, force: bool) -> Result<u64> {
-        let failed = |cause| Error::path("write", &self.path, cause);
-        self.file.sync_all().map_err(failed)?;
-        let length = self.file.metadata().map_err(failed)?.len();
-        let how = if force { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        renameat_with(CWD, &self.part, CWD, &self.path, how).map_err(|cause| match cause {
-            rustix::io::Errno::EXIST => exists(&self.path),
-            cause => failed(cause.into()),
-        })?;
-        Ok(length)
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        // After a rename there is none.
-        let _ = fs::remove_file(&self.part);
+    if written.attributes > 0 {
+        let count = written.attributes;
+        output::remark(format_args!("{count} attributes with odd names are left out"));
     }
 }
 

@@ -37,11 +37,12 @@ pub fn open(directory: &Path) -> io::Result<OwnedFd> {
     Ok(open_tree(CWD, directory, flags)?)
 }
 
-/// Does some directory on the way keep ordinary users out?
+/// Does some directory on the way keep ordinary users out? Not the last one
+/// itself, or a file: its permissions are the guest's to change.
 pub(super) fn is_closed_to_others(directory: &Path) -> io::Result<bool> {
     /// Search permission for others (inode(7)).
     const OTHERS_SEARCH: u32 = 0o001;
-    for ancestor in std::fs::canonicalize(directory)?.ancestors() {
+    for ancestor in std::fs::canonicalize(directory)?.ancestors().skip(1) {
         if std::fs::metadata(ancestor)?.mode() & OTHERS_SEARCH == 0 {
             return Ok(true);
         }

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use tar_core::parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser};
 use tar_core::{EntryType, Header, PaxExtensions, SparseEntry};
 
+use crate::archive::{MOST_METADATA, MOST_PARTS};
 use crate::error::{Error, Result};
 
 use super::acl;
@@ -21,11 +22,6 @@ const BLOCK: usize = 512;
 const XATTR: &str = "SCHILY.xattr.";
 const LISTS: [(&str, bool); 2] = [("SCHILY.acl.access", false), ("SCHILY.acl.default", true)];
 
-/// Parts of a sparse file that are believed in, and bytes that a member's names
-/// and attributes take.
-const MOST_PARTS: usize = 1 << 20;
-const MOST_METADATA: u32 = 4 * 1024 * 1024;
-
 /// A tar header, or the zeros of an empty archive?
 pub(super) fn is_header(head: &[u8]) -> bool {
     let Some(head) = head.first_chunk::<BLOCK>() else { return false };
@@ -35,8 +31,8 @@ pub(super) fn is_header(head: &[u8]) -> bool {
         || Header::from_bytes(head).verify_checksum().is_ok()
 }
 
-/// Hands over every entry. Nothing is read ahead: when `work` is called, what
-/// precedes the entry's bytes was read, and no more.
+/// Hands over every entry. Nothing is read ahead: when `work` is called for one
+/// without holes, what precedes the entry's bytes was read, and no more.
 ///
 /// # Errors
 /// When the archive is damaged or cut off, or `work` fails.
@@ -54,7 +50,7 @@ pub(super) fn walk(
     parser.set_ignore_pax_errors(true);
     let mut head = Vec::new();
     loop {
-        let (entry, size) = match parser.parse(&head).map_err(damaged)? {
+        let (entry, size, used) = match parser.parse(&head).map_err(damaged)? {
             ParseEvent::NeedData { min_bytes } => {
                 let had = head.len();
                 head.resize(min_bytes, 0);
@@ -66,25 +62,32 @@ pub(super) fn walk(
                 continue;
             }
             ParseEvent::End { .. } => return Ok(()),
-            ParseEvent::GlobalExtensions { .. } => {
-                head.clear();
+            ParseEvent::GlobalExtensions { consumed, .. } => {
+                head.drain(..consumed);
                 continue;
             }
-            ParseEvent::Entry { entry, .. } => (describe(&entry, None)?, entry.size),
-            ParseEvent::SparseEntry { entry, sparse_map, real_size, .. } => {
+            ParseEvent::Entry { entry, consumed } => {
+                (describe(&entry, None)?, entry.size, consumed)
+            }
+            ParseEvent::SparseEntry { entry, sparse_map, real_size, consumed } => {
                 let parts = parts(&sparse_map, real_size)?;
-                (describe(&entry, Some(Content::Sparse { size: real_size, parts }))?, entry.size)
+                let content = Content::Sparse { size: real_size, parts };
+                (describe(&entry, Some(content))?, entry.size, consumed)
             }
         };
-        // No more than it asked for was read.
-        head.clear();
-        let mut data = (&mut plain).take(size);
+        // The parser asks for the map of a file's holes in steps that may end
+        // behind it, in the file's bytes.
+        head.drain(..used);
+        let mut rest = (io::Cursor::new(&head)).chain(&mut plain);
+        let mut data = (&mut rest).take(size);
         work(entry, &mut data)?;
-        let rest = data.limit() + (size.next_multiple_of(BLOCK as u64) - size);
-        let skipped = io::copy(&mut (&mut plain).take(rest), &mut io::sink());
-        if skipped.map_err(|cause| Error::os("cannot read it", cause))? != rest {
+        let unread = data.limit() + (size.next_multiple_of(BLOCK as u64) - size);
+        let skipped = io::copy(&mut (&mut rest).take(unread), &mut io::sink());
+        if skipped.map_err(|cause| Error::os("cannot read it", cause))? != unread {
             return Err(cut_off());
         }
+        let used = usize::try_from(rest.get_ref().0.position()).unwrap_or(head.len());
+        head.drain(..used);
     }
 }
 

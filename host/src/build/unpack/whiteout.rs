@@ -3,15 +3,15 @@
 //! `.wh..wh..opq` all that was in its directory. What the layer itself brings
 //! stays, in whatever order it comes.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{Dir, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::Result;
-use crate::fsroot::remove_tree;
+use crate::fsroot::{names_in, remove_tree};
 
 use super::extract::{Extractor, inside};
 
@@ -69,7 +69,7 @@ impl Extractor<'_> {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let names = match self.root().open_at(path, flags, Mode::empty()) {
-            Ok(directory) => names(&directory),
+            Ok(directory) => names_in(&directory),
             // There is no such directory, or this layer has put something else there.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
             Err(cause) => Err(cause),
@@ -80,16 +80,4 @@ impl Extractor<'_> {
         }
         Ok(())
     }
-}
-
-fn names(directory: &std::os::fd::OwnedFd) -> Result<Vec<OsString>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_owned());
-        }
-    }
-    Ok(names)
 }
