@@ -219,6 +219,34 @@ mod tests {
         }
     }
 
+    /// The parser may ask for more than the map, which ends anywhere in its last
+    /// block.
+    #[test]
+    fn a_map_takes_nothing_of_what_follows() {
+        for count in 1u64..400 {
+            let map: Vec<SparseEntry> =
+                (0..count).map(|part| SparseEntry { offset: part * 10, length: 3 }).collect();
+            let mut made = tar_core::builder::EntryBuilder::new_ustar();
+            made.path(b"holes").size(count * 3).unwrap().sparse(&map, count * 10);
+            let mut bytes = made.finish_bytes();
+            let content: Vec<u8> = (1..=251).cycle().take(map.len() * 3).collect();
+            bytes.extend(&content);
+            bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+            let mut made = tar_core::builder::EntryBuilder::new_ustar();
+            bytes.extend(made.path(b"after").finish_bytes());
+            bytes.resize(bytes.len() + 2 * BLOCK, 0);
+            let mut found = Vec::new();
+            walk(Box::new(io::Cursor::new(bytes)), &mut |entry, data| {
+                let mut read = Vec::new();
+                data.read_to_end(&mut read).unwrap();
+                found.push((entry.name, read));
+                Ok(())
+            })
+            .unwrap_or_else(|error| panic!("{count} parts: {error}"));
+            assert!(found[0].1 == content && found[1].0 == b"after", "{count} parts");
+        }
+    }
+
     /// A value may hold any byte, also what looks like another record.
     #[test]
     fn nothing_in_a_value_is_a_record_of_its_own() {
