@@ -19,6 +19,7 @@ pub struct Error {
     kind: Kind,
     text: String,
     hint: Option<String>,
+    errno: Option<i32>,
 }
 
 /// What kind of failure, as far as the exit code tells.
@@ -58,12 +59,12 @@ impl Kind {
 impl Error {
     /// A failure with this sentence: lower case, no full stop.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Failed, text: text.into(), hint: None }
+        Self::of(Kind::Failed, text)
     }
 
     /// A failure of this kind, with this sentence.
     pub fn of(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), hint: None }
+        Self { kind, text: text.into(), hint: None, errno: None }
     }
 
     /// A system call failed while doing `what` ("cannot read 'X'").
@@ -73,7 +74,7 @@ impl Error {
             io::ErrorKind::PermissionDenied => Kind::Permission,
             _ => Kind::Failed,
         };
-        Self { kind, text: format!("{what}: {cause}"), hint: None }
+        Self { kind, text: format!("{what}: {cause}"), hint: None, errno: cause.raw_os_error() }
     }
 
     /// Doing `verb` on a path failed: "cannot VERB 'PATH': CAUSE".
@@ -123,6 +124,11 @@ impl Error {
     /// What kind of failure it is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The number of the system call's error, if it was one (errno(3)).
+    pub fn errno(&self) -> Option<i32> {
+        self.errno
     }
 
     /// The remedy, if one is known.

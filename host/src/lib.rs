@@ -30,6 +30,7 @@ pub mod runtime;
 pub mod seccomp;
 pub mod session;
 pub mod snapshot;
+pub mod storage;
 mod store;
 pub mod supervisor;
 pub mod sys;

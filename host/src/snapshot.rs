@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Storage;
+
 /// What the name of a snapshot's description ends with.
 pub const DESCRIPTION: &str = ".toml";
 
@@ -65,6 +67,9 @@ pub struct Made {
     pub created: String,
     /// Did the guest run, and stand still while it was copied?
     pub live: bool,
+    /// As what its files lie there.
+    #[serde(default)]
+    pub storage: Storage,
 }
 
 #[cfg(test)]

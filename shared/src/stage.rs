@@ -66,6 +66,8 @@ pub enum Stage {
     PrivateMounts,
     /// The guest's root attached.
     AttachRoot,
+    /// Its `/etc/resolv.conf`.
+    Resolver,
     /// One of the plan's mounts; the failure's `step` is its number.
     Mount,
     /// The console's pseudo-terminal.
@@ -98,7 +100,7 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::RunDirectory,
         Self::Cgroup,
         Self::Devices,
@@ -125,6 +127,7 @@ impl Stage {
         Self::Addresses,
         Self::PrivateMounts,
         Self::AttachRoot,
+        Self::Resolver,
         Self::Mount,
         Self::Console,
         Self::PivotRoot,
@@ -168,6 +171,7 @@ impl Stage {
             Self::PrivateMounts => "private-mounts",
             Self::AttachRoot => "attach-root",
             Self::Mount => "mount",
+            Self::Resolver => "resolver",
             Self::Console => "console",
             Self::PivotRoot => "pivot-root",
             Self::RunHost => "run-host",
@@ -213,6 +217,7 @@ impl Stage {
             Self::PrivateMounts => "separating its mounts from the host's",
             Self::AttachRoot => "attaching its root directory",
             Self::Mount => "mounting",
+            Self::Resolver => "writing its '/etc/resolv.conf'",
             Self::Console => "making its console",
             Self::PivotRoot => "switching to its root directory",
             Self::RunHost => "filling its '/run/host'",

@@ -85,6 +85,7 @@ mod snapshot;
 mod starved;
 mod stat;
 mod stopped;
+mod storage;
 mod storms;
 mod stubborn;
 mod takeover;

@@ -80,6 +80,14 @@ pub fn links() -> Vec<String> {
     names
 }
 
+/// The files that loop devices show
+/// (Documentation/ABI/testing/sysfs-block-loop).
+pub fn loop_files() -> Vec<String> {
+    let entries = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let file = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("loop/backing_file"));
+    entries.filter_map(|entry| Some(file(entry).ok()?.trim_end().to_owned())).collect()
+}
+
 /// Where the cgroup v2 hierarchy is mounted.
 pub fn cgroup_root() -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");

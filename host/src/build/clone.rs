@@ -1,12 +1,13 @@
 //! A new root that is a copy of another guest's.
 
 use std::cell::Cell;
-use std::path::Path;
 
 use shared::name::GuestName;
 
+use crate::config::Place;
 use crate::error::Result;
 use crate::fsroot::RootDir;
+use crate::storage;
 use crate::tree::{self, Change};
 
 use super::Work;
@@ -14,9 +15,14 @@ use super::Work;
 /// Between two looks at the terminal.
 const SHOWN_EVERY: u64 = 256;
 
-/// Copies the root directory of a stopped guest.
-pub(super) fn fill(source: &GuestName, root: &Path, work: &mut Work<'_>) -> Result<String> {
-    let copied = copy(&RootDir::open(root)?, &|_, _, _| true, work)?;
+/// Copies the files of a guest that nobody changes, unless they are there.
+pub(super) fn fill(
+    source: &GuestName,
+    files: Option<&Place>,
+    work: &mut Work<'_>,
+) -> Result<String> {
+    let Some(place) = files else { return Ok(format!("guest '{source}'")) };
+    let copied = copy(&storage::view(place)?, &|_, _, _| true, work)?;
     Ok(format!("guest '{source}' ({copied})"))
 }
 

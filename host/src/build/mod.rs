@@ -27,6 +27,7 @@ mod removal;
 mod rsync;
 mod skeleton;
 mod snapshot;
+mod store;
 mod template;
 mod tidy;
 mod tool;
@@ -41,10 +42,12 @@ use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 use shared::name::GuestName;
 
+use crate::config::Place;
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::paths::Paths;
 
+pub use crate::storage::Size;
 pub use access::Access;
 pub use distribution::Distribution;
 pub use import::Incoming;
@@ -53,6 +56,7 @@ pub use interrupt::Interrupt;
 pub use progress::Progress;
 pub use removal::Doomed;
 pub use snapshot::Snapshots;
+pub use store::Store;
 pub use tool::follow;
 use unpack::Shift;
 use workspace::Aside;
@@ -101,8 +105,8 @@ pub enum Method {
     Clone {
         /// Its name.
         source: GuestName,
-        /// Its root directory.
-        root: PathBuf,
+        /// Its files, unless they are where the new guest's are made already.
+        files: Option<Place>,
         /// Its host name, which files inside may hold.
         hostname: String,
     },
@@ -135,6 +139,8 @@ pub struct Site {
     pub root: Option<PathBuf>,
     /// Move an existing root and configuration aside, instead of refusing.
     pub force: bool,
+    /// As what its files lie on the host.
+    pub store: Store,
     /// How its administrator gets in.
     pub access: Access,
     /// Is it complete only when `register` has done some work inside?
@@ -249,12 +255,14 @@ fn make(
     workspace::sweep(&parent)?;
     let workspace = workspace::Workspace::create(&parent, &site.name)?;
     drop(guard);
-    let root = workspace.root()?;
+    let open = site.store.make(&workspace, interrupt, &mut progress)?;
+    let root = &open.root;
     let mut remarks = Vec::new();
-    let mut work = Work { root: &root, interrupt, progress: &mut progress, remarks: &mut remarks };
+    let mut work = Work { root, interrupt, progress: &mut progress, remarks: &mut remarks };
     let (summary, settings) = fill(&mut work)?;
-    site.access.grant(&root)?;
+    site.access.grant(root)?;
     interrupt.check()?;
+    open.close();
     progress.end();
 
     let mut aside = if site.force {
@@ -331,7 +339,7 @@ fn fill(request: &Request, work: &mut Work<'_>) -> Result<(String, Settings)> {
         }
         Method::Oci { from } => return oci::fill(from, work),
         Method::Skeleton => skeleton::fill(work)?,
-        Method::Clone { source, root, .. } => clone::fill(source, root, work)?,
+        Method::Clone { source, files, .. } => clone::fill(source, files.as_ref(), work)?,
     };
     Ok((summary, Settings::default()))
 }

@@ -12,11 +12,14 @@ use std::time::SystemTime;
 
 use shared::name::GuestName;
 
+use crate::config::Place;
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::snapshot::{DESCRIPTION, Made, Snapshot, SnapshotName};
+use crate::storage;
 use crate::store;
 
+use super::store::copy_file;
 use super::{Doomed, Interrupt, Progress, Work, clone, workspace};
 
 /// The directory of all snapshots beside guests' roots.
@@ -26,16 +29,16 @@ const SNAPSHOTS: &str = ".snapshots";
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     guest: GuestName,
-    root: PathBuf,
+    place: Place,
     directory: PathBuf,
 }
 
 impl Snapshots {
-    /// Those of a guest with this root directory.
-    pub fn new(guest: &GuestName, root: &Path) -> Self {
-        let parent = root.parent().unwrap_or(root);
+    /// Those of a guest whose files are there.
+    pub fn new(guest: &GuestName, place: Place) -> Self {
+        let parent = place.root.parent().unwrap_or(&place.root);
         let directory = parent.join(SNAPSHOTS).join(guest.as_str());
-        Self { guest: guest.clone(), root: root.to_owned(), directory }
+        Self { guest: guest.clone(), place, directory }
     }
 
     /// Where they are.
@@ -58,13 +61,7 @@ impl Snapshots {
             let file = entry.file_name();
             let name = file.to_str().and_then(|name| name.strip_suffix(DESCRIPTION));
             let Some(Ok(name)) = name.map(str::parse) else { continue };
-            let path = entry.path();
-            let text =
-                fs::read_to_string(&path).map_err(|cause| Error::path("read", &path, cause))?;
-            let made = toml::from_str(&text).map_err(|cause: toml::de::Error| {
-                Error::new(format!("cannot read '{}': {}", path.display(), cause.message()))
-            })?;
-            found.push(Snapshot { name, made });
+            found.push(Snapshot { name, made: self.read(&entry.path())? });
         }
         found.sort_by(|a, b| (&a.made.created, &a.name).cmp(&(&b.made.created, &b.name)));
         Ok(found)
@@ -97,9 +94,9 @@ impl Snapshots {
         }
         let created = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         self.make_directory()?;
-        let workspace = self.copy(&self.root, &self.directory, interrupt, progress);
+        let workspace = self.copy(&self.place.root, &self.directory, interrupt, progress);
         let (workspace, how) = workspace.inspect_err(|_| self.remove_directory())?;
-        let made = Made { created, live };
+        let made = Made { created, live, storage: self.place.storage() };
         let finish = || {
             is_still()?;
             let text = toml::to_string(&made).map_err(|cause| {
@@ -127,11 +124,21 @@ impl Snapshots {
         interrupt: &Interrupt,
         progress: Progress,
     ) -> Result<String> {
-        self.find(name)?;
-        let parent = self.root.parent().unwrap_or(&self.root);
+        let root = &self.place.root;
+        if self.read(&self.find(name)?)?.storage != self.place.storage() {
+            let text = format!(
+                "snapshot '{name}' of guest '{}' was made when its files lay there otherwise",
+                self.guest
+            );
+            return Err(Error::new(text).hint(format!(
+                "make a guest of it: vserver clone {} NEW --snapshot {name}",
+                self.guest
+            )));
+        }
+        let parent = root.parent().unwrap_or(root);
         let from = self.directory.join(name.as_str());
         let (workspace, how) = self.copy(&from, parent, interrupt, progress)?;
-        workspace.exchange(&self.root)?;
+        workspace.exchange(root)?;
         Ok(how)
     }
 
@@ -166,7 +173,24 @@ impl Snapshots {
         Ok(())
     }
 
-    /// A copy of a directory, in a workspace of this parent.
+    /// The files of a snapshot, which nobody changes.
+    ///
+    /// # Errors
+    /// When there is no such snapshot, or its description can't be read.
+    pub fn files(&self, name: &SnapshotName) -> Result<Place> {
+        let made = self.read(&self.find(name)?)?;
+        Ok(Place::new(self.directory.join(name.as_str()), &made.storage))
+    }
+
+    fn read(&self, description: &Path) -> Result<Made> {
+        let text = fs::read_to_string(description)
+            .map_err(|cause| Error::path("read", description, cause))?;
+        toml::from_str(&text).map_err(|cause: toml::de::Error| {
+            Error::new(format!("cannot read '{}': {}", description.display(), cause.message()))
+        })
+    }
+
+    /// A copy of what is at a path, in a workspace of this parent.
     fn copy(
         &self,
         from: &Path,
@@ -178,7 +202,15 @@ impl Snapshots {
         workspace::sweep(parent)?;
         let workspace = workspace::Workspace::create(parent, &self.guest)?;
         drop(guard);
-        let root: RootDir = workspace.root()?;
+        let failed = |cause| Error::path("copy", from, cause);
+        if fs::symlink_metadata(from).map_err(failed)?.is_file() {
+            copy_file(from, &workspace.root(), interrupt)?;
+            return Ok((workspace, "one image".to_owned()));
+        }
+        if storage::snapshot_subvolume(from, &workspace.root()).map_err(failed)? {
+            return Ok((workspace, "a subvolume, blocks shared".to_owned()));
+        }
+        let root = workspace.make_root()?;
         let mut remarks = Vec::new();
         let mut work =
             Work { root: &root, interrupt, progress: &mut progress, remarks: &mut remarks };
@@ -228,7 +260,7 @@ mod tests {
         let (root, guest) = (parent.path().join("web"), "web".parse().unwrap());
         fs::create_dir(&root).unwrap();
         fs::write(root.join("file"), "before").unwrap();
-        let snapshots = Snapshots::new(&guest, &root);
+        let snapshots = Snapshots::new(&guest, Place::directory(&root));
         let (one, interrupt) = ("one".parse().unwrap(), Interrupt::default());
         let create = |name, is_still: fn() -> Result<()>| {
             snapshots.create(name, false, &interrupt, Progress::silent(), is_still)

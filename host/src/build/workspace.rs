@@ -21,10 +21,12 @@ use shared::name::GuestName;
 
 use crate::error::{Error, Result};
 use crate::fsroot::{RootDir, remove_tree};
+use crate::storage;
 
 const BUILDING: &str = ".build-";
 pub(super) const DELETING: &str = ".delete-";
 const ROOT: &str = "root";
+const MOUNT_POINT: &str = "mnt";
 const JOURNAL: &str = "placing";
 const GOES_ON: &[u8] = b"goes on";
 
@@ -45,17 +47,29 @@ impl Workspace {
         let lock = lock(&path).and_then(|lock| lock.ok_or(Errno::WOULDBLOCK));
         let lock = lock.map_err(|cause| Error::path("lock", &path, cause))?;
         rustix::fs::chmod(&path, Mode::RWXU).map_err(|cause| failed(cause.into()))?;
-        let workspace = Self { path: path.clone(), _lock: lock };
-        let root = path.join(ROOT);
-        fs::create_dir(&root).map_err(|cause| Error::path("create directory", &root, cause))?;
-        rustix::fs::chmod(&root, Mode::from_raw_mode(0o755))
-            .map_err(|cause| Error::path("change the permissions of", &root, cause))?;
-        Ok(workspace)
+        Ok(Self { path, _lock: lock })
     }
 
-    /// The root that is being made.
-    pub(super) fn root(&self) -> Result<RootDir> {
-        RootDir::open(&self.path.join(ROOT))
+    /// Where the root is to be made.
+    pub(super) fn root(&self) -> PathBuf {
+        self.path.join(ROOT)
+    }
+
+    /// Makes the root, a directory; on btrfs it is a subvolume.
+    pub(super) fn make_root(&self) -> Result<RootDir> {
+        let root = self.root();
+        storage::make_subvolume(&root)
+            .map_err(|cause| Error::path("create directory", &root, cause))?;
+        rustix::fs::chmod(&root, Mode::from_raw_mode(0o755))
+            .map_err(|cause| Error::path("change the permissions of", &root, cause))?;
+        RootDir::open(&root)
+    }
+
+    /// Makes a directory to mount something on.
+    pub(super) fn make_mount_point(&self) -> Result<PathBuf> {
+        let path = self.path.join(MOUNT_POINT);
+        fs::create_dir(&path).map_err(|cause| Error::path("create directory", &path, cause))?;
+        Ok(path)
     }
 
     /// Renames the root to `target`, which must not exist. The guest counts as
@@ -247,6 +261,12 @@ mod tests {
         "web".parse().unwrap()
     }
 
+    fn made(parent: &Path) -> Workspace {
+        let workspace = Workspace::create(parent, &name()).unwrap();
+        workspace.make_root().unwrap();
+        workspace
+    }
+
     fn names(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).unwrap();
         entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
@@ -266,7 +286,7 @@ mod tests {
     fn a_killed_build_is_swept_away_with_its_root() {
         let parent = tempfile::tempdir().unwrap();
         let (target, config) = (parent.path().join("web"), parent.path().join("web.toml"));
-        let workspace = Workspace::create(parent.path(), &name()).unwrap();
+        let workspace = made(parent.path());
         let mut placed = workspace.place(&target, &config, false).unwrap();
         placed.target = None;
         fs::rename(&placed.workspace.path, parent.path().join(".build-web-1")).unwrap();
@@ -280,10 +300,7 @@ mod tests {
     fn a_complete_guest_is_not_swept_away() {
         let parent = tempfile::tempdir().unwrap();
         let (target, config) = (parent.path().join("web"), parent.path().join("web.toml"));
-        let mut placed = Workspace::create(parent.path(), &name())
-            .unwrap()
-            .place(&target, &config, false)
-            .unwrap();
+        let mut placed = made(parent.path()).place(&target, &config, false).unwrap();
         fs::write(&config, "").unwrap();
         placed.target = None;
         fs::rename(&placed.workspace.path, parent.path().join(".build-web-1")).unwrap();
@@ -298,7 +315,7 @@ mod tests {
     fn a_guest_that_was_to_go_on_is_swept_away_with_its_configuration() {
         let parent = tempfile::tempdir().unwrap();
         let (target, config) = (parent.path().join("web"), parent.path().join("web.toml"));
-        let workspace = Workspace::create(parent.path(), &name()).unwrap();
+        let workspace = made(parent.path());
         let mut placed = workspace.place(&target, &config, true).unwrap();
         fs::write(&config, "").unwrap();
         placed.target = None;
@@ -312,7 +329,7 @@ mod tests {
     fn a_root_that_is_not_kept_goes_again() {
         let parent = tempfile::tempdir().unwrap();
         let target = parent.path().join("web");
-        let workspace = Workspace::create(parent.path(), &name()).unwrap();
+        let workspace = made(parent.path());
         drop(workspace.place(&target, &parent.path().join("c"), false).unwrap());
         assert_eq!(names(parent.path()).len(), 0);
     }
@@ -322,7 +339,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let target = parent.path().join("web");
         fs::create_dir(&target).unwrap();
-        let workspace = Workspace::create(parent.path(), &name()).unwrap();
+        let workspace = made(parent.path());
         assert!(workspace.place(&target, &parent.path().join("c"), false).is_err());
         assert_eq!(names(parent.path()), ["web"]);
     }

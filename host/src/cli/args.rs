@@ -53,6 +53,10 @@ pub struct StartArgs {
     /// Don't wait until the guest has reached its runlevel.
     #[arg(long)]
     pub no_wait: bool,
+    /// Forget everything that is written in the guest when it is down again.
+    /// Its reboots don't: it is forgotten when it stops.
+    #[arg(long)]
+    pub ephemeral: bool,
     /// Run this command instead of the boot; takes the rest of the line.
     #[arg(
         long,

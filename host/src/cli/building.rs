@@ -30,6 +30,9 @@ pub struct BuildArgs {
     /// given.
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// As what its files lie on this host.
+    #[command(flatten)]
+    pub store: super::StoreArgs,
     /// debootstrap, dnf, apk: the distribution's release, such as 'trixie'.
     #[arg(short, long)]
     pub suite: Option<String>,

@@ -44,6 +44,8 @@ pub(super) const CLONE: &str = "\
 Examples:
   vserver clone web web2
   vserver clone web web2 --address 192.0.2.11 --hostname web2.example.org
+  vserver clone web web2 --snapshot v1 --storage overlay
+  vserver clone web web2 --storage image --size 4G
 
 Blocks are shared until one of both writes to them, where the file system can
 do that. The new guest has a context, a range of ids, a host name, a machine-id
@@ -92,6 +94,7 @@ Examples:
   vserver start web
   vserver start --enabled              those that are started with the host
   vserver start web --rescue /bin/sh   one command instead of the boot
+  vserver start web --ephemeral        forget what is written in it when it stops
 
 A guest that runs already is left alone, with a warning and exit code 0.";
 

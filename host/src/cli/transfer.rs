@@ -11,7 +11,7 @@ use crate::snapshot::SnapshotName;
 /// `vserver clone`.
 #[derive(Clone, Debug, Args)]
 pub struct CloneArgs {
-    /// The guest that is copied; it is stopped.
+    /// The guest that is copied; it is stopped, or has a '--snapshot'.
     #[arg(value_name = "NAME", value_parser = values::guest)]
     pub source: GuestName,
     /// Name of the new guest.
@@ -31,6 +31,12 @@ pub struct CloneArgs {
     /// given.
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// Copy the files of this snapshot; then the other guest may run.
+    #[arg(long)]
+    pub snapshot: Option<SnapshotName>,
+    /// As what its files lie on this host.
+    #[command(flatten)]
+    pub store: super::StoreArgs,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,

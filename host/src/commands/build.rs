@@ -10,7 +10,7 @@ use crate::build::{
 use crate::cli::{BuildArgs, Method};
 use crate::commands::provision::Provision;
 use crate::commands::{Exit, belongings, output};
-use crate::config::{self, Boot, GuestConfig, Network};
+use crate::config::{self, Boot, GuestConfig, Network, Place};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
@@ -68,7 +68,8 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
     let report = build::build(&request, paths, &interrupt, Progress::on_terminal(), |settings| {
         register(args, settings, paths, || {
-            provision.run(paths, &args.name, &request.site.target(paths), &interrupt)
+            let place = Place::new(request.site.target(paths), &request.site.store.storage());
+            provision.run(paths, &args.name, &place, &interrupt)
         })
     })?;
     for remark in &report.remarks {
@@ -101,7 +102,11 @@ fn request(args: &BuildArgs, provision: &Provision) -> Result<Request> {
     let (name, hostname, root) = (args.name.clone(), args.hostname.clone(), args.root.clone());
     let (force, goes_on_inside) = (args.force, !provision.is_empty());
     let access = access(args)?;
-    Ok(Request { site: Site { name, hostname, root, force, access, goes_on_inside }, method })
+    let store = args.store.of_build()?;
+    Ok(Request {
+        site: Site { name, hostname, root, force, store, access, goes_on_inside },
+        method,
+    })
 }
 
 fn distribution(args: &BuildArgs) -> Distribution {
@@ -165,6 +170,7 @@ fn register(
         context: Some(allocation.context),
         hostname: args.hostname.clone(),
         root: args.root.clone(),
+        storage: args.store.of_build()?.storage(),
         ..GuestConfig::default()
     };
     // The first error counts.

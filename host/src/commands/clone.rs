@@ -1,17 +1,18 @@
 //! `vserver clone`: a new guest that is a copy of another one.
 
-use crate::build::{self, Access, Interrupt, Method, Progress, Request, Site};
+use crate::build::{self, Access, Interrupt, Method, Progress, Request, Site, Store};
 use crate::cli::CloneArgs;
 use crate::commands::belongings::New;
-use crate::commands::{Exit, at_rest, belongings, output};
-use crate::config::{self, GuestConfig, edit};
+use crate::commands::{Exit, at_rest, belongings, output, snapshot};
+use crate::config::{self, GuestConfig, StorageKind, edit};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
 use crate::runtime::Lock;
 
 /// Keys that only one guest can have.
-pub(super) const OWN: [&str; 4] = ["context", "hostname", "root", "network.addresses"];
+pub(super) const OWN: [&str; 6] =
+    ["context", "hostname", "root", "network.addresses", "storage.kind", "storage.base"];
 
 /// Copies a guest's root, and writes the new one's configuration.
 pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
@@ -19,20 +20,28 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
     // While this is held, nobody starts it.
     let _lock = Lock::wait(&paths.lock(source))?;
     let theirs = config::load(paths, source)?;
-    at_rest::check(paths, source)?;
-    let text = text(args, &config::text(paths, source)?)?;
+    let from = match &args.snapshot {
+        Some(snapshot) => snapshot::of(paths, source)?.files(snapshot)?,
+        None => {
+            at_rest::check(paths, source)?;
+            theirs.place(paths, source)
+        }
+    };
+    let (store, is_copied) = args.store.of_clone(&from, args.snapshot.is_some())?;
+    let text = text(args, &store, &config::text(paths, source)?)?;
     let request = Request {
         site: Site {
             name: args.name.clone(),
             hostname: args.hostname.clone(),
             root: args.root.clone(),
             force: false,
+            store,
             access: Access::default(),
             goes_on_inside: false,
         },
         method: Method::Clone {
             source: source.clone(),
-            root: theirs.root(paths, source),
+            files: is_copied.then_some(from),
             hostname: theirs.hostname(source).to_owned(),
         },
     };
@@ -64,17 +73,22 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
 }
 
 /// The other guest's configuration without what is its own.
-fn text(args: &CloneArgs, theirs: &str) -> Result<String> {
+fn text(args: &CloneArgs, store: &Store, theirs: &str) -> Result<String> {
     let mut text = theirs.to_owned();
     for key in OWN {
         text = edit::unset(&text, key).map_err(|found| super::config::refused(key, &found))?;
     }
     let root = args.root.as_ref().map(|root| root.to_string_lossy().into_owned());
     let hostname = args.hostname.clone();
+    let storage = store.storage();
+    let kind = Some(storage.kind).filter(|kind| *kind != StorageKind::default());
+    let base = storage.base.map(|base| base.to_string_lossy().into_owned());
     for (key, values) in [
         ("hostname", hostname.into_iter().collect::<Vec<_>>()),
         ("root", root.into_iter().collect()),
         ("network.addresses", args.address.clone()),
+        ("storage.kind", kind.map(|kind| kind.name().to_owned()).into_iter().collect()),
+        ("storage.base", base.into_iter().collect()),
     ] {
         if !values.is_empty() {
             text = set(&text, key, &values)?;

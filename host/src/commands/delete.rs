@@ -12,14 +12,15 @@ use shared::name::GuestName;
 
 use crate::build::{Doomed, Snapshots};
 use crate::cli::DeleteArgs;
-use crate::commands::{Exit, at_rest, belongings, output};
-use crate::config;
+use crate::commands::{Exit, at_rest, based, belongings, output};
+use crate::config::{self, Place};
 use crate::error::{Error, Kind, Result};
 use crate::ids;
 use crate::net;
 use crate::paths::Paths;
 use crate::plan::network::long_names;
 use crate::runtime::Lock;
+use crate::storage::Scratch;
 use crate::systemd;
 
 /// Deletes one guest after the other, so that questions don't mix.
@@ -51,7 +52,7 @@ pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
 fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
     at_rest::check(paths, name)?;
     let root = match config::load(paths, name) {
-        Ok(config) => config.root.unwrap_or_else(|| paths.root(name)),
+        Ok(config) => config.root(paths, name),
         Err(error) if error.kind() == Kind::NoSuchGuest => {
             let root = paths.root(name);
             let is_known = ids::lookup(paths, name)?.is_some();
@@ -72,11 +73,19 @@ fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
             .hint(format!("vserver config unset {name} root, then delete it")));
         }
     }
+    for directory in [&*root, snapshots(name, &root).directory()] {
+        based::refuse(paths, directory, || format!("cannot delete guest '{name}'"))?;
+    }
     Ok(root)
 }
 
+/// Those of a guest whose files are there; as what doesn't matter to their end.
+fn snapshots(name: &GuestName, root: &Path) -> Snapshots {
+    Snapshots::new(name, Place::directory(root))
+}
+
 fn listing(paths: &Paths, name: &GuestName, root: &Path) -> String {
-    [root.to_owned(), Snapshots::new(name, root).directory().to_owned()]
+    [root.to_owned(), snapshots(name, root).directory().to_owned()]
         .into_iter()
         .chain(belongings::files(paths, name))
         .filter(|path| path.symlink_metadata().is_ok())
@@ -102,7 +111,8 @@ pub(super) fn ask(yes: bool, question: &str, not: impl FnOnce() -> String) -> Re
 /// The root leaves its place first, and its files go last: whenever this is
 /// cut short, the guest is there whole, or can be deleted again.
 fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
-    Snapshots::new(name, root).delete_all()?;
+    snapshots(name, root).delete_all()?;
+    Scratch::new(name, root).remove()?;
     let doomed = Doomed::take(root, name)?;
     for file in belongings::files(paths, name) {
         match fs::remove_file(&file) {

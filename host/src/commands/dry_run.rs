@@ -53,7 +53,10 @@ fn show(plan: &Plan) -> String {
     let mut line = |key: &str, value: &str| {
         let _ = writeln!(text, "  {key:13}{value}");
     };
-    line("root", &plan.root.display().to_string());
+    line("root", &plan.place.root.display().to_string());
+    let storage = plan.place.storage();
+    let base = storage.base.map(|base| format!(" over '{}'", base.display()));
+    line("storage", &format!("{}{}", storage.kind.name(), base.unwrap_or_default()));
     line("host name", &plan.hostname);
     let first = plan.ids.root();
     line("users", &format!("{} (root is {first} on the host)", plan.ids.name()));

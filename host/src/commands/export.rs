@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::paths::Paths;
 use crate::runtime::Lock;
+use crate::storage;
 use crate::store::Growing;
 
 /// Between two looks at the terminal.
@@ -24,7 +25,7 @@ pub(super) fn run(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
     let _lock = Lock::wait(&paths.lock(name))?;
     let guest = config::load(paths, name)?;
     at_rest::check(paths, name)?;
-    let root = RootDir::open(&guest.root(paths, name))?;
+    let root = storage::view(&guest.place(paths, name))?;
     let actions = belongings::actions(paths, name)?;
     let hostname = guest.hostname(name).to_owned();
     let head = Head {

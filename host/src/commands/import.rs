@@ -3,7 +3,7 @@
 use shared::name::GuestName;
 
 use crate::archive::Head;
-use crate::build::{self, Access, Incoming, Interrupt, Progress, Site};
+use crate::build::{self, Access, Incoming, Interrupt, Progress, Site, Store};
 use crate::cli::ImportArgs;
 use crate::commands::belongings::New;
 use crate::commands::{Exit, clone, output};
@@ -28,6 +28,7 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
         hostname: config.hostname.clone(),
         root: args.root.clone(),
         force: false,
+        store: Store::Directory,
         access: Access::default(),
         goes_on_inside: false,
     };
@@ -66,7 +67,7 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
 }
 
 /// Keys that say where the guest was.
-const PLACE: [&str; 2] = ["context", "root"];
+const PLACE: [&str; 4] = ["context", "root", "storage.kind", "storage.base"];
 
 /// The configuration without what belongs to the place where it was.
 fn text(args: &ImportArgs, theirs: &str) -> Result<String> {

@@ -17,6 +17,7 @@ use crate::ids;
 use crate::paths::Paths;
 use crate::plan::{self, Trial};
 use crate::runtime::Lock;
+use crate::storage::Scratch;
 use crate::systemd;
 
 /// Longest time until a new supervisor is there: it may wait for one that is
@@ -28,6 +29,8 @@ const ARRIVAL: Duration = Duration::from_secs(30);
 pub struct Start {
     /// Return as soon as the guest is on its way.
     pub no_wait: bool,
+    /// Forget what the guest writes when it is down again.
+    pub ephemeral: bool,
     /// A command in place of the boot.
     pub rescue: Option<Vec<String>>,
     /// The caller stays until the guest is down.
@@ -91,9 +94,24 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
         host.is_delegated();
     }
     plan::plan(name, &config, ids.base, BootMode::Boot, paths, &host, &Trial::default())?;
-    if by_systemd {
-        return by_unit(paths, name).map(Some);
+    let scratch = Scratch::new(name, &config.root(paths, name));
+    if wanted.ephemeral {
+        scratch.make()?;
     }
+    let spawned = match by_systemd {
+        true => by_unit(paths, name),
+        false => spawn(name, wanted),
+    };
+    // A supervisor that has come removes it itself.
+    let is_unused = wanted.ephemeral && !scratch.is_used();
+    if spawned.is_err() && is_unused {
+        let _ = scratch.remove();
+    }
+    spawned.map(Some)
+}
+
+/// Starts a supervisor as a process of its own.
+fn spawn(name: &GuestName, wanted: &Start) -> Result<Client> {
     let mut arguments = Vec::new();
     if wanted.foreground {
         arguments.push("--foreground");
@@ -106,7 +124,7 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
     // Its first word is that it is there: from then on others find it.
     match client.next(Instant::now().checked_add(ARRIVAL))? {
         Some(Event::Failed { text, hint }) => Err(start_failed(text, hint)),
-        Some(_) => Ok(Some(client)),
+        Some(_) => Ok(client),
         None => Err(Error::new(format!("the supervisor of guest '{name}' ended at once"))),
     }
 }

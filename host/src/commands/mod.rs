@@ -7,6 +7,7 @@ pub mod output;
 pub mod select;
 
 mod at_rest;
+mod based;
 mod belongings;
 mod build;
 mod chbind;

@@ -14,9 +14,11 @@ use shared::name::GuestName;
 use crate::build::{self, Interrupt, Progress};
 use crate::cli::{BuildArgs, Method, Shutdown};
 use crate::commands::lifecycle;
+use crate::config::Place;
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::paths::Paths;
+use crate::storage;
 
 /// Where the script is while it runs: not below a directory over which
 /// something may be mounted.
@@ -97,24 +99,38 @@ impl Provision {
         &self,
         paths: &Paths,
         name: &GuestName,
-        root: &Path,
+        place: &Place,
         interrupt: &Interrupt,
     ) -> Result<()> {
         if self.is_empty() {
             return Ok(());
         }
-        let root = RootDir::open(root)?;
+        // Closed again before the guest needs its files.
+        let installing = self.prepare(&storage::view(place)?)?;
         let mut inside = Inside { name, interrupt, progress: Progress::on_terminal() };
-        let done = self.steps(&root, &mut inside);
+        let done = self.steps(installing, &mut inside);
         drop(inside);
         let now = Shutdown { timeout: Some(std::time::Duration::ZERO), no_kill: false };
         let closed = lifecycle::stop(paths, name, Power::PowerOff, &now);
-        done.and(closed.map(drop))
+        done.and(closed.map(drop))?;
+        match &self.script {
+            Some(_) => storage::view(place)?.remove(SCRIPT),
+            None => Ok(()),
+        }
     }
 
-    fn steps(&self, root: &RootDir, inside: &mut Inside<'_>) -> Result<()> {
-        if !self.packages.is_empty() {
-            let (manager, lines) = install(|program| root.exists(program), &self.packages)?;
+    /// Lays the script ready, and says how packages are installed.
+    fn prepare(&self, root: &RootDir) -> Result<Option<Installing>> {
+        if let Some(script) = &self.script {
+            root.write(SCRIPT, &script.bytes, 0o700)?;
+        }
+        let is_there = |program: &str| root.exists(program);
+        let wanted = !self.packages.is_empty();
+        wanted.then(|| install(is_there, &self.packages)).transpose()
+    }
+
+    fn steps(&self, installing: Option<Installing>, inside: &mut Inside<'_>) -> Result<()> {
+        if let Some((manager, lines)) = installing {
             for words in lines {
                 inside.run(manager, &words).map_err(|error| match self.has_network {
                     true => error,
@@ -124,10 +140,10 @@ impl Provision {
                 })?;
             }
         }
-        let Some(script) = &self.script else { return Ok(()) };
-        root.write(SCRIPT, &script.bytes, 0o700)?;
-        let ran = inside.run(&script.name, &[SCRIPT.to_owned()]);
-        ran.and(root.remove(SCRIPT))
+        match &self.script {
+            Some(script) => inside.run(&script.name, &[SCRIPT.to_owned()]),
+            None => Ok(()),
+        }
     }
 }
 
@@ -166,10 +182,10 @@ impl Inside<'_> {
 
 /// The package manager that is there, and the command lines that install by
 /// it.
-fn install(
-    is_there: impl Fn(&str) -> bool,
-    packages: &[String],
-) -> Result<(&'static str, Vec<Vec<String>>)> {
+type Installing = (&'static str, Vec<Vec<String>>);
+
+/// How these packages are installed.
+fn install(is_there: impl Fn(&str) -> bool, packages: &[String]) -> Result<Installing> {
     let name = |program: &'static str| program.rsplit('/').next().unwrap_or(program);
     let found = MANAGERS.iter().find(|(program, _)| is_there(program));
     let (program, lines) = found.ok_or_else(|| {

@@ -15,8 +15,8 @@ use shared::name::GuestName;
 
 use crate::build::Snapshots;
 use crate::cli::RenameArgs;
-use crate::commands::{Exit, at_rest, belongings, output};
-use crate::config::{self, edit};
+use crate::commands::{Exit, at_rest, based, belongings, output};
+use crate::config::{self, Place, edit};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
@@ -63,10 +63,11 @@ fn plan(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<Vec<(PathBuf,
     // A rename that was killed has given the numbers to the new name already.
     let is_resumed = ids::lookup(paths, old)?.is_none() && ids::lookup(paths, new)?.is_some();
     let mut moves = Vec::new();
-    let directory = |name| {
-        let root = root.clone().unwrap_or_else(|| paths.root(name));
-        Snapshots::new(name, &root).directory().to_owned()
-    };
+    let place = |name| Place::directory(root.clone().unwrap_or_else(|| paths.root(name)));
+    let directory = |name| Snapshots::new(name, place(name)).directory().to_owned();
+    for moved in [directory(old), paths.root(old)] {
+        based::refuse(paths, &moved, || format!("cannot rename guest '{old}'"))?;
+    }
     moves.push((directory(old), directory(new)));
     if root.is_none() {
         moves.push((paths.root(old), paths.root(new)));

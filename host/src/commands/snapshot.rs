@@ -6,7 +6,7 @@ use shared::name::GuestName;
 
 use crate::build::{Interrupt, Progress, Snapshots};
 use crate::cli::{SnapshotAction, SnapshotArgs};
-use crate::commands::{Exit, at_rest, delete, output, pause};
+use crate::commands::{Exit, at_rest, based, delete, output, pause};
 use crate::config;
 use crate::control::{Client, Phase};
 use crate::error::{Error, Result};
@@ -30,8 +30,8 @@ pub(super) fn run(args: &SnapshotArgs, paths: &Paths) -> Result<Exit> {
     }
 }
 
-fn of(paths: &Paths, name: &GuestName) -> Result<Snapshots> {
-    Ok(Snapshots::new(name, &config::load(paths, name)?.root(paths, name)))
+pub(super) fn of(paths: &Paths, name: &GuestName) -> Result<Snapshots> {
+    Ok(Snapshots::new(name, config::load(paths, name)?.place(paths, name)))
 }
 
 fn watch() -> Result<Interrupt> {
@@ -48,6 +48,10 @@ fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Res
     };
     let interrupt = watch()?;
     let held = hold(paths, name)?;
+    if held.is_some() {
+        // An image has in it what was written to the disk.
+        rustix::fs::sync();
+    }
     let is_still = || match &held {
         Some(client) if !client.status()?.frozen => {
             Err(Error::new(format!("guest '{name}' went on while it was copied")))
@@ -90,10 +94,12 @@ fn restore(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) 
 }
 
 fn remove(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) -> Result<Exit> {
-    of(paths, name)?.find(snapshot)?;
+    let files = of(paths, name)?.files(snapshot)?;
+    based::refuse(paths, &files.root, || format!("cannot delete the snapshot '{snapshot}'"))?;
     let question = format!("Are you sure you want to delete the snapshot {snapshot} of {name}");
     delete::ask(yes, &question, || format!("the snapshot '{snapshot}' is not deleted"))?;
     let _lock = Lock::wait(&paths.lock(name))?;
+    based::refuse(paths, &files.root, || format!("cannot delete the snapshot '{snapshot}'"))?;
     of(paths, name)?.delete(snapshot)?;
     output::print(&format!("the snapshot '{snapshot}' of guest '{name}' is deleted\n"))?;
     Ok(Exit::DONE)

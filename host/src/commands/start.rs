@@ -12,6 +12,7 @@ pub(super) fn run(args: &StartArgs, paths: &Paths) -> Result<Exit> {
     let names = select::guests(&args.guests, paths)?;
     let wanted = lifecycle::Start {
         no_wait: args.no_wait,
+        ephemeral: args.ephemeral,
         rescue: args.rescue.clone(),
         foreground: args.foreground,
     };

@@ -119,7 +119,7 @@ fn planner(args: &SuperviseArgs, paths: &Paths) -> Planner {
     };
     let without = env::var(variables::WITHOUT).ok();
     let in_unit = cgroup::own_unit(paths, &args.name).is_some();
-    Planner { paths: paths.clone(), name: args.name.clone(), mode, in_unit, without }
+    Planner { paths: paths.clone(), name: args.name.clone(), mode, in_unit, without, scratch: None }
 }
 
 /// Whoever started this process may have put a connection of theirs on its

@@ -15,6 +15,7 @@ mod network;
 pub mod parse;
 pub mod problem;
 pub mod schema;
+mod storage;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,8 @@ pub struct GuestConfig {
     pub security: Security,
     /// Which device nodes it may use.
     pub devices: Devices,
+    /// As what its files lie on the host.
+    pub storage: Storage,
     /// What it sees besides its own files.
     pub mounts: Mounts,
     /// How much of the host it may have.
@@ -76,6 +79,11 @@ impl GuestConfig {
     /// The directory of the guest's root.
     pub fn root(&self, paths: &Paths, name: &GuestName) -> PathBuf {
         self.root.clone().unwrap_or_else(|| paths.root(name))
+    }
+
+    /// Where its files are, and as what.
+    pub fn place(&self, paths: &Paths, name: &GuestName) -> Place {
+        Place::new(self.root(paths, name), &self.storage)
     }
 
     /// The host name inside.
@@ -236,6 +244,7 @@ pub use device::DeviceRule;
 pub use limits::Limits;
 pub use mount::{Bind, Mounts, Tmpfs};
 pub use network::{Network, NetworkMode};
+pub use storage::{Files, Place, Storage, StorageKind};
 
 /// `security.capabilities`: changes to the default set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 49] = [
+pub const EXPLANATIONS: [Explanation; 51] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -155,6 +155,16 @@ pub const EXPLANATIONS: [Explanation; 49] = [
         "[\"/dev/fuse rw\"]",
     ),
     explain(
+        "storage.kind",
+        "What is at the path of its root: directory (all files as they are), overlay (a directory with what differs from storage.base, which other guests may share) or image (a file with a file system of its own). 'build' and 'clone' write this; docs/storage.md tells more.",
+        "",
+    ),
+    explain(
+        "storage.base",
+        "With overlay: the directory that it lies over, such as a snapshot of another guest. Nobody may write to it.",
+        "\"/var/lib/vservers/.snapshots/golden/v1\"",
+    ),
+    explain(
         "mounts.bind",
         "Directories and files of the host's that the guest sees: SOURCE[:TARGET[:OPTIONS]]; the options, with commas, are ro, noexec, noidmap (files have the host's owners, which the guest sees as nobody's), rbind (with what is mounted below) and optional (it may be missing). docs/mounts.md tells more.",
         "[\"/srv/backup/web:/var/backup:ro\"]",
@@ -247,7 +257,15 @@ pub fn render_defaults() -> String {
 }
 
 /// Keys that no two guests share.
-const OWN: [&str; 5] = ["context", "hostname", "description", "root", "network.addresses"];
+const OWN: [&str; 7] = [
+    "context",
+    "hostname",
+    "description",
+    "root",
+    "network.addresses",
+    "storage.kind",
+    "storage.base",
+];
 
 fn write(head: &str, config: &GuestConfig, without: &[&str]) -> String {
     let values = table(config);
@@ -364,7 +382,7 @@ mod tests {
                 continue;
             }
             // They go with other modes than the one shown.
-            if ["#bridge", "#parent", "#gateway"].iter().any(|key| line.starts_with(key)) {
+            if ["#bridge", "#parent", "#gateway", "#base"].iter().any(|key| line.starts_with(key)) {
                 continue;
             }
             let is_value = line.starts_with('#') && !line.starts_with("# ");

@@ -12,9 +12,10 @@ use shared::stage::{Failure, Stage};
 
 use crate::config::Bind;
 use crate::plan::{Ids, Plan};
+use crate::storage;
 use crate::sys::mount::{self as attributes, Attributes};
 
-use super::{at_step, root};
+use super::at_step;
 
 /// The configured sources, as detached mounts; `None` for one that may be
 /// missing and is. In a failure the step is the number of the line.
@@ -42,7 +43,7 @@ fn source(bind: &Bind, ids: Ids) -> io::Result<OwnedFd> {
     let has_disk_ids = bind.idmap || !matches!(ids, Ids::Private(_));
     if has_disk_ids && !bind.read_only {
         let path = fs::read_link(format!("/proc/self/fd/{}", place.as_raw_fd()))?;
-        if !root::is_closed_to_others(&path)? {
+        if !storage::is_closed_to_others(&path)? {
             return Err(io::Error::from_raw_os_error(libc::EPERM));
         }
     }

@@ -21,7 +21,7 @@ use crate::sys;
 use super::handshake::{FromChild, ToChild};
 use super::{
     PATIENCE, Prepared, at, at_step, capabilities, confinement, console, identity, mounts, receive,
-    root, run_host,
+    resolver, root, run_host,
 };
 
 /// Becomes guest-init, or reports the step that failed and exits.
@@ -40,7 +40,6 @@ fn sequence(
     launcher: &Link<FromChild, ToChild>,
 ) -> Result<Infallible, Failure> {
     let fault = plan.fault;
-    let tree = prepared.root.as_fd();
     // The one barrier: before it, this process has no ids of its own.
     at(fault, Stage::Go, || wait(launcher))?;
     at(fault, Stage::Identity, identity::become_root)?;
@@ -55,7 +54,9 @@ fn sequence(
         at(fault, Stage::Addresses, || net::arrive(link))?;
     }
     at(fault, Stage::PrivateMounts, root::separate)?;
-    at(fault, Stage::AttachRoot, || root::attach(tree))?;
+    let tree = at(fault, Stage::AttachRoot, || root::attach(&prepared.root))?;
+    let tree = tree.as_fd();
+    at(fault, Stage::Resolver, || resolver::write(tree, plan.resolver.as_deref()))?;
     for (number, step) in (0u16..).zip(&plan.mounts) {
         at_step(fault, Stage::Mount, number, || {
             mounts::execute(tree, step, &prepared.devices, &prepared.binds)

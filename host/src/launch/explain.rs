@@ -4,6 +4,7 @@ use std::io;
 
 use shared::stage::{Failure, Stage};
 
+use crate::config::Files;
 use crate::error::Error;
 use crate::plan::{Door, Far, Label, Link, Network, Plan};
 
@@ -25,7 +26,7 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
             let bind = plan.binds.get(usize::from(step));
             bind.map(|bind| format!("'{}'", bind.source.display()))
         }
-        Stage::OpenRoot | Stage::IdmapRoot => Some(format!("'{}'", plan.root.display())),
+        Stage::OpenRoot | Stage::IdmapRoot => Some(format!("'{}'", plan.place.root.display())),
         _ => None,
     };
     let what = match object {
@@ -68,11 +69,30 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
         (Stage::OpenRoot, libc::ENOENT | libc::ENOTDIR) => {
             format!("the guest has no root directory; 'vserver build {name}' makes one")
         }
+        (Stage::OpenRoot, libc::EPERM) if plan.place.files == Files::Image => {
+            "the image has become longer, and to let its file system grow vserver needs \
+             CAP_SYS_RESOURCE; or: resize2fs IMAGE"
+                .to_owned()
+        }
         (Stage::OpenRoot, libc::EPERM) => format!(
             "every user of the host could run the guest's setuid programs there; close the \
              directory above it: chmod 0700 '{}'",
-            plan.root.parent().unwrap_or(&plan.root).display()
+            plan.place.root.parent().unwrap_or(&plan.place.root).display()
         ),
+        (Stage::OpenRoot, libc::EBUSY) => {
+            "the image is in use; 'losetup -j' tells by which loop device".to_owned()
+        }
+        (Stage::OpenRoot, libc::EMEDIUMTYPE) => {
+            "the image holds none of the file systems ext4, xfs and btrfs".to_owned()
+        }
+        (Stage::AttachRoot, _) if plan.scratch.is_some() || plan.place.base().is_some() => {
+            "an overlay needs CONFIG_OVERLAY_FS, and a file system below it that can hold one: \
+             ext4, xfs, btrfs or tmpfs"
+                .to_owned()
+        }
+        (Stage::Resolver, _) => {
+            format!("or leave its file alone: vserver config unset {name} network.dns")
+        }
         (Stage::OpenBinds, libc::ENOENT | libc::ENOTDIR) => format!(
             "mounts.bind lists it and it isn't there; make it, or let it be missing with the \
              option 'optional': vserver config edit {name}"

@@ -200,7 +200,7 @@ fn outside(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<(), Failure> {
     at(fault, Stage::IdMap, || map_ids(plan.ids, pid))?;
     let namespace = at(fault, Stage::IdmapRoot, || namespace(plan.ids, pid))?;
     let namespace = namespace.as_ref().map(AsFd::as_fd);
-    at(None, Stage::IdmapRoot, || root::prepare(prepared.root.as_fd(), namespace))?;
+    at(None, Stage::IdmapRoot, || root::prepare(&prepared.root, namespace))?;
     binds::prepare(plan, &prepared.binds, namespace)?;
     at(fault, Stage::Limits, || limits::be_nice(pid, plan.limits.nice))?;
     match &plan.network {

@@ -22,6 +22,7 @@ mod limits;
 mod log;
 mod mounts;
 mod records;
+mod resolver;
 mod root;
 mod run_host;
 mod systemd;
@@ -47,6 +48,7 @@ use crate::facts;
 use crate::plan::{Network, Plan};
 use crate::runtime::{self, RunDir};
 use crate::seccomp::Program;
+use crate::storage::{self, Tree};
 use crate::sys::{self, Cloned};
 
 use devices::Devices;
@@ -75,7 +77,7 @@ pub struct Launched {
 struct Prepared {
     cgroup: OwnedFd,
     init: OwnedFd,
-    root: OwnedFd,
+    root: Tree,
     /// The guest's /dev.
     devices: Devices,
     /// Directories of the host's, as detached mounts.
@@ -129,7 +131,7 @@ pub fn launch(
     at(fault, Stage::RunDirectory, || confinement::keep(&confinement, &run.confinement()))?;
     let filter = at(None, Stage::SystemCalls, || programs(&confinement))?;
     let init = at(fault, Stage::GuestInit, || init::open(&plan.state_directory))?;
-    let root = at(fault, Stage::OpenRoot, || root::open(&plan.root))?;
+    let root = at(fault, Stage::OpenRoot, || storage::open(&plan.place, plan.scratch.as_deref()))?;
     let binds = binds::open(plan)?;
     let (link_host, link_guest) = at(fault, Stage::Fork, || order(plan))?;
     let notify = at(fault, Stage::Fork, run_host::socket)?;

@@ -1,15 +1,17 @@
-//! The guest's root: opened as a detached mount, its ids mapped, attached,
-//! and made the root of everything in the guest.
+//! The guest's root: the ids of its detached mounts mapped, put together if
+//! there are several, attached, and made the root of everything in the guest.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use rustix::fs::CWD;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::fs::{CWD, Mode, mkdirat};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
+};
 
+use crate::storage::{Tree, merge_at};
 use crate::sys::mount::{self as attributes, Attributes};
 
 /// Where the root is attached before it is switched to. The directory is
@@ -17,50 +19,17 @@ use crate::sys::mount::{self as attributes, Attributes};
 /// that nobody else sees.
 const STAGING: &str = "/etc";
 
-/// A detached copy of the mount at the root directory. Mounts below it stay
-/// the host's: a guest sees its own file system and what its configuration
-/// adds.
-///
-/// # Errors
-/// EPERM if every user of the host can reach the directory: files in it have
-/// real owners on the disk, so a setuid program made inside would give its
-/// runner the host's root.
-pub fn open(directory: &Path) -> io::Result<OwnedFd> {
-    let metadata = std::fs::metadata(directory)?;
-    if !metadata.is_dir() {
-        return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
-    }
-    if !is_closed_to_others(directory)? {
-        return Err(io::Error::from_raw_os_error(libc::EPERM));
-    }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    Ok(open_tree(CWD, directory, flags)?)
-}
-
-/// Does some directory on the way keep ordinary users out? Not the last one
-/// itself, or a file: its permissions are the guest's to change.
-pub(super) fn is_closed_to_others(directory: &Path) -> io::Result<bool> {
-    /// Search permission for others (inode(7)).
-    const OTHERS_SEARCH: u32 = 0o001;
-    for ancestor in std::fs::canonicalize(directory)?.ancestors().skip(1) {
-        if std::fs::metadata(ancestor)?.mode() & OTHERS_SEARCH == 0 {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Devices in the guest's own files never work, and with a user namespace
 /// its ids are shown as that namespace has them (mount_setattr(2), "ID-mapped
 /// mounts").
-pub fn prepare(tree: BorrowedFd<'_>, idmap: Option<BorrowedFd<'_>>) -> io::Result<()> {
+pub fn prepare(tree: &Tree, idmap: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let wanted = Attributes {
         set: attributes::NODEV,
         propagation: libc::MS_PRIVATE,
         idmap,
         ..Attributes::default()
     };
-    attributes::set_attributes(tree, false, &wanted)
+    tree.mounts().try_for_each(|mount| attributes::set_attributes(mount, false, &wanted))
 }
 
 /// Cuts all propagation between this mount namespace and the host's.
@@ -69,9 +38,43 @@ pub fn separate() -> io::Result<()> {
     Ok(mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?)
 }
 
-/// Attaches the tree. Its descriptor is the mounted root from then on.
-pub fn attach(tree: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(move_mount(tree, "", CWD, STAGING, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+/// Attaches the tree; the mounted root. Layers are put together here, because
+/// mapped ones can be only in the user namespace that they are mapped to, and
+/// only while they are attached.
+pub fn attach(tree: &Tree) -> io::Result<OwnedFd> {
+    match tree {
+        Tree::Whole(whole) => {
+            move_mount(whole, "", CWD, STAGING, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+            Ok(whole.try_clone()?)
+        }
+        Tree::Layers { lower, upper } => {
+            let merged = merge(lower, upper)?;
+            move_mount(&merged, "", CWD, STAGING, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+            Ok(merged)
+        }
+    }
+}
+
+/// The layers keep their mounts: what they were attached to goes again.
+fn merge(lower: &[OwnedFd], upper: &OwnedFd) -> io::Result<OwnedFd> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "size", "16k")?;
+    fsconfig_create(context.as_fd())?;
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID;
+    let places = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+    move_mount(&places, "", CWD, STAGING, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    let attach = |layer: &OwnedFd, name: &str| -> io::Result<String> {
+        mkdirat(&places, name, Mode::RWXU)?;
+        move_mount(layer, "", &places, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        Ok(format!("{STAGING}/{name}"))
+    };
+    let numbered = lower.iter().enumerate();
+    let lower: Vec<String> = numbered
+        .map(|(number, layer)| attach(layer, &format!("base{number}")))
+        .collect::<io::Result<_>>()?;
+    let merged = merge_at(&lower, &attach(upper, "own")?)?;
+    umount2(STAGING, MntFlags::MNT_DETACH)?;
+    Ok(merged)
 }
 
 /// Makes the tree the root and unmounts the old one: pivot_root(2), "pivot

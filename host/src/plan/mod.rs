@@ -24,7 +24,7 @@ use shared::message::{BootMode, BootOrder, PROTOCOL};
 use shared::name::{ContextId, GuestName};
 use shared::stage::{Failure, Stage};
 
-use crate::config::{Bind, DeviceRule, GuestConfig, RestartPolicy, Security, UserMode};
+use crate::config::{Bind, DeviceRule, GuestConfig, Place, RestartPolicy, Security, UserMode};
 use crate::error::{Error, Result};
 use crate::facts::Resources;
 use crate::paths::Paths;
@@ -51,8 +51,10 @@ pub struct Plan {
     pub hostname: String,
     /// Its NIS domain name.
     pub domainname: Option<String>,
-    /// Directory of its root on the host.
-    pub root: PathBuf,
+    /// Where its files are on the host.
+    pub place: Place,
+    /// Where what it writes goes in their place, if it is to be forgotten.
+    pub scratch: Option<PathBuf>,
     /// Whose ids its users have on the host.
     pub ids: Ids,
     /// What is mounted, in this order.
@@ -233,7 +235,8 @@ pub fn plan(
         context,
         hostname,
         domainname: config.domainname.clone(),
-        root: config.root.clone().unwrap_or_else(|| paths.root(name)),
+        place: config.place(paths, name),
+        scratch: None,
         ids,
         mounts: mounts::plan(config, network.is_shared(), &without),
         binds: config.mounts.bind.clone(),

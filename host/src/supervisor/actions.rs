@@ -63,7 +63,7 @@ pub fn run(plan: &Plan, action: Action) -> Result<()> {
         .env("VSERVER_NAME", plan.name.as_str())
         .env("VSERVER_ACTION", action.name())
         .env("VSERVER_CONTEXT", plan.context.to_string())
-        .env("VSERVER_ROOT", &plan.root)
+        .env("VSERVER_ROOT", &plan.place.root)
         .env("VSERVER_HOSTNAME", &plan.hostname)
         .stdin(Stdio::null())
         .spawn()

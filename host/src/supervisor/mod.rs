@@ -18,6 +18,7 @@ mod perform;
 mod planner;
 mod records;
 mod registration;
+mod scratch;
 mod state;
 mod talk;
 mod telling;
@@ -201,13 +202,17 @@ impl Supervisor {
             }
         };
         match found {
-            Some(keeper) => self.take_over(keeper),
+            Some(keeper) => {
+                self.find_scratch();
+                self.take_over(keeper);
+            }
             None if self.start == Start::Never => {
                 self.sweep();
                 return self.depart();
             }
             None => {
                 self.sweep();
+                self.take_scratch();
                 let effects = self.machine.start();
                 self.perform(effects);
             }
@@ -425,6 +430,7 @@ impl Supervisor {
     /// Everything about the guest has ended: nothing of it stays.
     fn depart(mut self) -> Result<()> {
         self.registration.abandon();
+        self.forget();
         if let Err(error) = self.run.remove() {
             tracing::warn!("cannot remove '{}': {error}", self.run.path().display());
         }

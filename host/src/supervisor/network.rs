@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::FileType;
 use shared::name::GuestName;
 
 use crate::accounting::Traffic;
@@ -16,7 +15,6 @@ use crate::cgroup::{self, GuestCgroup, Serving};
 use crate::control::Event as Told;
 use crate::error::{Error, Result};
 use crate::facts::{self, Forwarding};
-use crate::fsroot::RootDir;
 use crate::net;
 use crate::plan::network::long_names;
 use crate::plan::{Far, Link, Network};
@@ -221,40 +219,6 @@ impl Supervisor {
         let runs = GuestCgroup::new(paths, other)
             .is_ok_and(|cgroup| GuestCgroup::populated(cgroup.outer()));
         runs || RunDir::new(paths, other).has_supervisor()
-    }
-
-    /// Writes the guest's `/etc/resolv.conf`, if the configuration says what
-    /// stands there. The guest may have made any part of that path a link: it
-    /// is resolved inside its root, and a link in the file's place is replaced.
-    /// A file that says the same is left alone.
-    ///
-    /// # Errors
-    /// When the file can't be written.
-    pub(super) fn write_resolver(&self) -> Result<()> {
-        const FILE: &str = "etc/resolv.conf";
-        /// More than one that the configuration makes.
-        const LONGEST: usize = 4096;
-        let Some(text) = &self.plan.resolver else { return Ok(()) };
-        let written = || {
-            // Without a root there is no start, and the launch says why.
-            let Ok(root) = RootDir::open(&self.plan.root) else { return Ok(()) };
-            let is_file = root
-                .stat(FILE)?
-                .is_some_and(|found| FileType::from_raw_mode(found.st_mode).is_file());
-            if is_file
-                && root.read(FILE, LONGEST).ok().flatten().as_deref() == Some(text.as_bytes())
-            {
-                return Ok(());
-            }
-            root.create_dir_all("etc", 0o755)?;
-            root.write(FILE, text.as_bytes(), 0o644)
-        };
-        written().map_err(|error: Error| {
-            let name = &self.plan.name;
-            error
-                .context(format_args!("cannot start guest '{name}'"))
-                .hint(format!("or leave its file alone: vserver config unset {name} network.dns"))
-        })
     }
 
     /// Removes the link of a boot that has ended, and what stands elsewhere

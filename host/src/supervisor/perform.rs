@@ -136,7 +136,6 @@ impl Supervisor {
     /// guest's name servers, the administrator's script.
     fn prepare(&mut self) -> Result<()> {
         self.take_addresses()?;
-        self.write_resolver()?;
         actions::run(&self.plan, Action::PreStart)
     }
 
@@ -284,6 +283,9 @@ impl Supervisor {
     }
 
     fn announce(&mut self, phase: Phase) {
+        if phase == Phase::Stopped {
+            self.forget();
+        }
         // Once a boot: whoever takes over finds it noted.
         if phase != Phase::Running || !self.state.up {
             self.say_phase(phase);

@@ -9,6 +9,7 @@ use crate::facts;
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan::{self, Plan, Trial};
+use crate::storage::Scratch;
 
 /// Makes plans for one guest.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Planner {
     /// Layers of isolation that are left out, for tests
     /// ([`crate::variables::WITHOUT`]).
     pub without: Option<String>,
+    /// Where what it writes goes, if that is to be forgotten.
+    pub scratch: Option<Scratch>,
 }
 
 impl Planner {
@@ -53,6 +56,9 @@ impl Planner {
         if self.in_unit {
             host.is_delegated();
         }
-        plan::plan(&self.name, &config, ids.base, self.mode.clone(), &self.paths, &host, &trial)
+        let (mode, paths) = (self.mode.clone(), &self.paths);
+        let mut plan = plan::plan(&self.name, &config, ids.base, mode, paths, &host, &trial)?;
+        plan.scratch = self.scratch.as_ref().map(|scratch| scratch.path().to_owned());
+        Ok(plan)
     }
 }

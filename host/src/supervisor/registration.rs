@@ -75,7 +75,7 @@ impl Supervisor {
         let plan = &self.plan;
         let wanted = self.registration.leader.map(|leader| Wanted {
             leader,
-            root: &plan.root,
+            root: &plan.place.root,
             uuid: plan.uuid.as_deref(),
         });
         match Helper::start(&plan.name, wanted) {

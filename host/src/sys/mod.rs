@@ -12,6 +12,7 @@
 mod process;
 mod terminal;
 
+pub mod block;
 pub mod bpf;
 pub mod mount;
 pub mod network;

@@ -22,6 +22,14 @@ pub(super) enum How {
     Copied,
 }
 
+/// Copies a whole file into an empty one, with its holes.
+///
+/// # Errors
+/// Those of reading and writing, or when `check` says no.
+pub fn copy_file(from: &File, to: &File, check: Check<'_>) -> io::Result<()> {
+    copy(from, to, from.metadata()?.len(), check).map(drop)
+}
+
 /// Copies a file of `length` bytes into an empty one.
 pub(super) fn copy(from: &File, to: &File, length: u64, check: Check<'_>) -> io::Result<How> {
     if length > 0 && fs::ioctl_ficlone(to, from).is_ok() {

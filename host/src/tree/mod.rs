@@ -11,6 +11,7 @@ mod copy;
 mod walk;
 
 pub use attributes::Attributes;
+pub use content::copy_file;
 pub use copy::{Change, Copied, copy, copy_changed};
 pub use walk::{Entry, Step, walk};
 

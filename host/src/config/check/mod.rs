@@ -12,7 +12,7 @@ use shared::capability::{capability, remedy, short};
 use shared::message::StyleChoice;
 
 use super::problem::{Problem, did_you_mean};
-use super::{GuestConfig, UserMode, limits};
+use super::{GuestConfig, StorageKind, UserMode, limits};
 
 /// Longest time that can be waited for anything of a guest's.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -73,20 +73,43 @@ fn names(config: &GuestConfig, found: &mut Vec<Problem>) {
 }
 
 fn root(config: &GuestConfig, found: &mut Vec<Problem>) {
-    let Some(root) = &config.root else { return };
-    let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
-    let wrong = if !root.is_absolute() {
-        "a guest's root is an absolute path"
-    } else if !root.components().all(plain) {
-        "a guest's root is a path without '..'"
-    } else if root.components().eq(Path::new("/").components()) {
-        "the host's root can't be a guest's"
-    } else if root.as_os_str().as_encoded_bytes().contains(&0) {
-        "a path can't hold a NUL character"
-    } else {
-        return;
+    let paths = [
+        ("root", "a guest's root", config.root.as_deref()),
+        ("storage.base", "a base", config.storage.base.as_deref()),
+    ];
+    for (key, what, path) in paths {
+        let wrong = path.and_then(|path| wrong_directory(path, what));
+        found.extend(wrong.map(|wrong| Problem::new(key, wrong)));
+    }
+    let text = match (config.storage.kind, &config.storage.base) {
+        (StorageKind::Overlay, None) => {
+            "an overlay needs a 'storage.base', the directory that it lies over"
+        }
+        (StorageKind::Directory | StorageKind::Image, Some(_)) => {
+            "'storage.base' goes with storage.kind = \"overlay\" only"
+        }
+        (StorageKind::Overlay, Some(base)) if config.root.as_ref() == Some(base) => {
+            "a guest's root can't be its base as well"
+        }
+        _ => return,
     };
-    found.push(Problem::new("root", wrong));
+    found.push(Problem::new("storage.base", text));
+}
+
+/// What is wrong with the path of a directory with a guest's files.
+fn wrong_directory(path: &Path, what: &str) -> Option<String> {
+    let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+    if !path.is_absolute() {
+        Some(format!("{what} is an absolute path"))
+    } else if !path.components().all(plain) {
+        Some(format!("{what} is a path without '..'"))
+    } else if path.components().eq(Path::new("/").components()) {
+        Some(format!("the host's root can't be {what}"))
+    } else if path.as_os_str().as_encoded_bytes().contains(&0) {
+        Some("a path can't hold a NUL character".to_owned())
+    } else {
+        None
+    }
 }
 
 fn mounts(config: &GuestConfig, found: &mut Vec<Problem>) {

@@ -58,7 +58,7 @@ const UNITS: [(&str, u64); 4] = [("T", 1 << 40), ("G", 1 << 30), ("M", 1 << 20),
 
 /// Reads "512M", "1.5G", "4096": K, M, G, T are powers of 1024, also written
 /// KiB and so on.
-pub(super) fn bytes(text: &str) -> Option<u64> {
+pub fn bytes(text: &str) -> Option<u64> {
     let number = text.strip_suffix("iB").unwrap_or(text);
     let unit = UNITS.iter().find(|(letter, _)| number.ends_with(letter));
     let (number, unit) = match unit {

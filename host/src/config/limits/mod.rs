@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 
-pub use amounts::{Amount, Count, Cpus, Nice, Weight, written_bytes};
+pub use amounts::{Amount, Count, Cpus, Nice, Weight, bytes, written_bytes};
 pub use sets::{CpuSet, IoMax};
 
 /// `[limits]`: what is not given has the documented default, and if the host

@@ -1,0 +1,151 @@
+//! As what a new guest's files lie on the host.
+
+use clap::{Args, ValueEnum};
+
+use crate::build::{Size, Store};
+use crate::config::limits::bytes;
+use crate::config::{Files, Place};
+use crate::error::{Error, Result};
+
+/// Options of what makes a guest.
+#[derive(Clone, Debug, Args)]
+pub struct StoreArgs {
+    /// As what its files lie on this host. docs/storage.md tells more.
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Kind::Auto)]
+    pub storage: Kind,
+    /// image: its size, such as '4G'. Blocks of the disk are taken when they are
+    /// written to.
+    #[arg(long, value_parser = size)]
+    pub size: Option<Size>,
+}
+
+/// As what files can lie there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// As those of the guest that is copied; else a directory.
+    Auto,
+    /// A directory; on btrfs a subvolume.
+    Directory,
+    /// clone: a directory with what differs from the '--snapshot'.
+    Overlay,
+    /// A file with a file system of its own, of a '--size'.
+    Image,
+}
+
+impl StoreArgs {
+    /// For a guest whose files come from elsewhere.
+    ///
+    /// # Errors
+    /// When a size is missing, or given to what has none.
+    pub fn of_build(&self) -> Result<Store> {
+        let no_size = || match self.size {
+            None => Ok(Store::Directory),
+            Some(_) => Err(Error::usage("'--size' goes with '--storage image' only")),
+        };
+        match self.storage {
+            Kind::Auto | Kind::Directory => no_size(),
+            Kind::Image => self.size.map(Store::Image).ok_or_else(without_size),
+            Kind::Overlay => Err(Error::usage("only a clone can lie over other files").hint(
+                "build one guest, make a snapshot of it, and clone that: \
+                 vserver clone GUEST NEW --snapshot NAME --storage overlay",
+            )),
+        }
+    }
+
+    /// For a copy of the files at this place; says too if they are to be
+    /// copied one by one.
+    ///
+    /// # Errors
+    /// When a size is missing, or given to what has none; when what the files
+    /// would lie over isn't a snapshot of whole files.
+    pub fn of_clone(&self, from: &Place, is_snapshot: bool) -> Result<(Store, bool)> {
+        let only_of_image = || match self.size {
+            None => Ok(()),
+            Some(_) => Err(Error::usage("'--size' goes with '--storage image' only")),
+        };
+        let root = || from.root.clone();
+        match (self.storage, &from.files) {
+            (Kind::Auto | Kind::Image, Files::Image) if self.size.is_none() => {
+                Ok((Store::ImageOf(root()), false))
+            }
+            (Kind::Image, _) | (Kind::Auto, Files::Image) => {
+                self.size.map(|size| (Store::Image(size), true)).ok_or_else(without_size)
+            }
+            (Kind::Auto | Kind::Overlay, Files::Overlay { base }) => {
+                only_of_image()?;
+                Ok((Store::Overlay { base: base.clone(), of: Some(root()) }, false))
+            }
+            (Kind::Auto | Kind::Directory, _) => {
+                only_of_image()?;
+                Ok((Store::Directory, true))
+            }
+            (Kind::Overlay, Files::Directory) if is_snapshot => {
+                only_of_image()?;
+                Ok((Store::Overlay { base: root(), of: None }, false))
+            }
+            (Kind::Overlay, Files::Directory) => Err(Error::usage(
+                "a guest can lie over files only that nobody changes",
+            )
+            .hint("give a '--snapshot' of the other guest; 'vserver snapshot create' makes one")),
+            (Kind::Overlay, Files::Image) => {
+                Err(Error::usage("a guest can't lie over the files of an image"))
+            }
+        }
+    }
+}
+
+fn without_size() -> Error {
+    Error::usage("an image needs a '--size', such as '--size 4G'")
+}
+
+fn size(text: &str) -> std::result::Result<Size, String> {
+    let bytes = bytes(text).ok_or("a size is a number of bytes, or one of K, M, G and T")?;
+    Size::new(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_like_what_is_copied_unless_told_otherwise() {
+        let of = |storage, size: Option<&str>, files, is_snapshot| {
+            let args = StoreArgs { storage, size: size.map(|text| super::size(text).unwrap()) };
+            args.of_clone(&Place { root: "/r".into(), files }, is_snapshot).ok()
+        };
+        let size = Size::new(1 << 30).unwrap();
+        let overlay = Files::Overlay { base: "/b".into() };
+        let over = |base: &str, of: Option<&str>| Store::Overlay {
+            base: base.into(),
+            of: of.map(Into::into),
+        };
+        let same = Some((over("/b", Some("/r")), false));
+        let copied = Some((Store::Directory, true));
+        assert_eq!(of(Kind::Auto, None, Files::Directory, false), copied);
+        assert_eq!(of(Kind::Auto, None, overlay.clone(), false), same);
+        assert_eq!(of(Kind::Overlay, None, overlay.clone(), true), same);
+        assert_eq!(of(Kind::Directory, None, overlay.clone(), false), copied);
+        assert_eq!(of(Kind::Directory, None, Files::Image, false), copied);
+        let image = Some((Store::ImageOf("/r".into()), false));
+        assert_eq!(of(Kind::Auto, None, Files::Image, false), image);
+        assert_eq!(of(Kind::Image, None, Files::Image, false), image);
+        let new = Some((Store::Image(size), true));
+        assert_eq!(of(Kind::Auto, Some("1G"), Files::Image, false), new);
+        assert_eq!(of(Kind::Image, Some("1G"), overlay.clone(), false), new);
+        assert_eq!(of(Kind::Image, None, Files::Directory, false), None);
+        assert_eq!(of(Kind::Directory, Some("1G"), Files::Directory, false), None);
+        assert_eq!(of(Kind::Overlay, Some("1G"), overlay, false), None);
+        assert_eq!(of(Kind::Overlay, None, Files::Directory, false), None);
+        assert_eq!(
+            of(Kind::Overlay, None, Files::Directory, true),
+            Some((over("/r", None), false))
+        );
+        assert_eq!(of(Kind::Overlay, None, Files::Image, true), None);
+    }
+
+    #[test]
+    fn sizes_are_written_as_limits_are() {
+        assert_eq!(size("1G"), Size::new(1 << 30));
+        assert!(size("x").is_err() && size("1K").is_err());
+    }
+}
