@@ -12,11 +12,13 @@ use crate::config::{self, GuestConfig, edit, schema};
 use crate::control::{Client, Snapshot};
 use crate::error::{Error, Result};
 use crate::facts;
+use crate::ids;
 use crate::launch;
 use crate::paths::Paths;
-use crate::plan;
+use crate::plan::{self, Disk};
 use crate::report::limits as report;
 use crate::runtime::Lock;
+use crate::storage::{self, Scratch};
 use crate::systemd;
 
 use apply::Running;
@@ -32,10 +34,14 @@ pub(super) fn run(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
 fn show(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
     let name = &args.name;
     let config = config::load(paths, name)?;
-    let now = match running(paths, name)? {
+    let mut now = match running(paths, name)? {
         Some(status) => look(&GuestCgroup::new(paths, name)?, &status),
         None => report::Now::default(),
     };
+    // Files are there when nothing runs, too.
+    let project = ids::lookup(paths, name)?.map(|ids| ids.base);
+    let disk = project.and_then(|base| storage::limited(&config.place(paths, name), base));
+    now.disk = disk.map(|quota| (quota.limit, quota.used));
     let rows = report::rows(&config.limits, &now);
     output::print(&match args.json {
         true => report::json_text(name.as_str(), &rows, &now),
@@ -64,6 +70,7 @@ fn look(cgroup: &GuestCgroup, status: &Snapshot) -> report::Now {
         files: files.collect(),
         nice: process.as_ref().map(|(_, nice)| *nice),
         open_files: process.and_then(|(limits, _)| limits.files()?.1),
+        disk: None,
     }
 }
 
@@ -93,10 +100,17 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
         output::print(&format!("would change limits of guest '{name}': {whom}\n"))?;
         return Ok(Exit::DONE);
     }
+    if let Err(error) = limit_disk(paths, name, &config, status.is_some()) {
+        changed.undo();
+        return Err(error);
+    }
     if after != before
         && let Err(error) = config::set_text(paths, name, &after)
     {
         changed.undo();
+        if let Ok(before) = config::load(paths, name) {
+            let _ = limit_disk(paths, name, &before, status.is_some());
+        }
         return Err(error);
     }
     // A guest that has been rebooted meanwhile may have read the old file.
@@ -114,6 +128,31 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
         status = now;
     }
     Ok(Exit::DONE)
+}
+
+/// Limits its files, at once where that can be.
+fn limit_disk(paths: &Paths, name: &GuestName, config: &GuestConfig, runs: bool) -> Result<()> {
+    let place = config.place(paths, name);
+    // Without numbers it has never been built.
+    let Some(ids) = ids::lookup(paths, name)? else { return Ok(()) };
+    let limited = Disk::plan(config, ids.base).and_then(|disk| {
+        let scratch = Scratch::new(name, &place.root);
+        let scratch = scratch.is_used().then(|| scratch.path());
+        match runs {
+            true => storage::change_limit(&place, scratch, disk),
+            false => storage::limit(&place, None, disk).map(|()| true),
+        }
+    });
+    match limited {
+        Ok(true) => {}
+        Ok(false) => output::remark("limits.disk counts from the guest's next start on"),
+        Err(error) if !config.limits.required => output::warn(error),
+        Err(error) => {
+            let what = format_args!("cannot change limits of guest '{name}'");
+            return Err(error.context(what));
+        }
+    }
+    Ok(())
 }
 
 fn decide(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Result<plan::Limits> {

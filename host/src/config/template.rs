@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 51] = [
+pub const EXPLANATIONS: [Explanation; 52] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -215,6 +215,11 @@ pub const EXPLANATIONS: [Explanation; 51] = [
         "limits.io_max",
         "The most bytes (rbps, wbps) and operations (riops, wiops) a second with a block device: its node, any path on it, or its numbers.",
         "[\"/dev/sda rbps=50M wbps=20M wiops=500\"]",
+    ),
+    explain(
+        "limits.disk",
+        "The most space that its files take on the disk: by a project quota of ext4 or xfs, or the size of its image. No limit when not given.",
+        "\"20G\"",
     ),
     explain(
         "limits.files",

@@ -7,6 +7,7 @@
 mod capabilities;
 mod confinement;
 pub mod devices;
+mod disk;
 mod environment;
 mod layers;
 pub mod limits;
@@ -31,6 +32,7 @@ use crate::paths::Paths;
 use crate::variables;
 
 pub use confinement::{Confinement, Label};
+pub use disk::Disk;
 pub use environment::NOTIFY_SOCKET;
 pub use layers::{Layer, parse_without};
 pub use limits::Limits;
@@ -71,6 +73,8 @@ pub struct Plan {
     pub devices: Vec<DeviceRule>,
     /// How much of the host it may have, as far as that can be enforced.
     pub limits: Limits,
+    /// How much of the disk its files may take.
+    pub disk: Disk,
     /// Where the kernel records its processes, if it does.
     pub process_records: Option<PathBuf>,
     /// How it is joined to networks.
@@ -209,6 +213,13 @@ pub fn plan(
     if without.contains(&Layer::Processes) {
         limits.settings.retain(|setting| setting.key != "processes");
     }
+    let disk = Disk::plan(config, base).or_else(|error| {
+        if config.limits.required {
+            return Err(error.context(format_args!("cannot start guest '{name}'")));
+        }
+        limits.warnings.push(error.to_string());
+        Ok(Disk { project: base, bytes: None })
+    })?;
     if config.accounting.processes && !host.records_processes {
         let text = format!(
             "cannot start guest '{name}' with accounting.processes: the kernel has no process \
@@ -245,6 +256,7 @@ pub fn plan(
         io_uring: config.security.io_uring,
         devices: config.devices.allow.clone(),
         limits,
+        disk,
         process_records: config.accounting.processes.then(|| paths.process_records(name)),
         network,
         resolver: resolver::plan(&config.network.dns),

@@ -40,6 +40,9 @@ pub struct Now {
     pub nice: Option<i32>,
     /// The hard limit on open files of that.
     pub open_files: Option<u64>,
+    /// The most bytes that its files may take on the disk, 0 for no limit, and
+    /// those that they take.
+    pub disk: Option<(u64, u64)>,
 }
 
 /// A limit, as JSON shows it: fields are added, never changed. Sizes are in
@@ -124,6 +127,18 @@ pub fn rows(wanted: &Wanted, now: &Now) -> Vec<Row> {
             written(Some(configured_traffic.join(", ")).filter(|text| !text.is_empty())),
             written(traffic.map(|text| text.lines().collect::<Vec<_>>().join(", "))),
         ),
+        Row {
+            used: now.disk.map_or(Value::Null, |(_, used)| json!(used)),
+            is_size: true,
+            ..row(
+                "disk",
+                written(string(wanted.disk)),
+                now.disk.map_or(Value::Null, |(limit, _)| match limit {
+                    0 => json!("max"),
+                    limit => json!(limit),
+                }),
+            )
+        },
         row(
             "files",
             written(string(wanted.files)),
@@ -211,6 +226,7 @@ mod tests {
             files: files.map(|(file, text)| (file, text.to_owned())).into(),
             nice: Some(0),
             open_files: Some(4096),
+            disk: Some((0, 4096)),
         }
     }
 

@@ -33,6 +33,11 @@ const LEAST: u64 = 16 << 20;
 pub struct Size(u64);
 
 impl Size {
+    /// The bytes.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+
     /// At least this many bytes.
     ///
     /// # Errors

@@ -2,13 +2,14 @@
 //!
 //! Whatever it is, it is at the path of the guest's root, so that one rename
 //! puts it there, sets it aside or removes it: the directory itself
-//! ([`Files::Directory`]), a file with a file system ([`image`]) or a directory
-//! of what differs from a base ([`layers`]). All are opened as mounts that are
+//! ([`Files::Directory`]), a file with a file system (`image`) or a directory
+//! of what differs from a base (`layers`). All are opened as mounts that are
 //! attached nowhere on the host: with the last descriptor and the last process
 //! of the guest they are gone, whatever is killed.
 
 mod image;
 mod layers;
+mod limit;
 mod scratch;
 mod subvolume;
 
@@ -31,6 +32,7 @@ use crate::fsroot::RootDir;
 
 pub use image::{Size, make as make_image, mount as mount_image};
 pub use layers::{UPPER, WORK, make as make_layers, merge, mount as merge_at};
+pub use limit::{change_limit, limit, limited};
 pub use scratch::Scratch;
 pub use subvolume::{make as make_subvolume, snapshot as snapshot_subvolume};
 

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::journal::Kind;
 use crate::launch::launch;
 use crate::plan::milliseconds;
+use crate::storage;
 use crate::sys;
 
 use super::actions::{self, Action};
@@ -136,7 +137,24 @@ impl Supervisor {
     /// guest's name servers, the administrator's script.
     fn prepare(&mut self) -> Result<()> {
         self.take_addresses()?;
+        self.limit_disk()?;
         actions::run(&self.plan, Action::PreStart)
+    }
+
+    /// While nobody writes there.
+    fn limit_disk(&mut self) -> Result<()> {
+        let plan = &mut self.plan;
+        let limited = storage::limit(&plan.place, plan.scratch.as_deref(), plan.disk);
+        match limited {
+            Err(error) if !plan.limits.required => {
+                plan.limits.warnings.push(error.to_string());
+                Ok(())
+            }
+            other => {
+                let name = &plan.name;
+                other.map_err(|error| error.context(format_args!("cannot start guest '{name}'")))
+            }
+        }
     }
 
     fn try_launch(&mut self) -> Result<(), Failure> {

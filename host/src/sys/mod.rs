@@ -16,6 +16,7 @@ pub mod block;
 pub mod bpf;
 pub mod mount;
 pub mod network;
+pub mod quota;
 pub mod seccomp;
 
 pub use process::{

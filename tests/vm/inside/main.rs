@@ -11,5 +11,6 @@ mod limits;
 mod machined;
 mod package;
 mod sockets;
+mod storage;
 mod turn;
 mod units;

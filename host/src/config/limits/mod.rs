@@ -37,6 +37,8 @@ pub struct Limits {
     pub io_weight: Option<Weight>,
     /// The most traffic with block devices.
     pub io_max: Vec<IoMax>,
+    /// The most space that its files take on the disk.
+    pub disk: Option<Amount>,
     /// The most open files of each process.
     pub files: Option<u32>,
     /// Is what the host can't enforce a reason not to start?
@@ -56,6 +58,7 @@ impl Default for Limits {
             nice: None,
             io_weight: None,
             io_max: Vec::new(),
+            disk: None,
             files: None,
             required: true,
         }
@@ -72,6 +75,9 @@ impl Limits {
 /// Less than this, and not even a small init can be started.
 const LEAST_MEMORY: u64 = 4 << 20;
 
+/// Less than this, and a guest couldn't even write its logs.
+const LEAST_DISK: u64 = 1 << 20;
+
 /// Rules that types don't express.
 pub(super) fn problems(limits: &Limits) -> Vec<Problem> {
     let mut found = Vec::new();
@@ -82,6 +88,16 @@ pub(super) fn problems(limits: &Limits) -> Vec<Problem> {
         if let Some(Amount::Bytes(..LEAST_MEMORY)) = amount {
             problem(key, format!("'{key}' is less than {}", written_bytes(LEAST_MEMORY)));
         }
+    }
+    match limits.disk {
+        Some(Amount::Percent(_)) => {
+            problem("limits.disk", "'limits.disk' is a size, and can't be a share".to_owned());
+        }
+        Some(Amount::Bytes(..LEAST_DISK)) => {
+            let least = written_bytes(LEAST_DISK);
+            problem("limits.disk", format!("'limits.disk' is less than {least}"));
+        }
+        _ => {}
     }
     let too_high = match (limits.memory_high, limits.memory) {
         (Some(Amount::Bytes(high)), Some(Amount::Bytes(most))) => high > most,

@@ -45,6 +45,8 @@ pub struct Limits {
     pub nice: Option<i8>,
     /// The resource limits of its processes.
     pub process: ProcessLimits,
+    /// Is what the host can't enforce a reason not to start?
+    pub required: bool,
     /// What is configured and not enforced, and why.
     pub warnings: Vec<String>,
 }
@@ -64,6 +66,7 @@ impl Limits {
 /// What can't be enforced, why, and the remedy.
 pub fn plan(wanted: &Wanted, host: &Resources) -> Result<Limits> {
     let mut plan = Limits {
+        required: wanted.required,
         nice: wanted.nice.map(|nice| nice.get()),
         process: ProcessLimits::documented(wanted.files.map(u64::from)),
         ..Limits::default()

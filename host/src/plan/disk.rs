@@ -1,0 +1,60 @@
+//! How much of the disk a guest's files may take.
+
+use crate::config::limits::Amount;
+use crate::config::{GuestConfig, StorageKind, UserMode};
+use crate::error::{Error, Result};
+
+/// A limit on the disk, and for whom it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// The number under which a file system counts it: the first id of the
+    /// guest's range, which no other guest has.
+    pub project: u32,
+    /// The most bytes; none for no limit.
+    pub bytes: Option<u64>,
+}
+
+impl Disk {
+    /// The limit of a guest whose range of ids begins with `base`.
+    ///
+    /// # Errors
+    /// Why it can't be enforced, and the remedy.
+    pub fn plan(config: &GuestConfig, base: u32) -> Result<Self> {
+        let bytes = match config.limits.disk {
+            Some(Amount::Bytes(bytes)) => Some(bytes),
+            // A share is refused by the configuration's check.
+            Some(Amount::Percent(_) | Amount::Max) | None => None,
+        };
+        let is_image = config.storage.kind == StorageKind::Image;
+        if bytes.is_some() && config.security.users == UserMode::Host && !is_image {
+            let text = "limits.disk can't be enforced with security.users = \"host\": the \
+                        guest's root could give its files to another project";
+            return Err(Error::new(text).hint(
+                "use private or identity, or lay the guest in an image: \
+                 vserver clone NAME NEW --storage image --size SIZE",
+            ));
+        }
+        Ok(Self { project: base, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_cannot_leave_the_project_is_held_by_it() {
+        let bytes = |text: &str| {
+            let config = crate::config::parse::parse(text).unwrap();
+            Disk::plan(&config, 7).map(|disk| disk.bytes).ok()
+        };
+        let limited = "limits.disk = \"2G\"\n";
+        assert_eq!(bytes(limited), Some(Some(2 << 30)));
+        assert_eq!(bytes(&format!("{limited}security.users = \"identity\"")), Some(Some(2 << 30)));
+        let host = "security.users = \"host\"\n";
+        assert_eq!(bytes(&format!("{limited}{host}")), None);
+        assert_eq!(bytes(&format!("{limited}{host}storage.kind = \"image\"")), Some(Some(2 << 30)));
+        assert_eq!(bytes(&format!("limits.disk = \"max\"\n{host}")), Some(None));
+        assert_eq!(bytes(host), Some(None));
+    }
+}

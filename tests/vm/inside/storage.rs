@@ -1,0 +1,104 @@
+//! What a distribution's kernel can do with disks: project quotas, and file
+//! systems that grow.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tests::{DEADLINE, Host, Tree, command};
+
+/// A file system with project quotas in the place of all guests' roots.
+struct Disk {
+    roots: PathBuf,
+}
+
+impl Disk {
+    fn mount(host: &Host) -> Self {
+        let (image, roots) = (host.prefix().join("disk"), host.paths().roots_dir());
+        let file = fs::File::create(&image).expect("it can be made");
+        file.set_len(512 << 20).expect("it is ours");
+        fs::create_dir_all(&roots).expect("it can be made");
+        run(Command::new("mkfs.ext4").args(["-q", "-O", "quota,project"]).arg(&image));
+        run(Command::new("modprobe").arg("quota_v2"));
+        run(Command::new("mount").args(["-o", "loop,prjquota"]).arg(&image).arg(&roots));
+        Self { roots }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.roots).status();
+    }
+}
+
+fn run(wanted: &mut Command) {
+    command::run(wanted, DEADLINE).ok();
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_project_quota_holds_and_is_seen_inside() {
+    const FILL: &str = "dd if=/dev/zero of=/srv/big bs=1M count=60; r=$?; rm -f /srv/big; exit $r";
+    let host = Host::new();
+    let disk = Disk::mount(&host);
+    // The host's own programs, as no busybox changes projects.
+    let web = host.guest("web").tree(Tree::Busybox).set("mounts.bind", "/usr:/host:ro").build();
+    web.vserver("limits", ["disk=40M"]).ok();
+    for mode in ["private", "identity"] {
+        host.vserver(["config", "set", "web", "security.users", mode]).ok();
+        web.start();
+        web.shell(FILL).code(1).complains("uota exceeded");
+        web.shell("df -m / | tail -n 1 | awk '{ exit $2 != 40 }'").ok();
+        // What was there before can be renamed, links too.
+        web.shell(
+            "cd /bin; a=$(stat -c %i ls); mv ls ls2; b=$(stat -c %i ls2); mv ls2 ls; test $a = $b",
+        )
+        .ok();
+        let chattr = "/host/lib64/ld-linux-x86-64.so.2 --library-path \
+                      /host/lib/x86_64-linux-gnu /host/bin/chattr";
+        web.shell(&format!("touch /srv/own; {chattr} -p 7 /srv/own")).code(1);
+        web.shell(&format!("mkdir -p /srv/dir; {chattr} -P /srv/dir")).code(1);
+        web.vserver("stop", ["--timeout", "1"]);
+        web.vserver("start", ["--ephemeral"]).ok();
+        web.shell(FILL).code(1).complains("uota exceeded");
+        web.vserver("stop", ["--timeout", "1"]);
+    }
+    web.start();
+    web.vserver("limits", ["disk=100M"]).ok();
+    web.shell(FILL).ok();
+    let shown = web.vserver("limits", ["--json"]).ok();
+    let shown: serde_json::Value = serde_json::from_str(&shown.stdout).expect("it is JSON");
+    let row =
+        shown["limits"].as_array().expect("it is a list").iter().find(|row| row["key"] == "disk");
+    let row = row.expect("it is there");
+    assert_eq!(row["in_force"], 100 << 20);
+    assert!(row["use"].as_u64().is_some_and(|used| used > 1 << 20), "{row}");
+    web.vserver("stop", ["--timeout", "1"]);
+    host.vserver(["config", "set", "web", "security.users", "host"]).ok();
+    web.vserver("start", [""; 0]).code(1).complains("security.users");
+    web.vserver("limits", ["disk="]).ok();
+    web.start();
+    web.shell(&FILL.replace("count=60", "count=150")).ok();
+    web.vserver("stop", ["--timeout", "1"]);
+    drop(disk);
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn an_image_grows_with_its_limit() {
+    let host = Host::new();
+    let golden = host.guest("golden").build();
+    host.vserver(["clone", "golden", "web", "--storage", "image", "--size", "64M"]).ok();
+    let web = golden.other("web");
+    web.vserver("limits", ["disk=160M"]).ok();
+    web.vserver("limits", ["disk=32M"]).code(1).complains("can't become shorter");
+    web.start();
+    web.shell("dd if=/dev/zero of=/srv/big bs=1M count=100").ok();
+    web.shell("df -m / | tail -n 1 | awk '{ exit !($2 > 130 && $2 < 161) }'").ok();
+    web.vserver("stop", ["--timeout", "1"]);
+    run(Command::new("fsck.ext4").args(["-f", "-n"]).arg(web.root()));
+    // Elsewhere nothing holds it, and that is said.
+    golden.vserver("limits", ["disk=64M"]).code(1).complains("project quotas");
+    host.vserver(["config", "set", "golden", "limits.disk", "64M"]).ok();
+    golden.vserver("start", [""; 0]).code(1).complains("--storage image");
+}
