@@ -4,10 +4,11 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tests::machine;
 use tests::same::{differences, furnish};
-use tests::{Census, Guest, Host, Tree};
+use tests::{Census, DEADLINE, Guest, Host, Tree, command};
 
 on! { Busybox: [
     a_guest_lies_over_a_snapshot_and_never_changes_it,
@@ -23,6 +24,7 @@ on! { Busybox: [
     a_lost_ephemeral_guest_is_started_as_it_was,
     an_ephemeral_start_that_fails_leaves_nothing,
     every_form_can_be_ephemeral,
+    roots_on_btrfs_are_subvolumes,
     mistakes_change_nothing,
 ] }
 on! { Bookworm: [a_distribution_works_over_a_snapshot_and_in_an_image] }
@@ -48,7 +50,7 @@ fn over<'h>(host: &'h Host, tree: Tree) -> (Guest<'h>, Guest<'h>) {
 }
 
 fn another_over<'h>(golden: &Guest<'h>, name: &str) -> Guest<'h> {
-    let clone = ["clone", "golden", name, "--snapshot", "v1", "--storage", "overlay"];
+    let clone = ["clone", golden.name(), name, "--snapshot", "v1", "--storage", "overlay"];
     golden.host().vserver(clone).ok();
     golden.other(name)
 }
@@ -182,7 +184,7 @@ fn an_image_is_a_limit_of_its_own(tree: Tree) {
         web.vserver("stop", ["--timeout", "1"]);
         assert_eq!(attached(&host), [""; 0], "{mode}");
     }
-    let check = std::process::Command::new("fsck.ext4").args(["-f", "-n"]).arg(web.root()).output();
+    let check = Command::new("fsck.ext4").args(["-f", "-n"]).arg(web.root()).output();
     let check = check.expect("fsck runs");
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
 }
@@ -229,7 +231,7 @@ fn an_image_is_never_shown_twice(tree: Tree) {
     let host = Host::new();
     let web = in_image(&host, tree);
     let losetup = |words: &[&str]| {
-        let output = std::process::Command::new("losetup").args(words).output().expect("it runs");
+        let output = Command::new("losetup").args(words).output().expect("it runs");
         assert!(output.status.success(), "{words:?}");
         String::from_utf8(output.stdout).expect("it is text").trim().to_owned()
     };
@@ -263,13 +265,7 @@ fn an_image_is_built_whole_or_not_at_all(tree: Tree) {
     let large = host.prefix().join("large");
     fs::create_dir(&large).expect("it can be made");
     fs::write(large.join("file"), vec![7; 20 << 20]).expect("it can be written");
-    let tar = std::process::Command::new("tar")
-        .arg("-C")
-        .arg(&large)
-        .arg("-cf")
-        .arg(&big)
-        .arg(".")
-        .status();
+    let tar = Command::new("tar").arg("-C").arg(&large).arg("-cf").arg(&big).arg(".").status();
     assert!(tar.expect("tar runs").success());
     let big = big.display().to_string();
     let words =
@@ -448,4 +444,72 @@ fn a_distribution_works_over_a_snapshot_and_in_an_image(tree: Tree) {
         guest.shell("ls -d /usr/share/cod /usr/bin/less2").ok();
         guest.stop();
     }
+}
+
+/// A btrfs in the place of all guests' roots.
+struct Btrfs {
+    roots: PathBuf,
+}
+
+impl Btrfs {
+    fn mount(host: &Host) -> Self {
+        let (image, roots) = (host.prefix().join("disk"), host.paths().roots_dir());
+        let file = fs::File::create(&image).expect("it can be made");
+        file.set_len(256 << 20).expect("it is ours");
+        fs::create_dir_all(&roots).expect("it can be made");
+        command::run(Command::new("mkfs.btrfs").arg("-q").arg(&image), DEADLINE).ok();
+        let mount = ["-o", "loop,user_subvol_rm_allowed"];
+        command::run(Command::new("mount").args(mount).arg(&image).arg(&roots), DEADLINE).ok();
+        Self { roots }
+    }
+}
+
+impl Drop for Btrfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.roots).status();
+    }
+}
+
+fn roots_on_btrfs_are_subvolumes(tree: Tree) {
+    /// Of a subvolume's root directory (btrfs(5), "Inode").
+    const SUBVOLUME: u64 = 256;
+    let host = Host::new();
+    let disk = Btrfs::mount(&host);
+    let is_subvolume = |path: &Path| fs::metadata(path).is_ok_and(|found| found.ino() == SUBVOLUME);
+    let web = host.guest("web").tree(tree).build();
+    assert!(is_subvolume(&web.root()));
+    furnish(&web);
+    let made = host.vserver(["snapshot", "create", "web", "v1"]).ok();
+    assert!(made.stdout.contains("blocks shared"), "{made}");
+    let v1 = snapshot(&host, "web", "v1");
+    assert!(is_subvolume(&v1));
+    assert_eq!(differences(&web.root(), &v1), [""; 0]);
+    for mode in MODES {
+        host.vserver(["config", "set", "web", "security.users", mode]).ok();
+        web.start();
+        web.shell("rm -r /srv/one /srv/closed; echo new >/srv/new").ok();
+        host.vserver(["clone", "web", "early", "--snapshot", "v1"]).ok();
+        web.vserver("stop", ["--timeout", "1"]);
+        let cloned = host.vserver(["clone", "web", "shop"]).ok();
+        assert!(cloned.stdout.contains("blocks shared"), "{cloned}");
+        for (name, there, gone) in [("shop", "new", "one"), ("early", "one", "new")] {
+            let copy = web.other(name);
+            assert!(is_subvolume(&copy.root()));
+            copy.start();
+            copy.exec(["hostname"]).ok().says(&format!("{name}\n"));
+            copy.shell(&format!("ls /srv/{there}")).ok();
+            copy.shell(&format!("ls /srv/{gone}")).code(1);
+            copy.vserver("stop", ["--timeout", "1"]);
+            host.vserver(["delete", name, "--yes"]).ok();
+        }
+        host.vserver(["snapshot", "restore", "web", "v1", "--yes"]).ok();
+        assert!(is_subvolume(&web.root()));
+        assert_eq!(differences(&v1, &web.root()), [""; 0]);
+    }
+    let over = another_over(&web, "over");
+    over.start();
+    over.vserver("stop", ["--timeout", "1"]);
+    host.vserver(["delete", "over", "web", "--yes"]).ok();
+    assert_eq!(beside(&host), [""; 0]);
+    drop(disk);
 }

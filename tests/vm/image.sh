@@ -10,8 +10,9 @@
 # systemd-container is machined and machinectl, with libnss-mymachines guests
 # are hosts by name; apparmor brings the parser and aa-status; procps and
 # iproute2 are what the tests look with, udev and dbus what every host has; with
-# openssh-client's ssh-keygen, 'build' gives guests host keys.
-vm_packages=systemd,systemd-sysv,systemd-container,libnss-mymachines,dbus,udev,kmod,apparmor,openssh-client,procps,iproute2,util-linux,bsdutils
+# openssh-client's ssh-keygen, 'build' gives guests host keys; the last four make
+# disks, and files with everything that files can have.
+vm_packages=systemd,systemd-sysv,systemd-container,libnss-mymachines,dbus,udev,kmod,apparmor,openssh-client,procps,iproute2,util-linux,bsdutils,e2fsprogs,attr,acl,libcap2-bin
 
 # Bytes of the disk. Sparse: only what is used is in the archive.
 vm_disk=4G

@@ -262,6 +262,10 @@ fn make(
     let (summary, settings) = fill(&mut work)?;
     site.access.grant(root)?;
     interrupt.check()?;
+    let summary = match &open.how {
+        Some(how) => format!("{summary} ({how})"),
+        None => summary,
+    };
     open.close();
     progress.end();
 

@@ -14,13 +14,11 @@ use shared::name::GuestName;
 
 use crate::config::Place;
 use crate::error::{Error, Result};
-use crate::fsroot::RootDir;
 use crate::snapshot::{DESCRIPTION, Made, Snapshot, SnapshotName};
-use crate::storage;
 use crate::store;
 
-use super::store::copy_file;
-use super::{Doomed, Interrupt, Progress, Work, clone, workspace};
+use super::store::{self as stores, copy_file};
+use super::{Doomed, Interrupt, Progress, workspace};
 
 /// The directory of all snapshots beside guests' roots.
 const SNAPSHOTS: &str = ".snapshots";
@@ -207,14 +205,7 @@ impl Snapshots {
             copy_file(from, &workspace.root(), interrupt)?;
             return Ok((workspace, "one image".to_owned()));
         }
-        if storage::snapshot_subvolume(from, &workspace.root()).map_err(failed)? {
-            return Ok((workspace, "a subvolume, blocks shared".to_owned()));
-        }
-        let root = workspace.make_root()?;
-        let mut remarks = Vec::new();
-        let mut work =
-            Work { root: &root, interrupt, progress: &mut progress, remarks: &mut remarks };
-        let how = clone::copy(&RootDir::open(from)?, &|_, _, _| true, &mut work)?;
+        let (_, how) = stores::copy(from, &workspace, interrupt, &mut progress)?;
         Ok((workspace, how))
     }
 

@@ -21,6 +21,8 @@ pub enum Store {
     /// As they are; on btrfs in a subvolume.
     #[default]
     Directory,
+    /// The same, with a copy of what is in this directory; on btrfs at once.
+    DirectoryOf(PathBuf),
     /// In a new file system of this size, in one file.
     Image(Size),
     /// In a copy of this image.
@@ -38,7 +40,7 @@ impl Store {
     /// What the guest's configuration says of it.
     pub fn storage(&self) -> Storage {
         let files = match self {
-            Self::Directory => Files::Directory,
+            Self::Directory | Self::DirectoryOf(_) => Files::Directory,
             Self::Image(_) | Self::ImageOf(_) => Files::Image,
             Self::Overlay { base, .. } => Files::Overlay { base: base.clone() },
         };
@@ -53,35 +55,40 @@ impl Store {
         progress: &mut Progress,
     ) -> Result<Open> {
         let root = workspace.root();
-        match self {
-            Self::Directory => return Ok(Open { root: workspace.make_root()?, attached: None }),
-            Self::Image(size) => storage::make_image(&root, *size)?,
-            Self::ImageOf(image) => copy_file(image, &root, interrupt)?,
-            Self::Overlay { base, of } => {
-                let directory = workspace.make_root()?;
-                match of {
-                    None => storage::make_layers(&root)?,
-                    Some(of) => {
-                        let mut remarks = Vec::new();
-                        let work = &mut Work {
-                            root: &directory,
-                            interrupt,
-                            progress,
-                            remarks: &mut remarks,
-                        };
-                        clone::copy(&RootDir::open(of)?, &|_, _, _| true, work)?;
-                    }
-                }
-                let files = Files::Overlay { base: base.clone() };
-                return Ok(Open { root: storage::view(&Place { root, files })?, attached: None });
+        let open = |root, how| Open { root, how, attached: None };
+        let how = match self {
+            Self::Directory => return Ok(open(workspace.make_root()?, None)),
+            Self::DirectoryOf(of) => {
+                let (root, how) = copy(of, workspace, interrupt, progress)?;
+                return Ok(open(root, Some(how)));
             }
-        }
+            Self::Overlay { base, of } => {
+                let how = match of {
+                    None => {
+                        workspace.make_root()?;
+                        storage::make_layers(&root)?;
+                        "nothing copied".to_owned()
+                    }
+                    Some(of) => copy(of, workspace, interrupt, progress)?.1,
+                };
+                let files = Files::Overlay { base: base.clone() };
+                return Ok(open(storage::view(&Place { root, files })?, Some(how)));
+            }
+            Self::Image(size) => {
+                storage::make_image(&root, *size)?;
+                None
+            }
+            Self::ImageOf(image) => {
+                copy_file(image, &root, interrupt)?;
+                Some("one image".to_owned())
+            }
+        };
         // Other programs have to find it by a path.
         let failed = |cause| Error::path("mount", &root, cause);
         let at = workspace.make_mount_point()?;
         let tree = storage::mount_image(&root).map_err(failed)?;
         let attached = Attached::new(tree.as_fd(), &at).map_err(failed)?;
-        Ok(Open { root: RootDir::open(&at)?, attached: Some(attached) })
+        Ok(Open { root: RootDir::open(&at)?, how, attached: Some(attached) })
     }
 }
 
@@ -89,6 +96,8 @@ impl Store {
 pub(super) struct Open {
     /// Where.
     pub(super) root: RootDir,
+    /// How they came there, if they did.
+    pub(super) how: Option<String>,
     /// Goes when the root has gone.
     attached: Option<Attached>,
 }
@@ -99,6 +108,26 @@ impl Open {
         drop(self.root);
         drop(self.attached);
     }
+}
+
+/// Makes a workspace's root a copy of a directory that nobody changes; says how.
+pub(super) fn copy(
+    of: &Path,
+    workspace: &Workspace,
+    interrupt: &Interrupt,
+    progress: &mut Progress,
+) -> Result<(RootDir, String)> {
+    let root = workspace.root();
+    let is_made = storage::snapshot_subvolume(of, &root)
+        .map_err(|cause| Error::path("make a snapshot of", of, cause))?;
+    if is_made {
+        return Ok((RootDir::open(&root)?, "a subvolume, blocks shared".to_owned()));
+    }
+    let root = workspace.make_root()?;
+    let mut remarks = Vec::new();
+    let work = &mut Work { root: &root, interrupt, progress, remarks: &mut remarks };
+    let how = clone::copy(&RootDir::open(of)?, &|_, _, _| true, work)?;
+    Ok((root, how))
 }
 
 /// Copies one file, an image.

@@ -75,7 +75,11 @@ impl StoreArgs {
                 only_of_image()?;
                 Ok((Store::Overlay { base: base.clone(), of: Some(root()) }, false))
             }
-            (Kind::Auto | Kind::Directory, _) => {
+            (Kind::Auto | Kind::Directory, Files::Directory) => {
+                only_of_image()?;
+                Ok((Store::DirectoryOf(root()), false))
+            }
+            (Kind::Directory, _) => {
                 only_of_image()?;
                 Ok((Store::Directory, true))
             }
@@ -121,7 +125,9 @@ mod tests {
         };
         let same = Some((over("/b", Some("/r")), false));
         let copied = Some((Store::Directory, true));
-        assert_eq!(of(Kind::Auto, None, Files::Directory, false), copied);
+        let whole = Some((Store::DirectoryOf("/r".into()), false));
+        assert_eq!(of(Kind::Auto, None, Files::Directory, false), whole);
+        assert_eq!(of(Kind::Directory, None, Files::Directory, true), whole);
         assert_eq!(of(Kind::Auto, None, overlay.clone(), false), same);
         assert_eq!(of(Kind::Overlay, None, overlay.clone(), true), same);
         assert_eq!(of(Kind::Directory, None, overlay.clone(), false), copied);

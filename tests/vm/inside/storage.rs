@@ -54,7 +54,7 @@ fn a_project_quota_holds_and_is_seen_inside() {
             "cd /bin; a=$(stat -c %i ls); mv ls ls2; b=$(stat -c %i ls2); mv ls2 ls; test $a = $b",
         )
         .ok();
-        let chattr = "/host/lib64/ld-linux-x86-64.so.2 --library-path \
+        let chattr = "/host/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 --library-path \
                       /host/lib/x86_64-linux-gnu /host/bin/chattr";
         web.shell(&format!("touch /srv/own; {chattr} -p 7 /srv/own")).code(1);
         web.shell(&format!("mkdir -p /srv/dir; {chattr} -P /srv/dir")).code(1);
