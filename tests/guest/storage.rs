@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tests::machine;
 use tests::same::{differences, furnish};
-use tests::{Census, DEADLINE, Guest, Host, Tree, command};
+use tests::{Guest, Host, Tree};
 
 on! { Busybox: [
     a_guest_lies_over_a_snapshot_and_never_changes_it,
@@ -19,20 +19,14 @@ on! { Busybox: [
     an_image_is_never_shown_twice,
     an_image_is_built_whole_or_not_at_all,
     a_killed_guest_leaves_no_image_attached,
-    what_an_ephemeral_guest_writes_goes_with_its_end,
-    an_ephemeral_guest_outlives_its_supervisor,
-    a_lost_ephemeral_guest_is_started_as_it_was,
-    an_ephemeral_start_that_fails_leaves_nothing,
-    every_form_can_be_ephemeral,
-    roots_on_btrfs_are_subvolumes,
     mistakes_change_nothing,
 ] }
 on! { Bookworm: [a_distribution_works_over_a_snapshot_and_in_an_image] }
 
-const MODES: [&str; 3] = ["private", "identity", "host"];
+pub(super) const MODES: [&str; 3] = ["private", "identity", "host"];
 
 /// What lies beside the guests' roots.
-fn beside(host: &Host) -> Vec<String> {
+pub(super) fn beside(host: &Host) -> Vec<String> {
     let entries = fs::read_dir(host.paths().roots_dir()).expect("it is there");
     let mut all: Vec<String> =
         entries.map(|entry| entry.expect("it").file_name().to_string_lossy().into()).collect();
@@ -41,7 +35,7 @@ fn beside(host: &Host) -> Vec<String> {
 }
 
 /// A guest with a snapshot `v1`, and one that lies over that.
-fn over<'h>(host: &'h Host, tree: Tree) -> (Guest<'h>, Guest<'h>) {
+pub(super) fn over<'h>(host: &'h Host, tree: Tree) -> (Guest<'h>, Guest<'h>) {
     let golden = host.guest("golden").tree(tree).build();
     furnish(&golden);
     host.vserver(["snapshot", "create", "golden", "v1"]).ok();
@@ -49,13 +43,13 @@ fn over<'h>(host: &'h Host, tree: Tree) -> (Guest<'h>, Guest<'h>) {
     (golden, web)
 }
 
-fn another_over<'h>(golden: &Guest<'h>, name: &str) -> Guest<'h> {
+pub(super) fn another_over<'h>(golden: &Guest<'h>, name: &str) -> Guest<'h> {
     let clone = ["clone", golden.name(), name, "--snapshot", "v1", "--storage", "overlay"];
     golden.host().vserver(clone).ok();
     golden.other(name)
 }
 
-fn snapshot(host: &Host, guest: &str, name: &str) -> PathBuf {
+pub(super) fn snapshot(host: &Host, guest: &str, name: &str) -> PathBuf {
     host.paths().roots_dir().join(".snapshots").join(guest).join(name)
 }
 
@@ -68,7 +62,7 @@ fn in_image<'h>(host: &'h Host, tree: Tree) -> Guest<'h> {
 }
 
 /// The loop devices that show files of this host's guests.
-fn attached(host: &Host) -> Vec<String> {
+pub(super) fn attached(host: &Host) -> Vec<String> {
     machine::loop_files()
         .into_iter()
         .filter(|file| Path::new(file).starts_with(host.prefix()))
@@ -293,114 +287,6 @@ fn a_killed_guest_leaves_no_image_attached(tree: Tree) {
     assert_eq!(attached(&host), [""; 0]);
 }
 
-fn what_an_ephemeral_guest_writes_goes_with_its_end(tree: Tree) {
-    let host = Host::new();
-    let web = host.guest("web").tree(tree).build();
-    furnish(&web);
-    host.vserver(["snapshot", "create", "web", "before"]).ok();
-    let before = snapshot(&host, "web", "before");
-    for mode in MODES {
-        host.vserver(["config", "set", "web", "security.users", mode]).ok();
-        web.vserver("start", ["--ephemeral"]).ok();
-        web.shell("rm -r /srv/one /srv/closed; echo new >/etc/new; mv /srv /vrs; cat /etc/new")
-            .ok()
-            .says("new\n");
-        web.vserver("reboot", ["--timeout", "1"]);
-        web.shell("cat /etc/new; ls -d /vrs/two | grep -c .").ok().says("new\n1\n");
-        web.vserver("stop", ["--timeout", "1"]);
-        assert_eq!(beside(&host), [".snapshots", "web"], "{mode}");
-        assert_eq!(differences(&before, &web.root()), [""; 0], "{mode}");
-        // From inside, too.
-        web.vserver("start", ["--ephemeral"]).ok();
-        web.shell("echo new >/etc/new; poweroff");
-        web.wait_until_stopped();
-        assert_eq!(beside(&host), [".snapshots", "web"], "{mode}");
-        assert_eq!(differences(&before, &web.root()), [""; 0], "{mode}");
-    }
-    web.start();
-    web.shell("echo kept >/srv/kept").ok();
-    web.vserver("stop", ["--timeout", "1"]);
-    assert_eq!(web.read("/srv/kept"), "kept\n");
-}
-
-fn an_ephemeral_guest_outlives_its_supervisor(tree: Tree) {
-    let host = Host::new();
-    let web = host.guest("web").tree(tree).build();
-    web.vserver("start", ["--ephemeral"]).ok();
-    web.shell("echo new >/srv/new").ok();
-    web.kill_supervisor();
-    web.shell("cat /srv/new").ok().says("new\n");
-    web.vserver("reboot", ["--timeout", "1"]);
-    web.shell("cat /srv/new").ok().says("new\n");
-    web.vserver("stop", ["--timeout", "1"]);
-    assert_eq!(beside(&host), ["web"]);
-    assert!(!web.root().join("srv/new").exists());
-}
-
-fn a_lost_ephemeral_guest_is_started_as_it_was(tree: Tree) {
-    let host = Host::new();
-    let web = host.guest("web").tree(tree).build();
-    web.vserver("start", ["--ephemeral"]).ok();
-    web.shell("echo new >/srv/new").ok();
-    // All of it at once, so that nobody is left to clean up.
-    for process in host.processes() {
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(process.pid),
-            nix::sys::signal::Signal::SIGKILL,
-        );
-    }
-    Census::when_quiet(&host);
-    assert_eq!(beside(&host), [".ephemeral", "web"]);
-    web.start();
-    web.shell("ls /srv/new").code(1);
-    web.shell("echo kept >/srv/kept").ok();
-    web.vserver("stop", ["--timeout", "1"]);
-    assert_eq!(beside(&host), ["web"]);
-    assert_eq!(web.read("/srv/kept"), "kept\n");
-}
-
-fn an_ephemeral_start_that_fails_leaves_nothing(tree: Tree) {
-    let host = Host::new();
-    let web = host.guest("web").tree(tree).build();
-    for stage in ["open-root", "attach-root", "exec-init", "first-message"] {
-        let mut start = web.command("start", ["--ephemeral"]);
-        let start = start.env("VSERVER_FAULT", stage).output().expect("it runs");
-        assert_eq!(start.status.code(), Some(1), "{stage}");
-        Census::when_quiet(&host);
-        assert_eq!(beside(&host), ["web"], "{stage}");
-    }
-    web.vserver("start", ["--ephemeral"]).ok();
-    web.vserver("start", ["--ephemeral"]).ok().complains("already running");
-    web.shell("true").ok();
-    web.vserver("stop", ["--timeout", "1"]);
-    assert_eq!(beside(&host), ["web"]);
-}
-
-fn every_form_can_be_ephemeral(tree: Tree) {
-    let host = Host::new();
-    let (golden, web) = over(&host, tree);
-    web.start();
-    web.shell("echo web >/srv/new; rm /srv/one").ok();
-    web.vserver("stop", ["--timeout", "1"]);
-    host.vserver(["clone", "golden", "image", "--storage", "image", "--size", "64M"]).ok();
-    let image = golden.other("image");
-    for mode in MODES {
-        for guest in [&web, &image] {
-            host.vserver(["config", "set", guest.name(), "security.users", mode]).ok();
-            guest.vserver("start", ["--ephemeral"]).ok();
-            guest.shell("rm -rf /srv; echo x >/srv").ok();
-            guest.vserver("stop", ["--timeout", "1"]);
-            guest.start();
-            guest.shell("ls /srv/two").ok();
-            guest.vserver("stop", ["--timeout", "1"]);
-        }
-    }
-    web.start();
-    web.shell("cat /srv/new; cat /srv/one").code(1).says("web\n");
-    web.vserver("stop", ["--timeout", "1"]);
-    assert_eq!(attached(&host), [""; 0]);
-}
-
 fn mistakes_change_nothing(tree: Tree) {
     let host = Host::new();
     let golden = host.guest("golden").tree(tree).build();
@@ -444,72 +330,4 @@ fn a_distribution_works_over_a_snapshot_and_in_an_image(tree: Tree) {
         guest.shell("ls -d /usr/share/cod /usr/bin/less2").ok();
         guest.stop();
     }
-}
-
-/// A btrfs in the place of all guests' roots.
-struct Btrfs {
-    roots: PathBuf,
-}
-
-impl Btrfs {
-    fn mount(host: &Host) -> Self {
-        let (image, roots) = (host.prefix().join("disk"), host.paths().roots_dir());
-        let file = fs::File::create(&image).expect("it can be made");
-        file.set_len(256 << 20).expect("it is ours");
-        fs::create_dir_all(&roots).expect("it can be made");
-        command::run(Command::new("mkfs.btrfs").arg("-q").arg(&image), DEADLINE).ok();
-        let mount = ["-o", "loop,user_subvol_rm_allowed"];
-        command::run(Command::new("mount").args(mount).arg(&image).arg(&roots), DEADLINE).ok();
-        Self { roots }
-    }
-}
-
-impl Drop for Btrfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.roots).status();
-    }
-}
-
-fn roots_on_btrfs_are_subvolumes(tree: Tree) {
-    /// Of a subvolume's root directory (btrfs(5), "Inode").
-    const SUBVOLUME: u64 = 256;
-    let host = Host::new();
-    let disk = Btrfs::mount(&host);
-    let is_subvolume = |path: &Path| fs::metadata(path).is_ok_and(|found| found.ino() == SUBVOLUME);
-    let web = host.guest("web").tree(tree).build();
-    assert!(is_subvolume(&web.root()));
-    furnish(&web);
-    let made = host.vserver(["snapshot", "create", "web", "v1"]).ok();
-    assert!(made.stdout.contains("blocks shared"), "{made}");
-    let v1 = snapshot(&host, "web", "v1");
-    assert!(is_subvolume(&v1));
-    assert_eq!(differences(&web.root(), &v1), [""; 0]);
-    for mode in MODES {
-        host.vserver(["config", "set", "web", "security.users", mode]).ok();
-        web.start();
-        web.shell("rm -r /srv/one /srv/closed; echo new >/srv/new").ok();
-        host.vserver(["clone", "web", "early", "--snapshot", "v1"]).ok();
-        web.vserver("stop", ["--timeout", "1"]);
-        let cloned = host.vserver(["clone", "web", "shop"]).ok();
-        assert!(cloned.stdout.contains("blocks shared"), "{cloned}");
-        for (name, there, gone) in [("shop", "new", "one"), ("early", "one", "new")] {
-            let copy = web.other(name);
-            assert!(is_subvolume(&copy.root()));
-            copy.start();
-            copy.exec(["hostname"]).ok().says(&format!("{name}\n"));
-            copy.shell(&format!("ls /srv/{there}")).ok();
-            copy.shell(&format!("ls /srv/{gone}")).code(1);
-            copy.vserver("stop", ["--timeout", "1"]);
-            host.vserver(["delete", name, "--yes"]).ok();
-        }
-        host.vserver(["snapshot", "restore", "web", "v1", "--yes"]).ok();
-        assert!(is_subvolume(&web.root()));
-        assert_eq!(differences(&v1, &web.root()), [""; 0]);
-    }
-    let over = another_over(&web, "over");
-    over.start();
-    over.vserver("stop", ["--timeout", "1"]);
-    host.vserver(["delete", "over", "web", "--yes"]).ok();
-    assert_eq!(beside(&host), [""; 0]);
-    drop(disk);
 }
