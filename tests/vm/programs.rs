@@ -40,7 +40,6 @@ const AGAIN: &[&str] = &[
     "serving::one_socket_serves_all_addresses::Busybox",
     "shared::a_loopback_address_of_ipv6_is_its_own::Busybox",
     "shared::low_ports_are_for_who_has_the_capability::Busybox",
-    "storage::a_guest_lies_over_a_snapshot_and_never_changes_it::Busybox",
     "stubborn::stop_without_kill_fails_rather_than_kills::Busybox",
     "takeover::a_guest_outlives_its_supervisor::Busybox",
     "takeover::a_guest_without_keeper_and_supervisor_is_ended::Busybox",
