@@ -33,6 +33,22 @@ impl Lxc {
         command
     }
 
+    /// A command that copies a guest, with `snapshot` as what lies over it.
+    pub fn copy(&self, guest: &str, new: &str, snapshot: bool) -> Command {
+        let mut command = self.lxc("lxc-copy", guest);
+        command.arg("--newpath").arg(&self.directory);
+        command.arg("--newname").arg(format!("{}{new}", self.prefix));
+        if snapshot {
+            command.args(["--snapshot", "--backingstorage", "overlayfs"]);
+        }
+        command
+    }
+
+    /// Removes a guest that is down.
+    pub fn destroy(&self, guest: &str) {
+        command::run(&mut self.lxc("lxc-destroy", guest), DEADLINE).ok();
+    }
+
     /// What the names of all its guests begin with.
     pub fn prefix(&self) -> &str {
         &self.prefix

@@ -3,7 +3,8 @@
 //! around fifty guests. Then what it takes to see what hundreds of guests use,
 //! and what addresses of guests cost.
 //!
-//! What is measured is in [`speed`], [`memory`], [`accounts`] and [`network`];
+//! What is measured is in [`speed`], [`memory`], [`accounts`], [`network`] and
+//! [`storage`];
 //! how each contender is used, at its best, is in [`contender`].
 
 mod accounts;
@@ -15,6 +16,7 @@ mod nspawn;
 mod ours;
 mod report;
 mod speed;
+mod storage;
 mod wires;
 
 use std::fs;
@@ -85,7 +87,7 @@ const ENTRIES: [Entry; 4] = [
 /// Sections of the page that can be measured alone.
 type Part = (&'static str, fn(&Workshop) -> String);
 
-const PARTS: [Part; 2] = [("accounts", accounts), ("network", network)];
+const PARTS: [Part; 3] = [("accounts", accounts), ("network", network), ("storage", storage)];
 
 fn accounts(workshop: &Workshop) -> String {
     let (steps, peers) = accounts::measure(workshop);
@@ -94,6 +96,11 @@ fn accounts(workshop: &Workshop) -> String {
 
 fn network(_: &Workshop) -> String {
     report::network(&network::measure())
+}
+
+fn storage(workshop: &Workshop) -> String {
+    let (clones, shared) = storage::measure(workshop);
+    report::storage(&clones, &shared)
 }
 
 fn main() {
