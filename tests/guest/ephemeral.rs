@@ -4,7 +4,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::same::{differences, furnish};
-use tests::{Census, Host, Tree};
+use tests::{Census, DEADLINE, Host, Tree, eventually};
 
 use super::storage::{MODES, attached, beside, over, snapshot};
 
@@ -13,6 +13,8 @@ on! { Busybox: [
     an_ephemeral_guest_outlives_its_supervisor,
     a_lost_ephemeral_guest_is_started_as_it_was,
     an_ephemeral_start_that_fails_leaves_nothing,
+    an_order_that_nobody_waits_for_counts_no_more,
+    a_session_of_a_stopped_guest_writes_where_it_stays,
     every_form_can_be_ephemeral,
 ] }
 
@@ -51,6 +53,11 @@ fn an_ephemeral_guest_outlives_its_supervisor(tree: Tree) {
     let web = host.guest("web").tree(tree).build();
     web.vserver("start", ["--ephemeral"]).ok();
     web.shell("echo new >/srv/new").ok();
+    let shown = web.vserver("status", [""; 0]).ok();
+    assert!(shown.stdout.contains("ephemeral"), "{shown}");
+    let made = host.vserver(["snapshot", "create", "web", "s1"]).ok();
+    assert!(made.stderr.contains("since its start"), "{made}");
+    host.vserver(["snapshot", "delete", "web", "s1", "--yes"]).ok();
     web.kill_supervisor();
     web.shell("cat /srv/new").ok().says("new\n");
     web.vserver("reboot", ["--timeout", "1"]);
@@ -70,6 +77,9 @@ fn a_lost_ephemeral_guest_is_started_as_it_was(tree: Tree) {
         let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
     }
     Census::when_quiet(&host);
+    assert_eq!(beside(&host), [".ephemeral", "web"]);
+    // A session doesn't write there.
+    web.shell("ls /srv/new").code(1);
     assert_eq!(beside(&host), [".ephemeral", "web"]);
     web.start();
     web.shell("ls /srv/new").code(1);
@@ -119,4 +129,44 @@ fn every_form_can_be_ephemeral(tree: Tree) {
     web.shell("cat /srv/new; cat /srv/one").code(1).says("web\n");
     web.vserver("stop", ["--timeout", "1"]);
     assert_eq!(attached(&host), [""; 0]);
+}
+
+/// Whoever ordered it is killed before anybody has taken the order.
+fn an_order_that_nobody_waits_for_counts_no_more(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let note = host.paths().roots_dir().join(".ephemeral/web/ordered");
+    let mut cut = 0;
+    for round in 0..20 {
+        let mut start = web.command("start", ["--ephemeral"]).spawn().expect("it runs");
+        while !note.exists() && start.try_wait().expect("it is ours").is_none() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(round));
+        let _ = start.kill();
+        let _ = start.wait();
+        // The supervisor may be on its way.
+        eventually(DEADLINE, "the guest is down", || {
+            web.vserver("stop", ["--timeout", "1"]);
+            host.processes().is_empty().then_some(())
+        });
+        cut += u32::from(note.exists());
+        web.start();
+        web.shell("echo kept >>/srv/kept").ok();
+        web.vserver("stop", ["--timeout", "1"]);
+        let kept = web.read("/srv/kept").lines().count();
+        assert_eq!(kept, usize::try_from(round).expect("it is small") + 1);
+        assert_eq!(beside(&host), ["web"]);
+    }
+    eprintln!("{cut} of 20 were cut before the order was taken");
+}
+
+fn a_session_of_a_stopped_guest_writes_where_it_stays(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    web.shell("echo kept >/srv/kept").ok();
+    web.vserver("start", ["--ephemeral"]).ok();
+    web.shell("cat /srv/kept; rm /srv/kept").ok();
+    web.vserver("stop", ["--timeout", "1"]);
+    web.shell("cat /srv/kept").ok().says("kept\n");
 }

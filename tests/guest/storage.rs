@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tests::machine;
 use tests::same::{differences, furnish};
-use tests::{Guest, Host, Tree};
+use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
 on! { Busybox: [
     a_guest_lies_over_a_snapshot_and_never_changes_it,
@@ -281,7 +281,13 @@ fn a_killed_guest_leaves_no_image_attached(tree: Tree) {
     web.vserver("stop", ["--timeout", "1"]);
     assert_eq!(attached(&host), [""; 0]);
     web.start();
-    host.vserver(["kill", "-s", "KILL", "web"]);
+    let status = web.status();
+    for pid in [status.supervisor_pid, status.keeper_pid, status.init_pid] {
+        let pid = nix::unistd::Pid::from_raw(pid.expect("it runs"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it is ours");
+    }
+    eventually(DEADLINE, "nothing shows the image", || attached(&host).is_empty().then_some(()));
+    web.start();
     web.shell("cat /srv/new").ok().says("on\n");
     web.vserver("stop", ["--timeout", "1"]);
     assert_eq!(attached(&host), [""; 0]);
@@ -323,7 +329,7 @@ fn a_distribution_works_over_a_snapshot_and_in_an_image(tree: Tree) {
         guest.exec(["apt-get", "check"]).ok();
         // The package manager replaces, links and moves files as it likes.
         guest.shell("dpkg-divert --local --rename --divert /usr/bin/less2 --add /usr/bin/env").ok();
-        guest.shell("dpkg --verify coreutils | grep -v divert; dpkg -l | wc -l").ok();
+        guest.shell("test -z \"$(dpkg --audit)\"").ok();
         guest.exec(["mv", "/usr/share/doc", "/usr/share/cod"]).ok();
         guest.stop();
         guest.start();

@@ -78,6 +78,12 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
             output::warn(format_args!("guest '{name}' is already running"));
             return Ok(None);
         }
+        Found::Waiting(_) if wanted.ephemeral => {
+            return Err(Error::new(format!(
+                "guest '{name}' has crashed, and is about to be started as it was"
+            ))
+            .hint(format!("'vserver stop {name}' first")));
+        }
         Found::Waiting(client) => {
             client.send(&Request::Subscribe)?;
             let at_once = Request::Stop { power: Power::Reboot, timeout_ms: None, no_kill: false };
@@ -95,17 +101,25 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
     }
     plan::plan(name, &config, ids.base, BootMode::Boot, paths, &host, &Trial::default())?;
     let scratch = Scratch::new(name, &config.root(paths, name));
-    if wanted.ephemeral {
-        scratch.make()?;
+    match wanted.ephemeral {
+        true => scratch.order()?,
+        // What is left of one that was lost.
+        false => scratch.remove()?,
     }
     let spawned = match by_systemd {
         true => by_unit(paths, name),
         false => spawn(name, wanted),
     };
     // A supervisor that has come removes it itself.
-    let is_unused = wanted.ephemeral && !scratch.is_used();
-    if spawned.is_err() && is_unused {
-        let _ = scratch.remove();
+    if wanted.ephemeral {
+        // The order counts as long as this process lives.
+        let deadline = Instant::now() + ARRIVAL;
+        while spawned.is_ok() && scratch.is_ordered() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if scratch.is_ordered() {
+            let _ = scratch.remove();
+        }
     }
     spawned.map(Some)
 }

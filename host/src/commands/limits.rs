@@ -100,7 +100,9 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
         output::print(&format!("would change limits of guest '{name}': {whom}\n"))?;
         return Ok(Exit::DONE);
     }
-    if let Err(error) = limit_disk(paths, name, &config, status.is_some()) {
+    // Nobody boots it meanwhile, or is about to.
+    let is_at_rest = Client::connect(paths, name)?.is_none();
+    if let Err(error) = limit_disk(paths, name, &config, is_at_rest) {
         changed.undo();
         return Err(error);
     }
@@ -109,7 +111,7 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
     {
         changed.undo();
         if let Ok(before) = config::load(paths, name) {
-            let _ = limit_disk(paths, name, &before, status.is_some());
+            let _ = limit_disk(paths, name, &before, is_at_rest);
         }
         return Err(error);
     }
@@ -131,16 +133,16 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
 }
 
 /// Limits its files, at once where that can be.
-fn limit_disk(paths: &Paths, name: &GuestName, config: &GuestConfig, runs: bool) -> Result<()> {
+fn limit_disk(paths: &Paths, name: &GuestName, config: &GuestConfig, at_rest: bool) -> Result<()> {
     let place = config.place(paths, name);
     // Without numbers it has never been built.
     let Some(ids) = ids::lookup(paths, name)? else { return Ok(()) };
     let limited = Disk::plan(config, ids.base).and_then(|disk| {
         let scratch = Scratch::new(name, &place.root);
         let scratch = scratch.is_used().then(|| scratch.path());
-        match runs {
-            true => storage::change_limit(&place, scratch, disk),
-            false => storage::limit(&place, None, disk).map(|()| true),
+        match at_rest {
+            true => storage::limit(&place, None, disk).map(|()| true),
+            false => storage::change_limit(&place, scratch, disk),
         }
     });
     match limited {

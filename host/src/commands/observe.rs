@@ -9,6 +9,7 @@ use crate::control::{Client, Phase};
 use crate::error::Result;
 use crate::paths::Paths;
 use crate::report::GuestStatus;
+use crate::storage::Scratch;
 
 /// How a guest is now.
 ///
@@ -17,14 +18,18 @@ use crate::report::GuestStatus;
 pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
     let stopped = |config: GuestConfig| GuestStatus {
         addresses: config.network.addresses.iter().map(ToString::to_string).collect(),
+        storage: config.storage.kind,
+        ephemeral: false,
         ..GuestStatus::stopped(name.clone(), config.context, config.description)
     };
     let config = config::load(paths, name);
     let Some((_, status)) = Client::find(paths, name)? else { return Ok(stopped(config?)) };
     // One that runs is shown whatever has become of its configuration.
+    let config = config.unwrap_or_default();
     let stopped = GuestStatus {
+        ephemeral: Scratch::new(name, &config.root(paths, name)).is_used(),
         context: status.context.try_into().ok(),
-        ..stopped(config.unwrap_or_default())
+        ..stopped(config)
     };
     let alive = status.init_pid > 0;
     Ok(GuestStatus {

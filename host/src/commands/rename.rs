@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
 use crate::runtime::Lock;
+use crate::storage::Scratch;
 use crate::systemd;
 
 /// Renames one guest.
@@ -43,6 +44,8 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
     }
     let was_enabled = systemd::starts_guests(paths) && systemd::is_enabled(old);
     set_aside(paths, new)?;
+    // What is left of a lost ephemeral start has the old name.
+    Scratch::new(old, &config::load(paths, old)?.root(paths, old)).remove()?;
     carry_out(paths, old, new, &moves)?;
     if was_enabled {
         systemd::enable(new, true)?;

@@ -14,6 +14,7 @@ use crate::paths::Paths;
 use crate::report;
 use crate::runtime::Lock;
 use crate::snapshot::SnapshotName;
+use crate::storage::Scratch;
 
 /// Carries out what is asked of snapshots.
 pub(super) fn run(args: &SnapshotArgs, paths: &Paths) -> Result<Exit> {
@@ -61,6 +62,12 @@ fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Res
     let progress = Progress::on_terminal();
     let how = snapshots.create(&snapshot, held.is_some(), &interrupt, progress, is_still)?;
     drop(held);
+    let root = config::load(paths, name)?.root(paths, name);
+    if Scratch::new(name, &root).is_used() {
+        output::remark(
+            "it is ephemeral: what it has written since its start isn't in the snapshot",
+        );
+    }
     output::print(&format!("guest '{name}' has a snapshot '{snapshot}' ({how})\n"))?;
     Ok(Exit::DONE)
 }

@@ -85,6 +85,10 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
         (Stage::OpenRoot, libc::EMEDIUMTYPE) => {
             "the image holds none of the file systems ext4, xfs and btrfs".to_owned()
         }
+        (Stage::AttachRoot, libc::EROFS) if plan.disk.bytes.is_some() => format!(
+            "the kernel finds no room for its own files there: the guest may have all that \
+             limits.disk allows; give it more: vserver limits {name} disk=SIZE"
+        ),
         (Stage::AttachRoot, _) if plan.scratch.is_some() || plan.place.base().is_some() => {
             "an overlay needs CONFIG_OVERLAY_FS, and a file system below it that can hold one: \
              ext4, xfs, btrfs or tmpfs"

@@ -12,6 +12,9 @@ pub struct Disk {
     pub project: u32,
     /// The most bytes; none for no limit.
     pub bytes: Option<u64>,
+    /// May the guest's root give files to other projects? Then only an image
+    /// holds it.
+    pub may_leave: bool,
 }
 
 impl Disk {
@@ -25,16 +28,22 @@ impl Disk {
             // A share is refused by the configuration's check.
             Some(Amount::Percent(_) | Amount::Max) | None => None,
         };
+        let may_leave = config.security.users == UserMode::Host;
         let is_image = config.storage.kind == StorageKind::Image;
-        if bytes.is_some() && config.security.users == UserMode::Host && !is_image {
-            let text = "limits.disk can't be enforced with security.users = \"host\": the \
-                        guest's root could give its files to another project";
-            return Err(Error::new(text).hint(
-                "use private or identity, or lay the guest in an image: \
-                 vserver clone NAME NEW --storage image --size SIZE",
-            ));
+        if bytes.is_some() && may_leave && !is_image {
+            return Err(Self::not_held());
         }
-        Ok(Self { project: base, bytes })
+        Ok(Self { project: base, bytes, may_leave })
+    }
+
+    /// The error of who can't be held by a project.
+    pub fn not_held() -> Error {
+        let text = "limits.disk can't be enforced with security.users = \"host\": the guest's \
+                    root could give its files to another project";
+        Error::new(text).hint(
+            "use private or identity, or lay the guest in an image: \
+             vserver clone NAME NEW --storage image --size SIZE",
+        )
     }
 }
 

@@ -26,6 +26,7 @@ use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Padding, Style};
 
+use crate::config::StorageKind;
 pub use events::Happening;
 pub use list::{list, list_json};
 pub use snapshots::{snapshots, snapshots_json};
@@ -59,6 +60,10 @@ pub struct GuestStatus {
     pub addresses: Vec<String>,
     /// Whose ids its users have ("private, 1879048192-1879113727").
     pub users: Option<String>,
+    /// As what its files lie on the host.
+    pub storage: StorageKind,
+    /// Is what it writes forgotten at its end?
+    pub ephemeral: bool,
     /// How often it was started again after crashes.
     pub restarts: u32,
     /// How it ended the last time.
@@ -86,6 +91,8 @@ impl GuestStatus {
             processes: None,
             addresses: Vec::new(),
             users: None,
+            storage: StorageKind::default(),
+            ephemeral: false,
             restarts: 0,
             last_end: None,
             kills: None,

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::{GuestStatus, printable, uptime};
+use crate::config::StorageKind;
 
 /// What `status` prints about a guest: util-vserver's lines (its
 /// scripts/vserver.functions), then more.
@@ -33,6 +34,12 @@ pub fn status(guest: &GuestStatus) -> String {
     line("Supervisor", pid(guest.supervisor_pid));
     line("Users", guest.users.as_deref().map(printable));
     line("Addresses", Some(guest.addresses.join(" ")).filter(|all| !all.is_empty()));
+    let storage = match (guest.storage, guest.ephemeral) {
+        (StorageKind::Directory, false) => None,
+        (kind, false) => Some(kind.name().to_owned()),
+        (kind, true) => Some(format!("{}, ephemeral: forgotten at its stop", kind.name())),
+    };
+    line("Storage", storage);
     line("Restarts", Some(guest.restarts).filter(|n| *n > 0).map(|number| number.to_string()));
     let killed = guest.kills.filter(|number| *number > 0).map(|number| {
         format!("{number} process{} for want of memory", if number == 1 { "" } else { "es" })
@@ -94,6 +101,8 @@ struct Object<'g> {
     processes: Option<u64>,
     addresses: &'g [String],
     users: Option<&'g str>,
+    storage: StorageKind,
+    ephemeral: bool,
     restarts: u32,
     last_end: Option<&'g str>,
     memory_kills: Option<u64>,
@@ -116,6 +125,8 @@ impl<'g> From<&'g GuestStatus> for Object<'g> {
             processes: guest.processes,
             addresses: &guest.addresses,
             users: guest.users.as_deref(),
+            storage: guest.storage,
+            ephemeral: guest.ephemeral,
             restarts: guest.restarts,
             last_end: guest.last_end.as_deref(),
             memory_kills: guest.kills,
@@ -143,6 +154,8 @@ mod tests {
             processes: Some(5),
             addresses: vec!["192.0.2.1".into(), "2001:db8::1".into()],
             users: Some("private, 1879048192-1879113727".into()),
+            storage: StorageKind::Overlay,
+            ephemeral: true,
             restarts: 1,
             last_end: Some("signal 11".into()),
             kills: Some(3),
@@ -163,6 +176,7 @@ Keeper:               pid 99
 Supervisor:           pid 98
 Users:                private, 1879048192-1879113727
 Addresses:            192.0.2.1 2001:db8::1
+Storage:              overlay, ephemeral: forgotten at its stop
 Restarts:             1
 Killed:               3 processes for want of memory
 Last end:             signal 11
@@ -190,6 +204,8 @@ Description:          customer 17
             ("supervisor_pid", 98.into()),
             ("uptime_seconds", 300.into()),
             ("processes", 5.into()),
+            ("storage", "overlay".into()),
+            ("ephemeral", true.into()),
             ("addresses", serde_json::json!(["192.0.2.1", "2001:db8::1"])),
         ] {
             assert_eq!(value.get(field), Some(&wanted), "{field}");

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::fs::{StatVfsMountFlags, fstatvfs};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen,
@@ -62,5 +63,11 @@ pub fn mount(lower: &[String], upper: &str) -> io::Result<OwnedFd> {
     option("workdir", &format!("{upper}/{WORK}"))?;
     fsconfig_set_flag(context.as_fd(), "userxattr")?;
     fsconfig_create(context.as_fd())?;
-    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?)
+    let mount =
+        fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?;
+    // Where the kernel finds no room for its own directory it goes on so.
+    if fstatvfs(&mount)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Err(io::Error::from_raw_os_error(libc::EROFS));
+    }
+    Ok(mount)
 }

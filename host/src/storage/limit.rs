@@ -10,14 +10,14 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, FileType, Timespec, Timestamps};
+use rustix::fs::{self, AtFlags, FileType};
 
 use crate::config::{Files, Place};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::plan::Disk;
 use crate::sys::quota::{self, Quota};
-use crate::tree::{Entry, Step, walk};
+use crate::tree::{self, Attributes, Entry, Step, walk};
 
 /// Limits the files of a guest, and where it writes if that is elsewhere.
 /// Unless they are limited already, it must be down.
@@ -25,12 +25,18 @@ use crate::tree::{Entry, Step, walk};
 /// # Errors
 /// When the file system can't do that, or an image would have to become
 /// shorter.
-pub fn limit(place: &Place, scratch: Option<&Path>, limit: Disk) -> Result<()> {
-    if place.files == Files::Image {
-        return limit.bytes.map_or(Ok(()), |bytes| lengthen(&place.root, bytes));
+pub fn limit(place: &Place, scratch: Option<&Path>, disk: Disk) -> Result<()> {
+    match (&place.files, disk.bytes) {
+        (Files::Image, None) => return Ok(()),
+        (Files::Image, Some(bytes)) => lengthen(&place.root, bytes)?,
+        _ => limit_directory(&place.root, disk)?,
     }
-    limit_directory(&place.root, limit)?;
-    scratch.map_or(Ok(()), |scratch| limit_directory(scratch, limit))
+    match scratch {
+        // What is written there is not in the image.
+        Some(_) if disk.may_leave && disk.bytes.is_some() => Err(Disk::not_held()),
+        Some(scratch) => limit_directory(scratch, disk),
+        None => Ok(()),
+    }
 }
 
 /// Changes the limit of a guest that runs; false where that has to wait for its
@@ -38,27 +44,33 @@ pub fn limit(place: &Place, scratch: Option<&Path>, limit: Disk) -> Result<()> {
 ///
 /// # Errors
 /// As [`limit`].
-pub fn change_limit(place: &Place, scratch: Option<&Path>, limit: Disk) -> Result<bool> {
+pub fn change_limit(place: &Place, scratch: Option<&Path>, disk: Disk) -> Result<bool> {
     if place.files == Files::Image {
-        return limit.bytes.map_or(Ok(true), |bytes| lengthen(&place.root, bytes).map(|()| false));
+        return disk.bytes.map_or(Ok(true), |bytes| lengthen(&place.root, bytes).map(|()| false));
     }
     let is_in = |root: &Path| {
-        let file = File::open(root).and_then(|file| quota::project(file.as_fd()));
-        limit.bytes.is_none() || file.is_ok_and(|project| project == limit.project)
+        disk.bytes.is_none() || File::open(root).is_ok_and(|file| is_whole(&file, disk.project))
     };
     if !is_in(&place.root) || !scratch.is_none_or(is_in) {
-        // Does the file system count at all?
-        check(&place.root, limit)?;
+        check(&place.root)?;
         return Ok(false);
     }
-    self::limit(place, scratch, limit).map(|()| true)
+    limit(place, scratch, disk).map(|()| true)
 }
 
-fn check(root: &Path, limit: Disk) -> Result<()> {
+/// # Errors
+/// When the file system holds nobody to a limit.
+fn check(root: &Path) -> Result<File> {
     let directory = File::open(root).map_err(|cause| Error::path("open", root, cause))?;
-    match quota::of_project(directory.as_fd(), limit.project) {
-        Err(cause) if cause.raw_os_error() != Some(libc::ENOENT) => Err(lack(root, &cause)),
-        _ => Ok(()),
+    match quota::is_enforced(directory.as_fd()) {
+        Ok(true) => Ok(directory),
+        Ok(false) => Err(lack(root, "its file system holds no project to a limit")),
+        Err(cause) => match cause.raw_os_error() {
+            Some(libc::ESRCH | libc::ENOSYS | libc::EOPNOTSUPP | libc::EINVAL | libc::ENOTTY) => {
+                Err(lack(root, "its file system keeps no project quotas"))
+            }
+            _ => Err(lack(root, &cause.to_string())),
+        },
     }
 }
 
@@ -75,32 +87,44 @@ pub fn limited(place: &Place, project: u32) -> Option<Quota> {
     is_counted.then(|| quota::of_project(file.as_fd(), project).ok()).flatten()
 }
 
-fn limit_directory(root: &Path, limit: Disk) -> Result<()> {
-    let project = limit.project;
-    let directory = match File::open(root) {
-        // Whoever starts it will say so.
-        Err(_) if limit.bytes.is_none() => return Ok(()),
-        other => other.map_err(|cause| Error::path("open", root, cause))?,
-    };
-    let is_in = quota::project(directory.as_fd()).is_ok_and(|now| now == project);
-    let Some(bytes) = limit.bytes else {
-        if is_in {
+/// Says, where no guest can say so, that all files below are its project's.
+const MARK: &str = "trusted.vserver.project";
+
+/// Are all files below a directory the project's? The directory itself is of it
+/// last; but somebody who may give files to projects could have said so.
+fn is_whole(directory: &File, project: u32) -> bool {
+    let mut mark = [0; 16];
+    let marked = fs::fgetxattr(directory, MARK, &mut mark).ok();
+    let is_marked =
+        marked.and_then(|length| mark.get(..length)) == Some(project.to_string().as_bytes());
+    is_marked && quota::project(directory.as_fd()).is_ok_and(|now| now == project)
+}
+
+fn limit_directory(root: &Path, disk: Disk) -> Result<()> {
+    let project = disk.project;
+    let Some(bytes) = disk.bytes else {
+        // Whoever starts a guest without a root will say so.
+        let Ok(directory) = File::open(root) else { return Ok(()) };
+        if disk.may_leave {
+            let _ = fs::fremovexattr(&directory, MARK);
+        }
+        if quota::project(directory.as_fd()).is_ok_and(|now| now == project) {
             // Where there is no limit, it may as well not be counted.
             let _ = quota::limit_project(directory.as_fd(), project, 0);
         }
         return Ok(());
     };
-    quota::limit_project(directory.as_fd(), project, bytes).map_err(|cause| lack(root, &cause))?;
-    if is_in { Ok(()) } else { join(root, project) }
+    let directory = check(root)?;
+    if !is_whole(&directory, project) {
+        join(root, project)?;
+        fs::fsetxattr(&directory, MARK, project.to_string().as_bytes(), fs::XattrFlags::empty())
+            .map_err(|cause| Error::path("mark", root, cause))?;
+    }
+    quota::limit_project(directory.as_fd(), project, bytes)
+        .map_err(|cause| lack(root, &cause.to_string()))
 }
 
-fn lack(root: &Path, cause: &io::Error) -> Error {
-    let why = match cause.raw_os_error() {
-        Some(libc::ESRCH | libc::ENOSYS | libc::EOPNOTSUPP | libc::EINVAL | libc::ENOTTY) => {
-            "its file system keeps no project quotas".to_owned()
-        }
-        _ => cause.to_string(),
-    };
+fn lack(root: &Path, why: &str) -> Error {
     Error::new(format!("limits.disk can't be enforced on '{}': {why}", root.display())).hint(
         "mount ext4 or xfs with the option prjquota (ext4 needs the features quota and project), \
          or lay the guest in an image: vserver clone NAME NEW --storage image --size SIZE",
@@ -133,39 +157,30 @@ fn errno(cause: &io::Error) -> rustix::io::Errno {
     rustix::io::Errno::from_io_error(cause).unwrap_or(rustix::io::Errno::IO)
 }
 
-/// A link has no descriptor to give to the ioctl, and one that isn't the
-/// project's could not be renamed inside (ext4 and xfs say EXDEV): it is made
-/// anew. Other names without content stay as they are.
+/// Names without content have no descriptor to give to the ioctl, and one that
+/// isn't the project's could not be renamed inside, nor a whiteout of an overlay
+/// be replaced (ext4 and xfs say EXDEV): they are made anew.
 fn file(entry: &Entry<'_>, project: u32) -> io::Result<()> {
     match entry.kind() {
         FileType::RegularFile => quota::set_project(entry.open()?.as_fd(), project, false),
-        FileType::Symlink => anew(entry),
-        _ => Ok(()),
+        _ => anew(entry),
     }
 }
 
-/// Only where new names in its directory are the project's.
+/// In a directory in which new names are the project's.
 fn anew(entry: &Entry<'_>) -> io::Result<()> {
-    const NEW: &str = ".vserver-link";
-    let target = fs::readlinkat(entry.parent, entry.name, Vec::new())?;
-    let _ = fs::unlinkat(entry.parent, NEW, AtFlags::empty());
-    fs::symlinkat(target, entry.parent, NEW)?;
-    let stat = entry.stat;
-    let (user, group) = (fs::Uid::from_raw(stat.st_uid), fs::Gid::from_raw(stat.st_gid));
-    let time = |seconds, nanoseconds| Timespec {
-        tv_sec: seconds,
-        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
-    };
-    let times = Timestamps {
-        last_access: time(stat.st_atime, stat.st_atime_nsec),
-        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
-    };
-    let flags = AtFlags::SYMLINK_NOFOLLOW;
-    let placed = fs::chownat(entry.parent, NEW, Some(user), Some(group), flags)
-        .and_then(|()| fs::utimensat(entry.parent, NEW, &times, flags))
-        .and_then(|()| fs::renameat(entry.parent, NEW, entry.parent, OsStr::new(entry.name)));
+    let (parent, new) = (entry.parent, format!(".vserver-{}", std::process::id()));
+    let attributes = Attributes::read(parent, entry.name)?;
+    match entry.kind() {
+        FileType::Symlink => {
+            fs::symlinkat(fs::readlinkat(parent, entry.name, Vec::new())?, parent, &new)?;
+        }
+        kind => fs::mknodat(parent, &new, kind, fs::Mode::RUSR, entry.stat.st_rdev)?,
+    }
+    let placed = tree::give(parent, OsStr::new(&new), entry.stat, &attributes)
+        .and_then(|_| fs::renameat(parent, &new, parent, entry.name));
     if placed.is_err() {
-        let _ = fs::unlinkat(entry.parent, NEW, AtFlags::empty());
+        let _ = fs::unlinkat(parent, &new, AtFlags::empty());
     }
     Ok(placed?)
 }

@@ -212,7 +212,13 @@ impl Supervisor {
             }
             None => {
                 self.sweep();
-                self.take_scratch();
+                if let Err(error) = self.take_scratch() {
+                    let name = &self.plan.name;
+                    let error = error.context(format_args!("cannot start guest '{name}'"));
+                    self.clients.tell(&Told::failed(&error));
+                    self.failure = Some(error);
+                    return self.depart();
+                }
                 let effects = self.machine.start();
                 self.perform(effects);
             }

@@ -137,8 +137,9 @@ impl Supervisor {
     /// guest's name servers, the administrator's script.
     fn prepare(&mut self) -> Result<()> {
         self.take_addresses()?;
-        self.limit_disk()?;
-        actions::run(&self.plan, Action::PreStart)
+        actions::run(&self.plan, Action::PreStart)?;
+        // The script may have mounted the disk that it is on.
+        self.limit_disk()
     }
 
     /// While nobody writes there.

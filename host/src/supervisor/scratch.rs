@@ -1,9 +1,21 @@
 //! What an ephemeral guest writes: found, used from its start to its end, and
 //! removed.
 
-use crate::storage::Scratch;
+use std::os::fd::AsFd;
+use std::time::Duration;
 
-use super::Supervisor;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use shared::message::BootMode;
+
+use crate::error::Result;
+use crate::storage::Scratch;
+use crate::sys::{self, Cloned};
+
+use super::{Supervisor, keeper};
+
+/// As long as this, what is removed is waited for: mostly it is little, and gone
+/// when the guest is.
+const MOMENT: Duration = Duration::from_secs(2);
 
 impl Supervisor {
     /// The guest runs: does it write there?
@@ -13,20 +25,43 @@ impl Supervisor {
     }
 
     /// The guest is to be started: has whoever ordered that said that it is to
-    /// write there?
-    pub(super) fn take_scratch(&mut self) {
+    /// write there? Sessions of a stopped guest never do.
+    ///
+    /// # Errors
+    /// When it is to, and can't: it must not keep what is to be forgotten.
+    pub(super) fn take_scratch(&mut self) -> Result<()> {
+        if self.plan.boot.mode == BootMode::Idle {
+            return Ok(());
+        }
         let scratch = self.scratch();
-        let is_ordered = scratch.take().unwrap_or_else(|error| {
-            tracing::warn!("{error}");
-            false
-        });
-        self.use_scratch(Some(scratch).filter(|_| is_ordered));
+        let is_taken = scratch.take()?;
+        self.use_scratch(Some(scratch).filter(|_| is_taken));
+        Ok(())
     }
 
-    /// Removes what was written there.
+    /// Removes what was written there. That may take its time, and nobody is to
+    /// wait for it: a process of its own does it.
     pub(super) fn forget(&mut self) {
-        if let Some(Err(error)) = self.planner.scratch.take().map(|scratch| scratch.remove()) {
-            tracing::warn!("{error}");
+        let Some(scratch) = self.planner.scratch.take() else { return };
+        match sys::fork() {
+            Ok(Cloned::Child) => {
+                // Nobody takes it for the supervisor, whose lock these are.
+                let _ = sys::close_from(3);
+                let _ = scratch.remove();
+                sys::exit_now(0);
+            }
+            Ok(Cloned::Parent { pidfd, .. }) => {
+                let timeout = PollTimeout::try_from(MOMENT).unwrap_or(PollTimeout::MAX);
+                if poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) == Ok(1) {
+                    keeper::reap(&pidfd);
+                }
+            }
+            Err(error) => {
+                tracing::warn!("cannot fork: {error}");
+                if let Err(error) = scratch.remove() {
+                    tracing::warn!("{error}");
+                }
+            }
         }
     }
 

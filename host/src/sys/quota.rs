@@ -32,9 +32,29 @@ pub struct Quota {
 /// project yet, ENOSYS before Linux 5.14; else as in quotactl(2).
 pub fn of_project(on: BorrowedFd<'_>, project: u32) -> io::Result<Quota> {
     let mut block = empty();
-    quotactl(on, libc::Q_GETQUOTA, project, &mut block)?;
+    quotactl(on, libc::Q_GETQUOTA, project, ptr::from_mut(&mut block).cast())?;
     let limit = block.dqb_bhardlimit.saturating_mul(BLOCK);
     Ok(Quota { limit, used: block.dqb_curspace })
+}
+
+/// Does the file system keep projects to their limits? Without the mount option
+/// ext4 only counts.
+///
+/// # Errors
+/// As [`of_project`].
+pub fn is_enforced(on: BorrowedFd<'_>) -> io::Result<bool> {
+    /// `Q_XGETQSTATV`, `FS_QSTATV_VERSION1` and `FS_QUOTA_PDQ_ENFD`
+    /// (linux/dqblk_xfs.h); it is for ext4, too.
+    const GET_STATE: libc::c_int = 0x5808;
+    const VERSION: u8 = 1;
+    const LIMITS_PROJECTS: u16 = 1 << 5;
+    // The version is the first byte of `struct fs_quota_statv`, the flags are
+    // its third and fourth; it has 160 in all.
+    let mut state = [0u64; 32];
+    state[0] = u64::from_ne_bytes([VERSION, 0, 0, 0, 0, 0, 0, 0]);
+    quotactl(on, GET_STATE, 0, state.as_mut_ptr().cast())?;
+    let [_, _, low, high, ..] = state[0].to_ne_bytes();
+    Ok(u16::from_ne_bytes([low, high]) & LIMITS_PROJECTS != 0)
 }
 
 /// Limits a project to so many bytes; 0 for no limit.
@@ -46,7 +66,7 @@ pub fn limit_project(on: BorrowedFd<'_>, project: u32, bytes: u64) -> io::Result
     block.dqb_bhardlimit = bytes.div_ceil(BLOCK);
     block.dqb_bsoftlimit = 0;
     block.dqb_valid = libc::QIF_BLIMITS;
-    quotactl(on, libc::Q_SETQUOTA, project, &mut block)
+    quotactl(on, libc::Q_SETQUOTA, project, ptr::from_mut(&mut block).cast())
 }
 
 /// The project that a file or directory, open for reading, belongs to.
@@ -90,18 +110,17 @@ fn empty() -> libc::dqblk {
     unsafe { std::mem::zeroed() }
 }
 
+/// `data` is memory of this process's, as long as the command's structure.
 fn quotactl(
     on: BorrowedFd<'_>,
     command: libc::c_int,
     id: u32,
-    block: &mut libc::dqblk,
+    data: *mut libc::c_void,
 ) -> io::Result<()> {
     // `SUBCMDSHIFT` and `SUBCMDMASK` (linux/quota.h).
     let command = (command << 8) | (PROJECTS & 0xff);
-    // SAFETY: the structure is the one that both commands read or write, and
-    // lives through the call.
-    let done = unsafe {
-        libc::syscall(libc::SYS_quotactl_fd, on.as_raw_fd(), command, id, ptr::from_mut(block))
-    };
+    // SAFETY: each caller passes the structure that its command reads or
+    // writes, or more memory than that, and it lives through the call.
+    let done = unsafe { libc::syscall(libc::SYS_quotactl_fd, on.as_raw_fd(), command, id, data) };
     check(done).map(drop)
 }

@@ -85,7 +85,7 @@ impl Attributes {
 ///
 /// # Errors
 /// Those of fchownat(2), fchmodat(2), lsetxattr(2) and utimensat(2).
-pub(super) fn give(
+pub fn give(
     parent: impl AsFd,
     name: &OsStr,
     stat: &Stat,

@@ -10,7 +10,7 @@ mod content;
 mod copy;
 mod walk;
 
-pub use attributes::Attributes;
+pub use attributes::{Attributes, give};
 pub use content::copy_file;
 pub use copy::{Change, Copied, copy, copy_changed};
 pub use walk::{Entry, Step, walk};

@@ -13,14 +13,14 @@ struct Disk {
 }
 
 impl Disk {
-    fn mount(host: &Host) -> Self {
+    fn mount(host: &Host, options: &str) -> Self {
         let (image, roots) = (host.prefix().join("disk"), host.paths().roots_dir());
         let file = fs::File::create(&image).expect("it can be made");
         file.set_len(512 << 20).expect("it is ours");
         fs::create_dir_all(&roots).expect("it can be made");
         run(Command::new("mkfs.ext4").args(["-q", "-O", "quota,project"]).arg(&image));
         run(Command::new("modprobe").arg("quota_v2"));
-        run(Command::new("mount").args(["-o", "loop,prjquota"]).arg(&image).arg(&roots));
+        run(Command::new("mount").args(["-o", options]).arg(&image).arg(&roots));
         Self { roots }
     }
 }
@@ -40,7 +40,7 @@ fn run(wanted: &mut Command) {
 fn a_project_quota_holds_and_is_seen_inside() {
     const FILL: &str = "dd if=/dev/zero of=/srv/big bs=1M count=60; r=$?; rm -f /srv/big; exit $r";
     let host = Host::new();
-    let disk = Disk::mount(&host);
+    let disk = Disk::mount(&host, "loop,prjquota");
     // The host's own programs, as no busybox changes projects.
     let web = host.guest("web").tree(Tree::Busybox).set("mounts.bind", "/usr:/host:ro").build();
     web.vserver("limits", ["disk=40M"]).ok();
@@ -56,7 +56,8 @@ fn a_project_quota_holds_and_is_seen_inside() {
         .ok();
         let chattr = "/host/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 --library-path \
                       /host/lib/x86_64-linux-gnu /host/bin/chattr";
-        web.shell(&format!("touch /srv/own; {chattr} -p 7 /srv/own")).code(1);
+        web.shell(&format!("touch /srv/own; {chattr} +A /srv/own")).ok();
+        web.shell(&format!("{chattr} -p 7 /srv/own")).code(1);
         web.shell(&format!("mkdir -p /srv/dir; {chattr} -P /srv/dir")).code(1);
         web.vserver("stop", ["--timeout", "1"]);
         web.vserver("start", ["--ephemeral"]).ok();
@@ -85,6 +86,46 @@ fn a_project_quota_holds_and_is_seen_inside() {
 
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
+fn an_overlay_is_held_by_a_quota_of_its_own_files() {
+    let host = Host::new();
+    let disk = Disk::mount(&host, "loop,prjquota");
+    let golden = host.guest("golden").build();
+    golden.shell("mkdir /srv/lower").ok();
+    host.vserver(["snapshot", "create", "golden", "v1"]).ok();
+    let clone = ["clone", "golden", "web", "--snapshot", "v1", "--storage", "overlay"];
+    host.vserver(clone).ok();
+    let web = golden.other("web");
+    // A whiteout, a pipe and a link are there when its files get a project.
+    web.shell("mkdir /srv/x; mkfifo /srv/pipe; ln -s x /srv/link; rm -r /srv/lower").ok();
+    web.vserver("limits", ["disk=20M"]).ok();
+    web.start();
+    web.shell("mkdir /srv/lower && mv /srv/pipe /srv/p && mv /srv/link /srv/l && test -p /srv/p")
+        .ok();
+    web.shell("dd if=/dev/zero of=/srv/big bs=1M count=30").code(1).complains("uota exceeded");
+    web.shell("rm /srv/big && dd if=/dev/zero of=/srv/big bs=1M count=10").ok();
+    web.vserver("stop", ["--timeout", "1"]);
+    drop(disk);
+}
+
+/// ext4 counts projects whenever it has the feature, and holds nobody to a limit
+/// without the option.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn what_is_only_counted_is_no_limit() {
+    let host = Host::new();
+    let disk = Disk::mount(&host, "loop");
+    let web = host.guest("web").build();
+    web.vserver("limits", ["disk=40M"]).code(1).complains("prjquota");
+    host.vserver(["config", "set", "web", "limits.disk", "40M"]).ok();
+    web.vserver("start", [""; 0]).code(1).complains("limits.disk can't be enforced");
+    host.vserver(["config", "set", "web", "limits.required", "false"]).ok();
+    web.vserver("start", [""; 0]).ok().complains("limits.disk can't be enforced");
+    web.vserver("stop", ["--timeout", "1"]);
+    drop(disk);
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
 fn an_image_grows_with_its_limit() {
     let host = Host::new();
     let golden = host.guest("golden").build();
@@ -97,6 +138,8 @@ fn an_image_grows_with_its_limit() {
     web.shell("df -m / | tail -n 1 | awk '{ exit !($2 > 130 && $2 < 161) }'").ok();
     web.vserver("stop", ["--timeout", "1"]);
     run(Command::new("fsck.ext4").args(["-f", "-n"]).arg(web.root()));
+    // What an ephemeral start writes would not be in the image.
+    web.vserver("start", ["--ephemeral"]).code(1).complains("limits.disk can't be enforced");
     // Elsewhere nothing holds it, and that is said.
     golden.vserver("limits", ["disk=64M"]).code(1).complains("project quotas");
     host.vserver(["config", "set", "golden", "limits.disk", "64M"]).ok();
