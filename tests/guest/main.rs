@@ -40,6 +40,8 @@ mod chbind;
 mod chcontext;
 mod clone;
 mod console;
+mod cp;
+mod cp_attacks;
 mod crash;
 mod demo;
 mod devices;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -142,15 +143,16 @@ impl<W: Write> Writing<'_, W> {
         }
         self.done.files += 1;
         let failed = |cause| self.root.error("read", entry.path, cause);
-        let attributes = Attributes::read(entry.parent, entry.name).map_err(failed)?;
+        let pinned = entry.pin().map_err(failed)?;
+        let attributes = Attributes::read(pinned.file.as_fd()).map_err(failed)?;
         let target = match kind {
             FileType::Symlink => {
-                fs::readlinkat(entry.parent, entry.name, Vec::new()).map_err(failed)?.into_bytes()
+                fs::readlinkat(&pinned.file, "", Vec::new()).map_err(failed)?.into_bytes()
             }
             _ => Vec::new(),
         };
         let file = match kind {
-            FileType::RegularFile => Some(File::from(entry.open().map_err(failed)?)),
+            FileType::RegularFile => Some(File::from(pinned.open().map_err(failed)?)),
             _ => None,
         };
         let written = self.member(entry, attributes, &target, file.as_ref());

@@ -59,6 +59,7 @@ pub use snapshot::Snapshots;
 pub use store::Store;
 pub use tool::follow;
 use unpack::Shift;
+pub(crate) use unpack::{ACCESS, CAPABILITY, DEFAULT, IDS, LeftOut, NOBODY, acl, remarks};
 use workspace::Aside;
 
 /// Where a new guest's files come from.

@@ -79,6 +79,34 @@ The guest is the one that was exported: name, host name, keys, addresses, and
 its context if that is free here. With --new-identity it is a copy, as with
 'vserver clone'. Nothing is left of an archive that is damaged or cut off.";
 
+pub(super) const CP: &str = "\
+Examples:
+  vserver cp index.html web:/srv/www
+  vserver cp web:/var/log/syslog web:/etc/hosts .
+  vserver cp -a web:/srv/data/. /srv/saved
+  vserver cp ./a:b web:/root           a path of the host's with a colon
+
+The guest may run or not. One that runs is copied to and from as it sees itself:
+/tmp and what else is mounted in it, too. Paths count from the guest's root, and
+no link leads out of it.
+
+As with cp(1), a DST that is a directory takes SRC in, and is otherwise its new
+name; SRC/. is what is in a directory. A link is copied as a link; with a slash
+behind it, it is the directory that it leads to. A directory is put into one of
+the same name, which keeps its owner and permissions. A file or link that is
+there is replaced.
+
+Kept are permissions, times, holes, hard links among the files, and 'user.'
+attributes. Owners are root's, the guest's own on the way in, without
+set-user-id and set-group-id bits, access lists and capabilities: a program out
+of a guest would have the host's root run what the guest has written. With
+--archive they are kept; ids are those of inside, 0 to 65535, and what the other
+side doesn't have becomes nobody's. Sockets, and device nodes, are left out and
+named; device nodes come out of a guest with --archive.
+
+A file appears whole or not at all, and a new directory with all that is in it:
+after an error or Ctrl-C nothing of it is there.";
+
 pub(super) const SNAPSHOT: &str = "\
 Examples:
   vserver snapshot create web before-upgrade

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 use shared::name::{ContextId, GuestName};
 
 use super::values;
+use crate::copying::Place;
 use crate::snapshot::SnapshotName;
 
 /// `vserver clone`.
@@ -100,6 +101,31 @@ pub struct ImportArgs {
     /// Take over its actions, which the host runs as root.
     #[arg(long)]
     pub actions: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `vserver cp`.
+#[derive(Clone, Debug, Args)]
+pub struct CpArgs {
+    /// What is copied, one or more, and last to where: GUEST:PATH, or a path of
+    /// the host's.
+    #[arg(
+        required = true,
+        num_args = 2..,
+        value_names = ["SRC", "DST"],
+        value_hint = ValueHint::AnyPath,
+        value_parser = values::place()
+    )]
+    pub places: Vec<Place>,
+    /// Keep owners, set-user-id bits, access lists and capabilities, and, out
+    /// of a guest, device nodes.
+    #[arg(long, short)]
+    pub archive: bool,
+    /// Leave files that exist as they are.
+    #[arg(long, short)]
+    pub no_clobber: bool,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,

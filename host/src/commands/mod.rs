@@ -16,6 +16,7 @@ mod clone;
 mod completion;
 mod config;
 mod console;
+mod cp;
 mod delete;
 mod demo;
 mod doctor;
@@ -140,6 +141,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Rename(args) => rename::run(args, paths),
         Action::Export(args) => export::run(args, paths),
         Action::Import(args) => import::run(args, paths),
+        Action::Cp(args) => cp::run(args, paths),
         Action::Snapshot(args) => snapshot::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),
         Action::Wait(args) => wait::run(args, paths),

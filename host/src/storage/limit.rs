@@ -124,7 +124,7 @@ fn join(root: &Path, project: u32) -> Result<()> {
             Step::Leave(itself, _, path) if path == Path::new("") => {
                 quota::set_project(itself, project, true).map_err(|c| failed(path, c))
             }
-            Step::Leave(..) => Ok(()),
+            Step::Leave(..) | Step::Passed(..) => Ok(()),
         }
     })
 }
