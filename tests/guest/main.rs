@@ -65,6 +65,7 @@ mod many;
 mod metrics;
 mod mounts;
 mod moved;
+mod moving;
 mod nesting;
 mod orphans;
 mod outside;

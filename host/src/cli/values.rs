@@ -25,6 +25,15 @@ pub(super) fn place() -> impl TypedValueParser<Value = Place> {
     OsStringValueParser::new().try_map(|word| Place::parse(&word, guest))
 }
 
+/// A host's name for ssh, which could be taken for an option.
+pub(super) fn ssh_host(text: &str) -> Result<String, String> {
+    let is_one = |c: char| !c.is_whitespace() && !c.is_control();
+    if text.is_empty() || text.starts_with('-') || !text.chars().all(is_one) {
+        return Err("a host is written HOST or USER@HOST".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// A guest's fixed context number.
 pub(super) fn context(text: &str) -> Result<ContextId, String> {
     let number: u32 = text.parse().map_err(|error| format!("{error}"))?;
