@@ -12,6 +12,7 @@ pub mod commands;
 pub mod config;
 pub mod context;
 pub mod control;
+pub mod copying;
 pub mod error;
 pub mod facts;
 pub mod fsroot;

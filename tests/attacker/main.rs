@@ -16,6 +16,7 @@ mod outcome;
 mod processes;
 mod segment;
 mod session;
+mod swaps;
 mod sys;
 
 use std::io::{self, Write};
@@ -102,6 +103,7 @@ fn attempt(name: &str, arguments: &[&str]) -> Attempt {
         ("ambush", [kind, path, secret]) => session::ambush(kind, path, secret),
         ("enter-naively", [pid]) => session::enter_naively(pid),
         ("whoami", []) => session::whoami(),
+        ("swap", [one, other, seconds]) => swaps::swap(one, other, seconds),
         _ => untried(format!("there is no attempt '{name}' with {} arguments", arguments.len())),
     }
 }

@@ -13,6 +13,10 @@ fn wrong_use_is_exit_code_2() {
         &["build", "web", "--method", "magic"],
         &["stop", "web", "--timeout", "soon"],
         &["exec", "web"],
+        &["cp", "web:/etc/hosts"],
+        &["cp", "web:/etc/hosts", "mail:/etc"],
+        &["cp", "./web:/etc/hosts", "/tmp"],
+        &["cp", "a b:/etc/hosts", "/tmp"],
     ] {
         let answer = host.vserver(words).code(2);
         assert!(answer.stdout.is_empty(), "errors go to stderr\n{answer}");

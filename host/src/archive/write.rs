@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -55,8 +56,8 @@ pub struct Written {
     pub attributes: u64,
 }
 
-/// Writes a guest to `to`, compressed with zstd at this level. `at` is told how
-/// many names are done.
+/// Writes a guest to `to`, compressed with zstd at this level; without `root`,
+/// one without files. `at` is told how many names are done.
 ///
 /// # Errors
 /// When something can't be read or written, something is mounted inside, or
@@ -65,7 +66,7 @@ pub fn write(
     to: impl Write,
     level: i32,
     head: &Head,
-    root: &RootDir,
+    root: Option<&RootDir>,
     check: Check<'_>,
     at: &mut dyn FnMut(u64),
 ) -> Result<Written> {
@@ -75,20 +76,21 @@ pub fn write(
     let threads = thread::available_parallelism().map_or(1, |count| count.get().min(MOST_THREADS));
     encoder.multithread(u32::try_from(threads).unwrap_or(1)).map_err(failed)?;
     let stream = Summed::new(encoder);
-    let mut writing =
-        Writing { stream, root, check, links: BTreeMap::new(), done: Written::default() };
+    let mut writing = Writing { stream, check, links: BTreeMap::new(), done: Written::default() };
     writing.text(MANIFEST, head.manifest.render()?.as_bytes(), 0o600).map_err(failed)?;
     writing.text(CONFIG, head.config.as_bytes(), 0o600).map_err(failed)?;
     if let Some((actions, mode)) = &head.actions {
         writing.text(ACTIONS, actions, *mode).map_err(failed)?;
     }
-    walk(root, check, |step| {
-        if let Step::Enter(entry, _) = step {
-            writing.entry(&entry)?;
-            at(writing.done.files);
-        }
-        Ok(())
-    })?;
+    if let Some(root) = root {
+        walk(root, check, |step| {
+            if let Step::Enter(entry, _) = step {
+                writing.entry(root, &entry)?;
+                at(writing.done.files);
+            }
+            Ok(())
+        })?;
+    }
     let done = writing.done;
     writing.end().and_then(|encoder| encoder.finish()?.flush()).map_err(failed)?;
     Ok(done)
@@ -96,7 +98,6 @@ pub fn write(
 
 struct Writing<'a, W: Write> {
     stream: Summed<W>,
-    root: &'a RootDir,
     check: Check<'a>,
     /// The name of a file with several that was written first, by device and
     /// inode.
@@ -134,29 +135,30 @@ impl<W: Write> Writing<'_, W> {
         io::copy(&mut io::repeat(0).take(rest), &mut self.stream).map(drop)
     }
 
-    fn entry(&mut self, entry: &Entry<'_>) -> Result<()> {
+    fn entry(&mut self, root: &RootDir, entry: &Entry<'_>) -> Result<()> {
         let kind = entry.kind();
         if kind == FileType::Socket {
             self.done.sockets += 1;
             return Ok(());
         }
         self.done.files += 1;
-        let failed = |cause| self.root.error("read", entry.path, cause);
-        let attributes = Attributes::read(entry.parent, entry.name).map_err(failed)?;
+        let failed = |cause| root.error("read", entry.path, cause);
+        let pinned = entry.pin().map_err(failed)?;
+        let attributes = Attributes::read(pinned.file.as_fd()).map_err(failed)?;
         let target = match kind {
             FileType::Symlink => {
-                fs::readlinkat(entry.parent, entry.name, Vec::new()).map_err(failed)?.into_bytes()
+                fs::readlinkat(&pinned.file, "", Vec::new()).map_err(failed)?.into_bytes()
             }
             _ => Vec::new(),
         };
         let file = match kind {
-            FileType::RegularFile => Some(File::from(entry.open().map_err(failed)?)),
+            FileType::RegularFile => Some(File::from(pinned.open().map_err(failed)?)),
             _ => None,
         };
         let written = self.member(entry, attributes, &target, file.as_ref());
         written.map_err(|cause| {
             // An interrupt makes reading fail, too.
-            let shown = self.root.shown(entry.path);
+            let shown = root.shown(entry.path);
             (self.check)().err().unwrap_or_else(|| {
                 Error::os(format_args!("cannot write '{}' to it", shown.display()), cause)
             })

@@ -8,7 +8,7 @@ use crate::config::Place;
 use crate::error::Result;
 use crate::fsroot::RootDir;
 use crate::storage;
-use crate::tree::{self, Change};
+use crate::tree::{self, Change, Manner};
 
 use super::Work;
 
@@ -31,7 +31,9 @@ pub(super) fn copy(from: &RootDir, change: Change<'_>, work: &mut Work<'_>) -> R
     work.progress.lines("copying");
     let shown = Cell::new(0);
     let interrupt = work.interrupt;
-    let copied = tree::copy_changed(from, work.root, &|| interrupt.check(), change, |files| {
+    let check = || interrupt.check();
+    let manner = Manner { change, ..Manner::plain(&check) };
+    let copied = tree::copy(from, work.root, &manner, |files| {
         if files >= shown.get() + SHOWN_EVERY {
             shown.set(files);
             work.progress.say(format!("copying: {files} files"));

@@ -36,7 +36,7 @@ fn written(tree: &Path) -> Result<Vec<u8>> {
         actions: Some((b"#!/bin/sh\n".to_vec(), 0o700)),
     };
     let mut packed = Vec::new();
-    write(&mut packed, 3, &head, &RootDir::open(tree)?, &|| Ok(()), &mut |_| ())?;
+    write(&mut packed, 3, &head, Some(&RootDir::open(tree)?), &|| Ok(()), &mut |_| ())?;
     Ok(packed)
 }
 

@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use shared::name::GuestName;
 
@@ -59,6 +59,7 @@ pub use snapshot::Snapshots;
 pub use store::Store;
 pub use tool::follow;
 use unpack::Shift;
+pub(crate) use unpack::{ACCESS, CAPABILITY, DEFAULT, IDS, LeftOut, NOBODY, acl, remarks};
 use workspace::Aside;
 
 /// Where a new guest's files come from.
@@ -234,6 +235,10 @@ pub fn import(
         if as_new {
             identity::renew(&hostname, site.hostname(), work)?;
         }
+        // Who hears that it is here may delete the original.
+        rustix::fs::open(work.root.path(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .and_then(rustix::fs::syncfs)
+            .map_err(|cause| work.root.error("write", Path::new(""), cause))?;
         Ok((summary, Settings::default()))
     };
     make(site, paths, interrupt, progress, filled, |_| register())

@@ -1,5 +1,9 @@
 //! Texts that `--help` and the manual page show after the options.
 
+mod transfer;
+
+pub(super) use transfer::*;
+
 /// Version text in the three parts of util-vserver's tools; old scripts read
 /// the first number.
 pub(super) const VERSION: &str = concat!(
@@ -39,55 +43,6 @@ Examples:
   vserver build web --method oci --from image.tar:latest
   vserver build web --address 192.0.2.10 --ssh-key ~/.ssh/id_ed25519.pub
   vserver build web --root-password-file secret --run-script setup.sh";
-
-pub(super) const CLONE: &str = "\
-Examples:
-  vserver clone web web2
-  vserver clone web web2 --address 192.0.2.11 --hostname web2.example.org
-  vserver clone web web2 --snapshot v1 --storage overlay
-  vserver clone web web2 --storage image --size 4G
-
-Blocks are shared until one of both writes to them, where the file system can
-do that. The new guest has a context, a range of ids, a host name, a machine-id
-and ssh host keys of its own; passwords and all other files are the other
-guest's.";
-
-pub(super) const RENAME: &str = "\
-Examples:
-  vserver rename web shop
-
-Context, ids, root directory, logs and account stay the guest's; its files
-aren't touched. The name inside follows if no 'hostname' is configured.";
-
-pub(super) const EXPORT: &str = "\
-Examples:
-  vserver export web web.tar.zst
-  vserver export web - | ssh other vserver import -
-
-The file holds the configuration, the actions and all files, with owners,
-times, extended attributes, access lists, capabilities, hard links and holes.
-It is a tar archive compressed with zstd, which 'tar -tf' shows; it ends with a
-checksum. Whoever can read it can read the guest's password file.";
-
-pub(super) const IMPORT: &str = "\
-Examples:
-  vserver import web.tar.zst
-  vserver import web.tar.zst web2 --new-identity --address 192.0.2.11
-  ssh other vserver export web - | vserver import -
-
-The guest is the one that was exported: name, host name, keys, addresses, and
-its context if that is free here. With --new-identity it is a copy, as with
-'vserver clone'. Nothing is left of an archive that is damaged or cut off.";
-
-pub(super) const SNAPSHOT: &str = "\
-Examples:
-  vserver snapshot create web before-upgrade
-  vserver snapshot list web
-  vserver snapshot restore web before-upgrade
-
-A guest that runs stands still while it is copied; where the file system shares
-blocks (btrfs, xfs) that is a moment, elsewhere as long as copying takes. A
-snapshot holds the files below the guest's root, not its configuration.";
 
 pub(super) const START: &str = "\
 Examples:

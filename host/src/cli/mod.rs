@@ -139,6 +139,12 @@ pub enum Action {
     /// Make a guest of such a file.
     #[command(after_help = help::IMPORT)]
     Import(ImportArgs),
+    /// Move a guest to another host.
+    #[command(after_help = help::MOVE)]
+    Move(Box<MoveArgs>),
+    /// Copy files into guests and out of them.
+    #[command(after_help = help::CP)]
+    Cp(CpArgs),
     /// Keep copies of a guest's files, and go back to them.
     #[command(after_help = help::SNAPSHOT)]
     Snapshot(SnapshotArgs),

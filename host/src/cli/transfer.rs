@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 use shared::name::{ContextId, GuestName};
 
+use super::args::Shutdown;
 use super::values;
+use crate::copying::Place;
 use crate::snapshot::SnapshotName;
 
 /// `vserver clone`.
@@ -100,6 +102,75 @@ pub struct ImportArgs {
     /// Take over its actions, which the host runs as root.
     #[arg(long)]
     pub actions: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `vserver move`.
+#[derive(Clone, Debug, Args)]
+pub struct MoveArgs {
+    /// The guest.
+    #[arg(value_parser = values::guest)]
+    pub name: GuestName,
+    /// To which host, as ssh knows it: HOST or USER@HOST.
+    #[arg(value_name = "HOST", value_parser = values::ssh_host)]
+    pub host: String,
+    /// Its name there; the same when not given.
+    #[arg(value_name = "NEW", value_parser = values::guest)]
+    pub new: Option<GuestName>,
+    /// Its number there, 2 to 49151; the one it has, if that is free there,
+    /// when not given.
+    #[arg(long, value_name = "N", value_parser = values::context)]
+    pub context: Option<ContextId>,
+    /// Its address there; may be given several times. Those it has when not
+    /// given.
+    #[arg(long, value_name = "IP[/LEN]")]
+    pub address: Vec<String>,
+    /// Take its actions along, which the other host runs as root.
+    #[arg(long)]
+    pub actions: bool,
+    /// Delete it here when it is there.
+    #[arg(long)]
+    pub delete: bool,
+    /// Don't start it there, though it runs here.
+    #[arg(long)]
+    pub no_start: bool,
+    /// How it is stopped here.
+    #[command(flatten)]
+    pub shutdown: Shutdown,
+    /// An option of ssh_config(5), such as 'Port=2222'; may be given several
+    /// times.
+    #[arg(long, value_name = "OPTION")]
+    pub ssh_option: Vec<String>,
+    /// What vserver is called there.
+    #[arg(long, value_name = "PROGRAM", default_value = "vserver")]
+    pub vserver: String,
+    /// Ask the other host whether it takes the guest, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `vserver cp`.
+#[derive(Clone, Debug, Args)]
+pub struct CpArgs {
+    /// What is copied, one or more, and last to where: GUEST:PATH, or a path of
+    /// the host's.
+    #[arg(
+        required = true,
+        num_args = 2..,
+        value_names = ["SRC", "DST"],
+        value_hint = ValueHint::AnyPath,
+        value_parser = values::place()
+    )]
+    pub places: Vec<Place>,
+    /// Keep owners, set-user-id bits, access lists and capabilities, and, out
+    /// of a guest, device nodes.
+    #[arg(long, short)]
+    pub archive: bool,
+    /// Leave files that exist as they are.
+    #[arg(long, short)]
+    pub no_clobber: bool,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,

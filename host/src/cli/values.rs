@@ -3,10 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use shared::name::{ContextError, ContextId, GuestName};
 
 use super::order;
 use crate::config::Address;
+use crate::copying::Place;
 
 /// A guest's name that is not a verb: `vserver VERB NAME` and `vserver NAME
 /// VERB` must stay distinguishable.
@@ -16,6 +18,20 @@ pub(super) fn guest(text: &str) -> Result<GuestName, String> {
         return Err(format!("'{text}' is a verb of vserver, no guest can have this name"));
     }
     Ok(name)
+}
+
+/// `GUEST:PATH` or a path of the host's, of any bytes.
+pub(super) fn place() -> impl TypedValueParser<Value = Place> {
+    OsStringValueParser::new().try_map(|word| Place::parse(&word, guest))
+}
+
+/// A host's name for ssh, which could be taken for an option.
+pub(super) fn ssh_host(text: &str) -> Result<String, String> {
+    let is_one = |c: char| !c.is_whitespace() && !c.is_control();
+    if text.is_empty() || text.starts_with('-') || !text.chars().all(is_one) {
+        return Err("a host is written HOST or USER@HOST".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A guest's fixed context number.

@@ -33,19 +33,28 @@ pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
         }
         let question = format!("Are you sure you want to delete the vserver {name}");
         ask(args.yes, &question, || format!("guest '{name}' is not deleted"))?;
-        // The answer may have taken its time.
-        let lock = Lock::wait(&paths.lock(name))?;
-        let root = check(paths, name)?;
-        let was_enabled = systemd::starts_guests(paths) && systemd::is_enabled(name);
-        delete(paths, name, &root)?;
-        if was_enabled {
-            // Only links are left if it doesn't do that.
-            let _ = systemd::enable(name, false).and_then(|()| systemd::reload());
-        }
-        lock.remove(&paths.lock(name));
+        now(paths, name)?;
         output::print(&format!("guest '{name}' is deleted\n"))?;
     }
     Ok(Exit::DONE)
+}
+
+/// Deletes one guest without asking.
+///
+/// # Errors
+/// When it isn't stopped, or something of it can't be removed.
+pub(super) fn now(paths: &Paths, name: &GuestName) -> Result<()> {
+    // A question may have taken its time.
+    let lock = Lock::wait(&paths.lock(name))?;
+    let root = check(paths, name)?;
+    let was_enabled = systemd::starts_guests(paths) && systemd::is_enabled(name);
+    delete(paths, name, &root)?;
+    if was_enabled {
+        // Only links are left if it doesn't do that.
+        let _ = systemd::enable(name, false).and_then(|()| systemd::reload());
+    }
+    lock.remove(&paths.lock(name));
+    Ok(())
 }
 
 /// Where the guest's root is, if the guest can be deleted.
@@ -80,7 +89,7 @@ fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
 }
 
 /// Those of a guest whose files are there; as what doesn't matter to their end.
-fn snapshots(name: &GuestName, root: &Path) -> Snapshots {
+pub(super) fn snapshots(name: &GuestName, root: &Path) -> Snapshots {
     Snapshots::new(name, Place::directory(root))
 }
 

@@ -18,15 +18,7 @@ use shared::name::GuestName;
 /// Enables or disables.
 pub(super) fn run(args: &EnableArgs, enable: bool, paths: &Paths) -> Result<Exit> {
     let names = select::guests(&args.guests, paths)?;
-    let by_systemd = systemd::starts_guests(paths);
-    let done = names.iter().try_for_each(|name| {
-        set(paths, name, enable)?;
-        if by_systemd { systemd::enable(name, enable) } else { Ok(()) }
-    });
-    if by_systemd {
-        systemd::reload()?;
-    }
-    done?;
+    set_all(paths, &names, enable)?;
     if !args.now {
         return Ok(Exit::DONE);
     }
@@ -38,6 +30,22 @@ pub(super) fn run(args: &EnableArgs, enable: bool, paths: &Paths) -> Result<Exit
         }
         Ok(Exit::DONE)
     })
+}
+
+/// Has guests started with the host, or no longer.
+///
+/// # Errors
+/// When a configuration can't be written, or systemd refuses.
+pub(super) fn set_all(paths: &Paths, names: &[GuestName], enable: bool) -> Result<()> {
+    let by_systemd = systemd::starts_guests(paths);
+    let done = names.iter().try_for_each(|name| {
+        set(paths, name, enable)?;
+        if by_systemd { systemd::enable(name, enable) } else { Ok(()) }
+    });
+    if by_systemd {
+        systemd::reload()?;
+    }
+    done
 }
 
 /// Writes it into the guest's file.

@@ -3,11 +3,13 @@
 use std::io::{self, BufWriter, IsTerminal};
 use std::path::Path;
 
+use shared::name::GuestName;
+
 use crate::archive::{self, Head, Manifest, Written};
 use crate::build::{Interrupt, Progress};
 use crate::cli::ExportArgs;
 use crate::commands::{Exit, at_rest, belongings, output};
-use crate::config;
+use crate::config::{self, GuestConfig};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::paths::Paths;
@@ -26,13 +28,7 @@ pub(super) fn run(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
     let guest = config::load(paths, name)?;
     at_rest::check(paths, name)?;
     let root = storage::view(&guest.place(paths, name))?;
-    let actions = belongings::actions(paths, name)?;
-    let hostname = guest.hostname(name).to_owned();
-    let head = Head {
-        manifest: Manifest::new(name.clone(), guest.context, hostname, actions.is_some()),
-        config: config::text(paths, name)?,
-        actions,
-    };
+    let head = head(paths, name, &guest)?;
     let interrupt =
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
     if args.file == Path::new("-") {
@@ -64,6 +60,20 @@ pub(super) fn run(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
     Ok(Exit::DONE)
 }
 
+/// What precedes a guest's files.
+///
+/// # Errors
+/// When its configuration or its actions can't be read.
+pub(super) fn head(paths: &Paths, name: &GuestName, guest: &GuestConfig) -> Result<Head> {
+    let actions = belongings::actions(paths, name)?;
+    let hostname = guest.hostname(name).to_owned();
+    Ok(Head {
+        manifest: Manifest::new(name.clone(), guest.context, hostname, actions.is_some()),
+        config: config::text(paths, name)?,
+        actions,
+    })
+}
+
 fn write(
     args: &ExportArgs,
     to: impl io::Write,
@@ -75,7 +85,7 @@ fn write(
     progress.lines("exporting");
     let to = BufWriter::with_capacity(256 * 1024, to);
     let check = || interrupt.check();
-    let written = archive::write(to, args.level, head, root, &check, &mut |files| {
+    let written = archive::write(to, args.level, head, Some(root), &check, &mut |files| {
         if files % SHOWN_EVERY == 0 {
             progress.say(format!("exporting: {files} files"));
         }
@@ -91,7 +101,8 @@ fn write(
     })
 }
 
-fn remark_on(written: Written) {
+/// Says what is left out.
+pub(super) fn remark_on(written: Written) {
     if written.sockets > 0 {
         output::remark(format_args!("{} sockets are left out", written.sockets));
     }

@@ -32,6 +32,10 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
         access: Access::default(),
         goes_on_inside: false,
     };
+    // Better now than when all has come.
+    if let Some(context) = args.context {
+        ids::check(paths, name, context)?;
+    }
     if args.dry_run {
         build::refuse(&site, paths)?;
         output::print(&format!(

@@ -16,6 +16,7 @@ mod clone;
 mod completion;
 mod config;
 mod console;
+mod cp;
 mod delete;
 mod demo;
 mod doctor;
@@ -36,6 +37,7 @@ mod list;
 mod logs;
 mod man;
 mod metrics;
+mod r#move;
 mod observe;
 mod pause;
 mod progress;
@@ -44,6 +46,7 @@ mod reboot;
 mod reducecap;
 mod reexec;
 mod reload;
+mod remote;
 mod rename;
 mod restart;
 mod running;
@@ -140,6 +143,8 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Rename(args) => rename::run(args, paths),
         Action::Export(args) => export::run(args, paths),
         Action::Import(args) => import::run(args, paths),
+        Action::Move(args) => r#move::run(args, paths),
+        Action::Cp(args) => cp::run(args, paths),
         Action::Snapshot(args) => snapshot::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),
         Action::Wait(args) => wait::run(args, paths),

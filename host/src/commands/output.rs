@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+use crate::report;
 
 /// Were only errors asked for (`--quiet`)?
 static QUIET: AtomicBool = AtomicBool::new(false);
@@ -93,7 +94,9 @@ pub fn complain(error: &Error) {
     }
 }
 
-/// One write, so that lines of several threads and processes don't mix.
+/// One write, so that lines of several threads and processes don't mix. Names of
+/// a guest's files can be in it, and say nothing to the terminal itself.
 fn line(text: fmt::Arguments<'_>) {
-    let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
+    let text: Vec<_> = text.to_string().split('\n').map(report::harmless_line).collect();
+    let _ = io::stderr().lock().write_all(format!("{}\n", text.join("\n")).as_bytes());
 }

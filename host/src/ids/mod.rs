@@ -67,6 +67,19 @@ pub fn lookup(paths: &Paths, name: &GuestName) -> Result<Option<Allocation>> {
     Ok(read(&paths.ids())?.guests.get(name).copied())
 }
 
+/// Is this context free for a guest, or its own?
+///
+/// # Errors
+/// When it is another guest's, or the files can't be read.
+pub fn check(paths: &Paths, name: &GuestName, wanted: ContextId) -> Result<()> {
+    let given = read(&paths.ids())?.guests.into_iter().map(|(guest, it)| (guest, it.context.get()));
+    let mut holders = given.chain(config::contexts(paths)?);
+    match holders.find(|(guest, number)| guest != name && *number == wanted.get()) {
+        Some((holder, _)) => Err(context_taken(wanted, &holder)),
+        None => Ok(()),
+    }
+}
+
 /// Takes back what a deleted guest had. No allocation is no mistake.
 ///
 /// # Errors

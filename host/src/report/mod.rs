@@ -110,12 +110,22 @@ const MAX_FOREIGN: usize = 256;
 /// one line, no control characters, none that reorder or hide others, not
 /// longer than a few lines of a terminal.
 pub fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len().min(MAX_FOREIGN));
-    for (count, c) in text.chars().enumerate() {
-        if count == MAX_FOREIGN {
-            shown.push_str("...");
-            break;
-        }
+    let mut shown = harmless(text.chars().take(MAX_FOREIGN));
+    if text.chars().nth(MAX_FOREIGN).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// A line of any length in which foreign text may stand, without what acts on a
+/// terminal; tabs stay.
+pub fn harmless_line(text: &str) -> String {
+    text.split('\t').map(|part| harmless(part.chars())).collect::<Vec<_>>().join("\t")
+}
+
+fn harmless(text: impl Iterator<Item = char>) -> String {
+    let mut shown = String::new();
+    for c in text {
         let _ = match c {
             _ if !is_deceptive(c) => write!(shown, "{c}"),
             '\0'..='\u{ff}' => write!(shown, "\\x{:02x}", u32::from(c)),
@@ -193,6 +203,8 @@ mod tests {
     #[test]
     fn escapes_are_shown_not_obeyed() {
         assert_eq!(printable("ok\x1b[2J\n"), "ok\\x1b[2J\\x0a");
+        assert_eq!(harmless_line("ok\t\x1b[2J"), "ok\t\\x1b[2J");
+        assert_eq!(harmless_line(&"x".repeat(1000)).len(), 1000);
         assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(printable("né"), "né");
         assert_eq!(printable(&"x".repeat(1000)).len(), MAX_FOREIGN + 3);

@@ -4,13 +4,12 @@
 //! A guest can't leave its project: inside a user namespace the kernel lets
 //! nobody change one (fs/file_attr.c, `fileattr_set_prepare`).
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, FileType};
+use rustix::fs::{self, AtFlags, FileType, OFlags};
 
 use crate::config::{Files, Place};
 use crate::error::{Error, Result};
@@ -148,7 +147,7 @@ fn join(root: &Path, project: u32) -> Result<()> {
             Step::Leave(itself, _, path) if path == Path::new("") => {
                 quota::set_project(itself, project, true).map_err(|c| failed(path, c))
             }
-            Step::Leave(..) => Ok(()),
+            Step::Leave(..) | Step::Passed(..) => Ok(()),
         }
     })
 }
@@ -170,14 +169,16 @@ fn file(entry: &Entry<'_>, project: u32) -> io::Result<()> {
 /// In a directory in which new names are the project's.
 fn anew(entry: &Entry<'_>) -> io::Result<()> {
     let (parent, new) = (entry.parent, format!(".vserver-{}", std::process::id()));
-    let attributes = Attributes::read(parent, entry.name)?;
+    let attributes = Attributes::read(entry.pin()?.file.as_fd())?;
     match entry.kind() {
         FileType::Symlink => {
             fs::symlinkat(fs::readlinkat(parent, entry.name, Vec::new())?, parent, &new)?;
         }
         kind => fs::mknodat(parent, &new, kind, fs::Mode::RUSR, entry.stat.st_rdev)?,
     }
-    let placed = tree::give(parent, OsStr::new(&new), entry.stat, &attributes)
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let placed = fs::openat(parent, &new, flags, fs::Mode::empty())
+        .and_then(|file| tree::give(file, entry.stat, &attributes))
         .and_then(|_| fs::renameat(parent, &new, parent, entry.name));
     if placed.is_err() {
         let _ = fs::unlinkat(parent, &new, AtFlags::empty());

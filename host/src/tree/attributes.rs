@@ -1,5 +1,8 @@
 //! What a file has besides its bytes: owner, permissions, times, extended
 //! attributes (xattr(7)), among which are access lists and capabilities.
+//!
+//! What is read or set is that of a descriptor, which may be one of `O_PATH`:
+//! a name can be another file's from one call to the next.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -9,12 +12,10 @@ use std::path::PathBuf;
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-/// What a name in a directory is called for calls that take a path only; it is
-/// found in that directory, and not followed.
-fn path_of(parent: BorrowedFd<'_>, name: &OsStr) -> PathBuf {
-    let directory = PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd()));
-    // The directory itself: with a name, or the link in /proc would be meant.
-    directory.join(if name.is_empty() { OsStr::new(".") } else { name })
+/// What an open file is called for calls that take a path only. The kernel
+/// goes on from the file itself, also if it is a symbolic link (proc(5)).
+pub(super) fn path_of(file: BorrowedFd<'_>) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// A file's extended attributes.
@@ -22,26 +23,26 @@ fn path_of(parent: BorrowedFd<'_>, name: &OsStr) -> PathBuf {
 pub struct Attributes(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Attributes {
-    /// Reads those of a name in a directory, sorted by name.
+    /// Reads those of a file, sorted by name.
     ///
     /// # Errors
-    /// Those of llistxattr(2) and lgetxattr(2). A file system that has none is
+    /// Those of listxattr(2) and getxattr(2). A file system that has none is
     /// no mistake.
-    pub fn read(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Self, Errno> {
-        let path = path_of(parent, name);
+    pub fn read(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let path = path_of(file);
         let mut names = Vec::new();
-        let length = match fs::llistxattr_query(&path) {
+        let length = match fs::listxattr_query(&path) {
             Ok(0) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Self::default()),
             other => other?,
         };
         names.resize(length, 0u8);
-        let length = fs::llistxattr(&path, names.as_mut_slice())?;
+        let length = fs::listxattr(&path, names.as_mut_slice())?;
         let names = names.get(..length).unwrap_or_default();
         let mut found = Vec::new();
         for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
             let key = OsStr::from_bytes(name);
-            let mut value = vec![0u8; fs::lgetxattr_query(&path, key)?];
-            let length = fs::lgetxattr(&path, key, value.as_mut_slice())?;
+            let mut value = vec![0u8; fs::getxattr_query(&path, key)?];
+            let length = fs::getxattr(&path, key, value.as_mut_slice())?;
             value.truncate(length);
             found.push((name.to_vec(), value));
         }
@@ -61,13 +62,13 @@ impl Attributes {
         self.0 = old.into_iter().filter_map(new).collect();
     }
 
-    /// Gives them to a name in a directory; false if the file system has no
-    /// place for one of them.
-    fn write(&self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<bool, Errno> {
-        let path = path_of(parent, name);
+    /// Gives them to a file; false if the file system has no place for one of
+    /// them.
+    fn write(&self, file: BorrowedFd<'_>) -> Result<bool, Errno> {
+        let path = path_of(file);
         let mut all = true;
         for (key, value) in self.iter() {
-            match fs::lsetxattr(&path, OsStr::from_bytes(key), value, XattrFlags::empty()) {
+            match fs::setxattr(&path, OsStr::from_bytes(key), value, XattrFlags::empty()) {
                 Ok(()) => {}
                 Err(Errno::OPNOTSUPP) => all = false,
                 Err(cause) => return Err(cause),
@@ -84,23 +85,17 @@ impl Attributes {
 /// away, and an access list stands in the permissions too.
 ///
 /// # Errors
-/// Those of fchownat(2), fchmodat(2), lsetxattr(2) and utimensat(2).
-pub fn give(
-    parent: impl AsFd,
-    name: &OsStr,
-    stat: &Stat,
-    attributes: &Attributes,
-) -> Result<bool, Errno> {
-    let parent = parent.as_fd();
-    let here = if name.is_empty() { OsStr::new(".") } else { name };
-    let no_follow = AtFlags::SYMLINK_NOFOLLOW;
+/// Those of fchownat(2), chmod(2), setxattr(2) and utimensat(2).
+pub fn give(file: impl AsFd, stat: &Stat, attributes: &Attributes) -> Result<bool, Errno> {
+    let file = file.as_fd();
+    let itself = AtFlags::EMPTY_PATH;
     let (user, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    fs::chownat(parent, here, Some(user), Some(group), no_follow)?;
+    fs::chownat(file, "", Some(user), Some(group), itself)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        fs::chmodat(parent, here, Mode::from_raw_mode(stat.st_mode), AtFlags::empty())?;
+        fs::chmod(path_of(file), Mode::from_raw_mode(stat.st_mode))?;
     }
-    let all = attributes.write(parent, name)?;
-    fs::utimensat(parent, here, &times(stat), no_follow)?;
+    let all = attributes.write(file)?;
+    fs::utimensat(file, "", &times(stat), itself)?;
     Ok(all)
 }
 

@@ -1,10 +1,15 @@
-//! Copies a tree into an empty directory, so that no tool finds a difference.
+//! Copies a tree into a directory that is its own, so that no tool finds a
+//! difference.
+//!
+//! Nothing is done by name twice: what was made is held by its descriptor, so
+//! that whoever can reach the new directory, too, a guest's root, gains nothing
+//! by putting something else in a name's place.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
@@ -16,7 +21,8 @@ use crate::fsroot::RootDir;
 use super::Check;
 use super::attributes::{self, Attributes};
 use super::content::{self, How};
-use super::walk::{Entry, Step, walk};
+use super::kernel;
+use super::walk::{Entry, Ground, Passed, Pinned, Step, walk_on};
 
 /// What was copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,45 +41,60 @@ pub struct Copied {
 /// no is left out, unless it is a directory.
 pub type Change<'a> = &'a dyn Fn(&Path, &mut Stat, &mut Attributes) -> bool;
 
-/// Copies everything below `from` into `to`, an empty directory that nobody
-/// else can reach. `at` is told how many names are done.
+/// How a tree is copied.
+#[derive(Clone, Copy)]
+pub struct Manner<'a> {
+    /// Asked between two files, and in long ones.
+    pub check: Check<'a>,
+    /// What each name becomes.
+    pub change: Change<'a>,
+    /// What the tree is like.
+    pub ground: Ground,
+    /// Told what was passed by.
+    pub passed: &'a dyn Fn(&Path, Passed),
+    /// A directory that is no part of it, by device and inode: that of the copy
+    /// itself, which could lie inside.
+    pub without: Option<(u64, u64)>,
+}
+
+impl std::fmt::Debug for Manner<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Manner").field("ground", &self.ground).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Manner<'a> {
+    /// As it is, at rest.
+    pub fn plain(check: Check<'a>) -> Self {
+        let (change, passed) =
+            (&|_: &Path, _: &mut Stat, _: &mut Attributes| true, &|_: &Path, _| {});
+        Self { check, change, ground: Ground::default(), passed, without: None }
+    }
+}
+
+/// Copies everything below `from` into `to`, an empty directory. `at` is told
+/// how many names are done.
 ///
 /// # Errors
 /// When something can't be read or written, something is mounted inside, or
 /// `check` says no. What was copied until then is left to the caller.
-pub fn copy(from: &RootDir, to: &RootDir, check: Check<'_>, at: impl FnMut(u64)) -> Result<Copied> {
-    copy_changed(from, to, check, &|_, _, _| true, at)
-}
-
-/// The same with changes.
-///
-/// # Errors
-/// As [`copy`].
-pub fn copy_changed(
+pub fn copy(
     from: &RootDir,
     to: &RootDir,
-    check: Check<'_>,
-    change: Change<'_>,
+    manner: &Manner<'_>,
     mut at: impl FnMut(u64),
 ) -> Result<Copied> {
-    let mut copying = Copying {
-        from,
-        to,
-        check,
-        change,
-        open: Vec::new(),
-        links: BTreeMap::new(),
-        done: Copied::default(),
-    };
-    walk(from, check, |step| {
+    let mut copying = Copying::new(from, to, manner);
+    walk_on(from, manner.ground, manner.check, |step| {
         match step {
             Step::Enter(entry, None) => copying.file(&entry)?,
             Step::Enter(entry, Some(_)) => copying.enter(&entry)?,
             Step::Leave(directory, stat, path) => {
-                let attributes = Attributes::read(directory, OsStr::new(""))
-                    .map_err(|cause| from.error("read", path, cause))?;
+                let attributes =
+                    Attributes::read(directory).map_err(|cause| from.error("read", path, cause))?;
                 copying.leave(*stat, attributes, path)?;
             }
+            Step::Passed(path, why) => (manner.passed)(path, why),
         }
         at(copying.done.files);
         Ok(())
@@ -81,11 +102,33 @@ pub fn copy_changed(
     Ok(copying.done)
 }
 
+/// Copies one name of `from` that is no directory into `to`.
+///
+/// # Errors
+/// As [`copy`].
+pub fn copy_name(
+    from: &RootDir,
+    name: &OsStr,
+    to: &RootDir,
+    manner: &Manner<'_>,
+) -> Result<Copied> {
+    let path = Path::new(name);
+    let failed = |cause| from.error("read", path, cause);
+    let stat = fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+    let mut copying = Copying::new(from, to, manner);
+    let top = to.open_at(Path::new(""), DIRECTORY, Mode::empty());
+    copying.open.push(top.map_err(|cause| to.error("open", Path::new(""), cause))?);
+    // It was asked for by its name: that it has gone is a mistake.
+    copying.ground.moving = false;
+    copying.file(&Entry::new(from.as_fd(), name, path, &stat, copying.ground))?;
+    Ok(copying.done)
+}
+
 struct Copying<'a> {
     from: &'a RootDir,
     to: &'a RootDir,
-    check: Check<'a>,
-    change: Change<'a>,
+    manner: &'a Manner<'a>,
+    ground: Ground,
     /// The new directories on the way, the root's first.
     open: Vec<OwnedFd>,
     /// Where the first name of a file with several is, by device and inode.
@@ -93,8 +136,19 @@ struct Copying<'a> {
     done: Copied,
 }
 
-impl Copying<'_> {
+impl<'a> Copying<'a> {
+    fn new(from: &'a RootDir, to: &'a RootDir, manner: &'a Manner<'a>) -> Self {
+        let (open, links, done) = (Vec::new(), BTreeMap::new(), Copied::default());
+        Self { from, to, manner, ground: manner.ground, open, links, done }
+    }
+
     fn enter(&mut self, entry: &Entry<'_>) -> Result<()> {
+        if self.manner.without == Some((entry.stat.st_dev, entry.stat.st_ino)) {
+            return Err(Error::new(format!(
+                "'{}' can't be copied into itself",
+                self.from.path().display()
+            )));
+        }
         let new = match self.open.last() {
             None => self.to.open_at(Path::new(""), DIRECTORY, Mode::empty()),
             Some(parent) => fs::mkdirat(parent, entry.name, Mode::RWXU)
@@ -110,56 +164,70 @@ impl Copying<'_> {
     /// changes with every file that is made in it.
     fn leave(&mut self, mut stat: Stat, mut attributes: Attributes, path: &Path) -> Result<()> {
         let Some(directory) = self.open.pop() else { return Ok(()) };
-        (self.change)(path, &mut stat, &mut attributes);
-        let given = attributes::give(&directory, OsStr::new(""), &stat, &attributes);
+        (self.manner.change)(path, &mut stat, &mut attributes);
+        let given = attributes::give(&directory, &stat, &attributes);
         self.note(given, path)
     }
 
     fn file(&mut self, entry: &Entry<'_>) -> Result<()> {
-        let mut stat = *entry.stat;
-        let mut attributes = Attributes::read(entry.parent, entry.name)
-            .map_err(|cause| self.from.error("read", entry.path, cause))?;
-        if !(self.change)(entry.path, &mut stat, &mut attributes) {
+        let unread = |cause| self.from.error("read", entry.path, cause);
+        let pinned = match entry.pin() {
+            Err(Errno::NOENT) if self.ground.moving => return self.pass(entry, Passed::Gone),
+            other => other.map_err(unread)?,
+        };
+        if self.ground.mounts && kernel::owns(&pinned.file).map_err(unread)? {
+            return self.pass(entry, Passed::Kernel);
+        }
+        let kind = FileType::from_raw_mode(pinned.stat.st_mode);
+        if kind == FileType::Directory {
+            if self.ground.moving {
+                return self.pass(entry, Passed::Gone);
+            }
+            return Err(unread(Errno::ISDIR));
+        }
+        let mut stat = pinned.stat;
+        let mut attributes = Attributes::read(pinned.file.as_fd()).map_err(unread)?;
+        if !(self.manner.change)(entry.path, &mut stat, &mut attributes) {
             return Ok(());
         }
         self.done.files += 1;
         let written = |cause: io::Error| Error::path("write", &self.to.shown(entry.path), cause);
         let Some(parent) = self.open.last() else { return Ok(()) };
-        let identity = (entry.stat.st_dev, entry.stat.st_ino);
-        if entry.stat.st_nlink > 1 {
+        let identity = (pinned.stat.st_dev, pinned.stat.st_ino);
+        if pinned.stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&identity) {
                 return self.link(first, parent, entry.name).map_err(|cause| written(cause.into()));
             }
             self.links.insert(identity, entry.path.to_owned());
         }
-        match entry.kind() {
+        let new = match kind {
             FileType::RegularFile => {
-                let from = entry.open().map_err(|c| self.from.error("open", entry.path, c))?;
+                let from = pinned.open().map_err(|c| self.from.error("open", entry.path, c))?;
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
                 let to = fs::openat(parent, entry.name, flags, Mode::RUSR)
                     .map_err(|cause| written(cause.into()))?;
-                let length = u64::try_from(entry.stat.st_size).unwrap_or_default();
-                match content::copy(&File::from(from), &File::from(to), length, self.check) {
+                let (from, to) = (File::from(from), File::from(to));
+                let length = u64::try_from(pinned.stat.st_size).unwrap_or_default();
+                match content::copy(&from, &to, length, self.manner.check) {
                     Ok(How::Shared) => self.done.shared += 1,
                     Ok(How::Copied) => self.done.copied += 1,
                     Err(cause) => {
-                        (self.check)()?;
+                        (self.manner.check)()?;
                         return Err(written(cause));
                     }
                 }
+                to.into()
             }
-            FileType::Symlink => {
-                let target = fs::readlinkat(entry.parent, entry.name, Vec::new())
-                    .map_err(|cause| self.from.error("read link", entry.path, cause))?;
-                fs::symlinkat(target, parent, entry.name).map_err(|c| written(c.into()))?;
-            }
-            kind => {
-                fs::mknodat(parent, entry.name, kind, Mode::RUSR, entry.stat.st_rdev)
-                    .map_err(|cause| written(cause.into()))?;
-            }
-        }
-        let given = attributes::give(parent, entry.name, &stat, &attributes);
+            _ => special(&pinned, kind, parent.as_fd(), entry.name)
+                .map_err(|cause| written(cause.into()))?,
+        };
+        let given = attributes::give(&new, &stat, &attributes);
         self.note(given, entry.path)
+    }
+
+    fn pass(&self, entry: &Entry<'_>, why: Passed) -> Result<()> {
+        (self.manner.passed)(entry.path, why);
+        Ok(())
     }
 
     fn link(&self, first: &Path, parent: impl AsFd, name: &OsStr) -> Result<(), Errno> {
@@ -173,6 +241,28 @@ impl Copying<'_> {
         self.done.without_attributes += u64::from(!all);
         Ok(())
     }
+}
+
+/// Makes what has no bytes, and opens what has come of it.
+fn special(
+    pinned: &Pinned,
+    kind: FileType,
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+) -> Result<OwnedFd, Errno> {
+    if kind == FileType::Symlink {
+        let target = fs::readlinkat(&pinned.file, "", Vec::new())?;
+        fs::symlinkat(target, parent, name)?;
+    } else {
+        fs::mknodat(parent, name, kind, Mode::RUSR, pinned.stat.st_rdev)?;
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = fs::openat(parent, name, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fs::fstat(&made)?.st_mode) != kind {
+        // Somebody else has made something else of it.
+        return Err(Errno::STALE);
+    }
+    Ok(made)
 }
 
 const DIRECTORY: OFlags =

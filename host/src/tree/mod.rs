@@ -2,18 +2,21 @@
 //! each file.
 //!
 //! Whoever made the tree is not trusted. Everything is reached by descriptors
-//! from its root, no link is followed, no mount is crossed, no device, FIFO or
-//! socket is opened.
+//! from its root, no link is followed, no mount is crossed unless that is asked
+//! for, no device, FIFO or socket is opened.
 
 mod attributes;
 mod content;
 mod copy;
+mod kernel;
+mod staging;
 mod walk;
 
 pub use attributes::{Attributes, give};
 pub use content::copy_file;
-pub use copy::{Change, Copied, copy, copy_changed};
-pub use walk::{Entry, Step, walk};
+pub use copy::{Change, Copied, Manner, copy, copy_name};
+pub use staging::{Placed, Staging, check_place};
+pub use walk::{Entry, Ground, Passed, Pinned, Step, walk, walk_on};
 
 /// Called between two files; its error ends the work.
 pub type Check<'a> = &'a dyn Fn() -> crate::error::Result<()>;

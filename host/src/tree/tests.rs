@@ -14,7 +14,8 @@ fn go_on() -> Result<()> {
 }
 
 fn copied(from: &Path, to: &Path) -> Result<Copied> {
-    copy(&RootDir::open(from).unwrap(), &RootDir::open(to).unwrap(), &go_on, |_| {})
+    let (from, to) = (RootDir::open(from).unwrap(), RootDir::open(to).unwrap());
+    copy(&from, &to, &Manner::plain(&go_on), |_| {})
 }
 
 /// Every path with what tools compare.
@@ -94,7 +95,10 @@ fn work_ends_when_it_is_told_to() {
     fs::write(from.path().join("a"), "x").unwrap();
     let no = || Err(Error::new("interrupted"));
     let (from, to) = (RootDir::open(from.path()).unwrap(), RootDir::open(to.path()).unwrap());
-    assert_eq!(copy(&from, &to, &no, |_| {}).unwrap_err().to_string(), "interrupted");
+    assert_eq!(
+        copy(&from, &to, &Manner::plain(&no), |_| {}).unwrap_err().to_string(),
+        "interrupted"
+    );
 }
 
 #[test]

@@ -13,13 +13,40 @@ use crate::error::{Error, Result};
 use crate::fsroot::{RootDir, names_in};
 
 use super::Check;
+use super::attributes::path_of;
+use super::kernel;
 
 /// Directories that may lie in each other. Each one on the way is open.
 const DEEPEST: usize = 1000;
 
-/// Nothing but what lies in the directory itself, and on its file system.
-const BELOW: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
+/// Nothing but what lies in the directory itself.
+const BELOW: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
+
+/// What a tree may be like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ground {
+    /// What is mounted inside belongs to it, except for what isn't files but
+    /// the kernel's own: see [`Passed::Kernel`].
+    pub mounts: bool,
+    /// Somebody changes it meanwhile: what vanishes is no mistake.
+    pub moving: bool,
+}
+
+impl Ground {
+    fn how(self) -> ResolveFlags {
+        if self.mounts { BELOW } else { BELOW | ResolveFlags::NO_XDEV }
+    }
+}
+
+/// Why something was passed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// It has gone, or become something else, since its name was read.
+    Gone,
+    /// It lies in /proc, /sys or another file system in which the kernel
+    /// shows itself.
+    Kernel,
+}
 
 /// One name, not followed if it is a link.
 #[derive(Debug)]
@@ -30,11 +57,66 @@ pub struct Entry<'a> {
     pub name: &'a OsStr,
     /// Its path below the root; empty for the root itself.
     pub path: &'a Path,
-    /// What it is.
+    /// What it was a moment ago.
     pub stat: &'a Stat,
+    ground: Ground,
 }
 
-impl Entry<'_> {
+/// A file that stays the same whatever becomes of its name. It may be of any
+/// kind, and isn't open for reading.
+#[derive(Debug)]
+pub struct Pinned {
+    /// Its descriptor (`O_PATH`).
+    pub file: OwnedFd,
+    /// What it is.
+    pub stat: Stat,
+}
+
+impl Pinned {
+    /// Opens it for reading.
+    ///
+    /// # Errors
+    /// ESTALE if it isn't a regular file; those of open(2).
+    pub fn open(&self) -> Result<OwnedFd, Errno> {
+        if FileType::from_raw_mode(self.stat.st_mode) != FileType::RegularFile {
+            return Err(Errno::STALE);
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let path = path_of(self.file.as_fd());
+        // The time of the last access is the guest's, not ours; only with a
+        // file of an unknown owner that can't be had (open(2)).
+        match fs::open(&path, flags | OFlags::NOATIME, Mode::empty()) {
+            Err(Errno::PERM) => fs::open(&path, flags, Mode::empty()),
+            other => other,
+        }
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// A name in a directory, which is at `path`.
+    pub fn new(
+        parent: BorrowedFd<'a>,
+        name: &'a OsStr,
+        path: &'a Path,
+        stat: &'a Stat,
+        ground: Ground,
+    ) -> Self {
+        Self { parent, name, path, stat, ground }
+    }
+
+    /// Holds it fast.
+    ///
+    /// # Errors
+    /// Those of openat2(2).
+    pub fn pin(&self) -> Result<Pinned, Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let how = self.ground.how();
+        let name = if self.name.is_empty() { OsStr::new(".") } else { self.name };
+        let file = fs::openat2(self.parent, name, flags, Mode::empty(), how)?;
+        let stat = fs::fstat(&file)?;
+        Ok(Pinned { file, stat })
+    }
+
     /// What kind of file it is.
     pub fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
@@ -43,11 +125,9 @@ impl Entry<'_> {
     /// Opens a regular file for reading.
     ///
     /// # Errors
-    /// Those of openat2(2).
+    /// As [`Entry::pin`] and [`Pinned::open`].
     pub fn open(&self) -> Result<OwnedFd, Errno> {
-        // The time of the last access is the guest's, not ours.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOATIME;
-        fs::openat2(self.parent, self.name, flags | OFlags::CLOEXEC, Mode::empty(), BELOW)
+        self.pin()?.open()
     }
 }
 
@@ -59,6 +139,8 @@ pub enum Step<'a> {
     Enter(Entry<'a>, Option<BorrowedFd<'a>>),
     /// The end of a directory.
     Leave(BorrowedFd<'a>, &'a Stat, &'a Path),
+    /// What isn't visited.
+    Passed(&'a Path, Passed),
 }
 
 struct Level {
@@ -69,7 +151,7 @@ struct Level {
     names: Vec<OsString>,
 }
 
-/// Visits a tree, the root itself first.
+/// Visits a tree at rest, the root itself first.
 ///
 /// # Errors
 /// Those of `visit` and `check`; when something is mounted inside, directories
@@ -77,16 +159,25 @@ struct Level {
 pub fn walk(
     root: &RootDir,
     check: Check<'_>,
+    visit: impl FnMut(Step<'_>) -> Result<()>,
+) -> Result<()> {
+    walk_on(root, Ground::default(), check, visit)
+}
+
+/// Visits a tree that may be like this.
+///
+/// # Errors
+/// As [`walk`].
+pub fn walk_on(
+    root: &RootDir,
+    ground: Ground,
+    check: Check<'_>,
     mut visit: impl FnMut(Step<'_>) -> Result<()>,
 ) -> Result<()> {
-    let top = level(root.as_fd(), OsStr::new("."), PathBuf::new())
+    let top = level(root.as_fd(), OsStr::new("."), PathBuf::new(), ground)
         .map_err(|cause| root.error("read", Path::new(""), cause))?;
-    let itself = Entry {
-        parent: top.directory.as_fd(),
-        name: OsStr::new(""),
-        path: Path::new(""),
-        stat: &top.stat,
-    };
+    let (nameless, pathless) = (OsStr::new(""), Path::new(""));
+    let itself = Entry::new(top.directory.as_fd(), nameless, pathless, &top.stat, ground);
     visit(Step::Enter(itself, Some(top.directory.as_fd())))?;
     let mut levels = vec![top];
     while let Some(here) = levels.last_mut() {
@@ -98,18 +189,33 @@ pub fn walk(
             continue;
         };
         let path = here.path.join(&name);
-        let failed = |cause| root.error("read", &path, cause);
         let parent = here.directory.as_fd();
-        let stat = fs::statat(parent, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        let stat = match fs::statat(parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) if ground.moving => {
+                visit(Step::Passed(&path, Passed::Gone))?;
+                continue;
+            }
+            other => other.map_err(|cause| root.error("read", &path, cause))?,
+        };
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            visit(Step::Enter(Entry { parent, name: &name, path: &path, stat: &stat }, None))?;
+            visit(Step::Enter(Entry::new(parent, &name, &path, &stat, ground), None))?;
             continue;
         }
-        let below = level(parent, &name, path.clone()).map_err(|cause| match cause {
-            Errno::XDEV => mounted(root, &path),
-            cause => failed(cause),
-        })?;
-        let entry = Entry { parent, name: &name, path: &path, stat: &below.stat };
+        let below = match level(parent, &name, path.clone(), ground) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if ground.moving => {
+                visit(Step::Passed(&path, Passed::Gone))?;
+                continue;
+            }
+            Err(Errno::XDEV) => return Err(mounted(root, &path)),
+            other => other.map_err(|cause| root.error("read", &path, cause))?,
+        };
+        if below.stat.st_dev != here.stat.st_dev
+            && kernel::owns(&below.directory).map_err(|cause| root.error("read", &path, cause))?
+        {
+            visit(Step::Passed(&path, Passed::Kernel))?;
+            continue;
+        }
+        let entry = Entry::new(parent, &name, &path, &below.stat, ground);
         visit(Step::Enter(entry, Some(below.directory.as_fd())))?;
         if levels.len() >= DEEPEST {
             return Err(Error::new(format!(
@@ -122,10 +228,19 @@ pub fn walk(
     Ok(())
 }
 
-fn level(parent: BorrowedFd<'_>, name: &OsStr, path: PathBuf) -> Result<Level, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NOATIME;
-    let how = OFlags::CLOEXEC | flags;
-    let directory = fs::openat2(parent, name, how, Mode::empty(), BELOW)?;
+fn level(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    path: PathBuf,
+    ground: Ground,
+) -> Result<Level, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |flags| fs::openat2(parent, name, flags, Mode::empty(), ground.how());
+    let directory = match open(flags | OFlags::NOATIME) {
+        // Of an unknown owner (open(2)).
+        Err(Errno::PERM) => open(flags)?,
+        other => other?,
+    };
     let stat = fs::fstat(&directory)?;
     let mut names = names_in(&directory)?;
     names.sort_unstable_by(|a, b| b.cmp(a));

@@ -5,7 +5,7 @@ use super::shift::NOBODY;
 
 /// Who is meant by an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::build) enum Who {
+pub(crate) enum Who {
     /// The file's own owner or group, the mask, others.
     Nobody,
     /// This number.
@@ -16,14 +16,14 @@ pub(in crate::build) enum Who {
 
 /// One item of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::build) struct Item {
+pub(crate) struct Item {
     tag: u16,
     permissions: u16,
     who: Who,
 }
 
 /// A list.
-pub(in crate::build) type List = Vec<Item>;
+pub(crate) type List = Vec<Item>;
 
 const VERSION: u32 = 2;
 const USER: u16 = 0x02;
@@ -68,7 +68,7 @@ fn item(line: &str) -> Option<Item> {
 }
 
 /// Reads the kernel's form; `None` when it makes no sense.
-pub(in crate::build) fn decode(bytes: &[u8]) -> Option<List> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<List> {
     let (version, items) = bytes.split_first_chunk::<4>()?;
     if u32::from_le_bytes(*version) != VERSION || items.len() % 8 != 0 {
         return None;
@@ -85,7 +85,7 @@ pub(in crate::build) fn decode(bytes: &[u8]) -> Option<List> {
 
 /// The kernel's form, with each number as `user` or `group` say; `None` when
 /// they know one of them not.
-pub(in crate::build) fn encode(
+pub(crate) fn encode(
     list: &[Item],
     user: impl Fn(&Who) -> Option<u32>,
     group: impl Fn(&Who) -> Option<u32>,
@@ -111,7 +111,7 @@ pub(in crate::build) fn encode(
 }
 
 /// The number that an item has inside, where nobody has those of others.
-pub(super) fn number(who: &Who, inside: impl Fn(u64) -> Option<u32>) -> Option<u32> {
+pub(crate) fn number(who: &Who, inside: impl Fn(u64) -> Option<u32>) -> Option<u32> {
     match who {
         Who::Id(id) => Some(inside(u64::from(*id)).unwrap_or(NOBODY)),
         Who::Name(_) | Who::Nobody => None,

@@ -35,16 +35,16 @@ const LONGEST: usize = 4 * 1024 * 1024;
 
 /// Paths that were not extracted, by reason.
 #[derive(Debug, Default)]
-pub(in crate::build) struct LeftOut(BTreeMap<&'static str, Vec<String>>);
+pub(crate) struct LeftOut(BTreeMap<&'static str, Vec<String>>);
 
 impl LeftOut {
     /// One more path.
-    pub(in crate::build) fn add(&mut self, reason: &'static str, path: &Path) {
+    pub(crate) fn add(&mut self, reason: &'static str, path: &Path) {
         self.0.entry(reason).or_default().push(shown(path));
     }
 
     /// Each reason with its paths.
-    pub(in crate::build) fn by_reason(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+    pub(crate) fn by_reason(&self) -> impl Iterator<Item = (&'static str, &[String])> {
         self.0.iter().map(|(reason, paths)| (*reason, paths.as_slice()))
     }
 }

@@ -10,7 +10,7 @@ use super::entry::Entry;
 use super::shift::{NOBODY, Shift};
 
 /// File capabilities (capabilities(7)).
-pub(in crate::build) const CAPABILITY: &str = "security.capability";
+pub(crate) const CAPABILITY: &str = "security.capability";
 
 /// What the host's root alone sees (xattr(7)).
 pub(super) const TRUSTED: &str = "trusted.";

@@ -5,7 +5,7 @@
 //! and nowhere else. Device nodes are left out and named: the host makes a
 //! guest's devices.
 
-mod acl;
+pub(crate) mod acl;
 mod entry;
 mod extract;
 mod metadata;
@@ -21,8 +21,11 @@ use crate::error::{Error, Result};
 
 use entry::Entry;
 pub(super) use entry::Kind;
-pub(super) use extract::{Extractor, LeftOut};
-pub(super) use shift::{NOBODY, Shift};
+pub(super) use extract::Extractor;
+pub(crate) use extract::LeftOut;
+pub(crate) use metadata::CAPABILITY;
+pub(super) use shift::Shift;
+pub(crate) use shift::{ACCESS, DEFAULT, IDS, NOBODY};
 pub(super) use source::{Counted, Watched, decompressed, fill, input};
 
 /// How many left-out entries a remark names.
@@ -72,7 +75,7 @@ fn form(head: &[u8]) -> Form {
 }
 
 /// One line for each reason why something was left out.
-pub(super) fn remarks(left_out: &LeftOut) -> impl Iterator<Item = String> {
+pub(crate) fn remarks(left_out: &LeftOut) -> impl Iterator<Item = String> {
     left_out.by_reason().map(|(why, paths)| {
         let named = paths.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
         let more = paths.len().saturating_sub(NAMED);

@@ -9,14 +9,14 @@ use super::acl;
 use super::metadata::CAPABILITY;
 
 /// A guest has this many ids.
-pub(super) const IDS: u32 = 65_536;
+pub(crate) const IDS: u32 = 65_536;
 
 /// Whose number a guest doesn't have.
-pub(in crate::build) const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// The kernel's names of access lists (acl(5)).
-pub(super) const ACCESS: &str = "system.posix_acl_access";
-pub(super) const DEFAULT: &str = "system.posix_acl_default";
+pub(crate) const ACCESS: &str = "system.posix_acl_access";
+pub(crate) const DEFAULT: &str = "system.posix_acl_default";
 
 /// By how much owners and groups were shifted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

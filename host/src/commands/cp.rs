@@ -1,0 +1,30 @@
+//! `vserver cp`: files into guests and out of them.
+
+use crate::build::{Interrupt, Progress};
+use crate::cli::CpArgs;
+use crate::commands::{Exit, output};
+use crate::copying::{self, Request};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+
+/// Copies each source to the last place.
+pub(super) fn run(args: &CpArgs, paths: &Paths) -> Result<Exit> {
+    let Some((target, sources)) = args.places.split_last() else { return Ok(Exit::DONE) };
+    let interrupt =
+        Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
+    let request = Request {
+        sources,
+        target,
+        archive: args.archive,
+        keep: args.no_clobber,
+        dry: args.dry_run,
+    };
+    let report = copying::run(&request, paths, &interrupt, &mut Progress::on_terminal())?;
+    report.remarks.iter().for_each(output::remark);
+    if args.dry_run {
+        for copy in &report.copies {
+            output::print(&format!("would copy {copy}\n"))?;
+        }
+    }
+    Ok(Exit::DONE)
+}

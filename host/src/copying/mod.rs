@@ -1,0 +1,230 @@
+//! Files between the host and guests, stopped or running.
+//!
+//! A guest's root may change anything of its own while it is copied, so no name
+//! is trusted twice: each side is a directory that paths can't leave
+//! (`view`), and from there on [`crate::tree`] works with descriptors. A copy
+//! is made beside its place and put there when it is whole ([`Staging`]).
+
+mod owners;
+mod place;
+mod side;
+mod view;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::Path;
+
+use rustix::fs::{FileType, Stat};
+use shared::name::GuestName;
+
+use crate::build::{Interrupt, LeftOut, Progress, remarks};
+use crate::error::{Error, Kind, Result};
+use crate::paths::Paths;
+use crate::tree::{Attributes, Ground, Manner, Passed, Staging};
+
+pub use place::{Place, named};
+
+use owners::Way;
+use side::{Source, Target};
+use view::View;
+
+/// What is to be copied.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// From where; more than one only into a directory that is there.
+    pub sources: &'a [Place],
+    /// To where.
+    pub target: &'a Place,
+    /// Owners, set-user-id bits, capabilities, access lists and devices, too.
+    pub archive: bool,
+    /// Leave what exists as it is.
+    pub keep: bool,
+    /// Find out what would be done, and do nothing.
+    pub dry: bool,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// One line each: from where, to where.
+    pub copies: Vec<String>,
+    /// What the user should know, one line each.
+    pub remarks: Vec<String>,
+}
+
+/// Copies.
+///
+/// # Errors
+/// When a place isn't there, something can't be read or written, or the
+/// interrupt came. Of the source that was being copied nothing is there then;
+/// only an error that comes while a directory is put into another one that was
+/// there leaves, whole, the files that were put until then.
+pub fn run(
+    request: &Request<'_>,
+    paths: &Paths,
+    interrupt: &Interrupt,
+    progress: &mut Progress,
+) -> Result<Report> {
+    sides(request)?;
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::of(Kind::Permission, "only root can copy files of guests"));
+    }
+    let mut views: BTreeMap<Option<GuestName>, View> = BTreeMap::new();
+    for place in request.sources.iter().chain([request.target]) {
+        if let Entry::Vacant(side) = views.entry(place.guest().cloned()) {
+            let view = match side.key() {
+                None => View::host()?,
+                Some(name) => View::guest(paths, name)?,
+            };
+            side.insert(view);
+        }
+    }
+    let there = view(&views, request.target)?;
+    if request.target.guest().is_some() && !request.dry {
+        there.act_as_root()?;
+    }
+    let target = Target::find(there, request.target, request.sources.len() > 1)?;
+    let mut report = Report::default();
+    progress.lines("copying");
+    for place in request.sources {
+        let from = view(&views, place)?;
+        let source = Source::find(from, place)?;
+        report.copies.push(format!("'{place}' to '{}'", target.shown(&source).display()));
+        if !request.dry {
+            let way = Way { from: from.owners, to: there.owners };
+            let carrier = Carrier { request, way, interrupt, progress };
+            report.remarks.extend(carrier.run(&source, &target)?);
+        }
+    }
+    progress.end();
+    Ok(report)
+}
+
+/// The side that a place is on.
+fn view<'a>(views: &'a BTreeMap<Option<GuestName>, View>, place: &Place) -> Result<&'a View> {
+    let view = views.get(&place.guest().cloned());
+    view.ok_or_else(|| Error::new(format!("'{place}' can't be reached")))
+}
+
+/// # Errors
+/// When not exactly one side is in a guest.
+fn sides(request: &Request<'_>) -> Result<()> {
+    let is_wrong = |source: &&Place| source.guest().is_some() == request.target.guest().is_some();
+    let Some(source) = request.sources.iter().find(is_wrong) else { return Ok(()) };
+    Err(match source.guest() {
+        Some(_) => Error::usage(format!("'{source}' and '{}' are both in a guest", request.target))
+            .hint("copy to the host first, and from there to the other guest"),
+        None => Error::usage(format!("neither '{source}' nor '{}' is in a guest", request.target))
+            .hint("what is in a guest is written GUEST:PATH"),
+    })
+}
+
+/// One source on its way.
+struct Carrier<'a> {
+    request: &'a Request<'a>,
+    way: Way,
+    interrupt: &'a Interrupt,
+    progress: &'a Progress,
+}
+
+impl Carrier<'_> {
+    /// Copies it; says what there is to know.
+    fn run(&self, source: &Source, target: &Target) -> Result<Vec<String>> {
+        let (left_out, count) = (RefCell::new(LeftOut::default()), Cell::new(0));
+        let check = || {
+            self.progress.say(format!("copying: {} files", count.get()));
+            self.interrupt.check()
+        };
+        let change = |path: &Path, stat: &mut Stat, attributes: &mut Attributes| {
+            self.change(path, stat, attributes, &mut left_out.borrow_mut())
+        };
+        let passed = |path: &Path, why| {
+            let why = match why {
+                Passed::Gone => "what went away meanwhile is left out",
+                Passed::Kernel => "what is the kernel's and no file is left out",
+            };
+            left_out.borrow_mut().add(why, path);
+        };
+        let manner = Manner {
+            check: &check,
+            change: &change,
+            ground: Ground { mounts: true, moving: true },
+            passed: &passed,
+            without: None,
+        };
+        let staging = Staging::make(&target.directory, self.request.keep)?;
+        let copied = match source {
+            Source::File { parent, name } => {
+                count.set(1);
+                staging.copy_file(parent, name, &manner)?
+            }
+            Source::Directory { directory, .. } => {
+                let shown = target.shown(source);
+                staging.copy_directory(directory, &shown, &manner, |files| count.set(files))?
+            }
+        };
+        self.interrupt.check()?;
+        let placed = match target.name(source) {
+            Some(name) => staging.place(name, &check)?,
+            None => staging.place_content(&check)?,
+        };
+        let mut said: Vec<_> = remarks(&left_out.into_inner()).collect();
+        if copied.without_attributes > 0 {
+            said.push(format!(
+                "{} files have lost attributes, because the file system has no place for them",
+                copied.without_attributes
+            ));
+        }
+        if placed.left > 0 {
+            said.push(format!("{} names were there and are left as they were", placed.left));
+        }
+        Ok(said)
+    }
+
+    /// What a name becomes on the other side; false if it has no place there.
+    fn change(
+        &self,
+        path: &Path,
+        stat: &mut Stat,
+        attributes: &mut Attributes,
+        left_out: &mut LeftOut,
+    ) -> bool {
+        let archive = self.request.archive;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Socket => {
+                left_out.add("sockets are left out", path);
+                return false;
+            }
+            // The host makes a guest's devices, and one that a guest has is
+            // made on the host only for who wants all there is.
+            FileType::CharacterDevice | FileType::BlockDevice
+                if !archive || self.request.target.guest().is_some() =>
+            {
+                left_out.add("device nodes are left out", path);
+                return false;
+            }
+            _ => {}
+        }
+        if archive {
+            let (user, unknown) = self.way.owner(stat.st_uid);
+            let (group, also) = self.way.owner(stat.st_gid);
+            if unknown || also {
+                left_out.add("owners that the other side doesn't have became nobody", path);
+            }
+            (stat.st_uid, stat.st_gid) = (user, group);
+            attributes.change(|name, value| self.way.attribute(name, value));
+            return true;
+        }
+        // A program would run as another user than its maker meant, and one out
+        // of a guest as the host's root.
+        stat.st_mode &= !SET_IDS;
+        let root = self.way.to.root();
+        (stat.st_uid, stat.st_gid) = (root, root);
+        attributes.change(|name, value| name.starts_with(b"user.").then(|| value.to_vec()));
+        true
+    }
+}
+
+/// The set-user-id and set-group-id bits (inode(7)).
+const SET_IDS: u32 = 0o6000;

@@ -1,0 +1,179 @@
+//! Copies into directories that others can reach.
+
+use std::cell::RefCell;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::tree::{Ground, Passed};
+
+fn go_on() -> Result<()> {
+    Ok(())
+}
+
+struct Place {
+    from: tempfile::TempDir,
+    to: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let new = || tempfile::tempdir().unwrap();
+        let place = Self { from: new(), to: new() };
+        fs::create_dir_all(place.from.path().join("d/sub")).unwrap();
+        for file in ["d/one", "d/sub/two"] {
+            fs::write(place.from.path().join(file), "new").unwrap();
+        }
+        place
+    }
+
+    fn to(&self, path: &str) -> PathBuf {
+        self.to.path().join(path)
+    }
+
+    fn put(&self, name: Option<&str>, keeps: bool) -> Result<Placed> {
+        let to = RootDir::open(self.to.path()).unwrap();
+        let from = RootDir::open(&self.from.path().join("d")).unwrap();
+        let staging = Staging::make(&to, keeps)?;
+        let manner = Manner::plain(&go_on);
+        staging.copy_directory(&from, Path::new("d"), &manner, |_| {})?;
+        match name {
+            Some(name) => staging.place(OsStr::new(name), &go_on),
+            None => staging.place_content(&go_on),
+        }
+    }
+
+    fn names(&self) -> Vec<OsString> {
+        let to = RootDir::open(self.to.path()).unwrap();
+        to.list("").unwrap()
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.to(path)).unwrap()
+    }
+}
+
+#[test]
+fn a_directory_gets_its_place_and_is_put_into_one_that_is_there() {
+    let place = Place::new();
+    assert_eq!(place.put(Some("x"), false).unwrap(), Placed { put: 1, left: 0 });
+    assert_eq!(place.names(), ["x"]);
+    fs::write(place.to("x/one"), "old").unwrap();
+    fs::write(place.to("x/mine"), "old").unwrap();
+    fs::set_permissions(place.to("x"), fs::Permissions::from_mode(0o711)).unwrap();
+    assert_eq!(place.put(Some("x"), true).unwrap(), Placed { put: 0, left: 2 });
+    assert_eq!(place.read("x/one"), "old");
+    assert_eq!(place.put(Some("x"), false).unwrap(), Placed { put: 2, left: 0 });
+    assert_eq!((place.read("x/one"), place.read("x/mine")), ("new".into(), "old".into()));
+    assert_eq!(fs::metadata(place.to("x")).unwrap().mode() & 0o777, 0o711);
+    assert_eq!(place.put(None, false).unwrap(), Placed { put: 2, left: 0 });
+    assert_eq!(place.names(), ["one", "sub", "x"]);
+}
+
+#[test]
+fn what_does_not_fit_changes_nothing() {
+    let place = Place::new();
+    fs::create_dir_all(place.to("one")).unwrap();
+    let error = place.put(None, false).unwrap_err().to_string();
+    assert!(error.contains("no file can take its place"), "{error}");
+    fs::remove_dir(place.to("one")).unwrap();
+    // The name that fits comes first.
+    fs::write(place.to("one"), "old").unwrap();
+    symlink("/", place.to("sub")).unwrap();
+    let error = place.put(None, false).unwrap_err().to_string();
+    assert!(error.contains("none can take its place"), "{error}");
+    assert_eq!((place.read("one"), place.names().len()), ("old".into(), 2));
+}
+
+#[test]
+fn a_link_in_the_place_is_replaced_and_not_followed() {
+    let place = Place::new();
+    let other = place.from.path().join("other");
+    fs::write(&other, "mine").unwrap();
+    symlink(&other, place.to("one")).unwrap();
+    place.put(None, false).unwrap();
+    assert_eq!(
+        (place.read("one"), fs::read_to_string(other).unwrap()),
+        ("new".into(), "mine".into())
+    );
+}
+
+#[test]
+fn a_directory_is_not_copied_into_itself() {
+    let place = Place::new();
+    let to = RootDir::open(&place.from.path().join("d/sub")).unwrap();
+    let from = RootDir::open(&place.from.path().join("d")).unwrap();
+    let staging = Staging::make(&to, false).unwrap();
+    let manner = Manner::plain(&go_on);
+    let error = staging.copy_directory(&from, Path::new("d"), &manner, |_| {}).unwrap_err();
+    assert!(error.to_string().contains("into itself"), "{error}");
+    drop(staging);
+    assert_eq!(to.list("").unwrap(), ["two"]);
+}
+
+#[test]
+fn what_a_killed_one_left_goes_and_what_lives_stays() {
+    let place = Place::new();
+    let left = place.to(".vserver-cp-1-0");
+    fs::create_dir_all(left.join("copy")).unwrap();
+    let to = RootDir::open(place.to.path()).unwrap();
+    let one = Staging::make(&to, false).unwrap();
+    assert!(!left.exists());
+    let two = Staging::make(&to, false).unwrap();
+    assert_eq!(place.names().len(), 2);
+    drop((one, two));
+    assert_eq!(place.names(), [""; 0]);
+}
+
+/// Somebody exchanges a directory for a link out of the tree, again and again.
+#[test]
+fn a_tree_that_moves_gives_nothing_of_what_lies_outside() {
+    let place = Place::new();
+    let outside = place.from.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("two"), "secret").unwrap();
+    let link = place.from.path().join("link");
+    symlink(&outside, &link).unwrap();
+    let done = AtomicBool::new(false);
+    let swap = || {
+        let cwd = fs::canonicalize(place.from.path()).unwrap();
+        let here = fs::File::open(cwd).unwrap();
+        while !done.load(Ordering::Relaxed) {
+            let _ = rustix::fs::renameat_with(&here, "d/sub", &here, "link", RenameFlags::EXCHANGE);
+        }
+    };
+    let (mut directories, mut links) = (0u32, 0u32);
+    std::thread::scope(|scope| {
+        scope.spawn(swap);
+        let end = Instant::now() + Duration::from_secs(10);
+        while (directories < 20 || links < 20) && Instant::now() < end {
+            let to = RootDir::open(place.to.path()).unwrap();
+            let from = RootDir::open(&place.from.path().join("d")).unwrap();
+            let gone = RefCell::new(Vec::new());
+            let passed = |path: &Path, why| gone.borrow_mut().push((path.to_owned(), why));
+            let ground = Ground { mounts: true, moving: true };
+            let manner = Manner { ground, passed: &passed, ..Manner::plain(&go_on) };
+            let staging = Staging::make(&to, false).unwrap();
+            staging.copy_directory(&from, Path::new("d"), &manner, |_| {}).unwrap();
+            let copy = place.to(".").join(&staging.name).join(COPY);
+            assert!(gone.into_inner().iter().all(|(_, why)| *why == Passed::Gone));
+            match fs::symlink_metadata(copy.join("sub")) {
+                Ok(meta) if meta.is_dir() => {
+                    directories += 1;
+                    let two = fs::read_to_string(copy.join("sub/two"));
+                    assert!(two.is_err() || two.is_ok_and(|two| two == "new"));
+                }
+                Ok(meta) => {
+                    links += 1;
+                    assert!(meta.is_symlink());
+                }
+                Err(_) => {}
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(directories > 0 && links > 0, "{directories} directories and {links} links were met");
+}
