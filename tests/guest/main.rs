@@ -63,6 +63,7 @@ mod many;
 mod metrics;
 mod mounts;
 mod moved;
+mod moving_in;
 mod nesting;
 mod orphans;
 mod outside;

@@ -31,6 +31,7 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
         store: Store::Directory,
         access: Access::default(),
         goes_on_inside: false,
+        is_configured: false,
     };
     if args.dry_run {
         build::refuse(&site, paths)?;

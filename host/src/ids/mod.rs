@@ -67,6 +67,17 @@ pub fn lookup(paths: &Paths, name: &GuestName) -> Result<Option<Allocation>> {
     Ok(read(&paths.ids())?.guests.get(name).copied())
 }
 
+/// The guest that has a context, by its configuration or the file.
+///
+/// # Errors
+/// When a file can't be read.
+pub fn holder(paths: &Paths, context: ContextId) -> Result<Option<GuestName>> {
+    let configured = config::contexts(paths)?.into_iter();
+    let given = read(&paths.ids())?.guests.into_iter();
+    let mut all = configured.chain(given.map(|(guest, given)| (guest, given.context.get())));
+    Ok(all.find(|(_, number)| *number == context.get()).map(|(guest, _)| guest))
+}
+
 /// Takes back what a deleted guest had. No allocation is no mistake.
 ///
 /// # Errors
