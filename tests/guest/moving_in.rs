@@ -14,6 +14,7 @@ on! { Busybox: [
     files_that_a_guest_has_waited_for_may_lie_in_an_image,
     a_guest_of_lxcs_moves_in,
     a_machine_of_nspawns_moves_in,
+    an_instance_of_incuss_moves_in,
     a_container_of_openvzs_moves_in,
     a_guest_of_util_vservers_stays_where_it_is,
     a_guest_of_the_old_line_stays_where_it_is,
@@ -101,6 +102,31 @@ fn a_machine_of_nspawns_moves_in(tree: Tree) {
     is(&host, "web", &["hostname"], "web.example.org\n");
     is(&host, "web", &["cat", "/srv/www/index"], "welcome\n");
     is(&host, "web", &["stat", "-f", "-c", "%T", "/var/spool"], "tmpfs\n");
+    host.vserver(["stop", "web", "--no-kill"]).ok();
+}
+
+fn an_instance_of_incuss_moves_in(tree: Tree) {
+    let host = host();
+    unpacked(&host, tree, "containers/web/rootfs", 1_000_000);
+    let text = format!(
+        r#"{{"name": "web", "type": "container", "profiles": ["default"], "config": {{}}, "devices": {{}},
+        "expanded_config": {{"limits.kernel.nofile": "4096", "volatile.idmap.base": "1000000"}},
+        "expanded_devices": {{"root": {{"type": "disk", "path": "/", "pool": "default"}}, "www":
+        {{"type": "disk", "source": "{}", "path": "/srv/www", "readonly": "true"}}}}}}"#,
+        host.prefix().join("closed/www").display(),
+    );
+    let path = old(&host, "web.json", &text);
+    let imported = import(&host, &path, None).code(0);
+    let usual = "--from /var/lib/incus/storage-pools/default/containers/web\n";
+    assert!(imported.stdout.ends_with(usual), "{imported}");
+    let files = host.prefix().join("old/containers/web");
+    fs::write(files.join("backup.yaml"), "# theirs\n").expect("it can be written");
+    let words = ["build", "web", "--method", "directory", "--from"];
+    host.vserver(words.into_iter().chain(files.to_str())).ok();
+    host.vserver(["start", "web"]).ok();
+    is(&host, "web", &["cat", "/srv/www/index"], "welcome\n");
+    is(&host, "web", &["sh", "-c", "ulimit -Hn"], "4096\n");
+    is(&host, "web", &["stat", "-c", "%U", "/home/user"], "user\n");
     host.vserver(["stop", "web", "--no-kill"]).ok();
 }
 

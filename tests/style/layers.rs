@@ -58,6 +58,7 @@ const PURE: &[&str] = &[
     "host/src/config_import/directory",
     "host/src/config_import/draft.rs",
     "host/src/config_import/flags.rs",
+    "host/src/config_import/incus.rs",
     "host/src/config_import/legacy.rs",
     "host/src/config_import/lxc",
     "host/src/config_import/mod.rs",

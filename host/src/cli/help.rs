@@ -282,6 +282,7 @@ Examples:
   vserver config import /var/lib/lxc/web/config --dry-run
   vserver config import /etc/systemd/nspawn/web.nspawn
   vserver config import /etc/vz/conf/101.conf --name shop --json
+  incus query /1.0/instances/web > web.json && vserver config import web.json
 
 Shows what each setting became, and then those that have no counterpart, with
 file, line and what can be done. Nothing of theirs is executed, shell files

@@ -197,6 +197,8 @@ pub enum Origin {
     Nspawn,
     /// OpenVZ's CTID.conf.
     Openvz,
+    /// What 'incus query /1.0/instances/NAME' prints, or LXD's 'lxc query'.
+    Incus,
 }
 
 impl Origin {
@@ -209,6 +211,7 @@ impl Origin {
             Self::Lxc => Some(Format::Lxc),
             Self::Nspawn => Some(Format::Nspawn),
             Self::Openvz => Some(Format::Openvz),
+            Self::Incus => Some(Format::Incus),
         }
     }
 }

@@ -45,6 +45,9 @@ pub fn detect(name: &str, text: &str) -> Option<Format> {
     if name.ends_with(".nspawn") {
         return Some(Format::Nspawn);
     }
+    if text.trim_start().starts_with(['{', '[']) && text.contains("\"devices\"") {
+        return Some(Format::Incus);
+    }
     let known = |line: &str| LINES.iter().find(|(start, _)| line.trim_start().starts_with(start));
     text.lines().find_map(known).map(|(_, format)| *format)
 }
@@ -61,6 +64,7 @@ mod tests {
             ("config", "lxc.uts.name = web\n", Some(Format::Lxc)),
             ("web.conf", "# c\nIPROOT=\"1.2.3.4\"\n", Some(Format::Legacy)),
             ("101.conf", "ONBOOT=yes\nPHYSPAGES=\"0:256M\"\n", Some(Format::Openvz)),
+            ("web.json", "[{\"devices\": {}}]", Some(Format::Incus)),
             ("web.conf", "a = b\n", None),
         ] {
             assert_eq!(detect(name, text), format, "{name} {text}");

@@ -12,6 +12,7 @@ mod detect;
 mod directory;
 mod draft;
 mod flags;
+mod incus;
 mod legacy;
 mod lxc;
 mod lxc_network;
@@ -43,11 +44,13 @@ pub enum Format {
     Nspawn,
     /// OpenVZ's `CTID.conf`.
     Openvz,
+    /// An instance of Incus's or LXD's, as JSON.
+    Incus,
 }
 
 /// All formats.
-pub const FORMATS: [Format; 5] =
-    [Format::Legacy, Format::Directory, Format::Lxc, Format::Nspawn, Format::Openvz];
+pub const FORMATS: [Format; 6] =
+    [Format::Legacy, Format::Directory, Format::Lxc, Format::Nspawn, Format::Openvz, Format::Incus];
 
 impl Format {
     /// The word for it on the command line.
@@ -58,6 +61,7 @@ impl Format {
             Self::Lxc => "lxc",
             Self::Nspawn => "nspawn",
             Self::Openvz => "openvz",
+            Self::Incus => "incus",
         }
     }
 
@@ -69,6 +73,7 @@ impl Format {
             Self::Lxc => lxc::RULES,
             Self::Nspawn => nspawn::RULES,
             Self::Openvz => openvz::RULES,
+            Self::Incus => incus::RULES,
         }
     }
 
@@ -79,6 +84,7 @@ impl Format {
             Self::Lxc => lxc::read(files),
             Self::Nspawn => nspawn::read(files),
             Self::Openvz => openvz::read(files),
+            Self::Incus => incus::read(files),
         }
     }
 
@@ -88,13 +94,14 @@ impl Format {
             Self::Directory => theirs.value("vdir").map(str::to_owned),
             Self::Lxc => lxc::root(theirs),
             Self::Openvz => theirs.value("VE_PRIVATE").map(str::to_owned),
+            Self::Incus => incus::root(*theirs),
         }
     }
 
     fn name(self, theirs: &Theirs<'_>) -> Option<String> {
         let key = match self {
             Self::Legacy | Self::Nspawn | Self::Lxc => return None,
-            Self::Directory => "name",
+            Self::Directory | Self::Incus => "name",
             Self::Openvz => "NAME",
         };
         theirs.value(key).map(str::to_owned)
@@ -109,6 +116,7 @@ impl fmt::Display for Format {
             Self::Lxc => "LXC's config",
             Self::Nspawn => "systemd-nspawn's NAME.nspawn",
             Self::Openvz => "OpenVZ's CTID.conf",
+            Self::Incus => "an instance of Incus's or LXD's",
         })
     }
 }

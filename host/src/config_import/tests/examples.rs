@@ -399,3 +399,80 @@ fn a_thousand_mistakes_are_reported_as_well() {
         import.settings.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Missing(_)));
     assert_eq!(missing.count(), 999);
 }
+
+const INCUS: &str = r#"{
+	"architecture": "x86_64",
+	"config": {},
+	"description": "shop of customer 17",
+	"devices": {},
+	"ephemeral": false,
+	"expanded_config": {
+		"boot.autostart": "true",
+		"boot.autostart.priority": "10",
+		"environment.LANG": "C.UTF-8",
+		"image.os": "Debian",
+		"limits.cpu": "2",
+		"limits.memory": "1GiB",
+		"limits.memory.swap": "false",
+		"security.nesting": "true",
+		"volatile.eth0.hwaddr": "00:16:3e:00:00:01"
+	},
+	"expanded_devices": {
+		"eth0": {
+			"ipv4.address": "192.0.2.10",
+			"nictype": "routed",
+			"parent": "eth0",
+			"type": "nic"
+		},
+		"fuse": {
+			"path": "/dev/fuse",
+			"type": "unix-char"
+		},
+		"root": {
+			"path": "/",
+			"pool": "default",
+			"size": "10GiB",
+			"type": "disk"
+		},
+		"web": {
+			"connect": "tcp:127.0.0.1:80",
+			"listen": "tcp:0.0.0.0:80",
+			"type": "proxy"
+		},
+		"www": {
+			"path": "/srv/www",
+			"readonly": "true",
+			"source": "/srv/shared/www",
+			"type": "disk"
+		}
+	},
+	"name": "shop",
+	"profiles": ["default"],
+	"status": "Stopped",
+	"type": "container"
+}
+"#;
+
+#[test]
+fn an_instance_of_incuss_is_read_with_its_profiles() {
+    let files = [text("/root/shop.json", INCUS)];
+    becomes(
+        Format::Incus,
+        &files,
+        "description = \"shop of customer 17\"\nautostart = true\n\
+         boot.environment = { LANG = \"C.UTF-8\" }\n[network]\naddresses = [\"192.0.2.10\"]\n\
+         proxy_arp = \"eth0\"\n[security]\nnesting = true\n[limits]\ncpus = 2\nmemory = \"1G\"\n\
+         swap = 0\ndisk = \"10G\"\n[devices]\nallow = [\"/dev/fuse rw\"]\n[mounts]\n\
+         bind = [\"/srv/shared/www:/srv/www:ro\"]\n",
+        &[
+            (9, "config.boot.autostart.priority"),
+            (36, "devices.web.connect"),
+            (37, "devices.web.listen"),
+            (38, "devices.web.type"),
+        ],
+    );
+    let import = import(Format::Incus, &files);
+    assert_eq!(import.name.as_deref(), Some("shop"));
+    let root = "/var/lib/incus/storage-pools/default/containers/shop";
+    assert_eq!(import.root.as_deref(), Some(root));
+}
