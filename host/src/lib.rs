@@ -10,6 +10,7 @@ pub mod chcontext;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod config_import;
 pub mod context;
 pub mod control;
 pub mod copying;

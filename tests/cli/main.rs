@@ -1,5 +1,6 @@
 //! What any user can check of the command line: no guest runs here.
 
 mod config;
+mod config_import;
 mod help;
 mod usage;

@@ -66,6 +66,7 @@ mod metrics;
 mod mounts;
 mod moved;
 mod moving;
+mod moving_in;
 mod nesting;
 mod orphans;
 mod outside;

@@ -24,12 +24,12 @@ on! { Busybox: [
 
 const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef\n";
 
-fn run(program: &str, words: &[&str], path: &Path) -> Finished {
+pub(crate) fn run(program: &str, words: &[&str], path: &Path) -> Finished {
     command::run(Command::new(program).args(words).arg(path), DEADLINE).ok()
 }
 
 /// The tree in a directory below the installation, with owners shifted.
-fn unpacked(host: &Host, tree: Tree, root: &str, shift: u32) -> PathBuf {
+pub(crate) fn unpacked(host: &Host, tree: Tree, root: &str, shift: u32) -> PathBuf {
     let root = host.prefix().join("old").join(root);
     fs::create_dir_all(&root).expect("a directory can be made");
     let archive = tree.archive().to_string_lossy().into_owned();
@@ -48,7 +48,7 @@ fn unpacked(host: &Host, tree: Tree, root: &str, shift: u32) -> PathBuf {
 }
 
 /// All names with what tools see of them.
-fn listing(directory: &Path) -> String {
+pub(crate) fn listing(directory: &Path) -> String {
     let format = "%p %U %G %m %n %s %T@ %l\n";
     let mut find = Command::new("find");
     command::run(find.arg(directory).args(["-printf", format]), DEADLINE).ok().stdout

@@ -146,6 +146,8 @@ pub struct Site {
     pub access: Access,
     /// Is it complete only when `register` has done some work inside?
     pub goes_on_inside: bool,
+    /// Has it a configuration that has been waiting for its files?
+    pub is_configured: bool,
 }
 
 impl Site {
@@ -300,7 +302,8 @@ pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
     }
     let config = paths.config(name);
     if !site.force {
-        for path in [&target, &config] {
+        let others = (!site.is_configured).then_some(&config);
+        for path in std::iter::once(&target).chain(others) {
             if path.symlink_metadata().is_ok() {
                 return Err(Error::new(format!(
                     "guest '{name}' exists: there is '{}'",

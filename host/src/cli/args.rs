@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use shared::name::GuestName;
 
+use super::transfer::ConfigImportArgs;
 use super::values;
 
 /// One or more guests, by name or by choice.
@@ -335,6 +336,10 @@ pub enum ConfigAction {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Make the configuration of a guest out of another manager's, and list
+    /// what has no counterpart.
+    #[command(after_help = super::help::CONFIG_IMPORT)]
+    Import(ConfigImportArgs),
     /// Open a guest's configuration in $VISUAL or $EDITOR; it is kept only if
     /// it is right.
     Edit {

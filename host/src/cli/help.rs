@@ -227,7 +227,27 @@ Examples:
   vserver config show web --effective
   vserver config set web boot.stop_timeout 90s
   vserver config set web marks db backup
-  vserver config check";
+  vserver config check
+  vserver config import /var/lib/lxc/web/config";
+
+pub(super) const CONFIG_IMPORT: &str = "\
+Examples:
+  vserver config import /etc/vservers/web.conf         util-vserver, old line
+  vserver config import /etc/vservers/web --root /vservers/web
+  vserver config import /var/lib/lxc/web/config --dry-run
+  vserver config import /etc/systemd/nspawn/web.nspawn
+  vserver config import /etc/vz/conf/101.conf --name shop --json
+  incus query /1.0/instances/web > web.json && vserver config import web.json
+
+Shows what each setting became, and then those that have no counterpart, with
+file, line and what can be done. Nothing of theirs is executed, shell files
+included, and their guest is left as it is. With --dry-run the configuration is
+the standard output, and the tables are the standard error.
+
+Exit code: 0 everything has a counterpart or needs none; 6 something has none,
+and the guest is configured without it; others: nothing was written.
+
+docs/moving-in.md has all keys, and the way from each manager.";
 
 pub(super) const COMPLETION: &str = "\
 Examples:

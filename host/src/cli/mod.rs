@@ -21,6 +21,7 @@ use std::path::Path;
 use crate::systemd;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use shared::name::GuestName;
 
 pub use accounts::{MetricsArgs, StatArgs, TopArgs, UsageArgs};
 pub use args::*;
@@ -31,6 +32,14 @@ pub use store::StoreArgs;
 pub use tools::Tool;
 pub use transfer::*;
 pub use units::*;
+
+/// A guest's name that wasn't typed, under the rules of those that are.
+///
+/// # Errors
+/// Why it can't be one.
+pub fn guest_name(text: &str) -> Result<GuestName, String> {
+    values::guest(text)
+}
 
 /// Virtual servers for Linux on an unpatched kernel.
 #[derive(Debug, Parser)]

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use shared::name::{ContextId, GuestName};
 
 use super::args::Shutdown;
 use super::values;
+use crate::config_import::Format;
 use crate::copying::Place;
 use crate::snapshot::SnapshotName;
 
@@ -226,4 +227,62 @@ pub enum SnapshotAction {
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+/// `vserver config import`.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigImportArgs {
+    /// Their file, or the directory that holds it.
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Name of the guest; as it was called when not given.
+    #[arg(long, value_name = "NAME", value_parser = values::guest)]
+    pub name: Option<GuestName>,
+    /// Whose it is; told by what it holds when not given.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Origin::Auto)]
+    pub from: Origin,
+    /// The guest's files, to be used where they are. Without it 'vserver build'
+    /// copies them afterwards.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Print the configuration instead of writing it.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// As JSON: the configuration, and every setting with what became of it.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whose a configuration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Origin {
+    /// Told by what it holds.
+    Auto,
+    /// util-vserver's NAME.conf.
+    Legacy,
+    /// util-vserver's directory.
+    Directory,
+    /// LXC's config.
+    Lxc,
+    /// systemd-nspawn's NAME.nspawn.
+    Nspawn,
+    /// OpenVZ's CTID.conf.
+    Openvz,
+    /// What 'incus query /1.0/instances/NAME' prints, or LXD's 'lxc query'.
+    Incus,
+}
+
+impl Origin {
+    /// The format that was asked for.
+    pub fn format(self) -> Option<Format> {
+        match self {
+            Self::Auto => None,
+            Self::Legacy => Some(Format::Legacy),
+            Self::Directory => Some(Format::Directory),
+            Self::Lxc => Some(Format::Lxc),
+            Self::Nspawn => Some(Format::Nspawn),
+            Self::Openvz => Some(Format::Openvz),
+            Self::Incus => Some(Format::Incus),
+        }
+    }
 }

@@ -4,13 +4,15 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use shared::name::GuestName;
+
 use crate::build::{
     self, Access, Distribution, Installer, Interrupt, Progress, Request, Settings, Site,
 };
 use crate::cli::{BuildArgs, Method};
 use crate::commands::provision::Provision;
 use crate::commands::{Exit, belongings, output};
-use crate::config::{self, Boot, GuestConfig, Network, Place};
+use crate::config::{self, Boot, GuestConfig, Network, Place, Storage, edit};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
@@ -53,7 +55,8 @@ fn options(text: &str) -> std::result::Result<Vec<OsString>, usize> {
 /// Makes the guest's root and its configuration.
 pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     let provision = Provision::new(args)?;
-    let request = request(args, &provision)?;
+    let waiting = waiting(args, paths, &provision)?;
+    let request = request(args, &provision, waiting.as_ref())?;
     if args.dry_run {
         build::refuse(&request.site, paths)?;
         output::print(&format!(
@@ -67,6 +70,9 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     let interrupt =
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
     let report = build::build(&request, paths, &interrupt, Progress::on_terminal(), |settings| {
+        if let Some(config) = &waiting {
+            return complete(&args.name, config, &request.site.store.storage(), paths);
+        }
         register(args, settings, paths, || {
             let place = Place::new(request.site.target(paths), &request.site.store.storage());
             provision.run(paths, &args.name, &place, &interrupt)
@@ -84,7 +90,63 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     Ok(Exit::DONE)
 }
 
-fn request(args: &BuildArgs, provision: &Provision) -> Result<Request> {
+/// The configuration of a guest that has one already and waits for its files,
+/// which come from where it was: `config import` has written it.
+///
+/// # Errors
+/// When it is wrong, or an option says what the configuration does.
+fn waiting(args: &BuildArgs, paths: &Paths, provision: &Provision) -> Result<Option<GuestConfig>> {
+    let comes_over = matches!(args.method, Method::Directory | Method::Rsync | Method::Template);
+    let name = &args.name;
+    if args.force || !comes_over || !paths.config(name).exists() {
+        return Ok(None);
+    }
+    let config = config::load(paths, name)?;
+    if config.root(paths, name).symlink_metadata().is_ok() {
+        return Ok(None);
+    }
+    let says = [
+        ("--context", args.context.is_some()),
+        ("--hostname", args.hostname.is_some()),
+        ("--root", args.root.is_some()),
+        ("--address", !args.address.is_empty()),
+        ("--interface", !args.interface.is_empty()),
+        ("--packages", !args.packages.is_empty()),
+        ("--run-script", !provision.is_empty()),
+    ];
+    match says.iter().find(|(_, is_given)| *is_given) {
+        Some((option, _)) => Err(Error::usage(format!(
+            "guest '{name}' has a configuration, and '{option}' goes with a new one"
+        ))
+        .hint(format!("'vserver config set {name}' changes it; 'vserver exec' works inside"))),
+        None => Ok(Some(config)),
+    }
+}
+
+/// Gives its numbers to a guest that has waited for its files, if it was written
+/// by hand, and notes as what they lie there.
+fn complete(
+    name: &GuestName,
+    config: &GuestConfig,
+    storage: &Storage,
+    paths: &Paths,
+) -> Result<()> {
+    const KEY: &str = "storage.kind";
+    ids::allocate(paths, name, config.context)?;
+    if *storage == config.storage {
+        return Ok(());
+    }
+    let text = config::text(paths, name)?;
+    let text = edit::set(&text, KEY, &[storage.kind.name().to_owned()])
+        .map_err(|problems| super::config::refused(KEY, &problems))?;
+    config::set_text(paths, name, &text)
+}
+
+fn request(
+    args: &BuildArgs,
+    provision: &Provision,
+    waiting: Option<&GuestConfig>,
+) -> Result<Request> {
     let method = match args.method {
         Method::Copy => build::Method::Copy { include: args.packages.clone() },
         Method::Debootstrap => build::Method::Debootstrap(distribution(args)),
@@ -99,14 +161,16 @@ fn request(args: &BuildArgs, provision: &Provision) -> Result<Request> {
         Method::Oci => build::Method::Oci { from: one_from(args)? },
         Method::Skeleton => build::Method::Skeleton,
     };
-    let (name, hostname, root) = (args.name.clone(), args.hostname.clone(), args.root.clone());
+    let (name, is_configured) = (args.name.clone(), waiting.is_some());
+    let (hostname, root) = match waiting {
+        Some(config) => (config.hostname.clone(), config.root.clone()),
+        None => (args.hostname.clone(), args.root.clone()),
+    };
     let (force, goes_on_inside) = (args.force, !provision.is_empty());
     let access = access(args)?;
     let store = args.store.of_build()?;
-    Ok(Request {
-        site: Site { name, hostname, root, force, store, access, goes_on_inside },
-        method,
-    })
+    let site = Site { name, hostname, root, force, store, access, goes_on_inside, is_configured };
+    Ok(Request { site, method })
 }
 
 fn distribution(args: &BuildArgs) -> Distribution {

@@ -38,6 +38,7 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
             store,
             access: Access::default(),
             goes_on_inside: false,
+            is_configured: false,
         },
         method: Method::Clone {
             source: source.clone(),

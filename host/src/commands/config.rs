@@ -10,7 +10,7 @@ use std::process::Command;
 use shared::name::GuestName;
 
 use crate::cli::{ConfigAction, ConfigArgs};
-use crate::commands::{Exit, dry_run, output};
+use crate::commands::{Exit, config_import, dry_run, output};
 use crate::config::{self, NetworkMode, edit, problem::Problem};
 use crate::control::{Client, Request};
 use crate::error::{Error, Result};
@@ -31,6 +31,7 @@ pub(super) fn run(args: &ConfigArgs, paths: &Paths) -> Result<Exit> {
         ConfigAction::Unset { name, key, dry_run } => {
             change(paths, name, key, *dry_run, |text| edit::unset(text, key))
         }
+        ConfigAction::Import(args) => config_import::run(args, paths),
         ConfigAction::Edit { name } => edit_file(paths, name),
     }
 }

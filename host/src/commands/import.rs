@@ -31,6 +31,7 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
         store: Store::Directory,
         access: Access::default(),
         goes_on_inside: false,
+        is_configured: false,
     };
     // Better now than when all has come.
     if let Some(context) = args.context {

@@ -15,6 +15,7 @@ mod chcontext;
 mod clone;
 mod completion;
 mod config;
+mod config_import;
 mod console;
 mod cp;
 mod delete;
@@ -86,6 +87,8 @@ impl Exit {
     pub const NO: Self = Self(1);
     /// The guest is stopped (`status`).
     pub const NOT_RUNNING: Self = Self(3);
+    /// Done, but for settings without counterpart (`config import`).
+    pub const INCOMPLETE: Self = Self(6);
 
     /// That of another process of this program.
     fn of(code: u8) -> Self {

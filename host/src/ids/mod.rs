@@ -72,12 +72,25 @@ pub fn lookup(paths: &Paths, name: &GuestName) -> Result<Option<Allocation>> {
 /// # Errors
 /// When it is another guest's, or the files can't be read.
 pub fn check(paths: &Paths, name: &GuestName, wanted: ContextId) -> Result<()> {
-    let given = read(&paths.ids())?.guests.into_iter().map(|(guest, it)| (guest, it.context.get()));
-    let mut holders = given.chain(config::contexts(paths)?);
-    match holders.find(|(guest, number)| guest != name && *number == wanted.get()) {
-        Some((holder, _)) => Err(context_taken(wanted, &holder)),
+    match holders(paths, wanted)?.find(|holder| holder != name) {
+        Some(holder) => Err(context_taken(wanted, &holder)),
         None => Ok(()),
     }
+}
+
+/// The guest that has a context, by its configuration or the file.
+///
+/// # Errors
+/// When a file can't be read.
+pub fn holder(paths: &Paths, context: ContextId) -> Result<Option<GuestName>> {
+    Ok(holders(paths, context)?.next())
+}
+
+fn holders(paths: &Paths, context: ContextId) -> Result<impl Iterator<Item = GuestName>> {
+    let configured = config::contexts(paths)?.into_iter();
+    let given = read(&paths.ids())?.guests.into_iter();
+    let all = configured.chain(given.map(|(guest, given)| (guest, given.context.get())));
+    Ok(all.filter(move |(_, number)| *number == context.get()).map(|(guest, _)| guest))
 }
 
 /// Takes back what a deleted guest had. No allocation is no mistake.

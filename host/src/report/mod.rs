@@ -3,6 +3,7 @@
 //! The first lines of `status` are util-vserver's, to the letter: scripts
 //! read them. Text that comes from inside a guest goes through [`printable`].
 
+pub mod config_import;
 pub mod doctor;
 pub mod effective;
 mod events;
