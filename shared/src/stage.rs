@@ -22,6 +22,8 @@ pub enum Stage {
     OpenRoot,
     /// One of the host's directories for it; the failure's `step` is its number.
     OpenBinds,
+    /// One of the credentials for its root; the failure's `step` is its number.
+    Credentials,
     /// The process that becomes the keeper.
     Fork,
     // Launcher: the process that becomes the keeper.
@@ -100,13 +102,14 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::RunDirectory,
         Self::Cgroup,
         Self::Devices,
         Self::GuestInit,
         Self::OpenRoot,
         Self::OpenBinds,
+        Self::Credentials,
         Self::Fork,
         Self::KeeperCgroup,
         Self::LoginUid,
@@ -152,6 +155,7 @@ impl Stage {
             Self::GuestInit => "guest-init",
             Self::OpenRoot => "open-root",
             Self::OpenBinds => "open-binds",
+            Self::Credentials => "credentials",
             Self::Fork => "fork",
             Self::KeeperCgroup => "keeper-cgroup",
             Self::TimeNamespace => "time-namespace",
@@ -198,6 +202,7 @@ impl Stage {
             Self::GuestInit => "opening guest-init",
             Self::OpenRoot => "opening its root directory",
             Self::OpenBinds => "opening for it the host's",
+            Self::Credentials => "reading its credential",
             Self::Fork => "forking",
             Self::KeeperCgroup => "moving the keeper to its cgroup",
             Self::TimeNamespace => "setting the clocks of its time namespace",

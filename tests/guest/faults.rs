@@ -14,6 +14,7 @@ fn every_step_that_fails_is_named_and_undone(tree: Tree) {
         .set("network.addresses", "192.0.2.10")
         .set("accounting.processes", "true")
         .set("mounts.bind", "/usr/share:/srv/share:ro")
+        .set("boot.credentials.word", "text")
         .build();
     guest.start().stop();
     let before = Census::when_quiet(&host);

@@ -43,6 +43,7 @@ mod console;
 mod cp;
 mod cp_attacks;
 mod crash;
+mod credentials;
 mod demo;
 mod devices;
 mod differences;

@@ -79,6 +79,9 @@ fn show(plan: &Plan) -> String {
     for bind in &plan.binds {
         line("bind", &bind.to_string());
     }
+    for (name, credential) in &plan.credentials {
+        line("credential", &format!("{name}: {credential}"));
+    }
     for setting in &plan.limits.settings {
         line("limit", &format!("{}: {} = {}", setting.key, setting.file, setting.value));
     }

@@ -54,9 +54,20 @@ fn document(text: &str) -> Result<DocumentMut, Vec<Problem>> {
     })
 }
 
-/// The parts of a dotted key that holds a value.
+/// The parts of a dotted key that holds a value. Where names are the user's
+/// choice, all that follows is one, with its dots.
 fn path_of(key: &str) -> Result<Vec<&str>, Vec<Problem>> {
-    let path: Vec<&str> = key.split('.').collect();
+    let mut path: Vec<&str> = Vec::new();
+    let mut rest = Some(key);
+    while let Some(text) = rest {
+        let is_free = !path.is_empty() && schema::shape(&path) == Some(Shape::Free);
+        let (part, below) = match text.split_once('.') {
+            Some((part, below)) if !is_free => (part, Some(below)),
+            _ => (text, None),
+        };
+        path.push(part);
+        rest = below;
+    }
     match schema::shape(&path) {
         Some(Shape::Section(_) | Shape::Free) => {
             let below: Vec<_> = schema::keys();
@@ -240,6 +251,12 @@ mod tests {
             ("boot.runlevel", vec!["3"], "[boot]\nrunlevel = \"3\""),
             ("boot.stop_timeout", vec!["5m"], "[boot]\nstop_timeout = \"5m\""),
             ("boot.environment.LANG", vec!["C"], "[boot.environment]\nLANG = \"C\""),
+            ("boot.credentials.a.b", vec!["c"], "[boot.credentials]\n\"a.b\" = \"c\""),
+            (
+                "boot.credentials.a.b",
+                vec!["{ file = \"/etc/b\" }"],
+                "[boot.credentials]\n\"a.b\" = { file = \"/etc/b\" }",
+            ),
         ] {
             let text = set_words("", key, &words).unwrap();
             assert!(text.contains(line), "{key}: {text}");
@@ -286,6 +303,18 @@ mod tests {
         let text = "[security]\ncapabilities = { add = [\"mknod\"], drop = [\"kill\"] }\n";
         let unset = unset(text, "security.capabilities.add").unwrap();
         assert_eq!(unset, "[security]\ncapabilities = { drop = [\"kill\"] }\n");
+    }
+
+    #[test]
+    fn a_name_with_dots_is_set_and_unset() {
+        let text = set_words("", "boot.credentials.firstboot.timezone", &["UTC"]).unwrap();
+        let text = set_words(&text, "boot.credentials.firstboot.timezone", &["CET"]).unwrap();
+        assert!(text.ends_with("[boot.credentials]\n\"firstboot.timezone\" = \"CET\"\n"), "{text}");
+        let text = unset(&text, "boot.credentials.firstboot.timezone").unwrap();
+        assert!(
+            text.ends_with("[boot.credentials]\n#\"firstboot.timezone\" = \"CET\"\n"),
+            "{text}"
+        );
     }
 
     proptest! {

@@ -6,6 +6,7 @@
 
 mod address;
 pub mod check;
+mod credential;
 mod device;
 pub mod edit;
 pub mod limits;
@@ -114,6 +115,8 @@ pub struct Boot {
     pub restart: RestartPolicy,
     /// Variables for everything that is booted.
     pub environment: BTreeMap<String, String>,
+    /// What its root alone is handed, by name.
+    pub credentials: BTreeMap<String, Credential>,
 }
 
 impl Default for Boot {
@@ -127,6 +130,7 @@ impl Default for Boot {
             kill_grace: Duration::from_secs(5),
             restart: RestartPolicy::OnCrash,
             environment: BTreeMap::new(),
+            credentials: BTreeMap::new(),
         }
     }
 }
@@ -240,6 +244,7 @@ pub enum UserMode {
 }
 
 pub use address::{Address, Machine};
+pub use credential::{Credential, CredentialFile, MOST as MOST_CREDENTIALS};
 pub use device::DeviceRule;
 pub use limits::Limits;
 pub use mount::{Bind, Mounts, Tmpfs};

@@ -51,29 +51,29 @@ impl<'i> Document<'i> {
     /// Where the value of a dotted key stands in the text, or the key's
     /// nearest section that is there.
     pub fn span(&self, key: &str) -> Option<Range<usize>> {
-        let mut table = &self.table;
-        let mut span = None;
-        for part in key.split('.') {
-            let Some(value) = table.get(part) else { break };
-            span = Some(value.span());
-            let DeValue::Table(inner) = value.get_ref() else { break };
-            table = inner;
-        }
-        span
+        self.nearest(key).map(|(value, _)| value.span())
     }
 
     /// Does it say anything about this dotted key?
     pub fn has(&self, key: &str) -> bool {
-        let mut parts = key.split('.').peekable();
-        let mut table = &self.table;
-        while let Some(part) = parts.next() {
-            match table.get(part).map(Spanned::get_ref) {
-                Some(_) if parts.peek().is_none() => return true,
-                Some(DeValue::Table(inner)) => table = inner,
-                _ => return false,
+        matches!(self.nearest(key), Some((_, true)))
+    }
+
+    /// The value of a dotted key, or else of the nearest section around it, and
+    /// which of the two it is. A last part may have dots itself.
+    fn nearest(&self, key: &str) -> Option<(&Spanned<DeValue<'i>>, bool)> {
+        let mut found = None;
+        let (mut table, mut rest) = (&self.table, key);
+        loop {
+            if let Some(value) = table.get(rest) {
+                return Some((value, true));
             }
+            let Some((part, below)) = rest.split_once('.') else { return found };
+            let Some(value) = table.get(part) else { return found };
+            found = Some((value, false));
+            let DeValue::Table(inner) = value.get_ref() else { return found };
+            (table, rest) = (inner, below);
         }
-        false
     }
 
     /// The configuration that this text means where `defaults` says what it
@@ -139,18 +139,19 @@ fn keep_right(table: &mut DeTable<'_>, path: &mut Vec<String>, problems: &mut Ve
     for (key, mut value) in mem::take(table) {
         path.push(key.get_ref().to_string());
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
-        let problem = match (schema::shape(&names), value.get_ref()) {
+        let problem = match (schema::shape(&names), value.get_mut()) {
             (None, _) => Some(unknown_key(&names).at(Some(key.span()))),
-            (Some(Shape::Section(_) | Shape::Free), DeValue::Table(_)) => None,
+            (Some(Shape::Section(_) | Shape::Free), DeValue::Table(inner)) => {
+                keep_right(inner, path, problems);
+                None
+            }
             (Some(shape), _) => judge_value(&names, shape, &value),
         };
-        if let Some(problem) = problem {
-            problems.push(problem);
-        } else {
-            if let DeValue::Table(inner) = value.get_mut() {
-                keep_right(inner, path, problems);
+        match problem {
+            Some(problem) => problems.push(problem),
+            None => {
+                table.insert(key, value);
             }
-            table.insert(key, value);
         }
         path.pop();
     }

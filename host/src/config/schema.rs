@@ -168,6 +168,8 @@ mod tests {
         assert_eq!(shape(&["boot", "runlevel"]), Some(Shape::Value));
         assert_eq!(shape(&["boot", "environment"]), Some(Shape::Free));
         assert_eq!(shape(&["boot", "environment", "LANG"]), Some(Shape::Value));
+        assert_eq!(shape(&["boot", "credentials"]), Some(Shape::Free));
+        assert_eq!(shape(&["boot", "credentials", "a.b"]), Some(Shape::Value));
         assert!(matches!(shape(&["boot", "style"]), Some(Shape::Choice(w)) if w.contains(&"sysv")));
         assert_eq!(shape(&["security", "capabilities", "add"]), Some(Shape::List));
         assert_eq!(shape(&["boot", "stile"]), None);

@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 52] = [
+pub const EXPLANATIONS: [Explanation; 53] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -75,6 +75,11 @@ pub const EXPLANATIONS: [Explanation; 52] = [
         "boot.environment",
         "Variables for everything that is booted.",
         "{ LANG = \"C.UTF-8\" }",
+    ),
+    explain(
+        "boot.credentials",
+        "What the guest's root finds as files in /run/host/credentials, which CREDENTIALS_DIRECTORY names: names with a text, which everybody may read here, or for secrets with a file of the host's, { file = \"PATH\" }, which only root can write and which is read at each boot. systemd and its services import them (systemd.io/CREDENTIALS). docs/boot.md tells more.",
+        "{ \"app.token\" = { file = \"/etc/vservers/web.token\" } }",
     ),
     explain(
         "console.log",
@@ -411,6 +416,7 @@ mod tests {
         assert!(config.network.proxy_arp.take().is_some());
         assert!(!std::mem::take(&mut config.network.dns).is_empty());
         config.boot.environment.clear();
+        assert!(!std::mem::take(&mut config.boot.credentials).is_empty());
         let limits = std::mem::take(&mut config.limits);
         assert!(limits.memory.is_some() && limits.files.is_some() && !limits.io_max.is_empty());
         assert_eq!(config, GuestConfig::default());

@@ -20,8 +20,8 @@ use crate::sys;
 
 use super::handshake::{FromChild, ToChild};
 use super::{
-    PATIENCE, Prepared, at, at_step, capabilities, confinement, console, identity, mounts, receive,
-    resolver, root, run_host,
+    PATIENCE, Prepared, at, at_step, capabilities, confinement, console, credentials, identity,
+    mounts, receive, resolver, root, run_host,
 };
 
 /// Becomes guest-init, or reports the step that failed and exits.
@@ -67,6 +67,7 @@ fn sequence(
     // From here on no path of the host can be reached.
     at(fault, Stage::PivotRoot, || root::pivot(tree))?;
     at(fault, Stage::RunHost, || run_host::fill(plan.uuid.as_deref(), &prepared.notify))?;
+    at(fault, Stage::RunHost, || credentials::lay(&prepared.credentials))?;
     at(fault, Stage::Label, || confinement::label(plan.label.as_ref()))?;
     // Before capabilities go: CAP_SYS_ADMIN lets it be set without
     // no_new_privs (seccomp(2)).

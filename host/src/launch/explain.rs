@@ -4,7 +4,7 @@ use std::io;
 
 use shared::stage::{Failure, Stage};
 
-use crate::config::Files;
+use crate::config::{Credential, CredentialFile, Files};
 use crate::error::Error;
 use crate::plan::{Door, Far, Label, Link, Network, Plan};
 
@@ -26,6 +26,9 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
             let bind = plan.binds.get(usize::from(step));
             bind.map(|bind| format!("'{}'", bind.source.display()))
         }
+        Stage::Credentials => {
+            credential(plan, step).map(|(name, credential)| format!("'{name}' ({credential})"))
+        }
         Stage::OpenRoot | Stage::IdmapRoot => Some(format!("'{}'", plan.place.root.display())),
         _ => None,
     };
@@ -36,7 +39,7 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
     };
     let cause = io::Error::from_raw_os_error(errno);
     let error = Error::os(format_args!("cannot start guest '{}': {what}", plan.name), cause);
-    match hint(plan, stage, errno) {
+    match hint(plan, failure) {
         Some(hint) => error.hint(hint),
         None => error,
     }
@@ -48,6 +51,11 @@ fn door(plan: &Plan) -> Option<&Door> {
         Network::Linked(Link { far: Far::Segment { door, .. }, .. }) => Some(door),
         _ => None,
     }
+}
+
+/// The credential that this step is about.
+fn credential(plan: &Plan, step: u16) -> Option<&(String, Credential)> {
+    plan.credentials.get(usize::from(step))
 }
 
 /// The configured device that this step is about.
@@ -63,7 +71,8 @@ fn limit(plan: &Plan, step: u16) -> Option<String> {
     Some(format!("(limits.{}: '{}' to {})", setting.key, setting.value, setting.file))
 }
 
-fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
+fn hint(plan: &Plan, failure: Failure) -> Option<String> {
+    let Failure { stage, step, errno } = failure;
     let name = &plan.name;
     Some(match (stage, errno) {
         (Stage::OpenRoot, libc::ENOENT | libc::ENOTDIR) => {
@@ -110,6 +119,28 @@ fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
              close a directory above it (chmod 0700), or give it the option 'ro' or, with ids of \
              its own, 'noidmap': vserver config edit {name}"
         ),
+        (Stage::Credentials, errno) => {
+            let file = match credential(plan, step)? {
+                (_, Credential::File(CredentialFile { file })) => file.display(),
+                _ => return None,
+            };
+            match errno {
+                libc::ENOENT | libc::ENOTDIR => {
+                    format!("boot.credentials names '{file}' and it isn't there")
+                }
+                libc::ELOOP => format!(
+                    "there is a symbolic link on the way, which others may be able to change; give \
+                     the place itself, which 'realpath' tells: vserver config edit {name}"
+                ),
+                libc::EPERM => format!(
+                    "others could put something else there: '{file}' and all directories above it \
+                     have to be root's, and nobody else may write to them"
+                ),
+                libc::ENODEV => format!("'{file}' is no ordinary file"),
+                libc::EFBIG => "all credentials together are longer than 1 MiB".to_owned(),
+                _ => return None,
+            }
+        }
         (Stage::IdmapBinds, libc::EINVAL | libc::EPERM) => format!(
             "its file system can't map ids; with the option 'noidmap' files have the host's \
              owners: vserver config edit {name}"

@@ -12,6 +12,7 @@ mod capabilities;
 mod child;
 mod confinement;
 mod console;
+mod credentials;
 mod devices;
 mod explain;
 mod handshake;
@@ -82,6 +83,8 @@ struct Prepared {
     devices: Devices,
     /// Directories of the host's, as detached mounts.
     binds: Vec<Option<OwnedFd>>,
+    /// What its root alone is handed, with names.
+    credentials: Vec<(String, Vec<u8>)>,
     supervisors: OwnedFd,
     consoles: OwnedFd,
     link_host: OwnedFd,
@@ -133,6 +136,7 @@ pub fn launch(
     let init = at(fault, Stage::GuestInit, || init::open(&plan.state_directory))?;
     let root = at(fault, Stage::OpenRoot, || storage::open(&plan.place, plan.scratch.as_deref()))?;
     let binds = binds::open(plan)?;
+    let credentials = credentials::read(plan)?;
     let (link_host, link_guest) = at(fault, Stage::Fork, || order(plan))?;
     let notify = at(fault, Stage::Fork, run_host::socket)?;
     let lookup = serving.and_then(Serving::link).map(|link| link.try_clone_to_owned());
@@ -144,6 +148,7 @@ pub fn launch(
         root,
         devices,
         binds,
+        credentials,
         supervisors,
         consoles,
         link_host,

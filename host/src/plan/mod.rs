@@ -6,6 +6,7 @@
 
 mod capabilities;
 mod confinement;
+mod credentials;
 pub mod devices;
 mod disk;
 mod environment;
@@ -25,13 +26,16 @@ use shared::message::{BootMode, BootOrder, PROTOCOL};
 use shared::name::{ContextId, GuestName};
 use shared::stage::{Failure, Stage};
 
-use crate::config::{Bind, DeviceRule, GuestConfig, Place, RestartPolicy, Security, UserMode};
+use crate::config::{
+    Bind, Credential, DeviceRule, GuestConfig, Place, RestartPolicy, Security, UserMode,
+};
 use crate::error::{Error, Result};
 use crate::facts::Resources;
 use crate::paths::Paths;
 use crate::variables;
 
 pub use confinement::{Confinement, Label};
+pub use credentials::DIRECTORY as CREDENTIALS;
 pub use disk::Disk;
 pub use environment::NOTIFY_SOCKET;
 pub use layers::{Layer, parse_without};
@@ -87,6 +91,8 @@ pub struct Plan {
     pub without: Vec<Layer>,
     /// guest-init's environment.
     pub environment: Vec<(String, String)>,
+    /// What the guest's root alone is handed, with its names.
+    pub credentials: Vec<(String, Credential)>,
     /// The id of the guest as a machine.
     pub uuid: Option<String>,
     /// What guest-init is told first.
@@ -239,6 +245,8 @@ pub fn plan(
         }
         mode => mode,
     };
+    let credentials = credentials::plan(&mode, &config.boot.credentials);
+    let environment = credentials::environment(&config.boot.environment, &credentials);
     let uuid = environment::uuid(identity);
     let hostname = config.hostname.clone().unwrap_or_else(|| name.to_string());
     Ok(Plan {
@@ -262,6 +270,7 @@ pub fn plan(
         resolver: resolver::plan(&config.network.dns),
         label: label(&config.security),
         environment: environment::variables(uuid.as_deref()),
+        credentials,
         uuid,
         boot: BootOrder {
             protocol: PROTOCOL,
@@ -269,7 +278,7 @@ pub fn plan(
             style: config.boot.style,
             rc: config.boot.rc,
             runlevel: config.boot.runlevel,
-            environment: config.boot.environment.clone().into_iter().collect(),
+            environment,
             kill_grace_ms: milliseconds(config.boot.kill_grace),
         },
         console: ConsoleLog {

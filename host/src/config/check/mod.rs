@@ -12,7 +12,7 @@ use shared::capability::{capability, remedy, short};
 use shared::message::StyleChoice;
 
 use super::problem::{Problem, did_you_mean};
-use super::{GuestConfig, StorageKind, UserMode, limits};
+use super::{GuestConfig, MOST_CREDENTIALS, StorageKind, UserMode, credential, limits};
 
 /// Longest time that can be waited for anything of a guest's.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -25,6 +25,7 @@ pub fn problems(config: &GuestConfig) -> Vec<Problem> {
     durations(config, &mut found);
     command(config, &mut found);
     environment(config, &mut found);
+    credentials(config, &mut found);
     capabilities(config, &mut found);
     nesting(config, &mut found);
     labels(config, &mut found);
@@ -165,6 +166,28 @@ fn environment(config: &GuestConfig, found: &mut Vec<Problem>) {
     }
 }
 
+fn credentials(config: &GuestConfig, found: &mut Vec<Problem>) {
+    let mut length = 0;
+    for (name, credential) in &config.boot.credentials {
+        let key = format!("boot.credentials.{name}");
+        length += name.len() + credential.length();
+        if !credential::is_name(name) {
+            let text = format!(
+                "'{}' can't be a credential's name: at most 255 visible characters of ASCII and \
+                 blanks, without '/' and ':'",
+                name.escape_debug()
+            );
+            found.push(Problem::new(key, text));
+        } else if let Some(mistake) = credential.mistake(name) {
+            found.push(Problem::new(key, format!("'{name}': {mistake}")));
+        }
+    }
+    if length > MOST_CREDENTIALS {
+        let text = "all credentials together are longer than 1 MiB";
+        found.push(Problem::new("boot.credentials", text));
+    }
+}
+
 fn capabilities(config: &GuestConfig, found: &mut Vec<Problem>) {
     let changes = &config.security.capabilities;
     let mut known = Vec::new();
@@ -272,6 +295,15 @@ mod tests {
             ("boot = { command = [\"a\"], style = \"init\" }", "boot.style"),
             ("boot.environment = { \"A=B\" = \"x\" }", "boot.environment.A=B"),
             ("boot.environment = { A = \"\\u0000\" }", "boot.environment.A"),
+            ("boot.credentials = { \"a:b\" = \"x\" }", "boot.credentials.a:b"),
+            ("boot.credentials = { a = 1 }", "boot.credentials.a"),
+            ("boot.credentials = { a = { path = \"/x\" } }", "boot.credentials.a"),
+            ("boot.credentials = { a = { file = \"x\" } }", "boot.credentials.a"),
+            ("boot.credentials = { a = { file = \"/x/../y\" } }", "boot.credentials.a"),
+            (
+                "boot.credentials.\"passwd.hashed-password.root\" = \"$6$x\"",
+                "boot.credentials.passwd.hashed-password.root",
+            ),
             ("security.capabilities.add = [\"net_rav\"]", "security.capabilities.add"),
             (
                 "security.capabilities = { add = [\"net_raw\"], drop = [\"CAP_NET_RAW\"] }",
@@ -319,6 +351,7 @@ mod tests {
             "root = \"/srv/web\"",
             "security.capabilities.add = [\"CAP_SYS_NICE\", \"mknod\", \"Mknod\"]",
             "boot.environment = { LANG = \"C.UTF-8\" }",
+            "boot.credentials = { a = \"x\", \"b.c\" = { file = \"/etc/vservers/b\" } }",
             "network.addresses = [\"192.0.2.1\", \"2001:db8::1/128\"]",
             "accounting.processes = true\nsecurity.capabilities.add = [\"sys_pacct\"]",
             "network.mode = \"none\"",
