@@ -32,8 +32,8 @@ pub fn terminal() {
     let _ = tracing_subscriber::registry().with(LevelFilter::DEBUG).with(layer).try_init();
 }
 
-/// Sets the log of a guest's supervisor up. Where none can be, there is
-/// none: a full disk keeps no guest from starting.
+/// Sets the log of a guest's supervisor up. A full disk keeps no guest from
+/// starting.
 pub fn supervisor(paths: &Paths, name: &GuestName, context: Option<ContextId>) {
     let level = match env::var(variables::LOG).as_deref() {
         Ok("debug") => LevelFilter::DEBUG,
@@ -58,17 +58,13 @@ pub fn supervisor(paths: &Paths, name: &GuestName, context: Option<ContextId>) {
         let _ = registry.with(journal).try_init();
         return;
     }
-    let directory = paths.log_dir();
-    let _ = fs::create_dir_all(&directory);
     let path = paths.supervisor_log(name);
-    if let Ok(log) = Bounded::open(path) {
-        let layer = tracing_subscriber::fmt::layer()
-            .with_ansi(false)
-            .with_target(false)
-            .fmt_fields(format::debug_fn(field).delimited(""))
-            .with_writer(Mutex::new(log));
-        let _ = registry.with(layer).try_init();
-    }
+    let layer = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_target(false)
+        .fmt_fields(format::debug_fn(field).delimited(""))
+        .with_writer(Mutex::new(Bounded::new(path)));
+    let _ = registry.with(layer).try_init();
 }
 
 /// A field in the file: the message as it is, ids and what the message says
@@ -135,36 +131,49 @@ pub fn event(kind: Kind, details: &Details<'_>, text: &str) {
 /// some of what it says, a guest makes it say.
 const LIMIT: u64 = 1 << 20;
 
-/// A log file that doesn't grow without end.
+/// A log file that doesn't grow without end. It is opened when there is something
+/// to say, and again after that has failed: a full disk costs words, not the log.
 struct Bounded {
     path: PathBuf,
-    file: File,
+    file: Option<File>,
     size: u64,
 }
 
 impl Bounded {
-    fn open(path: PathBuf) -> io::Result<Self> {
-        let file = File::options().create(true).append(true).mode(0o640).open(&path)?;
-        let size = file.metadata()?.len();
-        Ok(Self { path, file, size })
+    fn new(path: PathBuf) -> Self {
+        Self { path, file: None, size: 0 }
+    }
+
+    fn open(&mut self) -> io::Result<File> {
+        if let Some(directory) = self.path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let file = File::options().create(true).append(true).mode(0o640).open(&self.path)?;
+        self.size = file.metadata()?.len();
+        Ok(file)
     }
 }
 
 impl Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.open()?,
+        };
         if self.size >= LIMIT {
             let mut old = self.path.clone().into_os_string();
             old.push(".1");
             fs::rename(&self.path, old)?;
-            *self = Self::open(self.path.clone())?;
+            file = self.open()?;
         }
-        let written = self.file.write(bytes)?;
+        let written = file.write(bytes)?;
         self.size += written as u64;
+        self.file = Some(file);
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        Ok(())
     }
 }
 
@@ -176,7 +185,7 @@ mod tests {
     fn a_supervisors_log_is_begun_anew_at_its_limit() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("web.supervisor.log");
-        let mut log = Bounded::open(path.clone()).unwrap();
+        let mut log = Bounded::new(path.clone());
         let line = [b'x'; 1000];
         for _ in 0..LIMIT * 3 / 1000 {
             log.write_all(&line).unwrap();
@@ -185,5 +194,25 @@ mod tests {
         assert!(size("web.supervisor.log") <= LIMIT + 1000);
         assert!(size("web.supervisor.log.1") <= LIMIT + 1000);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_log_goes_on_when_there_is_room_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("logs/web.supervisor.log");
+        fs::write(directory.path().join("logs"), "").unwrap();
+        let mut log = Bounded::new(path.clone());
+        assert!(log.write(b"lost").is_err());
+        fs::remove_file(directory.path().join("logs")).unwrap();
+        log.write_all(b"one\n").unwrap();
+        // One that can't be renamed doesn't grow.
+        log.size = LIMIT;
+        let old = directory.path().join("logs/web.supervisor.log.1");
+        fs::create_dir_all(old.join("x")).unwrap();
+        assert!(log.write(b"lost").is_err());
+        fs::remove_dir_all(&old).unwrap();
+        log.write_all(b"two\n").unwrap();
+        log.write_all(b"three\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
     }
 }

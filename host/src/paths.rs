@@ -92,6 +92,12 @@ impl Paths {
         self.state_dir().join("usage")
     }
 
+    /// `/run/vserver/.usage-NAME.json`: the account of a guest, while there is no
+    /// room where it belongs. No guest's name begins with a dot.
+    pub fn usage_aside(&self, name: &GuestName) -> PathBuf {
+        self.run_dir().join(format!(".usage-{name}.json"))
+    }
+
     /// `/var/lib/vserver/usage/NAME.pacct`: where the kernel records a guest's
     /// processes.
     pub fn process_records(&self, name: &GuestName) -> PathBuf {

@@ -55,6 +55,7 @@ mod events;
 mod exec;
 mod families;
 mod faults;
+mod full;
 mod host_safe;
 mod images;
 mod init_script;

@@ -1,11 +1,9 @@
 //! The host has nothing left to give: a start fails in one sentence and is
 //! undone, and a guest that runs goes on.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tests::{Census, DEADLINE, Host, Tree, command};
+use tests::{Census, DEADLINE, Host, Small, Tree, command};
 
 on! { Busybox: [
     a_start_without_descriptors_is_undone,
@@ -36,39 +34,11 @@ fn a_start_without_descriptors_is_undone(tree: Tree) {
     guest.start().stop();
 }
 
-/// A small file system, mounted there until it is dropped.
-struct Small(PathBuf);
-
-impl Small {
-    fn on(directory: &Path) -> Self {
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=256k,mode=0755", "tmpfs"]).arg(directory);
-        command::run(&mut mount, DEADLINE).ok();
-        Self(directory.to_owned())
-    }
-
-    /// Leaves no byte free.
-    fn fill(&self) {
-        let full = fs::write(self.0.join("fill"), vec![0; 1 << 20]);
-        assert!(full.is_err(), "it is smaller");
-    }
-
-    fn empty(&self) {
-        fs::remove_file(self.0.join("fill")).expect("it is there");
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 fn a_full_run_directory_harms_no_guest_that_runs(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     guest.start().stop();
-    let small = Small::on(&host.paths().run_dir());
+    let small = Small::on(&host.paths().run_dir(), "256k");
     let before = Census::when_quiet(&host);
     small.fill();
     guest.vserver("start", [""; 0]).code(1).complains("No space left on device");

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::write;
@@ -29,7 +30,12 @@ impl Log {
         }
         if self.size.saturating_add(bytes.len() as u64) > self.limit && self.size > 0 {
             let old = format!("{}.1", self.name);
-            let _ = renameat(&self.directory, self.name.as_str(), &self.directory, old.as_str());
+            let renamed =
+                renameat(&self.directory, self.name.as_str(), &self.directory, old.as_str());
+            if renamed.is_err_and(|error| error != Errno::ENOENT) {
+                // What can't be rotated doesn't grow.
+                return;
+            }
             self.file = None;
         }
         if self.file.is_none() {

@@ -9,6 +9,9 @@
 //! once, so that no moment of a crash loses an hour or doubles it. Plain text
 //! needs no other program to be read, and no database has to be opened in
 //! every supervisor for a line an hour.
+//!
+//! While the disk is full the ledger is kept in `/run`, which is another file
+//! system on most hosts, and whoever opens it next goes on with that one.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -34,7 +37,17 @@ const LONG: u64 = 4 << 20;
 pub struct Book {
     ledger: PathBuf,
     before: PathBuf,
+    aside: PathBuf,
     history: PathBuf,
+}
+
+/// Where a ledger has been kept.
+#[derive(Debug)]
+pub enum Kept {
+    /// Where it belongs.
+    Home,
+    /// In `/run`, and why.
+    Aside(Error),
 }
 
 impl Book {
@@ -44,13 +57,14 @@ impl Book {
         Self {
             ledger: directory.join(format!("{name}.json")),
             before: directory.join(format!("{name}.json.old")),
+            aside: paths.usage_aside(name),
             history: directory.join(format!("{name}.history")),
         }
     }
 
     /// All of them, as far as they are there.
-    pub fn files(&self) -> [PathBuf; 3] {
-        [self.history.clone(), self.before.clone(), self.ledger.clone()]
+    pub fn files(&self) -> [PathBuf; 4] {
+        [self.history.clone(), self.before.clone(), self.ledger.clone(), self.aside.clone()]
     }
 
     /// Reads the ledger; if there is none, one that goes on after the history.
@@ -59,6 +73,15 @@ impl Book {
     /// When it can't be read. It is not begun anew then: what was counted
     /// would be lost.
     pub fn read(&self) -> Result<Ledger> {
+        let aside = fs::read_to_string(&self.aside).ok();
+        let aside = aside.and_then(|text| serde_json::from_str::<Ledger>(&text).ok());
+        match (self.read_home(), aside) {
+            (Ok(home), Some(aside)) if aside.is_later_than(&home) => Ok(aside),
+            (home, _) => home,
+        }
+    }
+
+    fn read_home(&self) -> Result<Ledger> {
         let text = match fs::read_to_string(&self.ledger) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -76,12 +99,26 @@ impl Book {
         })
     }
 
-    /// Keeps the ledger, and hours that are over.
+    /// Keeps the ledger, and hours that are over: where they belong, or the
+    /// whole ledger aside.
     ///
     /// # Errors
     /// When a file can't be written; then the old ones are as they were, or
     /// the hour is written the next time.
-    pub fn write(&self, ledger: &mut Ledger) -> Result<()> {
+    pub fn write(&self, ledger: &mut Ledger) -> Result<Kept> {
+        match self.write_home(ledger) {
+            Ok(()) => {
+                let _ = fs::remove_file(&self.aside);
+                Ok(Kept::Home)
+            }
+            Err(error) => match store::replace_unsynced(&self.aside, &text(ledger), 0o600) {
+                Ok(()) => Ok(Kept::Aside(error)),
+                Err(_) => Err(error),
+            },
+        }
+    }
+
+    fn write_home(&self, ledger: &mut Ledger) -> Result<()> {
         let _ = fs::remove_file(&self.before);
         let _ = fs::hard_link(&self.ledger, &self.before);
         match ledger.closed.is_empty() {
@@ -235,6 +272,41 @@ mod tests {
         again.take(9 * HOUR, Sample { source: "b".into(), ..sample(5) });
         book.write(&mut again).unwrap();
         assert_eq!(again.total.counters.user_us, 35);
+        assert_eq!(sum(book.hours().unwrap(), 0, u64::MAX), again.total);
+    }
+
+    #[test]
+    fn what_has_no_room_is_kept_aside() {
+        let prefix = tempfile::tempdir().unwrap();
+        let paths = Paths::new(prefix.path());
+        let book = Book::new(&paths, &"web".parse().unwrap());
+        let mut ledger = book.read().unwrap();
+        let take = |ledger: &mut Ledger, hour| {
+            ledger.take(hour * HOUR, sample(10 * (hour + 1)));
+            book.write(ledger)
+        };
+        assert!(matches!(take(&mut ledger, 0), Ok(Kept::Home)));
+        // Something that can't be replaced by a file is where they belong.
+        let away = paths.state_dir().join("away");
+        fs::rename(paths.usage_dir(), &away).unwrap();
+        fs::write(paths.usage_dir(), "").unwrap();
+        let run = paths.run_dir();
+        fs::create_dir_all(run.parent().unwrap()).unwrap();
+        fs::write(&run, "").unwrap();
+        assert!(take(&mut ledger, 1).is_err(), "there is no other room either");
+        fs::remove_file(&run).unwrap();
+        assert!(matches!(take(&mut ledger, 2), Ok(Kept::Aside(_))));
+        fs::remove_file(paths.usage_dir()).unwrap();
+        fs::rename(&away, paths.usage_dir()).unwrap();
+        // Whoever comes next, after the process that has counted, goes on with it.
+        let mut again = book.read().unwrap();
+        assert_eq!(again, ledger);
+        assert_eq!(sum(book.hours().unwrap(), 0, u64::MAX).counters.user_us, 30);
+        assert!(matches!(take(&mut again, 3), Ok(Kept::Home)));
+        assert!(!book.aside.exists());
+        // One that was left there by a crash counts no longer.
+        fs::write(&book.aside, text(&ledger)).unwrap();
+        assert_eq!(book.read().unwrap().total, again.total);
         assert_eq!(sum(book.hours().unwrap(), 0, u64::MAX), again.total);
     }
 

@@ -191,6 +191,16 @@ impl Ledger {
         Self { total, hour: last.copied().unwrap_or_default(), ..Self::default() }
     }
 
+    /// Has more been taken into this one than into another of the same guest? One
+    /// of the two has gone on from the other.
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        let progress = |ledger: &Self| {
+            let Sums { up_ms, boots, crashes, .. } = ledger.total;
+            (up_ms, ledger.hour.number, boots, crashes)
+        };
+        progress(self) > progress(other)
+    }
+
     fn book(&mut self, now: u64, more: &Sums) {
         let start = now - now % HOUR;
         if self.hour.number == 0 || self.hour.start != start {

@@ -32,7 +32,7 @@ pub(super) fn files(paths: &Paths, name: &GuestName) -> Vec<PathBuf> {
 }
 
 /// Its account, which outlives it: there may still be a bill to write.
-pub(super) fn account(paths: &Paths, name: &GuestName) -> [PathBuf; 3] {
+pub(super) fn account(paths: &Paths, name: &GuestName) -> [PathBuf; 4] {
     Book::new(paths, name).files()
 }
 

@@ -180,8 +180,8 @@ fn edit_file(paths: &Paths, name: &GuestName) -> Result<Exit> {
     }
     let before = config::text(paths, name)?;
     let copy = paths.config_dir().join(format!(".{name}.toml.edit"));
-    fs::write(&copy, &before).map_err(|error| Error::path("write", &copy, error))?;
-    let edited = edit_until_right(paths, name, &copy);
+    let written = fs::write(&copy, &before).map_err(|error| Error::path("write", &copy, error));
+    let edited = written.and_then(|()| edit_until_right(paths, name, &copy));
     let _ = fs::remove_file(&copy);
     let Some(after) = edited? else { return Ok(Exit::NO) };
     if after != before {

@@ -69,8 +69,9 @@ impl Boots {
             text.push('\n');
         }
         let temporary = path.with_extension("boots.new");
-        fs::write(&temporary, text)?;
-        fs::rename(temporary, path)
+        let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
+        // Half a file takes room where there is none.
+        written.inspect_err(|_| drop(fs::remove_file(&temporary)))
     }
 }
 

@@ -14,8 +14,9 @@ use crate::sys;
 /// Those of open(2), write(2) and rename(2).
 pub fn keep(confinement: &Confinement, file: &Path) -> io::Result<()> {
     let temporary = file.with_extension("new");
-    fs::write(&temporary, serde_json::to_vec(confinement)?)?;
-    fs::rename(&temporary, file)
+    let text = serde_json::to_vec(confinement)?;
+    let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, file));
+    written.inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 /// The confinement of the boot that runs.

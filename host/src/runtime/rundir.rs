@@ -137,6 +137,19 @@ impl RunDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         }
-        fs::remove_dir_all(&aside)
+        // By their names first: that takes no descriptor, and there may be none.
+        let known = [
+            self.control(),
+            self.keeper(),
+            self.console(),
+            self.ring(),
+            self.confinement(),
+            self.state(),
+            self.stopping(),
+        ];
+        for name in known.iter().filter_map(|file| file.file_name()) {
+            let _ = fs::remove_file(aside.join(name));
+        }
+        fs::remove_dir(&aside).or_else(|_| fs::remove_dir_all(&aside))
     }
 }

@@ -1,7 +1,7 @@
 //! The state file: what a new supervisor can't learn from the kernel.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
@@ -62,8 +62,8 @@ impl State {
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let text = serde_json::to_vec(self)?;
         let temporary = path.with_extension("new");
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(&text)?;
-        fs::rename(&temporary, path)
+        let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
+        // Half a file takes room where there is none.
+        written.inspect_err(|_| drop(fs::remove_file(&temporary)))
     }
 }

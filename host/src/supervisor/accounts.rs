@@ -4,10 +4,11 @@
 //! a power failure loses little, and before a cgroup goes.
 
 use std::fs;
+use std::mem;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::accounting::{self, Book, Bytes, Ledger, Sample, Traffic};
+use crate::accounting::{self, Book, Bytes, Kept, Ledger, Sample, Traffic};
 use crate::error::Result;
 use crate::runtime::State;
 
@@ -22,6 +23,8 @@ const INTERVAL: Duration = Duration::from_secs(60);
 pub struct Account {
     book: Book,
     ledger: Ledger,
+    /// Is there no room for it where it belongs? That is told once.
+    is_aside: bool,
 }
 
 impl Account {
@@ -31,7 +34,7 @@ impl Account {
     /// When it can't be read.
     pub fn open(book: Book) -> Result<Self> {
         let ledger = book.read()?;
-        Ok(Self { book, ledger })
+        Ok(Self { book, ledger, is_aside: false })
     }
 
     /// Takes in what the kernel has counted for a boot: for its cgroup and the
@@ -75,9 +78,24 @@ impl Account {
     }
 
     fn write(&mut self) -> Result<()> {
-        self.book.write(&mut self.ledger).inspect_err(|error| {
-            tracing::warn!("the guest's account isn't kept: {error}");
-        })
+        match self.book.write(&mut self.ledger) {
+            Ok(Kept::Home) => {
+                if mem::take(&mut self.is_aside) {
+                    tracing::info!("the guest's account is kept where it belongs again");
+                }
+                Ok(())
+            }
+            Ok(Kept::Aside(error)) => {
+                if !mem::replace(&mut self.is_aside, true) {
+                    tracing::warn!("the guest's account is kept in /run for now: {error}");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!("the guest's account isn't kept: {error}");
+                Err(error)
+            }
+        }
     }
 }
 

@@ -71,6 +71,8 @@ pub struct Supervisor {
     cgroup: GuestCgroup,
     machine: Machine,
     state: State,
+    /// Is that to be written still, for want of room?
+    is_unnoted: bool,
     guest: Guest,
     hearing: Hearing,
     keeper: Option<Keeper>,
@@ -162,6 +164,7 @@ impl Supervisor {
             is_booted: false,
             machine: Machine::new(plan.lifecycle.restart, purpose),
             state: State::default(),
+            is_unnoted: false,
             guest: Guest::default(),
             hearing: Hearing::new(Instant::now()),
             keeper: None,
@@ -412,6 +415,9 @@ impl Supervisor {
                     // It is in the log, and tried again.
                     let _ = self.keep_account();
                     self.arm_account();
+                    if self.is_unnoted {
+                        self.note_state();
+                    }
                     sys::trim_memory();
                 }
                 Timer::Records => self.keep_records(),

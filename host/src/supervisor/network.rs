@@ -141,9 +141,7 @@ impl Supervisor {
         let before = mem::replace(&mut self.state.addresses, new.addresses.clone());
         if let Err(error) = self.put_addresses(&new.allowed) {
             self.state.addresses = before;
-            if let Err(error) = self.state.write(&self.run.state()) {
-                tracing::error!("cannot write the state file: {error}");
-            }
+            self.note_state();
             if let Some(Err(error)) = self.serving().map(|serving| serving.lead(&old.allowed)) {
                 tracing::error!("cannot lead connections to where they were: {error}");
             }

@@ -311,9 +311,7 @@ impl Supervisor {
         }
         if phase == Phase::Running && !self.state.up {
             self.state.up = true;
-            if let Err(error) = self.state.write(&self.run.state()) {
-                tracing::warn!("cannot note that the guest is up: {error}");
-            }
+            self.note_state();
             if let Err(error) = actions::run(&self.plan, Action::PostStart) {
                 tracing::warn!("{error}");
                 self.clients.tell(&Told::Note(error.to_string()));

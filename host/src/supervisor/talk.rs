@@ -1,5 +1,6 @@
 //! What guest-init says, and what follows from it.
 
+use std::mem;
 use std::time::Instant;
 
 use shared::link::RecvError;
@@ -35,10 +36,15 @@ impl Supervisor {
         }
     }
 
-    /// For whoever takes over.
-    pub(super) fn note_state(&self) {
-        if let Err(error) = self.state.write(&self.run.state()) {
-            tracing::warn!("cannot write the state file: {error}");
+    /// For whoever takes over. What can't be written is tried again.
+    pub(super) fn note_state(&mut self) {
+        let written = self.state.write(&self.run.state());
+        if mem::replace(&mut self.is_unnoted, written.is_err()) == written.is_err() {
+            return;
+        }
+        match written {
+            Ok(()) => tracing::info!("the state file is written again"),
+            Err(error) => tracing::warn!("cannot write the state file for now: {error}"),
         }
     }
 
