@@ -78,7 +78,7 @@ impl Reporter {
             Ok(order) => Some(Some(order)),
             Err(RecvError::Nonsense) => Some(None),
             Err(RecvError::Empty) => None,
-            Err(RecvError::Closed | RecvError::Os(_)) => {
+            Err(RecvError::Closed | RecvError::Descriptors | RecvError::Os(_)) => {
                 self.close();
                 None
             }

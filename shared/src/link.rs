@@ -48,6 +48,11 @@ pub enum RecvError {
     Closed,
     /// A packet that is not a message; it has been taken off the socket.
     Nonsense,
+    /// A packet that brings descriptors, to a receiver that wants none. It is
+    /// still there: dropping the last reference to one can wait for as long as
+    /// its sender likes (a TCP socket with SO_LINGER, socket(7)), so whoever
+    /// doesn't trust the peer reads no more.
+    Descriptors,
     /// Any other error of recv(2).
     Os(Errno),
 }
@@ -112,9 +117,13 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
     fn take(&self, buffer: &mut [u8], how: MsgFlags) -> Result<usize, RecvError> {
         let flags = how | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         loop {
-            return match socket::recv(self.socket.as_raw_fd(), buffer, flags) {
-                Ok(0) => Err(RecvError::Closed),
-                Ok(length) => Ok(length),
+            let mut iov = [IoSliceMut::new(buffer)];
+            // There is no room for descriptors: the kernel says so, and a
+            // look takes no reference away.
+            return match socket::recvmsg::<()>(self.socket.as_raw_fd(), &mut iov, None, flags) {
+                Ok(got) if got.flags.contains(MsgFlags::MSG_CTRUNC) => Err(RecvError::Descriptors),
+                Ok(got) if got.bytes == 0 => Err(RecvError::Closed),
+                Ok(got) => Ok(got.bytes),
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => Err(RecvError::Empty),
                 Err(Errno::ECONNRESET | Errno::ENOTCONN) => Err(RecvError::Closed),

@@ -176,3 +176,17 @@ fn descriptors_arrive_with_their_message() {
     assert_eq!(guest.recv(), Ok(ToGuest::Query));
     assert_eq!(guest.recv(), Err(RecvError::Empty));
 }
+
+#[test]
+fn descriptors_that_nobody_wants_stay_where_they_are() {
+    let (guest, host) = pair();
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let (guest, host): (Link<FromGuest, ToGuest>, Link<ToGuest, FromGuest>) =
+        (Link::new(guest), Link::new(host));
+    guest.send(&FromGuest::Note("one".to_owned())).unwrap();
+    guest.send_with_fds(&FromGuest::Note("two".to_owned()), &[file.as_fd()]).unwrap();
+    assert_eq!(host.recv(), Ok(FromGuest::Note("one".to_owned())));
+    for _ in 0..2 {
+        assert_eq!(host.recv(), Err(RecvError::Descriptors));
+    }
+}

@@ -12,6 +12,7 @@ mod descend;
 mod files;
 mod frames;
 mod ipc;
+mod link;
 mod outcome;
 mod processes;
 mod segment;
@@ -92,6 +93,9 @@ fn attempt(name: &str, arguments: &[&str]) -> Attempt {
 
         ("frame", [kind, own, foreign, target]) => frames::send(kind, own, foreign, target),
         ("capture", [interface, last]) => frames::capture(interface, last),
+
+        ("bequeath-link", []) => link::bequeath(),
+        ("link", []) => link::heir(),
 
         ("inotify", []) => bombs::inotify(),
         ("open-files", []) => bombs::open_files(),

@@ -5,6 +5,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::AtomicU8;
 
 use io_uring::{IoUring, opcode};
@@ -119,4 +120,11 @@ pub fn fork() -> io::Result<i32> {
 pub fn exit(code: i32) -> ! {
     // SAFETY: exit_group(2) has no condition.
     unsafe { libc::_exit(code) }
+}
+
+/// A descriptor that a system call has just made.
+pub fn adopt(number: i64) -> OwnedFd {
+    // SAFETY: the caller has it from the kernel this moment, and nobody else
+    // knows of it.
+    unsafe { OwnedFd::from_raw_fd(number as i32) }
 }

@@ -57,6 +57,7 @@ mod families;
 mod faults;
 mod full;
 mod host_safe;
+mod hostile;
 mod images;
 mod init_script;
 mod inside;

@@ -183,7 +183,9 @@ impl Keeper {
                 Ok(ToKeeper::Release) if self.ended.is_some() => return Released::Yes,
                 Ok(ToKeeper::Release) | Err(RecvError::Nonsense) => {}
                 Err(RecvError::Empty) => break,
-                Err(RecvError::Closed | RecvError::Os(_)) => self.supervisor = None,
+                Err(RecvError::Closed | RecvError::Descriptors | RecvError::Os(_)) => {
+                    self.supervisor = None;
+                }
             }
         }
         Released::No

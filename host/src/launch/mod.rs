@@ -220,7 +220,9 @@ fn receive<Out: Serialize, In: DeserializeOwned>(
             Ok(message) => return Ok(Some(message)),
             Err(RecvError::Closed) => return Ok(None),
             Err(RecvError::Empty) => wait_readable(link.as_fd(), patience)?,
-            Err(RecvError::Nonsense) => return Err(io::Error::from_raw_os_error(libc::EBADMSG)),
+            Err(RecvError::Nonsense | RecvError::Descriptors) => {
+                return Err(io::Error::from_raw_os_error(libc::EBADMSG));
+            }
             Err(RecvError::Os(error)) => return Err(error.into()),
         }
     }

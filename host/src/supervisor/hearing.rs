@@ -45,6 +45,11 @@ impl Hearing {
         self.left = (self.left + 1).min(MOST);
     }
 
+    /// Takes so many more, or all that are left: for what costs the host more.
+    pub fn spend(&mut self, pieces: u32) {
+        self.left = self.left.saturating_sub(pieces);
+    }
+
     /// When there will be a piece again, if there is none now.
     pub fn deaf_until(&self, now: Instant) -> Option<Instant> {
         let next = self.grown + PACE;

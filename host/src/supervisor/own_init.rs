@@ -4,16 +4,18 @@
 //! same: it is a statement about the guest by the guest, and no more is done
 //! with it.
 
-use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::Instant;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recv, recvmsg};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use shared::message::{GuestState, Power};
 
 use crate::control::Phase;
-use crate::sys;
+use crate::sys::{self, Cloned};
 
 use super::Supervisor;
 use super::hearing::beginning;
@@ -22,6 +24,12 @@ use super::state::Event;
 
 /// Longest message that is read; the rest of a longer one is dropped.
 const LONGEST: usize = 4096;
+
+/// How long descriptors may take to go in peace.
+const DROPPING: Duration = Duration::from_millis(100);
+
+/// A process is so many messages' worth.
+const DROPPING_COSTS: u32 = 100;
 
 /// A message.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -43,14 +51,20 @@ impl Supervisor {
     /// what it says is noted: this process may be killed in between.
     pub(super) fn hear_own_init(&mut self) {
         while self.hearing.take(Instant::now()) {
-            let Some(keeper) = &self.keeper else { return };
+            let Some(keeper) = &self.keeper else { return self.hearing.give_back() };
             let Some(socket) = keeper.notify() else { return self.hearing.give_back() };
-            let Some((sender, words)) = peek(socket) else { return self.hearing.give_back() };
-            if sender == keeper.init_pid() {
-                self.own_init_says(words);
+            let Some(seen) = peek(socket) else { return self.hearing.give_back() };
+            if seen.sender == keeper.init_pid() {
+                self.own_init_says(seen.words);
             }
-            if let Some(socket) = self.keeper.as_ref().and_then(Keeper::notify) {
-                let _ = recv(socket.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT);
+            let Some(socket) = self.keeper.as_ref().and_then(Keeper::notify) else { return };
+            if seen.has_descriptors {
+                if let Err(error) = drop_elsewhere(socket) {
+                    tracing::warn!("cannot take descriptors from the guest: {error}");
+                }
+                self.hearing.spend(DROPPING_COSTS);
+            } else {
+                drop_message(socket);
             }
         }
     }
@@ -68,31 +82,67 @@ impl Supervisor {
     }
 }
 
-/// The next message and the pid of its sender, if there is one; it stays.
-fn peek(socket: BorrowedFd<'_>) -> Option<(i32, Words)> {
+/// A message as it lies in the socket.
+struct Seen {
+    /// Pid of its sender.
+    sender: i32,
+    words: Words,
+    /// Do descriptors come along?
+    has_descriptors: bool,
+}
+
+/// Takes the next message away, with nothing in it that counts any more.
+fn drop_message(socket: BorrowedFd<'_>) {
+    let _ = recv(socket.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT);
+}
+
+/// The same in a process of its own, which is killed after a moment: dropping
+/// the last reference to a descriptor can wait for as long as its sender likes
+/// (a TCP socket with SO_LINGER, socket(7)), but not in a process that ends.
+fn drop_elsewhere(socket: BorrowedFd<'_>) -> io::Result<()> {
+    match sys::fork()? {
+        Cloned::Child => {
+            drop_message(socket);
+            sys::exit_now(0);
+        }
+        Cloned::Parent { pidfd, .. } => {
+            let timeout = PollTimeout::try_from(DROPPING).unwrap_or(PollTimeout::ZERO);
+            let _ = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout);
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).map(drop)?;
+            Ok(())
+        }
+    }
+}
+
+/// The next message, if there is one; it stays.
+fn peek(socket: BorrowedFd<'_>) -> Option<Seen> {
     let mut buffer = [0; LONGEST];
-    // No room for descriptors: the kernel drops those that come along.
+    // No room for descriptors: the kernel tells that there are some, and a
+    // look takes no reference away.
     let mut control = nix::cmsg_space!(UnixCredentials);
     let mut iov = [IoSliceMut::new(&mut buffer)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK | MsgFlags::MSG_CMSG_CLOEXEC;
-    let (length, sender) = loop {
+    let (length, sender, has_descriptors) = loop {
         let got = match recvmsg::<()>(socket.as_raw_fd(), &mut iov, Some(&mut control), flags) {
             Err(Errno::EINTR) => continue,
             got => got.ok()?,
         };
         let mut sender = 0;
+        let mut has_descriptors = got.flags.contains(MsgFlags::MSG_CTRUNC);
         for message in got.cmsgs().into_iter().flatten() {
             match message {
                 ControlMessageOwned::ScmCredentials(credentials) => sender = credentials.pid(),
                 ControlMessageOwned::ScmRights(fds) => {
-                    fds.into_iter().map(sys::adopt).for_each(drop)
+                    has_descriptors = true;
+                    fds.into_iter().map(sys::adopt).for_each(drop);
                 }
                 _ => {}
             }
         }
-        break (got.bytes, sender);
+        break (got.bytes, sender, has_descriptors);
     };
-    Some((sender, read(buffer.get(..length)?)))
+    Some(Seen { sender, words: read(buffer.get(..length)?), has_descriptors })
 }
 
 /// Reads a message: lines of `NAME=VALUE` (sd_notify(3)).

@@ -342,7 +342,7 @@ fn first_message(keeper: &keeper::Keeper) -> io::Result<FromGuest> {
     loop {
         match link.recv() {
             Ok(hello @ FromGuest::Hello { .. }) => return Ok(hello),
-            Ok(_) | Err(RecvError::Nonsense) => {
+            Ok(_) | Err(RecvError::Nonsense | RecvError::Descriptors) => {
                 return Err(io::Error::from_raw_os_error(libc::EPROTO));
             }
             Err(RecvError::Closed) => return Err(io::Error::from_raw_os_error(libc::EPIPE)),

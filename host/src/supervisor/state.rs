@@ -161,9 +161,14 @@ impl Machine {
     }
 
     /// May the guest be frozen now? While it is made there is nothing to
-    /// freeze, and on its way down it would hold up whoever waits for that.
+    /// freeze, and on its way down it would hold up whoever waits for that; but
+    /// not by its own word alone, or it would never be.
     pub fn may_freeze(&self) -> bool {
-        matches!(self.phase, Phase::Booting | Phase::Running | Phase::Session)
+        match self.phase {
+            Phase::Booting | Phase::Running | Phase::Session => true,
+            Phase::Stopping => self.wish == Wish::Own,
+            _ => false,
+        }
     }
 
     /// The first start.

@@ -4,7 +4,7 @@ use std::mem;
 use std::time::Instant;
 
 use shared::link::RecvError;
-use shared::message::{FromGuest, GuestState};
+use shared::message::{FromGuest, GuestState, Style};
 
 use crate::control::Event as Told;
 use crate::journal::Kind;
@@ -18,13 +18,24 @@ impl Supervisor {
     /// Reads what guest-init says, as much as is listened to.
     pub(super) fn hear_guest(&mut self) {
         while self.hearing.take(Instant::now()) {
-            let Some(link) = self.keeper.as_ref().and_then(Keeper::link) else { return };
+            let Some(link) = self.keeper.as_ref().and_then(Keeper::link) else {
+                // What is left is for the guest's own init.
+                return self.hearing.give_back();
+            };
             match link.recv() {
                 Ok(message) => self.guest_says(message),
                 Err(RecvError::Nonsense) => {
                     tracing::warn!("the guest sent something that is no message");
                 }
                 Err(RecvError::Empty) => return self.hearing.give_back(),
+                Err(RecvError::Descriptors) => {
+                    // They stay with the keeper, at whose end nothing waits.
+                    tracing::warn!("the guest sends descriptors; it isn't listened to any more");
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.forget_link();
+                    }
+                    return;
+                }
                 Err(RecvError::Closed | RecvError::Os(_)) => {
                     // PID 1 is about to end, or another init has taken over.
                     if let Some(keeper) = &mut self.keeper {
@@ -51,6 +62,9 @@ impl Supervisor {
     /// Takes in one message of guest-init.
     pub(super) fn guest_says(&mut self, message: FromGuest) {
         match message {
+            // What is said once in a boot counts once: it is written down, and
+            // whoever says something else now isn't guest-init.
+            FromGuest::Hello { style, .. } if self.guest.style.is_some_and(|it| it != style) => {}
             FromGuest::Hello { style, reason, .. } => {
                 self.guest.style = Some(style);
                 self.guest.reason = beginning(reason);
@@ -60,10 +74,16 @@ impl Supervisor {
                 }
             }
             FromGuest::OwnInit(family) => {
-                self.state.family = Some(family);
-                self.note_state();
+                if self.guest.style == Some(Style::Init) && self.state.family.is_none() {
+                    self.state.family = Some(family);
+                    self.note_state();
+                }
             }
-            FromGuest::State(GuestState::Notifies) => self.await_own_init(),
+            FromGuest::State(GuestState::Notifies) => {
+                if self.guest.style == Some(Style::Init) && !self.state.notifies {
+                    self.await_own_init();
+                }
+            }
             // It has when the link is closed.
             FromGuest::State(GuestState::HandedOver) => {}
             FromGuest::State(state) => {

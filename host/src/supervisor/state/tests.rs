@@ -56,6 +56,9 @@ fn a_frozen_guest_is_thawed_before_it_is_asked() {
     }
     let mut machine = running();
     assert!(machine.may_freeze());
+    // What only the guest says keeps nobody from it.
+    machine.step(Event::Guest(GuestState::Stopping(Power::PowerOff)));
+    assert_eq!((machine.phase(), machine.may_freeze()), (Phase::Stopping, true));
     machine.step(stop(Power::PowerOff));
     assert!(!machine.may_freeze());
 }
