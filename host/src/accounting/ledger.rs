@@ -275,6 +275,25 @@ mod tests {
         assert_eq!(ledger.total.counters.user_us, 140);
     }
 
+    /// Hours are named by the clock on the wall; how long they were, another tells.
+    #[test]
+    fn a_clock_that_jumps_adds_and_takes_nothing() {
+        let mut ledger = Ledger::default();
+        let (mut hours, mut time) = (Vec::new(), 0);
+        let noon = 100 * HOUR;
+        for clock in [noon, noon + 60, noon - 5 * HOUR, noon + 90, noon + 9 * HOUR, 0, noon + 120] {
+            ledger.take(clock, sample("a", time, time, 1 << 20));
+            hours.append(&mut ledger.closed);
+            time += 60_000;
+        }
+        hours.push(ledger.hour);
+        assert_eq!(ledger.total.up_ms, 360_000);
+        assert!(hours.iter().all(|hour| hour.sums.up_ms <= 60_000), "{hours:?}");
+        assert_eq!(sum(hours.clone(), 0, u64::MAX), ledger.total);
+        // Both times at which it was noon, and no other.
+        assert_eq!(sum(hours, noon, noon + HOUR).up_ms, 180_000);
+    }
+
     #[test]
     fn it_can_be_written_and_read() {
         let mut ledger = Ledger::default();
