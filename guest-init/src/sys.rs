@@ -32,6 +32,13 @@ pub fn take_descriptor(number: i32) -> Option<OwnedFd> {
     open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// A descriptor that came over a socket.
+pub fn adopt(number: i32) -> OwnedFd {
+    // SAFETY: the kernel has made it for this process with the message that
+    // the caller has just received, and nothing else owns it.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
 /// Gives up the controlling terminal, if there is one, so that a child can
 /// have it (tty_ioctl(4)). The kernel sends SIGHUP for it: to be called
 /// before anything listens to signals, since PID 1 doesn't hear it then.

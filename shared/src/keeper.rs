@@ -62,6 +62,10 @@ pub enum ToKeeper {
     /// The end of PID 1 is known and recorded: the keeper may go. Ignored
     /// while PID 1 lives.
     Release,
+    /// Take supervisors and console clients there from now on: carries two
+    /// listening sockets, `[supervisors, consoles]`, in the place of those that
+    /// somebody has removed. A keeper of before this message ignores it.
+    Listen,
 }
 
 /// From the keeper to the supervisor.

@@ -26,6 +26,13 @@ fn a_guest_goes_on_when_its_run_directory_is_emptied(tree: Tree) {
     let control = fs::metadata(directory.join("control")).expect("it is there again");
     assert!(control.file_type().is_socket());
     guest.exec(["true"]).code(125).complains("restart it: vserver restart web");
+    // The keeper is found again, also by the next supervisor.
+    guest.kill_supervisor();
+    let taken = guest.status();
+    assert_eq!((taken.init_pid, taken.keeper_pid), (status.init_pid, status.keeper_pid));
+    assert_ne!(taken.supervisor_pid, status.supervisor_pid);
+    assert!(directory.join("console").exists());
+    drop(std::os::unix::net::UnixStream::connect(directory.join("console")).expect("it listens"));
     guest.vserver("start", [""; 0]).ok();
     assert_eq!(guest.init_pid(), status.init_pid.expect("it runs"));
     let reboot = command::run(&mut guest.command("reboot", [""; 0]), DEADLINE);

@@ -53,6 +53,11 @@ impl Console {
         self.master.as_fd()
     }
 
+    /// Takes new clients there from now on.
+    pub fn listen_on(&mut self, listener: UnixListener) {
+        self.listener = listener;
+    }
+
     /// Adds what is to be polled; returns how long the console pauses.
     pub fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) -> Option<Duration> {
         let pause = self.silent_until.map(|at| at.saturating_duration_since(Instant::now()));

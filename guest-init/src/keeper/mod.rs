@@ -182,13 +182,30 @@ impl Keeper {
             match supervisor.recv() {
                 Ok(ToKeeper::Release) if self.ended.is_some() => return Released::Yes,
                 Ok(ToKeeper::Release) | Err(RecvError::Nonsense) => {}
+                Ok(ToKeeper::Listen) => {}
                 Err(RecvError::Empty) => break,
-                Err(RecvError::Closed | RecvError::Descriptors | RecvError::Os(_)) => {
-                    self.supervisor = None;
-                }
+                // With room for them only when some are there: that takes memory.
+                Err(RecvError::Descriptors) => match supervisor.recv_with_fds(sys::adopt) {
+                    Ok((ToKeeper::Listen, fds)) => self.listen_on(fds),
+                    Ok(_) | Err(RecvError::Nonsense) => {}
+                    Err(_) => self.supervisor = None,
+                },
+                Err(RecvError::Closed | RecvError::Os(_)) => self.supervisor = None,
             }
         }
         Released::No
+    }
+
+    /// Replaces the sockets that nobody finds any more.
+    fn listen_on(&mut self, fds: Vec<OwnedFd>) {
+        let mut fds = fds.into_iter().map(UnixListener::from);
+        if let (Some(supervisors), Some(clients)) = (fds.next(), fds.next())
+            && supervisors.set_nonblocking(true).is_ok()
+            && clients.set_nonblocking(true).is_ok()
+        {
+            self.supervisors = supervisors;
+            self.console.listen_on(clients);
+        }
     }
 }
 

@@ -159,6 +159,16 @@ impl Keeper {
         }
     }
 
+    /// Has it take supervisors and console clients there from now on.
+    ///
+    /// # Errors
+    /// When it can't be told.
+    pub fn listen_on(&self, supervisors: &OwnedFd, consoles: &OwnedFd) -> io::Result<()> {
+        let sent =
+            self.socket.send_with_fds(&ToKeeper::Listen, &[supervisors.as_fd(), consoles.as_fd()]);
+        sent.map_err(|_| io::Error::from_raw_os_error(libc::EPIPE))
+    }
+
     /// Has PID 1 ended?
     pub fn has_ended(&self) -> bool {
         self.ended

@@ -96,25 +96,39 @@ impl Supervisor {
         self.hear_guard();
     }
 
-    /// Makes again what somebody has removed below `/run`. The keeper's sockets
-    /// are its own: the guest goes on without its console.
-    fn come_back(&mut self) {
-        if self.run.control().exists() {
+    /// Makes again what somebody has removed below `/run`, the keeper's sockets as
+    /// well. What the confinement of this boot was is lost.
+    pub(super) fn come_back(&mut self) {
+        let keeper_is_missed = self.keeper.is_some() && !self.run.keeper().exists();
+        if self.run.control().exists() && !keeper_is_missed {
             return;
         }
         let made = self.run.create().and_then(|()| {
-            let listener = runtime::listen(&self.run.control(), SockType::SeqPacket)?;
-            self.clients.listen_on(listener);
-            self.state.write(&self.run.state())
+            if !self.run.control().exists() {
+                let listener = runtime::listen(&self.run.control(), SockType::SeqPacket)?;
+                self.clients.listen_on(listener);
+            }
+            self.state.write(&self.run.state())?;
+            self.renew_keepers_sockets()
         });
         let path = self.run.path().display();
         match made {
             Ok(()) => tracing::warn!(
-                "somebody has removed files from '{path}': requests are taken again, the console \
-                 and sessions need a restart of the guest"
+                "somebody has removed files from '{path}': requests are taken again, sessions need \
+                 a restart of the guest"
             ),
             Err(error) => tracing::error!("cannot make '{path}' again: {error}"),
         }
+    }
+
+    /// Without them nobody could take the guest over after this process.
+    fn renew_keepers_sockets(&self) -> io::Result<()> {
+        let Some(keeper) = self.keeper.as_ref().filter(|_| !self.run.keeper().exists()) else {
+            return Ok(());
+        };
+        let supervisors = runtime::listen(&self.run.keeper(), SockType::SeqPacket)?;
+        let consoles = runtime::listen(&self.run.console(), SockType::Stream)?;
+        keeper.listen_on(&supervisors, &consoles)
     }
 
     /// Becomes the guard when that has been killed.

@@ -418,6 +418,7 @@ impl Supervisor {
                     if self.is_unnoted {
                         self.note_state();
                     }
+                    self.come_back();
                     sys::trim_memory();
                 }
                 Timer::Records => self.keep_records(),
