@@ -4,9 +4,9 @@ use std::io;
 
 use shared::stage::{Failure, Stage};
 
-use crate::config::Files;
 use crate::error::Error;
 use crate::plan::{Door, Far, Label, Link, Network, Plan};
+use crate::storage::Part;
 
 /// Says what failed. The numbers came from a process that was being built;
 /// the names come from the plan.
@@ -26,17 +26,18 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
             let bind = plan.binds.get(usize::from(step));
             bind.map(|bind| format!("'{}'", bind.source.display()))
         }
-        Stage::OpenRoot | Stage::IdmapRoot => Some(format!("'{}'", plan.place.root.display())),
+        Stage::IdmapRoot => Some(format!("'{}'", plan.place.root.display())),
         _ => None,
     };
     let what = match object {
+        None if stage == Stage::OpenRoot => Part::of_step(step).describe(&plan.place),
         Some(object) if stage == Stage::Mount => format!("{} {object}", stage.describe()),
         Some(object) => format!("{} {object}", stage.describe()),
         None => stage.describe().to_owned(),
     };
     let cause = io::Error::from_raw_os_error(errno);
     let error = Error::os(format_args!("cannot start guest '{}': {what}", plan.name), cause);
-    match hint(plan, stage, errno) {
+    match hint(plan, failure) {
         Some(hint) => error.hint(hint),
         None => error,
     }
@@ -63,28 +64,14 @@ fn limit(plan: &Plan, step: u16) -> Option<String> {
     Some(format!("(limits.{}: '{}' to {})", setting.key, setting.value, setting.file))
 }
 
-fn hint(plan: &Plan, stage: Stage, errno: i32) -> Option<String> {
+fn hint(plan: &Plan, failure: Failure) -> Option<String> {
+    let Failure { stage, step, errno } = failure;
     let name = &plan.name;
     Some(match (stage, errno) {
-        (Stage::OpenRoot, libc::ENOENT | libc::ENOTDIR) => {
+        (Stage::OpenRoot, libc::ENOENT | libc::ENOTDIR) if step == Part::Root as u16 => {
             format!("the guest has no root directory; 'vserver build {name}' makes one")
         }
-        (Stage::OpenRoot, libc::EPERM) if plan.place.files == Files::Image => {
-            "the image has become longer, and to let its file system grow vserver needs \
-             CAP_SYS_RESOURCE; or: resize2fs IMAGE"
-                .to_owned()
-        }
-        (Stage::OpenRoot, libc::EPERM) => format!(
-            "every user of the host could run the guest's setuid programs there; close the \
-             directory above it: chmod 0700 '{}'",
-            plan.place.root.parent().unwrap_or(&plan.place.root).display()
-        ),
-        (Stage::OpenRoot, libc::EBUSY) => {
-            "the image is in use; 'losetup -j' tells by which loop device".to_owned()
-        }
-        (Stage::OpenRoot, libc::EMEDIUMTYPE) => {
-            "the image holds none of the file systems ext4, xfs and btrfs".to_owned()
-        }
+        (Stage::OpenRoot, _) => return Part::of_step(step).hint(&plan.place, errno),
         (Stage::AttachRoot, libc::EROFS) if plan.disk.bytes.is_some() => format!(
             "the kernel finds no room for its own files there: the guest may have all that \
              limits.disk allows; give it more: vserver limits {name} disk=SIZE"
