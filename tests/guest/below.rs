@@ -143,8 +143,8 @@ fn what_a_file_with_mistakes_may_mean_stays(tree: Tree) {
     let file = host.paths().config(&"own".parse().expect("it is a name"));
     let base = snapshot(&host, "own", "v1");
     let text = fs::read_to_string(&file).expect("it is there");
-    let table = format!("\n[storage]\nkind = \"overlay\"\nbase = \"{}\"\n", base.display());
-    fs::write(&file, text + &table).expect("it can be written");
+    let table = format!("[storage]\nkind = \"overlay\"\nbase = \"{}\"\n", base.display());
+    fs::write(&file, text.replacen("[storage]\n", &table, 1)).expect("it can be written");
     let words = ["snapshot", "delete", "own", "v1", "--yes"];
     host.vserver(words).code(1).complains("guest 'own' lies over");
     host.vserver(["delete", own.name(), "--yes"]).ok();

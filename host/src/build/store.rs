@@ -5,6 +5,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, unlinkat};
+
 use crate::config::{Files, Place, Storage};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
@@ -87,6 +89,10 @@ impl Store {
         let at = workspace.make_mount_point()?;
         let tree = storage::mount_image(&root, Purpose::Building)
             .map_err(|failed| failed.into_error(&Place { root, files: Files::Image }))?;
+        if matches!(self, Self::Image(_)) {
+            // mkfs's own, in the way of one that is copied; fsck makes it anew.
+            let _ = unlinkat(&tree, "lost+found", AtFlags::REMOVEDIR);
+        }
         let attached =
             Attached::new(tree.as_fd(), &at).map_err(|cause| Error::path("mount", &at, cause))?;
         Ok(Open { root: RootDir::open(&at)?, how, attached: Some(attached) })

@@ -161,7 +161,7 @@ pub(super) fn sweep(parent: &Path) -> Result<()> {
         let is_ours = |prefix: &str| name.as_bytes().starts_with(prefix.as_bytes());
         // An image is deleted, but nothing is built but in a directory.
         let is_directory = || entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if !is_ours(DELETING) && !(is_ours(BUILDING) && is_directory()) {
+        if !(is_ours(DELETING) || is_ours(BUILDING) && is_directory()) {
             continue;
         }
         // Whoever holds the lock lives.

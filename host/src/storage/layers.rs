@@ -85,7 +85,7 @@ fn overlay(lower: &[String], upper: Option<&str>) -> io::Result<OwnedFd> {
     let mount =
         fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?;
     // Where the kernel finds no room for its own directory it goes on so.
-    if fstatvfs(&mount)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+    if upper.is_some() && fstatvfs(&mount)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Err(io::Error::from_raw_os_error(libc::EROFS));
     }
     Ok(mount)
