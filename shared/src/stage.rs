@@ -18,7 +18,8 @@ pub enum Stage {
     Devices,
     /// guest-init, opened from a read-only place.
     GuestInit,
-    /// The guest's root directory, as a detached mount.
+    /// The guest's root directory, as a detached mount; the failure's `step`
+    /// tells what of it.
     OpenRoot,
     /// One of the host's directories for it; the failure's `step` is its number.
     OpenBinds,

@@ -10,7 +10,8 @@ use tests::{DEADLINE, Host, Tree, command};
 
 use super::storage::{MODES, another_over, beside, snapshot};
 
-on! { Busybox: [roots_on_btrfs_are_subvolumes] }
+on! { Busybox: [roots_on_btrfs_are_subvolumes, subvolumes_in_a_root_are_copied_and_removed] }
+on! { Bookworm: [a_guest_makes_no_subvolumes] }
 
 /// A btrfs in the place of all guests' roots.
 struct Btrfs {
@@ -18,10 +19,10 @@ struct Btrfs {
 }
 
 impl Btrfs {
-    fn mount(host: &Host) -> Self {
+    fn mount(host: &Host, megabytes: u64) -> Self {
         let (image, roots) = (host.prefix().join("disk"), host.paths().roots_dir());
         let file = fs::File::create(&image).expect("it can be made");
-        file.set_len(256 << 20).expect("it is ours");
+        file.set_len(megabytes << 20).expect("it is ours");
         fs::create_dir_all(&roots).expect("it can be made");
         command::run(Command::new("mkfs.btrfs").arg("-q").arg(&image), DEADLINE).ok();
         let mount = ["-o", "loop,user_subvol_rm_allowed"];
@@ -40,7 +41,7 @@ fn roots_on_btrfs_are_subvolumes(tree: Tree) {
     /// Of a subvolume's root directory (btrfs(5), "Inode").
     const SUBVOLUME: u64 = 256;
     let host = Host::new();
-    let disk = Btrfs::mount(&host);
+    let disk = Btrfs::mount(&host, 256);
     let is_subvolume = |path: &Path| fs::metadata(path).is_ok_and(|found| found.ino() == SUBVOLUME);
     let web = host.guest("web").tree(tree).build();
     assert!(is_subvolume(&web.root()));
@@ -77,5 +78,69 @@ fn roots_on_btrfs_are_subvolumes(tree: Tree) {
     over.vserver("stop", ["--timeout", "1"]);
     host.vserver(["delete", "over", "web", "--yes"]).ok();
     assert_eq!(beside(&host), [""; 0]);
+    drop(disk);
+}
+
+fn btrfs(words: &[&str], paths: &[&Path]) {
+    command::run(Command::new("btrfs").args(words).args(paths), DEADLINE).ok();
+}
+
+/// Such roots were made by others.
+fn subvolumes_in_a_root_are_copied_and_removed(tree: Tree) {
+    let host = Host::new();
+    let disk = Btrfs::mount(&host, 256);
+    let web = host.guest("web").tree(tree).build();
+    let (inside, kept) = (web.root().join("srv/inside"), web.root().join("srv/kept"));
+    btrfs(&["subvolume", "create"], &[&inside]);
+    fs::create_dir(inside.join("below")).expect("it can be made");
+    fs::write(inside.join("below/file"), "inside").expect("it can be written");
+    btrfs(&["subvolume", "snapshot", "-r"], &[&inside, &kept]);
+    host.vserver(["snapshot", "create", "web", "v1"]).ok();
+    assert_eq!(differences(&web.root(), &snapshot(&host, "web", "v1")), [""; 0]);
+    host.vserver(["clone", "web", "shop"]).ok();
+    assert_eq!(web.other("shop").read("/srv/kept/below/file"), "inside");
+    fs::write(inside.join("below/file"), "changed").expect("it can be written");
+    host.vserver(["snapshot", "restore", "web", "v1", "--yes"]).ok();
+    assert_eq!(web.read("/srv/inside/below/file"), "inside");
+    btrfs(&["subvolume", "snapshot", "-r"], &[&web.root(), &web.root().join("again")]);
+    host.vserver(["delete", "web", "shop", "--yes"]).ok();
+    assert_eq!(beside(&host), [""; 0]);
+    drop(disk);
+}
+
+/// As on a file system that has none: programs make directories then.
+fn a_guest_makes_no_subvolumes(tree: Tree) {
+    /// `BTRFS_IOC_SUBVOL_CREATE` and `BTRFS_IOC_SNAP_CREATE` (linux/btrfs.h).
+    const OLD: [u32; 2] = [0x5000_940e, 0x5000_9401];
+    /// `BTRFS_IOC_SUBVOL_CREATE_V2` and `BTRFS_IOC_SNAP_CREATE_V2`: their
+    /// structures have more numbers before the name.
+    const NEW: [u32; 2] = [0x5000_9418, 0x5000_9417];
+    let host = Host::new();
+    let disk = Btrfs::mount(&host, 2048);
+    let web = host.guest("web").tree(tree).build();
+    let make = |request: u32, numbers: &str| {
+        format!(
+            "open(D, '<', '/srv') or die 'open'; open(R, '<', '/') or die 'open';
+             print ioctl(D, {request}, pack('q{numbers}Z4032', fileno(R){zeros}, 'made')) ? 'made' : $!",
+            zeros = ", 0".repeat(numbers.len()),
+        )
+    };
+    // The control: the host can.
+    let program = make(OLD[0], "").replace("'/srv'", &format!("'{}'", web.root().display()));
+    command::run(Command::new("perl").args(["-e", &program]), DEADLINE).ok().says("made");
+    fs::remove_dir(web.root().join("made")).expect("it is there");
+    for users in ["private", "host"] {
+        host.vserver(["config", "set", "web", "security.users", users]).ok();
+        host.vserver(["config", "set", "web", "security.nesting", "true"]).ok();
+        web.start();
+        for (request, numbers) in
+            OLD.map(|old| (old, "")).into_iter().chain(NEW.map(|new| (new, "qqqqqq")))
+        {
+            let said = web.exec(["perl", "-e", &make(request, numbers)]).ok();
+            said.says("Inappropriate ioctl for device");
+        }
+        web.shell("test ! -e /srv/made").ok();
+        web.stop();
+    }
     drop(disk);
 }

@@ -33,6 +33,7 @@ macro_rules! on {
 mod actions;
 mod archive;
 mod audit;
+mod below;
 mod boot;
 mod btrfs;
 mod build;

@@ -54,7 +54,7 @@ pub(super) fn snapshot(host: &Host, guest: &str, name: &str) -> PathBuf {
 }
 
 /// A guest in an image of 64 MiB.
-fn in_image<'h>(host: &'h Host, tree: Tree) -> Guest<'h> {
+pub(super) fn in_image<'h>(host: &'h Host, tree: Tree) -> Guest<'h> {
     let golden = host.guest("golden").tree(tree).build();
     furnish(&golden);
     host.vserver(["clone", "golden", "web", "--storage", "image", "--size", "64M"]).ok();
@@ -232,7 +232,11 @@ fn an_image_is_never_shown_twice(tree: Tree) {
     let device = losetup(&["--find", "--show", &web.root().display().to_string()]);
     web.vserver("start", [""; 0]).code(1).complains("the image is in use");
     let file = host.prefix().join("web.tar.zst").display().to_string();
-    host.vserver(["export", "web", &file]).code(1).complains("cannot open");
+    host.vserver(["export", "web", &file]).code(1).complains("the image is in use");
+    // A copy of what somebody writes to is none.
+    host.vserver(["clone", "web", "shop"]).code(1).complains("the image is in use");
+    host.vserver(["snapshot", "create", "web"]).code(1).complains("the image is in use");
+    assert_eq!(beside(&host), ["golden", "web"]);
     losetup(&["--detach", &device]);
     web.start();
     web.vserver("stop", ["--timeout", "1"]);

@@ -12,12 +12,13 @@ use std::time::SystemTime;
 
 use shared::name::GuestName;
 
-use crate::config::Place;
+use crate::config::{self, Files, Place};
 use crate::error::{Error, Result};
 use crate::snapshot::{DESCRIPTION, Made, Snapshot, SnapshotName};
+use crate::storage;
 use crate::store;
 
-use super::store::{self as stores, copy_file};
+use super::store::{self as stores, copy_image};
 use super::{Doomed, Interrupt, Progress, workspace};
 
 /// The directory of all snapshots beside guests' roots.
@@ -49,6 +50,40 @@ impl Snapshots {
     /// # Errors
     /// When they can't be read.
     pub fn list(&self) -> Result<Vec<Snapshot>> {
+        let mut found = Vec::new();
+        for (name, description) in self.descriptions()? {
+            found.push(Snapshot { name, made: self.read(&description)? });
+        }
+        found.sort_by(|a, b| (&a.made.created, &a.name).cmp(&(&b.made.created, &b.name)));
+        Ok(found)
+    }
+
+    /// One of them that lies over this directory, or one below it, and over
+    /// what.
+    ///
+    /// # Errors
+    /// When that can't be told.
+    pub fn over(&self, directory: &Path) -> Result<Option<(SnapshotName, PathBuf)>> {
+        for (name, description) in self.descriptions()? {
+            let made = match self.read(&description) {
+                Ok(made) => made,
+                Err(error) => {
+                    let text = fs::read_to_string(&description);
+                    match text.is_ok_and(|text| !config::mentions(&text, directory)) {
+                        true => continue,
+                        false => return Err(error),
+                    }
+                }
+            };
+            if let Some(base) = made.storage.base.filter(|base| base.starts_with(directory)) {
+                return Ok(Some((name, base)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The files that describe them.
+    fn descriptions(&self) -> Result<Vec<(SnapshotName, PathBuf)>> {
         let entries = match fs::read_dir(&self.directory) {
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.map_err(|cause| Error::path("read", &self.directory, cause))?,
@@ -59,9 +94,8 @@ impl Snapshots {
             let file = entry.file_name();
             let name = file.to_str().and_then(|name| name.strip_suffix(DESCRIPTION));
             let Some(Ok(name)) = name.map(str::parse) else { continue };
-            found.push(Snapshot { name, made: self.read(&entry.path())? });
+            found.push((name, entry.path()));
         }
-        found.sort_by(|a, b| (&a.made.created, &a.name).cmp(&(&b.made.created, &b.name)));
         Ok(found)
     }
 
@@ -92,11 +126,18 @@ impl Snapshots {
         }
         let created = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         self.make_directory()?;
-        let workspace = self.copy(&self.place.root, &self.directory, interrupt, progress);
+        let workspace = self.copy(&self.place.root, &self.directory, live, interrupt, progress);
         let (workspace, how) = workspace.inspect_err(|_| self.remove_directory())?;
         let made = Made { created, live, storage: self.place.storage() };
         let finish = || {
             is_still()?;
+            if self.place.files == Files::Image {
+                // What is yet in its journal would else be put in its place by
+                // whoever looks at it first.
+                storage::settle_image(&workspace.root()).map_err(|failed| {
+                    failed.into_error(&self.place).context("the copy can't be used")
+                })?;
+            }
             let text = toml::to_string(&made).map_err(|cause| {
                 Error::new(format!("cannot describe snapshot '{name}': {cause}"))
             })?;
@@ -135,7 +176,7 @@ impl Snapshots {
         }
         let parent = root.parent().unwrap_or(root);
         let from = self.directory.join(name.as_str());
-        let (workspace, how) = self.copy(&from, parent, interrupt, progress)?;
+        let (workspace, how) = self.copy(&from, parent, false, interrupt, progress)?;
         workspace.exchange(root)?;
         Ok(how)
     }
@@ -188,11 +229,13 @@ impl Snapshots {
         })
     }
 
-    /// A copy of what is at a path, in a workspace of this parent.
+    /// A copy of what is at a path, whose guest runs and `is_frozen`, or is
+    /// down, in a workspace of this parent.
     fn copy(
         &self,
         from: &Path,
         parent: &Path,
+        is_frozen: bool,
         interrupt: &Interrupt,
         mut progress: Progress,
     ) -> Result<(workspace::Workspace, String)> {
@@ -202,7 +245,7 @@ impl Snapshots {
         drop(guard);
         let failed = |cause| Error::path("copy", from, cause);
         if fs::symlink_metadata(from).map_err(failed)?.is_file() {
-            copy_file(from, &workspace.root(), interrupt)?;
+            copy_image(from, &workspace.root(), is_frozen, interrupt)?;
             return Ok((workspace, "one image".to_owned()));
         }
         let (_, how) = stores::copy(from, &workspace, interrupt, &mut progress)?;
@@ -267,6 +310,21 @@ mod tests {
         assert_eq!(fs::read(root.join("file")).unwrap(), b"before");
         assert!(!root.join("new").exists());
         snapshots.restore(&"two".parse().unwrap(), &interrupt, Progress::silent()).unwrap_err();
+        let description = snapshots.find(&one).unwrap();
+        let made = fs::read_to_string(&description).unwrap();
+        let over = |text: &str, directory: &str| {
+            fs::write(&description, text).unwrap();
+            snapshots.over(directory.as_ref())
+        };
+        let overlay = "kind = \"overlay\"\nbase = \"/v/golden/v1\"";
+        let based = made.replace("kind = \"directory\"", overlay);
+        assert!(over(&made, "/v/golden").unwrap().is_none());
+        assert!(over(&based, "/v/golden").unwrap().is_some());
+        assert!(over(&based, "/v/gold").unwrap().is_none());
+        // What can't be read isn't taken for what lies over nothing.
+        over(&format!("{based} ="), "/v/golden").unwrap_err();
+        assert!(over(&format!("{based} ="), "/v/web").unwrap().is_none());
+        fs::write(&description, made).unwrap();
         snapshots.delete(&one).unwrap();
         snapshots.delete(&one).unwrap_err();
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left");

@@ -5,10 +5,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, unlinkat};
+
 use crate::config::{Files, Place, Storage};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
-use crate::storage::{self, Attached, Size};
+use crate::storage::{self, Attached, Purpose, Size};
 use crate::tree;
 
 use super::clone;
@@ -79,15 +81,20 @@ impl Store {
                 None
             }
             Self::ImageOf(image) => {
-                copy_file(image, &root, interrupt)?;
+                copy_image(image, &root, false, interrupt)?;
                 Some("one image".to_owned())
             }
         };
         // Other programs have to find it by a path.
-        let failed = |cause| Error::path("mount", &root, cause);
         let at = workspace.make_mount_point()?;
-        let tree = storage::mount_image(&root).map_err(failed)?;
-        let attached = Attached::new(tree.as_fd(), &at).map_err(failed)?;
+        let tree = storage::mount_image(&root, Purpose::Building)
+            .map_err(|failed| failed.into_error(&Place { root, files: Files::Image }))?;
+        if matches!(self, Self::Image(_)) {
+            // mkfs's own, in the way of one that is copied; fsck makes it anew.
+            let _ = unlinkat(&tree, "lost+found", AtFlags::REMOVEDIR);
+        }
+        let attached =
+            Attached::new(tree.as_fd(), &at).map_err(|cause| Error::path("mount", &at, cause))?;
         Ok(Open { root: RootDir::open(&at)?, how, attached: Some(attached) })
     }
 }
@@ -130,9 +137,21 @@ pub(super) fn copy(
     Ok((root, how))
 }
 
-/// Copies one file, an image.
-pub(super) fn copy_file(from: &Path, to: &Path, interrupt: &Interrupt) -> Result<()> {
-    let source = File::open(from).map_err(|cause| Error::path("open", from, cause))?;
+/// Copies an image; unless its guest is frozen meanwhile, nobody else may use it.
+pub(super) fn copy_image(
+    from: &Path,
+    to: &Path,
+    is_frozen: bool,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let open = if is_frozen { File::open(from) } else { storage::open_at_rest(from) };
+    let source = open.map_err(|cause| match cause.raw_os_error() {
+        Some(libc::EBUSY) => {
+            let text = format!("cannot copy '{}': the image is in use", from.display());
+            Error::new(text).hint("'losetup -j' tells by which loop device")
+        }
+        _ => Error::path("open", from, cause),
+    })?;
     let mut options = File::options();
     let options = options.write(true).create_new(true).mode(0o600);
     let target = options.open(to).map_err(|cause| Error::path("create", to, cause))?;

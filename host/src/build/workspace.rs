@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use shared::name::GuestName;
 
@@ -159,7 +159,9 @@ pub(super) fn sweep(parent: &Path) -> Result<()> {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let is_ours = |prefix: &str| name.as_bytes().starts_with(prefix.as_bytes());
-        if !is_ours(BUILDING) && !is_ours(DELETING) {
+        // An image is deleted, but nothing is built but in a directory.
+        let is_directory = || entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !(is_ours(DELETING) || is_ours(BUILDING) && is_directory()) {
             continue;
         }
         // Whoever holds the lock lives.
@@ -234,12 +236,18 @@ impl Drop for Aside {
     }
 }
 
-/// Locks a directory; `None` when somebody else has it.
+/// Locks a directory, or a file such as an image; `None` when somebody else has
+/// it.
 pub(super) fn lock(path: &Path) -> Result<Option<OwnedFd>, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(path, flags, Mode::empty())?;
-    match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(directory)),
+    // Nothing else is opened for more than a look at what it is.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty())?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode);
+    if !matches!(kind, FileType::Directory | FileType::RegularFile) {
+        return Err(Errno::INVAL);
+    }
+    match rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(opened)),
         Err(Errno::WOULDBLOCK) => Ok(None),
         Err(cause) => Err(cause),
     }
@@ -294,6 +302,25 @@ mod tests {
         assert!(target.exists());
         sweep(parent.path()).unwrap();
         assert_eq!(names(parent.path()).len(), 0);
+    }
+
+    #[test]
+    fn a_killed_deletion_of_an_image_is_swept_away_and_one_that_lives_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join(".delete-web-1");
+        fs::write(&path, "an image").unwrap();
+        let held = lock(&path).unwrap().unwrap();
+        sweep(parent.path()).unwrap();
+        assert_eq!(names(parent.path()).len(), 1);
+        drop(held);
+        sweep(parent.path()).unwrap();
+        assert_eq!(names(parent.path()).len(), 0);
+        let other = parent.path().join(".build-web-1");
+        fs::write(&other, "somebody's own").unwrap();
+        sweep(parent.path()).unwrap();
+        assert!(other.exists());
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert!(lock(&path).is_err());
     }
 
     #[test]

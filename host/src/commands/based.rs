@@ -1,28 +1,78 @@
-//! Guests whose files lie over a directory.
+//! Guests, and snapshots of guests, whose files lie over a directory.
 
+use std::fs;
 use std::path::Path;
 
-use crate::config;
-use crate::error::{Error, Result};
+use shared::name::GuestName;
+
+use crate::build::Snapshots;
+use crate::config::{self, Place};
+use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 
 /// # Errors
-/// When a guest's files lie over this directory, or one below it: that is what
-/// `what` can't be done for.
-pub(super) fn refuse(paths: &Paths, directory: &Path, what: impl FnOnce() -> String) -> Result<()> {
-    let lies_over = |name: &_| {
-        // A file with mistakes may name any directory; it is not guessed at.
-        let config = config::load(paths, name).ok()?;
-        config.storage.base.filter(|base| base.starts_with(directory))
+/// When the files of a guest, or of a snapshot of one, lie over this directory,
+/// or one below it: that is what `what` can't be done for. Also when that can't
+/// be told, because a file with mistakes mentions the directory.
+pub(super) fn refuse(paths: &Paths, directory: &Path, what: impl Fn() -> String) -> Result<()> {
+    config::names(paths)?.iter().try_for_each(|name| refuse_for(paths, name, directory, &what))
+}
+
+/// The same without a look at a guest, which is to go itself.
+///
+/// # Errors
+/// As [`refuse`].
+pub(super) fn refuse_for_others(
+    paths: &Paths,
+    own: &GuestName,
+    directory: &Path,
+    what: impl Fn() -> String,
+) -> Result<()> {
+    let names = config::names(paths)?;
+    let mut others = names.iter().filter(|name| *name != own);
+    others.try_for_each(|name| refuse_for(paths, name, directory, &what))
+}
+
+fn refuse_for(
+    paths: &Paths,
+    name: &GuestName,
+    directory: &Path,
+    what: &impl Fn() -> String,
+) -> Result<()> {
+    let place = match config::load(paths, name) {
+        Ok(config) => config.place(paths, name),
+        Err(error) if error.kind() == Kind::NoSuchGuest => return Ok(()),
+        Err(error) => {
+            if may_lie_over(paths, name, directory)? {
+                let text = format!("{}: guest '{name}' may lie over it: {error}", what());
+                return Err(Error::new(text).hint(format!("first: vserver config edit {name}")));
+            }
+            Place::directory(paths.root(name))
+        }
     };
-    match config::names(paths)?.iter().find_map(|name| Some((name, lies_over(name)?))) {
-        None => Ok(()),
-        Some((name, base)) => {
-            Err(Error::new(format!("{}: guest '{name}' lies over '{}'", what(), base.display()))
-                .hint(format!(
-                    "first delete '{name}', or make another guest of it without a base: \
+    if let Some(base) = place.base().filter(|base| base.starts_with(directory)) {
+        let text = format!("{}: guest '{name}' lies over '{}'", what(), base.display());
+        return Err(Error::new(text).hint(format!(
+            "first delete '{name}', or make another guest of it without a base: \
              vserver clone {name} NEW --storage directory"
-                )))
+        )));
+    }
+    let found = Snapshots::new(name, place).over(directory);
+    match found.map_err(|error| error.context(what()))? {
+        None => Ok(()),
+        Some((snapshot, base)) => {
+            let (what, base) = (what(), base.display());
+            let text =
+                format!("{what}: snapshot '{snapshot}' of guest '{name}' lies over '{base}'");
+            Err(Error::new(text).hint(format!("first: vserver snapshot delete {name} {snapshot}")))
         }
     }
+}
+
+/// Does a guest's configuration that has mistakes, or the defaults for all,
+/// mention the directory?
+fn may_lie_over(paths: &Paths, name: &GuestName, directory: &Path) -> Result<bool> {
+    let defaults = fs::read_to_string(paths.defaults()).unwrap_or_default();
+    let own = config::text(paths, name)?;
+    Ok([own, defaults].iter().any(|text| config::mentions(text, directory)))
 }

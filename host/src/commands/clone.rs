@@ -79,6 +79,12 @@ fn text(args: &CloneArgs, store: &Store, theirs: &str) -> Result<String> {
     for key in OWN {
         text = edit::unset(&text, key).map_err(|found| super::config::refused(key, &found))?;
     }
+    if matches!(store, Store::Image(_)) {
+        // Its '--size' is its limit; the other one's would lengthen it, or keep
+        // it from starting.
+        let key = "limits.disk";
+        text = edit::unset(&text, key).map_err(|found| super::config::refused(key, &found))?;
+    }
     let root = args.root.as_ref().map(|root| root.to_string_lossy().into_owned());
     let hostname = args.hostname.clone();
     let storage = store.storage();

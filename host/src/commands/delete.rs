@@ -83,7 +83,8 @@ fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
         }
     }
     for directory in [&*root, snapshots(name, &root).directory()] {
-        based::refuse(paths, directory, || format!("cannot delete guest '{name}'"))?;
+        let what = || format!("cannot delete guest '{name}'");
+        based::refuse_for_others(paths, name, directory, what)?;
     }
     Ok(root)
 }

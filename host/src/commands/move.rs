@@ -136,7 +136,7 @@ impl Moving<'_> {
         // While this is held, nobody starts it.
         let _lock = Lock::wait(&self.paths.lock(name))?;
         at_rest::check(self.paths, name)?;
-        let root = storage::view(&self.guest.place(self.paths, name))?;
+        let root = storage::view_only(&self.guest.place(self.paths, name))?;
         let head = self.head()?;
         let interrupt =
             Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;

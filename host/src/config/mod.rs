@@ -249,7 +249,7 @@ pub use device::DeviceRule;
 pub use limits::Limits;
 pub use mount::{Bind, Mounts, Tmpfs};
 pub use network::{Network, NetworkMode};
-pub use storage::{Files, Place, Storage, StorageKind};
+pub use storage::{Files, Place, Storage, StorageKind, mentions};
 
 /// `security.capabilities`: changes to the default set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

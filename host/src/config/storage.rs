@@ -98,9 +98,22 @@ impl Place {
     }
 }
 
+/// Could this text, which can't be read as TOML or has other mistakes, name a
+/// base at or below this directory?
+pub fn mentions(text: &str, directory: &Path) -> bool {
+    directory.to_str().is_none_or(|directory| text.contains(directory))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_mentioned_could_be_meant() {
+        let text = "storage.base = \"/v/.snapshots/golden/v1\\nkind = ";
+        assert!(mentions(text, "/v/.snapshots/golden".as_ref()));
+        assert!(!mentions(text, "/v/web".as_ref()));
+    }
 
     #[test]
     fn a_place_says_what_it_was_made_of() {

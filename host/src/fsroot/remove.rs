@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::sys::block;
+
 /// Directories held open at the same time. What lies deeper is first moved to
 /// the top of the tree, so that no depth exhausts our descriptors.
 const MAX_DEPTH: usize = 100;
@@ -72,7 +74,16 @@ impl Level {
     /// Removes one name; gives the level to empty first when it is a
     /// directory with something in it.
     fn remove(&self, name: OsString) -> Result<Option<Self>, Errno> {
-        match fs::unlinkat(&self.directory, &name, AtFlags::empty()) {
+        let unlink = || fs::unlinkat(&self.directory, &name, AtFlags::empty());
+        let unlinked = match unlink() {
+            // The root of a read-only subvolume of btrfs, for example a
+            // snapshot that was made inside.
+            Err(Errno::ROFS) if block::unprotect_subvolume(self.directory.as_fd()).is_ok() => {
+                unlink()
+            }
+            other => other,
+        };
+        match unlinked {
             Ok(()) | Err(Errno::NOENT) => Ok(None),
             Err(Errno::ISDIR) => Self::open(&self.directory, name).map(Some),
             Err(cause) => Err(cause),

@@ -4,9 +4,10 @@ use std::io;
 
 use shared::stage::{Failure, Stage};
 
-use crate::config::{Credential, CredentialFile, Files};
+use crate::config::{Credential, CredentialFile};
 use crate::error::Error;
 use crate::plan::{Door, Far, Label, Link, Network, Plan};
+use crate::storage::Part;
 
 /// Says what failed. The numbers came from a process that was being built;
 /// the names come from the plan.
@@ -29,10 +30,11 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
         Stage::Credentials => {
             credential(plan, step).map(|(name, credential)| format!("'{name}' ({credential})"))
         }
-        Stage::OpenRoot | Stage::IdmapRoot => Some(format!("'{}'", plan.place.root.display())),
+        Stage::IdmapRoot => Some(format!("'{}'", plan.place.root.display())),
         _ => None,
     };
     let what = match object {
+        None if stage == Stage::OpenRoot => Part::of_step(step).describe(&plan.place),
         Some(object) if stage == Stage::Mount => format!("{} {object}", stage.describe()),
         Some(object) => format!("{} {object}", stage.describe()),
         None => stage.describe().to_owned(),
@@ -75,25 +77,10 @@ fn hint(plan: &Plan, failure: Failure) -> Option<String> {
     let Failure { stage, step, errno } = failure;
     let name = &plan.name;
     Some(match (stage, errno) {
-        (Stage::OpenRoot, libc::ENOENT | libc::ENOTDIR) => {
+        (Stage::OpenRoot, libc::ENOENT | libc::ENOTDIR) if step == Part::Root as u16 => {
             format!("the guest has no root directory; 'vserver build {name}' makes one")
         }
-        (Stage::OpenRoot, libc::EPERM) if plan.place.files == Files::Image => {
-            "the image has become longer, and to let its file system grow vserver needs \
-             CAP_SYS_RESOURCE; or: resize2fs IMAGE"
-                .to_owned()
-        }
-        (Stage::OpenRoot, libc::EPERM) => format!(
-            "every user of the host could run the guest's setuid programs there; close the \
-             directory above it: chmod 0700 '{}'",
-            plan.place.root.parent().unwrap_or(&plan.place.root).display()
-        ),
-        (Stage::OpenRoot, libc::EBUSY) => {
-            "the image is in use; 'losetup -j' tells by which loop device".to_owned()
-        }
-        (Stage::OpenRoot, libc::EMEDIUMTYPE) => {
-            "the image holds none of the file systems ext4, xfs and btrfs".to_owned()
-        }
+        (Stage::OpenRoot, _) => return Part::of_step(step).hint(&plan.place, errno),
         (Stage::AttachRoot, libc::EROFS) if plan.disk.bytes.is_some() => format!(
             "the kernel finds no room for its own files there: the guest may have all that \
              limits.disk allows; give it more: vserver limits {name} disk=SIZE"

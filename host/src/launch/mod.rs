@@ -49,7 +49,7 @@ use crate::facts;
 use crate::plan::{Network, Plan};
 use crate::runtime::{self, RunDir};
 use crate::seccomp::Program;
-use crate::storage::{self, Tree};
+use crate::storage::{self, Failed, Tree};
 use crate::sys::{self, Cloned};
 
 use devices::Devices;
@@ -134,7 +134,7 @@ pub fn launch(
     at(fault, Stage::RunDirectory, || confinement::keep(&confinement, &run.confinement()))?;
     let filter = at(None, Stage::SystemCalls, || programs(&confinement))?;
     let init = at(fault, Stage::GuestInit, || init::open(&plan.state_directory))?;
-    let root = at(fault, Stage::OpenRoot, || storage::open(&plan.place, plan.scratch.as_deref()))?;
+    let root = open_root(plan)?;
     let binds = binds::open(plan)?;
     let credentials = credentials::read(plan)?;
     let (link_host, link_guest) = at(fault, Stage::Fork, || order(plan))?;
@@ -182,6 +182,16 @@ pub fn launch(
             }
         }
     }
+}
+
+/// The step of its failure is the part that couldn't be opened.
+fn open_root(plan: &Plan) -> Result<Tree, Failure> {
+    at(plan.fault, Stage::OpenRoot, || Ok(()))?;
+    storage::open(&plan.place, plan.scratch.as_deref()).map_err(|Failed { part, cause }| Failure {
+        stage: Stage::OpenRoot,
+        step: part as u16,
+        errno: cause.raw_os_error().unwrap_or(libc::EIO),
+    })
 }
 
 /// Runs one step; an error, real or injected, becomes a [`Failure`].

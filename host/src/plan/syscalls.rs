@@ -6,12 +6,16 @@
 //! newer than [`crate::seccomp::LAST_JUDGED`] doesn't exist inside.
 
 use caps::Capability;
+use linux_raw_sys::ioctl::{
+    BTRFS_IOC_SNAP_CREATE, BTRFS_IOC_SNAP_CREATE_V2, BTRFS_IOC_SUBVOL_CREATE,
+    BTRFS_IOC_SUBVOL_CREATE_V2,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::bpf::socket::FAMILIES;
 use crate::seccomp::{Answer, Rule, When};
 
-use Answer::{Ignored, NotImplemented, NotPermitted};
+use Answer::{Ignored, NoSuchRequest, NotImplemented, NotPermitted};
 
 /// What a guest's configuration and its host change about the filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,11 +115,19 @@ const SOCKETCALL_NEW: [u32; 2] = [1, 8];
 /// ioctl_tty(2).
 const TERMINAL_INPUT: [u32; 2] = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 
+/// Requests of btrfs that make a subvolume, the same on all architectures.
+const SUBVOLUMES: [u32; 4] = [
+    BTRFS_IOC_SUBVOL_CREATE,
+    BTRFS_IOC_SUBVOL_CREATE_V2,
+    BTRFS_IOC_SNAP_CREATE,
+    BTRFS_IOC_SNAP_CREATE_V2,
+];
+
 /// `RLIMIT_NICE`, `RLIMIT_RTPRIO` (getrlimit(2)).
 const SCHEDULING_LIMITS: [u32; 2] = [13, 14];
 
 /// All refusals.
-pub const REFUSALS: [Refusal; 32] = [
+pub const REFUSALS: [Refusal; 33] = [
     refuse(
         &["mount", "umount", "umount2", "pivot_root"],
         When::Always,
@@ -263,6 +275,15 @@ pub const REFUSALS: [Refusal; 32] = [
         NotPermitted,
         Unless::Never,
         "types into the terminal of whoever started the program",
+    ),
+    refuse(
+        &["ioctl"],
+        When::OneOf { argument: 1, values: &SUBVOLUMES },
+        // systemd-tmpfiles and others make directories then.
+        NoSuchRequest,
+        Unless::Never,
+        "a subvolume inside the guest's own would be missing in snapshots and copies, \
+         and read-only ones can't be removed as files can",
     ),
     refuse(
         &["socket", "socketpair"],

@@ -44,7 +44,7 @@ pub fn compile(rules: &[Rule]) -> Result<Vec<Program>, String> {
     }
     // Whatever a number beyond the judged ones means, the first program
     // answers it, also when no rule gives that answer.
-    [Answer::NotImplemented, Answer::Ignored, Answer::NotPermitted]
+    [Answer::NotImplemented, Answer::Ignored, Answer::NoSuchRequest, Answer::NotPermitted]
         .into_iter()
         .filter(|answer| {
             *answer == Answer::NotImplemented || rules.iter().any(|rule| rule.answer == *answer)

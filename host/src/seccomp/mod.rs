@@ -23,6 +23,9 @@ pub enum Answer {
     /// ENOSYS: as if the kernel didn't have the call, so that the C library
     /// or the program takes another way.
     NotImplemented,
+    /// ENOTTY: as if there were no such request of ioctl(2) for this file, so
+    /// that the program takes another way.
+    NoSuchRequest,
     /// 0, and nothing has been done.
     Ignored,
 }
@@ -33,6 +36,7 @@ impl Answer {
         match self {
             Self::NotPermitted => "EPERM",
             Self::NotImplemented => "ENOSYS",
+            Self::NoSuchRequest => "ENOTTY",
             Self::Ignored => "ignored",
         }
     }
@@ -41,6 +45,7 @@ impl Answer {
         match self {
             Self::NotPermitted => libc::EPERM as u32,
             Self::NotImplemented => libc::ENOSYS as u32,
+            Self::NoSuchRequest => libc::ENOTTY as u32,
             Self::Ignored => 0,
         }
     }

@@ -64,7 +64,7 @@ fn answer(programs: &[Program], call: Call) -> u32 {
     answers.min_by_key(|answer| answer & 0xffff_0000).unwrap_or(ALLOW)
 }
 
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     Rule {
         calls: &["mount", "umount2", "umount"],
         when: When::Always,
@@ -85,6 +85,11 @@ const RULES: [Rule; 7] = [
         calls: &["ioctl"],
         when: When::OneOf { argument: 1, values: &[0x5412, 0x541c] },
         answer: Answer::NotPermitted,
+    },
+    Rule {
+        calls: &["ioctl"],
+        when: When::OneOf { argument: 1, values: &[0x5000_940e] },
+        answer: Answer::NoSuchRequest,
     },
     Rule {
         calls: &["setpriority"],
@@ -137,6 +142,7 @@ fn arguments() -> impl Strategy<Value = [u64; 6]> {
         Just(0x5412),
         Just(0x541c),
         Just(0xffff_ffff_0000_5412),
+        Just(0x5000_940e),
         Just(0x1000_0000),
         Just(0x0002_0000),
         any::<u64>()

@@ -1,9 +1,11 @@
 //! A file with a file system of its own, for one guest: shown by a loop device
 //! that goes with the last user of the mount.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen,
@@ -18,6 +21,8 @@ use rustix::mount::{
 
 use crate::error::{Error, Result};
 use crate::sys::block;
+
+use super::{Failed, Part};
 
 /// How long an image is waited for whose last user has only just gone.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -94,38 +99,85 @@ pub fn make(path: &Path, size: Size) -> Result<()> {
 const KINDS: [(&str, u64, &[u8]); 3] =
     [("ext4", 0x438, b"\x53\xef"), ("xfs", 0, b"XFSB"), ("btrfs", 0x1_0040, b"_BHRfS_M")];
 
+/// What an image is mounted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The guest's boot, or changes to its files.
+    Use,
+    /// To be filled by programs such as debootstrap, which try whether the
+    /// devices work that they make.
+    Building,
+    /// Nothing is written. Only the journal of a guest that was cut off is
+    /// replayed; that of a snapshot has been ([`settle`]).
+    Looking,
+}
+
 /// Mounts an image, attached nowhere.
 ///
 /// # Errors
-/// EBUSY if a loop device shows it already, EMEDIUMTYPE if no file system is in
-/// it that is known here; those of loop(4) and mount(2).
-pub fn mount(path: &Path) -> io::Result<OwnedFd> {
+/// EBUSY if it stays in use, EMEDIUMTYPE if no file system is in it that is
+/// known here; those of loop(4) and mount(2).
+pub fn mount(path: &Path, purpose: Purpose) -> Result<OwnedFd, Failed> {
+    let root = Part::Root.failed();
+    let (file, kind) = claim(path).map_err(&root)?;
+    let (device, node) = attach(&file).map_err(Part::LoopDevice.failed())?;
+    let mount = mount_device(&node, kind, purpose).map_err(&root)?;
+    drop(device);
+    if kind == "ext4" && purpose != Purpose::Looking {
+        grow(&file, &mount).map_err(Part::Growth.failed())?;
+    }
+    Ok(mount)
+}
+
+/// Replays the journal of an image that was copied while its guest stood
+/// still, or was cut off: after that, nobody who only looks changes it.
+///
+/// # Errors
+/// As [`mount`].
+pub fn settle(path: &Path) -> Result<(), Failed> {
+    mount(path, Purpose::Looking).map(drop)
+}
+
+/// Opens an image for copying, and keeps it from being mounted meanwhile.
+///
+/// # Errors
+/// EBUSY if it stays in use; those of open(2).
+pub fn open_at_rest(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    // Others may copy it, too.
+    hold(&file, FlockOperation::NonBlockingLockShared)?;
+    Ok(file)
+}
+
+/// Opens an image that nobody else uses; says what is in it.
+fn claim(path: &Path) -> io::Result<(File, &'static str)> {
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
     let kind = kind(&file)?.ok_or_else(|| io::Error::from_raw_os_error(libc::EMEDIUMTYPE))?;
-    // Of two who look at the same time only one may attach it.
-    rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
-    wait_until_free(&file)?;
-    let (device, node) = attach(&file)?;
+    hold(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok((file, kind))
+}
+
+fn mount_device(node: &Path, kind: &str, purpose: Purpose) -> io::Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(context.as_fd(), "source", &node)?;
+    fsconfig_set_string(context.as_fd(), "source", node)?;
     if kind == "xfs" {
         // A clone has the same id.
         fsconfig_set_flag(context.as_fd(), "nouuid")?;
     }
     // What is deleted inside is free on the host.
-    fsconfig_set_flag(context.as_fd(), "discard")?;
+    let flag = if purpose == Purpose::Looking { "ro" } else { "discard" };
+    fsconfig_set_flag(context.as_fd(), flag)?;
     fsconfig_create(context.as_fd())?;
-    let mount =
-        fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?;
-    drop(device);
-    if kind == "ext4" {
-        grow(&file, &mount)?;
-    }
-    Ok(mount)
+    let attributes = match purpose {
+        Purpose::Use => MountAttrFlags::MOUNT_ATTR_NODEV,
+        Purpose::Looking => MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_RDONLY,
+        Purpose::Building => MountAttrFlags::empty(),
+    };
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 fn kind(file: &File) -> io::Result<Option<&'static str>> {
@@ -140,34 +192,59 @@ fn kind(file: &File) -> io::Result<Option<&'static str>> {
     Ok(None)
 }
 
-/// Waits until no loop device shows the file: two file systems in one would
-/// destroy it.
-fn wait_until_free(file: &File) -> io::Result<()> {
+/// Locks a file that no loop device shows: two file systems in one would
+/// destroy it, and a copy of one that is written to is none. A device that was
+/// attached here has the lock for as long as it shows the file.
+fn hold(file: &File, lock: FlockOperation) -> io::Result<()> {
     let (metadata, start) = (file.metadata()?, Instant::now());
-    while is_shown(metadata.dev(), metadata.ino())? {
+    loop {
+        match rustix::fs::flock(file, lock) {
+            Ok(()) if !is_shown(metadata.dev(), metadata.ino())? => return Ok(()),
+            Ok(()) | Err(Errno::WOULDBLOCK) => {}
+            Err(cause) => return Err(cause.into()),
+        }
         if start.elapsed() > PATIENCE {
             return Err(io::Error::from_raw_os_error(libc::EBUSY));
         }
         thread::sleep(Duration::from_millis(20));
     }
-    Ok(())
 }
 
-/// Does a loop device show this file? Only those in use have a directory
-/// `loop` (Documentation/ABI/testing/sysfs-block-loop).
+/// Does a loop device show this file?
 fn is_shown(device: u64, inode: u64) -> io::Result<bool> {
     for entry in std::fs::read_dir("/sys/block")? {
         let entry = entry?;
-        if !entry.path().join("loop").exists() {
-            continue;
-        }
-        // One that goes meanwhile shows nothing.
-        let Ok(node) = File::open(Path::new("/dev").join(entry.file_name())) else { continue };
-        if block::file_of_loop_device(node.as_fd()).is_ok_and(|file| file == (device, inode)) {
+        let node = Path::new("/dev").join(entry.file_name());
+        if shows(&entry.path(), &node, (device, inode))? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Does this block device show the file? Only loop devices in use have a
+/// directory `loop` (Documentation/ABI/testing/sysfs-block-loop).
+fn shows(entry: &Path, node: &Path, file: (u64, u64)) -> io::Result<bool> {
+    let backing = entry.join("loop/backing_file");
+    let shown = match std::fs::read(&backing) {
+        // It goes just now.
+        Err(cause) if cause.raw_os_error() == Some(libc::ENODEV) => return Ok(false),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    match File::open(node).and_then(|node| block::file_of_loop_device(node.as_fd())) {
+        Ok(found) => return Ok(found == file),
+        Err(cause) if cause.raw_os_error() == Some(libc::ENXIO) => return Ok(false),
+        // In a container the node may be missing, or out of reach.
+        Err(_) => {}
+    }
+    // The path as it is seen from here: what isn't there is another file.
+    let path = shown.strip_suffix(b"\n").unwrap_or(&shown);
+    match std::fs::metadata(OsStr::from_bytes(path)) {
+        Ok(found) => Ok((found.dev(), found.ino()) == file),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(cause),
+    }
 }
 
 /// Has a free loop device show the file; the device, open, and its node.
@@ -231,6 +308,45 @@ mod tests {
         file.write_all_at(b"\0\0", 0x438).unwrap();
         file.write_all_at(b"XFSB", 0).unwrap();
         assert_eq!(kind(&file).unwrap(), Some("xfs"));
+    }
+
+    #[test]
+    fn who_else_has_an_image_is_waited_for_but_not_for_ever() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let exclusive = FlockOperation::NonBlockingLockExclusive;
+        let first = open_at_rest(path.path()).unwrap();
+        // As many copies at a time as there are; no mount.
+        let second = open_at_rest(path.path()).unwrap();
+        let file = File::open(path.path()).unwrap();
+        let start = Instant::now();
+        let refused = hold(&file, exclusive).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
+        assert!(start.elapsed() >= PATIENCE && start.elapsed() < PATIENCE * 3);
+        drop((first, second));
+        hold(&file, exclusive).unwrap();
+    }
+
+    #[test]
+    fn a_loop_device_without_a_node_is_told_by_its_file() {
+        let scene = tempfile::tempdir().unwrap();
+        let (image, entry) = (scene.path().join("image"), scene.path().join("loop0"));
+        let node = scene.path().join("node");
+        std::fs::write(&image, "").unwrap();
+        std::fs::create_dir_all(entry.join("loop")).unwrap();
+        let metadata = std::fs::metadata(&image).unwrap();
+        let file = (metadata.dev(), metadata.ino());
+        let shown = |path: &Path| {
+            std::fs::write(entry.join("loop/backing_file"), format!("{}\n", path.display()))
+                .unwrap();
+            shows(&entry, &node, file).unwrap()
+        };
+        assert!(shown(&image));
+        assert!(!shown(scene.path()) && !shown(&scene.path().join("gone")));
+        // A node that is something else says nothing.
+        std::fs::write(&node, "").unwrap();
+        assert!(shown(&image));
+        std::fs::remove_dir_all(entry.join("loop")).unwrap();
+        assert!(!shows(&entry, &node, file).unwrap());
     }
 
     #[test]

@@ -44,10 +44,23 @@ pub fn make(directory: &Path) -> Result<()> {
 /// # Errors
 /// Those of mount(2).
 pub fn merge(lower: &[&RootDir], upper: &RootDir) -> io::Result<OwnedFd> {
-    // No name of such a path has to be escaped.
-    let shown = |root: &RootDir| format!("/proc/self/fd/{}", root.as_fd().as_raw_fd());
     let lower: Vec<String> = lower.iter().map(|root| shown(root)).collect();
     mount(&lower, &shown(upper))
+}
+
+/// The same with nothing to write to: the kernel doesn't even make
+/// [`WORK`] anew.
+///
+/// # Errors
+/// Those of mount(2).
+pub fn look(lower: &[&RootDir]) -> io::Result<OwnedFd> {
+    let lower: Vec<String> = lower.iter().map(|root| shown(root)).collect();
+    overlay(&lower, None)
+}
+
+/// No name of such a path has to be escaped.
+fn shown(root: &RootDir) -> String {
+    format!("/proc/self/fd/{}", root.as_fd().as_raw_fd())
 }
 
 /// The same by paths without ':', ',' and '\'.
@@ -55,18 +68,24 @@ pub fn merge(lower: &[&RootDir], upper: &RootDir) -> io::Result<OwnedFd> {
 /// # Errors
 /// Those of mount(2).
 pub fn mount(lower: &[String], upper: &str) -> io::Result<OwnedFd> {
+    overlay(lower, Some(upper))
+}
+
+fn overlay(lower: &[String], upper: Option<&str>) -> io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let option = |key: &str, value: &str| fsconfig_set_string(context.as_fd(), key, value);
     option("source", "overlay")?;
     option("lowerdir", &lower.join(":"))?;
-    option("upperdir", &format!("{upper}/{UPPER}"))?;
-    option("workdir", &format!("{upper}/{WORK}"))?;
+    if let Some(upper) = upper {
+        option("upperdir", &format!("{upper}/{UPPER}"))?;
+        option("workdir", &format!("{upper}/{WORK}"))?;
+    }
     fsconfig_set_flag(context.as_fd(), "userxattr")?;
     fsconfig_create(context.as_fd())?;
     let mount =
         fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?;
     // Where the kernel finds no room for its own directory it goes on so.
-    if fstatvfs(&mount)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+    if upper.is_some() && fstatvfs(&mount)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Err(io::Error::from_raw_os_error(libc::EROFS));
     }
     Ok(mount)

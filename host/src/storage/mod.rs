@@ -7,6 +7,7 @@
 //! attached nowhere on the host: with the last descriptor and the last process
 //! of the guest they are gone, whatever is killed.
 
+mod failed;
 mod image;
 mod layers;
 mod limit;
@@ -27,11 +28,14 @@ use rustix::mount::{
 };
 
 use crate::config::{Files, Place};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fsroot::RootDir;
 
-pub use image::{Size, make as make_image, mount as mount_image};
-pub use layers::{UPPER, WORK, make as make_layers, merge, mount as merge_at};
+pub use failed::{Failed, Part};
+pub use image::{
+    Purpose, Size, make as make_image, mount as mount_image, open_at_rest, settle as settle_image,
+};
+pub use layers::{UPPER, WORK, look, make as make_layers, merge, mount as merge_at};
 pub use limit::{change_limit, limit, limited};
 pub use scratch::Scratch;
 pub use subvolume::{make as make_subvolume, snapshot as snapshot_subvolume};
@@ -68,43 +72,60 @@ impl Tree {
 /// EPERM if every user of the host can reach a directory of them: files in it
 /// have real owners on the disk, so a setuid program made inside would give its
 /// runner the host's root. EBUSY if an image is in use.
-pub fn open(place: &Place, scratch: Option<&Path>) -> io::Result<Tree> {
-    let root = &place.root;
+pub fn open(place: &Place, scratch: Option<&Path>) -> Result<Tree, Failed> {
+    let root = |path: &Path| directory(path).map_err(Part::Root.failed());
+    let scratched = |path: &Path| directory(path).map_err(Part::Scratch.failed());
     let whole = match &place.files {
-        Files::Directory => directory(root)?,
-        Files::Image => image::mount(root)?,
+        Files::Directory => root(&place.root)?,
+        Files::Image => image::mount(&place.root, Purpose::Use)?,
         Files::Overlay { base } => {
-            let base = directory(base)?;
+            let base = directory(base).map_err(Part::Base.failed())?;
             return Ok(match scratch {
-                None => Tree::Layers { lower: vec![base], upper: directory(root)? },
+                None => Tree::Layers { lower: vec![base], upper: root(&place.root)? },
                 Some(scratch) => Tree::Layers {
-                    lower: vec![directory(&root.join(UPPER))?, base],
-                    upper: directory(scratch)?,
+                    lower: vec![root(&place.root.join(UPPER))?, base],
+                    upper: scratched(scratch)?,
                 },
             });
         }
     };
     Ok(match scratch {
         None => Tree::Whole(whole),
-        Some(scratch) => Tree::Layers { lower: vec![whole], upper: directory(scratch)? },
+        Some(scratch) => Tree::Layers { lower: vec![whole], upper: scratched(scratch)? },
     })
 }
 
-/// The files of a guest that is down, as it will see them.
+/// The files of a guest that is down, as it will see them, to be changed.
 ///
 /// # Errors
 /// When they can't be opened.
 pub fn view(place: &Place) -> Result<RootDir> {
-    let failed = |cause| Error::path("open", &place.root, cause);
+    viewed(place, Purpose::Use)
+}
+
+/// The same to be read only: of a snapshot nothing is changed on the disk, not
+/// even by the kernel.
+///
+/// # Errors
+/// When they can't be opened.
+pub fn view_only(place: &Place) -> Result<RootDir> {
+    viewed(place, Purpose::Looking)
+}
+
+fn viewed(place: &Place, purpose: Purpose) -> Result<RootDir> {
+    let failed = |failed: Failed| failed.into_error(place);
+    let from = |mount| RootDir::from_fd(mount, &place.root);
     match &place.files {
         Files::Directory => RootDir::open(&place.root),
-        Files::Image => {
-            Ok(RootDir::from_fd(image::mount(&place.root).map_err(failed)?, &place.root))
-        }
+        Files::Image => image::mount(&place.root, purpose).map(from).map_err(failed),
         Files::Overlay { base } => {
-            let upper = RootDir::open(&place.root)?;
-            let merged = merge(&[&RootDir::open(base)?], &upper);
-            Ok(RootDir::from_fd(merged.map_err(failed)?, &place.root))
+            // Its error names it.
+            let base = RootDir::open(base)?;
+            let merged = match purpose {
+                Purpose::Looking => look(&[&RootDir::open(&place.root.join(UPPER))?, &base]),
+                _ => merge(&[&base], &RootDir::open(&place.root)?),
+            };
+            merged.map(from).map_err(|cause| failed(Part::Root.failed()(cause)))
         }
     }
 }

@@ -24,12 +24,20 @@ pub fn make(path: &Path) -> io::Result<bool> {
 }
 
 /// Makes a snapshot of a subvolume at a path where nothing is; false where
-/// that can't be.
+/// that can't be, or would not be all: of a subvolume inside it a snapshot has
+/// an empty directory only. Guests can't make any, but roots come from
+/// elsewhere too.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn snapshot(of: &Path, path: &Path) -> io::Result<bool> {
     let of = open(of, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    match block::holds_subvolumes(of.as_fd()) {
+        Ok(false) => {}
+        Ok(true) => return Ok(false),
+        Err(cause) if is_no_btrfs(&cause) => return Ok(false),
+        Err(cause) => return Err(cause),
+    }
     match create(path, Some(of.as_fd())) {
         Ok(()) => Ok(true),
         Err(cause) if is_no_btrfs(&cause) => Ok(false),

@@ -7,8 +7,14 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use linux_raw_sys::btrfs::{BTRFS_SUBVOL_NAME_MAX, btrfs_ioctl_vol_args_v2};
-use linux_raw_sys::ioctl::{BTRFS_IOC_SNAP_CREATE_V2, BTRFS_IOC_SUBVOL_CREATE_V2};
+use linux_raw_sys::btrfs::{
+    BTRFS_SUBVOL_NAME_MAX, BTRFS_SUBVOL_RDONLY, btrfs_ioctl_get_subvol_rootref_args,
+    btrfs_ioctl_vol_args_v2,
+};
+use linux_raw_sys::ioctl::{
+    BTRFS_IOC_GET_SUBVOL_ROOTREF, BTRFS_IOC_SNAP_CREATE_V2, BTRFS_IOC_SUBVOL_CREATE_V2,
+    BTRFS_IOC_SUBVOL_GETFLAGS, BTRFS_IOC_SUBVOL_SETFLAGS,
+};
 use linux_raw_sys::loop_device::{
     LO_FLAGS_AUTOCLEAR, LO_FLAGS_DIRECT_IO, LOOP_CONFIGURE, LOOP_CTL_GET_FREE, LOOP_GET_STATUS64,
     loop_config, loop_info64,
@@ -103,6 +109,46 @@ pub fn make_subvolume(
     // SAFETY: the structure is the one that both requests read, and lives
     // through the call.
     let done = unsafe { libc::ioctl(parent.as_raw_fd(), request(what), wanted) };
+    check(done.into()).map(drop)
+}
+
+/// Are there other subvolumes in the one that a directory is of?
+///
+/// # Errors
+/// ENOTTY where it isn't btrfs, or the kernel is older than 4.18.
+pub fn holds_subvolumes(directory: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: all fields are numbers and arrays of such: zero is a value of each.
+    let mut found: btrfs_ioctl_get_subvol_rootref_args = unsafe { std::mem::zeroed() };
+    let argument = ptr::from_mut(&mut found);
+    // SAFETY: the structure is the one that the request reads and writes, and
+    // lives through the call.
+    let done = unsafe {
+        libc::ioctl(directory.as_raw_fd(), request(BTRFS_IOC_GET_SUBVOL_ROOTREF), argument)
+    };
+    match check(done.into()) {
+        Ok(_) => Ok(found.num_items > 0),
+        // More than one answer holds.
+        Err(cause) if cause.raw_os_error() == Some(libc::EOVERFLOW) => Ok(true),
+        Err(cause) => Err(cause),
+    }
+}
+
+/// Lets a read-only subvolume be written to, given its root directory.
+///
+/// # Errors
+/// ENOTTY where it isn't btrfs, EINVAL if it is another directory.
+pub fn unprotect_subvolume(root: BorrowedFd<'_>) -> io::Result<()> {
+    let mut flags = 0u64;
+    // SAFETY: the number is what the request writes, and lives through the call.
+    let done = unsafe {
+        libc::ioctl(root.as_raw_fd(), request(BTRFS_IOC_SUBVOL_GETFLAGS), ptr::from_mut(&mut flags))
+    };
+    check(done.into())?;
+    flags &= !u64::from(BTRFS_SUBVOL_RDONLY);
+    // SAFETY: the number is what the request reads, and lives through the call.
+    let done = unsafe {
+        libc::ioctl(root.as_raw_fd(), request(BTRFS_IOC_SUBVOL_SETFLAGS), ptr::from_ref(&flags))
+    };
     check(done.into()).map(drop)
 }
 

@@ -1,0 +1,149 @@
+//! Why a guest's files can't be opened, and the remedy.
+
+use std::io;
+
+use crate::config::Place;
+use crate::error::Error;
+
+/// What of a guest's files couldn't be opened. The number travels as the step
+/// of a start that has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What is at the path of its root.
+    Root = 0,
+    /// What it lies over.
+    Base = 1,
+    /// Where it writes to instead.
+    Scratch = 2,
+    /// The loop device that shows its image.
+    LoopDevice = 3,
+    /// The rest of an image that has become longer.
+    Growth = 4,
+}
+
+impl Part {
+    const ALL: [Self; 5] = [Self::Root, Self::Base, Self::Scratch, Self::LoopDevice, Self::Growth];
+
+    /// The part with this number.
+    pub fn of_step(step: u16) -> Self {
+        Self::ALL.into_iter().find(|part| *part as u16 == step).unwrap_or(Self::Root)
+    }
+
+    /// That it failed, for [`Result::map_err`].
+    pub(super) fn failed(self) -> impl Fn(io::Error) -> Failed {
+        move |cause| Failed { part: self, cause }
+    }
+
+    /// What was done: "opening X".
+    pub fn describe(self, place: &Place) -> String {
+        let root = place.root.display();
+        match self {
+            Self::Root => format!("opening its root directory '{root}'"),
+            Self::Base => {
+                let base = place.base().unwrap_or(&place.root);
+                format!("opening '{}', which it lies over", base.display())
+            }
+            Self::Scratch => "opening the directory for what it writes".to_owned(),
+            Self::LoopDevice => format!("showing its image '{root}' by a loop device"),
+            Self::Growth => format!("letting the file system in '{root}' grow"),
+        }
+    }
+
+    /// The remedy, where the error number tells the cause.
+    pub fn hint(self, place: &Place, errno: i32) -> Option<String> {
+        let closed = |path: &std::path::Path| {
+            format!(
+                "every user of the host could run the guest's setuid programs there; close the \
+                 directory above it: chmod 0700 '{}'",
+                path.parent().unwrap_or(path).display()
+            )
+        };
+        Some(match (self, errno) {
+            (Self::Root, libc::EPERM) => closed(&place.root),
+            (Self::Base, libc::EPERM) => closed(place.base().unwrap_or(&place.root)),
+            (Self::Base, libc::ENOENT | libc::ENOTDIR) => {
+                "storage.base names it, and no directory is there: without those files the guest \
+                 can't be put together; get them back to that path"
+                    .to_owned()
+            }
+            (Self::Root, libc::EBUSY) => {
+                "the image is in use; 'losetup -j' tells by which loop device".to_owned()
+            }
+            (Self::Root, libc::EMEDIUMTYPE) => {
+                "the image holds none of the file systems ext4, xfs and btrfs".to_owned()
+            }
+            (Self::LoopDevice, libc::ENOENT | libc::ENXIO | libc::ENODEV) => {
+                "the host has no loop devices: modprobe loop; in a container its manager has to \
+                 give it /dev/loop-control and /dev/loop*"
+                    .to_owned()
+            }
+            (Self::LoopDevice, libc::EPERM | libc::EACCES) => {
+                "vserver needs CAP_SYS_ADMIN over the host, and if it is in a container itself, \
+                 leave to use /dev/loop-control and /dev/loop*"
+                    .to_owned()
+            }
+            (Self::LoopDevice, libc::EAGAIN) => {
+                "others took each loop device that was free; try again".to_owned()
+            }
+            (Self::Growth, libc::EPERM) => {
+                "the image has become longer, and to let its file system grow vserver needs \
+                 CAP_SYS_RESOURCE; or: resize2fs IMAGE"
+                    .to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// A guest's files can't be opened.
+#[derive(Debug)]
+pub struct Failed {
+    /// What of them.
+    pub part: Part,
+    /// Why.
+    pub cause: io::Error,
+}
+
+impl Failed {
+    /// As a sentence.
+    pub fn into_error(self, place: &Place) -> Error {
+        let hint = self.cause.raw_os_error().and_then(|errno| self.part.hint(place, errno));
+        let what = format!("cannot open '{}': {}", place.root.display(), self.part.describe(place));
+        let error = match self.part {
+            Part::Root => Error::path("open", &place.root, self.cause),
+            _ => Error::os(what, self.cause),
+        };
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Files;
+
+    #[test]
+    fn parts_are_told_by_their_numbers() {
+        for part in Part::ALL {
+            assert_eq!(Part::of_step(part as u16), part);
+        }
+        assert_eq!(Part::of_step(99), Part::Root);
+    }
+
+    #[test]
+    fn the_remedy_is_about_what_has_failed() {
+        let place =
+            Place { root: "/v/web".into(), files: Files::Overlay { base: "/b/base".into() } };
+        assert!(Part::Base.describe(&place).contains("'/b/base'"));
+        assert!(Part::Base.hint(&place, libc::EPERM).unwrap().contains("chmod 0700 '/b'"));
+        assert!(Part::Root.hint(&place, libc::EPERM).unwrap().contains("chmod 0700 '/v'"));
+        assert!(Part::LoopDevice.hint(&place, libc::ENOENT).unwrap().contains("modprobe loop"));
+        let shown = Part::Base.failed()(io::Error::from_raw_os_error(libc::ENOENT))
+            .into_error(&place)
+            .to_string();
+        assert!(shown.contains("'/b/base'") && !shown.contains("vserver build"), "{shown}");
+    }
+}
