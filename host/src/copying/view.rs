@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use shared::name::GuestName;
 
 use crate::config::{self, UserMode};
@@ -108,7 +109,11 @@ impl View {
         if membership::signal(&init, 0).is_err() {
             return Ok(None);
         }
-        let root = root.map_err(|cause| Error::path("open", &path, cause))?;
+        let root = match root {
+            // It has ended, and its parent hasn't taken note yet.
+            Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
+            other => other.map_err(|cause| Error::path("open", &path, cause))?,
+        };
         let owners = match status.users.as_str() {
             "private" => Owners::from(base(paths, name)?),
             "host" => Owners::all(),
