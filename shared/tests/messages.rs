@@ -166,18 +166,6 @@ fn the_end_of_the_peer_is_told() {
 }
 
 #[test]
-fn descriptors_arrive_with_their_message() {
-    let (host, guest) = pair();
-    let host: Link<ToGuest, FromGuest> = Link::new(host);
-    let guest: Link<FromGuest, ToGuest> = Link::new(guest);
-    let (one, _other) = pair();
-    host.send_with_fds(&ToGuest::Query, &[one.as_fd(), one.as_fd()]).unwrap();
-    // Taken with plain recv(2), the descriptors are closed by the kernel.
-    assert_eq!(guest.recv(), Ok(ToGuest::Query));
-    assert_eq!(guest.recv(), Err(RecvError::Empty));
-}
-
-#[test]
 fn descriptors_that_nobody_wants_stay_where_they_are() {
     let (guest, host) = pair();
     let file = std::fs::File::open("/dev/null").unwrap();
