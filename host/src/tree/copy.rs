@@ -172,7 +172,7 @@ impl<'a> Copying<'a> {
     fn file(&mut self, entry: &Entry<'_>) -> Result<()> {
         let unread = |cause| self.from.error("read", entry.path, cause);
         let pinned = match entry.pin() {
-            Err(Errno::NOENT) if self.ground.moving => return self.pass(entry, Passed::Gone),
+            Err(cause) if self.ground.has_gone(cause) => return self.pass(entry, Passed::Gone),
             other => other.map_err(unread)?,
         };
         if self.ground.mounts && kernel::owns(&pinned.file).map_err(unread)? {

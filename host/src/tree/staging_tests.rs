@@ -146,8 +146,16 @@ fn a_tree_that_moves_gives_nothing_of_what_lies_outside() {
         }
     };
     let (mut directories, mut links) = (0u32, 0u32);
+    /// Also when something is wrong, or the other thread would go on for ever.
+    struct Ends<'a>(&'a AtomicBool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
         scope.spawn(swap);
+        let _ends = Ends(&done);
         let end = Instant::now() + Duration::from_secs(10);
         while (directories < 20 || links < 20) && Instant::now() < end {
             let to = RootDir::open(place.to.path()).unwrap();
@@ -173,7 +181,6 @@ fn a_tree_that_moves_gives_nothing_of_what_lies_outside() {
                 Err(_) => {}
             }
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert!(directories > 0 && links > 0, "{directories} directories and {links} links were met");
 }

@@ -33,6 +33,18 @@ pub struct Ground {
 }
 
 impl Ground {
+    /// Does this error say that a name has gone? openat2(2) also says EXDEV where
+    /// what it has found is moved out of its directory in that moment; where
+    /// mounts belong to the tree nothing else does.
+    pub(super) fn has_gone(self, cause: Errno) -> bool {
+        self.moving
+            && match cause {
+                Errno::NOENT | Errno::NOTDIR | Errno::LOOP => true,
+                Errno::XDEV => self.mounts,
+                _ => false,
+            }
+    }
+
     fn how(self) -> ResolveFlags {
         if self.mounts { BELOW } else { BELOW | ResolveFlags::NO_XDEV }
     }
@@ -191,7 +203,7 @@ pub fn walk_on(
         let path = here.path.join(&name);
         let parent = here.directory.as_fd();
         let stat = match fs::statat(parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) if ground.moving => {
+            Err(cause) if ground.has_gone(cause) => {
                 visit(Step::Passed(&path, Passed::Gone))?;
                 continue;
             }
@@ -202,7 +214,7 @@ pub fn walk_on(
             continue;
         }
         let below = match level(parent, &name, path.clone(), ground) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if ground.moving => {
+            Err(cause) if ground.has_gone(cause) => {
                 visit(Step::Passed(&path, Passed::Gone))?;
                 continue;
             }
