@@ -22,7 +22,7 @@ const DIRECTORIES: [&str; 5] = [
 ];
 
 /// So long systemd may be unreachable before that is an error.
-const CLOSED: Duration = Duration::from_secs(3);
+const CLOSED: Duration = Duration::from_secs(30);
 
 /// How systemd says that a unit is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
