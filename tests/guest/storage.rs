@@ -254,6 +254,12 @@ fn an_image_is_built_whole_or_not_at_all(tree: Tree) {
     build("web", &["--size", "64M", "--run-script", &script.display().to_string()]).ok();
     let web = host.guest("other").tree(tree).build().other("web");
     assert_eq!(fs::metadata(web.root()).expect("it is there").mode() & 0o7777, 0o600);
+    // Where mkfs leaves out what is no whole group, nothing has to grow.
+    build("odd", &["--size", "1025M"]).ok();
+    let odd = web.other("odd");
+    odd.start();
+    odd.vserver("stop", ["--timeout", "1"]);
+    host.vserver(["delete", "odd", "--yes"]).ok();
     web.start();
     web.shell("cat /ran; ls /.vserver*").code(1).says("done\n");
     web.vserver("stop", ["--timeout", "1"]);

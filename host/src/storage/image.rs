@@ -64,7 +64,8 @@ impl Size {
 pub fn make(path: &Path, size: Size) -> Result<()> {
     let failed = |cause| Error::path("create", path, cause);
     let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let options = options.read(true).write(true).create_new(true).mode(0o600);
+    let file = options.open(path).map_err(failed)?;
     file.set_len(size.0).map_err(failed)?;
     // Nothing is kept back for the host's root, and no work is left to a
     // kernel thread: a copy of an image that is at rest is whole.
@@ -87,7 +88,10 @@ pub fn make(path: &Path, size: Size) -> Result<()> {
         _ => Error::os("cannot run 'mkfs.ext4'", cause),
     })?;
     if output.status.success() {
-        return Ok(());
+        // A last group that is too small is left out; it isn't to be asked for
+        // at each start.
+        let shortened = read_size(&file).and_then(|(has, block)| file.set_len(has * block));
+        return shortened.map_err(failed);
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it has failed");
@@ -264,9 +268,7 @@ fn attach(file: &File) -> io::Result<(File, PathBuf)> {
 
 /// Lets the file system have all of a file that has become longer.
 fn grow(file: &File, mount: &OwnedFd) -> io::Result<()> {
-    let mut superblock = [0; 1024];
-    file.read_exact_at(&mut superblock, 1024)?;
-    let (has, block) = size_of_ext4(&superblock);
+    let (has, block) = read_size(file)?;
     let wanted = file.metadata()?.len() / block;
     if wanted <= has {
         return Ok(());
@@ -274,6 +276,12 @@ fn grow(file: &File, mount: &OwnedFd) -> io::Result<()> {
     // A mount that is attached nowhere has no file that is open for ioctl(2).
     let directory = File::open(format!("/proc/self/fd/{}", mount.as_raw_fd()))?;
     block::grow_ext4(directory.as_fd(), wanted)
+}
+
+fn read_size(file: &File) -> io::Result<(u64, u64)> {
+    let mut superblock = [0; 1024];
+    file.read_exact_at(&mut superblock, 1024)?;
+    Ok(size_of_ext4(&superblock))
 }
 
 /// Blocks that an ext4 has, and the size of one (Documentation/filesystems/ext4,
