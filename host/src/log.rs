@@ -41,7 +41,7 @@ pub fn supervisor(paths: &Paths, name: &GuestName, context: Option<ContextId>) {
     };
     let registry = tracing_subscriber::registry().with(level);
     if journal::is_ours()
-        && let Ok(journal) = tracing_journald::layer()
+        && let Ok(journal) = journal::bounded(tracing_journald::layer)
     {
         let fields = [("VSERVER_NAME", name.to_string())];
         let context = context.map(|context| ("VSERVER_CONTEXT", context.to_string()));

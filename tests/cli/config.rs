@@ -78,6 +78,19 @@ fn set_refuses_what_check_would_refuse() {
 }
 
 #[test]
+fn check_shows_guests_that_wait_for_each_other() {
+    let host = Host::without_root();
+    host.configure("web", "context = 40000\nafter = [\"db\"]\n");
+    host.configure("db", "context = 40001\nafter = [\"mail\"]\n");
+    host.vserver(["config", "check"]).ok();
+    host.configure("mail", "context = 40002\nafter = [\"gone\", \"web\"]\n");
+    let check = host.vserver(["config", "check"]).code(1);
+    for text in ["web after db after mail after web", "mail.toml:2:", "db.toml:2:"] {
+        assert!(check.stderr.contains(text), "{text} is missing\n{check}");
+    }
+}
+
+#[test]
 fn the_effective_configuration_has_every_default() {
     let host = Host::without_root();
     host.configure("web", "context = 40000\n");

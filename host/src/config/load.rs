@@ -1,5 +1,6 @@
 //! Configuration files on disk: read, replaced whole, never in part.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -8,7 +9,7 @@ use shared::name::{ContextId, GuestName};
 
 use super::parse::{self, Document};
 use super::problem::Problem;
-use super::{GuestConfig, template};
+use super::{GuestConfig, Order, template};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::store;
@@ -25,7 +26,8 @@ pub fn load(paths: &Paths, name: &GuestName) -> Result<GuestConfig> {
 }
 
 /// What is wrong with a guest's configuration, each problem with its line.
-/// That a context is missing or another guest's is among them.
+/// That a context is missing or another guest's is among them, and that the
+/// guest waits for itself.
 ///
 /// # Errors
 /// No such guest, or the files can't be read.
@@ -40,7 +42,31 @@ pub fn mistakes(paths: &Paths, name: &GuestName) -> Result<Vec<String>> {
         let problem = Problem::new("context", "the guest has no context").hint(Some(command));
         return Ok(vec![problem.show(&paths.config(name).display().to_string(), &own)]);
     };
-    Ok(clash(paths, name, &own, context)?.into_iter().collect())
+    let clash = clash(paths, name, &own, context)?;
+    Ok(clash.into_iter().chain(circle(paths, name, &own, config)).collect())
+}
+
+/// The problem that the guest waits for itself, as it is shown.
+fn circle(paths: &Paths, name: &GuestName, own: &str, config: GuestConfig) -> Option<String> {
+    let mut waiting = BTreeMap::from([(name.clone(), config.after)]);
+    let mut further: Vec<_> = waiting.values().flatten().cloned().collect();
+    while let Some(other) = further.pop() {
+        if !waiting.contains_key(&other) {
+            // One whose configuration can't be read waits for nobody.
+            let after = load(paths, &other).map(|config| config.after).unwrap_or_default();
+            further.extend(after.iter().cloned());
+            waiting.insert(other, after);
+        }
+    }
+    let circle = Order::new(waiting).circle(name);
+    let way: Vec<_> = circle.iter().chain(circle.first()).map(GuestName::to_string).collect();
+    (!way.is_empty()).then(|| {
+        let text = format!("the guest waits for itself: {}", way.join(" after "));
+        let hint = "guests of a circle are started without waiting for one another".to_owned();
+        let span = Document::read(own).span("after");
+        let problem = Problem::new("after", text).hint(Some(hint)).at(span);
+        problem.show(&paths.config(name).display().to_string(), own)
+    })
 }
 
 /// The problem that another guest has this context, as it is shown.

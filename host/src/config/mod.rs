@@ -5,6 +5,7 @@
 //! `check`'s; both are pure. Only `load` touches files.
 
 mod address;
+mod after;
 pub mod check;
 mod credential;
 mod device;
@@ -244,6 +245,7 @@ pub enum UserMode {
 }
 
 pub use address::{Address, Machine};
+pub use after::Order;
 pub use credential::{Credential, CredentialFile, MOST as MOST_CREDENTIALS};
 pub use device::DeviceRule;
 pub use limits::Limits;

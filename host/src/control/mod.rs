@@ -28,8 +28,8 @@ pub enum Request {
     /// Send all events from now on; the first is [`Event::Status`].
     Subscribe,
     /// Send [`Event::Status`] now and whenever it changes what the guest is
-    /// doing; before, what has changed after this time, milliseconds since
-    /// 1970, as far as this supervisor knows.
+    /// doing; before, what has changed after this time, on the clock of
+    /// [`Snapshot::clock_ms`], as far as this supervisor knows.
     Watch(u64),
     /// Shut the guest down. The client is subscribed, too.
     Stop {
@@ -208,6 +208,10 @@ impl Snapshot {
 pub struct Snapshot {
     /// Milliseconds from 1970 to that moment.
     pub at_ms: u64,
+    /// Milliseconds from the host's start to that moment (`CLOCK_BOOTTIME`):
+    /// nobody sets this clock, as they do the one on the wall.
+    #[serde(default)]
+    pub clock_ms: u64,
     /// Where it is in its life.
     pub phase: Phase,
     /// Its number.

@@ -47,7 +47,7 @@ pub struct Watcher {
     all: i32,
     directories: BTreeMap<i32, GuestName>,
     guests: BTreeMap<GuestName, Contact>,
-    /// Until when all changes of a guest were told, milliseconds since 1970.
+    /// Until when all changes of a guest were told ([`Snapshot::clock_ms`]).
     told: BTreeMap<GuestName, u64>,
     /// Also guests that nobody has named?
     any: bool,
@@ -241,7 +241,7 @@ impl Watcher {
                         Ok(None) => break,
                         Ok(Some(Some(Event::Status(status)))) => {
                             *down = status.phase == Phase::Stopped;
-                            self.told.insert(name.clone(), status.at_ms);
+                            self.told.insert(name.clone(), status.clock_ms);
                             tell(Change::Told(status));
                             continue;
                         }

@@ -8,6 +8,7 @@
 
 mod boots;
 mod events;
+mod patience;
 mod stream;
 
 use std::env;
@@ -18,6 +19,7 @@ use shared::name::GuestName;
 
 pub use boots::{Boot, Boots, File};
 pub use events::{ALL, CATALOG, Entry, Kind, Level, catalog};
+pub use patience::bounded;
 pub use stream::stream;
 
 /// `SYSLOG_IDENTIFIER` of what a guest's supervisor says.

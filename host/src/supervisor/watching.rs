@@ -27,7 +27,7 @@ impl Supervisor {
     /// Tells a client what has changed since then, how the guest is, and all
     /// changes from now on.
     pub(super) fn watch(&mut self, client: u64, since_ms: u64) {
-        let new = self.changes.iter().filter(|change| change.at_ms > since_ms);
+        let new = self.changes.iter().filter(|change| change.clock_ms > since_ms);
         for change in new.cloned().chain([self.snapshot()]) {
             self.clients.answer(client, &Told::Status(Box::new(change)));
         }
@@ -39,6 +39,7 @@ impl Supervisor {
         let phase = self.machine.phase();
         Snapshot {
             at_ms: wall_ms(),
+            clock_ms: now_ms(),
             phase,
             context: self.plan.context.get(),
             style: self.guest.style,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use shared::name::GuestName;
 
 use crate::cgroup;
-use crate::config::GuestConfig;
+use crate::config::{GuestConfig, Order};
 use crate::paths::Paths;
 
 /// What a unit depends on, of a guest's configuration.
@@ -74,6 +74,7 @@ const SUBGROUPS: u32 = 254;
 /// The files for these guests, with the unit files in this directory, for this
 /// version of systemd.
 pub fn files(guests: &[Description], units: &Path, version: u32) -> Vec<File> {
+    let order = Order::new(guests.iter().map(|guest| (guest.name.clone(), guest.after.clone())));
     let mut files = Vec::new();
     if version >= SUBGROUPS {
         let path = format!("{}.d/50-cgroup.conf", cgroup::unit_template());
@@ -95,7 +96,7 @@ pub fn files(guests: &[Description], units: &Path, version: u32) -> Vec<File> {
             let _ = writeln!(wants, "Wants={unit}");
         }
         let path = PathBuf::from(format!("{unit}.d")).join("50-vserver.conf");
-        files.push(File::Text { path, text: drop_in(guest) });
+        files.push(File::Text { path, text: drop_in(guest, &order) });
     }
     for (mark, text) in marked {
         let path = PathBuf::from(format!("vservers@{mark}.target.d")).join("50-vserver.conf");
@@ -113,12 +114,15 @@ fn is_instance(word: &str) -> bool {
     word.len() < 200 && !word.is_empty() && word.bytes().all(valid)
 }
 
-fn drop_in(guest: &Description) -> String {
+fn drop_in(guest: &Description, order: &Order) -> String {
     let mut text = format!("# From /etc/vservers/{}.toml.\n[Unit]\n", guest.name);
     if !guest.description.is_empty() {
         let _ = writeln!(text, "Description=Virtual server %i, {}", escaped(&guest.description));
     }
-    for other in &guest.after {
+    // systemd would drop one of a circle: it wouldn't be started at all.
+    let keeps_back =
+        |other: &&GuestName| **other != guest.name && !order.is_mutual(&guest.name, other);
+    for other in guest.after.iter().filter(keeps_back) {
         let _ = writeln!(text, "After={}", cgroup::unit(other));
     }
     let root = guest.root.to_string_lossy();
@@ -202,6 +206,17 @@ mod tests {
         assert_eq!(files[2], marked);
         assert_eq!(files[3], TARGET);
         assert_eq!(files.len(), 4);
+    }
+
+    #[test]
+    fn those_of_a_circle_are_not_ordered() {
+        let waits = |name: &str, after: &[&str]| Description {
+            after: after.iter().map(|other| other.parse().unwrap()).collect(),
+            ..guest(name)
+        };
+        let files = shown(&[waits("a", &["b", "c"]), waits("b", &["a", "b"]), guest("c")]);
+        assert!(files[0].contains("After=vserver@c") && !files[0].contains("@b"), "{}", files[0]);
+        assert!(!files[1].contains("After="), "{}", files[1]);
     }
 
     #[test]
