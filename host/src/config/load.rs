@@ -51,12 +51,12 @@ fn circle(paths: &Paths, name: &GuestName, own: &str, config: GuestConfig) -> Op
     let mut waiting = BTreeMap::from([(name.clone(), config.after)]);
     let mut further: Vec<_> = waiting.values().flatten().cloned().collect();
     while let Some(other) = further.pop() {
-        if !waiting.contains_key(&other) {
+        waiting.entry(other).or_insert_with_key(|other| {
             // One whose configuration can't be read waits for nobody.
-            let after = load(paths, &other).map(|config| config.after).unwrap_or_default();
+            let after = load(paths, other).map(|config| config.after).unwrap_or_default();
             further.extend(after.iter().cloned());
-            waiting.insert(other, after);
-        }
+            after
+        });
     }
     let circle = Order::new(waiting).circle(name);
     let way: Vec<_> = circle.iter().chain(circle.first()).map(GuestName::to_string).collect();

@@ -1,0 +1,171 @@
+//! What changes something that all others rely on: `run` runs these tests
+//! after all others, one at a time.
+
+use std::fs::File;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tests::{DEADLINE, Tree, eventually, process};
+
+use crate::units::{Machine, read, run, systemctl, vserver};
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn the_clock_may_jump() {
+    let machine = Machine::new();
+    let clock = Clock::new();
+    let web = machine.guest("web", Tree::Busybox);
+    vserver(&["start", "web"]).ok();
+    let (init, keeper) = (web.pid("init_pid"), web.pid("keeper_pid"));
+    let told = "/run/told-of-web";
+    let _watch = Watch::new("web", told);
+    for seconds in [-3600, 7200, -90_000] {
+        clock.set(seconds);
+        // Nothing that is measured takes the jump for time that has passed.
+        let status = web.status();
+        assert!(status["uptime_seconds"].as_f64().is_some_and(|up| up < 3000.0), "{status}");
+        vserver(&["exec", "web", "--", "true"]).ok();
+        let before = states(told).len();
+        vserver(&["pause", "web"]).ok();
+        vserver(&["resume", "web"]).ok();
+        eventually(DEADLINE, "both are told", || {
+            states(told).get(before..).is_some_and(|new| new == ["paused", "running"]).then_some(())
+        });
+        run("kill", &["-9", &web.show("MainPID")]).ok();
+        vserver(&["exec", "web", "--", "true"]).ok();
+        assert_eq!((web.pid("init_pid"), web.pid("keeper_pid")), (init, keeper));
+        let before = states(told).len();
+        vserver(&["pause", "web"]).ok();
+        vserver(&["resume", "web"]).ok();
+        eventually(DEADLINE, "so they are of the next supervisor", || {
+            let all = states(told);
+            let new = all.get(before..).unwrap_or_default();
+            new.ends_with(&["paused".to_owned(), "running".to_owned()]).then_some(())
+        });
+        eventually(DEADLINE, "systemd knows that it is up", || {
+            (web.show("ActiveState") == "active").then_some(())
+        });
+    }
+    let usage = vserver(&["usage", "web", "--json"]).ok();
+    let usage: Value = serde_json::from_str(&usage.stdout).expect("it is JSON");
+    let up = usage[0]["uptime_seconds"].as_f64();
+    assert!(up.is_some_and(|up| up > 1.0 && up < 3000.0), "{usage}");
+    systemctl(&["stop", "vserver@web"]).ok();
+    assert_eq!(web.show("Result"), "success");
+    let log = vserver(&["logs", "web"]).ok();
+    assert!(log.stdout.contains("rcK: shutdown scripts run"), "{log}");
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_deaf_journal_keeps_no_guest() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let journald = systemctl(&["show", "-P", "MainPID", "systemd-journald"]).ok();
+    let deaf = Stopped::new(journald.trimmed().parse().expect("a pid"));
+    // Till nothing more fits in, whoever wants to say it.
+    let speak = || UnixDatagram::unbound().expect("a socket");
+    let full = (0..100).any(|_| {
+        let socket = speak();
+        socket.set_nonblocking(true).expect("it can be set");
+        let mut more =
+            (0..10_000).map(|_| socket.send_to(b"MESSAGE=x\n", "/run/systemd/journal/socket"));
+        more.any(|sent| sent.is_err());
+        let last = speak();
+        last.set_nonblocking(true).expect("it can be set");
+        last.send_to(b"MESSAGE=x\n", "/run/systemd/journal/socket").is_err()
+    });
+    assert!(full, "the journal hears");
+    vserver(&["start", "web"]).ok();
+    vserver(&["exec", "web", "--", "true"]).ok();
+    let init = web.pid("init_pid");
+    vserver(&["reboot", "web"]).ok();
+    assert_ne!(web.pid("init_pid"), init);
+    vserver(&["stop", "web"]).ok();
+    assert!(!process::is_alive(init));
+    drop(deaf);
+    eventually(DEADLINE, "the unit has ended", || {
+        (web.show("ActiveState") == "inactive").then_some(())
+    });
+}
+
+/// The states that were told of, in order.
+fn states(file: &str) -> Vec<String> {
+    let lines = read(file);
+    let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter_map(|line| line["state"].as_str().map(str::to_owned)).collect()
+}
+
+/// `vserver events`, into a file, until it is dropped.
+struct Watch(Child);
+
+impl Watch {
+    fn new(name: &str, file: &str) -> Self {
+        let out = File::create(file).expect("a file");
+        let mut command = Command::new("/usr/local/bin/vserver");
+        let child = command.args(["events", name]).stdout(out).stdin(Stdio::null()).spawn();
+        let watch = Self(child.expect("vserver runs"));
+        eventually(DEADLINE, "it tells how it is", || (!states(file).is_empty()).then_some(()));
+        watch
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The machine's clock; right again when it is dropped.
+struct Clock {
+    /// What it shows beyond the time since the machine's start.
+    ahead: Duration,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
+        Self { ahead: now.saturating_sub(up()) }
+    }
+
+    /// So far from the right time.
+    fn set(&self, seconds: i64) {
+        let right = self.ahead.saturating_add(up()).as_secs();
+        let wanted = right.saturating_add_signed(seconds);
+        run("date", &["--set", &format!("@{wanted}")]).ok();
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+fn up() -> Duration {
+    let text = read("/proc/uptime");
+    let seconds = text.split(' ').next().and_then(|text| text.parse().ok());
+    Duration::from_secs_f64(seconds.expect("seconds come first (proc_uptime(5))"))
+}
+
+/// A process that stands still until this is dropped.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: i32) -> Self {
+        let pid = Pid::from_raw(pid);
+        kill(pid, Signal::SIGSTOP).expect("it runs");
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
