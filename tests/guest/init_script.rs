@@ -6,10 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use tests::{DEADLINE, Finished, Host, Tree, command};
+use tests::host::program;
+use tests::{DEADLINE, Finished, Host, Tree, command, eventually};
 use vserver::variables;
 
 on! { Busybox: [starts_and_stops_side_by_side_and_in_order] }
+on! { Bookworm, Openrc: [a_host_is_booted_and_shut_down_with_it] }
 
 /// Where `vserver install` has put it.
 fn script(host: &Host) -> PathBuf {
@@ -98,4 +100,37 @@ exit 1
     }
     call("status").code(3);
     call("frob").code(2).complains("usage:");
+}
+
+/// Debian's own sysvinit, and OpenRC under it, as the init of a host: a guest
+/// that may have guests.
+fn a_host_is_booted_and_shut_down_with_it(tree: Tree) {
+    let host = Host::new();
+    let outer = host.guest("outer").tree(tree).set("boot.style", "init");
+    let outer = outer.set("security.nesting", "true").build();
+    let root = outer.root();
+    fs::copy(program(), root.join("root/vserver")).expect("the program can be copied");
+    fs::set_permissions(root.join("root/vserver"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(Tree::Busybox.archive(), root.join("root/busybox.tar")).expect("a tree can be copied");
+    outer.start();
+    outer.shell("/root/vserver install --prefix /usr --no-capability").ok();
+    outer.shell("install /usr/share/vserver/init.d/vservers /etc/init.d/vservers").ok();
+    let enable = match tree {
+        Tree::Openrc => "rc-update add vservers default",
+        _ => "update-rc.d vservers defaults",
+    };
+    outer.shell(enable).ok();
+    outer.shell("vserver build inner --quiet --method template --from /root/busybox.tar").ok();
+    outer.shell("vserver config set inner security.users identity").ok();
+    outer.shell("vserver enable inner").ok();
+    let log = || outer.read("/var/log/vserver/inner.log");
+    outer.stop().start();
+    eventually(DEADLINE, "the host has started it", || {
+        (outer.shell("vserver running inner").code == 0).then_some(())
+    });
+    outer.shell("vserver exec inner -- true").ok();
+    let script = "rcK: shutdown scripts run";
+    assert!(!log().contains(script), "it runs: {}", log());
+    outer.vserver("stop", ["--no-kill"]).ok();
+    assert!(log().contains(script), "it was shut down: {}", log());
 }

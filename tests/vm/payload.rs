@@ -1,6 +1,7 @@
 //! The second disk of the virtual machine: what is to be run, and what that
 //! needs.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::process::Command;
 
 use tests::{DEADLINE, Tree, command, host, tree};
 
-use crate::programs::Program;
+use crate::programs::{KILLS, Program};
 
 /// Trees that guests are built of there.
 const TREES: &[Tree] = &[Tree::Busybox, Tree::Bookworm, Tree::Systemd];
@@ -55,6 +56,8 @@ pub fn make(file: &Path, staging: &Path, selected: &[(&Program, Vec<String>)]) {
         bytes += packages(staging);
     }
     write(&staging.join("run"), include_str!("run"), 0o755);
+    let kills = env::var(KILLS).map(|kills| format!("export {KILLS}={kills}\n"));
+    write(&staging.join("environment"), &kills.unwrap_or_default(), 0o644);
     write(&staging.join("profile"), include_str!("profile"), 0o644);
 
     let megabytes = (bytes + bytes / 16) / (1 << 20) + 16;

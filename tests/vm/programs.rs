@@ -48,6 +48,13 @@ const AGAIN: &[&str] = &[
     "usage::what_nobody_looked_after_is_counted_once::Busybox",
 ];
 
+/// Says how many supervisors are killed, and makes the machine run what takes
+/// longer than a test run may.
+pub const KILLS: &str = "VSERVER_TEST_KILLS";
+
+/// That, of the guest tests.
+const LONG: &[&str] = &["kills::"];
+
 /// What is run on newer hosts, too: what another version of systemd, or of the
 /// kernel's cgroups, may do otherwise.
 const NEWER: &[(&str, &[&str])] = &[
@@ -57,6 +64,7 @@ const NEWER: &[(&str, &[&str])] = &[
             "host::",
             "machined::a_killed_leader",
             "machined::nothing_waits",
+            "package::",
             "storage::",
             "units::a_",
             "units::an_upgrade",
@@ -83,7 +91,7 @@ pub struct Program {
     /// The file.
     pub path: PathBuf,
     /// Beginnings of the names of its tests that are run on the first machine.
-    starts: &'static [&'static str],
+    starts: Vec<&'static str>,
 }
 
 impl Program {
@@ -93,7 +101,7 @@ impl Program {
     /// When it can't say them, and when a beginning fits none.
     pub fn tests(&self, kind: &Kind) -> Vec<String> {
         let starts = match kind.name {
-            name if name == BOOKWORM.name => self.starts,
+            name if name == BOOKWORM.name => &self.starts,
             _ => NEWER.iter().find(|(name, _)| *name == self.name).map_or(&[][..], |(_, all)| all),
         };
         let mut list = Command::new(&self.path);
@@ -147,5 +155,6 @@ pub fn all() -> Vec<Program> {
         let path = built.iter().find(|(built, _)| built == name).map(|(_, path)| path.clone());
         Program { name, path: path.expect("cargo says where it puts what it builds"), starts }
     };
-    vec![find("inside", &[""]), find("guest", AGAIN)]
+    let long = env::var_os(KILLS).map_or(&[][..], |_| LONG);
+    vec![find("inside", vec![""]), find("guest", [AGAIN, long].concat())]
 }

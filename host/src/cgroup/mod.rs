@@ -59,9 +59,16 @@ const BOUNDS: [(&str, &str); 2] = [("cgroup.max.depth", "15"), ("cgroup.max.desc
 const COUNTERS: [&str; 3] = ["cpu", "io", "memory"];
 
 /// Controllers that a guest's own systemd limits its services with, where the
-/// host has them to hand on. Not `pids`: before Linux 6.11 the kernel counts a
+/// host has them to hand on.
+const HANDED_ON: [&str; 5] = ["cpu", "cpuset", "io", "memory", PIDS];
+
+/// The one that is handed on from Linux 6.11 on: before, the kernel counts a
 /// refused fork where the process is, and not where the limit is.
-const HANDED_ON: [&str; 4] = ["cpu", "cpuset", "io", "memory"];
+const PIDS: &str = "pids";
+
+/// A file that every cgroup with that controller has since then (cgroup v2
+/// kernel doc, "PID Interface Files").
+const PIDS_LOCAL: &str = "pids.events.local";
 
 /// The name of the inner cgroup, and of that around it.
 const ROOT: &str = "root";
@@ -196,9 +203,13 @@ impl GuestCgroup {
         Ok(())
     }
 
-    /// Gives the guest's own tree a controller, below all its limits.
+    /// Gives the guest's own tree a controller, below all its limits, if that
+    /// hides nothing from its accounts.
     fn hand_on(&self, boot: u32, controller: &str) -> io::Result<()> {
         self.enable(controller)?;
+        if controller == PIDS && !self.limited(boot).join(PIDS_LOCAL).exists() {
+            return Ok(());
+        }
         for branch in [self.limited(boot), self.inside(boot)] {
             fs::write(branch.join("cgroup.subtree_control"), format!("+{controller}"))?;
         }

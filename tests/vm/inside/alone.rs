@@ -65,8 +65,9 @@ fn the_clock_may_jump() {
 fn a_deaf_journal_keeps_no_guest() {
     let machine = Machine::new();
     let web = machine.guest("web", Tree::Busybox);
-    let journald = systemctl(&["show", "-P", "MainPID", "systemd-journald"]).ok();
-    let deaf = Stopped::new(journald.trimmed().parse().expect("a pid"));
+    let journald = || systemctl(&["show", "-P", "MainPID", "systemd-journald"]).ok();
+    let pid = journald().trimmed().parse().expect("a pid");
+    let deaf = Stopped::new(pid);
     // Till nothing more fits in, whoever wants to say it.
     let speak = || UnixDatagram::unbound().expect("a socket");
     let full = (0..100).any(|_| {
@@ -87,6 +88,7 @@ fn a_deaf_journal_keeps_no_guest() {
     assert_ne!(web.pid("init_pid"), init);
     vserver(&["stop", "web"]).ok();
     assert!(!process::is_alive(init));
+    assert_eq!(journald().trimmed(), pid.to_string(), "all of that was while nothing was heard");
     drop(deaf);
     eventually(DEADLINE, "the unit has ended", || {
         (web.show("ActiveState") == "inactive").then_some(())
@@ -153,12 +155,14 @@ fn up() -> Duration {
     Duration::from_secs_f64(seconds.expect("seconds come first (proc_uptime(5))"))
 }
 
-/// A process that stands still until this is dropped.
+/// A service's process that stands still until this is dropped.
 struct Stopped(Pid);
 
 impl Stopped {
     fn new(pid: i32) -> Self {
         let pid = Pid::from_raw(pid);
+        // Or systemd would start another.
+        systemctl(&["service-watchdogs", "no"]).ok();
         kill(pid, Signal::SIGSTOP).expect("it runs");
         Self(pid)
     }
@@ -167,5 +171,6 @@ impl Stopped {
 impl Drop for Stopped {
     fn drop(&mut self) {
         let _ = kill(self.0, Signal::SIGCONT);
+        systemctl(&["service-watchdogs", "yes"]);
     }
 }

@@ -349,6 +349,14 @@ fn a_guests_systemd_has_controllers_of_its_own() {
     ));
     assert_eq!(read_file(&cron.join("memory.max")), "52428800\n");
     assert_eq!(read_file(&cron.join("cpu.weight")), "20\n");
+    // Linux 6.12 counts refused forks where the limit is, 6.1 does not.
+    let set = ["set-property", "--runtime", "cron.service", "TasksMax=40"];
+    vserver(&[&["exec", "own", "--", "systemctl"], set.as_slice()].concat()).ok();
+    let has_pids = cron.join("pids.max").exists();
+    assert_eq!(has_pids, !systemctl(&["--version"]).ok().stdout.starts_with("systemd 252 "));
+    if has_pids {
+        assert_eq!(read_file(&cron.join("pids.max")), "40\n");
+    }
     // The host's systemd looks for what has changed, and leaves it alone.
     systemctl(&["daemon-reload"]).ok();
     assert_eq!(read_file(&cron.join("memory.max")), "52428800\n");
