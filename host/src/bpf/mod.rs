@@ -11,6 +11,9 @@ pub mod link;
 pub mod socket;
 pub mod traffic;
 
+#[cfg(test)]
+use crate::sys::bpf::emulated;
+
 /// A program: one instruction each.
 pub type Program = Vec<u64>;
 
@@ -284,20 +287,48 @@ impl Assembler {
 /// Runs a program over the context of a packet, from which it loads bytes.
 #[cfg(test)]
 fn interpret_packet(program: &[u64], context: &mut [u8], packet: &[u8]) -> u64 {
-    use crate::sys::bpf::emulated;
-
-    emulated::set_packet(packet);
-    let bytes: Vec<u8> = program.iter().flat_map(|insn| insn.to_le_bytes()).collect();
-    let mut machine = rbpf::EbpfVmRaw::new(Some(&bytes)).expect("a valid program");
-    let number = Function::LoadBytes as u32;
-    machine.register_helper(number, emulated::load_bytes).expect("a free number");
-    machine.execute_program(context).expect("it ends")
+    let scene = emulated::Scene { packet: packet.to_vec(), ..emulated::Scene::default() };
+    interpret_in(scene, program, context).0
 }
 
 /// Runs a program over a context.
 #[cfg(test)]
 fn interpret(program: &[u64], context: &mut [u8]) -> u64 {
+    interpret_in(emulated::Scene::default(), program, context).0
+}
+
+/// The same where the kernel's functions find this; also what has become of
+/// that, and the mark of the socket.
+#[cfg(test)]
+fn interpret_in(
+    scene: emulated::Scene,
+    program: &[u64],
+    context: &mut [u8],
+) -> (u64, emulated::Scene, u64) {
     let bytes: Vec<u8> = program.iter().flat_map(|insn| insn.to_le_bytes()).collect();
-    let machine = rbpf::EbpfVmRaw::new(Some(&bytes)).expect("a valid program");
-    machine.execute_program(context).expect("it ends")
+    let mut machine = rbpf::EbpfVmRaw::new(Some(&bytes)).expect("a valid program");
+    let functions: [(Function, rbpf::Helper); 12] = [
+        (Function::Find, emulated::find),
+        (Function::LoadBytes, emulated::load_bytes),
+        (Function::Bind, emulated::bind),
+        (Function::PutSocket, emulated::put_socket),
+        (Function::LookUpTcp, emulated::look_up_tcp),
+        (Function::LookUpUdp, emulated::look_up_udp),
+        (Function::Release, emulated::release),
+        (Function::Mark, emulated::mark),
+        (Function::Unmark, emulated::unmark),
+        (Function::Assign, emulated::assign),
+        (Function::SetAnswer, emulated::set_answer),
+        (Function::CurrentUidGid, |_, _, _, _, _| 0),
+    ];
+    for (function, emulated) in functions {
+        machine.register_helper(function as u32, emulated).expect("a free number");
+    }
+    for range in emulated::memory() {
+        machine.register_allowed_memory(range);
+    }
+    emulated::begin(scene);
+    let result = machine.execute_program(context).expect("it ends");
+    let (scene, mark) = emulated::end();
+    (result, scene, mark)
 }

@@ -351,27 +351,4 @@ pub fn security_modules() -> io::Result<Vec<u64>> {
 
 /// Functions of the kernel's for programs that tests run without it.
 #[cfg(test)]
-pub mod emulated {
-    use std::cell::RefCell;
-
-    thread_local! {
-        static PACKET: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-
-    /// The packet from which the next program of this thread loads.
-    pub fn set_packet(packet: &[u8]) {
-        PACKET.set(packet.to_vec());
-    }
-
-    /// `bpf_skb_load_bytes` (bpf-helpers(7)).
-    pub fn load_bytes(_: u64, from: u64, to: u64, length: u64, _: u64) -> u64 {
-        PACKET.with_borrow(|packet| {
-            let (from, length) = (from as usize, length as usize);
-            let Some(bytes) = packet.get(from..from + length) else { return u64::MAX };
-            // SAFETY: `to` is where a program under test wants it: on its
-            // stack, with room for the length that it gives.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, length) };
-            0
-        })
-    }
-}
+pub mod emulated;
