@@ -7,6 +7,7 @@
 pub mod addresses;
 pub mod btf;
 pub mod device;
+pub mod forks;
 pub mod link;
 pub mod socket;
 pub mod traffic;
@@ -79,6 +80,9 @@ pub enum Function {
     Unmark = 108,
     /// `long sk_assign(context, socket, flags)`
     Assign = 124,
+    /// `u64 get_current_ancestor_cgroup_id(int)`: of the cgroup so many levels
+    /// below the root; 0 if the process isn't so deep.
+    AncestorCgroup = 123,
     /// `int set_retval(int)`: what the system call answers, as -errno.
     SetAnswer = 187,
 }
@@ -199,6 +203,11 @@ impl Assembler {
         self.push(0x07, to, None, 0, number);
     }
 
+    /// `to -= from`
+    pub fn subtract(&mut self, to: Register, from: Register) {
+        self.push(0x1f, to, Some(from), 0, 0);
+    }
+
     /// `to &= mask`, the mask's sign extended.
     pub fn and(&mut self, to: Register, mask: i32) {
         self.push(0x57, to, None, 0, mask);
@@ -305,9 +314,14 @@ fn interpret_in(
     program: &[u64],
     context: &mut [u8],
 ) -> (u64, emulated::Scene, u64) {
-    let bytes: Vec<u8> = program.iter().flat_map(|insn| insn.to_le_bytes()).collect();
+    // The interpreter knows no addition in one step; numbers begin at 0, where
+    // storing is the same.
+    let plain = |insn: &u64| if insn & 0xff == 0xdb { insn & !0xff | 0x7b } else { *insn };
+    let bytes: Vec<u8> = program.iter().flat_map(|insn| plain(insn).to_le_bytes()).collect();
     let mut machine = rbpf::EbpfVmRaw::new(Some(&bytes)).expect("a valid program");
-    let functions: [(Function, rbpf::Helper); 12] = [
+    let functions: [(Function, rbpf::Helper); 14] = [
+        (Function::Read, emulated::read),
+        (Function::AncestorCgroup, emulated::ancestor_cgroup),
         (Function::Find, emulated::find),
         (Function::LoadBytes, emulated::load_bytes),
         (Function::Bind, emulated::bind),

@@ -83,7 +83,8 @@ Examples:
 
 Times of the day are UTC. Usage is kept by the hour: an hour counts where it
 begins. It is kept for 400 days in /var/lib/vserver/usage, also of guests that
-have been deleted; removing a guest's files there ends that. Memory and block
+have been deleted; removing a guest's files there ends that. STARTED are the
+processes that were made in it, those of sessions included. Memory and block
 devices are 0 where the host's root cgroup hasn't enabled their controllers
 (cgroup.subtree_control): systemd enables 'memory', and 'io' with
 DefaultIOAccounting=yes in its system.conf.

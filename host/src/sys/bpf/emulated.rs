@@ -34,6 +34,12 @@ pub struct Scene {
     pub held: u32,
     /// Has the socket a mark?
     pub is_marked: bool,
+    /// Words of the kernel's memory.
+    pub words: Vec<(u64, u32)>,
+    /// The cgroups that the calling process is in, below the root.
+    pub cgroups: Vec<u64>,
+    /// Do maps in others hold a number each, not sockets?
+    pub has_numbers: bool,
     /// Was a socket chosen for the packet?
     pub is_assigned: bool,
 }
@@ -171,6 +177,9 @@ pub fn unmark(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
 /// `bpf_map_lookup_elem`: in a map of maps the inner one, else a socket.
 pub fn find(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
     let is_inner = map == INNER;
+    if is_inner && SCENE.with_borrow(|scene| scene.has_numbers) {
+        return MEMORY.with_borrow_mut(|memory| memory.mark.as_mut_ptr() as u64);
+    }
     let key = bytes(key, if is_inner { 20 } else { 16 });
     SCENE.with_borrow_mut(|scene| match scene.keys.contains(&(map, key)) {
         false => 0,
@@ -186,6 +195,26 @@ pub fn find(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
 pub fn put_socket(_: u64, map: u64, key: u64, _: u64, _: u64) -> u64 {
     SCENE.with_borrow_mut(|scene| scene.keys.push((map, bytes(key, 20))));
     0
+}
+
+/// `bpf_probe_read_kernel`, of a word.
+pub fn read(to: u64, length: u64, from: u64, _: u64, _: u64) -> u64 {
+    SCENE.with_borrow(|scene| {
+        let Some((_, word)) = scene.words.iter().find(|(at, _)| *at == from) else {
+            return u64::MAX;
+        };
+        assert_eq!(length, 4);
+        // SAFETY: `to` is on the program's stack, with room for the length that
+        // it gives.
+        unsafe { std::ptr::copy_nonoverlapping(word.to_ne_bytes().as_ptr(), to as *mut u8, 4) };
+        0
+    })
+}
+
+/// `bpf_get_current_ancestor_cgroup_id`
+pub fn ancestor_cgroup(level: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    let index = (level as usize).wrapping_sub(1);
+    SCENE.with_borrow(|scene| scene.cgroups.get(index).copied().unwrap_or(0))
 }
 
 /// `bpf_sk_assign`

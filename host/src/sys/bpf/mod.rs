@@ -9,7 +9,7 @@ use super::check;
 mod link;
 mod map;
 
-pub use link::{link, linked};
+pub use link::{link, linked, trace_forks, tracing_forks};
 pub use map::{Array, Key, Map};
 
 /// Commands, from linux/bpf.h as all numbers here.
@@ -52,6 +52,8 @@ pub enum Hook {
     SocketEvent,
     /// Which socket a connection, or a datagram, is for.
     Lookup,
+    /// When a process or a thread has been made, of the whole host.
+    Fork,
 }
 
 /// Calls on sockets of internet families, by `enum bpf_attach_type`.
@@ -74,7 +76,7 @@ pub enum Call {
 
 impl Hook {
     /// `BPF_PROG_TYPE_…`: `CGROUP_…`, `LSM`, `SCHED_CLS`, `SOCK_OPS`,
-    /// `SK_LOOKUP`.
+    /// `SK_LOOKUP`, `RAW_TRACEPOINT`.
     fn program_type(self) -> u32 {
         match self {
             Self::Ingress | Self::Egress => 8,
@@ -85,6 +87,7 @@ impl Hook {
             Self::Link => 3,
             Self::SocketEvent => 13,
             Self::Lookup => 30,
+            Self::Fork => 17,
         }
     }
 
@@ -97,7 +100,7 @@ impl Hook {
             Self::Address(call) => call as u32,
             Self::Device => 6,
             Self::Security(_) => 43,
-            Self::Link => 0,
+            Self::Link | Self::Fork => 0,
             Self::SocketEvent => 3,
             Self::Lookup => 36,
         }
