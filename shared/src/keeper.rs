@@ -40,6 +40,9 @@ pub mod fd {
     /// Datagram socket of the guest's own init (sd_notify(3)); the keeper hands
     /// it on and never reads it.
     pub const NOTIFY: i32 = 11;
+    /// As [`LOOKUP`], of the program that counts processes; not open where the
+    /// kernel has none.
+    pub const FORKS: i32 = 12;
 }
 
 /// Size of the console ring in bytes.

@@ -150,10 +150,16 @@ impl Parts {
                 link.udp(9, 9).write(&mut bytes, &payload)
             }
             "own6" | "foreign6" | "gateway6" | "nobody6" | "local6" | "options6" | "routing6"
-            | "fragment6" | "destination6" => {
+            | "fragment6" | "destination6" | "home6" | "mapped6" | "disguised6" => {
                 let (header, extensions) = self.ipv6(kind)?;
                 let link = self.link(self.mac).ip(IpHeaders::Ipv6(header, extensions));
-                link.udp(9, 9).write(&mut bytes, &payload)
+                let written = link.udp(9, 9).write(&mut bytes, &payload);
+                if kind == "disguised6" {
+                    // By its type IPv4, and where that has its source the own one.
+                    bytes[12..14].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+                    bytes[26..30].copy_from_slice(&self.own.octets());
+                }
+                written
             }
             "arp-foreign" | "arp-gateway" | "arp-host" | "arp-announcement" => {
                 let link = self.link(self.mac).arp(self.arp(kind)?);
@@ -232,6 +238,7 @@ impl Parts {
             "gateway6" => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1),
             "nobody6" => Ipv6Addr::UNSPECIFIED,
             "local6" => self.local(),
+            "mapped6" => self.foreign.to_ipv6_mapped(),
             _ => self.foreign6,
         };
         // Six bytes of padding (RFC 8200, 4.2).
@@ -240,6 +247,12 @@ impl Parts {
         match kind {
             "options6" => extensions.hop_by_hop_options = Some(options),
             "destination6" => extensions.destination_options = Some(options),
+            "home6" => {
+                // The own address as the sender's at home (RFC 6275, 6.3).
+                let home = [&[1, 2, 0, 0, 201, 16][..], &self.own6.octets()].concat();
+                let options = Ipv6RawExtHeader::new_raw(IpNumber::UDP, &home).ok()?;
+                extensions.destination_options = Some(options);
+            }
             "routing6" => {
                 // Type 0, nothing left to visit.
                 let routing = Ipv6RawExtHeader::new_raw(IpNumber::UDP, &[0; 6]).ok()?;

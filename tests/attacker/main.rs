@@ -13,6 +13,7 @@ mod files;
 mod frames;
 mod ipc;
 mod link;
+mod macvlan;
 mod outcome;
 mod processes;
 mod segment;
@@ -93,6 +94,7 @@ fn attempt(name: &str, arguments: &[&str]) -> Attempt {
 
         ("frame", [kind, own, foreign, target]) => frames::send(kind, own, foreign, target),
         ("capture", [interface, last]) => frames::capture(interface, last),
+        ("macvlan-upon", [index]) => macvlan::upon(index),
 
         ("bequeath-link", []) => link::bequeath(),
         ("link", []) => link::heir(),

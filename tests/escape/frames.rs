@@ -13,7 +13,7 @@ use vserver::variables;
 const ATTACKER: &str = env!("CARGO_BIN_EXE_attacker");
 
 /// Forged frames that a router passes on, if nothing holds them back.
-pub(crate) const ROUTED: [&str; 11] = [
+pub(crate) const ROUTED: [&str; 12] = [
     "foreign4",
     "fragment4",
     "rest4",
@@ -25,10 +25,11 @@ pub(crate) const ROUTED: [&str; 11] = [
     "routing6",
     "fragment6",
     "destination6",
+    "home6",
 ];
 
 /// Those that only machines on the same wire can hear.
-pub(crate) const LOCAL: [&str; 15] = [
+pub(crate) const LOCAL: [&str; 17] = [
     "gateway4",
     "host4",
     "vlan",
@@ -36,6 +37,8 @@ pub(crate) const LOCAL: [&str; 15] = [
     "gateway6",
     "nobody6",
     "local6",
+    "mapped6",
+    "disguised6",
     "advertise-foreign",
     "advertise-gateway",
     "router",

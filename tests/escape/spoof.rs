@@ -91,9 +91,27 @@ fn no_address_of_another_is_ever_heard() {
         let ping = format!("ping -c 1 -W 1 -I {source} {target}");
         web.shell(&format!("ping -c 1 -W 10 203.0.113.2 && {line} && ! {ping}")).ok();
     }
+    // By an interface of its own upon one of the host's, past the link.
+    for index in 1..=8 {
+        let said = web.exec(["/attacker", "macvlan-upon", &index.to_string()]).code(1);
+        said.says("refused: Operation not permitted (os error 1)\n");
+    }
     scene.beside.run("busybox", ["ping", "-c", "1", "-W", "10", "192.0.2.11"]).ok();
     assert_eq!(tables(&scene), before);
     db.exec(["ping", "-c", "1", "-W", "10", "203.0.113.2"]).ok();
+}
+
+/// Without a user namespace the kernel would let it have the interface that
+/// [`no_address_of_another_is_ever_heard`] tries to make.
+#[test]
+#[ignore = "root: boots guests"]
+fn no_guest_is_given_a_capability_over_the_hosts_links() {
+    let scene = scene();
+    let web = scene.host.guest("web").list("network.addresses", &["192.0.2.10"]);
+    let web = web.set("security.users", "host").build();
+    let add = ["config", "set", web.name(), "security.capabilities.add", "net_admin"];
+    let said = scene.host.vserver(add).code(1);
+    said.complains("the capability 'net_admin' is one over the host's network");
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn sockets_are_bound_to_own_addresses_only() {
     said.ok().says(
         "tcp 192.0.2.1:80\nudp 192.0.2.1:53\ntcp 192.0.2.1:81\ntcp: EADDRNOTAVAIL\n\
          tcp: EADDRNOTAVAIL\ntcp: EADDRNOTAVAIL\nudp: EADDRNOTAVAIL\nudp: EADDRNOTAVAIL\n\
-         tcp [2001:db8::1]:80\nudp [2001:db8::1]:53\ntcp: EADDRNOTAVAIL\n\
+         tcp [::ffff:192.0.2.1]:80\nudp [2001:db8::1]:53\ntcp: EADDRNOTAVAIL\n\
          tcp [::ffff:192.0.2.1]:82\ntcp: EADDRNOTAVAIL\ntcp: EADDRNOTAVAIL\n",
     );
     // A host that doesn't have the address says so when it is used.
@@ -186,6 +186,40 @@ fn two_and_the_host_serve_on_one_port() {
     said.ok().says(
         "ask six to 2001:db8::3\nask more to 2001:db8::3\nask: ENETUNREACH\nask: ENETUNREACH\n",
     );
+}
+
+#[test]
+#[ignore = "root: makes cgroups"]
+fn one_socket_serves_all_addresses() {
+    let network = Network::new();
+    let both = "$C --silent --ip 192.0.2.1 --ip 192.0.2.2 --ip 2001:db8::1 --ip 2001:db8::2 $P";
+    let asks = |port: u16| {
+        let all = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "[2001:db8::2]", "[2001:db8::3]"];
+        let said =
+            network.shell(&format!("$P {}", all.map(|at| format!("ask {at}:{port}")).join(" ")));
+        said.ok().stdout
+    };
+    let (_v4, at) = network.serve(&format!("{both} serve 0.0.0.0:80 v4"));
+    assert_eq!(at, "serving 192.0.2.1:80");
+    let refused = "ask: ECONNREFUSED\n";
+    let v4 = |word: &str| format!("ask {word} to 192.0.2.1\nask {word} to 192.0.2.2\n{refused}");
+    assert_eq!(asks(80), format!("{}{refused}{refused}", v4("v4").replace(".2.2", ".2.1")));
+    let (_all, at) = network.serve(&format!("{both} serve [::]:81 all"));
+    assert_eq!(at, "serving [::ffff:192.0.2.1]:81");
+    assert!(asks(81).contains("ask all to 2001:db8::"), "{}", asks(81));
+    let (_mapped, at) = network.serve(&format!("{both} serve [::ffff:0.0.0.0]:82 mapped"));
+    assert_eq!(at, "serving [::ffff:192.0.2.1]:82");
+    assert!(asks(82).contains("mapped") && !asks(82).contains("mapped to 2001"), "{}", asks(82));
+
+    // Another with some of the addresses takes nothing from the first.
+    let some = "$C --silent --ip 192.0.2.2 --ip 192.0.2.3 $P";
+    let (_some, at) = network.serve(&format!("{some} serve 0.0.0.0:83 some"));
+    assert_eq!(at, "serving 192.0.2.2:83");
+    assert_eq!(asks(80).lines().nth(1), Some("ask v4 to 192.0.2.1"));
+    assert_eq!(asks(83).matches("ask some").count(), 2, "{}", asks(83));
+    drop((_v4, _all, _mapped, _some));
+    network.nothing_is_left();
+    assert_eq!(asks(80), refused.repeat(5));
 }
 
 #[test]

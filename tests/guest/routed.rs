@@ -12,6 +12,7 @@ use crate::shared::{judge_traffic, peer};
 on! { Busybox: [
     guests_are_reached_and_reach_others,
     an_address_has_one_owner,
+    a_guest_that_gets_no_new_address_keeps_no_old_one,
     traffic_is_counted_on_the_link,
     two_starts_at_once_dont_share_an_address,
     a_link_comes_back_with_each_boot,
@@ -88,6 +89,22 @@ fn an_address_has_one_owner(tree: Tree) {
         host.vserver(["delete", "other", "--yes"]).ok();
     }
     web.stop();
+}
+
+fn a_guest_that_gets_no_new_address_keeps_no_old_one(tree: Tree) {
+    let (host, _beside) = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.10"]);
+    let db = guest(&host, "db", tree, &["192.0.2.11"]);
+    let mail = guest(&host, "mail", tree, &["192.0.2.10"]);
+    web.start();
+    db.start();
+    host.vserver(["config", "set", "web", "network.addresses", "192.0.2.11"]).ok();
+    mail.vserver("start", [""; 0]).code(1).complains("it is the address of guest 'web'");
+    web.vserver("reboot", [""; 0]).code(1).complains("it is the address of guest 'db'");
+    mail.start();
+    mail.stop();
+    db.stop();
+    web.vserver("stop", [""; 0]).ok();
 }
 
 fn two_starts_at_once_dont_share_an_address(tree: Tree) {

@@ -1,13 +1,14 @@
 //! What guests on the host's network stack see of it, and share with others:
 //! the table in docs/network.md, line by line.
 
-use tests::{DEADLINE, Finished, Guest, Host, Tree, eventually};
+use tests::{DEADLINE, Finished, Guest, Host, Network, Tree, eventually};
 
 use crate::shared::{Server, guest, peer, scene, set_addresses};
 
 on! { Busybox: [
     tables_of_the_kernel_are_visible,
     interfaces_and_routes_are_visible,
+    a_ping_has_the_source_that_the_hosts_routes_give,
     abstract_names_can_be_reached,
     a_port_on_every_address_is_taken_for_all,
     bound_ports_are_each_addresss_own,
@@ -57,6 +58,23 @@ fn interfaces_and_routes_are_visible(tree: Tree) {
         assert!(refused.stderr.contains("not permitted"), "{change}: {refused}");
     }
     assert!(host.network().ip("route").contains("203.0.113.0/24"));
+    web.stop();
+}
+
+fn a_ping_has_the_source_that_the_hosts_routes_give(tree: Tree) {
+    let (here, _beside) = Network::with_neighbour();
+    here.ip("address add 192.0.2.1/32 dev lo");
+    here.set("ipv4/ping_group_range", "0 2147483647");
+    let host = Host::on(here);
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    let ping = |source| ["ping", source, "203.0.113.2"];
+    // The host's own: nothing of it leaves.
+    in_guest(&web, &ping("0.0.0.0")).says("ping: EPERM\n");
+    in_guest(&web, &ping("192.0.2.1")).says("ping answered\n");
+    in_guest(&web, &ping("203.0.113.1")).says("ping: EPERM\n");
+    in_guest(&web, &["ping", "0.0.0.0", "192.0.2.1"]).says("ping answered\n");
+    in_guest(&web, &["ping", "0.0.0.0", "127.0.0.1"]).says("ping answered\n");
     web.stop();
 }
 

@@ -46,6 +46,10 @@ fn one_socket_serves_all_addresses(tree: Tree) {
     let (_both, at) = Server::new(&host, "web", "[::]:81");
     assert_eq!(at, "serving [::ffff:192.0.2.1]:81");
     all(81, [true, true]);
+    // Any address of IPv4, by an IPv6 socket.
+    let (_mapped, at) = Server::new(&host, "web", "[::ffff:0.0.0.0]:82");
+    assert_eq!(at, "serving [::ffff:192.0.2.1]:82");
+    all(82, [true, false]);
     // Nothing of it hangs on the supervisor.
     web.kill_supervisor();
     all(81, [true, true]);
@@ -54,7 +58,7 @@ fn one_socket_serves_all_addresses(tree: Tree) {
     eventually(DEADLINE, "nothing answers", || {
         (asked(host.network(), "192.0.2.2:80") == "ask: ECONNREFUSED\n").then_some(())
     });
-    drop((_v4, _both));
+    drop((_v4, _both, _mapped));
     web.stop();
 }
 

@@ -219,6 +219,8 @@ fn addresses_are_changed_in_a_guest_that_runs(tree: Tree) {
     other.start();
     let peer = peer().to_str().expect("a path");
     let (_server, _) = Server::new(&host, "web", "0.0.0.0:80");
+    // On which nobody calls, so that nothing of a connection is left.
+    let (_silent, _) = Server::new(&host, "web", "192.0.2.1:83");
     let set = |addresses: &[&str]| {
         let mut set = host.command(["config", "set", "web", "network.addresses"]);
         command::run(set.args(addresses), DEADLINE)
@@ -240,7 +242,11 @@ fn addresses_are_changed_in_a_guest_that_runs(tree: Tree) {
     // What it has lost is free.
     let mut third = host.command(["config", "set", "other", "network.addresses", "192.0.2.1"]);
     command::run(&mut third, DEADLINE).ok();
+    // But for the ports that it still holds, which nothing takes from it.
+    let bind = ["/peer", "tcp", "192.0.2.1:83", "tcp", "192.0.2.1:84"];
+    other.exec(bind).ok().says("tcp: EADDRINUSE\ntcp 192.0.2.1:84\n");
     web.stop();
+    other.exec(bind).ok().says("tcp 192.0.2.1:83\ntcp 192.0.2.1:84\n");
     other.stop();
 }
 

@@ -12,6 +12,7 @@ on! { Busybox: [
     an_account_outlives_its_guest,
     a_session_alone_is_no_boot,
     what_nobody_looked_after_is_counted_once,
+    processes_that_are_made_are_counted,
 ] }
 
 fn used(host: &Host, name: &str, more: &[&str]) -> Value {
@@ -139,4 +140,39 @@ fn what_nobody_looked_after_is_counted_once(tree: Tree) {
     let right = truth * 0.99 - 0.1..truth * 1.01 + 1.0;
     assert!(right.contains(&worked(&used)), "{truth} {used}");
     assert_eq!(number(&used, "boots"), 2.0, "{used}");
+}
+
+/// Against the truth: so many, and the session's own command; a thread is none.
+fn processes_that_are_made_are_counted(tree: Tree) {
+    let host = Host::new();
+    let (web, db) = (host.guest("web").tree(tree).build(), host.guest("db").tree(tree).build());
+    web.start();
+    db.start();
+    let made = |name: &str| number(&used(&host, name, &[]), "processes_started");
+    let fork = |guest: &Guest<'_>, times: u32| {
+        let line = format!("i=0; while [ $i -lt {times} ]; do (:); i=$((i + 1)); done");
+        guest.shell(&line).ok();
+    };
+    let (before, others) = (made("web"), made("db"));
+    fork(&web, 1000);
+    let session = made("web") - before - 1000.0;
+    assert!((1.0..=10.0).contains(&session), "{session}");
+    // Nobody needs to look after it, and each boot goes on with it.
+    web.kill_supervisor();
+    let before = made("web");
+    fork(&web, 300);
+    assert_eq!(made("web") - before, 300.0 + session);
+    let old = web.init_pid();
+    web.exec(["reboot"]);
+    web.wait_for_reboot(old);
+    let before = made("web");
+    fork(&web, 200);
+    assert_eq!(made("web") - before, 200.0 + session);
+    // The other one's are its own, and go on without the one that came first.
+    assert_eq!(made("db"), others);
+    web.stop();
+    assert!(made("web") >= before + 200.0 + session);
+    fork(&db, 100);
+    assert_eq!(made("db"), others + 100.0 + session);
+    db.stop();
 }

@@ -45,6 +45,7 @@ fn main() {
             "on" => stay_on(&next()),
             "rate" => rate(&next(), &next()),
             "make" => make(&next()),
+            "ping" => ping(&next(), &next()),
             "exhaust" => sockets.exhaust(&next()),
             "drop" => drop_capability(),
             "user" => become_user(),
@@ -274,6 +275,24 @@ fn rate(address: &str, milliseconds: &str) -> Said {
 fn on_processor() -> i64 {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("it can be asked");
     (usage.user_time() + usage.system_time()).num_microseconds()
+}
+
+/// Asks for an echo without a capability, from this address.
+fn ping(source: &str, address: &str) -> Said {
+    let (icmp, flags) = (Some(SockProtocol::Icmp), SockFlag::SOCK_CLOEXEC);
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, flags, icmp)?;
+    let at = |ip: &str| match parse(&format!("{ip}:0")) {
+        SocketAddr::V4(at) => SockaddrIn::from(at),
+        SocketAddr::V6(at) => panic!("'{at}' is no IPv4 address"),
+    };
+    bind(socket.as_raw_fd(), &at(source))?;
+    let socket = UdpSocket::from(socket);
+    socket.set_read_timeout(Some(MOMENT))?;
+    // An echo request (RFC 792), whose sum the kernel makes.
+    let request = [IoSlice::new(&[8, 0, 0, 0, 0, 0, 0, 1])];
+    sendmsg(socket.as_raw_fd(), &request, &[], MsgFlags::empty(), Some(&at(address)))?;
+    timed(socket.recv_from(&mut [0; 16]))?;
+    Ok("answered".to_owned())
 }
 
 /// Makes a socket of this name.

@@ -37,6 +37,9 @@ pub struct Counters {
     /// have it.
     #[serde(default)]
     pub kills: u64,
+    /// Processes that were made (`bpf::forks`). Older ledgers don't have it.
+    #[serde(default)]
+    pub forks: u64,
 }
 
 /// Counters at one moment.
@@ -120,6 +123,7 @@ impl Counters {
             received_ipv6: grown(self.received_ipv6, before.received_ipv6),
             sent_ipv6: grown(self.sent_ipv6, before.sent_ipv6),
             kills: grown(self.kills, before.kills),
+            forks: grown(self.forks, before.forks),
         }
     }
 
@@ -134,6 +138,7 @@ impl Counters {
             (&mut self.received_ipv6, more.received_ipv6),
             (&mut self.sent_ipv6, more.sent_ipv6),
             (&mut self.kills, more.kills),
+            (&mut self.forks, more.forks),
         ] {
             *own = own.saturating_add(more);
         }

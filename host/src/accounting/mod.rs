@@ -10,6 +10,7 @@ mod book;
 mod commands;
 mod counters;
 mod files;
+pub mod forks;
 mod ledger;
 mod records;
 mod tally;

@@ -7,9 +7,13 @@
 pub mod addresses;
 pub mod btf;
 pub mod device;
+pub mod forks;
 pub mod link;
 pub mod socket;
 pub mod traffic;
+
+#[cfg(test)]
+use crate::sys::bpf::emulated;
 
 /// A program: one instruction each.
 pub type Program = Vec<u64>;
@@ -76,6 +80,9 @@ pub enum Function {
     Unmark = 108,
     /// `long sk_assign(context, socket, flags)`
     Assign = 124,
+    /// `u64 get_current_ancestor_cgroup_id(int)`: of the cgroup so many levels
+    /// below the root; 0 if the process isn't so deep.
+    AncestorCgroup = 123,
     /// `int set_retval(int)`: what the system call answers, as -errno.
     SetAnswer = 187,
 }
@@ -196,6 +203,11 @@ impl Assembler {
         self.push(0x07, to, None, 0, number);
     }
 
+    /// `to -= from`
+    pub fn subtract(&mut self, to: Register, from: Register) {
+        self.push(0x1f, to, Some(from), 0, 0);
+    }
+
     /// `to &= mask`, the mask's sign extended.
     pub fn and(&mut self, to: Register, mask: i32) {
         self.push(0x57, to, None, 0, mask);
@@ -284,20 +296,53 @@ impl Assembler {
 /// Runs a program over the context of a packet, from which it loads bytes.
 #[cfg(test)]
 fn interpret_packet(program: &[u64], context: &mut [u8], packet: &[u8]) -> u64 {
-    use crate::sys::bpf::emulated;
-
-    emulated::set_packet(packet);
-    let bytes: Vec<u8> = program.iter().flat_map(|insn| insn.to_le_bytes()).collect();
-    let mut machine = rbpf::EbpfVmRaw::new(Some(&bytes)).expect("a valid program");
-    let number = Function::LoadBytes as u32;
-    machine.register_helper(number, emulated::load_bytes).expect("a free number");
-    machine.execute_program(context).expect("it ends")
+    let scene = emulated::Scene { packet: packet.to_vec(), ..emulated::Scene::default() };
+    interpret_in(scene, program, context).0
 }
 
 /// Runs a program over a context.
 #[cfg(test)]
 fn interpret(program: &[u64], context: &mut [u8]) -> u64 {
-    let bytes: Vec<u8> = program.iter().flat_map(|insn| insn.to_le_bytes()).collect();
-    let machine = rbpf::EbpfVmRaw::new(Some(&bytes)).expect("a valid program");
-    machine.execute_program(context).expect("it ends")
+    interpret_in(emulated::Scene::default(), program, context).0
+}
+
+/// The same where the kernel's functions find this; also what has become of
+/// that, and the mark of the socket.
+#[cfg(test)]
+fn interpret_in(
+    scene: emulated::Scene,
+    program: &[u64],
+    context: &mut [u8],
+) -> (u64, emulated::Scene, u64) {
+    // The interpreter knows no addition in one step; numbers begin at 0, where
+    // storing is the same.
+    let plain = |insn: &u64| if insn & 0xff == 0xdb { insn & !0xff | 0x7b } else { *insn };
+    let bytes: Vec<u8> = program.iter().flat_map(|insn| plain(insn).to_le_bytes()).collect();
+    let mut machine = rbpf::EbpfVmRaw::new(Some(&bytes)).expect("a valid program");
+    let functions: [(Function, rbpf::Helper); 14] = [
+        (Function::Read, emulated::read),
+        (Function::AncestorCgroup, emulated::ancestor_cgroup),
+        (Function::Find, emulated::find),
+        (Function::LoadBytes, emulated::load_bytes),
+        (Function::Bind, emulated::bind),
+        (Function::PutSocket, emulated::put_socket),
+        (Function::LookUpTcp, emulated::look_up_tcp),
+        (Function::LookUpUdp, emulated::look_up_udp),
+        (Function::Release, emulated::release),
+        (Function::Mark, emulated::mark),
+        (Function::Unmark, emulated::unmark),
+        (Function::Assign, emulated::assign),
+        (Function::SetAnswer, emulated::set_answer),
+        (Function::CurrentUidGid, |_, _, _, _, _| 0),
+    ];
+    for (function, emulated) in functions {
+        machine.register_helper(function as u32, emulated).expect("a free number");
+    }
+    for range in emulated::memory() {
+        machine.register_allowed_memory(range);
+    }
+    emulated::begin(scene);
+    let result = machine.execute_program(context).expect("it ends");
+    let (scene, mark) = emulated::end();
+    (result, scene, mark)
 }

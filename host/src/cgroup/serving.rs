@@ -23,6 +23,9 @@ use crate::sys::bpf::{self, Hook, Map};
 const ALL: &str = "vserver_lookup";
 const OWN: &str = "vserver_listen";
 
+/// What they are called where one has its own program.
+const ALONE: &str = "vserver_chbind";
+
 /// The maps of a guest that runs.
 #[derive(Debug)]
 pub struct Serving {
@@ -54,11 +57,24 @@ impl Serving {
         let listeners = Map::of_sockets(OWN, KEY, LISTENERS)?;
         let (link, directory) = match find()? {
             Some(found) => found,
-            None => attach(&listeners)?,
+            None => attach(&listeners, ALL)?,
         };
         let serving = Self { directory, marks, listeners, link: Some(link) };
         serving.lead(addresses).inspect_err(|_| drop(serving.leave()))?;
         Ok(serving)
+    }
+
+    /// New maps for what isn't a guest, and a program of its own, since others
+    /// may have the same addresses: nothing of theirs is changed, and nothing
+    /// is left when the link is closed. Nothing is led there yet.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn alone() -> io::Result<Self> {
+        let marks = Map::of_marks(OWN)?;
+        let listeners = Map::of_sockets(OWN, KEY, LISTENERS)?;
+        let (link, directory) = attach(&listeners, ALONE)?;
+        Ok(Self { directory, marks, listeners, link: Some(link) })
     }
 
     /// Finds those of a guest that another supervisor has started.
@@ -91,7 +107,7 @@ impl Serving {
         Maps { marks: self.marks.as_raw_fd(), listeners: self.listeners.as_raw_fd() }
     }
 
-    /// What the guest's keeper has to hold.
+    /// What the guest's keeper has to hold, or whoever waits for the end.
     pub fn link(&self) -> Option<BorrowedFd<'_>> {
         self.link.as_ref().map(AsFd::as_fd)
     }
@@ -140,9 +156,9 @@ fn find() -> io::Result<Option<(OwnedFd, Map)>> {
 
 /// Attaches it. Of two guests that start at the same time both may: then each
 /// has its own.
-fn attach(like: &Map) -> io::Result<(OwnedFd, Map)> {
-    let directory = Map::of_maps(ALL, like, ADDRESSES)?;
-    let program = bpf::load(Hook::Lookup, ALL, &lookup(directory.as_raw_fd()))?;
+fn attach(like: &Map, name: &str) -> io::Result<(OwnedFd, Map)> {
+    let directory = Map::of_maps(name, like, ADDRESSES)?;
+    let program = bpf::load(Hook::Lookup, name, &lookup(directory.as_raw_fd()))?;
     let link = bpf::link(network()?.as_fd(), Hook::Lookup, &program)?;
     Ok((link, directory))
 }

@@ -20,7 +20,7 @@ use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, unshare};
 
 use crate::bpf::addresses::{Addresses, MOST};
-use crate::cgroup;
+use crate::cgroup::{self, Serving};
 use crate::context::{self, Shown};
 use crate::error::{Error, Kind, Result};
 use crate::facts;
@@ -75,14 +75,19 @@ pub fn enter(wish: &Wish) -> Result<Bound> {
     let parent = cgroup::own()?;
     let place = place::make(&parent).map_err(fail)?;
     let directory = place.directory().to_owned();
+    let serving = serving(&addresses);
     // From here on the cgroup is removed also when something fails.
-    let gate = watcher::start(place).map_err(fail)?;
+    let link = serving.as_ref().and_then(Serving::link);
+    let gate = watcher::start(place, link).map_err(fail)?;
     let number = wish.number.or_else(context::own_number).unwrap_or_else(|| {
         // Cgroups that exist have different inodes.
         context::dynamic(fs::metadata(&directory).map_or(0, |found| found.ino()))
     });
     addresses.loopback = loopback(wish, &addresses, number)?;
-    cgroup::set_addresses(&directory, &addresses, None, None).map_err(fail)?;
+    serving.as_ref().map_or(Ok(()), |serving| serving.lead(&addresses)).map_err(fail)?;
+    let layout = serving.as_ref().and_then(|_| facts::kernel_layout());
+    let maps = serving.as_ref().map(Serving::maps);
+    cgroup::set_addresses(&directory, &addresses, layout, maps).map_err(fail)?;
     let programs = seccomp::compile(&NO_PACKETS).map_err(|error| fail(io::Error::other(error)))?;
     cgroup::enter(&directory).map_err(fail)?;
     drop(gate);
@@ -94,6 +99,18 @@ pub fn enter(wish: &Wish) -> Result<Bound> {
     let v4 = addresses.v4.into_iter().map(|(ip, _)| IpAddr::V4(ip));
     let all = v4.chain(addresses.v6.into_iter().map(|(ip, _)| IpAddr::V6(ip))).collect();
     Ok(Bound { addresses: all, lines, shown })
+}
+
+/// Lets a socket serve several addresses, if the kernel has the means. With
+/// one address there is nothing to lead.
+fn serving(addresses: &Addresses) -> Option<Serving> {
+    if addresses.v4.len() + addresses.v6.len() < 2 {
+        return None;
+    }
+    let warn = |error: &io::Error| {
+        tracing::warn!("a socket that is bound to any address serves one address only: {error}");
+    };
+    Serving::alone().inspect_err(warn).ok()
 }
 
 /// Takes mounts of its own, which follow the host's and don't go back there.

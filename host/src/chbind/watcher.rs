@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,11 +23,11 @@ use super::place::Place;
 const PAUSE: u16 = 20;
 
 /// Starts it. It begins when what is returned is closed in every process:
-/// until then the cgroup is still empty.
+/// until then the cgroup is still empty. What it is given it holds to its end.
 ///
 /// # Errors
 /// Those of pipe(2) and fork(2); then the cgroup has been removed.
-pub fn start(place: Place) -> io::Result<OwnedFd> {
+pub fn start(place: Place, held: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
     let prepare = || -> io::Result<_> {
         let events = File::open(place.directory().join("cgroup.events"))?;
         Ok((events, pipe_with(PipeFlags::CLOEXEC)?))
@@ -38,7 +38,7 @@ pub fn start(place: Place) -> io::Result<OwnedFd> {
             drop(go);
             // The command shall not find a child that it hasn't made.
             if let Ok(Cloned::Child) = sys::fork() {
-                watch(&place, &events, &wait);
+                watch(&place, &events, &wait, held);
             }
             sys::exit_now(0)
         }
@@ -53,7 +53,7 @@ pub fn start(place: Place) -> io::Result<OwnedFd> {
     }
 }
 
-fn watch(place: &Place, events: &File, go: &OwnedFd) {
+fn watch(place: &Place, events: &File, go: &OwnedFd, held: Option<BorrowedFd<'_>>) {
     let _ = rustix::process::setsid();
     let _ = rustix::process::chdir("/");
     let _ = rustix::thread::set_name(c"chbind");
@@ -63,7 +63,9 @@ fn watch(place: &Place, events: &File, go: &OwnedFd) {
     for number in 0..3 {
         let _ = null.try_clone().map(|null| sys::place_descriptor(null.into(), number));
     }
-    if sys::close_all_but(&[events.as_fd(), go.as_fd(), place.as_fd()]).is_err() {
+    let mut kept = vec![events.as_fd(), go.as_fd(), place.as_fd()];
+    kept.extend(held);
+    if sys::close_all_but(&kept).is_err() {
         return;
     }
     sys::trim_memory();

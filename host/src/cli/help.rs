@@ -83,7 +83,8 @@ Examples:
 
 Times of the day are UTC. Usage is kept by the hour: an hour counts where it
 begins. It is kept for 400 days in /var/lib/vserver/usage, also of guests that
-have been deleted; removing a guest's files there ends that. Memory and block
+have been deleted; removing a guest's files there ends that. STARTED are the
+processes that were made in it, those of sessions included. Memory and block
 devices are 0 where the host's root cgroup hasn't enabled their controllers
 (cgroup.subtree_control): systemd enables 'memory', and 'io' with
 DefaultIOAccounting=yes in its system.conf.
@@ -331,8 +332,8 @@ Examples:
 
 CMD and all that it starts can bind to, send from and receive at these
 addresses only, with TCP, UDP and ping; other sockets of the internet families
-are refused. What is bound to any address is bound to the first one of its
-family. Binding to an address that isn't listed, or that the host hasn't,
+are refused. A TCP socket that is bound to any address serves all of these, a
+UDP socket the first one of its family. Binding to an address that isn't listed, or that the host hasn't,
 fails: 'Cannot assign requested address'. 127.0.0.1 is CMD's own, and nobody
 else reaches it. A chbind in a chbind can only take away. docs/network.md tells
 it all.

@@ -12,8 +12,8 @@ use super::rule::{Rule, fine, missing, takes};
 use super::values::{fine as is_fine, missing as none, number, one_more, ours, unknown, variable};
 use super::{Content, File, Setting, State, cgroup};
 use take::{
-    address, by_name, device, disk, kill_sequence, limit, line, mark, memory, processor_time,
-    same_number, style,
+    address, anonymous, by_name, count, device, disk, kill_sequence, limit, line, mark, memory,
+    processor_time, same_number, schedule, style,
 };
 
 const HOOK: &str = "what it did can be done by /etc/vservers/NAME.sh, one script for all \
@@ -138,7 +138,7 @@ pub(super) const RULES: &[Rule] = &[
     takes("nice", "limits.nice", "", |_, s| number("limits.nice", &s.value)),
     missing("ionice/*", "'limits.io_weight' is a guest's share, 'limits.io_max' its limit"),
     takes("rlimits/nproc*", "limits.processes", "the hard one", |t, s| {
-        limit(t, s, |s| number("limits.processes", &s.value))
+        limit(t, s, |s| count("limits.processes", s))
     }),
     takes("rlimits/rss.soft", "limits.memory_high", "pages of 4096 bytes", |_, s| {
         memory("limits.memory_high", s)
@@ -146,20 +146,40 @@ pub(super) const RULES: &[Rule] = &[
     takes("rlimits/rss*", "limits.memory", "pages of 4096 bytes; the hard one", |t, s| {
         limit(t, s, |s| memory("limits.memory", s))
     }),
+    takes(
+        "rlimits/anon.soft",
+        "limits.memory_high",
+        "where 'rlimits/rss' isn't limited, too",
+        |t, s| anonymous("limits.memory_high", t, s),
+    ),
+    takes(
+        "rlimits/anon*",
+        "limits.memory",
+        "where 'rlimits/rss' isn't limited, too; all memory counts",
+        |t, s| limit(t, s, |s| anonymous("limits.memory", t, s)),
+    ),
     takes("rlimits/nofile*", "limits.files", "of each process", |t, s| {
-        limit(t, s, |s| number("limits.files", &s.value))
+        limit(t, s, |s| count("limits.files", s))
     }),
     missing("rlimits/openfd*", "'limits.files' counts for each process, not for the guest"),
-    missing("rlimits/anon*", "'limits.memory' counts all memory"),
     missing("rlimits/as*", "address space isn't limited: 'limits.memory' counts what is used"),
     missing("rlimits/memlock*", SINGLE),
+    missing("rlimits/cpu*", SINGLE),
+    missing("rlimits/fsize*", SINGLE),
+    missing("rlimits/data*", SINGLE),
+    missing("rlimits/stack*", SINGLE),
+    missing("rlimits/core*", SINGLE),
+    missing("rlimits/msgqueue*", "sysctl fs.mqueue inside holds it for a guest"),
+    missing("rlimits/semary*", "sysctl kernel.sem inside holds it for a guest"),
+    missing("rlimits/nsems*", "sysctl kernel.sem inside holds it for a guest"),
+    missing("rlimits/shmem*", "'limits.memory' counts shared memory, too"),
     missing(
         "rlimits/*",
         "the kernel counts no such thing for a guest; 'limits.memory' holds \
             what it takes",
     ),
     takes("ulimits/nofile*", "limits.files", "the hard one", |t, s| {
-        limit(t, s, |s| number("limits.files", &s.value))
+        limit(t, s, |s| count("limits.files", s))
     }),
     missing("ulimits/*", SINGLE),
     takes(
@@ -194,7 +214,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     fine("sched/interval", "it goes with 'fill-rate'"),
     missing("sched/*", "'limits.cpus' is a limit, 'limits.cpu_weight' a share"),
-    missing("schedule", "'limits.cpus' is a limit, 'limits.cpu_weight' a share"),
+    takes("schedule", "limits.cpus", "the first line by the second one", schedule),
     missing(
         "sysctl/*",
         "a guest sets those of its own network and IPC itself, by its \

@@ -1,6 +1,7 @@
 //! What holds for any text.
 
 mod examples;
+mod limits;
 
 use proptest::prelude::*;
 

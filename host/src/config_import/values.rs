@@ -12,7 +12,7 @@ use super::{Outcome, Part, Setting, Theirs};
 use crate::config::limits::{self, written_bytes};
 
 /// Bytes in a page, of every machine that vserver runs on.
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 
 /// This value of ours.
 pub(super) fn ours(key: &'static str, value: impl Into<Value>) -> Outcome {

@@ -21,7 +21,7 @@ use crate::paths::Paths;
 pub use forwarding::Forwarding;
 pub use mounts::Mount;
 pub use resources::{Resources, read as resources};
-pub use security::{kernel_layout, socket_hook};
+pub use security::{kernel_layout, socket_hook, task_layout};
 
 /// Types of namespaces, as `/proc/self/ns` names them, that a guest needs.
 pub const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::bpf::addresses::Layout;
-use crate::bpf::{btf, socket};
+use crate::bpf::{btf, forks, socket};
 use crate::store;
 use crate::sys::bpf::{Hook, LSM_BPF, load, security_modules};
 
@@ -31,6 +31,14 @@ pub fn socket_hook(directory: &Path) -> Option<u32> {
     }
     let id = find_hook(directory).ok()?;
     load(Hook::Security(id), "vserver_socket", &socket::filter()).ok().map(|_| id)
+}
+
+/// Where this kernel keeps what tells a process from a thread; nothing if it
+/// doesn't describe its types.
+pub fn task_layout() -> Option<forks::Layout> {
+    let btf = fs::read(BTF).ok()?;
+    let bytes = |member| Some(btf::member(&btf, "task_struct", member)? / 8);
+    Some(forks::Layout { pid: bytes("pid")?, tgid: bytes("tgid")? })
 }
 
 /// Where this kernel keeps what programs on addresses look up; nothing if it

@@ -281,7 +281,9 @@ fn become_keeper(
     ];
     let lookup = prepared.lookup.map(safe).transpose()?;
     let journal = log.journal.map(safe).transpose()?;
-    let perhaps = [(lookup, keeper::fd::LOOKUP), (journal, keeper::fd::JOURNAL)];
+    let forks = prepared.forks.map(safe).transpose()?;
+    let perhaps =
+        [(lookup, keeper::fd::LOOKUP), (journal, keeper::fd::JOURNAL), (forks, keeper::fd::FORKS)];
     let perhaps = perhaps.into_iter().filter_map(|(fd, number)| Some((fd?, number)));
     let init = safe(prepared.init)?;
     sys::close_on_exec_from(3)?;

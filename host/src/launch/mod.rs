@@ -44,6 +44,7 @@ use shared::message::{FromGuest, ToGuest};
 use shared::stage::{Failure, Stage};
 
 use crate::accounting::Traffic;
+use crate::accounting::forks::Forks;
 use crate::cgroup::{self, GuestCgroup, Serving};
 use crate::facts;
 use crate::plan::{Network, Plan};
@@ -98,6 +99,8 @@ struct Prepared {
     traffic: Option<i32>,
     /// Holds the program that leads connections to the guest.
     lookup: Option<OwnedFd>,
+    /// Likewise.
+    forks: Option<OwnedFd>,
 }
 
 /// Starts boot number `boot` of a guest. The run directory must exist.
@@ -112,6 +115,7 @@ pub fn launch(
     boot: u32,
     traffic: Option<&Traffic>,
     serving: Option<&Serving>,
+    forks: Option<&Forks>,
 ) -> Result<Launched, Failure> {
     let fault = plan.fault;
     let (supervisors, consoles, ring) = at(fault, Stage::RunDirectory, || sockets(run))?;
@@ -129,6 +133,9 @@ pub fn launch(
             at(None, Stage::Link, || cgroup.count_traffic(traffic.map()))?;
         }
     }
+    if let Some(forks) = forks {
+        at(None, Stage::Cgroup, || forks.count(cgroup.outer()))?;
+    }
     let devices = devices::prepare(plan, run, cgroup)?;
     let confinement = plan.confinement(devices.families_judged);
     at(fault, Stage::RunDirectory, || confinement::keep(&confinement, &run.confinement()))?;
@@ -141,6 +148,8 @@ pub fn launch(
     let notify = at(fault, Stage::Fork, run_host::socket)?;
     let lookup = serving.and_then(Serving::link).map(|link| link.try_clone_to_owned());
     let lookup = at(None, Stage::Fork, || lookup.transpose())?;
+    let forks = forks.map(|forks| forks.link().try_clone_to_owned());
+    let forks = at(None, Stage::Fork, || forks.transpose())?;
     let (report, report_launcher) = at(fault, Stage::Fork, runtime::pair)?;
     let prepared = Prepared {
         cgroup: inner,
@@ -159,6 +168,7 @@ pub fn launch(
         filter,
         traffic: traffic.map(Traffic::map),
         lookup,
+        forks,
     };
     match at(fault, Stage::Fork, sys::fork)? {
         Cloned::Child => {

@@ -47,7 +47,7 @@ struct Present {
     value: fn(&Account) -> Option<f64>,
 }
 
-fn growing() -> [Growing; 8] {
+fn growing() -> [Growing; 9] {
     [
         Growing {
             name: "cpu",
@@ -106,6 +106,13 @@ fn growing() -> [Growing; 8] {
             unit: Some(Unit::Seconds),
             label: "",
             values: |sums| vec![("", Duration::from_millis(sums.up_ms).as_secs_f64())],
+        },
+        Growing {
+            name: "processes_started",
+            help: "Processes that were made in it",
+            unit: None,
+            label: "",
+            values: |sums| vec![("", sums.counters.forks as f64)],
         },
         Growing {
             name: "boots",

@@ -35,6 +35,7 @@ struct Object<'u> {
     received_ipv6_bytes: u64,
     sent_ipv6_bytes: u64,
     memory_kills: u64,
+    processes_started: u64,
 }
 
 impl<'u> From<&'u Used> for Object<'u> {
@@ -56,6 +57,7 @@ impl<'u> From<&'u Used> for Object<'u> {
             received_ipv6_bytes: counters.received_ipv6,
             sent_ipv6_bytes: counters.sent_ipv6,
             memory_kills: counters.kills,
+            processes_started: counters.forks,
         }
     }
 }
@@ -73,6 +75,7 @@ pub fn text(all: &[Used]) -> String {
             hours(object.uptime_seconds),
             object.boots.to_string(),
             object.crashes.to_string(),
+            object.processes_started.to_string(),
             format!("{:.2}s", object.user_seconds),
             format!("{:.2}s", object.system_seconds),
             format!("{:.3}", object.memory_gib_hours),
@@ -83,8 +86,8 @@ pub fn text(all: &[Used]) -> String {
         ]
     });
     let titles = [
-        "NAME", "UPTIME", "BOOTS", "CRASHES", "USER", "SYSTEM", "GiB*h", "READ", "WRITTEN",
-        "RECEIVED", "SENT",
+        "NAME", "UPTIME", "BOOTS", "CRASHES", "STARTED", "USER", "SYSTEM", "GiB*h", "READ",
+        "WRITTEN", "RECEIVED", "SENT",
     ];
     table(titles, rows)
 }
@@ -99,13 +102,13 @@ pub fn csv(all: &[Used]) -> String {
     let mut text = String::from(
         "name,uptime_seconds,boots,crashes,user_seconds,system_seconds,memory_gib_hours,\
          read_bytes,written_bytes,received_bytes,sent_bytes,memory_kills,\
-         received_ipv6_bytes,sent_ipv6_bytes\n",
+         received_ipv6_bytes,sent_ipv6_bytes,processes_started\n",
     );
     for used in all {
         let o = Object::from(used);
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             o.name,
             o.uptime_seconds,
             o.boots,
@@ -119,7 +122,8 @@ pub fn csv(all: &[Used]) -> String {
             o.sent_bytes,
             o.memory_kills,
             o.received_ipv6_bytes,
-            o.sent_ipv6_bytes
+            o.sent_ipv6_bytes,
+            o.processes_started
         );
     }
     text
@@ -136,6 +140,7 @@ mod tests {
             system_us: 20_000,
             sent: 2048,
             sent_ipv6: 1024,
+            forks: 300,
             ..Counters::default()
         };
         let sums = Sums {
@@ -151,11 +156,11 @@ mod tests {
     #[test]
     fn all_forms_say_the_same() {
         let wanted = "\
-NAME  UPTIME  BOOTS  CRASHES  USER   SYSTEM  GiB*h  READ  WRITTEN  RECEIVED  SENT
-web   1.50h   2      1        1.50s  0.02s   1.000  0     0        0         2K
+NAME  UPTIME  BOOTS  CRASHES  STARTED  USER   SYSTEM  GiB*h  READ  WRITTEN  RECEIVED  SENT
+web   1.50h   2      1        300      1.50s  0.02s   1.000  0     0        0         2K
 ";
         assert_eq!(text(&used()), wanted);
-        assert!(csv(&used()).ends_with("\nweb,5400,2,1,1.5,0.02,1,0,0,0,2048,0,0,1024\n"));
+        assert!(csv(&used()).ends_with("\nweb,5400,2,1,1.5,0.02,1,0,0,0,2048,0,0,1024,300\n"));
         let json: serde_json::Value = serde_json::from_str(&json(&used())).unwrap();
         assert_eq!(json[0]["user_seconds"], 1.5);
         let titles = csv(&[]);

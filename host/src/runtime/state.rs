@@ -47,6 +47,8 @@ pub struct State {
     pub serving: Option<ServingIds>,
     /// Id of the map in which that boot's traffic is counted.
     pub traffic: Option<u32>,
+    /// Id of the map in which that boot's processes are counted.
+    pub forks: Option<u32>,
 }
 
 impl State {

@@ -8,6 +8,7 @@ use std::mem;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::accounting::forks::{self, Forks};
 use crate::accounting::{self, Book, Bytes, Kept, Ledger, Sample, Traffic};
 use crate::error::Result;
 use crate::runtime::State;
@@ -27,6 +28,13 @@ pub struct Account {
     is_aside: bool,
 }
 
+/// What programs have counted for a boot, where they do.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    traffic: Option<Bytes>,
+    forks: Option<u64>,
+}
+
 impl Account {
     /// Opens it.
     ///
@@ -38,14 +46,14 @@ impl Account {
     }
 
     /// Takes in what the kernel has counted for a boot: for its cgroup and the
-    /// host's for its sessions, since `began_ms`, and its traffic. It is up
+    /// host's for its sessions, since `began_ms`, and by programs. It is up
     /// until now; what remains of one (`began_ms` not known) was so until the
     /// last time.
     fn sample(
         &mut self,
         cgroups: [&Path; 2],
         began_ms: Option<u64>,
-        traffic: Option<Bytes>,
+        counted: Counted,
         is_boot: bool,
     ) {
         let Some(source) = accounting::inode(cgroups[0]) else { return };
@@ -53,7 +61,8 @@ impl Account {
         usage.add(&accounting::usage(cgroups[1]));
         let last = self.ledger.last.as_ref().filter(|last| last.source == source);
         // Where nobody counts any more, what has been counted stands.
-        let traffic = traffic.or_else(|| last.map(|last| last.counters.traffic()));
+        let traffic = counted.traffic.or_else(|| last.map(|last| last.counters.traffic()));
+        let forks = counted.forks.or_else(|| last.map(|last| last.counters.forks));
         let Bytes { received, sent, received_ipv6, sent_ipv6 } = traffic.unwrap_or_default();
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let counters = accounting::Counters {
@@ -66,6 +75,7 @@ impl Account {
             received_ipv6,
             sent_ipv6,
             kills: usage.kills.unwrap_or(0),
+            forks: forks.unwrap_or(0),
         };
         let memory = usage.memory.unwrap_or(0);
         let taken_ms = match (began_ms, last) {
@@ -107,11 +117,31 @@ impl Supervisor {
     /// time.
     pub(super) fn keep_account(&mut self) -> Result<()> {
         let (cgroup, sessions) = (self.cgroup.limited(self.state.boot), self.cgroup.session());
-        let traffic = self.traffic();
+        let forks = self.state.forks.and_then(|id| forks::made(id).ok());
+        let counted = Counted { traffic: self.traffic(), forks };
         let (began_ms, is_boot) = (self.state.booted_at_ms, self.is_booted);
         let account = self.open_account()?;
-        account.sample([&cgroup, &sessions], Some(began_ms), traffic, is_boot);
+        account.sample([&cgroup, &sessions], Some(began_ms), counted, is_boot);
         account.write()
+    }
+
+    /// Begins to count the processes of the boot that begins, where the kernel
+    /// has the means; to be called before its state is written.
+    pub(super) fn count_forks(&mut self) {
+        self.end_forks();
+        let forks = Forks::new().and_then(|forks| Ok((forks.id()?, forks)));
+        match forks {
+            Ok((id, forks)) => (self.state.forks, self.forks) = (Some(id), Some(forks)),
+            Err(error) => tracing::warn!("the guest's processes aren't counted: {error}"),
+        }
+    }
+
+    /// Ends it, when the boot has ended and been noted.
+    pub(super) fn end_forks(&mut self) {
+        self.forks = None;
+        if let Some(Err(error)) = self.state.forks.take().map(forks::end) {
+            tracing::debug!("cannot end counting processes: {error}");
+        }
     }
 
     /// The traffic of this boot, if it is counted.
@@ -146,10 +176,13 @@ impl Supervisor {
             .map(|entry| entry.path());
         let state = State::read(&self.run.state());
         let is_boot = !state.idle;
-        let traffic = state.traffic.and_then(|id| Traffic::open(id).ok()?.read().ok());
+        let counted = Counted {
+            traffic: state.traffic.and_then(|id| Traffic::open(id).ok()?.read().ok()),
+            forks: state.forks.and_then(|id| forks::made(id).ok()),
+        };
         for cgroup in boots {
             if let Ok(account) = self.open_account() {
-                account.sample([&cgroup, &sessions], None, traffic, is_boot);
+                account.sample([&cgroup, &sessions], None, counted, is_boot);
                 // It is in the log.
                 let _ = account.write();
             }

@@ -39,6 +39,15 @@ impl Supervisor {
     /// # Errors
     /// Whose an address is.
     pub(super) fn take_addresses(&mut self) -> Result<()> {
+        let taken = self.try_take_addresses();
+        if taken.is_err() {
+            // Those of the boot before are free.
+            self.note_state();
+        }
+        taken
+    }
+
+    fn try_take_addresses(&mut self) -> Result<()> {
         self.state.addresses.clear();
         self.state.proxy = None;
         self.state.traffic = None;

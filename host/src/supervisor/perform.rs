@@ -137,6 +137,7 @@ impl Supervisor {
     /// guest's name servers, the administrator's script.
     fn prepare(&mut self) -> Result<()> {
         self.take_addresses()?;
+        self.count_forks();
         actions::run(&self.plan, Action::PreStart)?;
         // The script may have mounted the disk that it is on.
         self.limit_disk()
@@ -170,6 +171,7 @@ impl Supervisor {
             self.state.boot,
             self.traffic.as_ref(),
             self.serving.as_ref(),
+            self.forks.as_ref(),
         )?;
         let injected = |stage| self.plan.fault.filter(|fault| fault.stage == stage);
         let keeper = match injected(Stage::TakeOver) {
@@ -246,6 +248,7 @@ impl Supervisor {
             }
         }
         self.remove_link();
+        self.end_forks();
         if let Err(error) = self.cgroup.remove_all(PATIENCE) {
             tracing::error!("cannot remove the guest's cgroups: {error}");
         }

@@ -36,6 +36,8 @@ fn memory_and_block_devices_are_counted() {
     assert!(figure("usage", "web", "memory_gib_hours") > 0.0);
     let written = figure("usage", "web", "written_bytes");
     assert!(written >= 8.0 * MIB, "{:?}", rows("usage"));
+    // Three shells and what they have run, by this kernel's tracepoint as well.
+    assert!(figure("usage", "web", "processes_started") >= 6.0, "{:?}", rows("usage"));
     guest.stop();
     assert!(figure("usage", "web", "written_bytes") >= written, "{:?}", rows("usage"));
 }

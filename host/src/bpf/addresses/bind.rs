@@ -26,15 +26,7 @@ pub fn bind4(addresses: &Addresses, layout: Option<Layout>, maps: Option<Maps>) 
         program.unmark(maps);
     }
     program.load_u32(R7, R6, IP4);
-    let any = |program: &mut Assembler| {
-        if let Some(maps) = maps {
-            let mut alone = Label::default();
-            program.jump_unless_servable(&mut alone);
-            program.serve(maps, Families::V4, others4(addresses), []);
-            program.place(alone);
-        }
-    };
-    judge4(&mut program, Rules { addresses, layout, maps }, IP4, any);
+    judge4(&mut program, Rules { addresses, layout, maps }, IP4);
     program.finish()
 }
 
@@ -67,7 +59,7 @@ pub fn bind6(addresses: &Addresses, layout: Option<Layout>, maps: Option<Maps>) 
     program.go(&mut granted);
 
     program.place(kinds.mapped);
-    judge4(&mut program, rules, IP6 + 12, |_| {});
+    judge4(&mut program, rules, IP6 + 12);
 
     // Without IPv6 addresses nothing leads there but this.
     program.place(granted);
@@ -126,14 +118,9 @@ fn others6(addresses: &Addresses) -> impl Iterator<Item = Ipv6Addr> {
     addresses.v6.iter().skip(1).map(|(ip, _)| *ip)
 }
 
-/// Decides on the IPv4 address in R7, whose place in the context this is. What
-/// is bound to any address has this done to it.
-fn judge4(
-    program: &mut Assembler,
-    rules: Rules<'_>,
-    at: i16,
-    serve_all: impl FnOnce(&mut Assembler),
-) {
+/// Decides on the IPv4 address in R7, whose place in the context this is. Any
+/// address in IPv6 form means those of IPv4 alone.
+fn judge4(program: &mut Assembler, rules: Rules<'_>, at: i16) {
     use Register::{R6, R7};
     let addresses = rules.addresses;
     let (mut any, mut localhost, mut granted) =
@@ -145,7 +132,12 @@ fn judge4(
     program.refuse(libc::EADDRNOTAVAIL);
 
     program.place(any);
-    serve_all(program);
+    if let Some(maps) = rules.maps {
+        let mut alone = Label::default();
+        program.jump_unless_servable(&mut alone);
+        program.serve(maps, Families::V4, others4(addresses), []);
+        program.place(alone);
+    }
     program.write4(R6, at, addresses.first4());
     program.go(&mut granted);
 

@@ -120,3 +120,6 @@ impl Addresses {
         first.or(v4).or(self.loopback6).unwrap_or_else(|| self.loopback.to_ipv6_mapped())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,6 +165,15 @@ impl Writer {
         self.program.place(other);
     }
 
+    /// Drops a packet whose header isn't of the version that the frame's type
+    /// tells, and so has its source elsewhere.
+    fn drop_unless_version(&mut self, version: i32) {
+        use Register::{R2, R10};
+        self.program.load_u8(R2, R10, HEADER);
+        self.program.and(R2, 0xf0);
+        self.program.jump_u32(R2, When::NotEqual, version << 4, &mut self.drop);
+    }
+
     fn drop_here(&mut self) {
         self.program.go(&mut self.drop);
     }

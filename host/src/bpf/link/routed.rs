@@ -17,6 +17,7 @@ use super::{
 
 pub(super) fn ipv4(writer: &mut Writer, own: &Own) {
     writer.load(ETHERNET, HEADER, 20);
+    writer.drop_unless_version(4);
     for address in &own.v4 {
         writer.pass_if_bytes(HEADER + 12, &address.octets());
     }
@@ -29,6 +30,7 @@ pub(super) fn ipv6(writer: &mut Writer, own: &Own) {
         return writer.drop_here();
     }
     writer.load(ETHERNET, HEADER, 40);
+    writer.drop_unless_version(6);
     for address in &own.v6 {
         writer.pass_if_bytes(HEADER + 8, &address.octets());
     }

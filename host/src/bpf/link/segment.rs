@@ -81,6 +81,7 @@ pub(super) fn ipv4(writer: &mut Writer, own: &Own) {
     /// The lower 13 bits of bytes 6 and 7, as read by this machine.
     const OFFSET: i32 = u16::from_le_bytes([0x1f, 0xff]) as i32;
     writer.load(ETHERNET, HEADER, 20);
+    writer.drop_unless_version(4);
     let mut own_source = Label::default();
     for address in &own.v4 {
         writer.go_if_bytes(HEADER + 12, &address.octets(), &mut own_source);
@@ -129,6 +130,7 @@ pub(super) fn ipv6(writer: &mut Writer, own: &Own) {
         return writer.drop_here();
     }
     writer.load(ETHERNET, HEADER, 40);
+    writer.drop_unless_version(6);
     writer.program.load_u8(R8, R10, HEADER + 6);
     let (mut own_source, mut local, mut nobody) =
         (Label::default(), Label::default(), Label::default());

@@ -68,6 +68,24 @@ pub(super) fn arp(operation: u8, speaker: [u8; 6], address: Ipv4Addr) -> Vec<u8>
 }
 
 #[test]
+fn a_header_is_of_the_frames_version() {
+    for address in own() {
+        let (kind, mut packet) = match address {
+            IpAddr::V4(ip) => (IPV4, ipv4(ip)),
+            IpAddr::V6(ip) => (IPV6, ipv6(ip, 6, &[0; 20])),
+        };
+        let own = packet[0] >> 4;
+        for version in 0..16 {
+            packet[0] = version << 4 | packet[0] & 15;
+            for to in [Kind::Routed, Kind::Segment] {
+                let passes = verdict(to, &self::own(), &frame(MAC, kind, &packet), false);
+                assert!(version == own || !passes, "{address} {version} {to:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn own_addresses_pass() {
     for address in own() {
         let (kind, packet) = match address {

@@ -330,6 +330,16 @@ mod tests {
                  security = { users = \"host\", capabilities.add = [\"raw_icmp\"] }",
                 "security.capabilities",
             ),
+            (
+                "network.addresses = [\"192.0.2.1\"]\n\
+                 security = { users = \"host\", capabilities.add = [\"net_admin\"] }",
+                "security.capabilities",
+            ),
+            (
+                "network = { bridge = \"br0\", addresses = [\"192.0.2.1/24\"] }\n\
+                 security = { users = \"host\", capabilities.add = [\"CAP_NET_ADMIN\"] }",
+                "security.capabilities",
+            ),
             ("network.addresses = [\"192.0.2.1\", \"192.0.2.1/32\"]", "network.addresses"),
             ("network.addresses = [\"192.0.2.1/24\"]", "network.addresses"),
             ("network.proxy_arp = \"eth0\"", "network.proxy_arp"),
@@ -356,6 +366,12 @@ mod tests {
             "accounting.processes = true\nsecurity.capabilities.add = [\"sys_pacct\"]",
             "network.mode = \"none\"",
             "network = { mode = \"shared\", addresses = [\"192.0.2.1/24\"] }",
+            // An own network without a way to the host's.
+            "security = { users = \"host\", capabilities.add = [\"net_admin\"] }",
+            "network.addresses = [\"192.0.2.1\"]\n\
+             security = { users = \"host\", capabilities.add = [\"net_raw\"] }",
+            "network.addresses = [\"192.0.2.1\"]\n\
+             security = { users = \"identity\", capabilities.add = [\"net_admin\"] }",
         ] {
             assert!(parse::parse(text).is_ok(), "{text}");
         }

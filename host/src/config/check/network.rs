@@ -58,22 +58,34 @@ fn addresses(network: &Network, found: &mut Vec<Problem>) {
     }
 }
 
-/// Without a user namespace they would reach the host's whole network.
+/// Without a user namespace these reach the host's whole network: where that is
+/// the guest's, too, and by the other end of a link, whose network namespace the
+/// kernel gives a number in the guest's (`IFLA_LINK_NETNSID`, rtnetlink(7)). By
+/// that its root could make interfaces upon those of the host, past any filter.
 fn over_the_hosts(config: &GuestConfig, found: &mut Vec<Problem>) {
+    const SHARED: &[Capability] = &[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
+    const LINKED: &[Capability] = &[Capability::CAP_NET_ADMIN];
     let security = &config.security;
-    if config.network.mode() != NetworkMode::Shared || security.users != UserMode::Host {
+    let mode = config.network.mode();
+    let over_networks = match mode {
+        NetworkMode::None => return,
+        NetworkMode::Shared => SHARED,
+        NetworkMode::Routed | NetworkMode::Bridge | NetworkMode::Macvlan => LINKED,
+    };
+    if security.users != UserMode::Host {
         return;
     }
-    let reaching = |name: &&String| {
-        let over_networks = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
-        capability(name).is_some_and(|known| over_networks.contains(&known))
-    };
+    let reaching =
+        |name: &&String| capability(name).is_some_and(|known| over_networks.contains(&known));
     if let Some(name) = security.capabilities.add.iter().find(reaching) {
         let text = format!(
-            "with 'network.mode = \"shared\"' and 'security.users = \"host\"' the capability \
-             '{name}' is one over the host's network"
+            "with 'network.mode = \"{}\"' and 'security.users = \"host\"' the capability \
+             '{name}' is one over the host's network",
+            mode.name()
         );
-        found.push(Problem::new("security.capabilities", text));
+        let hint = "with 'security.users = \"private\"' it is one over the guest's own";
+        let hint = (mode != NetworkMode::Shared).then(|| hint.to_owned());
+        found.push(Problem::new("security.capabilities", text).hint(hint));
     }
 }
 

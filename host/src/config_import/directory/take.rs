@@ -2,8 +2,8 @@
 
 use crate::config_import::legacy::capability;
 use crate::config_import::values::{
-    UNLIMITED, bare_address, blocks, fine as is_fine, missing as none, mount, number, one_more,
-    ours, pages, size, unknown, with_remark,
+    PAGE, UNLIMITED, bare_address, blocks, fine as is_fine, missing as none, mount, number,
+    one_more, ours, size, unknown, with_remark,
 };
 use crate::config_import::{Outcome, Setting, Theirs};
 
@@ -86,11 +86,38 @@ pub(super) fn device(theirs: Theirs<'_>, setting: &Setting) -> Outcome {
     }
 }
 
+/// A limit's number as `vlimit` read it: with a factor behind it, K and M of
+/// 1024, k and m of 1000, and in the bases of C.
+fn limited(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (digits, factor) = match text.char_indices().last()? {
+        (at, 'K') => (&text[..at], 1 << 10),
+        (at, 'M') => (&text[..at], 1 << 20),
+        (at, 'k') => (&text[..at], 1_000),
+        (at, 'm') => (&text[..at], 1_000_000),
+        _ => (text, 1),
+    };
+    let number = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None if digits.len() > 1 && digits.starts_with('0') => u64::from_str_radix(digits, 8),
+        None => digits.parse(),
+    };
+    number.ok()?.checked_mul(factor)
+}
+
+/// A limit that counts something.
+pub(super) fn count(key: &'static str, setting: &Setting) -> Outcome {
+    match limited(&setting.value).and_then(|number| i64::try_from(number).ok()) {
+        Some(number) => ours(key, number),
+        None => unknown(setting),
+    }
+}
+
 /// Of one limit's files, that of the hard one counts.
 pub(super) fn limit(
     theirs: Theirs<'_>,
     setting: &Setting,
-    hard: fn(&Setting) -> Outcome,
+    hard: impl FnOnce(&Setting) -> Outcome,
 ) -> Outcome {
     let bare = setting.key.trim_end_matches(".hard").trim_end_matches(".soft");
     let bare = bare.trim_end_matches(".min");
@@ -107,13 +134,23 @@ pub(super) fn limit(
     }
 }
 
+/// A number of pages.
 pub(super) fn memory(key: &'static str, setting: &Setting) -> Outcome {
-    match pages(&setting.value) {
+    match limited(&setting.value).and_then(|number| number.checked_mul(PAGE)) {
         _ if ["inf", "-1"].contains(&&*setting.value) => is_fine("that is no limit"),
         Some(bytes) if bytes >= UNLIMITED => is_fine("that is no limit"),
         Some(bytes) => size(key, bytes),
         None => unknown(setting),
     }
+}
+
+/// Pages of anonymous memory, for which there is no limit but that of all
+/// memory.
+pub(super) fn anonymous(key: &'static str, theirs: Theirs<'_>, setting: &Setting) -> Outcome {
+    if theirs.all().any(|other| other.key.starts_with("rlimits/rss")) {
+        return none("'limits.memory' counts all memory, and is that of 'rlimits/rss'");
+    }
+    memory(key, setting)
 }
 
 /// The space of a disk limit, of the first one.
@@ -143,15 +180,35 @@ pub(super) fn by_name(_: Theirs<'_>, setting: &Setting) -> Outcome {
 }
 
 pub(super) fn processor_time(theirs: Theirs<'_>, setting: &Setting) -> Outcome {
-    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| *number > 0.0);
-    let interval = theirs.value("sched/interval").and_then(number);
-    match (number(&setting.value), interval) {
-        (Some(rate), Some(interval)) => {
-            let cpus = (rate / interval * 1000.0).round() / 1000.0;
-            with_remark("limits.cpus", cpus, "without its buffer of tokens")
-        }
-        _ => none("it says nothing without 'sched/interval': set 'limits.cpus'"),
+    rate(&setting.value, theirs.value("sched/interval"))
+        .unwrap_or_else(|| none("it says nothing without 'sched/interval': set 'limits.cpus'"))
+}
+
+/// The file of before `sched`: a rate, an interval, tokens at the start, at
+/// least and at most, processors, a line each.
+pub(super) fn schedule(theirs: Theirs<'_>, setting: &Setting) -> Outcome {
+    let line = |number: usize| theirs.all().filter(|other| other.key == "schedule").nth(number);
+    if theirs.value("sched/fill-rate").is_some() {
+        return is_fine("'sched' counts");
     }
+    match line(0) {
+        Some(first) if first.line == setting.line => {
+            let interval = line(1).map(|interval| &*interval.value);
+            rate(&setting.value, interval)
+                .unwrap_or_else(|| none("a rate and an interval are expected: set 'limits.cpus'"))
+        }
+        _ if line(1).is_some_and(|interval| interval.line == setting.line) => {
+            is_fine("it goes with the first line")
+        }
+        _ => none("'limits.cpus' is a limit, 'limits.cpu_weight' a share"),
+    }
+}
+
+/// So many ticks of each interval.
+fn rate(rate: &str, interval: Option<&str>) -> Option<Outcome> {
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| *number > 0.0);
+    let cpus = (number(rate)? / number(interval?)? * 1000.0).round() / 1000.0;
+    Some(with_remark("limits.cpus", cpus, "without its buffer of tokens"))
 }
 
 /// A line as in fstab(5).

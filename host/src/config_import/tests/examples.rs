@@ -8,7 +8,7 @@ use crate::config_import::{Content, File, Format, Outcome, import};
 /// The configuration that is made, without what it doesn't say, and the keys
 /// without counterpart with their lines.
 #[track_caller]
-fn becomes(format: Format, files: &[File], wanted: &str, missing: &[(usize, &str)]) {
+pub(super) fn becomes(format: Format, files: &[File], wanted: &str, missing: &[(usize, &str)]) {
     let import = import(format, files);
     let said = parse::parse(wanted).unwrap_or_else(|problems| panic!("{wanted}: {problems:?}"));
     assert_eq!(import.config, said, "\n{}", template::render(&import.config));

@@ -4,15 +4,20 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use super::{Hook, PROG_GET_FD_BY_ID, by_id, call, info, open};
+use super::{Hook, PROG_GET_FD_BY_ID, address, by_id, call, info, open};
 
 /// Commands.
+const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_GET_FD_BY_ID: libc::c_int = 30;
 const LINK_GET_NEXT_ID: libc::c_int = 31;
 
-/// `BPF_LINK_TYPE_NETNS`
+/// `BPF_LINK_TYPE_RAW_TRACEPOINT` and `BPF_LINK_TYPE_NETNS`
+const TRACEPOINT: u32 = 1;
 const NETWORK: u32 = 5;
+
+/// The tracepoint of clone(2) and its kin (include/trace/events/sched.h).
+const FORK: &std::ffi::CStr = c"sched_process_fork";
 
 /// The part of `union bpf_attr` that making a link takes.
 #[repr(C)]
@@ -21,6 +26,14 @@ struct Create {
     target: RawFd,
     attach_type: u32,
     flags: u32,
+}
+
+/// The part that attaching to a tracepoint takes.
+#[repr(C)]
+struct Trace {
+    name: u64,
+    program: RawFd,
+    padding: u32,
 }
 
 /// The part that asking for the next id takes.
@@ -63,6 +76,33 @@ pub fn link(namespace: BorrowedFd<'_>, hook: Hook, program: &OwnedFd) -> io::Res
 /// # Errors
 /// EPERM without CAP_SYS_ADMIN.
 pub fn linked(namespace: u64, hook: Hook) -> io::Result<Vec<(OwnedFd, OwnedFd)>> {
+    all(|link| {
+        link.link_type == NETWORK
+            && u64::from(link.namespace) == namespace
+            && link.attach_type == hook.attach_type()
+    })
+}
+
+/// Has a program see every process and thread that is made on this host.
+///
+/// # Errors
+/// EPERM without CAP_PERFMON.
+pub fn trace_forks(program: &OwnedFd) -> io::Result<OwnedFd> {
+    let mut attributes =
+        Trace { name: address(FORK.as_ptr()), program: program.as_raw_fd(), padding: 0 };
+    open(RAW_TRACEPOINT_OPEN, &mut attributes)
+}
+
+/// The programs that are attached to tracepoints, each with its link.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN.
+pub fn tracing_forks() -> io::Result<Vec<(OwnedFd, OwnedFd)>> {
+    all(|link| link.link_type == TRACEPOINT)
+}
+
+/// The programs whose links are wanted, each with its link.
+fn all(is_it: impl Fn(&Info) -> bool) -> io::Result<Vec<(OwnedFd, OwnedFd)>> {
     let mut found = Vec::new();
     let mut next = Next { after: 0, next: 0, flags: 0 };
     loop {
@@ -74,10 +114,9 @@ pub fn linked(namespace: u64, hook: Hook) -> io::Result<Vec<(OwnedFd, OwnedFd)>>
         // One that has gone meanwhile is none.
         let Ok(link) = by_id(LINK_GET_FD_BY_ID, next.next) else { continue };
         let link_info: Info = info(&link)?;
-        let is_it = link_info.link_type == NETWORK
-            && u64::from(link_info.namespace) == namespace
-            && link_info.attach_type == hook.attach_type();
-        if is_it && let Ok(program) = by_id(PROG_GET_FD_BY_ID, link_info.program) {
+        if is_it(&link_info)
+            && let Ok(program) = by_id(PROG_GET_FD_BY_ID, link_info.program)
+        {
             found.push((link, program));
         }
     }

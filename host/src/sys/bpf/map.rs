@@ -160,7 +160,7 @@ impl<const N: usize> AsRawFd for Array<N> {
     }
 }
 
-/// A map for programs that find sockets.
+/// A map for programs that find sockets, or maps.
 #[derive(Debug)]
 pub struct Map(OwnedFd);
 
@@ -216,7 +216,7 @@ impl Map {
     ///
     /// # Errors
     /// EPERM without CAP_BPF.
-    pub fn of_maps(name: &str, like: &Self, entries: u32) -> io::Result<Self> {
+    pub fn of_maps(name: &str, like: &impl AsRawFd, entries: u32) -> io::Result<Self> {
         let mut attributes = Create {
             map_type: HASH_OF_MAPS,
             key_size: size_of::<Key>() as u32,
@@ -268,7 +268,7 @@ impl Map {
     /// # Errors
     /// E2BIG if it is full; EINVAL if this is no map of maps, or the other not
     /// like those in it.
-    pub fn set(&self, key: &Key, to: &Self) -> io::Result<()> {
+    pub fn set(&self, key: &Key, to: &impl AsRawFd) -> io::Result<()> {
         self.is_of_maps()?;
         let value = to.as_raw_fd();
         call(MAP_UPDATE, &mut self.element(key, address(&raw const value))).map(drop)

@@ -9,7 +9,7 @@ use super::check;
 mod link;
 mod map;
 
-pub use link::{link, linked};
+pub use link::{link, linked, trace_forks, tracing_forks};
 pub use map::{Array, Key, Map};
 
 /// Commands, from linux/bpf.h as all numbers here.
@@ -52,6 +52,8 @@ pub enum Hook {
     SocketEvent,
     /// Which socket a connection, or a datagram, is for.
     Lookup,
+    /// When a process or a thread has been made, of the whole host.
+    Fork,
 }
 
 /// Calls on sockets of internet families, by `enum bpf_attach_type`.
@@ -74,7 +76,7 @@ pub enum Call {
 
 impl Hook {
     /// `BPF_PROG_TYPE_…`: `CGROUP_…`, `LSM`, `SCHED_CLS`, `SOCK_OPS`,
-    /// `SK_LOOKUP`.
+    /// `SK_LOOKUP`, `RAW_TRACEPOINT`.
     fn program_type(self) -> u32 {
         match self {
             Self::Ingress | Self::Egress => 8,
@@ -85,6 +87,7 @@ impl Hook {
             Self::Link => 3,
             Self::SocketEvent => 13,
             Self::Lookup => 30,
+            Self::Fork => 17,
         }
     }
 
@@ -97,7 +100,7 @@ impl Hook {
             Self::Address(call) => call as u32,
             Self::Device => 6,
             Self::Security(_) => 43,
-            Self::Link => 0,
+            Self::Link | Self::Fork => 0,
             Self::SocketEvent => 3,
             Self::Lookup => 36,
         }
@@ -351,27 +354,4 @@ pub fn security_modules() -> io::Result<Vec<u64>> {
 
 /// Functions of the kernel's for programs that tests run without it.
 #[cfg(test)]
-pub mod emulated {
-    use std::cell::RefCell;
-
-    thread_local! {
-        static PACKET: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-
-    /// The packet from which the next program of this thread loads.
-    pub fn set_packet(packet: &[u8]) {
-        PACKET.set(packet.to_vec());
-    }
-
-    /// `bpf_skb_load_bytes` (bpf-helpers(7)).
-    pub fn load_bytes(_: u64, from: u64, to: u64, length: u64, _: u64) -> u64 {
-        PACKET.with_borrow(|packet| {
-            let (from, length) = (from as usize, length as usize);
-            let Some(bytes) = packet.get(from..from + length) else { return u64::MAX };
-            // SAFETY: `to` is where a program under test wants it: on its
-            // stack, with room for the length that it gives.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, length) };
-            0
-        })
-    }
-}
+pub mod emulated;
