@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod args;
 pub mod building;
+pub mod device;
 mod help;
 pub mod limits;
 mod order;
@@ -26,6 +27,7 @@ use shared::name::GuestName;
 pub use accounts::{MetricsArgs, StatArgs, TopArgs, UsageArgs};
 pub use args::*;
 pub use building::{BuildArgs, Method};
+pub use device::{DeviceAction, DeviceArgs};
 pub use limits::{Change, LimitsArgs};
 pub use order::reorder;
 pub use store::StoreArgs;
@@ -119,6 +121,9 @@ pub enum Action {
     /// Show a guest's limits and what it uses of them, and change them.
     #[command(after_help = help::LIMITS)]
     Limits(LimitsArgs),
+    /// Give guests devices of the host's, take them away, show them.
+    #[command(after_help = help::DEVICE)]
+    Device(DeviceArgs),
     /// Print what guests use and have used, for Prometheus.
     #[command(after_help = help::METRICS)]
     Metrics(MetricsArgs),

@@ -56,6 +56,7 @@ use devices::Devices;
 
 pub use capabilities::{bound as bound_capabilities, reduce as reduce_capabilities};
 pub use confinement::{filter, kept as kept_confinement, label, programs};
+pub use devices::{Kept as KeptDevices, Running as RunningDevices, look as look_at_device};
 pub use explain::explain;
 pub use identity::become_root;
 pub use launcher::unset_login_uid;
@@ -129,7 +130,7 @@ pub fn launch(
             at(None, Stage::Link, || cgroup.count_traffic(traffic.map()))?;
         }
     }
-    let devices = devices::prepare(plan, run, cgroup)?;
+    let devices = devices::prepare(plan, run, cgroup, boot)?;
     let confinement = plan.confinement(devices.families_judged);
     at(fault, Stage::RunDirectory, || confinement::keep(&confinement, &run.confinement()))?;
     let filter = at(None, Stage::SystemCalls, || programs(&confinement))?;
