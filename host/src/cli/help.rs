@@ -41,6 +41,7 @@ Examples:
   vserver build web --method directory --from /var/lib/lxc/web
   vserver build web --method rsync --from root@old:/ -- --exclude=/srv/backup
   vserver build web --method oci --from image.tar:latest
+  vserver build web --method rpm --from base.manifest --from extra.rpm
   vserver build web --address 192.0.2.10 --ssh-key ~/.ssh/id_ed25519.pub
   vserver build web --root-password-file secret --run-script setup.sh";
 
