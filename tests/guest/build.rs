@@ -21,6 +21,8 @@ on! { Busybox: [
     a_skeleton_is_a_guest,
     every_build_is_tidied,
     contexts_never_clash,
+    util_vservers_options_are_taken_or_refused,
+    a_failed_build_is_kept_when_that_is_asked_for,
 ] }
 on! { Copy: [copy_takes_no_secret_of_the_host] }
 
@@ -145,4 +147,79 @@ fn copy_takes_no_secret_of_the_host(tree: Tree) {
     assert_eq!(foreign.count(), 0, "user data in /root: {visible:?}");
     let people = fs::read_dir(root.join("home")).into_iter().flatten().count();
     assert_eq!(people, 0, "nobody's home");
+}
+
+fn util_vservers_options_are_taken_or_refused(_: Tree) {
+    let host = Host::new();
+    let build = |words: &[&str]| {
+        let line = ["build", "web", "--method", "skeleton"];
+        host.vserver(line.iter().chain(words))
+    };
+    for (words, why) in [
+        (&["--flags", "lock,private"][..], "can enter every guest"),
+        (&["--cpusetcpus", "0:excl"], "not memory nodes or exclusive use"),
+        (&["--cpusetmems", "0"], "not memory nodes"),
+        (&["--initstyle", "minit"], "boot.command"),
+        (&["--i-know-its-there"], "--method directory --from DIR"),
+        (&["--method", "urpmi"], "possible values"),
+    ] {
+        let refused = build(words).code(2);
+        assert!(refused.stderr.contains(why), "{words:?}\n{refused}");
+    }
+    assert_eq!(files(&host), Vec::<String>::new());
+    let built = build(&[
+        "--netdev",
+        "eth7",
+        "--netmask",
+        "255.255.255.0",
+        "--netbcast",
+        "192.0.2.255",
+        "--interface",
+        "0=eth7:192.0.2.10/24",
+        "--flags",
+        "lock,nproc",
+        "--cpuset",
+        "web",
+        "--cpusetcpus",
+        "0",
+        "--cpusetvirt",
+        "--initstyle",
+        "sysv",
+    ])
+    .ok();
+    built.complains("'--netdev eth7' is now 'network.proxy_arp'");
+    let config = host.vserver(["config", "show", "web"]).ok();
+    for line in
+        ["\nproxy_arp = \"eth7\"\n", "\ncpuset = 0\n", "\naddresses = [\"192.0.2.10\"]\n"]
+    {
+        assert!(config.stdout.contains(line), "{line}\n{config}");
+    }
+}
+
+fn a_failed_build_is_kept_when_that_is_asked_for(tree: Tree) {
+    let host = Host::new();
+    let archive = host.prefix().join("broken.tar");
+    let whole = fs::read(tree.archive()).expect("an archive");
+    fs::write(&archive, &whole[..whole.len() / 2]).expect("half of it");
+    let from = archive.to_string_lossy().into_owned();
+    let build = |keep: &[&str]| {
+        let line = ["build", "web", "--method", "template", "--from", &from];
+        host.vserver(line.iter().chain(keep)).code(1)
+    };
+    build(&[]);
+    let before = files(&host);
+    let error = build(&["--keep"]);
+    let roots = host.prefix().join("var/lib/vservers");
+    let kept: Vec<_> = fs::read_dir(&roots)
+        .expect("a directory of roots")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.to_string_lossy().contains("/web.~"))
+        .collect();
+    let [kept] = kept.as_slice() else { panic!("{kept:?}\n{error}") };
+    error.complains(&kept.to_string_lossy());
+    assert_eq!(fs::metadata(kept).expect("it is there").mode() & 0o7777, 0o700);
+    assert!(kept.join("bin").exists());
+    host.vserver(["config", "show", "web"]).code(5);
+    fs::remove_dir_all(kept).expect("it can be removed");
+    assert_eq!(files(&host), before);
 }

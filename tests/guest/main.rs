@@ -46,6 +46,7 @@ mod cp_attacks;
 mod crash;
 mod credentials;
 mod demo;
+mod device_changes;
 mod devices;
 mod differences;
 mod distributions;

@@ -2,7 +2,8 @@
 //!
 //! Pure. Whatever the data says, every script gets its turn: a loop is broken
 //! at its lowest number, and said. A script that the data doesn't know keeps
-//! its place by number: after all with a lower one, before all with a higher.
+//! its place by number: after all with a lower one, before all with a higher,
+//! as far as the data about others leaves it that.
 
 use std::collections::BTreeMap;
 
@@ -47,13 +48,15 @@ pub fn order(links: &[Link], source: &Source, stopping: bool) -> Order {
         }
         Source::Numbers => {}
     }
+    let said = order.after.clone();
     by_number(&known, &mut order);
     for (number, after) in order.after.iter_mut().enumerate() {
         after.sort_unstable();
         after.dedup();
         after.retain(|other| *other != number);
     }
-    while let Some((from, to)) = find_loop(&order.after) {
+    while let Some(found) = find_loop(&order.after) {
+        let Some((from, to)) = weakest(&found, &said) else { break };
         if let Some(after) = order.after.get_mut(from) {
             after.retain(|other| *other != to);
         }
@@ -147,9 +150,18 @@ fn extend(order: &mut Order, number: usize, others: impl Iterator<Item = usize>)
     }
 }
 
-/// An edge of a loop, if there is one: from its script with the lowest
-/// number to the one that this waits for within the loop.
-fn find_loop(after: &[Vec<usize>]) -> Option<(usize, usize)> {
+/// Which edge of a loop goes: one that stands for a number only, if there is
+/// any, and of those the one from the lowest number.
+fn weakest(found: &[usize], said: &[Vec<usize>]) -> Option<(usize, usize)> {
+    let nexts = found.iter().cycle().skip(1);
+    let edges = found.iter().copied().zip(nexts.copied());
+    let is_said = |from: usize, to: usize| said.get(from).is_some_and(|all| all.contains(&to));
+    edges.min_by_key(|&(from, to)| (is_said(from, to), from))
+}
+
+/// A loop, if there is one: scripts each of which waits for the next, and the
+/// last for the first.
+fn find_loop(after: &[Vec<usize>]) -> Option<Vec<usize>> {
     let mut open: Vec<usize> = (0..after.len()).collect();
     // Take away whatever waits for nothing that is left: loops remain, and
     // what waits for them.
@@ -169,8 +181,7 @@ fn find_loop(after: &[Vec<usize>]) -> Option<(usize, usize)> {
     loop {
         let to = next(*path.last()?)?;
         if let Some(start) = path.iter().position(|seen| *seen == to) {
-            let lowest = path.iter().skip(start).copied().min()?;
-            return Some((lowest, next(lowest)?));
+            return Some(path.split_off(start));
         }
         path.push(to);
     }

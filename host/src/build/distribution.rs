@@ -25,6 +25,8 @@ pub struct Distribution {
     pub keyring: Option<PathBuf>,
     /// Packages besides the usual ones.
     pub include: Vec<String>,
+    /// Packages that are here, for a tool that looks nowhere else.
+    pub files: Vec<PathBuf>,
     /// Handed to the tool as they are.
     pub options: Vec<OsString>,
 }

@@ -1,4 +1,4 @@
-//! `--method dnf`, `pacstrap` and `apk`: a fresh installation by the package
+//! `--method dnf`, `rpm`, `pacstrap` and `apk`: a fresh installation by the package
 //! manager of another family, where the host has it.
 
 use std::ffi::{OsStr, OsString};
@@ -21,6 +21,8 @@ const DNF_SOURCES: &str = "/etc/yum.repos.d";
 pub enum Installer {
     /// Fedora's, and that of all that comes from it.
     Dnf,
+    /// The same distributions', without a source: packages that are here.
+    Rpm,
     /// Arch's.
     Pacstrap,
     /// Alpine's.
@@ -32,6 +34,7 @@ impl Installer {
     pub fn name(self) -> &'static str {
         match self {
             Self::Dnf => "dnf",
+            Self::Rpm => "rpm",
             Self::Pacstrap => "pacstrap",
             Self::Apk => "apk",
         }
@@ -43,6 +46,7 @@ impl Installer {
             Self::Dnf => {
                 &["system-release", "systemd", "dnf", "passwd", "iproute", "iputils", "procps-ng"]
             }
+            Self::Rpm => &[],
             Self::Pacstrap => &["base"],
             Self::Apk => &["alpine-base"],
         }
@@ -50,12 +54,13 @@ impl Installer {
 
     /// What it has no place for, of what was given.
     fn refused(self, wanted: &Distribution) -> Option<&'static str> {
-        let given: [(_, _, &[Self]); 5] = [
+        let given: [(_, _, &[Self]); 6] = [
             ("--variant", wanted.variant.is_some(), &[]),
             ("--components", !wanted.components.is_empty(), &[Self::Apk]),
             ("--suite", wanted.suite.is_some(), &[Self::Dnf, Self::Apk]),
             ("--mirror", wanted.mirror.is_some(), &[Self::Dnf, Self::Apk]),
             ("--keyring", wanted.keyring.is_some(), &[Self::Dnf, Self::Apk]),
+            ("--packages", !wanted.include.is_empty(), &[Self::Dnf, Self::Pacstrap, Self::Apk]),
         ];
         let is_refused =
             |(_, is_given, takers): &&(_, bool, &[Self])| *is_given && !takers.contains(&self);
@@ -96,8 +101,11 @@ pub(super) fn fill(by: Installer, wanted: &Distribution, work: &mut Work<'_>) ->
         work.root.create_dir_all("etc/apk", 0o755)?;
         work.root.write("etc/apk/repositories", lines.as_bytes(), 0o644)?;
     }
-    let suite = wanted.suite.as_deref().unwrap_or("a system like this host's sources");
-    Ok(format!("{suite}, installed by {program}"))
+    let what = match by {
+        Installer::Rpm => "packages that were given",
+        _ => wanted.suite.as_deref().unwrap_or("a system like this host's sources"),
+    };
+    Ok(format!("{what}, installed by {program}"))
 }
 
 /// The tool's command line, without its name.
@@ -121,6 +129,14 @@ fn arguments(by: Installer, wanted: &Distribution, root: &OsStr) -> Vec<OsString
             }
             line.words(&wanted.options);
             line.words(["install"]);
+        }
+        // rpm(8): a file that is no package is a manifest.
+        Installer::Rpm => {
+            line.pair("--root=", root);
+            line.words(["--install", "--excludedocs"]);
+            line.words(&wanted.options);
+            line.words(["--"]);
+            line.words(&wanted.files);
         }
         Installer::Pacstrap => {
             line.words(["-K"]);
@@ -216,6 +232,19 @@ mod tests {
                  install {packages}"
             )
         );
+    }
+
+    #[test]
+    fn rpm_installs_the_files_that_it_is_given() {
+        let mut wanted = wanted(&["--nosignature"]);
+        wanted.include.clear();
+        wanted.files = vec!["/p/a.rpm".into(), "/p/list".into()];
+        assert_eq!(
+            line(Installer::Rpm, &wanted),
+            "--root=/r --install --excludedocs --nosignature -- /p/a.rpm /p/list"
+        );
+        wanted.include = vec!["nginx".to_owned()];
+        assert_eq!(Installer::Rpm.refused(&wanted), Some("--packages"));
     }
 
     #[test]

@@ -140,6 +140,8 @@ pub struct Site {
     pub root: Option<PathBuf>,
     /// Move an existing root and configuration aside, instead of refusing.
     pub force: bool,
+    /// Leave what there is of its files when the build fails.
+    pub keep: bool,
     /// As what its files lie on the host.
     pub store: Store,
     /// How its administrator gets in.
@@ -266,9 +268,18 @@ fn make(
     let root = &open.root;
     let mut remarks = Vec::new();
     let mut work = Work { root, interrupt, progress: &mut progress, remarks: &mut remarks };
-    let (summary, settings) = fill(&mut work)?;
-    site.access.grant(root)?;
-    interrupt.check()?;
+    let filled = fill(&mut work).and_then(|filled| {
+        site.access.grant(root)?;
+        interrupt.check()?;
+        Ok(filled)
+    });
+    let (summary, settings) = match filled {
+        Err(error) if site.keep => {
+            open.close();
+            return Err(kept(error, workspace.set_aside(&target)));
+        }
+        other => other?,
+    };
     let summary = match &open.how {
         Some(how) => format!("{summary} ({how})"),
         None => summary,
@@ -287,6 +298,19 @@ fn make(
     placed.keep();
     remarks.extend(aside.keep());
     Ok(Report { root: target, summary, remarks })
+}
+
+/// An error that says where the files of a failed build are.
+fn kept(error: Error, place: Result<PathBuf>) -> Error {
+    let said = match place {
+        Ok(place) => format!("what there is of it was kept: '{}'", place.display()),
+        Err(other) => format!("nothing was kept: {other}"),
+    };
+    let hint = match error.remedy() {
+        Some(remedy) => format!("{remedy}; {said}"),
+        None => said,
+    };
+    error.hint(hint)
 }
 
 /// What stands in the way, before any work.

@@ -94,6 +94,17 @@ impl Workspace {
 }
 
 impl Workspace {
+    /// Leaves the root, as far as it has been made, beside `target`, as
+    /// `TARGET.~TIME~`, closed to everybody but root.
+    pub(super) fn set_aside(&self, target: &Path) -> Result<PathBuf> {
+        let root = self.path.join(ROOT);
+        let away = aside(target);
+        let failed = |cause| Error::path("set aside", &root, cause);
+        rustix::fs::chmod(&root, Mode::RWXU).map_err(|cause| failed(cause.into()))?;
+        fs::rename(&root, &away).map_err(failed)?;
+        Ok(away)
+    }
+
     /// Changes places with the root that is at `target`, in one step. The old
     /// one goes with the workspace.
     pub(super) fn exchange(self, target: &Path) -> Result<()> {
@@ -194,6 +205,14 @@ fn take_back(workspace: &Path) {
     }
 }
 
+/// `PATH.~TIME~`.
+fn aside(path: &Path) -> PathBuf {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let mut away = path.as_os_str().to_owned();
+    away.push(format!(".~{now}~"));
+    away.into()
+}
+
 /// An older root and configuration that were moved aside for a new guest, as
 /// util-vserver's `--force` did: to `NAME.~EPOCH~`. Moved back when dropped.
 #[derive(Debug, Default)]
@@ -207,18 +226,16 @@ impl Aside {
     /// # Errors
     /// When one can't be renamed; nothing is moved then.
     pub(super) fn take(root: &Path, config: &Path) -> Result<Self> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let mut aside = Self::default();
+        let mut all = Self::default();
         for path in [root, config] {
-            let mut away = path.as_os_str().to_owned();
-            away.push(format!(".~{now}~"));
+            let away = aside(path);
             match fs::rename(path, &away) {
-                Ok(()) => aside.moved.push((path.to_owned(), away.into())),
+                Ok(()) => all.moved.push((path.to_owned(), away)),
                 Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
                 Err(cause) => return Err(Error::path("set aside", path, cause)),
             }
         }
-        Ok(aside)
+        Ok(all)
     }
 
     /// Leaves them where they are now; gives one remark for each.

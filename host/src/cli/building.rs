@@ -89,11 +89,12 @@ pub struct BuildArgs {
     /// several times: each is laid over those before it. directory:
     /// a guest's root, or what holds it. rsync: as rsync writes it, such as
     /// 'host:/'. oci: a layout directory or an archive of one, as PATH or
-    /// PATH:TAG.
+    /// PATH:TAG. rpm: a package, or a manifest: a file that lists packages; may
+    /// be given several times.
     #[arg(
         long,
         value_name = "PATH",
-        required_if_eq_any(["template", "directory", "rsync", "oci"].map(|name| ("method", name)))
+        required_if_eq_any(["template", "directory", "rsync", "oci", "rpm"].map(|name| ("method", name)))
     )]
     pub from: Vec<PathBuf>,
     /// template, directory: by how much owners are shifted for a user
@@ -107,7 +108,13 @@ pub struct BuildArgs {
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// debootstrap, dnf, pacstrap, apk, rsync: handed to the tool as they are.
+    /// If the build fails, leave what there is of the files, as ROOT.~TIME~.
+    #[arg(long)]
+    pub keep: bool,
+    /// What util-vserver's had more.
+    #[command(flatten)]
+    pub old: super::OldBuildArgs,
+    /// debootstrap, dnf, rpm, pacstrap, apk, rsync: handed to the tool as they are.
     #[arg(value_name = "OPTION", last = true)]
     pub options: Vec<OsString>,
 }
@@ -122,11 +129,15 @@ impl std::fmt::Display for Method {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Method {
     /// This host's own packages, without its data.
+    #[value(alias = "legacy")]
     Copy,
     /// mmdebstrap or debootstrap.
     Debootstrap,
     /// dnf, for Fedora and what comes from it.
+    #[value(alias = "yum")]
     Dnf,
+    /// rpm, from packages that are here.
+    Rpm,
     /// pacstrap, for Arch.
     Pacstrap,
     /// apk, for Alpine.

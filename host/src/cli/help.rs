@@ -41,6 +41,7 @@ Examples:
   vserver build web --method directory --from /var/lib/lxc/web
   vserver build web --method rsync --from root@old:/ -- --exclude=/srv/backup
   vserver build web --method oci --from image.tar:latest
+  vserver build web --method rpm --from base.manifest --from extra.rpm
   vserver build web --address 192.0.2.10 --ssh-key ~/.ssh/id_ed25519.pub
   vserver build web --root-password-file secret --run-script setup.sh";
 
@@ -105,6 +106,18 @@ Examples:
 All changes are made, or none. A limit below what the guest uses of memory,
 swap space or processes is refused; --force sets it all the same. Keys and
 units: docs/limits.md and vserver.toml(5), section [limits].";
+
+pub(super) const DEVICE: &str = "\
+Examples:
+  vserver device add web /dev/fuse
+  vserver device add web /dev/ttyUSB0 r --runtime
+  vserver device remove web /dev/fuse
+  vserver device list web
+
+A running guest gets and loses the node and the right to open it at once. What it
+has open when a device is removed stays open until it is closed: to be sure, end
+the program that uses it, or reboot the guest. Memory, ports, and a disk that the
+host uses are no devices for a running guest.";
 
 pub(super) const METRICS: &str = "\
 Examples:
@@ -211,8 +224,8 @@ Where systemd starts guests, 'systemctl enable vserver@web' is done as well. A
 guest that is enabled in either way is started with the host.";
 
 pub(super) const RELOAD: &str = "\
-Limits, and addresses of a guest on the host's own network stack, are changed at
-once; everything else counts from the guest's next boot. 'systemctl reload
+Limits, devices, and addresses of a guest on the host's own network stack, are changed
+at once; everything else counts from the guest's next boot. 'systemctl reload
 vserver@web' does the same.";
 
 pub(super) const REEXEC: &str = "\

@@ -6,8 +6,10 @@
 pub mod accounts;
 pub mod args;
 pub mod building;
+pub mod device;
 mod help;
 pub mod limits;
+mod old_build;
 mod order;
 pub mod store;
 pub mod tools;
@@ -26,7 +28,9 @@ use shared::name::GuestName;
 pub use accounts::{MetricsArgs, StatArgs, TopArgs, UsageArgs};
 pub use args::*;
 pub use building::{BuildArgs, Method};
+pub use device::{DeviceAction, DeviceArgs};
 pub use limits::{Change, LimitsArgs};
+pub use old_build::{OldBuildArgs, Said};
 pub use order::reorder;
 pub use store::StoreArgs;
 pub use tools::Tool;
@@ -119,6 +123,9 @@ pub enum Action {
     /// Show a guest's limits and what it uses of them, and change them.
     #[command(after_help = help::LIMITS)]
     Limits(LimitsArgs),
+    /// Give guests devices of the host's, take them away, show them.
+    #[command(after_help = help::DEVICE)]
+    Device(DeviceArgs),
     /// Print what guests use and have used, for Prometheus.
     #[command(after_help = help::METRICS)]
     Metrics(MetricsArgs),

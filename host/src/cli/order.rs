@@ -20,13 +20,15 @@ static VERBS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     names.chain(["help"]).map(str::to_owned).collect()
 });
 
-/// Verbs of `config`, which stand before the guest's name.
-static CONFIG_VERBS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+/// Verbs that have verbs of their own, which stand before the guest's name.
+static NESTED: LazyLock<BTreeSet<(String, String)>> = LazyLock::new(|| {
     let command = super::command();
-    let config = command.find_subcommand("config");
-    config
-        .map(|config| config.get_subcommands().map(|verb| verb.get_name().to_owned()).collect())
-        .unwrap_or_default()
+    let of = |verb: &clap::Command| {
+        let outer = verb.get_name().to_owned();
+        let inner = verb.get_subcommands().map(|verb| verb.get_name().to_owned());
+        inner.map(move |inner| (outer.clone(), inner)).collect::<Vec<_>>()
+    };
+    command.get_subcommands().flat_map(of).collect()
 });
 
 /// May no guest have this name?
@@ -36,7 +38,8 @@ pub(super) fn is_reserved(word: &str) -> bool {
 
 /// Puts a line in util-vserver's word order (`vserver NAME VERB …`) into
 /// ours (`vserver VERB NAME …`). `NAME suexec USER` becomes `suexec USER
-/// NAME`, `NAME config show` becomes `config show NAME`.
+/// NAME`, `NAME config show` becomes `config show NAME`, and so with other
+/// verbs of two words.
 pub fn reorder(argv: Vec<OsString>) -> Vec<OsString> {
     let Some(at) = name_before_verb(&argv) else { return argv };
     let verb = argv.get(at + 1).and_then(|word| word.to_str());
@@ -44,7 +47,7 @@ pub fn reorder(argv: Vec<OsString>) -> Vec<OsString> {
     // How many words of the verb's come before the name.
     let between = match (verb, third) {
         (Some("suexec"), Some(_)) => 2,
-        (Some("config"), Some(word)) if is_config_verb(word) => 2,
+        (Some(verb), Some(word)) if is_nested(verb, word) => 2,
         _ => 1,
     };
     let mut words = argv;
@@ -54,8 +57,8 @@ pub fn reorder(argv: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
-fn is_config_verb(word: &OsStr) -> bool {
-    word.to_str().is_some_and(|word| CONFIG_VERBS.contains(word))
+fn is_nested(verb: &str, word: &OsStr) -> bool {
+    word.to_str().is_some_and(|word| NESTED.contains(&(verb.to_owned(), word.to_owned())))
 }
 
 /// Where the guest's name stands, if it stands before the verb.
@@ -104,6 +107,8 @@ mod tests {
             ("vserver web suexec", "vserver suexec web"),
             ("vserver web config show --json", "vserver config show web --json"),
             ("vserver web config", "vserver config web"),
+            ("vserver web snapshot create v1", "vserver snapshot create web v1"),
+            ("vserver web device add /dev/fuse", "vserver device add web /dev/fuse"),
             ("vserver web strat", "vserver strat web"),
             ("vserver strat web", "vserver strat web"),
             ("vserver start stop", "vserver start stop"),

@@ -13,6 +13,7 @@ use crate::cli::{BuildArgs, Method};
 use crate::commands::provision::Provision;
 use crate::commands::{Exit, belongings, output};
 use crate::config::{self, Boot, GuestConfig, Network, Place, Storage, edit};
+use crate::config_import::{Content, File, Format, Outcome, import};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
@@ -54,6 +55,7 @@ fn options(text: &str) -> std::result::Result<Vec<OsString>, usize> {
 
 /// Makes the guest's root and its configuration.
 pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
+    let old = old(args)?;
     let provision = Provision::new(args)?;
     let waiting = waiting(args, paths, &provision)?;
     let request = request(args, &provision, waiting.as_ref())?;
@@ -73,7 +75,7 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
         if let Some(config) = &waiting {
             return complete(&args.name, config, &request.site.store.storage(), paths);
         }
-        register(args, settings, paths, || {
+        register(args, old, settings, paths, || {
             let place = Place::new(request.site.target(paths), &request.site.store.storage());
             provision.run(paths, &args.name, &place, &interrupt)
         })
@@ -88,6 +90,73 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
         summary = report.summary,
     ))?;
     Ok(Exit::DONE)
+}
+
+/// Where addresses come from that aren't util-vserver's option.
+const ADDRESS: &str = "--address";
+
+/// Where a device for addresses stood.
+const NETDEV: &str = "interfaces/dev";
+
+/// What util-vserver's options come to, in the words of a configuration. What
+/// becomes of each is said.
+///
+/// # Errors
+/// When one has no counterpart.
+fn old(args: &BuildArgs) -> Result<GuestConfig> {
+    if args.old.i_know_its_there {
+        let text = "'--i-know-its-there': a build never writes into a directory that is there";
+        return Err(Error::usage(text).hint(
+            "'--method directory --from DIR' copies what is in it; with 'root = \"DIR\"' in \
+             /etc/vservers/NAME.toml a guest uses it as it is",
+        ));
+    }
+    let file = |path: &str, name: String, text: &str| File {
+        path: path.to_owned(),
+        name,
+        content: Content::Text(format!("{text}\n")),
+    };
+    let said = args.old.said();
+    let mut files: Vec<File> =
+        said.iter().map(|said| file(said.option, said.file.to_owned(), &said.text)).collect();
+    // What depends on addresses is judged with them.
+    let addresses: Vec<_> = args.address.iter().chain(&args.interface).collect();
+    for (number, address) in addresses.iter().enumerate() {
+        files.push(file(ADDRESS, format!("interfaces/{number}/ip"), &address.ip.to_string()));
+    }
+    if addresses.is_empty() {
+        files.retain(|file| file.name != NETDEV);
+    }
+    let mut import = import(Format::Directory, &files);
+    import.settings.retain(|(setting, _)| &*setting.file != ADDRESS);
+    let missing = import.settings.iter().find_map(|(setting, outcome)| match outcome {
+        Outcome::Missing(why) => Some((setting, why)),
+        _ => None,
+    });
+    if let Some((setting, why)) = missing {
+        let option = format!("{} {}", setting.file, setting.value);
+        let error = Error::usage(format!("'{}' has no counterpart", option.escape_debug()));
+        return Err(error.hint(why.clone()));
+    }
+    for (setting, outcome) in &import.settings {
+        let said = format!("{} {}", setting.file, setting.value);
+        let said = said.trim_end().escape_debug();
+        match outcome {
+            Outcome::Ours { parts, .. } => {
+                let keys: Vec<_> = parts.iter().map(|part| part.key).collect();
+                output::remark(format_args!("'{said}' is now '{}'", keys.join("', '")));
+            }
+            Outcome::Fine(why) | Outcome::Missing(why) => {
+                output::remark(format_args!("'{said}' isn't needed: {why}"));
+            }
+        }
+    }
+    if addresses.is_empty()
+        && let Some(said) = said.iter().find(|said| said.file == NETDEV)
+    {
+        output::remark(format_args!("'{}' isn't needed: there is no address", said.option));
+    }
+    Ok(import.config)
 }
 
 /// The configuration of a guest that has one already and waits for its files,
@@ -113,6 +182,7 @@ fn waiting(args: &BuildArgs, paths: &Paths, provision: &Provision) -> Result<Opt
         ("--interface", !args.interface.is_empty()),
         ("--packages", !args.packages.is_empty()),
         ("--run-script", !provision.is_empty()),
+        (args.old.said().first().map_or("", |said| said.option), !args.old.said().is_empty()),
     ];
     match says.iter().find(|(_, is_given)| *is_given) {
         Some((option, _)) => Err(Error::usage(format!(
@@ -151,6 +221,7 @@ fn request(
         Method::Copy => build::Method::Copy { include: args.packages.clone() },
         Method::Debootstrap => build::Method::Debootstrap(distribution(args)),
         Method::Dnf => build::Method::Install(Installer::Dnf, distribution(args)),
+        Method::Rpm => build::Method::Install(Installer::Rpm, distribution(args)),
         Method::Pacstrap => build::Method::Install(Installer::Pacstrap, distribution(args)),
         Method::Apk => build::Method::Install(Installer::Apk, distribution(args)),
         Method::Rsync => {
@@ -169,7 +240,9 @@ fn request(
     let (force, goes_on_inside) = (args.force, !provision.is_empty());
     let access = access(args)?;
     let store = args.store.of_build()?;
-    let site = Site { name, hostname, root, force, store, access, goes_on_inside, is_configured };
+    let keep = args.keep;
+    let site =
+        Site { name, hostname, root, force, keep, store, access, goes_on_inside, is_configured };
     Ok(Request { site, method })
 }
 
@@ -181,6 +254,7 @@ fn distribution(args: &BuildArgs) -> Distribution {
         variant: args.variant.clone(),
         keyring: args.keyring.clone(),
         include: args.packages.clone(),
+        files: if args.method == Method::Rpm { args.from.clone() } else { Vec::new() },
         options: args.options.clone(),
     }
 }
@@ -216,6 +290,7 @@ fn access(args: &BuildArgs) -> Result<Access> {
 /// the rest. Whatever fails, all of it is undone.
 fn register(
     args: &BuildArgs,
+    old: GuestConfig,
     settings: &Settings,
     paths: &Paths,
     finish: impl FnOnce() -> Result<()>,
@@ -225,9 +300,9 @@ fn register(
     let is_new = ids::lookup(paths, name)?.is_none();
     let allocation = ids::allocate(paths, name, args.context)?;
     let Settings { environment, command } = settings.clone();
-    let boot = Boot { environment, command, ..Boot::default() };
+    let boot = Boot { environment, command, ..old.boot };
     let addresses = args.address.iter().chain(&args.interface).copied().collect();
-    let network = Network { addresses, ..Network::default() };
+    let network = Network { addresses, ..old.network };
     let config = GuestConfig {
         boot,
         network,
@@ -235,7 +310,7 @@ fn register(
         hostname: args.hostname.clone(),
         root: args.root.clone(),
         storage: args.store.of_build()?.storage(),
-        ..GuestConfig::default()
+        ..old
     };
     // The first error counts.
     let free = |_: &Error| {

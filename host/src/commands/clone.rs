@@ -35,6 +35,7 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
             hostname: args.hostname.clone(),
             root: args.root.clone(),
             force: false,
+            keep: false,
             store,
             access: Access::default(),
             goes_on_inside: false,

@@ -140,6 +140,11 @@ fn take_effect(paths: &Paths, name: &GuestName, key: &str, client: &Client) -> R
             "guest '{name}' runs on with its old network; '{key}' counts from its next start or \
              reboot"
         ));
+    } else if key == "devices.allow" {
+        output::remark(format_args!(
+            "guest '{name}' runs on with its old devices; this gives it the new ones: \
+             vserver reload {name}"
+        ));
     } else if key.starts_with("accounting.") {
         output::remark(format_args!(
             "guest '{name}' runs on as it was started; this counts from its next boot on: \

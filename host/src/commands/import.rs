@@ -28,6 +28,7 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
         hostname: config.hostname.clone(),
         root: args.root.clone(),
         force: false,
+        keep: false,
         store: Store::Directory,
         access: Access::default(),
         goes_on_inside: false,

@@ -20,6 +20,7 @@ mod console;
 mod cp;
 mod delete;
 mod demo;
+mod device;
 mod doctor;
 mod dry_run;
 mod enable;
@@ -148,6 +149,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Import(args) => import::run(args, paths),
         Action::Move(args) => r#move::run(args, paths),
         Action::Cp(args) => cp::run(args, paths),
+        Action::Device(args) => device::run(args, paths),
         Action::Snapshot(args) => snapshot::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),
         Action::Wait(args) => wait::run(args, paths),

@@ -70,7 +70,12 @@ impl Provision {
         }
         let by_host = matches!(
             args.method,
-            Method::Copy | Method::Debootstrap | Method::Dnf | Method::Pacstrap | Method::Apk
+            Method::Copy
+                | Method::Debootstrap
+                | Method::Dnf
+                | Method::Rpm
+                | Method::Pacstrap
+                | Method::Apk
         );
         let packages = if by_host { Vec::new() } else { args.packages.clone() };
         let script = args.run_script.as_deref().map(Script::read).transpose()?;

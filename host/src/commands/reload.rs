@@ -4,7 +4,7 @@
 use shared::name::GuestName;
 
 use crate::cli::{LimitsArgs, ReloadArgs};
-use crate::commands::{Exit, each, limits, select};
+use crate::commands::{Exit, device, each, limits, select};
 use crate::config::{self, NetworkMode};
 use crate::control::{Client, Request};
 use crate::error::{Error, Result};
@@ -24,5 +24,6 @@ fn reload(paths: &Paths, name: &GuestName) -> Result<Exit> {
     if config.network.mode() == NetworkMode::Shared {
         client.ask(&Request::Addresses)?;
     }
+    device::reload(paths, name)?;
     limits::run(&LimitsArgs::apply(name), paths)
 }

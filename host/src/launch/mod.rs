@@ -57,6 +57,7 @@ use devices::Devices;
 
 pub use capabilities::{bound as bound_capabilities, reduce as reduce_capabilities};
 pub use confinement::{filter, kept as kept_confinement, label, programs};
+pub use devices::{Kept as KeptDevices, Running as RunningDevices, look as look_at_device};
 pub use explain::explain;
 pub use identity::become_root;
 pub use launcher::unset_login_uid;
@@ -136,7 +137,7 @@ pub fn launch(
     if let Some(forks) = forks {
         at(None, Stage::Cgroup, || forks.count(cgroup.outer()))?;
     }
-    let devices = devices::prepare(plan, run, cgroup)?;
+    let devices = devices::prepare(plan, run, cgroup, boot)?;
     let confinement = plan.confinement(devices.families_judged);
     at(fault, Stage::RunDirectory, || confinement::keep(&confinement, &run.confinement()))?;
     let filter = at(None, Stage::SystemCalls, || programs(&confinement))?;

@@ -4,6 +4,7 @@
 //! read them. Text that comes from inside a guest goes through [`printable`].
 
 pub mod config_import;
+pub mod devices;
 pub mod doctor;
 pub mod effective;
 mod events;

@@ -71,6 +71,12 @@ impl RunDir {
         self.path.join("confinement.json")
     }
 
+    /// The devices of this boot. The next one has another file: whoever still
+    /// writes that of a boot that has ended does no harm.
+    pub fn devices(&self, boot: u32) -> PathBuf {
+        self.path.join(if boot.is_multiple_of(2) { "devices-0.json" } else { "devices-1.json" })
+    }
+
     /// The state file.
     pub fn state(&self) -> PathBuf {
         self.path.join("state.json")
@@ -144,6 +150,8 @@ impl RunDir {
             self.console(),
             self.ring(),
             self.confinement(),
+            self.devices(0),
+            self.devices(1),
             self.state(),
             self.stopping(),
         ];

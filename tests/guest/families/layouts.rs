@@ -1,7 +1,11 @@
 //! The layouts: which tree, what a test adds to it as an administrator would,
 //! and what its family calls things.
 
+mod small;
+
 use tests::Tree;
+
+pub use small::{alpine, arch, bsd, busybox, gentoo, slackware, unknown};
 
 /// Where each orderly shutdown leaves a line.
 pub const MARKS: &str = "/var/log/shutdowns";
@@ -16,19 +20,129 @@ pub struct Layout {
     pub links: &'static [(&'static str, &'static str)],
     /// Files that are written in it, with their modes.
     pub files: &'static [File],
+    /// What is run inside then.
+    pub prepare: Words,
     /// Its style in `status`, and a part of the reason.
     pub style: &'static str,
     pub reason: &'static str,
     /// The name of a process that runs when it is up.
     pub service: &'static str,
     /// What is typed inside.
-    pub reboot: &'static [&'static str],
-    pub power_off: &'static [&'static str],
+    pub reboot: Words,
+    pub power_off: Words,
+    pub halt: Words,
+    /// What else its family has for that.
+    pub own: &'static [(After, Words)],
     /// A file that makes its shutdown hang.
     pub hanging: File,
 }
 
 type File = (&'static str, &'static str, u32);
+
+/// A command.
+pub type Words = &'static [&'static str];
+
+/// What becomes of a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It is booted again.
+    Again,
+    /// It stays down.
+    Down,
+}
+
+use After::{Again, Down};
+
+/// sysvinit's own; runit, finit and systemd have commands of these names.
+const SHUTDOWN: &[(After, Words)] = &[
+    (Again, &["shutdown", "-r", "now"]),
+    (Down, &["shutdown", "-h", "now"]),
+    (Again, &["init", "6"]),
+    (Down, &["init", "0"]),
+];
+
+/// And these.
+const TELINIT: &[(After, Words)] = &[
+    (Again, &["shutdown", "-r", "now"]),
+    (Down, &["shutdown", "-h", "now"]),
+    (Again, &["telinit", "6"]),
+    (Down, &["init", "0"]),
+    (Again, &["init", "6"]),
+    (Down, &["telinit", "0"]),
+];
+
+/// sysvinit from Debian's own files.
+pub fn sysvinit() -> Layout {
+    Layout {
+        title: "Debian 12, sysvinit",
+        tree: Tree::Bookworm,
+        links: &[],
+        files: &[(
+            "/etc/init.d/marks",
+            "#!/bin/sh\n### BEGIN INIT INFO\n# Provides: marks\n\
+             # Required-Start: $remote_fs\n# Required-Stop: $remote_fs\n\
+             # Default-Start: 2 3 4 5\n# Default-Stop: 0 1 6\n### END INIT INFO\n\
+             [ $1 = start ] || date >>/var/log/shutdowns\n",
+            0o755,
+        )],
+        prepare: &["update-rc.d", "marks", "defaults"],
+        style: "sysv",
+        reason: "/sbin/init is sysvinit",
+        service: "cron",
+        reboot: &["reboot"],
+        power_off: &["poweroff"],
+        halt: &["halt"],
+        own: TELINIT,
+        hanging: RC_HANGING,
+    }
+}
+
+const RC_MARKS: File =
+    ("/etc/init.d/marks", "#!/bin/sh\n[ $1 = start ] || date >>/var/log/shutdowns\n", 0o755);
+
+const RC_HANGING: File = ("/etc/init.d/marks", "#!/bin/sh\n[ $1 = start ] || sleep 1000\n", 0o755);
+
+/// systemd from Debian's own files.
+pub fn systemd() -> Layout {
+    Layout {
+        title: "Debian 12, systemd",
+        tree: Tree::Systemd,
+        links: &[],
+        prepare: &["systemctl", "enable", "marks.service"],
+        files: &[
+            // It waits as long for processes that ignore SIGTERM: 90 s.
+            (
+                "/etc/systemd/system.conf.d/stop.conf",
+                "[Manager]\nDefaultTimeoutStopSec=5s\n",
+                0o644,
+            ),
+            (
+                "/etc/systemd/system/marks.service",
+                "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n\
+             ExecStop=/bin/sh -c 'date >>/var/log/shutdowns'\n[Install]\nWantedBy=multi-user.target\n",
+                0o644,
+            ),
+        ],
+        style: "init",
+        reason: "/sbin/init is systemd",
+        service: "cron",
+        own: &[
+            (Again, &["systemctl", "reboot"]),
+            (Down, &["systemctl", "halt"]),
+            (Again, &["telinit", "6"]),
+            (Down, &["systemctl", "poweroff"]),
+            (Again, &["shutdown", "-r", "now"]),
+            (Down, &["shutdown", "-h", "now"]),
+        ],
+        hanging: (
+            "/etc/systemd/system/marks.service",
+            "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n\
+             ExecStop=/bin/sleep 1000\n",
+            0o644,
+        ),
+        ..sysvinit()
+    }
+}
 
 /// Debian's runit. `rc.shutdown` is there, and not executable.
 pub fn runit() -> Layout {
@@ -37,11 +151,14 @@ pub fn runit() -> Layout {
         tree: Tree::Runit,
         links: &[],
         files: &[("/etc/runit/rc.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755)],
+        prepare: &[],
         style: "init",
         reason: "/sbin/init is runit, '/usr/lib/runit/runit-init'",
         service: "runsvdir",
         reboot: &["reboot"],
-        power_off: &["init", "0"],
+        power_off: &["poweroff"],
+        halt: &["halt"],
+        own: SHUTDOWN,
         hanging: ("/etc/runit/rc.shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
     }
 }
@@ -82,7 +199,6 @@ pub fn void() -> Layout {
             ("/etc/rc.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
         ],
         service: "sleep",
-        reboot: &["init", "6"],
         hanging: ("/etc/rc.shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
         ..runit()
     }
@@ -104,11 +220,14 @@ pub fn openrc() -> Layout {
         tree: Tree::Openrc,
         links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
         files: &[OPENRC_SERVICE],
+        prepare: &[],
         style: "sysv",
         reason: "/sbin/init is sysvinit",
         service: "cron",
         reboot: &["reboot"],
         power_off: &["poweroff"],
+        halt: &["halt"],
+        own: TELINIT,
         hanging: OPENRC_HANGING,
     }
 }
@@ -125,6 +244,11 @@ pub fn openrc_init() -> Layout {
         reason: "/sbin/init is openrc-init, '/usr/sbin/openrc-init'",
         reboot: &["openrc-shutdown", "--reboot", "now"],
         power_off: &["openrc-shutdown", "--poweroff", "now"],
+        halt: &["openrc-shutdown", "--halt", "now"],
+        own: &[
+            (Again, &["openrc-shutdown", "-r", "now"]),
+            (Down, &["openrc-shutdown", "-p", "now"]),
+        ],
         ..openrc()
     }
 }
@@ -144,11 +268,24 @@ pub fn finit() -> Layout {
             ),
             ("/usr/local/sbin/marks", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
         ],
+        prepare: &[],
         style: "init",
         reason: "/sbin/init is finit, '/usr/sbin/finit'",
         service: "sleep",
         reboot: &["reboot"],
         power_off: &["poweroff"],
+        halt: &["halt"],
+        own: &[
+            (Again, &["/lib/finit/initctl", "reboot"]),
+            (Down, &["/lib/finit/initctl", "halt"]),
+            (Again, &["/lib/finit/initctl", "runlevel", "6"]),
+            (Down, &["/lib/finit/initctl", "poweroff"]),
+            // They call initctl, which Debian has where no shell finds it.
+            (Again, &["sh", "-c", "PATH=$PATH:/lib/finit telinit 6"]),
+            (Down, &["sh", "-c", "PATH=$PATH:/lib/finit init 0"]),
+            (Again, &["shutdown", "-r", "now"]),
+            (Down, &["shutdown", "-h", "now"]),
+        ],
         hanging: ("/usr/local/sbin/marks", "#!/bin/sh\nsleep 1000\n", 0o755),
     }
 }
@@ -158,7 +295,8 @@ const S6_SERVICE: File = ("/etc/s6/service/sleeper/run", "#!/bin/sh\nexec sleep 
 const S6_FINISH: File = (
     "/etc/s6/service/.s6-svscan/finish",
     "#!/bin/sh\ndate >>/var/log/shutdowns\n[ ! -x /etc/hang ] || /etc/hang\n\
-     if [ -e /run/reboot ]; then exec reboot -d -n -f; fi\nexec poweroff -d -n -f\n",
+     if [ -e /run/reboot ]; then exec reboot -d -n -f; fi\n\
+     if [ -e /run/halt ]; then exec halt -d -n -f; fi\nexec poweroff -d -n -f\n",
     0o755,
 );
 
@@ -178,11 +316,14 @@ pub fn s6() -> Layout {
             S6_SERVICE,
             S6_FINISH,
         ],
+        prepare: &[],
         style: "init",
         reason: "/sbin/init is s6, '/usr/sbin/init'",
         service: "sleep",
         reboot: &["sh", "-c", "touch /run/reboot && s6-svscanctl -t /run/service"],
         power_off: &["s6-svscanctl", "-t", "/run/service"],
+        halt: &["sh", "-c", "touch /run/halt && s6-svscanctl -t /run/service"],
+        own: &[(Down, &["kill", "-TERM", "1"])],
         hanging: ("/etc/hang", "#!/bin/sh\nsleep 1000\n", 0o755),
     }
 }
@@ -206,8 +347,13 @@ pub fn s6_linux_init() -> Layout {
             ),
             (
                 "/usr/bin/s6-linux-init-shutdown",
-                "#!/bin/sh\ncase $* in *-r*) touch /run/reboot ;; esac\n\
+                "#!/bin/sh\ncase $* in *-r*) touch /run/reboot ;; *-h*) touch /run/halt ;; esac\n\
                  exec s6-svscanctl -t /run/service\n",
+                0o755,
+            ),
+            (
+                "/usr/bin/s6-linux-init-hpr",
+                "#!/bin/sh\nexec s6-linux-init-shutdown $1 now\n",
                 0o755,
             ),
             ("/etc/s6/service/.s6-svscan/SIGTERM", "#!/bin/sh\n", 0o755),
@@ -216,190 +362,12 @@ pub fn s6_linux_init() -> Layout {
         ],
         reboot: &["s6-linux-init-shutdown", "-r", "now"],
         power_off: &["s6-linux-init-shutdown", "-p", "now"],
+        halt: &["s6-linux-init-shutdown", "-h", "now"],
+        own: &[
+            (Again, &["s6-linux-init-hpr", "-r"]),
+            (Down, &["s6-linux-init-hpr", "-h"]),
+            (Down, &["s6-linux-init-hpr", "-p"]),
+        ],
         ..s6()
-    }
-}
-
-/// What the two megabytes of busybox are given in place of a distribution's
-/// own files: the conventions of each are those of its public boot scripts.
-const SMALL: Layout = Layout {
-    title: "",
-    tree: Tree::Busybox,
-    links: &[],
-    files: &[],
-    style: "sysv",
-    reason: "/sbin/init is sysvinit",
-    service: "sleep",
-    reboot: &["sh", "-c", "kill -39 1"],
-    power_off: &["sh", "-c", "kill -38 1"],
-    hanging: ("/etc/hang", "", 0o644),
-};
-
-/// Known by its mark; what it would do, guest-init does.
-const SYSVINIT: File = ("/sbin/init", "#!/bin/false INIT_VERSION=sysvinit-3.09\n", 0o755);
-
-/// Slackware: sysvinit's inittab, and one BSD-like script for each runlevel.
-pub fn slackware() -> Layout {
-    Layout {
-        title: "Slackware",
-        links: &[("/etc/rc.d/rc.0", "rc.6")],
-        files: &[
-            SYSVINIT,
-            (
-                "/etc/inittab",
-                "id:3:initdefault:\nsi:S:sysinit:/etc/rc.d/rc.S\n\
-                 su:1S:wait:/etc/rc.d/rc.K\nrc:2345:wait:/etc/rc.d/rc.M\n\
-                 ca::ctrlaltdel:/sbin/shutdown -t5 -r now\n\
-                 l0:0:wait:/etc/rc.d/rc.0\nl6:6:wait:/etc/rc.d/rc.6\n\
-                 c1:12345:respawn:/bin/sleep 100000\n",
-                0o644,
-            ),
-            ("/etc/rc.d/rc.S", "#!/bin/sh\nmount -v proc /proc -t proc\n", 0o755),
-            (
-                "/etc/rc.d/rc.M",
-                "#!/bin/sh\n[ -x /etc/rc.d/rc.local ] && . /etc/rc.d/rc.local\n",
-                0o755,
-            ),
-            (
-                "/etc/rc.d/rc.6",
-                "#!/bin/sh\n/etc/rc.d/rc.local_shutdown\nkillall5 -15\n\
-                 case $0 in *0) poweroff -f ;; *6) reboot -f ;; esac\n",
-                0o755,
-            ),
-            ("/etc/rc.d/rc.local_shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
-        ],
-        hanging: ("/etc/rc.d/rc.local_shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
-        ..SMALL
-    }
-}
-
-/// Arch before systemd: sysvinit's inittab, and three scripts.
-pub fn arch() -> Layout {
-    Layout {
-        title: "Arch before systemd",
-        files: &[
-            SYSVINIT,
-            (
-                "/etc/inittab",
-                "id:3:initdefault:\nrc::sysinit:/etc/rc.sysinit\nrs:S1:wait:/etc/rc.single\n\
-                 rm:2345:wait:/etc/rc.multi\nrh:06:wait:/etc/rc.shutdown\n\
-                 su:S:wait:/sbin/sulogin -p\nc1:2345:respawn:/bin/sleep 100000\n\
-                 ca::ctrlaltdel:/sbin/shutdown -t3 -r now\n",
-                0o644,
-            ),
-            ("/etc/rc.sysinit", "#!/bin/sh\n:\n", 0o755),
-            ("/etc/rc.multi", "#!/bin/sh\n[ -x /etc/rc.local ] && /etc/rc.local\n", 0o755),
-            (
-                "/etc/rc.shutdown",
-                "#!/bin/sh\n/etc/rc.local.shutdown\n\
-                 if [ \"$RUNLEVEL\" = 0 ]; then poweroff -d -f; else reboot -d -f; fi\n",
-                0o755,
-            ),
-            ("/etc/rc.local.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
-        ],
-        hanging: ("/etc/rc.local.shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
-        ..SMALL
-    }
-}
-
-/// Stands for OpenRC where an inittab calls it.
-const OPENRC: File = (
-    "/sbin/openrc",
-    "#!/bin/sh\ncase $1 in shutdown | reboot) set -- \"$1\" stop ;; *) set -- \"$1\" start ;; esac\n\
-     for file in /etc/runlevels/*/*; do\n\
-     [ $2 = stop ] || case $file in */$1/*) ;; *) continue ;; esac; $file $2; done\n",
-    0o755,
-);
-
-const OPENRC_MARKS: File =
-    ("/etc/init.d/marks", "#!/bin/sh\n[ $1 = start ] || date >>/var/log/shutdowns\n", 0o755);
-
-const HANGING: File = ("/etc/init.d/marks", "#!/bin/sh\n[ $1 = start ] || sleep 1000\n", 0o755);
-
-/// Gentoo: OpenRC from sysvinit's inittab.
-pub fn gentoo() -> Layout {
-    Layout {
-        title: "Gentoo, OpenRC under sysvinit",
-        links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
-        files: &[
-            SYSVINIT,
-            OPENRC,
-            OPENRC_MARKS,
-            (
-                "/etc/inittab",
-                "id:3:initdefault:\nsi::sysinit:/sbin/openrc sysinit\n\
-                 rc::bootwait:/sbin/openrc boot\nl0:0:wait:/sbin/openrc shutdown\n\
-                 l0s:0:wait:/sbin/halt.sh\nl1:1:wait:/sbin/openrc single\n\
-                 l2:2:wait:/sbin/openrc nonetwork\nl3:3:wait:/sbin/openrc default\n\
-                 l6:6:wait:/sbin/openrc reboot\nl6r:6:wait:/sbin/reboot.sh\n\
-                 su0:S:wait:/sbin/openrc single\nc1:12345:respawn:/bin/sleep 100000\n",
-                0o644,
-            ),
-            ("/sbin/halt.sh", "#!/bin/sh\nexec poweroff -f\n", 0o755),
-            ("/sbin/reboot.sh", "#!/bin/sh\nexec reboot -f\n", 0o755),
-        ],
-        hanging: HANGING,
-        ..SMALL
-    }
-}
-
-/// Alpine: OpenRC from busybox's inittab.
-pub fn alpine() -> Layout {
-    Layout {
-        title: "Alpine, OpenRC under busybox",
-        links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
-        files: &[
-            OPENRC,
-            OPENRC_MARKS,
-            (
-                "/etc/inittab",
-                "::sysinit:/sbin/openrc sysinit\n::sysinit:/sbin/openrc boot\n\
-                 ::wait:/sbin/openrc default\n::respawn:/bin/sleep 100000\n\
-                 ::ctrlaltdel:/sbin/reboot\n::shutdown:/sbin/openrc shutdown\n",
-                0o644,
-            ),
-        ],
-        style: "busybox",
-        reason: "/sbin/init is busybox",
-        reboot: &["reboot"],
-        power_off: &["poweroff"],
-        hanging: HANGING,
-        ..SMALL
-    }
-}
-
-/// No init program that is known, no inittab: one script to boot, one to stop.
-pub fn bsd() -> Layout {
-    Layout {
-        title: "`/etc/rc` and `/etc/rc.shutdown`",
-        links: &[("/sbin/init", "nowhere"), ("/etc/inittab", "nowhere")],
-        files: &[
-            ("/etc/rc", "#!/bin/sh\nsleep 100000 </dev/null >/dev/null 2>&1 &\n", 0o755),
-            ("/etc/rc.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
-        ],
-        style: "rc",
-        reason: "there are rc scripts of the BSDs' kind, and no /etc/inittab",
-        hanging: ("/etc/rc.shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
-        ..SMALL
-    }
-}
-
-/// A program that nobody knows, and that hears SIGTERM and SIGINT.
-pub fn unknown() -> Layout {
-    Layout {
-        title: "an init that nobody knows",
-        files: &[(
-            "/sbin/init",
-            "#!/bin/sh\ntrap 'date >>/var/log/shutdowns; /etc/hang; poweroff -f' TERM\n\
-             trap 'date >>/var/log/shutdowns; reboot -f' INT\n\
-             while :; do sleep 100000 & wait $!; done\n",
-            0o755,
-        )],
-        style: "init",
-        reason: "/sbin/init is '/sbin/init', of no known family",
-        reboot: &["sh", "-c", "kill -INT 1"],
-        power_off: &["sh", "-c", "kill -TERM 1"],
-        hanging: ("/etc/hang", "#!/bin/sh\nsleep 1000\n", 0o755),
-        ..SMALL
     }
 }

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
-use layouts::{Layout, MARKS};
+use layouts::After::{Again, Down};
+use layouts::{After, Layout, MARKS, Words};
+
+const MODES: [&str; 3] = ["private", "identity", "host"];
 
 /// Makes the tests of each layout.
 macro_rules! families {
@@ -23,8 +26,14 @@ macro_rules! families {
 
                 #[test]
                 #[ignore = "root: boots guests"]
-                fn boots_reboots_and_stops_from_both_sides() {
-                    super::boots_reboots_and_stops_from_both_sides(&layout());
+                fn boots_reboots_and_stops_from_outside() {
+                    super::boots_reboots_and_stops_from_outside(&layout());
+                }
+
+                #[test]
+                #[ignore = "root: boots guests"]
+                fn does_what_is_typed_inside() {
+                    super::does_what_is_typed_inside(&layout());
                 }
 
                 #[test]
@@ -43,6 +52,7 @@ macro_rules! families {
 }
 
 families! {
+    sysvinit systemd busybox
     runit void openrc openrc_init finit s6 s6_linux_init
     slackware arch gentoo alpine bsd unknown
 }
@@ -61,6 +71,9 @@ fn build<'h>(host: &'h Host, layout: &Layout) -> Guest<'h> {
     for (path, text, mode) in layout.files {
         place(&guest, path);
         guest.write(path, text, *mode);
+    }
+    if !layout.prepare.is_empty() {
+        guest.exec(layout.prepare).ok();
     }
     guest
 }
@@ -88,7 +101,7 @@ fn start(guest: &Guest<'_>, layout: &Layout) {
     guest.wait_for_process(layout.service);
 }
 
-fn boots_reboots_and_stops_from_both_sides(layout: &Layout) {
+fn boots_reboots_and_stops_from_outside(layout: &Layout) {
     let host = Host::new();
     let guest = build(&host, layout);
     start(&guest, layout);
@@ -99,15 +112,62 @@ fn boots_reboots_and_stops_from_both_sides(layout: &Layout) {
     guest.vserver("reboot", [""; 0]).ok();
     assert_ne!(guest.init_pid(), first);
     assert_eq!(shutdowns(&guest), 2, "reboot\n{}", guest.log());
-    let second = guest.init_pid();
-    // How it ends depends on what dies first.
-    guest.exec(layout.reboot);
-    guest.wait_for_reboot(second);
-    assert_eq!(shutdowns(&guest), 3, "{:?} inside\n{}", layout.reboot, guest.log());
     guest.wait_for_process(layout.service);
-    guest.exec(layout.power_off);
-    guest.wait_until_stopped();
-    assert_eq!(shutdowns(&guest), 4, "{:?} inside\n{}", layout.power_off, guest.log());
+    guest.stop();
+    assert_eq!(shutdowns(&guest), 3, "stop\n{}", guest.log());
+}
+
+fn does_what_is_typed_inside(layout: &Layout) {
+    let host = Host::new();
+    let guest = build(&host, layout);
+    for users in MODES {
+        host.vserver(["config", "set", guest.name(), "security.users", users]).ok();
+        start(&guest, layout);
+        for (after, words) in
+            [(Again, layout.reboot), (Down, layout.halt), (Down, layout.power_off)]
+        {
+            typed(&guest, layout, after, words, 1);
+        }
+        // It asks nobody.
+        typed(&guest, layout, Down, &["sh", "-c", HALT_NOW], 0);
+    }
+    host.vserver(["config", "set", guest.name(), "security.users", "private"]).ok();
+    for (after, words) in layout.own {
+        typed(&guest, layout, *after, words, 1);
+    }
+}
+
+/// reboot(2) with LINUX_REBOOT_CMD_HALT.
+const HALT_NOW: &str = "if [ -e /usr/bin/perl ]; then
+    exec perl -e 'syscall(169, 0xfee1dead, 672274793, 0xcdef0123)'; fi; exec halt -f";
+
+/// Types it in a guest that is started for it if it is down.
+fn typed(guest: &Guest<'_>, layout: &Layout, after: After, words: Words, expected: usize) {
+    if !guest.is_running() {
+        start(guest, layout);
+    }
+    let (old, before) = (guest.init_pid(), shutdowns(guest));
+    // How it ends depends on what dies first.
+    let end = guest.exec(words);
+    println!("{words:?} inside\n{end}");
+    match after {
+        Again => {
+            guest.wait_for_reboot(old);
+            guest.wait_for_process(layout.service);
+        }
+        Down => {
+            guest.wait_until_stopped();
+            let status = guest.vserver("status", [""; 0]).code(3);
+            assert!(status.stdout.contains("is stopped"), "{words:?}\n{status}");
+            guest.vserver("running", [""; 0]).code(1);
+            // Not taken for a crash, which would have been started again.
+            let log = guest.host().prefix().join("var/log/vserver/web.supervisor.log");
+            let log = fs::read_to_string(log).expect("the supervisor has a log");
+            assert!(!log.contains("crashed"), "{words:?}\n{log}");
+        }
+    }
+    let marks = shutdowns(guest) - before;
+    assert_eq!(marks, expected, "{words:?} inside\n{end}\n{}", guest.log());
 }
 
 /// A process that no service manager knows of.

@@ -5,20 +5,20 @@ use std::path::Path;
 use std::{env, fs};
 
 use super::all;
-use super::layouts::Layout;
+use super::layouts::{After, Layout, Words};
 
 const HEAD: &str = "# Init families and layouts
 
 Written by `VSERVER_TEST_GOLDEN=write cargo test -p tests --test guest page::`, from what
 `tests/guest/families` boots, reboots and stops. sysvinit, busybox and systemd of Debian 12 and 13 have
-tests of their own beside it (`boot`, `rounds`, `distributions`, `own_init`). How a family is asked to
+more tests of their own (`boot`, `inside`, `rounds`, `distributions`, `own_init`). How a family is asked to
 shut down, and when it counts as up, is in [boot.md](boot.md).
 
-Trees `runit`, `openrc`, `finit` and `s6` are Debian's own packages; on `busybox`, scripts stand for a
-distribution's, by the conventions of its public boot scripts.
+Trees but `busybox` are Debian's own packages; on `busybox`, scripts stand for a distribution's, by
+the conventions of its public boot scripts, and `sysvinit` for the tools of that name.
 
-| layout | tree | boot style in `status` | typed inside |
-|---|---|---|---|
+| layout | tree | boot style in `status` | reboots, typed inside | ends, typed inside |
+|---|---|---|---|---|
 ";
 
 /// What `mod.rs` does with each, in which modes of `security.users`.
@@ -30,7 +30,9 @@ Each of them:
 | `start` returns when it is up, `status` names it | x | x | x |
 | `stop --no-kill`, its own shutdown script has run, once | x | x | x |
 | `reboot` from outside, likewise | x | | |
-| reboot and power-off typed inside, likewise | x | | |
+| the first command to reboot, and the first two that end it, typed inside, likewise | x | x | x |
+| its other commands, likewise | x | | |
+| reboot(2) to halt, called inside: it ends at once, without its shutdown script | x | x | x |
 | `stop --no-kill` 0 ms after `start`, 5 rounds (100 in `tests/soak/run`) | x | | |
 | `stop --no-kill` of a frozen guest with a process that ignores SIGTERM | | x | x |
 | `stop --timeout` while its shutdown script hangs | | | x |
@@ -42,9 +44,17 @@ fn page() -> String {
 }
 
 fn row(layout: &Layout) -> String {
-    let Layout { title, tree, style, reason, reboot, power_off, .. } = layout;
-    let (tree, reboot, power_off) = (tree.name(), reboot.join(" "), power_off.join(" "));
-    format!("| {title} | {tree} | {style} ({reason}) | `{reboot}`; `{power_off}` |\n")
+    let Layout { title, tree, style, reason, .. } = layout;
+    let own = |wanted| layout.own.iter().filter(move |(after, _)| *after == wanted);
+    let reboots = [layout.reboot].into_iter().chain(own(After::Again).map(|(_, words)| *words));
+    let ends = [layout.halt, layout.power_off].into_iter();
+    let ends = ends.chain(own(After::Down).map(|(_, words)| *words));
+    let (tree, reboots, ends) = (tree.name(), listed(reboots), listed(ends));
+    format!("| {title} | {tree} | {style} ({reason}) | {reboots} | {ends} |\n")
+}
+
+fn listed(commands: impl Iterator<Item = Words>) -> String {
+    commands.map(|words| format!("`{}`", words.join(" "))).collect::<Vec<_>>().join("; ")
 }
 
 #[test]

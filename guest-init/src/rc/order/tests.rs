@@ -74,7 +74,122 @@ fn without_data_one_runs_after_another() {
     assert_eq!(order.after, [vec![], vec![0], vec![0, 1]]);
 }
 
+#[test]
+fn a_number_gives_way_to_what_a_header_says() {
+    let source = headers(&[("a", "# Required-Start: z\n"), ("z", "# Provides: z\n")]);
+    let order = order(&links(&["a", "own", "z"]), &source, false);
+    assert_eq!(order.after, [vec![2], vec![], vec![1]]);
+    assert_eq!(order.loops, ["own"]);
+}
+
+/// Does everything get its turn, in an order in which each waits for what it
+/// waits for?
+fn runs(order: &Order) -> bool {
+    let mut done = vec![false; order.after.len()];
+    for _ in 0..order.after.len() {
+        for (number, after) in order.after.iter().enumerate() {
+            if after.iter().all(|other| done[*other]) {
+                done[number] = true;
+            }
+        }
+    }
+    done.iter().all(|done| *done)
+}
+
+/// Does one wait for the other, by whatever way?
+fn waits_for(order: &Order, number: usize, other: usize) -> bool {
+    let mut open = vec![number];
+    let mut seen = Vec::new();
+    while let Some(at) = open.pop() {
+        if seen.contains(&at) {
+            continue;
+        }
+        seen.push(at);
+        open.extend(&order.after[at]);
+    }
+    number != other && seen.contains(&other)
+}
+
+/// Headers of ten scripts, some without any: what each of them requires.
+fn requirements() -> impl Strategy<Value = Vec<Option<Vec<usize>>>> {
+    let required = prop::collection::vec(0usize..10, 0..4);
+    prop::collection::vec(prop::option::weighted(0.8, required), 10)
+}
+
+fn source_of(required: &[Option<Vec<usize>>], stopping: bool) -> Source {
+    let key = if stopping { "X-Stop-After" } else { "Required-Start" };
+    let list: Vec<(String, String)> = required
+        .iter()
+        .enumerate()
+        .filter_map(|(number, required)| {
+            let names = required.as_ref()?.iter().map(|other| format!(" s{other}"));
+            let names = names.collect::<String>();
+            Some((format!("s{number}"), format!("# Provides: s{number}\n# {key}:{names}\n")))
+        })
+        .collect();
+    headers(&list.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect::<Vec<_>>())
+}
+
+/// The scripts' links, in the order of `numbers`.
+fn shuffled(numbers: &[usize]) -> Vec<Link> {
+    let names: Vec<String> = numbers.iter().map(|number| format!("s{number}")).collect();
+    links(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn numbers() -> impl Strategy<Value = Vec<usize>> {
+    Just((0..10).collect::<Vec<usize>>()).prop_shuffle()
+}
+
 proptest! {
+    /// Whatever numbers they have, and whatever stands between them without
+    /// a header.
+    #[test]
+    fn no_script_starts_before_what_it_requires(
+        required in requirements(), numbers in numbers(), stopping: bool,
+    ) {
+        // Without loops: only what has a lower index is required.
+        let required: Vec<Option<Vec<usize>>> = required
+            .into_iter()
+            .enumerate()
+            .map(|(at, list)| Some(list?.into_iter().filter(|other| *other < at).collect()))
+            .collect();
+        let order = order(&shuffled(&numbers), &source_of(&required, stopping), stopping);
+        prop_assert!(runs(&order));
+        let place = |script: usize| numbers.iter().position(|number| *number == script).unwrap();
+        for (script, list) in required.iter().enumerate() {
+            for other in list.iter().flatten() {
+                prop_assert!(waits_for(&order, place(script), place(*other)));
+            }
+        }
+    }
+
+    #[test]
+    fn loops_in_headers_are_broken_and_said(required in requirements(), numbers in numbers()) {
+        let order = order(&shuffled(&numbers), &source_of(&required, false), false);
+        prop_assert!(runs(&order));
+        // One that is in no loop is broken nowhere.
+        let alone = required.iter().flatten().all(|list| list.is_empty());
+        prop_assert!(!alone || order.loops.is_empty());
+    }
+
+    /// As without headers at all, where nothing contradicts the numbers.
+    #[test]
+    fn one_without_a_header_is_started_in_its_place(
+        known in prop::collection::vec(any::<bool>(), 10),
+    ) {
+        let required: Vec<_> = known.iter().map(|known| known.then(Vec::new)).collect();
+        let all: Vec<usize> = (0..10).collect();
+        let order = order(&shuffled(&all), &source_of(&required, false), false);
+        for number in 0..10 {
+            for earlier in 0..number {
+                let side_by_side = known[number] && known[earlier]
+                    && (earlier + 1..number).all(|between| known[between]);
+                prop_assert_eq!(waits_for(&order, number, earlier), !side_by_side);
+            }
+        }
+        prop_assert!(order.loops.is_empty());
+    }
+
     #[test]
     fn every_script_gets_its_turn(
         edges in prop::collection::vec((0usize..12, 0usize..12), 0..60),
@@ -88,14 +203,6 @@ proptest! {
         }
         let refs: Vec<&str> = names.iter().map(String::as_str).collect();
         let order = order(&links(&refs), &Source::Depend(depend), false);
-        let mut done = [false; 12];
-        for _ in 0..12 {
-            for (number, after) in order.after.iter().enumerate() {
-                if after.iter().all(|other| done[*other]) {
-                    done[number] = true;
-                }
-            }
-        }
-        prop_assert!(done.iter().all(|d| *d));
+        prop_assert!(runs(&order));
     }
 }

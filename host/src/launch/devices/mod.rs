@@ -5,6 +5,9 @@
 //! their modes for everybody, and one with ids of its own couldn't open
 //! those that only root may.
 
+mod kept;
+mod running;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -21,15 +24,19 @@ use rustix::mount::{
 };
 use shared::stage::{Failure, Stage};
 
-use crate::bpf::device::{Kind, Rights, Rule};
+use crate::bpf::device::Kind;
 use crate::cgroup::GuestCgroup;
+use crate::config::DeviceRule;
 use crate::facts;
-use crate::plan::devices::{NODES, rules};
+use crate::plan::devices::{Given, NODES, rules};
 use crate::plan::{Layer, Plan};
 use crate::runtime::RunDir;
 use crate::sys::mount::{self as attributes, Attributes};
 
 use super::at_step;
+
+pub use kept::Kept;
+pub use running::Running;
 
 /// A guest's /dev.
 pub struct Devices {
@@ -54,39 +61,48 @@ struct Node<'a> {
     mode: u32,
 }
 
+impl<'g> Node<'g> {
+    fn of(given: &'g Given) -> Self {
+        Self {
+            name: &given.device.name,
+            kind: given.kind(),
+            major: given.major,
+            minor: given.minor,
+            mode: given.mode,
+        }
+    }
+}
+
 /// Filters the guest's devices and makes its /dev, a detached mount. In a
 /// failure step 0 is all of it, a greater one the configured device of that
 /// number, from 1 on.
 ///
 /// In a guest that has a guest, neither a filter nor a node can be made; the
 /// host's filter holds there as well.
-pub fn prepare(plan: &Plan, run: &RunDir, cgroup: &GuestCgroup) -> Result<Devices, Failure> {
+pub fn prepare(
+    plan: &Plan,
+    run: &RunDir,
+    cgroup: &GuestCgroup,
+    boot: u32,
+) -> Result<Devices, Failure> {
     let nested = facts::is_in_user_namespace();
-    let mut nodes: Vec<Node<'_>> = NODES
-        .iter()
-        .map(|&(name, major, minor)| Node {
-            name,
-            kind: Kind::Character,
-            major,
-            minor,
-            mode: 0o666,
-        })
-        .collect();
-    let mut allowed = rules();
+    let mut given = Vec::new();
     for (number, device) in (1u16..).zip(&plan.devices) {
-        let node = at_step(plan.fault, Stage::Devices, number, || look(&device.name))?;
-        allowed.push(Rule {
-            kind: node.kind,
-            majors: node.major..=node.major,
-            minor: Some(node.minor),
-            rights: Rights { read: device.read, write: device.write, make: device.make },
-        });
-        nodes.push(node);
+        given.push(at_step(plan.fault, Stage::Devices, number, || look(device))?);
     }
+    let own = NODES.iter().map(|&(name, major, minor)| Node {
+        name,
+        kind: Kind::Character,
+        major,
+        minor,
+        mode: 0o666,
+    });
+    let nodes: Vec<Node<'_>> = own.chain(given.iter().map(Node::of)).collect();
     let mut families_judged = false;
     at_step(plan.fault, Stage::Devices, 0, || {
-        if !plan.without.contains(&Layer::Devices) && !nested {
-            cgroup.filter_devices(&allowed)?;
+        let is_filtered = !plan.without.contains(&Layer::Devices) && !nested;
+        if is_filtered {
+            cgroup.filter_devices(&rules(&given))?;
             // Where the kernel can't, the system call filter is all there is.
             let directory = run.path().parent().unwrap_or(run.path());
             if let Some(hook) = facts::socket_hook(directory) {
@@ -94,9 +110,13 @@ pub fn prepare(plan: &Plan, run: &RunDir, cgroup: &GuestCgroup) -> Result<Device
                 families_judged = true;
             }
         }
-        let tree = directory(plan.ids.root(), &nodes, nested)?;
+        let owner = plan.ids.root();
+        let tree = directory(owner, &nodes, nested)?;
+        let file_system = rustix::fs::fstat(&tree)?.st_dev;
         let names = nodes.iter().filter(|_| nested).map(|node| node.name.to_owned());
         let sys = plan.network.is_shared().then(host_sys).transpose()?;
+        let given = given.clone();
+        Kept { boot, owner, file_system, is_filtered, is_nested: nested, given }.write(run)?;
         Ok(Devices { tree, borrowed: names.collect(), sys, families_judged })
     })
 }
@@ -114,21 +134,24 @@ fn host_sys() -> io::Result<OwnedFd> {
     Ok(tree)
 }
 
-/// A configured device as the host has it.
+/// A device as the host has it.
 ///
 /// # Errors
-/// ENODEV if it is something else.
-fn look(name: &str) -> io::Result<Node<'_>> {
-    let found = std::fs::metadata(Path::new("/dev").join(name))?;
-    let kind = if found.file_type().is_block_device() {
-        Kind::Block
-    } else if found.file_type().is_char_device() {
-        Kind::Character
-    } else {
+/// Those of stat(2); ENODEV if it is something else.
+pub fn look(device: &DeviceRule) -> io::Result<Given> {
+    let found = std::fs::metadata(Path::new("/dev").join(&device.name))?;
+    let kind = found.file_type();
+    if !kind.is_block_device() && !kind.is_char_device() {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
-    };
-    let (major, minor) = (major(found.rdev()), minor(found.rdev()));
-    Ok(Node { name, kind, major, minor, mode: found.mode() & 0o777 })
+    }
+    Ok(Given {
+        device: device.clone(),
+        is_block: kind.is_block_device(),
+        major: major(found.rdev()),
+        minor: minor(found.rdev()),
+        mode: found.mode() & 0o777,
+        is_for_this_boot: false,
+    })
 }
 
 /// A /dev that belongs to the guest's root, `owner` on the host. It has mode

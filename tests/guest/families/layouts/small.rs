@@ -1,0 +1,236 @@
+//! Layouts on two megabytes of busybox.
+
+use tests::Tree;
+
+use super::After::{Again, Down};
+use super::{File, Layout, RC_HANGING, RC_MARKS};
+
+/// What the two megabytes of busybox are given in place of a distribution's
+/// own files: the conventions of each are those of its public boot scripts.
+const SMALL: Layout = Layout {
+    title: "",
+    tree: Tree::Busybox,
+    links: &[],
+    files: &[],
+    prepare: &[],
+    style: "sysv",
+    reason: "/sbin/init is sysvinit",
+    service: "sleep",
+    reboot: &["sysvinit", "reboot"],
+    power_off: &["sysvinit", "poweroff"],
+    halt: &["sysvinit", "halt"],
+    own: &[
+        (Again, &["kill", "-39", "1"]),
+        (Down, &["kill", "-37", "1"]),
+        (Again, &["sysvinit", "6"]),
+        (Down, &["sysvinit", "0"]),
+    ],
+    hanging: ("/etc/hang", "", 0o644),
+};
+
+/// busybox with an inittab of its own.
+pub fn busybox() -> Layout {
+    Layout {
+        title: "busybox",
+        style: "busybox",
+        reason: "/sbin/init is busybox",
+        service: "busybox",
+        reboot: &["reboot"],
+        power_off: &["poweroff"],
+        halt: &["halt"],
+        own: &[
+            (Again, &["busybox", "reboot"]),
+            (Down, &["busybox", "halt"]),
+            (Again, &["kill", "-TERM", "1"]),
+            (Down, &["busybox", "poweroff"]),
+        ],
+        hanging: ("/etc/init.d/rcK", "#!/bin/sh\nsleep 1000\n", 0o755),
+        ..SMALL
+    }
+}
+
+/// Known by its mark; what it would do, guest-init does.
+const SYSVINIT: File = ("/sbin/init", "#!/bin/false INIT_VERSION=sysvinit-3.09\n", 0o755);
+
+/// Stands for sysvinit's tools: what `halt`, `poweroff`, `reboot` and `telinit`
+/// write to `/run/initctl` (initreq.h), a variable and a runlevel.
+const TOOLS: File = (
+    "/bin/sysvinit",
+    "#!/bin/sh\nput() { { printf \"$1\"; head -c 384 /dev/zero; } | dd bs=1 count=384 | \
+     dd ibs=1 obs=384 of=/run/initctl; }\n\
+     magic='\\151\\031\\011\\003' none='\\000\\000\\000\\000'\n\
+     case $1 in 6 | reboot) level='\\066' ;; *) level='\\060' ;; esac\n\
+     [ $1 != halt ] || put \"$magic\\006\\000\\000\\000$none${none}INIT_HALT=HALT\"\n\
+     put \"$magic\\001\\000\\000\\000$level\"\n",
+    0o755,
+);
+
+/// Slackware: sysvinit's inittab, and one BSD-like script for each runlevel.
+pub fn slackware() -> Layout {
+    Layout {
+        title: "Slackware",
+        links: &[("/etc/rc.d/rc.0", "rc.6")],
+        files: &[
+            SYSVINIT,
+            TOOLS,
+            (
+                "/etc/inittab",
+                "id:3:initdefault:\nsi:S:sysinit:/etc/rc.d/rc.S\n\
+                 su:1S:wait:/etc/rc.d/rc.K\nrc:2345:wait:/etc/rc.d/rc.M\n\
+                 ca::ctrlaltdel:/sbin/shutdown -t5 -r now\n\
+                 l0:0:wait:/etc/rc.d/rc.0\nl6:6:wait:/etc/rc.d/rc.6\n\
+                 c1:12345:respawn:/bin/sleep 100000\n",
+                0o644,
+            ),
+            ("/etc/rc.d/rc.S", "#!/bin/sh\nmount -v proc /proc -t proc\n", 0o755),
+            (
+                "/etc/rc.d/rc.M",
+                "#!/bin/sh\n[ -x /etc/rc.d/rc.local ] && . /etc/rc.d/rc.local\n",
+                0o755,
+            ),
+            (
+                "/etc/rc.d/rc.6",
+                "#!/bin/sh\n/etc/rc.d/rc.local_shutdown\nkillall5 -15\n\
+                 case $0 in *0) poweroff -f ;; *6) reboot -f ;; esac\n",
+                0o755,
+            ),
+            ("/etc/rc.d/rc.local_shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
+        ],
+        hanging: ("/etc/rc.d/rc.local_shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
+        ..SMALL
+    }
+}
+
+/// Arch before systemd: sysvinit's inittab, and three scripts.
+pub fn arch() -> Layout {
+    Layout {
+        title: "Arch before systemd",
+        files: &[
+            SYSVINIT,
+            TOOLS,
+            (
+                "/etc/inittab",
+                "id:3:initdefault:\nrc::sysinit:/etc/rc.sysinit\nrs:S1:wait:/etc/rc.single\n\
+                 rm:2345:wait:/etc/rc.multi\nrh:06:wait:/etc/rc.shutdown\n\
+                 su:S:wait:/sbin/sulogin -p\nc1:2345:respawn:/bin/sleep 100000\n\
+                 ca::ctrlaltdel:/sbin/shutdown -t3 -r now\n",
+                0o644,
+            ),
+            ("/etc/rc.sysinit", "#!/bin/sh\n:\n", 0o755),
+            ("/etc/rc.multi", "#!/bin/sh\n[ -x /etc/rc.local ] && /etc/rc.local\n", 0o755),
+            (
+                "/etc/rc.shutdown",
+                "#!/bin/sh\n/etc/rc.local.shutdown\n\
+                 if [ \"$RUNLEVEL\" = 0 ]; then poweroff -d -f; else reboot -d -f; fi\n",
+                0o755,
+            ),
+            ("/etc/rc.local.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
+        ],
+        hanging: ("/etc/rc.local.shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
+        ..SMALL
+    }
+}
+
+/// Stands for OpenRC where an inittab calls it.
+const OPENRC: File = (
+    "/sbin/openrc",
+    "#!/bin/sh\ncase $1 in shutdown | reboot) set -- \"$1\" stop ;; *) set -- \"$1\" start ;; esac\n\
+     for file in /etc/runlevels/*/*; do\n\
+     [ $2 = stop ] || case $file in */$1/*) ;; *) continue ;; esac; $file $2; done\n",
+    0o755,
+);
+
+/// Gentoo: OpenRC from sysvinit's inittab.
+pub fn gentoo() -> Layout {
+    Layout {
+        title: "Gentoo, OpenRC under sysvinit",
+        links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
+        files: &[
+            SYSVINIT,
+            TOOLS,
+            OPENRC,
+            RC_MARKS,
+            (
+                "/etc/inittab",
+                "id:3:initdefault:\nsi::sysinit:/sbin/openrc sysinit\n\
+                 rc::bootwait:/sbin/openrc boot\nl0:0:wait:/sbin/openrc shutdown\n\
+                 l0s:0:wait:/sbin/halt.sh\nl1:1:wait:/sbin/openrc single\n\
+                 l2:2:wait:/sbin/openrc nonetwork\nl3:3:wait:/sbin/openrc default\n\
+                 l6:6:wait:/sbin/openrc reboot\nl6r:6:wait:/sbin/reboot.sh\n\
+                 su0:S:wait:/sbin/openrc single\nc1:12345:respawn:/bin/sleep 100000\n",
+                0o644,
+            ),
+            ("/sbin/halt.sh", "#!/bin/sh\nexec poweroff -f\n", 0o755),
+            ("/sbin/reboot.sh", "#!/bin/sh\nexec reboot -f\n", 0o755),
+        ],
+        hanging: RC_HANGING,
+        ..SMALL
+    }
+}
+
+/// Alpine: OpenRC from busybox's inittab.
+pub fn alpine() -> Layout {
+    Layout {
+        title: "Alpine, OpenRC under busybox",
+        links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
+        files: &[
+            OPENRC,
+            RC_MARKS,
+            (
+                "/etc/inittab",
+                "::sysinit:/sbin/openrc sysinit\n::sysinit:/sbin/openrc boot\n\
+                 ::wait:/sbin/openrc default\n::respawn:/bin/sleep 100000\n\
+                 ::ctrlaltdel:/sbin/reboot\n::shutdown:/sbin/openrc shutdown\n",
+                0o644,
+            ),
+        ],
+        style: "busybox",
+        reason: "/sbin/init is busybox",
+        reboot: &["reboot"],
+        power_off: &["poweroff"],
+        halt: &["halt"],
+        own: &[(Again, &["kill", "-INT", "1"]), (Down, &["kill", "-USR2", "1"])],
+        hanging: RC_HANGING,
+        ..SMALL
+    }
+}
+
+/// No init program that is known, no inittab: one script to boot, one to stop.
+pub fn bsd() -> Layout {
+    Layout {
+        title: "`/etc/rc` and `/etc/rc.shutdown`",
+        links: &[("/sbin/init", "nowhere"), ("/etc/inittab", "nowhere")],
+        files: &[
+            TOOLS,
+            ("/etc/rc", "#!/bin/sh\nsleep 100000 </dev/null >/dev/null 2>&1 &\n", 0o755),
+            ("/etc/rc.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
+        ],
+        style: "rc",
+        reason: "there are rc scripts of the BSDs' kind, and no /etc/inittab",
+        hanging: ("/etc/rc.shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
+        ..SMALL
+    }
+}
+
+/// A program that nobody knows, and that hears SIGTERM and SIGINT.
+pub fn unknown() -> Layout {
+    Layout {
+        title: "an init that nobody knows",
+        files: &[(
+            "/sbin/init",
+            "#!/bin/sh\ntrap 'date >>/var/log/shutdowns; /etc/hang; poweroff -f' TERM\n\
+             trap 'date >>/var/log/shutdowns; halt -f' USR1\n\
+             trap 'date >>/var/log/shutdowns; reboot -f' INT\n\
+             while :; do sleep 100000 & wait $!; done\n",
+            0o755,
+        )],
+        style: "init",
+        reason: "/sbin/init is '/sbin/init', of no known family",
+        reboot: &["kill", "-INT", "1"],
+        power_off: &["kill", "-TERM", "1"],
+        halt: &["halt"],
+        own: &[],
+        hanging: ("/etc/hang", "#!/bin/sh\nsleep 1000\n", 0o755),
+        ..SMALL
+    }
+}
