@@ -12,6 +12,7 @@ mod order;
 pub mod store;
 pub mod tools;
 pub mod transfer;
+pub mod unify;
 pub mod units;
 mod values;
 
@@ -31,6 +32,7 @@ pub use order::reorder;
 pub use store::StoreArgs;
 pub use tools::Tool;
 pub use transfer::*;
+pub use unify::UnifyArgs;
 pub use units::*;
 
 /// A guest's name that wasn't typed, under the rules of those that are.
@@ -157,6 +159,9 @@ pub enum Action {
     /// Keep copies of a guest's files, and go back to them.
     #[command(after_help = help::SNAPSHOT)]
     Snapshot(SnapshotArgs),
+    /// Let equal files of guests share blocks of the disk.
+    #[command(after_help = help::UNIFY, visible_alias = "hashify")]
+    Unify(UnifyArgs),
     /// Delete guests: root directory, configuration, logs.
     Delete(DeleteArgs),
     /// Wait until guests are in a state.

@@ -59,6 +59,7 @@ mod stop;
 mod suexec;
 mod supervise;
 mod top;
+mod unify;
 mod usage;
 mod vkill;
 mod vps;
@@ -149,6 +150,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Move(args) => r#move::run(args, paths),
         Action::Cp(args) => cp::run(args, paths),
         Action::Snapshot(args) => snapshot::run(args, paths),
+        Action::Unify(args) => unify::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),
         Action::Wait(args) => wait::run(args, paths),
         Action::Events(args) => events::run(args, paths),

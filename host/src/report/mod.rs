@@ -15,6 +15,7 @@ pub mod ps;
 mod snapshots;
 pub mod stat;
 mod status;
+pub mod unify;
 pub mod usage;
 pub mod usage_commands;
 

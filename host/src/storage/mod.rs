@@ -11,6 +11,7 @@ mod failed;
 mod image;
 mod layers;
 mod limit;
+mod qgroup;
 mod scratch;
 mod subvolume;
 

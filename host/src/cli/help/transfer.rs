@@ -97,3 +97,20 @@ Examples:
 A guest that runs stands still while it is copied; where the file system shares
 blocks (btrfs, xfs) that is a moment, elsewhere as long as copying takes. A
 snapshot holds the files below the guest's root, not its configuration.";
+
+pub(in crate::cli) const UNIFY: &str = "\
+Examples:
+  vserver unify --all
+  vserver unify web --dry-run
+  vserver unify web --exclude /srv --exclude +/var/spool/big
+
+Where the file system can share blocks (btrfs, xfs with reflink=1), the kernel
+compares two files and lets them lie in the same blocks; whoever writes to one
+gets blocks of its own. So no guest sees or can do anything that it couldn't
+before: names, owners, times and links stay, packages are upgraded as ever, and
+guests may run. Guests that aren't named lend their blocks, and stay as they
+are. Repeated, it looks only at what isn't shared yet.
+
+'unify.exclude' in a guest's configuration says what is passed by. Interrupted,
+it says what was done, which stays. Exit code 1 if a guest's file system can't
+share blocks; guests in images and over a base are passed by.";
