@@ -9,6 +9,7 @@ pub mod building;
 mod help;
 pub mod limits;
 mod order;
+pub mod quota;
 pub mod store;
 pub mod tools;
 pub mod transfer;
@@ -29,6 +30,7 @@ pub use args::*;
 pub use building::{BuildArgs, Method};
 pub use limits::{Change, LimitsArgs};
 pub use order::reorder;
+pub use quota::QuotaArgs;
 pub use store::StoreArgs;
 pub use tools::Tool;
 pub use transfer::*;
@@ -159,6 +161,9 @@ pub enum Action {
     /// Keep copies of a guest's files, and go back to them.
     #[command(after_help = help::SNAPSHOT)]
     Snapshot(SnapshotArgs),
+    /// Limit what each of a guest's users may take of its image.
+    #[command(after_help = help::QUOTA)]
+    Quota(QuotaArgs),
     /// Let equal files of guests share blocks of the disk.
     #[command(after_help = help::UNIFY, visible_alias = "hashify")]
     Unify(UnifyArgs),

@@ -43,6 +43,7 @@ mod observe;
 mod pause;
 mod progress;
 mod provision;
+mod quota;
 mod reboot;
 mod reducecap;
 mod reexec;
@@ -150,6 +151,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Move(args) => r#move::run(args, paths),
         Action::Cp(args) => cp::run(args, paths),
         Action::Snapshot(args) => snapshot::run(args, paths),
+        Action::Quota(args) => quota::run(args, paths),
         Action::Unify(args) => unify::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),
         Action::Wait(args) => wait::run(args, paths),

@@ -24,10 +24,10 @@ use crate::paths::Paths;
 use crate::tree::{Attributes, Ground, Manner, Passed, Staging};
 
 pub use place::{Place, named};
+pub use view::View;
 
 use owners::Way;
 use side::{Source, Target};
-use view::View;
 
 /// What is to be copied.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ pub mod limits;
 mod list;
 pub mod metrics;
 pub mod ps;
+pub mod quota;
 mod snapshots;
 pub mod stat;
 mod status;

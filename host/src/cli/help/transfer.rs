@@ -114,3 +114,15 @@ are. Repeated, it looks only at what isn't shared yet.
 'unify.exclude' in a guest's configuration says what is passed by. Interrupted,
 it says what was done, which stays. Exit code 1 if a guest's file system can't
 share blocks; guests in images and over a base are passed by.";
+
+pub(in crate::cli) const QUOTA: &str = "\
+Examples:
+  vserver quota web                    what its users have and may have
+  vserver quota web www-data 2G --soft 1800M
+  vserver quota web mail --files 100000
+  vserver quota web www-data max --soft max
+
+The file system of the guest's image keeps the limits, whether the guest runs or
+not; who is at one gets EDQUOT. Files count for their owner. root is held to its
+own, too, and can give its files to others. A copy that isn't one of the image,
+as made by 'export' or 'clone --storage directory', has no limits.";
