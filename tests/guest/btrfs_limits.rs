@@ -63,6 +63,10 @@ fn a_guests_subvolume_is_limited_at_start_and_while_it_runs(tree: Tree) {
     assert_eq!((configured, in_force), ("60M".into(), (60 * MEGABYTE).into()));
     let used = used.as_u64().expect("a number");
     assert!((40 * MEGABYTE..=60 * MEGABYTE).contains(&used), "{used}");
+    let status = web.vserver("status", [""; 0]).ok().stdout;
+    assert!(status.contains(" of 60M\n"), "{status}");
+    // As the documentation says: what is free of it isn't what `df` shows.
+    web.shell("df -m / | tail -n 1 | awk '{ exit !($2 > 900) }'").ok();
     // It alone.
     other.start();
     assert!(write(&other, 100).0);

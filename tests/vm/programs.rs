@@ -57,6 +57,7 @@ const NEWER: &[(&str, &[&str])] = &[
             "host::",
             "machined::a_killed_leader",
             "machined::nothing_waits",
+            "quota::a_user",
             "storage::",
             "units::a_",
             "units::an_upgrade",

@@ -65,6 +65,9 @@ pub struct GuestStatus {
     pub users: Option<String>,
     /// As what its files lie on the host.
     pub storage: StorageKind,
+    /// Bytes that its files take, and the most that they may, where that is
+    /// limited.
+    pub disk: Option<(u64, u64)>,
     /// Is what it writes forgotten at its end?
     pub ephemeral: bool,
     /// How often it was started again after crashes.
@@ -95,6 +98,7 @@ impl GuestStatus {
             addresses: Vec::new(),
             users: None,
             storage: StorageKind::default(),
+            disk: None,
             ephemeral: false,
             restarts: 0,
             last_end: None,
