@@ -39,4 +39,5 @@ pub mod sys;
 pub mod systemd;
 pub mod top;
 pub mod tree;
+pub mod unify;
 pub mod variables;

@@ -2,46 +2,22 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use tests::same::{differences, furnish};
-use tests::{DEADLINE, Host, Tree, command};
+use tests::{DEADLINE, Disk, Host, Tree, command};
 
 use super::storage::{MODES, another_over, beside, snapshot};
 
 on! { Busybox: [roots_on_btrfs_are_subvolumes, subvolumes_in_a_root_are_copied_and_removed] }
 on! { Bookworm: [a_guest_makes_no_subvolumes] }
 
-/// A btrfs in the place of all guests' roots.
-struct Btrfs {
-    roots: PathBuf,
-}
-
-impl Btrfs {
-    fn mount(host: &Host, megabytes: u64) -> Self {
-        let (image, roots) = (host.prefix().join("disk"), host.paths().roots_dir());
-        let file = fs::File::create(&image).expect("it can be made");
-        file.set_len(megabytes << 20).expect("it is ours");
-        fs::create_dir_all(&roots).expect("it can be made");
-        command::run(Command::new("mkfs.btrfs").arg("-q").arg(&image), DEADLINE).ok();
-        let mount = ["-o", "loop,user_subvol_rm_allowed"];
-        command::run(Command::new("mount").args(mount).arg(&image).arg(&roots), DEADLINE).ok();
-        Self { roots }
-    }
-}
-
-impl Drop for Btrfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.roots).status();
-    }
-}
-
 fn roots_on_btrfs_are_subvolumes(tree: Tree) {
     /// Of a subvolume's root directory (btrfs(5), "Inode").
     const SUBVOLUME: u64 = 256;
     let host = Host::new();
-    let disk = Btrfs::mount(&host, 256);
+    let disk = Disk::btrfs(&host, 256);
     let is_subvolume = |path: &Path| fs::metadata(path).is_ok_and(|found| found.ino() == SUBVOLUME);
     let web = host.guest("web").tree(tree).build();
     assert!(is_subvolume(&web.root()));
@@ -88,7 +64,7 @@ fn btrfs(words: &[&str], paths: &[&Path]) {
 /// Such roots were made by others.
 fn subvolumes_in_a_root_are_copied_and_removed(tree: Tree) {
     let host = Host::new();
-    let disk = Btrfs::mount(&host, 256);
+    let disk = Disk::btrfs(&host, 256);
     let web = host.guest("web").tree(tree).build();
     let (inside, kept) = (web.root().join("srv/inside"), web.root().join("srv/kept"));
     btrfs(&["subvolume", "create"], &[&inside]);
@@ -116,7 +92,7 @@ fn a_guest_makes_no_subvolumes(tree: Tree) {
     /// structures have more numbers before the name.
     const NEW: [u32; 2] = [0x5000_9418, 0x5000_9417];
     let host = Host::new();
-    let disk = Btrfs::mount(&host, 2048);
+    let disk = Disk::btrfs(&host, 2048);
     let web = host.guest("web").tree(tree).build();
     let make = |request: u32, numbers: &str| {
         format!(

@@ -20,6 +20,7 @@ on! { Busybox: [
     an_image_is_built_whole_or_not_at_all,
     a_killed_guest_leaves_no_image_attached,
     mistakes_change_nothing,
+    users_are_limited_in_an_image_that_keeps_quotas_only,
 ] }
 on! { Bookworm: [a_distribution_works_over_a_snapshot_and_in_an_image] }
 
@@ -346,4 +347,26 @@ fn a_distribution_works_over_a_snapshot_and_in_an_image(tree: Tree) {
         guest.shell("ls -d /usr/share/cod /usr/bin/less2").ok();
         guest.stop();
     }
+}
+
+fn users_are_limited_in_an_image_that_keeps_quotas_only(tree: Tree) {
+    let host = Host::new();
+    let (golden, over) = over(&host, tree);
+    for guest in [&golden, &over] {
+        let refused = guest.vserver("quota", ["www", "1M"]).code(1);
+        refused.complains("one account for all users").complains("--storage image");
+    }
+    host.vserver(["clone", "golden", "image", "--storage", "image", "--size", "64M"]).ok();
+    let image = golden.other("image");
+    // Whether it was made with quotas is up to the kernel.
+    let tune = |features: &str| {
+        let mut tune = Command::new("tune2fs");
+        tests::command::run(tune.args(["-O", features]).arg(image.root()), DEADLINE).ok();
+    };
+    tune("^quota");
+    let refused = image.vserver("quota", [""; 0]).code(1);
+    refused.complains("keeps no quotas of users").complains("tune2fs -O quota");
+    image.start();
+    image.vserver("quota", [""; 0]).code(1).complains("keeps no quotas of users");
+    image.vserver("stop", ["--timeout", "1"]);
 }

@@ -6,6 +6,7 @@
 
 pub mod census;
 pub mod command;
+mod disk;
 pub mod guest;
 pub mod host;
 pub mod machine;
@@ -24,6 +25,7 @@ pub mod witness;
 
 pub use census::Census;
 pub use command::Finished;
+pub use disk::Disk;
 pub use guest::Guest;
 pub use host::Host;
 pub use median::Median;

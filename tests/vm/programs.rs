@@ -65,6 +65,7 @@ const NEWER: &[(&str, &[&str])] = &[
             "machined::a_killed_leader",
             "machined::nothing_waits",
             "package::",
+            "quota::a_user",
             "storage::",
             "units::a_",
             "units::an_upgrade",

@@ -11,9 +11,11 @@ mod help;
 pub mod limits;
 mod old_build;
 mod order;
+pub mod quota;
 pub mod store;
 pub mod tools;
 pub mod transfer;
+pub mod unify;
 pub mod units;
 mod values;
 
@@ -32,9 +34,11 @@ pub use device::{DeviceAction, DeviceArgs};
 pub use limits::{Change, LimitsArgs};
 pub use old_build::{OldBuildArgs, Said};
 pub use order::reorder;
+pub use quota::QuotaArgs;
 pub use store::StoreArgs;
 pub use tools::Tool;
 pub use transfer::*;
+pub use unify::UnifyArgs;
 pub use units::*;
 
 /// A guest's name that wasn't typed, under the rules of those that are.
@@ -164,6 +168,12 @@ pub enum Action {
     /// Keep copies of a guest's files, and go back to them.
     #[command(after_help = help::SNAPSHOT)]
     Snapshot(SnapshotArgs),
+    /// Limit what each of a guest's users may take of its image.
+    #[command(after_help = help::QUOTA)]
+    Quota(QuotaArgs),
+    /// Let equal files of guests share blocks of the disk.
+    #[command(after_help = help::UNIFY, visible_alias = "hashify")]
+    Unify(UnifyArgs),
     /// Delete guests: root directory, configuration, logs.
     Delete(DeleteArgs),
     /// Wait until guests are in a state.

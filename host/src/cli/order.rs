@@ -10,8 +10,7 @@ use std::sync::LazyLock;
 
 /// Verbs that vserver doesn't have yet or that clap adds. Their names are
 /// kept free, so that no guest becomes unreachable by an upgrade.
-const RESERVED: [&str; 9] =
-    ["help", "chkconfig", "export", "import", "snapshot", "unify", "hashify", "quota", "defaults"];
+const RESERVED: [&str; 3] = ["help", "chkconfig", "defaults"];
 
 /// The verbs as clap knows them.
 static VERBS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {

@@ -44,6 +44,7 @@ mod observe;
 mod pause;
 mod progress;
 mod provision;
+mod quota;
 mod reboot;
 mod reducecap;
 mod reexec;
@@ -60,6 +61,7 @@ mod stop;
 mod suexec;
 mod supervise;
 mod top;
+mod unify;
 mod usage;
 mod vkill;
 mod vps;
@@ -151,6 +153,8 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Cp(args) => cp::run(args, paths),
         Action::Device(args) => device::run(args, paths),
         Action::Snapshot(args) => snapshot::run(args, paths),
+        Action::Quota(args) => quota::run(args, paths),
+        Action::Unify(args) => unify::run(args, paths),
         Action::Delete(args) => delete::run(args, paths),
         Action::Wait(args) => wait::run(args, paths),
         Action::Events(args) => events::run(args, paths),

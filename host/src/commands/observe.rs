@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use shared::name::GuestName;
 
-use crate::config::{self, GuestConfig};
+use crate::config::{self, GuestConfig, StorageKind};
 use crate::control::{Client, Phase};
 use crate::error::Result;
+use crate::ids;
 use crate::paths::Paths;
 use crate::report::GuestStatus;
-use crate::storage::Scratch;
+use crate::storage::{self, Scratch};
 
 /// How a guest is now.
 ///
@@ -19,6 +20,7 @@ pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
     let stopped = |config: GuestConfig| GuestStatus {
         addresses: config.network.addresses.iter().map(ToString::to_string).collect(),
         storage: config.storage.kind,
+        disk: disk(paths, name, &config),
         ephemeral: false,
         ..GuestStatus::stopped(name.clone(), config.context, config.description)
     };
@@ -49,4 +51,14 @@ pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
         kills: status.kills,
         ..stopped
     })
+}
+
+/// What its files take on the disk, and may take.
+fn disk(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Option<(u64, u64)> {
+    if config.limits.disk.is_none() && config.storage.kind != StorageKind::Image {
+        return None;
+    }
+    let project = ids::lookup(paths, name).ok()??.base;
+    let quota = storage::limited(&config.place(paths, name), project)?;
+    (quota.limit > 0).then_some((quota.used, quota.limit))
 }

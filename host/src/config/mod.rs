@@ -19,6 +19,7 @@ pub mod problem;
 pub mod schema;
 mod storage;
 pub mod template;
+mod unify;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -69,6 +70,8 @@ pub struct GuestConfig {
     pub devices: Devices,
     /// As what its files lie on the host.
     pub storage: Storage,
+    /// Which of them never share blocks with other guests'.
+    pub unify: Unify,
     /// What it sees besides its own files.
     pub mounts: Mounts,
     /// How much of the host it may have.
@@ -252,6 +255,7 @@ pub use limits::Limits;
 pub use mount::{Bind, Mounts, Tmpfs};
 pub use network::{Network, NetworkMode};
 pub use storage::{Files, Place, Storage, StorageKind, mentions};
+pub use unify::{Excluded, Unify};
 
 /// `security.capabilities`: changes to the default set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -61,6 +61,19 @@ pub enum Files {
     },
 }
 
+impl Files {
+    /// What a configuration says.
+    pub fn of(storage: &Storage) -> Self {
+        match storage.kind {
+            StorageKind::Directory => Self::Directory,
+            StorageKind::Image => Self::Image,
+            StorageKind::Overlay => {
+                Self::Overlay { base: storage.base.clone().unwrap_or_default() }
+            }
+        }
+    }
+}
+
 impl Place {
     /// A directory with all files.
     pub fn directory(root: impl Into<PathBuf>) -> Self {
@@ -69,14 +82,7 @@ impl Place {
 
     /// What a configuration says of the place at this path.
     pub fn new(root: PathBuf, storage: &Storage) -> Self {
-        let files = match storage.kind {
-            StorageKind::Directory => Files::Directory,
-            StorageKind::Image => Files::Image,
-            StorageKind::Overlay => {
-                Files::Overlay { base: storage.base.clone().unwrap_or_default() }
-            }
-        };
-        Self { root, files }
+        Self { root, files: Files::of(storage) }
     }
 
     /// What says so in a configuration.

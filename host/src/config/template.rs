@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 53] = [
+pub const EXPLANATIONS: [Explanation; 54] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -168,6 +168,11 @@ pub const EXPLANATIONS: [Explanation; 53] = [
         "storage.base",
         "With overlay: the directory that it lies over, such as a snapshot of another guest. Nobody may write to it.",
         "\"/var/lib/vservers/.snapshots/golden/v1\"",
+    ),
+    explain(
+        "unify.exclude",
+        "Files that 'vserver unify' passes by: patterns of paths inside ('/var/log', '*.db'; '*' within a name, '**' over directories), the first that fits decides, and '+' in front is of what is not passed by.",
+        "",
     ),
     explain(
         "mounts.bind",

@@ -87,7 +87,7 @@ pub(super) const RULES: &[Rule] = &[
     fine("apps/vshelper/warning-disabled", "there is no such warning"),
     missing("apps/vshelper/*", HOOK),
     missing("apps/vdevmap/*", "name each node in 'devices.allow', such as \"/dev/fuse rw\""),
-    missing("apps/vunify/*", FILES),
+    missing("apps/vunify/*", "'vserver unify' shares blocks; write patterns into 'unify.exclude'"),
     missing("apps/pkgmgmt/*", FILES),
     takes(
         "interfaces/*/ip",

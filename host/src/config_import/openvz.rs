@@ -163,7 +163,7 @@ pub(super) const RULES: &[Rule] = &[
         },
     ),
     missing("DISKINODES", "'limits.disk' is a limit of space"),
-    missing("QUOTAUGIDLIMIT", "quotas inside need a file system of the guest's own"),
+    missing("QUOTAUGIDLIMIT", "'vserver quota' limits users of a guest in an image"),
     fine("QUOTATIME", "without a limit of disk space there is no time"),
     takes("DISK_QUOTA", "", "", |_, s| match yes_or_no(&s.value) {
         Some(false) => is_fine("there is no limit"),

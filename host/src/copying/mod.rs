@@ -24,10 +24,10 @@ use crate::paths::Paths;
 use crate::tree::{Attributes, Ground, Manner, Passed, Staging};
 
 pub use place::{Place, named};
+pub use view::View;
 
 use owners::Way;
 use side::{Source, Target};
-use view::View;
 
 /// What is to be copied.
 #[derive(Clone, Debug)]
@@ -143,6 +143,7 @@ impl Carrier<'_> {
             let why = match why {
                 Passed::Gone => "what went away meanwhile is left out",
                 Passed::Kernel => "what is the kernel's and no file is left out",
+                Passed::Mount => "what is mounted is left out",
             };
             left_out.borrow_mut().add(why, path);
         };

@@ -46,11 +46,11 @@ const ON_FILES: [Capability; 6] = [
 
 /// A side.
 #[derive(Debug)]
-pub(super) struct View {
+pub struct View {
     /// Below which all of its paths are.
-    pub(super) root: RootDir,
+    pub root: RootDir,
     /// Whose ids its files have.
-    pub(super) owners: Owners,
+    pub owners: Owners,
     /// Nobody starts or deletes a stopped guest meanwhile.
     _lock: Option<Lock>,
 }
@@ -65,7 +65,7 @@ impl View {
     ///
     /// # Errors
     /// When there is no such guest, or it is only on its way up or down.
-    pub(super) fn guest(paths: &Paths, name: &GuestName) -> Result<Self> {
+    pub fn guest(paths: &Paths, name: &GuestName) -> Result<Self> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let lock = Lock::wait(&paths.lock(name))?;

@@ -13,9 +13,11 @@ pub mod limits;
 mod list;
 pub mod metrics;
 pub mod ps;
+pub mod quota;
 mod snapshots;
 pub mod stat;
 mod status;
+pub mod unify;
 pub mod usage;
 pub mod usage_commands;
 
@@ -64,6 +66,9 @@ pub struct GuestStatus {
     pub users: Option<String>,
     /// As what its files lie on the host.
     pub storage: StorageKind,
+    /// Bytes that its files take, and the most that they may, where that is
+    /// limited.
+    pub disk: Option<(u64, u64)>,
     /// Is what it writes forgotten at its end?
     pub ephemeral: bool,
     /// How often it was started again after crashes.
@@ -94,6 +99,7 @@ impl GuestStatus {
             addresses: Vec::new(),
             users: None,
             storage: StorageKind::default(),
+            disk: None,
             ephemeral: false,
             restarts: 0,
             last_end: None,

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::stat::size;
 use super::{GuestStatus, printable, uptime};
 use crate::config::StorageKind;
 
@@ -40,6 +41,7 @@ pub fn status(guest: &GuestStatus) -> String {
         (kind, true) => Some(format!("{}, ephemeral: forgotten at its stop", kind.name())),
     };
     line("Storage", storage);
+    line("Disk", guest.disk.map(|(used, most)| format!("{} of {}", size(used), size(most))));
     line("Restarts", Some(guest.restarts).filter(|n| *n > 0).map(|number| number.to_string()));
     let killed = guest.kills.filter(|number| *number > 0).map(|number| {
         format!("{number} process{} for want of memory", if number == 1 { "" } else { "es" })
@@ -102,6 +104,8 @@ struct Object<'g> {
     addresses: &'g [String],
     users: Option<&'g str>,
     storage: StorageKind,
+    disk_bytes: Option<u64>,
+    disk_limit_bytes: Option<u64>,
     ephemeral: bool,
     restarts: u32,
     last_end: Option<&'g str>,
@@ -126,6 +130,8 @@ impl<'g> From<&'g GuestStatus> for Object<'g> {
             addresses: &guest.addresses,
             users: guest.users.as_deref(),
             storage: guest.storage,
+            disk_bytes: guest.disk.map(|(used, _)| used),
+            disk_limit_bytes: guest.disk.map(|(_, most)| most),
             ephemeral: guest.ephemeral,
             restarts: guest.restarts,
             last_end: guest.last_end.as_deref(),
@@ -155,6 +161,7 @@ mod tests {
             addresses: vec!["192.0.2.1".into(), "2001:db8::1".into()],
             users: Some("private, 1879048192-1879113727".into()),
             storage: StorageKind::Overlay,
+            disk: Some((3 << 29, 10 << 30)),
             ephemeral: true,
             restarts: 1,
             last_end: Some("signal 11".into()),
@@ -177,6 +184,7 @@ Supervisor:           pid 98
 Users:                private, 1879048192-1879113727
 Addresses:            192.0.2.1 2001:db8::1
 Storage:              overlay, ephemeral: forgotten at its stop
+Disk:                 1.5G of 10G
 Restarts:             1
 Killed:               3 processes for want of memory
 Last end:             signal 11
@@ -205,6 +213,7 @@ Description:          customer 17
             ("uptime_seconds", 300.into()),
             ("processes", 5.into()),
             ("storage", "overlay".into()),
+            ("disk_limit_bytes", (10u64 << 30).into()),
             ("ephemeral", true.into()),
             ("addresses", serde_json::json!(["192.0.2.1", "2001:db8::1"])),
         ] {

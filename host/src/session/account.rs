@@ -88,6 +88,11 @@ fn choose(user: &str, passwd: &str, group: &str) -> Option<Account> {
     Some(account)
 }
 
+/// Names and numbers of the users of an `/etc/passwd`, in its order.
+pub fn users(passwd: &str) -> Vec<(String, u32)> {
+    passwd.lines().filter_map(entry).map(|account| (account.name, account.uid)).collect()
+}
+
 fn entry(line: &str) -> Option<Account> {
     let fields: Vec<&str> = line.splitn(8, ':').collect();
     let [name, _, uid, gid, _, home, shell] = fields[..] else { return None };
@@ -120,6 +125,12 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_make_no_sense_name_no_user() {
+        assert_eq!(users(PASSWD), [("root".to_owned(), 0), ("www".to_owned(), 33)]);
+        assert!(users("a:x:-1:0::/:/bin/sh\n:::::\nb:x:4294967296:0::/:").is_empty());
+    }
+
+    #[test]
     fn root_needs_no_file() {
         let root = choose("root", "", "").unwrap();
         assert_eq!((root.uid, root.gid, root.home.as_str()), (0, 0, "/root"));
@@ -130,6 +141,7 @@ mod tests {
         #[test]
         fn any_text_is_survived(user in ".{0,20}", passwd in "\\PC{0,400}", group in "\\PC{0,400}") {
             let _ = choose(&user, &passwd, &group);
+            let _ = users(&passwd);
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::Lock;
 
+pub use account::users;
 pub use self_protection::protect;
 
 /// Longest time until a context is there: nothing in it waits.

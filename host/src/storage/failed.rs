@@ -19,10 +19,13 @@ pub enum Part {
     LoopDevice = 3,
     /// The rest of an image that has become longer.
     Growth = 4,
+    /// The quotas of the file system in its image.
+    Quotas = 5,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Root, Self::Base, Self::Scratch, Self::LoopDevice, Self::Growth];
+    const ALL: [Self; 6] =
+        [Self::Root, Self::Base, Self::Scratch, Self::LoopDevice, Self::Growth, Self::Quotas];
 
     /// The part with this number.
     pub fn of_step(step: u16) -> Self {
@@ -46,6 +49,7 @@ impl Part {
             Self::Scratch => "opening the directory for what it writes".to_owned(),
             Self::LoopDevice => format!("showing its image '{root}' by a loop device"),
             Self::Growth => format!("letting the file system in '{root}' grow"),
+            Self::Quotas => format!("mounting its image '{root}', which keeps quotas"),
         }
     }
 
@@ -90,6 +94,11 @@ impl Part {
                  CAP_SYS_RESOURCE; or: resize2fs IMAGE"
                     .to_owned()
             }
+            (Self::Quotas, _) => format!(
+                "the kernel may have no quotas of ext4 (CONFIG_QFMT_V2): modprobe quota_v2; or take \
+                 them out of the image: tune2fs -O ^quota '{}'",
+                place.root.display()
+            ),
             _ => return None,
         })
     }

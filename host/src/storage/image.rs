@@ -67,18 +67,27 @@ pub fn make(path: &Path, size: Size) -> Result<()> {
     let options = options.read(true).write(true).create_new(true).mode(0o600);
     let file = options.open(path).map_err(failed)?;
     file.set_len(size.0).map_err(failed)?;
+    format(path, true)?;
+    // One that keeps quotas can't be mounted by a kernel without them.
+    if mount(path, Purpose::Use).is_err() {
+        format(path, false)?;
+    }
+    // A last group that is too small is left out; it isn't to be asked for at
+    // each start.
+    let shortened = read_size(&file).and_then(|(has, block)| file.set_len(has * block));
+    shortened.map_err(failed)
+}
+
+fn format(path: &Path, with_quotas: bool) -> Result<()> {
     // Nothing is kept back for the host's root, and no work is left to a
     // kernel thread: a copy of an image that is at rest is whole.
+    let extended = "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0";
+    let (features, extended) = match with_quotas {
+        true => ("quota", format!("{extended},quotatype=usrquota")),
+        false => ("^quota", extended.to_owned()),
+    };
     let output = Command::new("mkfs.ext4")
-        .args([
-            "-q",
-            "-F",
-            "-m",
-            "0",
-            "-E",
-            "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0",
-        ])
-        .arg("--")
+        .args(["-q", "-F", "-m", "0", "-O", features, "-E", &extended, "--"])
         .arg(path)
         .stdin(Stdio::null())
         .output();
@@ -88,10 +97,7 @@ pub fn make(path: &Path, size: Size) -> Result<()> {
         _ => Error::os("cannot run 'mkfs.ext4'", cause),
     })?;
     if output.status.success() {
-        // A last group that is too small is left out; it isn't to be asked for
-        // at each start.
-        let shortened = read_size(&file).and_then(|(has, block)| file.set_len(has * block));
-        return shortened.map_err(failed);
+        return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it has failed");
@@ -125,7 +131,14 @@ pub fn mount(path: &Path, purpose: Purpose) -> Result<OwnedFd, Failed> {
     let root = Part::Root.failed();
     let (file, kind) = claim(path).map_err(&root)?;
     let (device, node) = attach(&file).map_err(Part::LoopDevice.failed())?;
-    let mount = mount_device(&node, kind, purpose).map_err(&root)?;
+    let with_quotas = kind == "ext4" && keeps_quotas(&file).map_err(&root)?;
+    let mount = mount_device(&node, kind, purpose, with_quotas).map_err(|cause| {
+        // Without quotas, a kernel finds the feature or its format unknown.
+        match cause.raw_os_error() {
+            Some(libc::EINVAL | libc::ESRCH) if with_quotas => Part::Quotas.failed()(cause),
+            _ => root(cause),
+        }
+    })?;
     drop(device);
     if kind == "ext4" && purpose != Purpose::Looking {
         grow(&file, &mount).map_err(Part::Growth.failed())?;
@@ -165,12 +178,21 @@ fn claim(path: &Path) -> io::Result<(File, &'static str)> {
     Ok((file, kind))
 }
 
-fn mount_device(node: &Path, kind: &str, purpose: Purpose) -> io::Result<OwnedFd> {
+fn mount_device(
+    node: &Path,
+    kind: &str,
+    purpose: Purpose,
+    with_quotas: bool,
+) -> io::Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), "source", node)?;
     if kind == "xfs" {
         // A clone has the same id.
         fsconfig_set_flag(context.as_fd(), "nouuid")?;
+    }
+    if with_quotas && purpose != Purpose::Looking {
+        // Else users are counted and held to nothing (ext4(5)).
+        fsconfig_set_flag(context.as_fd(), "usrquota")?;
     }
     // What is deleted inside is free on the host.
     let flag = if purpose == Purpose::Looking { "ro" } else { "discard" };
@@ -276,6 +298,27 @@ fn grow(file: &File, mount: &OwnedFd) -> io::Result<()> {
     // A mount that is attached nowhere has no file that is open for ioctl(2).
     let directory = File::open(format!("/proc/self/fd/{}", mount.as_raw_fd()))?;
     block::grow_ext4(directory.as_fd(), wanted)
+}
+
+/// Does an ext4 keep quotas itself, in files that nobody sees
+/// (Documentation/filesystems/ext4, "Super Block": `RO_COMPAT_QUOTA`)?
+fn keeps_quotas(file: &File) -> io::Result<bool> {
+    let mut features = [0; 4];
+    file.read_exact_at(&mut features, 1024 + 0x64)?;
+    Ok(u32::from_le_bytes(features) & 0x100 != 0)
+}
+
+/// Is a directory on the file system in an image?
+pub(super) fn holds(directory: &File, image: &Path) -> io::Result<bool> {
+    let (device, file) = (directory.metadata()?.dev(), std::fs::metadata(image)?);
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let entry = match std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")) {
+        // None of a device.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    let node = Path::new("/dev").join(entry.file_name().unwrap_or_default());
+    shows(&entry, &node, (file.dev(), file.ino()))
 }
 
 fn read_size(file: &File) -> io::Result<(u64, u64)> {

@@ -1,5 +1,6 @@
 //! How much of a disk a guest's files may take: by a project quota of the file
-//! system that they lie on, or by the length of their image.
+//! system that they lie on, on btrfs by a quota group (`qgroup`), or by the
+//! length of their image.
 //!
 //! A guest can't leave its project: inside a user namespace the kernel lets
 //! nobody change one (fs/file_attr.c, `fileattr_set_prepare`).
@@ -17,6 +18,8 @@ use crate::fsroot::RootDir;
 use crate::plan::Disk;
 use crate::sys::quota::{self, Quota};
 use crate::tree::{self, Attributes, Entry, Step, walk};
+
+use super::qgroup;
 
 /// Limits the files of a guest, and where it writes if that is elsewhere.
 /// Unless they are limited already, it must be down.
@@ -48,7 +51,8 @@ pub fn change_limit(place: &Place, scratch: Option<&Path>, disk: Disk) -> Result
         return disk.bytes.map_or(Ok(true), |bytes| lengthen(&place.root, bytes).map(|()| false));
     }
     let is_in = |root: &Path| {
-        disk.bytes.is_none() || File::open(root).is_ok_and(|file| is_whole(&file, disk.project))
+        let is_in = |file: &File| qgroup::is_btrfs(file) || is_whole(file, disk.project);
+        disk.bytes.is_none() || File::open(root).is_ok_and(|file| is_in(&file))
     };
     if !is_in(&place.root) || !scratch.is_none_or(is_in) {
         check(&place.root)?;
@@ -82,6 +86,9 @@ pub fn limited(place: &Place, project: u32) -> Option<Quota> {
         let metadata = file.metadata().ok()?;
         return Some(Quota { limit: metadata.len(), used: metadata.blocks() * 512 });
     }
+    if qgroup::is_btrfs(&file) {
+        return qgroup::limited(&file);
+    }
     let is_counted = quota::project(file.as_fd()).ok()? == project;
     is_counted.then(|| quota::of_project(file.as_fd(), project).ok()).flatten()
 }
@@ -101,9 +108,13 @@ fn is_whole(directory: &File, project: u32) -> bool {
 
 fn limit_directory(root: &Path, disk: Disk) -> Result<()> {
     let project = disk.project;
+    let opened = File::open(root);
+    if let Some(directory) = opened.as_ref().ok().filter(|directory| qgroup::is_btrfs(directory)) {
+        return qgroup::limit(root, directory, disk.bytes);
+    }
     let Some(bytes) = disk.bytes else {
         // Whoever starts a guest without a root will say so.
-        let Ok(directory) = File::open(root) else { return Ok(()) };
+        let Ok(directory) = opened else { return Ok(()) };
         if disk.may_leave {
             let _ = fs::fremovexattr(&directory, MARK);
         }

@@ -11,8 +11,10 @@ mod failed;
 mod image;
 mod layers;
 mod limit;
+mod qgroup;
 mod scratch;
 mod subvolume;
+mod users;
 
 use std::fs::File;
 use std::io;
@@ -39,6 +41,9 @@ pub use layers::{UPPER, WORK, look, make as make_layers, merge, mount as merge_a
 pub use limit::{change_limit, limit, limited};
 pub use scratch::Scratch;
 pub use subvolume::{make as make_subvolume, snapshot as snapshot_subvolume};
+pub use users::UserQuotas;
+
+pub use crate::sys::quota::UserQuota;
 
 /// A guest's files, as mounts that are attached nowhere.
 #[derive(Debug)]

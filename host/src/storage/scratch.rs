@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::fsroot::remove_tree;
 
 use super::layers;
+use super::subvolume::make;
 
 /// The directory of all of them beside guests' roots.
 const ALL: &str = ".ephemeral";
@@ -68,13 +69,18 @@ impl Scratch {
     /// The last one that goes takes the directory above along.
     fn make_directory(&self) -> io::Result<()> {
         const ATTEMPTS: u32 = 16;
+        // Of its own on btrfs: what is written there can be limited then.
+        let make = || match fs::create_dir_all(&self.all).and_then(|()| make(&self.path)) {
+            Err(cause) if cause.kind() == ErrorKind::AlreadyExists => Ok(()),
+            other => other.map(drop),
+        };
         for _ in 0..ATTEMPTS {
-            match fs::create_dir_all(&self.path) {
+            match make() {
                 Err(cause) if cause.kind() == ErrorKind::NotFound => {}
                 other => return other,
             }
         }
-        fs::create_dir_all(&self.path)
+        make()
     }
 
     /// Where it is.

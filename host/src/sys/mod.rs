@@ -14,8 +14,10 @@ mod terminal;
 
 pub mod block;
 pub mod bpf;
+pub mod extents;
 pub mod mount;
 pub mod network;
+pub mod qgroup;
 pub mod quota;
 pub mod seccomp;
 

@@ -16,7 +16,7 @@ pub use attributes::{Attributes, give};
 pub use content::copy_file;
 pub use copy::{Change, Copied, Manner, copy, copy_name};
 pub use staging::{Placed, Staging, check_place};
-pub use walk::{Entry, Ground, Passed, Pinned, Step, walk, walk_on};
+pub use walk::{Entry, Ground, Passed, Pinned, Step, pin, walk, walk_on};
 
 /// Called between two files; its error ends the work.
 pub type Check<'a> = &'a dyn Fn() -> crate::error::Result<()>;

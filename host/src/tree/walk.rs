@@ -28,7 +28,8 @@ pub struct Ground {
     /// What is mounted inside belongs to it, except for what isn't files but
     /// the kernel's own: see [`Passed::Kernel`].
     pub mounts: bool,
-    /// Somebody changes it meanwhile: what vanishes is no mistake.
+    /// Somebody changes it meanwhile: what vanishes is no mistake, nor is what
+    /// is mounted: that is passed by unless it belongs to the tree.
     pub moving: bool,
 }
 
@@ -58,6 +59,9 @@ pub enum Passed {
     /// It lies in /proc, /sys or another file system in which the kernel
     /// shows itself.
     Kernel,
+    /// Something is mounted on it, and mounts don't belong to a tree that
+    /// somebody changes meanwhile.
+    Mount,
 }
 
 /// One name, not followed if it is a link.
@@ -104,6 +108,18 @@ impl Pinned {
     }
 }
 
+/// Holds fast what is at a path below a directory, as a walk would find it: no
+/// link on the way is followed.
+///
+/// # Errors
+/// Those of openat2(2).
+pub fn pin(directory: BorrowedFd<'_>, path: &Path, ground: Ground) -> Result<Pinned, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = fs::openat2(directory, path, flags, Mode::empty(), ground.how())?;
+    let stat = fs::fstat(&file)?;
+    Ok(Pinned { file, stat })
+}
+
 impl<'a> Entry<'a> {
     /// A name in a directory, which is at `path`.
     pub fn new(
@@ -121,12 +137,8 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// Those of openat2(2).
     pub fn pin(&self) -> Result<Pinned, Errno> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let how = self.ground.how();
         let name = if self.name.is_empty() { OsStr::new(".") } else { self.name };
-        let file = fs::openat2(self.parent, name, flags, Mode::empty(), how)?;
-        let stat = fs::fstat(&file)?;
-        Ok(Pinned { file, stat })
+        pin(self.parent, Path::new(name), self.ground)
     }
 
     /// What kind of file it is.
@@ -216,6 +228,10 @@ pub fn walk_on(
         let below = match level(parent, &name, path.clone(), ground) {
             Err(cause) if ground.has_gone(cause) => {
                 visit(Step::Passed(&path, Passed::Gone))?;
+                continue;
+            }
+            Err(Errno::XDEV) if ground.moving => {
+                visit(Step::Passed(&path, Passed::Mount))?;
                 continue;
             }
             Err(Errno::XDEV) => return Err(mounted(root, &path)),

@@ -11,6 +11,7 @@ mod journal;
 mod limits;
 mod machined;
 mod package;
+mod quota;
 mod sockets;
 mod storage;
 mod turn;

@@ -97,3 +97,31 @@ Examples:
 A guest that runs stands still while it is copied; where the file system shares
 blocks (btrfs, xfs) that is a moment, elsewhere as long as copying takes. A
 snapshot holds the files below the guest's root, not its configuration.";
+
+pub(in crate::cli) const UNIFY: &str = "\
+Examples:
+  vserver unify --all
+  vserver unify web --dry-run
+  vserver unify web --exclude /srv --exclude +/var/spool/big
+
+Where the file system can share blocks (btrfs, xfs with reflink=1), the kernel
+compares two files and lets them lie in the same blocks; whoever writes to one
+gets blocks of its own. So no guest can change what another sees: names, owners,
+times and links stay, packages are upgraded as ever, and guests may run. Guests that aren't named lend their blocks, and stay as they
+are. Repeated, it looks only at what isn't shared yet.
+
+'unify.exclude' in a guest's configuration says what is passed by. Interrupted,
+it says what was done, which stays. Exit code 1 if a guest's file system can't
+share blocks; guests in images and over a base are passed by.";
+
+pub(in crate::cli) const QUOTA: &str = "\
+Examples:
+  vserver quota web                    what its users have and may have
+  vserver quota web www-data 2G --soft 1800M
+  vserver quota web mail --files 100000
+  vserver quota web www-data max --soft max
+
+The file system of the guest's image keeps the limits, whether the guest runs or
+not; who is at one gets EDQUOT. Files count for their owner. root is held to its
+own, too, and can give its files to others. A copy that isn't one of the image,
+as made by 'export' or 'clone --storage directory', has no limits.";

@@ -12,7 +12,7 @@ use shared::capability::{capability, remedy, short};
 use shared::message::StyleChoice;
 
 use super::problem::{Problem, did_you_mean};
-use super::{GuestConfig, MOST_CREDENTIALS, StorageKind, UserMode, credential, limits};
+use super::{Excluded, GuestConfig, MOST_CREDENTIALS, StorageKind, UserMode, credential, limits};
 
 /// Longest time that can be waited for anything of a guest's.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -32,6 +32,7 @@ pub fn problems(config: &GuestConfig) -> Vec<Problem> {
     network::check(config, &mut found);
     accounting(config, &mut found);
     mounts(config, &mut found);
+    unify(config, &mut found);
     found.extend(limits::problems(&config.limits));
     found
 }
@@ -95,6 +96,12 @@ fn root(config: &GuestConfig, found: &mut Vec<Problem>) {
         _ => return,
     };
     found.push(Problem::new("storage.base", text));
+}
+
+fn unify(config: &GuestConfig, found: &mut Vec<Problem>) {
+    if let Err(wrong) = Excluded::new(config.unify.exclude.iter().map(String::as_str)) {
+        found.push(Problem::new("unify.exclude", wrong));
+    }
 }
 
 /// What is wrong with the path of a directory with a guest's files.

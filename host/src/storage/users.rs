@@ -1,0 +1,101 @@
+//! How much of an image each user of its guest may take: quotas that the file
+//! system in it keeps itself (quotactl(2)).
+//!
+//! Numbers of users are those on the disk, which are those inside. On a file
+//! system that guests share they would be one account for all guests.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, openat};
+
+use crate::error::{Error, Result};
+use crate::fsroot::RootDir;
+use crate::sys::quota::{self, UserQuota};
+
+use super::image;
+
+/// More users aren't listed: a guest that has all of the host's ids can give
+/// files to any number of them.
+const MOST: usize = 65_536;
+
+/// The accounts of an image that is mounted.
+#[derive(Debug)]
+pub struct UserQuotas(File);
+
+impl UserQuotas {
+    /// Those of the image that a guest's root is in.
+    ///
+    /// # Errors
+    /// When the root is another file system, as with a guest that is ephemeral,
+    /// or one whose PID 1 has changed its own; when the image keeps no quotas.
+    pub fn open(root: &RootDir, path: &Path) -> Result<Self> {
+        let failed = |cause: io::Error| Error::path("examine", path, cause);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = openat(root, ".", flags, Mode::empty());
+        let directory = File::from(directory.map_err(|cause| failed(cause.into()))?);
+        // What a guest makes its root could be a directory of the host's that
+        // is bound there.
+        if !image::holds(&directory, path).map_err(failed)? {
+            return Err(Error::new(format!(
+                "what the guest sees as its root is not the image '{}'",
+                path.display()
+            ))
+            .hint("an ephemeral guest writes elsewhere; stop it first"));
+        }
+        match quota::are_users_held(directory.as_fd()) {
+            Ok(true) => Ok(Self(directory)),
+            Ok(false) => Err(lack(path, "isn't mounted with its quotas")
+                .hint("they count from the guest's next start on: vserver restart NAME")),
+            Err(cause) => {
+                Err(lack(path, &format!("keeps no quotas of users ({cause})")).hint(format!(
+                    "stop the guest, then, if it is ext4: tune2fs -O quota '{}'",
+                    path.display()
+                )))
+            }
+        }
+    }
+
+    /// Users that have files or limits, by number.
+    ///
+    /// # Errors
+    /// Those of quotactl(2).
+    pub fn all(&self) -> Result<Vec<(u32, UserQuota)>> {
+        let (mut all, mut from) = (Vec::new(), Some(0));
+        while let Some(number) = from.filter(|_| all.len() < MOST) {
+            let found = quota::next_user(self.0.as_fd(), number);
+            let Some((user, quota)) = found.map_err(|cause| refused("read", cause))? else { break };
+            if quota != UserQuota::default() {
+                all.push((user, quota));
+            }
+            from = user.checked_add(1).filter(|next| *next > number);
+        }
+        Ok(all)
+    }
+
+    /// What a user has and may have.
+    ///
+    /// # Errors
+    /// Those of quotactl(2).
+    pub fn of(&self, user: u32) -> Result<UserQuota> {
+        quota::of_user(self.0.as_fd(), user).map_err(|cause| refused("read", cause))
+    }
+
+    /// Gives a user other limits; what it has isn't looked at.
+    ///
+    /// # Errors
+    /// Those of quotactl(2).
+    pub fn limit(&self, user: u32, wanted: &UserQuota) -> Result<()> {
+        quota::limit_user(self.0.as_fd(), user, wanted).map_err(|cause| refused("set", cause))
+    }
+}
+
+fn lack(path: &Path, why: &str) -> Error {
+    Error::new(format!("the file system in '{}' {why}", path.display()))
+}
+
+fn refused(verb: &str, cause: io::Error) -> Error {
+    Error::os(format_args!("cannot {verb} quotas"), cause)
+}

@@ -1,0 +1,143 @@
+//! A limit on the disk on btrfs: a quota group of the guest's subvolume.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use tests::{DEADLINE, Disk, Guest, Host, Tree, command};
+
+on! { Busybox: [
+    a_guests_subvolume_is_limited_at_start_and_while_it_runs,
+    what_an_ephemeral_guest_writes_is_limited,
+    without_quotas_or_a_subvolume_the_remedy_is_named,
+] }
+
+const MEGABYTE: u64 = 1 << 20;
+
+fn btrfs(words: &[&str], path: &Path) -> String {
+    let mut btrfs = Command::new("btrfs");
+    command::run(btrfs.args(words).arg(path), DEADLINE).ok().stdout
+}
+
+fn with_quotas(host: &Host) -> Disk {
+    let disk = Disk::btrfs(host, 1024);
+    btrfs(&["quota", "enable"], disk.path());
+    btrfs(&["quota", "rescan", "-w"], disk.path());
+    disk
+}
+
+/// Writes this many megabytes that nothing shrinks; says how it ended.
+fn write(guest: &Guest<'_>, megabytes: u64) -> (bool, String) {
+    let line = format!("dd if=/dev/urandom of=/srv/fill bs=1M count={megabytes} && sync");
+    let done = guest.shell(&line);
+    (done.code == 0, done.stderr)
+}
+
+/// What `vserver limits` says: configured, in force, used.
+fn disk(guest: &Guest<'_>) -> [Value; 3] {
+    let shown = guest.vserver("limits", ["--json"]).ok();
+    let shown: Value = serde_json::from_str(&shown.stdout).expect("JSON");
+    let rows = shown["limits"].as_array().expect("rows");
+    let row = rows.iter().find(|row| row["key"] == "disk").expect("a row");
+    ["configured", "in_force", "use"].map(|key| row[key].clone())
+}
+
+/// The limit of a subvolume as btrfs(8) shows it.
+fn limit_by_btrfs(path: &Path) -> String {
+    let shown = btrfs(&["qgroup", "show", "--raw", "-r", "-f", "--sync"], path);
+    let row = shown.lines().last().unwrap_or_default();
+    row.split_whitespace().nth(3).unwrap_or_default().to_owned()
+}
+
+fn a_guests_subvolume_is_limited_at_start_and_while_it_runs(tree: Tree) {
+    let host = Host::new();
+    let space = with_quotas(&host);
+    let web = host.guest("web").tree(tree).set("limits.disk", "60M").build();
+    let other = host.guest("other").tree(tree).build();
+    assert_eq!(limit_by_btrfs(&web.root()), "none");
+    web.start();
+    assert_eq!(limit_by_btrfs(&web.root()), (60 * MEGABYTE).to_string());
+    let (is_written, why) = write(&web, 100);
+    assert!(!is_written && why.to_lowercase().contains("quota"), "{why}");
+    let [configured, in_force, used] = disk(&web);
+    assert_eq!((configured, in_force), ("60M".into(), (60 * MEGABYTE).into()));
+    let used = used.as_u64().expect("a number");
+    assert!((40 * MEGABYTE..=60 * MEGABYTE).contains(&used), "{used}");
+    let status = web.vserver("status", [""; 0]).ok().stdout;
+    assert!(status.contains(" of 60M\n"), "{status}");
+    // As the documentation says: what is free of it isn't what `df` shows.
+    web.shell("df -m / | tail -n 1 | awk '{ exit !($2 > 900) }'").ok();
+    // It alone.
+    other.start();
+    assert!(write(&other, 100).0);
+    assert_eq!(disk(&other)[1], "max");
+    // What is full can be emptied, and may have more from now on.
+    web.shell("rm /srv/fill && sync").ok();
+    assert!(write(&web, 20).0);
+    web.vserver("limits", ["disk=200M"]).ok();
+    assert_eq!(limit_by_btrfs(&web.root()), (200 * MEGABYTE).to_string());
+    assert!(write(&web, 100).0);
+
+    // Snapshots are the host's, and what is put back is limited again.
+    host.vserver(["snapshot", "create", "web", "v1"]).ok();
+    assert!(write(&web, 120).0);
+    web.vserver("stop", ["--timeout", "1"]);
+    host.vserver(["snapshot", "restore", "web", "v1", "--yes"]).ok();
+    host.vserver(["clone", "web", "shop"]).ok();
+    for name in ["web", "shop"] {
+        let guest = web.other(name);
+        guest.start();
+        assert_eq!(limit_by_btrfs(&guest.root()), (200 * MEGABYTE).to_string());
+        guest.vserver("stop", ["--timeout", "1"]);
+    }
+    web.vserver("limits", ["disk="]).ok();
+    assert_eq!(limit_by_btrfs(&web.root()), "none");
+    // Somebody else's limit is left alone.
+    btrfs(&["qgroup", "limit", "300M"], &web.root());
+    web.start();
+    web.vserver("stop", ["--timeout", "1"]);
+    assert_eq!(limit_by_btrfs(&web.root()), (300 * MEGABYTE).to_string());
+    other.vserver("stop", ["--timeout", "1"]);
+    host.vserver(["delete", "web", "shop", "other", "--yes"]).ok();
+    drop(space);
+}
+
+fn what_an_ephemeral_guest_writes_is_limited(tree: Tree) {
+    let host = Host::new();
+    let space = with_quotas(&host);
+    let web = host.guest("web").tree(tree).set("limits.disk", "60M").build();
+    web.vserver("start", ["--ephemeral"]).ok();
+    let (is_written, why) = write(&web, 100);
+    assert!(!is_written && why.to_lowercase().contains("quota"), "{why}");
+    web.shell("rm /srv/fill").ok();
+    web.vserver("stop", ["--timeout", "1"]);
+    assert_eq!(super::storage::beside(&host), ["web"]);
+    drop(space);
+}
+
+fn without_quotas_or_a_subvolume_the_remedy_is_named(tree: Tree) {
+    let host = Host::new();
+    let space = Disk::btrfs(&host, 512);
+    let web = host.guest("web").tree(tree).set("limits.disk", "60M").build();
+    let refused = web.vserver("start", [""; 0]).code(1);
+    refused.complains("keeps no quotas").complains("btrfs quota enable");
+    host.vserver(["config", "set", "web", "limits.required", "false"]).ok();
+    web.start();
+    web.vserver("stop", ["--timeout", "1"]);
+    host.vserver(["config", "set", "web", "limits.required", "true"]).ok();
+    btrfs(&["quota", "enable"], space.path());
+    // One inside would not be counted.
+    btrfs(&["subvolume", "create"], &web.root().join("srv/inside"));
+    web.vserver("start", [""; 0]).code(1).complains("other subvolumes are in it");
+    host.vserver(["clone", "web", "whole"]).ok();
+    let whole = web.other("whole");
+    whole.start();
+    whole.vserver("stop", ["--timeout", "1"]);
+    // A directory has no account of its own.
+    let plain = space.path().join("plain");
+    let mut copy = Command::new("cp");
+    command::run(copy.arg("-a").arg(whole.root()).arg(&plain), DEADLINE).ok();
+    host.vserver(["config", "set", "whole", "root", &plain.to_string_lossy()]).ok();
+    whole.vserver("start", [""; 0]).code(1).complains("no subvolume");
+    drop(space);
+}
