@@ -232,7 +232,14 @@ impl Relay<'_> {
             (Step::Execute, _) => Kind::CannotExecute,
             _ => Kind::Failed,
         };
-        Error::of(kind, format!("{what}: {cause}"))
+        let error = Error::of(kind, format!("{what}: {cause}"));
+        match (step, errno) {
+            (Step::Terminal, libc::ENOSPC) => error.hint(format!(
+                "it has all the terminals that it may have; without one it can be looked into: \
+                 vserver exec {name} -- ps aux </dev/null | cat"
+            )),
+            _ => error,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod bpf;
 pub mod mount;
 pub mod network;
 pub mod quota;
+pub mod scheduling;
 pub mod seccomp;
 
 pub use process::{
