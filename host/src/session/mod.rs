@@ -11,6 +11,7 @@ mod account;
 mod gate;
 mod inside;
 mod join;
+mod program;
 mod relay;
 mod self_protection;
 mod streams;
