@@ -254,7 +254,7 @@ mod tests {
         for users in [UserMode::Identity, UserMode::Host] {
             let security = Security { users, ..Security::default() };
             let config = GuestConfig { security, ..GuestConfig::default() };
-            assert!(super::plan(&config, false, &[]).contains(&each), "{users:?}");
+            assert!(plan(&config, false, &[]).contains(&each), "{users:?}");
         }
         let security = Security { nesting: true, ..Security::default() };
         let nesting = plan(&GuestConfig { security, ..GuestConfig::default() }, false, &[]);
