@@ -41,6 +41,19 @@ pub fn open_files() -> Attempt {
     }
 }
 
+/// Pseudo-terminals, this many at most.
+pub fn terminals(count: &str) -> Attempt {
+    let count = number(count)? as usize;
+    let mut masters = Vec::new();
+    while masters.len() < count {
+        match File::options().read(true).write(true).open("/dev/pts/ptmx") {
+            Ok(master) => masters.push(master),
+            Err(error) => return hold(masters.len(), &error),
+        }
+    }
+    hold(count, &io::Error::other("as many as were asked for"))
+}
+
 /// The soft limit to the hard one.
 fn raise_limit_on_processes() -> io::Result<()> {
     let limit = [const { AtomicU8::new(0) }; 16];

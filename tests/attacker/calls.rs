@@ -79,6 +79,9 @@ const CALLS: &[Call] = &[
     // TIOCL_GETSHIFTSTATE; the rest pastes (CVE-2023-1523).
     Call("tioclinux", 16, 54, &[N(0), N(0x541c), Text(c"\x06")]),
     Call("tioclinux-high", 16, NONE, &[N(0), N(1 << 40 | 0x541c), Text(c"\x06")]),
+    // No such discipline.
+    Call("tiocsetd", 16, 54, &[N(0), N(0x5423), Halves(&[63])]),
+    Call("tiocsetd-high", 16, NONE, &[N(0), N(1 << 32 | 0x5423), Halves(&[63])]),
     Call("socket-vsock", 41, 359, &[N(40), N(1), N(0)]),
     Call("socket-vsock-high", 41, NONE, &[N(1 << 32 | 40), N(1), N(0)]),
     Call("socket-alg", 41, 359, &[N(38), N(5), N(0)]),

@@ -100,6 +100,7 @@ fn attempt(name: &str, arguments: &[&str]) -> Attempt {
         ("link", []) => link::heir(),
 
         ("inotify", []) => bombs::inotify(),
+        ("terminals", [count]) => bombs::terminals(count),
         ("open-files", []) => bombs::open_files(),
         ("fork", [count]) => bombs::fork(count),
 

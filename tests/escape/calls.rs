@@ -48,6 +48,7 @@ pub const NATIVE: &[Case] = calls! {
     "call" FILTER "CVE-2016-7545: typing for another": "tiocsti";
     "call" FILTER "CVE-2019-7303: a request in half a register": "tiocsti-high";
     "call" FILTER "CVE-2023-1523: pasting for another": "tioclinux" "tioclinux-high";
+    "call" FILTER "CVE-2017-2636: modules of line disciplines": "tiocsetd" "tiocsetd-high";
 };
 
 /// As 32-bit programs make them.
@@ -75,6 +76,7 @@ pub const COMPATIBLE: &[Case] = calls! {
     "call32" BOTH "process accounting": "acct";
     "call32" FILTER "calls of old": "sysfs";
     "call32" FILTER "typing for another": "tiocsti" "tioclinux";
+    "call32" FILTER "modules of line disciplines": "tiocsetd";
 };
 
 const NO_X32: Held = Unproven("this kernel answers all x32 calls with ENOSYS itself");

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use tests::terminal::Terminal;
 use tests::{DEADLINE, command, machine};
 
 use crate::case::Users;
@@ -118,6 +119,37 @@ fn open_files_of_others_are_left() {
         scene.shell(&guest, "cat /etc/passwd").ok();
         std::fs::read(scene.canary()).expect("the host opens files");
     }
+}
+
+/// All but the host's own devpts share 3,072 pseudo-terminals, so a guest has
+/// fewer.
+#[test]
+#[ignore = "root: boots guests"]
+fn terminals_of_others_are_left() {
+    for users in Users::ALL {
+        let scene = Scene::new();
+        let (first, second) = (scene.guest(users, &[]), scene.guest(users, &["masks"]));
+        let bomb = Bomb::inside(&scene, &first, &["terminals", "600"]);
+        println!("{}: the first guest: {}", users.name(), bomb.says.trim());
+        // The console is one, and a session may be another.
+        assert!((500..512).contains(&bomb.held()), "{}: {}", users.name(), bomb.says);
+        assert!(bomb.says.contains("(os error 28)"), "{}: {}", users.name(), bomb.says);
+        let mut terminal = Terminal::open(&scene.host.command(["enter", &second]));
+        terminal.type_in("exit 7\n");
+        assert_eq!(terminal.end(), 7, "{}", terminal.seen());
+        // Who has none left can be looked after without one, and is told so.
+        let mut terminal = Terminal::open(&scene.host.command(["enter", &first]));
+        assert_eq!(terminal.end(), 1, "{}", terminal.seen());
+        terminal.expect("has all the terminals that it may have");
+        scene.shell(&first, "true").ok();
+    }
+    // The control: a devpts as it is mounted without that.
+    let line = "mount -t devpts -o ptmxmode=0666 devpts /dev/pts && exec \"$0\" terminals 600";
+    let scene = Scene::new();
+    let mut plain = Command::new("unshare");
+    plain.args(["--mount", "/bin/sh", "-c", line]).arg(scene.attacker());
+    let bomb = Bomb::light(&mut plain);
+    assert_eq!(bomb.held(), 600, "{}", bomb.says);
 }
 
 /// How many processes a guest may have by its documented limits (README,

@@ -189,9 +189,7 @@ fn util_vservers_options_are_taken_or_refused(_: Tree) {
     .ok();
     built.complains("'--netdev eth7' is now 'network.proxy_arp'");
     let config = host.vserver(["config", "show", "web"]).ok();
-    for line in
-        ["\nproxy_arp = \"eth7\"\n", "\ncpuset = 0\n", "\naddresses = [\"192.0.2.10\"]\n"]
-    {
+    for line in ["\nproxy_arp = \"eth7\"\n", "\ncpuset = 0\n", "\naddresses = [\"192.0.2.10\"]\n"] {
         assert!(config.stdout.contains(line), "{line}\n{config}");
     }
 }

@@ -116,8 +116,12 @@ fn nothing_outside_is_seen_or_reached() {
     let contexts = Contexts::new();
     let ps = contexts.shell("$C --silent -- ps -eo args").ok();
     ps.says("COMMAND\nps -eo args\n");
-    let tree = contexts.shell("$C --silent -- sh -c 'pstree; :'").ok();
-    tree.says("?---sh---pstree\n");
+    // Two processes: pstree(1) itself invents a '?' where it finds no PID 1.
+    contexts.shell("$C --silent -- sh -c 'pstree; :'").ok().says("?---sh---pstree\n");
+    contexts.user("$C --silent -- sh -c 'pstree; :'").ok().says("?---sh---pstree\n");
+    let own_init = "$C --silent --flag fakeinit -- sh -c 'pstree; :'";
+    contexts.shell(own_init).ok().says("sh---pstree\n");
+    contexts.user(own_init).ok().says("sh---pstree\n");
     let program = contexts.host.prefix().join("xterm");
     symlink("/bin/sleep", &program).expect("a link");
     let mut xterm = Command::new(program);

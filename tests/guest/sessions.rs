@@ -18,7 +18,7 @@ on! { Busybox: [
     cgroups_with_long_names_are_known_and_removed,
 ] }
 
-on! { Bookworm: [a_tracer_holds_no_session] }
+on! { Bookworm: [a_tracer_holds_no_session, a_program_that_wants_to_be_traced_goes_on] }
 
 /// A login that its systemd doesn't know takes 60 seconds.
 const SOON: Duration = Duration::from_secs(20);
@@ -193,6 +193,27 @@ fn a_tracer_holds_no_session(tree: Tree) {
         assert_eq!(held, traces, "{users} ids: {session}");
         guest.stop();
         before.assert_unchanged(&host);
+    }
+}
+
+/// Some programs have themselves traced by their parent, so that nobody else
+/// can trace them (ptrace(2), PTRACE_TRACEME): every signal stops them then.
+fn a_program_that_wants_to_be_traced_goes_on(tree: Tree) {
+    const TRACED: &str =
+        "$SIG{USR1} = sub { $heard = 1 }; syscall(101, 0, 0, 0, 0) == 0 or exit 9;";
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    for users in ["private", "identity", "host"] {
+        host.vserver(["config", "set", "web", "security.users", users]).ok();
+        guest.start();
+        let traced = |then: &str| guest.exec(["perl", "-e", &format!("{TRACED} {then}")]);
+        // One that is ignored, and one with a handler; then its own end.
+        traced("kill URG => $$; kill USR1 => $$; exit($heard ? 7 : 8)").code(7);
+        traced("kill TERM => $$; sleep 60").code(128 + 15);
+        // A signal without a name, that isn't minded.
+        traced("$SIG{RTMIN} = 'IGNORE'; kill 34 => $$; exit 6").code(6);
+        traced("exec '/bin/sh', '-c', 'exit 5'").code(5);
+        guest.stop();
     }
 }
 

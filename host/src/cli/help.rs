@@ -320,8 +320,9 @@ processes, where no signal can be sent. Neither can be reached from inside.
 
 Flags: 'fakeinit' makes CMD the context's PID 1, and the context end with it.
 Without it PID 1 is a process of vserver's that only waits; in the context it
-can't be seen ('pstree' shows it as '?'). 'persistent' keeps an empty context,
-'private' lets nobody join. Linux-VServer's others are known.
+can't be seen ('pstree', which begins at PID 1, prints a '?' for it).
+'persistent' keeps an empty context, 'private' lets nobody join.
+Linux-VServer's others are known.
 
 /proc/self/status of CMD itself has lines 's_context:' and 'VxID:', which old
 programs look for; its other lines stay as they were when CMD began, and CMD's

@@ -21,7 +21,7 @@ use crate::sys;
 use super::handshake::{FromChild, ToChild};
 use super::{
     PATIENCE, Prepared, at, at_step, capabilities, confinement, console, credentials, identity,
-    mounts, receive, resolver, root, run_host,
+    inherited, mounts, receive, resolver, root, run_host,
 };
 
 /// Becomes guest-init, or reports the step that failed and exits.
@@ -45,6 +45,7 @@ fn sequence(
     at(fault, Stage::Identity, identity::become_root)?;
     at(fault, Stage::Identity, || refuse_nesting(plan))?;
     at(fault, Stage::Session, || rustix::process::setsid().map(drop).map_err(io::Error::from))?;
+    at(fault, Stage::Session, inherited::leave_execution_domain)?;
     at(fault, Stage::Hostname, || set_names(plan))?;
     if !plan.network.is_shared() {
         at(fault, Stage::Loopback, sys::network::loopback_up)?;

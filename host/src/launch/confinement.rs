@@ -60,16 +60,47 @@ pub fn filter(programs: &[Program]) -> io::Result<()> {
 /// ENOENT if the host has no such module or profile; EINVAL for a label that
 /// the policy doesn't know.
 pub fn label(label: Option<&Label>) -> io::Result<()> {
-    /// Where a module of its own name stands since Linux 5.8; before, and
-    /// with one module, the plain file is its.
-    const APPARMOR: &str = "/proc/self/attr/apparmor/exec";
-    const PLAIN: &str = "/proc/self/attr/exec";
+    let Some(label) = label else { return Ok(()) };
+    let (place, text) = wish(label, Path::new(APPARMOR).exists());
+    fs::write(place, text)
+}
+
+/// Where a module of its own name stands since Linux 5.8; before, and with one
+/// module, the plain file is its.
+const APPARMOR: &str = "/proc/self/attr/apparmor/exec";
+const PLAIN: &str = "/proc/self/attr/exec";
+
+/// Which file is written for a label, and what (apparmor_setprocattr in the
+/// kernel's security/apparmor/lsm.c; proc_pid_attr(5)).
+fn wish(label: &Label, apparmor_has_a_place: bool) -> (&'static str, String) {
     match label {
-        None => Ok(()),
-        Some(Label::AppArmor(profile)) => {
-            let place = if Path::new(APPARMOR).exists() { APPARMOR } else { PLAIN };
-            fs::write(place, format!("exec {profile}"))
+        Label::AppArmor(profile) => {
+            let place = if apparmor_has_a_place { APPARMOR } else { PLAIN };
+            (place, format!("exec {profile}"))
         }
-        Some(Label::SeLinux(context)) => fs::write(PLAIN, context),
+        Label::SeLinux(context) => (PLAIN, context.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_module_is_asked_in_its_own_file() {
+        let label = Label::SeLinux("system_u:system_r:guest_t:s0:c1,c2".into());
+        for apparmor in [true, false] {
+            let text = "system_u:system_r:guest_t:s0:c1,c2".to_owned();
+            assert_eq!(wish(&label, apparmor), ("/proc/self/attr/exec", text));
+        }
+        let profile = Label::AppArmor("guest".into());
+        let text = "exec guest".to_owned();
+        assert_eq!(wish(&profile, true), ("/proc/self/attr/apparmor/exec", text.clone()));
+        assert_eq!(wish(&profile, false), ("/proc/self/attr/exec", text));
+    }
+
+    #[test]
+    fn no_label_asks_nobody() {
+        label(None).unwrap();
     }
 }

@@ -30,7 +30,8 @@ use crate::sys::{self, CloneArgs, Cloned};
 use super::handshake::{FromChild, ToChild};
 use super::log::Log;
 use super::{
-    PATIENCE, Prepared, at, at_step, binds, child, limits, log, records, root, wait_readable,
+    PATIENCE, Prepared, at, at_step, binds, child, inherited, limits, log, records, root,
+    wait_readable,
 };
 
 /// `CLONE_NEWTIME` (unshare(2)); nix has no name for it.
@@ -203,6 +204,7 @@ fn outside(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<(), Failure> {
     at(None, Stage::IdmapRoot, || root::prepare(&prepared.root, namespace))?;
     binds::prepare(plan, &prepared.binds, namespace)?;
     at(fault, Stage::Limits, || limits::be_nice(pid, plan.limits.nice))?;
+    at(fault, Stage::Limits, || inherited::make_ordinary(pid, 0))?;
     match &plan.network {
         Network::Linked(link) => connect(fault, link, pid, prepared.traffic)?,
         Network::None | Network::Shared(_) => {}

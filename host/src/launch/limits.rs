@@ -64,15 +64,18 @@ pub fn limit(limits: &ProcessLimits) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the guest's first process a nice level, which all others inherit.
-/// It must not wait for the child, which may lower no level.
+/// Gives the guest's first process a nice level, which all others inherit; 0
+/// if none is configured, whatever the caller has. It must not wait for the
+/// child, which may lower no level.
 ///
 /// # Errors
-/// Those of setpriority(2).
+/// Those of setpriority(2), for one that is configured.
 pub(super) fn be_nice(pid: i32, nice: Option<i8>) -> io::Result<()> {
-    match (nice, Pid::from_raw(pid)) {
-        (Some(nice), Some(pid)) => Ok(setpriority_process(Some(pid), nice.into())?),
-        _ => Ok(()),
+    let Some(pid) = Pid::from_raw(pid) else { return Ok(()) };
+    match setpriority_process(Some(pid), nice.unwrap_or(0).into()) {
+        // A guest that has a guest may lower no level either.
+        Err(Errno::ACCESS | Errno::PERM) if nice.is_none() => Ok(()),
+        other => Ok(other?),
     }
 }
 

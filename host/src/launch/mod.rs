@@ -17,6 +17,7 @@ mod devices;
 mod explain;
 mod handshake;
 mod identity;
+mod inherited;
 mod init;
 mod launcher;
 mod limits;
@@ -60,6 +61,9 @@ pub use confinement::{filter, kept as kept_confinement, label, programs};
 pub use devices::{Kept as KeptDevices, Running as RunningDevices, look as look_at_device};
 pub use explain::explain;
 pub use identity::become_root;
+pub use inherited::{
+    leave_execution_domain, make_ordinary, processors_of, score_of, use_processors,
+};
 pub use launcher::unset_login_uid;
 pub use limits::{Had, give_back, limit, limit_files, limits_of, shift_nice};
 

@@ -12,7 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, chmodat, fstat, mkdirat, openat2, symlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, chmodat, fstat, mkdirat, openat2,
+    symlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{
@@ -63,6 +64,7 @@ pub fn execute(
         Mount::Directory { at, mode } => directory(root, at, *mode),
         Mount::ReadOnly { target, except } => read_only(root, target, except),
         Mount::Hidden(target) => hide(root, target),
+        Mount::HiddenEach(beginning) => hide_each(root, beginning),
     }
 }
 
@@ -229,6 +231,25 @@ fn hide(root: BorrowedFd<'_>, target: &str) -> io::Result<()> {
     };
     attributes::set_attributes(tree.as_fd(), false, &wanted)?;
     attach(&tree, &place)
+}
+
+/// Covers everything in a directory of the kernel's whose name begins so.
+fn hide_each(root: BorrowedFd<'_>, beginning: &str) -> io::Result<()> {
+    let (parent, name) = beginning.rsplit_once('/').unwrap_or((".", beginning));
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    let directory = match openat2(root, parent, flags, Mode::empty(), resolve) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    for entry in Dir::read_from(&directory)? {
+        let entry = entry?;
+        let Ok(found) = entry.file_name().to_str() else { continue };
+        if found.starts_with(name) {
+            hide(root, &format!("{parent}/{found}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// The directory that a path's last component stands in, and that component.

@@ -21,7 +21,7 @@ const fn mask(target: &'static str, reason: &'static str) -> Mask {
 
 /// Can't be opened; a directory is empty. What a kernel doesn't have is
 /// passed over.
-pub const HIDDEN: [Mask; 30] = [
+pub const HIDDEN: [Mask; 31] = [
     mask("proc/sysrq-trigger", "commands to the whole machine, reboot among them"),
     mask("proc/kcore", "the machine's memory"),
     mask("proc/kmsg", "messages of the kernel"),
@@ -51,8 +51,16 @@ pub const HIDDEN: [Mask; 30] = [
     mask("sys/kernel/debug", "debugging of the kernel"),
     mask("sys/kernel/slab", "use of kernel memory, of help to exploits"),
     mask("sys/kernel/tracing", "tracing of the whole machine"),
+    mask("sys/devices/virtual/dmi", "the machine's serial numbers"),
     mask("sys/devices/virtual/powercap", "what others compute, by its energy (side channel)"),
 ];
+
+/// Empty where the guest's uid 0 is the host's: the registers and memory of
+/// devices are files there that root of the host may read and map, whatever
+/// capabilities it has (`pci_mmap_resource` in the kernel's
+/// drivers/pci/pci-sysfs.c). All whose names begin so.
+pub const HIDDEN_FROM_ROOT: Mask =
+    mask("sys/devices/pci", "registers and memory of the machine's devices");
 
 /// Read-only, with all below.
 pub const READ_ONLY: [Mask; 6] = [
@@ -88,7 +96,7 @@ mod tests {
 
     #[test]
     fn every_mask_has_a_place_and_a_reason() {
-        for mask in HIDDEN.iter().chain(&READ_ONLY) {
+        for mask in HIDDEN.iter().chain(&READ_ONLY).chain([&HIDDEN_FROM_ROOT]) {
             assert!(mask.target.starts_with("proc/") || mask.target.starts_with("sys/"));
             assert!(!mask.reason.is_empty());
         }

@@ -3,7 +3,7 @@
 //! Targets are relative to the guest's root and are resolved inside it. What
 //! covers parts of /proc and /sys comes last.
 
-use crate::config::{GuestConfig, HidePid, Tmpfs};
+use crate::config::{GuestConfig, HidePid, Tmpfs, UserMode};
 
 use super::Layer;
 use super::masks;
@@ -64,6 +64,8 @@ pub enum Mount {
     /// A part of an existing mount that can't be opened from here on, or is
     /// empty. What this kernel doesn't have is passed over.
     Hidden(&'static str),
+    /// The same for all whose paths begin so.
+    HiddenEach(&'static str),
 }
 
 impl Mount {
@@ -80,6 +82,7 @@ impl Mount {
             Self::Directory { at, .. } => format!("directory '/{at}'"),
             Self::ReadOnly { target, .. } => format!("'/{target}' read-only"),
             Self::Hidden(target) => format!("a cover over '/{target}'"),
+            Self::HiddenEach(beginning) => format!("covers over '/{beginning}*'"),
         }
     }
 }
@@ -105,6 +108,12 @@ const LINKS: [(&str, &str); 5] = [
     ("dev/stdout", "/proc/self/fd/1"),
     ("dev/stderr", "/proc/self/fd/2"),
 ];
+
+/// Pseudo-terminals of a guest. All but the host's own devpts share 3,072
+/// (`kernel.pty.max` less `kernel.pty.reserve`; the kernel's
+/// Documentation/filesystems/devpts.rst): one guest that opens them all would
+/// leave none for a session in another.
+const TERMINALS: &str = "512";
 
 const SYS: Mount =
     Mount::New { kind: "sysfs", target: "sys", options: &[], access: Access::ReadOnly };
@@ -135,7 +144,7 @@ pub fn plan(config: &GuestConfig, shares_network: bool, without: &[Layer]) -> Ve
         Mount::New {
             kind: "devpts",
             target: "dev/pts",
-            options: &[("mode", "0620"), ("ptmxmode", "0666"), ("gid", "5")],
+            options: &[("mode", "0620"), ("ptmxmode", "0666"), ("gid", "5"), ("max", TERMINALS)],
             access: Access::Devices,
         },
         Mount::Directory { at: "dev/shm", mode: 0o1777 },
@@ -177,6 +186,9 @@ pub fn plan(config: &GuestConfig, shares_network: bool, without: &[Layer]) -> Ve
         Mount::ReadOnly { target: mask.target, except }
     }));
     steps.extend(masks::HIDDEN.map(|mask| Mount::Hidden(mask.target)));
+    if security.users != UserMode::Private {
+        steps.push(Mount::HiddenEach(masks::HIDDEN_FROM_ROOT.target));
+    }
     steps
 }
 
@@ -237,10 +249,18 @@ mod tests {
     fn nesting_covers_nothing() {
         let plain = plan(&GuestConfig::default(), false, &[]);
         assert!(plain.contains(&Mount::Hidden("proc/kcore")));
+        let each = Mount::HiddenEach("sys/devices/pci");
+        assert!(!plain.contains(&each));
+        for users in [UserMode::Identity, UserMode::Host] {
+            let security = Security { users, ..Security::default() };
+            let config = GuestConfig { security, ..GuestConfig::default() };
+            assert!(plan(&config, false, &[]).contains(&each), "{users:?}");
+        }
         let security = Security { nesting: true, ..Security::default() };
         let nesting = plan(&GuestConfig { security, ..GuestConfig::default() }, false, &[]);
-        assert!(
-            !nesting.iter().any(|step| matches!(step, Mount::Hidden(_) | Mount::ReadOnly { .. }))
-        );
+        assert!(!nesting.iter().any(|step| matches!(
+            step,
+            Mount::Hidden(_) | Mount::HiddenEach(_) | Mount::ReadOnly { .. }
+        )));
     }
 }

@@ -115,6 +115,9 @@ const SOCKETCALL_NEW: [u32; 2] = [1, 8];
 /// ioctl_tty(2).
 const TERMINAL_INPUT: [u32; 2] = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 
+/// ioctl_tty(2).
+const LINE_DISCIPLINE: [u32; 1] = [libc::TIOCSETD as u32];
+
 /// Requests of btrfs that make a subvolume, the same on all architectures.
 const SUBVOLUMES: [u32; 4] = [
     BTRFS_IOC_SUBVOL_CREATE,
@@ -127,7 +130,7 @@ const SUBVOLUMES: [u32; 4] = [
 const SCHEDULING_LIMITS: [u32; 2] = [13, 14];
 
 /// All refusals.
-pub const REFUSALS: [Refusal; 33] = [
+pub const REFUSALS: [Refusal; 34] = [
     refuse(
         &["mount", "umount", "umount2", "pivot_root"],
         When::Always,
@@ -275,6 +278,14 @@ pub const REFUSALS: [Refusal; 33] = [
         NotPermitted,
         Unless::Never,
         "types into the terminal of whoever started the program",
+    ),
+    refuse(
+        &["ioctl"],
+        When::OneOf { argument: 1, values: &LINE_DISCIPLINE },
+        NotPermitted,
+        Unless::Has(Capability::CAP_NET_ADMIN),
+        "loads modules that drive modems and serial links, with mistakes (CVE-2017-2636); \
+         what makes network interfaces of lines needs this capability anyway",
     ),
     refuse(
         &["ioctl"],

@@ -63,11 +63,19 @@ pub fn effective(plan: &Plan, families_judged: bool) -> Effective {
         is_there.then(|| Covered { path: format!("/{}", wanted.target), reason: wanted.reason })
     };
     let hidden = |step: &Mount, place: &str| matches!(step, Mount::Hidden(at) if *at == place);
+    let hidden_each =
+        |step: &Mount, place: &str| matches!(step, Mount::HiddenEach(at) if *at == place);
+    let from_root = covered(&masks::HIDDEN_FROM_ROOT, hidden_each)
+        .map(|each| Covered { path: format!("{}*", each.path), ..each });
     let read_only = |step: &Mount, place: &str| matches!(step, Mount::ReadOnly { target, .. } if *target == place);
     Effective {
         capabilities: plan.capabilities.iter().map(ToString::to_string).collect(),
         system_calls: filter.iter().flat_map(refusals).map(refused).collect(),
-        hidden: masks::HIDDEN.iter().filter_map(|mask| covered(mask, hidden)).collect(),
+        hidden: masks::HIDDEN
+            .iter()
+            .filter_map(|mask| covered(mask, hidden))
+            .chain(from_root)
+            .collect(),
         read_only: masks::READ_ONLY.iter().filter_map(|mask| covered(mask, read_only)).collect(),
         devices: devices::NODES
             .iter()

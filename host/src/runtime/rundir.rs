@@ -113,6 +113,7 @@ impl RunDir {
                 Ok(Some(lock)) if !lock.is_at(path) => {}
                 Ok(Some(lock)) => {
                     lock.sign();
+                    self.sweep();
                     self.create().map_err(|error| Error::path("create", &self.path, error))?;
                     return Ok(Some(lock));
                 }
@@ -137,8 +138,7 @@ impl RunDir {
     /// Those of rename(2), unlink(2) and rmdir(2); a missing directory is no
     /// error.
     pub fn remove(&self) -> io::Result<()> {
-        let name = self.path.file_name().unwrap_or_default().display();
-        let aside = self.path.with_file_name(format!(".gone-{name}-{}", std::process::id()));
+        let aside = self.path.with_file_name(format!("{}{}", self.aside(), std::process::id()));
         match fs::rename(&self.path, &aside) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
@@ -159,5 +159,53 @@ impl RunDir {
             let _ = fs::remove_file(aside.join(name));
         }
         fs::remove_dir(&aside).or_else(|_| fs::remove_dir_all(&aside))
+    }
+
+    /// What the names begin with under which it is removed; a pid follows.
+    fn aside(&self) -> String {
+        format!(".gone-{}-", self.path.file_name().unwrap_or_default().display())
+    }
+
+    /// Removes what holders before have left of it that were killed while they
+    /// removed it.
+    fn sweep(&self) {
+        let prefix = self.aside();
+        let is_left = |name: &str| {
+            let pid = name.strip_prefix(&prefix);
+            pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()))
+        };
+        let around = self.path.parent().map(fs::read_dir);
+        let entries = around.and_then(io::Result::ok).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().to_str().is_some_and(is_left)) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_holder_has_left_goes_with_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let run = RunDir { path: path("web"), lock: path("web.lock") };
+        fs::create_dir(path(".gone-web-17")).unwrap();
+        fs::write(path(".gone-web-17").join("state.json"), "{}").unwrap();
+        for other in [".gone-web-1-17", ".gone-web-", ".gone-webs-17"] {
+            fs::create_dir(path(other)).unwrap();
+        }
+        let lock = run.supervise(Duration::ZERO).unwrap().expect("nobody else has it");
+        assert!(!path(".gone-web-17").exists());
+        run.remove().unwrap();
+        run.give_up(lock);
+        let mut left: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, [".gone-web-", ".gone-web-1-17", ".gone-webs-17"], "others' stay");
     }
 }

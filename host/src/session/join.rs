@@ -10,11 +10,15 @@ use caps::Capability;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, umask};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, setpriority_process};
+use rustix::thread::CpuSet;
 use shared::name::GuestName;
 
 use crate::cgroup::{self, GuestCgroup, Lobby};
 use crate::error::{Error, Result};
-use crate::launch::{kept_confinement, label, limit, limits_of, programs, unset_login_uid};
+use crate::launch::{
+    kept_confinement, label, leave_execution_domain, limit, limits_of, make_ordinary,
+    processors_of, programs, score_of, unset_login_uid, use_processors,
+};
 use crate::paths::Paths;
 use crate::plan::Label;
 use crate::plan::limits::ProcessLimits;
@@ -49,6 +53,10 @@ pub struct Target {
     limits: ProcessLimits,
     /// Its nice level.
     nice: i32,
+    /// The processors that it may use.
+    processors: CpuSet,
+    /// What the OOM killer adds for it.
+    score: i32,
 }
 
 impl Target {
@@ -70,6 +78,8 @@ impl Target {
         let status = fs::read_to_string(format!("/proc/{init_pid}/status")).map_err(|_| gone())?;
         let capabilities = bounding_set(&status).ok_or_else(gone)?;
         let (limits, nice) = limits_of(pid).map_err(|_| gone())?;
+        let processors = processors_of(pid).map_err(|_| gone())?;
+        let score = score_of(init_pid).map_err(|_| gone())?;
         let damaged = |error| {
             Error::os(format_args!("cannot read how guest '{name}' is confined"), error)
                 .hint(format!("restart it: vserver restart {name}"))
@@ -92,6 +102,8 @@ impl Target {
             filter,
             limits,
             nice,
+            processors,
+            score,
         })
     }
 
@@ -106,7 +118,10 @@ impl Target {
         self.lobby.enter()?;
         unset_login_uid()?;
         limit(&self.limits)?;
+        make_ordinary(rustix::process::getpid().as_raw_nonzero().get(), self.score)?;
         setpriority_process(None, self.nice)?;
+        use_processors(&self.processors)?;
+        leave_execution_domain()?;
         // While /proc is the host's.
         label(self.label.as_ref())?;
         setns(self.init.as_fd(), self.namespaces)?;

@@ -11,6 +11,7 @@ mod account;
 mod gate;
 mod inside;
 mod join;
+mod program;
 mod relay;
 mod self_protection;
 mod streams;
@@ -57,6 +58,13 @@ pub fn run(
 ) -> Result<Outcome> {
     let (client, init_pid) = open(paths, name)?;
     let target = join::Target::find(paths, name, init_pid)?;
+    // It can't be taken back (prctl(2), `PR_SET_NO_NEW_PRIVS`).
+    if nix::sys::prctl::get_no_new_privs().unwrap_or(false) {
+        warn(format!(
+            "whoever started this may gain no privileges (no_new_privs), and so may nobody in \
+             this session in guest '{name}': su, sudo and other setuid programs fail"
+        ));
+    }
     let outcome = relay::run(&target, session, warn);
     drop(client);
     outcome

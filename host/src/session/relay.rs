@@ -21,6 +21,7 @@ use super::Session;
 use super::gate::{self, Outside};
 use super::inside::{self, FromInside, Step};
 use super::join::Target;
+use super::program::Program;
 use super::streams::{self, Pipes};
 
 /// Runs the session; returns how its program ended. `warn` is given what the
@@ -88,33 +89,19 @@ fn join_and_run(
                 drop(gate);
                 inside::run(session, &prepared, host, (leaf, beside), childs);
             }
-            Cloned::Parent { pidfd, .. } => pidfd,
+            Cloned::Parent { pid, pidfd } => Program { pid, pidfd },
         };
         drop(childs);
         if gate.open() {
-            let outcome = wait(&child).unwrap_or(Outcome::Exited(125));
+            let outcome = child.wait().unwrap_or(Outcome::Exited(125));
             let _ = host.send(&FromInside::Ended(outcome));
             return Ok(());
         }
-        gate::give_up(&child);
+        gate::give_up(&child.pidfd);
         if leaf.take().is_none() {
             return Err((Step::Begin, io::Error::from_raw_os_error(libc::ETIMEDOUT)));
         }
         let _ = host.send(&FromInside::Outside(Outside::Frozen));
-    }
-}
-
-fn wait(child: &OwnedFd) -> Option<Outcome> {
-    loop {
-        match waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED) {
-            Ok(Some(status)) => {
-                let exited = status.exit_status().map(|code| Outcome::Exited(code as u8));
-                let killed = status.terminating_signal().map(|n| Outcome::Killed(n as u8));
-                return exited.or(killed);
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            _ => return None,
-        }
     }
 }
 
@@ -232,7 +219,14 @@ impl Relay<'_> {
             (Step::Execute, _) => Kind::CannotExecute,
             _ => Kind::Failed,
         };
-        Error::of(kind, format!("{what}: {cause}"))
+        let error = Error::of(kind, format!("{what}: {cause}"));
+        match (step, errno) {
+            (Step::Terminal, libc::ENOSPC) => error.hint(format!(
+                "it has all the terminals that it may have; without one it can be looked into: \
+                 vserver exec {name} -- ps aux </dev/null | cat"
+            )),
+            _ => error,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub mod mount;
 pub mod network;
 pub mod qgroup;
 pub mod quota;
+pub mod scheduling;
 pub mod seccomp;
 
 pub use process::{
