@@ -61,6 +61,7 @@ const NEWER: &[(&str, &[&str])] = &[
     (
         "inside",
         &[
+            "controllers::",
             "host::",
             "machined::a_killed_leader",
             "machined::nothing_waits",

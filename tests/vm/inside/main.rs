@@ -6,6 +6,7 @@ mod accounts;
 mod alone;
 mod apparmor;
 mod bombs;
+mod controllers;
 mod host;
 mod journal;
 mod limits;
