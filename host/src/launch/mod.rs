@@ -143,7 +143,10 @@ pub fn launch(
     }
     let devices = devices::prepare(plan, run, cgroup, boot)?;
     let confinement = plan.confinement(devices.families_judged);
-    at(fault, Stage::RunDirectory, || confinement::keep(&confinement, &run.confinement()))?;
+    at(fault, Stage::RunDirectory, || {
+        fs::write(run.configuration(), &plan.configuration)?;
+        confinement::keep(&confinement, &run.confinement())
+    })?;
     let filter = at(None, Stage::SystemCalls, || programs(&confinement))?;
     let init = at(fault, Stage::GuestInit, || init::open(&plan.state_directory))?;
     let root = open_root(plan)?;
