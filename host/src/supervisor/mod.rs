@@ -37,7 +37,7 @@ use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
 use crate::accounting::Traffic;
-use crate::accounting::forks::Forks;
+use crate::accounting::forks::{Forks, Made};
 use crate::cgroup::{GuestCgroup, Serving};
 use crate::control::{Event as Told, Phase, Request, Snapshot};
 use crate::error::{Error, Result};
@@ -83,6 +83,8 @@ pub struct Supervisor {
     account: Option<Account>,
     /// Counts the processes of this boot, for its launch.
     forks: Option<Forks>,
+    /// How many that are.
+    made: Option<Made>,
     /// Where the traffic of this boot is counted.
     traffic: Option<Traffic>,
     /// Maps of its listening sockets, if one socket can serve all addresses.
@@ -161,6 +163,7 @@ impl Supervisor {
         Ok(Self {
             account: None,
             forks: None,
+            made: None,
             traffic: None,
             serving: None,
             kills: None,
@@ -251,6 +254,8 @@ impl Supervisor {
         self.state = State::read(&self.run.state());
         self.machine = self.machine.attached(self.state.crashes);
         self.kills = Kills::open(&self.cgroup.limited(self.state.boot), true);
+        // Held from here on.
+        let _ = self.made();
         keeper.tell_guest(&ToGuest::Query);
         self.keeper = Some(keeper);
         self.say(Kind::Adopted, "this supervisor has taken over the running guest");
