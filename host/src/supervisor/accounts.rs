@@ -160,7 +160,7 @@ impl Supervisor {
 
     /// The processes of this boot, if they are counted. From then on the number
     /// is there even if the keeper dies.
-    pub(super) fn made(&mut self) -> Option<u64> {
+    fn made(&mut self) -> Option<u64> {
         if self.made.is_none() {
             self.made = self.state.forks.and_then(|id| Made::open(id).ok());
         }
@@ -178,6 +178,8 @@ impl Supervisor {
 
     /// Notes it again after a while.
     pub(super) fn arm_account(&mut self) {
+        // The keeper, which holds the number, may die before that.
+        let _ = self.made();
         self.arm(Timer::Account, INTERVAL);
     }
 

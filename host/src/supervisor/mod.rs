@@ -254,8 +254,6 @@ impl Supervisor {
         self.state = State::read(&self.run.state());
         self.machine = self.machine.attached(self.state.crashes);
         self.kills = Kills::open(&self.cgroup.limited(self.state.boot), true);
-        // Held from here on.
-        let _ = self.made();
         keeper.tell_guest(&ToGuest::Query);
         self.keeper = Some(keeper);
         self.say(Kind::Adopted, "this supervisor has taken over the running guest");
@@ -280,10 +278,8 @@ impl Supervisor {
         let _ = self.cgroup.kill_all();
         self.state = State::read(&self.run.state());
         self.remove_link();
-        let forks = self.state.forks;
-        self.state = State::default();
+        self.state = State { forks: self.state.forks, ..State::default() };
         self.keep_account_of_remains();
-        self.state.forks = forks;
         self.end_forks();
         if let Err(error) = self.cgroup.remove_all(perform::PATIENCE) {
             tracing::warn!("cannot remove cgroups of an earlier boot: {error}");
