@@ -2,14 +2,11 @@
 //! after all others, one at a time.
 
 use std::fs::File;
-use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
-use tests::{DEADLINE, Tree, eventually, process};
+use tests::{DEADLINE, Tree, eventually};
 
 use crate::units::{Machine, read, run, systemctl, vserver};
 
@@ -58,41 +55,6 @@ fn the_clock_may_jump() {
     assert_eq!(web.show("Result"), "success");
     let log = vserver(&["logs", "web"]).ok();
     assert!(log.stdout.contains("rcK: shutdown scripts run"), "{log}");
-}
-
-#[test]
-#[ignore = "root: only in the virtual machine of tests/vm"]
-fn a_deaf_journal_keeps_no_guest() {
-    let machine = Machine::new();
-    let web = machine.guest("web", Tree::Busybox);
-    let journald = || systemctl(&["show", "-P", "MainPID", "systemd-journald"]).ok();
-    let pid = journald().trimmed().parse().expect("a pid");
-    let deaf = Stopped::new(pid);
-    // Till nothing more fits in, whoever wants to say it.
-    let speak = || UnixDatagram::unbound().expect("a socket");
-    let full = (0..100).any(|_| {
-        let socket = speak();
-        socket.set_nonblocking(true).expect("it can be set");
-        let mut more =
-            (0..10_000).map(|_| socket.send_to(b"MESSAGE=x\n", "/run/systemd/journal/socket"));
-        more.any(|sent| sent.is_err());
-        let last = speak();
-        last.set_nonblocking(true).expect("it can be set");
-        last.send_to(b"MESSAGE=x\n", "/run/systemd/journal/socket").is_err()
-    });
-    assert!(full, "the journal hears");
-    vserver(&["start", "web"]).ok();
-    vserver(&["exec", "web", "--", "true"]).ok();
-    let init = web.pid("init_pid");
-    vserver(&["reboot", "web"]).ok();
-    assert_ne!(web.pid("init_pid"), init);
-    vserver(&["stop", "web"]).ok();
-    assert!(!process::is_alive(init));
-    assert_eq!(journald().trimmed(), pid.to_string(), "all of that was while nothing was heard");
-    drop(deaf);
-    eventually(DEADLINE, "the unit has ended", || {
-        (web.show("ActiveState") == "inactive").then_some(())
-    });
 }
 
 /// The states that were told of, in order.
@@ -153,24 +115,4 @@ fn up() -> Duration {
     let text = read("/proc/uptime");
     let seconds = text.split(' ').next().and_then(|text| text.parse().ok());
     Duration::from_secs_f64(seconds.expect("seconds come first (proc_uptime(5))"))
-}
-
-/// A service's process that stands still until this is dropped.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(pid: i32) -> Self {
-        let pid = Pid::from_raw(pid);
-        // Or systemd would start another.
-        systemctl(&["service-watchdogs", "no"]).ok();
-        kill(pid, Signal::SIGSTOP).expect("it runs");
-        Self(pid)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = kill(self.0, Signal::SIGCONT);
-        systemctl(&["service-watchdogs", "yes"]);
-    }
 }
