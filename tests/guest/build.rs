@@ -200,24 +200,34 @@ fn a_failed_build_is_kept_when_that_is_asked_for(tree: Tree) {
     let whole = fs::read(tree.archive()).expect("an archive");
     fs::write(&archive, &whole[..whole.len() / 2]).expect("half of it");
     let from = archive.to_string_lossy().into_owned();
-    let build = |keep: &[&str]| {
-        let line = ["build", "web", "--method", "template", "--from", &from];
-        host.vserver(line.iter().chain(keep)).code(1)
-    };
-    build(&[]);
-    let before = files(&host);
-    let error = build(&["--keep"]);
+    let script = host.prefix().join("fails");
+    fs::write(&script, "#!/bin/sh\ntouch /root/begun\nexit 3\n").expect("it can be written");
+    let script = script.to_string_lossy().into_owned();
     let roots = host.prefix().join("var/lib/vservers");
-    let kept: Vec<_> = fs::read_dir(&roots)
-        .expect("a directory of roots")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.to_string_lossy().contains("/web.~"))
-        .collect();
-    let [kept] = kept.as_slice() else { panic!("{kept:?}\n{error}") };
-    error.complains(&kept.to_string_lossy());
-    assert_eq!(fs::metadata(kept).expect("it is there").mode() & 0o7777, 0o700);
-    assert!(kept.join("bin").exists());
-    host.vserver(["config", "show", "web"]).code(5);
-    fs::remove_dir_all(kept).expect("it can be removed");
-    assert_eq!(files(&host), before);
+    let good = tree.archive().to_string_lossy().into_owned();
+    for (from, more, last) in
+        [(&from, [""; 0].as_slice(), "bin"), (&good, &["--run-script", &script], "root/begun")]
+    {
+        let build = |keep: &[&str]| {
+            let line = ["build", "web", "--method", "template", "--from", from];
+            host.vserver(line.iter().chain(more).chain(keep)).code(1)
+        };
+        build(&[]);
+        let before = files(&host);
+        let error = build(&["--keep"]);
+        let kept: Vec<_> = fs::read_dir(&roots)
+            .expect("a directory of roots")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.to_string_lossy().contains("/web.~"))
+            .collect();
+        let [kept] = kept.as_slice() else { panic!("{kept:?}\n{error}") };
+        error.complains(&kept.to_string_lossy());
+        assert_eq!(fs::metadata(kept).expect("it is there").mode() & 0o7777, 0o700);
+        assert!(kept.join(last).exists());
+        host.vserver(["config", "show", "web"]).code(5);
+        fs::remove_dir_all(kept).expect("it can be removed");
+        let usage = |path: &String| !path.contains("/usage/");
+        let but_usage = |all: Vec<String>| all.into_iter().filter(usage).collect::<Vec<_>>();
+        assert_eq!(but_usage(files(&host)), but_usage(before));
+    }
 }

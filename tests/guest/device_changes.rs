@@ -1,11 +1,15 @@
 //! Devices that a running guest is given and that are taken from it.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 
 use tests::{DEADLINE, Finished, Guest, Host, Tree, command};
+use vserver::cgroup::GuestCgroup;
+use vserver::sys::bpf::{self, Hook};
 
 on! { Busybox: [
     a_running_guest_gets_a_device_and_loses_it,
@@ -13,9 +17,13 @@ on! { Busybox: [
     a_device_may_lie_in_a_directory,
     what_the_guest_has_put_there_is_not_followed,
     what_covers_dev_is_not_touched,
+    what_is_taken_is_taken_whatever_stands_in_its_dev,
+    what_covers_dev_keeps_no_device,
+    several_can_filter_at_a_time,
     a_disk_is_for_a_guest_when_the_host_does_not_use_it,
     what_is_no_device_for_it_is_refused,
     a_reload_gives_it_what_its_file_says,
+    a_reload_ends_what_a_killed_command_began,
     the_next_supervisor_and_the_next_boot_know_it,
 ] }
 
@@ -104,7 +112,16 @@ fn a_device_of_this_boot_goes_with_it(tree: Tree) {
     device(&guest, ["remove", CONTROL, "--runtime"]).ok();
     assert_eq!(configuration(&guest), before);
     guest.shell(": </dev/loop-control").complains("no such file");
+    guest.vserver("reload", [""; 0]).ok();
+    guest.shell(": </dev/loop-control").complains("no such file");
+    make_node(&guest, "reloaded", CONTROL);
+    guest.shell(": </dev/reloaded").complains("Operation not permitted");
     guest.vserver("reboot", [""; 0]).ok();
+    guest.shell(": </dev/loop-control").ok();
+    // Given again, it is one of its file once more.
+    device(&guest, ["remove", CONTROL, "--runtime"]).ok();
+    device(&guest, ["add", CONTROL]).ok();
+    guest.vserver("reload", [""; 0]).ok();
     guest.shell(": </dev/loop-control").ok();
     guest.stop();
 }
@@ -126,9 +143,9 @@ fn a_device_may_lie_in_a_directory(tree: Tree) {
 }
 
 fn what_the_guest_has_put_there_is_not_followed(tree: Tree) {
-    let aside = PathBuf::from(format!("/var/tmp/vserver-aside-{}", std::process::id()));
-    fs::create_dir(&aside).expect("a directory can be made");
     let host = Host::new();
+    let aside = host.prefix().join("aside");
+    fs::create_dir(&aside).expect("a directory can be made");
     let guest = host.guest("web").tree(tree).build();
     guest.start();
     let before = configuration(&guest);
@@ -156,11 +173,11 @@ fn what_the_guest_has_put_there_is_not_followed(tree: Tree) {
     // What it puts there later stays, and is no device.
     device(&guest, ["add", "/dev/net/tun"]).ok();
     guest.shell("mv /dev/net/tun /dev/tun && echo mine >/dev/net/tun").ok();
-    device(&guest, ["remove", "/dev/net/tun"]).ok();
+    let remove = device(&guest, ["remove", "/dev/net/tun"]).ok();
+    assert!(remove.stderr.contains("'/dev/net/tun' of guest 'web' was not removed"), "{remove}");
     guest.exec(["cat", "/dev/net/tun"]).ok().says("mine\n");
     guest.shell(": </dev/tun").complains("Operation not permitted");
     guest.stop();
-    fs::remove_dir_all(&aside).expect("it can be removed");
 }
 
 fn what_covers_dev_is_not_touched(tree: Tree) {
@@ -174,6 +191,93 @@ fn what_covers_dev_is_not_touched(tree: Tree) {
     let add = device(&guest, ["add", CONTROL]).code(1);
     add.complains("in the place of its /dev");
     guest.exec(["ls", "/dev"]).ok().says("");
+    guest.stop();
+}
+
+/// Whatever a guest does to its /dev, it loses what is taken.
+fn what_is_taken_is_taken_whatever_stands_in_its_dev(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let aside = "mv /dev/loop-control /dev/aside && touch /dev/loop-control";
+    // Fewer rights.
+    device(&guest, ["add", CONTROL]).ok();
+    guest.shell(aside).ok();
+    let add = device(&guest, ["add", CONTROL, "r"]).ok();
+    assert!(add.stderr.contains("was not made again"), "{add}");
+    guest.shell(": </dev/aside").ok();
+    guest.shell(": <>/dev/aside").complains("Operation not permitted");
+    assert!(configuration(&guest).contains("allow = [\"/dev/loop-control r\"]"));
+    // Fewer and other ones: only those that it was to get are an error.
+    guest.shell("mv /dev/aside /dev/loop-control").ok();
+    device(&guest, ["add", CONTROL, "rw"]).ok();
+    guest.shell(aside).ok();
+    let add = device(&guest, ["add", CONTROL, "rm"]).code(1);
+    add.complains("File exists").complains("what it was to lose is taken");
+    guest.shell(": </dev/aside").ok();
+    guest.shell(": <>/dev/aside").complains("Operation not permitted");
+    let list = device(&guest, ["list"]).ok();
+    assert!(list.stdout.contains("/dev/loop-control  c 10:237  r    rw"), "{list}");
+    // One together with another that it can't get.
+    guest.shell("touch /dev/net").ok();
+    host.vserver(["config", "set", "web", "devices.allow", "/dev/net/tun"]).ok();
+    guest.vserver("reload", [""; 0]).code(1).complains("File exists");
+    guest.shell(": </dev/aside").complains("Operation not permitted");
+    let list = device(&guest, ["list"]).ok();
+    assert!(!list.stdout.contains("loop-control"), "{list}");
+    assert!(list.stdout.contains("/dev/net/tun  -        -    rw"), "{list}");
+    // And one that the host lacks.
+    guest.shell("rm /dev/net /dev/loop-control /dev/aside").ok();
+    guest.vserver("reload", [""; 0]).ok();
+    guest.shell(": <>/dev/net/tun").ok();
+    let absent = "/dev/no-such-device";
+    host.vserver(["config", "set", "web", "devices.allow", absent]).ok();
+    make_node(&guest, "aside", "/dev/net/tun");
+    guest.shell(": <>/dev/aside").ok();
+    guest.vserver("reload", [""; 0]).code(1).complains("No such file");
+    guest.shell(": <>/dev/aside").complains("Operation not permitted");
+    guest.stop();
+}
+
+fn what_covers_dev_keeps_no_device(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    device(&guest, ["add", CONTROL]).ok();
+    let pid = guest.init_pid().to_string();
+    let mut cover = Command::new("nsenter");
+    cover.args(["-t", &pid, "-m", "-r", "/bin/busybox", "mount", "-t", "tmpfs", "none", "/dev"]);
+    command::run(&mut cover, DEADLINE).ok();
+    make_node(&guest, "aside", CONTROL);
+    guest.shell(": <>/dev/aside").ok();
+    device(&guest, ["add", CONTROL, "r"]).ok();
+    guest.shell(": <>/dev/aside").complains("Operation not permitted");
+    guest.shell(": </dev/aside").ok();
+    let remove = device(&guest, ["remove", CONTROL]).ok();
+    assert!(remove.stderr.contains("was not removed"), "{remove}");
+    guest.shell(": </dev/aside").complains("Operation not permitted");
+    device(&guest, ["list"]).ok().says("");
+    guest.stop();
+}
+
+/// A command and the guest's supervisor may change its filter at a time.
+fn several_can_filter_at_a_time(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let name = guest.name().parse().expect("a name");
+    let cgroup = || GuestCgroup::new(host.paths(), &name).expect("its cgroup");
+    let rules = vserver::plan::devices::rules(&[]);
+    thread::scope(|scope| {
+        let change = || (0..200).try_for_each(|_| cgroup().filter_devices(&rules));
+        let all: Vec<_> = (0..3).map(|_| scope.spawn(change)).collect();
+        for one in all {
+            one.join().expect("no panic").expect("the filter can be changed");
+        }
+    });
+    let directory = fs::File::open(cgroup().outer()).expect("its cgroup is there");
+    let there = bpf::attached(directory.as_fd(), Hook::Device).expect("it can be asked");
+    assert_eq!(there.len(), 1);
     guest.stop();
 }
 
@@ -262,6 +366,8 @@ fn what_is_no_device_for_it_is_refused(tree: Tree) {
     assert!(list.stdout.contains("/dev/loop-control  -        -    rw"), "{list}");
     device(&guest, ["remove", CONTROL]).ok();
     device(&guest, ["remove", CONTROL]).code(1).complains("has no device");
+    device(&guest, ["add", "/dev/no-such-device"]).ok();
+    device(&guest, ["remove", "/dev/no-such-device"]).ok();
 }
 
 fn a_reload_gives_it_what_its_file_says(tree: Tree) {
@@ -276,6 +382,24 @@ fn a_reload_gives_it_what_its_file_says(tree: Tree) {
     host.vserver(["config", "set", "web", "devices.allow", "[]"]).ok();
     guest.vserver("reload", [""; 0]).ok();
     guest.exec(["test", "-e", CONTROL]).code(1);
+    guest.stop();
+}
+
+fn a_reload_ends_what_a_killed_command_began(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    device(&guest, ["add", CONTROL]).ok();
+    // As it is between its note and the node.
+    let note = host.prefix().join("run/vserver/web/devices-1.json");
+    let text = fs::read_to_string(&note).expect("it is there");
+    let begun = text.replace("\"is_under_way\":false", "\"is_under_way\":true");
+    assert_ne!(begun, text);
+    fs::write(&note, begun).expect("it can be written");
+    guest.shell("rm /dev/loop-control").ok();
+    guest.vserver("reload", [""; 0]).ok();
+    guest.shell(": <>/dev/loop-control").ok();
+    assert_eq!(fs::read_to_string(&note).expect("it is there"), text);
     guest.stop();
 }
 

@@ -210,8 +210,9 @@ fn a_program_that_wants_to_be_traced_goes_on(tree: Tree) {
         // One that is ignored, and one with a handler; then its own end.
         traced("kill URG => $$; kill USR1 => $$; exit($heard ? 7 : 8)").code(7);
         traced("kill TERM => $$; sleep 60").code(128 + 15);
-        // A signal without a name, that isn't minded.
+        // Signals without a name: one that isn't minded, one that is.
         traced("$SIG{RTMIN} = 'IGNORE'; kill 34 => $$; exit 6").code(6);
+        traced("$SIG{NUM35} = sub { $heard = 1 }; kill 35 => $$; exit($heard ? 4 : 8)").code(4);
         traced("exec '/bin/sh', '-c', 'exit 5'").code(5);
         guest.stop();
     }

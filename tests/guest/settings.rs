@@ -181,10 +181,11 @@ fn a_caller_without_new_privileges_is_told_so(tree: Tree) {
 
 /// Root of the host may read and map what lies there.
 fn registers_of_devices_are_out_of_the_reach_of_the_hosts_uid_0(tree: Tree) {
-    const BUS: &str = "/sys/devices/pci0000:00";
-    assert!(std::path::Path::new(BUS).is_dir(), "this machine has no {BUS}");
+    let devices = std::fs::read_dir("/sys/devices").expect("/sys is mounted").flatten();
+    let is_bus = |path: &std::path::PathBuf| path.to_string_lossy().contains("/pci");
+    let bus = devices.map(|entry| entry.path()).find(is_bus).expect("this machine has a PCI bus");
     let host = Host::new();
-    let list = format!("ls -A {BUS} | wc -l");
+    let list = format!("ls -A {} | wc -l", bus.display());
     for (users, is_covered) in [("private", false), ("identity", true), ("host", true)] {
         let guest = host.guest(users).tree(tree).set("security.users", users).build();
         guest.start();

@@ -1,6 +1,8 @@
 //! The supervisor may die at any moment: the guest lives on, and the next
 //! one goes on where it was.
 
+use std::fs;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{DEADLINE, Guest, Host, Tree, eventually, process};
@@ -12,6 +14,7 @@ on! { Busybox, Bookworm: [
 ] }
 on! { Busybox: [
     stop_works_without_a_supervisor,
+    a_file_that_breaks_rules_costs_no_guest_its_supervisor,
     a_guest_without_keeper_and_supervisor_is_ended,
     a_poweroff_without_a_supervisor_is_remembered,
     a_reboot_without_a_supervisor_is_remembered,
@@ -77,6 +80,35 @@ fn stop_works_without_a_supervisor(tree: Tree) {
     guest.kill_supervisor();
     guest.stop();
     assert!(!guest.is_running());
+    before.assert_unchanged(&host);
+}
+
+fn a_file_that_breaks_rules_costs_no_guest_its_supervisor(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = tests::Census::when_quiet(&host);
+    guest.start();
+    let init = guest.init_pid();
+    let file = host.paths().config(&"web".parse().expect("a name"));
+    let text = fs::read_to_string(&file).expect("it is there");
+    // One that breaks a rule, and one that is no configuration at all.
+    let broken = text.replace("hostname = \"web\"", "hostname = \"no name\"");
+    assert_ne!(broken, text);
+    for (broken, complaint) in
+        [(broken, "'no name' is no host name"), (format!("{text}\n[boot"), "unclosed")]
+    {
+        fs::write(&file, broken).expect("it can be written");
+        guest.kill_supervisor();
+        guest.shell("true").ok();
+        assert_eq!(guest.init_pid(), init);
+        host.vserver(["config", "check", "web"]).code(1).complains(complaint);
+        host.vserver(["reexec", "web"]).ok();
+        guest.shell("true").ok();
+    }
+    guest.stop();
+    guest.vserver("start", [""; 0]).code(1).complains("unclosed");
+    fs::write(&file, text).expect("it can be written");
     before.assert_unchanged(&host);
 }
 

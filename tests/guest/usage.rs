@@ -13,6 +13,7 @@ on! { Busybox: [
     a_session_alone_is_no_boot,
     what_nobody_looked_after_is_counted_once,
     processes_that_are_made_are_counted,
+    what_was_made_is_known_without_the_keeper,
 ] }
 
 fn used(host: &Host, name: &str, more: &[&str]) -> Value {
@@ -142,17 +143,33 @@ fn what_nobody_looked_after_is_counted_once(tree: Tree) {
     assert_eq!(number(&used, "boots"), 2.0, "{used}");
 }
 
+fn made(host: &Host, name: &str) -> f64 {
+    number(&used(host, name, &[]), "processes_started")
+}
+
+fn fork(guest: &Guest<'_>, times: u32) {
+    let line = format!("i=0; while [ $i -lt {times} ]; do (:); i=$((i + 1)); done");
+    guest.shell(&line).ok();
+}
+
+/// Waits for what a boot makes after it has reached its runlevel: the script
+/// that init doesn't wait for, and its service.
+fn wait_for_quiet(guest: &Guest<'_>) {
+    eventually(DEADLINE, "the last script has run", || {
+        (guest.exec(["test", "-e", "/run/booted"]).code == 0).then_some(())
+    });
+    guest.wait_for_process("busybox");
+}
+
 /// Against the truth: so many, and the session's own command; a thread is none.
 fn processes_that_are_made_are_counted(tree: Tree) {
     let host = Host::new();
     let (web, db) = (host.guest("web").tree(tree).build(), host.guest("db").tree(tree).build());
     web.start();
     db.start();
-    let made = |name: &str| number(&used(&host, name, &[]), "processes_started");
-    let fork = |guest: &Guest<'_>, times: u32| {
-        let line = format!("i=0; while [ $i -lt {times} ]; do (:); i=$((i + 1)); done");
-        guest.shell(&line).ok();
-    };
+    let made = |name: &str| made(&host, name);
+    wait_for_quiet(&web);
+    wait_for_quiet(&db);
     let (before, others) = (made("web"), made("db"));
     fork(&web, 1000);
     let session = made("web") - before - 1000.0;
@@ -165,6 +182,7 @@ fn processes_that_are_made_are_counted(tree: Tree) {
     let old = web.init_pid();
     web.exec(["reboot"]);
     web.wait_for_reboot(old);
+    wait_for_quiet(&web);
     let before = made("web");
     fork(&web, 200);
     assert_eq!(made("web") - before, 200.0 + session);
@@ -175,4 +193,28 @@ fn processes_that_are_made_are_counted(tree: Tree) {
     fork(&db, 100);
     assert_eq!(made("db"), others + 100.0 + session);
     db.stop();
+}
+
+/// Neither by the supervisor that has started the guest, nor by one that has
+/// taken over.
+fn what_was_made_is_known_without_the_keeper(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let mut least = 0.0;
+    for is_another in [false, true] {
+        if is_another {
+            guest.kill_supervisor();
+            guest.start();
+        }
+        fork(&guest, 200);
+        least += 200.0;
+        let status = guest.status();
+        let (init, keeper) = (guest.init_pid(), status.keeper_pid.expect("it has one"));
+        kill(Pid::from_raw(keeper), Signal::SIGKILL).expect("it can be killed");
+        guest.wait_for_reboot(init);
+        let made = made(&host, "web");
+        assert!(made >= least, "{made} {least}");
+    }
+    guest.stop();
 }

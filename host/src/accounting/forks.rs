@@ -5,13 +5,15 @@
 //! The link that attaches it is there as long as a descriptor is: every
 //! guest's keeper has one, so that counting outlives supervisors.
 
+use std::fmt::Display;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::bpf::addresses::ADDRESSES;
-use crate::bpf::forks::{key, program};
+use crate::bpf::forks::{LEVELS, key, program};
 use crate::facts;
 use crate::sys::bpf::{self, Array, Hook, Map};
 
@@ -30,14 +32,15 @@ pub struct Forks {
 
 impl Forks {
     /// Begins at 0; nothing is counted yet. Attaches the program, if no guest
-    /// before has brought it along.
+    /// before has brought it along: of two that do this at the same time both
+    /// would, so the caller holds a lock.
     ///
     /// # Errors
     /// EPERM where the kernel lets nobody trace; EOPNOTSUPP if it doesn't
     /// describe its types.
     pub fn new() -> io::Result<Self> {
         let number = Array::make(OWN)?;
-        let (link, directory) = match find()? {
+        let (link, directory) = match find()?.into_iter().next() {
             Some(found) => found,
             None => attach(&number)?,
         };
@@ -47,10 +50,16 @@ impl Forks {
     /// Counts what is made in this cgroup and below from now on.
     ///
     /// # Errors
-    /// E2BIG if there are too many guests.
+    /// E2BIG if there are too many guests; when the cgroup is deeper than the
+    /// program looks.
     pub fn count(&self, cgroup: &Path) -> io::Result<()> {
+        let level = level(cgroup)?;
+        if level > LEVELS.into() {
+            let text = format!("its cgroup is {level} levels deep, and {LEVELS} are looked at");
+            return Err(io::Error::other(text));
+        }
         // The inode of a cgroup is its id (kernfs).
-        self.directory.set(&key(std::fs::metadata(cgroup)?.ino()), &self.number)
+        self.directory.set(&key(fs::metadata(cgroup)?.ino()), &self.number)
     }
 
     /// By which the number is found.
@@ -67,13 +76,33 @@ impl Forks {
     }
 }
 
-/// How many processes have been made, where a supervisor has begun to count.
-///
-/// # Errors
-/// ENOENT if nothing counts there any more.
-pub fn made(id: u32) -> io::Result<u64> {
-    let [number] = Array::<1>::open(id, OWN)?.read()?;
-    Ok(number)
+/// How many processes have been made in a boot. The number is there as long as
+/// this, or the guest's keeper.
+#[derive(Debug)]
+pub struct Made(Array<1>);
+
+impl Made {
+    /// Finds what a supervisor has begun.
+    ///
+    /// # Errors
+    /// ENOENT if nothing counts there any more.
+    pub fn open(id: u32) -> io::Result<Self> {
+        Array::open(id, OWN).map(Self)
+    }
+
+    /// Until now.
+    ///
+    /// # Errors
+    /// Those of bpf(2).
+    pub fn read(&self) -> io::Result<u64> {
+        let [number] = self.0.read()?;
+        Ok(number)
+    }
+}
+
+/// Says that nobody counts: a guest starts without it.
+pub fn uncounted(error: &dyn Display) {
+    tracing::warn!("the guest's processes aren't counted: {error}");
 }
 
 /// Ends counting there.
@@ -81,28 +110,38 @@ pub fn made(id: u32) -> io::Result<u64> {
 /// # Errors
 /// Those of bpf(2).
 pub fn end(id: u32) -> io::Result<()> {
-    let Some((_, directory)) = find()? else { return Ok(()) };
-    let keys = directory.keys()?.into_iter();
-    for key in keys.filter(|key| directory.get(key).is_ok_and(|found| found == id)) {
-        directory.remove(&key)?;
+    for (_, directory) in find()? {
+        let keys = directory.keys()?.into_iter();
+        for key in keys.filter(|key| directory.get(key).is_ok_and(|found| found == id)) {
+            directory.remove(&key)?;
+        }
     }
     Ok(())
 }
 
-/// The program that other guests have brought along, and its map.
-fn find() -> io::Result<Option<(OwnedFd, Map)>> {
+/// The programs that other guests have brought along, and their maps: one,
+/// unless vservers with different directories have begun at the same time.
+fn find() -> io::Result<Vec<(OwnedFd, Map)>> {
+    let mut found = Vec::new();
     for (link, program) in bpf::tracing_forks()? {
         if bpf::name(&program)? == ALL
             && let [directory] = *bpf::maps(&program)?
         {
-            return Ok(Some((link, Map::open(directory, ALL)?)));
+            found.push((link, Map::open(directory, ALL)?));
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
-/// Attaches it. Of two guests that start at the same time both may: then each
-/// has its own.
+/// How many levels below the root of its hierarchy a cgroup is, as far as this
+/// cgroup namespace shows.
+fn level(cgroup: &Path) -> io::Result<usize> {
+    let device = fs::metadata(cgroup)?.dev();
+    let is_one = |above: &&Path| fs::metadata(above).is_ok_and(|found| found.dev() == device);
+    Ok(cgroup.ancestors().skip(1).take_while(is_one).count())
+}
+
+/// Attaches it.
 fn attach(like: &Array<1>) -> io::Result<(OwnedFd, Map)> {
     let layout = facts::task_layout().ok_or(io::Error::from_raw_os_error(libc::EOPNOTSUPP))?;
     let directory = Map::of_maps(ALL, like, ADDRESSES)?;

@@ -5,7 +5,7 @@
 use super::{Assembler, Function, Label, Program, Register, When};
 
 /// How many levels below the root a guest's cgroup may be.
-const LEVELS: i32 = 8;
+pub const LEVELS: u8 = 32;
 
 /// Where the kernel keeps it, in bytes from the start of `task_struct`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub fn program(directory: i32, layout: Layout) -> Program {
     program.put_u32(ZERO, 0);
     for level in 1..=LEVELS {
         let mut next = Label::default();
-        program.set(R1, level);
+        program.set(R1, level.into());
         program.call(Function::AncestorCgroup);
         program.jump(R0, When::Equal, 0, &mut end);
         program.store_u64(R10, KEY, R0);
@@ -113,10 +113,15 @@ mod tests {
     fn processes_of_guests_are_counted_and_threads_are_not() {
         assert_eq!(counted(10, 10, &[5, 42, 6]), 1);
         assert_eq!(counted(10, 10, &[42]), 1);
-        assert_eq!(counted(10, 10, &[1, 2, 3, 4, 5, 6, 7, 42]), 1);
         assert_eq!(counted(11, 10, &[5, 42, 6]), 0, "a thread");
         assert_eq!(counted(10, 10, &[5, 6]), 0, "elsewhere");
         assert_eq!(counted(10, 10, &[]), 0, "in the root");
-        assert_eq!(counted(10, 10, &[1, 2, 3, 4, 5, 6, 7, 8, 42]), 0, "too deep");
+        let below = |levels: u8| {
+            let mut cgroups = vec![1; levels.into()];
+            cgroups.push(42);
+            counted(10, 10, &cgroups)
+        };
+        assert_eq!(below(LEVELS - 1), 1);
+        assert_eq!(below(LEVELS), 0, "too deep");
     }
 }

@@ -294,7 +294,9 @@ fn make(
     };
     let config = paths.config(&site.name);
     let placed = workspace.place(&target, &config, site.goes_on_inside)?;
-    register(&settings)?;
+    if let Err(error) = register(&settings) {
+        return Err(if site.keep { kept(error, placed.set_aside(&target)) } else { error });
+    }
     placed.keep();
     remarks.extend(aside.keep());
     Ok(Report { root: target, summary, remarks })

@@ -134,6 +134,16 @@ impl Placed {
     pub(super) fn keep(mut self) {
         self.target = None;
     }
+
+    /// The guest is not, and its root is left beside `target` all the same
+    /// ([`Workspace::set_aside`]).
+    pub(super) fn set_aside(mut self, target: &Path) -> Result<PathBuf> {
+        if let Some(target) = self.target.take() {
+            let back = self.workspace.path.join(ROOT);
+            fs::rename(&target, &back).map_err(|cause| Error::path("move", &target, cause))?;
+        }
+        self.workspace.set_aside(target)
+    }
 }
 
 impl Drop for Placed {

@@ -41,21 +41,37 @@ impl GuestCgroup {
         Ok(())
     }
 
-    /// Attaches a program in place of that of an earlier boot of this name,
-    /// which is there if its cgroup couldn't be removed. The new one comes
-    /// first: there is no moment without any, and a call has to pass all that
-    /// are attached.
+    /// Attaches a program in place of those of this name that are there: of an
+    /// earlier boot whose cgroup couldn't be removed, or of before a change.
+    /// The new one comes first: there is no moment without any, and a call has
+    /// to pass all that are attached.
+    ///
+    /// A command and the guest's supervisor may do this at the same time. Each
+    /// detaches what was attached before its own, so that the last one stays,
+    /// and nothing else.
     fn put(&self, hook: Hook, name: &str, program: &[u64]) -> io::Result<()> {
         let cgroup = File::open(&self.outer)?;
         let cgroup = cgroup.as_fd();
-        let old = attached(cgroup, hook, name)?;
         let new = bpf::load(hook, name, program)?;
         bpf::attach(cgroup, hook, &new)?;
-        for old in old {
-            bpf::detach(cgroup, hook, &old)?;
+        let own = bpf::id(&new)?;
+        let there = attached(cgroup, hook, name)?;
+        let ids = there.iter().map(bpf::id).collect::<io::Result<Vec<_>>>()?;
+        for old in there.iter().take(before(&ids, own)) {
+            match bpf::detach(cgroup, hook, old) {
+                // Whoever attached one after it has been faster.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+                other => other?,
+            }
         }
         Ok(())
     }
+}
+
+/// How many were attached before this one. None if it is there no more: who
+/// has detached it has detached them as well.
+fn before(ids: &[u32], own: u32) -> usize {
+    ids.iter().position(|id| *id == own).unwrap_or(0)
 }
 
 /// The programs of this name that are attached there.
@@ -67,4 +83,16 @@ pub(super) fn attached(cgroup: BorrowedFd<'_>, hook: Hook, name: &str) -> io::Re
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_attached_before_goes() {
+        assert_eq!(before(&[7], 7), 0);
+        assert_eq!(before(&[9, 3, 7, 1], 7), 2);
+        assert_eq!(before(&[9, 3], 7), 0);
+    }
 }

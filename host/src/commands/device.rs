@@ -1,27 +1,26 @@
 //! `vserver device`: devices of a guest, in its file and in the guest that
 //! runs, or in neither.
 
-use std::fs::OpenOptions;
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+mod apply;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use std::cell::RefCell;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
 use shared::name::GuestName;
 
-use crate::cgroup::GuestCgroup;
 use crate::cli::{DeviceAction, DeviceArgs};
 use crate::commands::{Exit, output};
 use crate::config::{self, DeviceRule, edit};
-use crate::control::{Client, Snapshot};
 use crate::error::{Error, Result};
-use crate::fsroot::RootDir;
-use crate::launch::{self, KeptDevices, RunningDevices};
-use crate::membership::{self, Context, Membership};
+use crate::launch::{self, KeptDevices};
 use crate::paths::Paths;
 use crate::plan::devices::{self, Given};
 use crate::report::devices as report;
-use crate::runtime::{Lock, RunDir};
+use crate::runtime::Lock;
+
+use apply::{follow, kept, running};
 
 /// Carries out what is asked of devices.
 pub(super) fn run(args: &DeviceArgs, paths: &Paths) -> Result<Exit> {
@@ -35,10 +34,7 @@ pub(super) fn run(args: &DeviceArgs, paths: &Paths) -> Result<Exit> {
             if devices::is_everybodys(&device) {
                 return Err(unable("every guest has it"));
             }
-            let given = look(&device).map_err(|error| error.context(unable_to_add(name)))?;
-            let given = Given { is_for_this_boot: *runtime, ..given };
-            let wish = Wish::Add(given);
-            change(paths, name, &wish, *runtime)
+            change(paths, name, &Wish::Add(device), *runtime)
         }
         DeviceAction::Remove { name, path, runtime } => {
             let device = parse(path)?;
@@ -57,15 +53,14 @@ fn parse(text: &str) -> Result<DeviceRule> {
 
 /// What is to become of one device.
 enum Wish {
-    Add(Given),
+    Add(DeviceRule),
     Remove(DeviceRule),
 }
 
 impl Wish {
     fn name(&self) -> &str {
         match self {
-            Self::Add(given) => &given.device.name,
-            Self::Remove(device) => &device.name,
+            Self::Add(device) | Self::Remove(device) => &device.name,
         }
     }
 
@@ -74,13 +69,40 @@ impl Wish {
         matches!(self, Self::Add(_)).then(|| self.name())
     }
 
-    /// The running guest's list with this done.
-    fn of(&self, now: &[Given]) -> Vec<Given> {
+    /// What the running guest has with this done.
+    fn of(&self, name: &GuestName, now: &KeptDevices, runtime: bool) -> Result<KeptDevices> {
+        let mut then = now.clone();
+        then.removed.retain(|removed| removed != self.name());
         match self {
-            Self::Add(given) => devices::with(now, given.clone()),
-            Self::Remove(device) => devices::without(now, &device.name),
+            Self::Add(device) => {
+                let given = look_or_narrow(device, now)
+                    .map_err(|error| error.context(unable_to_add(name)))?;
+                let given = Given { is_for_this_boot: runtime, ..given };
+                then.given = devices::with(&now.given, given);
+            }
+            Self::Remove(device) => {
+                then.given = devices::without(&now.given, &device.name);
+                if runtime {
+                    then.removed.push(device.name.clone());
+                }
+            }
         }
+        Ok(then)
     }
+}
+
+/// The host's device, if it is one for a guest. A guest that has it can get
+/// fewer rights whatever has become of it.
+fn look_or_narrow(device: &DeviceRule, now: &KeptDevices) -> Result<Given> {
+    look(device).or_else(|error| {
+        let old = now.given.iter().find(|old| old.device.name == device.name);
+        match old.filter(|old| old.device != *device && devices::allows(old, device)) {
+            Some(old) => {
+                Ok(Given { device: device.clone(), is_for_this_boot: false, ..old.clone() })
+            }
+            None => Err(error),
+        }
+    })
 }
 
 /// The host's device, if it is one for a guest.
@@ -122,77 +144,52 @@ fn list(paths: &Paths, name: &GuestName, json: bool) -> Result<Exit> {
     Ok(Exit::DONE)
 }
 
-/// How a guest is that has a PID 1.
-fn running(paths: &Paths, name: &GuestName) -> Result<Option<Snapshot>> {
-    let found = Client::find(paths, name)?.map(|(_, status)| status);
-    Ok(found.filter(|status| status.init_pid > 0))
-}
-
-fn kept(paths: &Paths, name: &GuestName, status: &Snapshot) -> Result<KeptDevices> {
-    KeptDevices::read(&RunDir::new(paths, name), status.boot).map_err(|cause| {
-        Error::os(format_args!("cannot see which devices guest '{name}' has"), cause)
-            .hint(format!("its next boot notes them: vserver reboot {name}"))
-    })
-}
-
-/// How often a guest may have been rebooted since the command began.
-const BOOTS: usize = 5;
-
 fn change(paths: &Paths, name: &GuestName, wish: &Wish, runtime: bool) -> Result<Exit> {
     let _lock = Lock::wait(&paths.lock(name))?;
     let before = config::text(paths, name)?;
     let after = if runtime { before.clone() } else { edited(paths, name, &before, wish)? };
     config::judge_text(paths, name, &after)?;
-    let mut status = running(paths, name)?;
-    if runtime && status.is_none() {
-        return Err(Error::not_running(name));
-    }
-    let mut had = None;
-    match &status {
-        Some(status) => {
-            let now = kept(paths, name, status)?;
-            if let Wish::Remove(device) = wish
-                && after == before
-                && now.given.iter().all(|given| given.device.name != device.name)
-            {
-                return Err(lacks(name, device));
-            }
-            let then = wish.of(&now.given);
-            apply(paths, name, status, &now, &then, wish.again())?;
-            had = Some(now.given);
-        }
-        None => {
-            if let Wish::Remove(device) = wish
-                && after == before
-            {
-                return Err(lacks(name, device));
-            }
-        }
-    }
-    if after != before
-        && let Err(error) = config::set_text(paths, name, &after)
+    let had = match running(paths, name)? {
+        Some(status) => Some(kept(paths, name, &status)?),
+        None if runtime => return Err(Error::not_running(name)),
+        None => None,
+    };
+    if let Wish::Remove(device) = wish
+        && after == before
+        && had.iter().flat_map(|had| &had.given).all(|given| given.device.name != device.name)
     {
-        if let (Some(status), Some(had)) = (&status, &had)
-            && let Ok(now) = kept(paths, name, status)
-        {
-            let _ = apply(paths, name, status, &now, had, None);
+        return Err(lacks(name, device));
+    }
+    let wanted = |now: &KeptDevices| wish.of(name, now, runtime);
+    let boot = follow(paths, name, wish.again(), wanted)?;
+    if after == before {
+        return Ok(Exit::DONE);
+    }
+    if let Err(error) = config::set_text(paths, name, &after) {
+        if let Some(had) = had.filter(|had| Some(had.boot) == boot) {
+            // What was taken from it isn't given back.
+            let undone = |now: &KeptDevices| {
+                let given = devices::narrowed(&now.given, &had.given);
+                Ok(KeptDevices { given, removed: had.removed.clone(), ..now.clone() })
+            };
+            let _ = follow(paths, name, None, undone);
         }
         return Err(error);
     }
     // A guest that has been rebooted meanwhile may have read the old file.
-    for _ in 0..BOOTS {
-        let boot = |status: &Option<Snapshot>| status.as_ref().map(|status| status.boot);
-        let then = running(paths, name)?;
-        if boot(&then) == boot(&status) {
-            break;
+    let again = || {
+        if running(paths, name)?.map(|status| status.boot) != boot {
+            follow(paths, name, None, wanted)?;
         }
-        if let Some(status) = &then {
-            let now = kept(paths, name, status)?;
-            let wanted = if runtime { now.given.clone() } else { wish.of(&now.given) };
-            apply(paths, name, status, &now, &wanted, None)?;
-        }
-        status = then;
-    }
+        Ok(())
+    };
+    again().map_err(|error: Error| {
+        error
+            .context(format_args!(
+                "the file of guest '{name}' is changed, but it was rebooted meanwhile"
+            ))
+            .hint(format!("have it get what its file says: vserver reload {name}"))
+    })?;
     Ok(Exit::DONE)
 }
 
@@ -209,8 +206,8 @@ fn edited(paths: &Paths, name: &GuestName, text: &str, wish: &Wish) -> Result<St
     let before = list.clone();
     let place = list.iter().position(|device| device.name == wish.name());
     match (wish, place) {
-        (Wish::Add(given), Some(place)) => list[place] = given.device.clone(),
-        (Wish::Add(given), None) => list.push(given.device.clone()),
+        (Wish::Add(device), Some(place)) => list[place] = device.clone(),
+        (Wish::Add(device), None) => list.push(device.clone()),
         (Wish::Remove(_), Some(place)) => drop(list.remove(place)),
         (Wish::Remove(_), None) => {}
     }
@@ -226,85 +223,33 @@ fn edited(paths: &Paths, name: &GuestName, text: &str, wish: &Wish) -> Result<St
 }
 
 /// Gives a running guest the devices of its file, and leaves it those that it
-/// was given for this boot.
+/// was given for this boot, and without those that were taken for this boot.
 pub(super) fn reload(paths: &Paths, name: &GuestName) -> Result<()> {
     let _lock = Lock::wait(&paths.lock(name))?;
     let config = config::load(paths, name)?;
     let Some(status) = running(paths, name)? else { return Ok(()) };
-    let now = match kept(paths, name, &status) {
-        Ok(now) => now,
-        // An earlier version has started it.
-        Err(error) => {
-            output::warn(error);
-            return Ok(());
-        }
-    };
-    let mut configured = Vec::new();
-    for device in &config.devices.allow {
-        let old = now.given.iter().find(|given| given.device == *device && !given.is_for_this_boot);
-        configured.push(match old {
-            Some(old) => old.clone(),
-            None => look(device).map_err(|error| error.context(unable_to_add(name)))?,
-        });
-    }
-    let then = devices::reloaded(&now.given, configured);
-    if then == now.given {
+    // An earlier version has started it.
+    if let Err(error) = kept(paths, name, &status) {
+        output::warn(error);
         return Ok(());
     }
-    apply(paths, name, &status, &now, &then, None)
-}
-
-/// Has a running guest have these devices, `again` with a node if it has
-/// removed that. After an error it has those that it had.
-fn apply(
-    paths: &Paths,
-    name: &GuestName,
-    status: &Snapshot,
-    now: &KeptDevices,
-    then: &[Given],
-    again: Option<&str>,
-) -> Result<()> {
-    let unable = |cause: io::Error| {
-        let hint = match cause.raw_os_error() {
-            Some(libc::EEXIST) => {
-                "the guest has something else of that name in its /dev: see there"
+    // One that can't be given keeps none from being taken.
+    let lacking = RefCell::new(None);
+    follow(paths, name, None, |now| {
+        let mut configured = Vec::new();
+        for device in &config.devices.allow {
+            let old = now.given.iter().find(|old| old.device == *device && !old.is_for_this_boot);
+            match old.cloned().map_or_else(|| look_or_narrow(device, now), Ok) {
+                Ok(given) => configured.push(given),
+                Err(_) if now.removed.contains(&device.name) => {}
+                Err(error) => drop(lacking.borrow_mut().get_or_insert(error)),
             }
-            Some(libc::ESTALE) => {
-                "the guest has put something else in the place of its /dev: reboot it"
-            }
-            _ => "nothing was changed",
-        };
-        Error::os(format_args!("cannot change devices of guest '{name}'"), cause).hint(hint)
-    };
-    if now.is_nested {
-        let error = Error::new(format!("cannot change devices of guest '{name}' while it runs"));
-        return Err(error.hint(format!(
-            "a guest's own guests get them when they boot: vserver config set {name} devices.allow"
-        )));
+        }
+        let given = devices::reloaded(&now.given, &now.removed, configured);
+        Ok(KeptDevices { given, ..now.clone() })
+    })?;
+    match lacking.into_inner() {
+        Some(error) => Err(error.context(unable_to_add(name))),
+        None => Ok(()),
     }
-    let cgroup = GuestCgroup::new(paths, name)?;
-    let root = root(paths, name, status)?;
-    let running = RunningDevices::find(&root, now, &cgroup).map_err(unable)?;
-    running.change(&now.given, then, again).map_err(unable)?;
-    let noted = KeptDevices { given: then.to_vec(), ..now.clone() };
-    if let Err(cause) = noted.write(&RunDir::new(paths, name)) {
-        let _ = running.change(then, &now.given, None);
-        return Err(unable(cause));
-    }
-    Ok(())
-}
-
-/// The root of a guest that runs.
-fn root(paths: &Paths, name: &GuestName, status: &Snapshot) -> Result<RootDir> {
-    let pid = status.init_pid;
-    let path = PathBuf::from(format!("/proc/{pid}/root"));
-    let gone = |cause: io::Error| Error::path("open", &path, cause);
-    let membership = Membership::read(paths)?;
-    let init = membership.open(&Context::Guest(name.clone()), pid).map_err(gone)?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(CWD, &path, flags, Mode::empty());
-    // If it still lives, the number was its own until now.
-    membership::signal(&init, 0).map_err(gone)?;
-    let root = root.map_err(|cause| gone(cause.into()))?;
-    Ok(RootDir::from_fd(root, path.clone()))
 }

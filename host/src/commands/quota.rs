@@ -88,15 +88,17 @@ fn users(root: &RootDir) -> Vec<(String, u32)> {
     session::users(&String::from_utf8_lossy(&text))
 }
 
-/// The number of a user.
+/// The number of a user. What its names mean is the guest's to say; not what
+/// numbers do, and root.
 fn number(
     user: &str,
     users: &[(String, u32)],
     guest: &GuestName,
     config: &GuestConfig,
 ) -> Result<u32> {
-    let by_name = users.iter().find(|(name, _)| name == user).map(|(_, number)| *number);
-    let found = by_name.or_else(|| user.parse().ok()).or((user == "root").then_some(0));
+    let by_name = || users.iter().find(|(name, _)| name == user).map(|(_, number)| *number);
+    let fixed = user.parse().ok().or((user == "root").then_some(0));
+    let found = fixed.or_else(by_name);
     let number = found.ok_or_else(|| {
         Error::new(format!("guest '{guest}' has no user '{}'", user.escape_debug()))
             .hint("users that its /etc/passwd doesn't name are given by number")

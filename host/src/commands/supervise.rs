@@ -15,6 +15,7 @@ use shared::message::BootMode;
 use crate::cgroup;
 use crate::cli::SuperviseArgs;
 use crate::commands::Exit;
+use crate::config;
 use crate::control::{Event, Request};
 use crate::error::{Error, Result};
 use crate::log;
@@ -68,6 +69,9 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
         Ok(plan) => plan,
         Err(error) => return Err(tell(starter, error)),
     };
+    if let Err(error) = config::load(paths, &args.name) {
+        tracing::warn!("the guest runs on as it is, and can't be started so again: {error}");
+    }
     let is_unit = role.unit || role.guarded;
     if is_unit && let Err(error) = unit::take_from_others(paths, &args.name) {
         return Err(tell(starter, error));

@@ -10,7 +10,7 @@ use shared::name::{ContextId, GuestName};
 use super::parse::{self, Document};
 use super::problem::Problem;
 use super::{GuestConfig, Order, template};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::store;
 
@@ -23,6 +23,25 @@ const MODE: u32 = 0o644;
 /// No such guest, or everything that is wrong with the files.
 pub fn load(paths: &Paths, name: &GuestName) -> Result<GuestConfig> {
     judge(paths, name, &text(paths, name)?)?.map_err(mistaken)
+}
+
+/// Reads the configuration of a guest that runs, and that may have been started
+/// when other rules held, or none yet for what its file says now.
+///
+/// # Errors
+/// As [`load`], but for rules that are broken.
+pub fn load_of_running(paths: &Paths, name: &GuestName) -> Result<GuestConfig> {
+    let refused = match load(paths, name) {
+        Err(error) if error.kind() != Kind::NoSuchGuest => error,
+        other => return other,
+    };
+    let site = read(&paths.defaults())?.unwrap_or_default();
+    let defaults = Document::read(&site);
+    let found = Document::read(&text(paths, name)?).config_as_it_is(&defaults);
+    match found {
+        Ok(config) if defaults.problems().is_empty() => Ok(config),
+        _ => Err(refused),
+    }
 }
 
 /// What is wrong with a guest's configuration, each problem with its line.
@@ -236,7 +255,6 @@ fn read(path: &Path) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
 
     fn host(files: &[(&str, &str)]) -> (tempfile::TempDir, Paths) {
         let directory = tempfile::tempdir().unwrap();

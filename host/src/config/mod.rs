@@ -32,8 +32,8 @@ use shared::name::{ContextId, GuestName};
 use crate::paths::Paths;
 
 pub use load::{
-    contexts, effective, judge_text, load, mistakes, names, set_text, text, write_new,
-    write_new_text,
+    contexts, effective, judge_text, load, load_of_running, mistakes, names, set_text, text,
+    write_new, write_new_text,
 };
 
 /// Everything that a guest's configuration file can say.

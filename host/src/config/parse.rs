@@ -83,10 +83,7 @@ impl<'i> Document<'i> {
     /// # Errors
     /// Everything that is wrong with this text, in its order.
     pub fn config(&self, defaults: &Document<'i>) -> Result<GuestConfig, Vec<Problem>> {
-        let mut merged = defaults.table.clone();
-        merge(&mut merged, self.table.clone());
-        let config =
-            deserialize(merged, 0..0).map_err(|error| vec![Problem::new("", error.message())])?;
+        let config = self.merged(defaults)?;
         let mut problems = self.problems.clone();
         problems.extend(check::problems(&config).into_iter().map(|problem| {
             let span = self.span(&problem.key);
@@ -95,6 +92,21 @@ impl<'i> Document<'i> {
         problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
         problems.truncate(MAX_PROBLEMS);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// The same, whatever rules it breaks ([`check`]).
+    ///
+    /// # Errors
+    /// Everything that can't be read.
+    pub fn config_as_it_is(&self, defaults: &Document<'i>) -> Result<GuestConfig, Vec<Problem>> {
+        let config = self.merged(defaults)?;
+        if self.problems.is_empty() { Ok(config) } else { Err(self.problems.clone()) }
+    }
+
+    fn merged(&self, defaults: &Document<'i>) -> Result<GuestConfig, Vec<Problem>> {
+        let mut merged = defaults.table.clone();
+        merge(&mut merged, self.table.clone());
+        deserialize(merged, 0..0).map_err(|error| vec![Problem::new("", error.message())])
     }
 }
 

@@ -12,8 +12,8 @@ use super::rule::{Rule, fine, missing, takes};
 use super::values::{fine as is_fine, missing as none, number, one_more, ours, unknown, variable};
 use super::{Content, File, Setting, State, cgroup};
 use take::{
-    address, anonymous, by_name, count, device, disk, kill_sequence, limit, line, mark, memory,
-    processor_time, same_number, schedule, style,
+    address, anonymous, by_name, count, device, disk, kill_sequence, limit, line, mark,
+    processor_time, resident, same_number, schedule, style,
 };
 
 const HOOK: &str = "what it did can be done by /etc/vservers/NAME.sh, one script for all \
@@ -140,12 +140,8 @@ pub(super) const RULES: &[Rule] = &[
     takes("rlimits/nproc*", "limits.processes", "the hard one", |t, s| {
         limit(t, s, |s| count("limits.processes", s))
     }),
-    takes("rlimits/rss.soft", "limits.memory_high", "pages of 4096 bytes", |_, s| {
-        memory("limits.memory_high", s)
-    }),
-    takes("rlimits/rss*", "limits.memory", "pages of 4096 bytes; the hard one", |t, s| {
-        limit(t, s, |s| memory("limits.memory", s))
-    }),
+    takes("rlimits/rss.soft", "limits.memory_high", "pages of 4096 bytes", resident),
+    takes("rlimits/rss*", "limits.memory", "pages of 4096 bytes; the hard one", resident),
     takes(
         "rlimits/anon.soft",
         "limits.memory_high",

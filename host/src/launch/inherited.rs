@@ -59,22 +59,77 @@ pub fn leave_execution_domain() -> io::Result<()> {
     set(Persona::empty()).map(drop).map_err(io::Error::from)
 }
 
-/// The processors that a process may use.
+/// The processors that a process wishes for: all, unless it may use fewer than
+/// `granted`, those that its cgroup grants (`cpuset.cpus.effective`). `None`
+/// where the kernel has more than can be asked for here.
 ///
 /// # Errors
 /// Those of sched_getaffinity(2).
-pub fn processors_of(pid: Pid) -> io::Result<CpuSet> {
-    Ok(sched_getaffinity(Some(pid))?)
+pub fn processors_of(pid: Pid, granted: &str) -> io::Result<Option<CpuSet>> {
+    let used = match sched_getaffinity(Some(pid)) {
+        Err(Errno::INVAL) => return Ok(None),
+        other => other?,
+    };
+    // A wish for what the cgroup grants now would stay when that changes.
+    let is_all = set_of(granted).is_some_and(|granted| granted == used);
+    Ok(Some(if is_all { all() } else { used }))
 }
 
-/// Lets the calling process use these processors. Where its cgroup has none of
-/// them, what that says stays.
+/// Every processor that there could be.
+fn all() -> CpuSet {
+    let mut set = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|processor| set.set(processor));
+    set
+}
+
+/// The processors of a list such as `0-3,7` (cpuset(7), "List format").
+fn set_of(list: &str) -> Option<CpuSet> {
+    let mut set = CpuSet::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
+        if last >= CpuSet::MAX_CPU {
+            return None;
+        }
+        (first..=last).for_each(|processor| set.set(processor));
+    }
+    Some(set)
+}
+
+/// Lets the calling process use these processors, if anything is known of
+/// them. Where its cgroup has none of them, what that says stays.
 ///
 /// # Errors
 /// Those of sched_setaffinity(2).
-pub fn use_processors(processors: &CpuSet) -> io::Result<()> {
+pub fn use_processors(processors: Option<&CpuSet>) -> io::Result<()> {
+    let Some(processors) = processors else { return Ok(()) };
     match sched_setaffinity(None, processors) {
         Err(Errno::INVAL) => Ok(()),
         other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_processors_are_read() {
+        let set = set_of("0-2,5\n").expect("a list");
+        let has: Vec<_> = (0..8).filter(|processor| set.is_set(*processor)).collect();
+        assert_eq!(has, [0, 1, 2, 5]);
+        for list in ["", "x", "1-", "0-1024"] {
+            assert!(set_of(list).is_none(), "{list}");
+        }
+    }
+
+    #[test]
+    fn who_uses_all_that_is_granted_wishes_for_all() {
+        let own = sched_getaffinity(None).expect("this machine's processors can be asked for");
+        let list: Vec<_> = (0..CpuSet::MAX_CPU).filter(|n| own.is_set(*n)).collect();
+        let list = list.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        let pid = rustix::process::getpid();
+        assert!(processors_of(pid, &list).expect("they are known") == Some(all()));
+        assert!(processors_of(pid, "900-901").expect("they are known") == Some(own));
     }
 }

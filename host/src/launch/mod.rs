@@ -45,7 +45,7 @@ use shared::message::{FromGuest, ToGuest};
 use shared::stage::{Failure, Stage};
 
 use crate::accounting::Traffic;
-use crate::accounting::forks::Forks;
+use crate::accounting::forks::{Forks, uncounted};
 use crate::cgroup::{self, GuestCgroup, Serving};
 use crate::facts;
 use crate::plan::{Network, Plan};
@@ -112,7 +112,8 @@ struct Prepared {
 ///
 /// # Errors
 /// The step that failed. What had been made is still there: the caller
-/// undoes it, as it does after a guest's end.
+/// undoes it, as it does after a guest's end. Without a count of its processes
+/// it starts as well: `forks` is empty then.
 pub fn launch(
     plan: &Plan,
     run: &RunDir,
@@ -120,7 +121,7 @@ pub fn launch(
     boot: u32,
     traffic: Option<&Traffic>,
     serving: Option<&Serving>,
-    forks: Option<&Forks>,
+    forks: &mut Option<Forks>,
 ) -> Result<Launched, Failure> {
     let fault = plan.fault;
     let (supervisors, consoles, ring) = at(fault, Stage::RunDirectory, || sockets(run))?;
@@ -138,12 +139,16 @@ pub fn launch(
             at(None, Stage::Link, || cgroup.count_traffic(traffic.map()))?;
         }
     }
-    if let Some(forks) = forks {
-        at(None, Stage::Cgroup, || forks.count(cgroup.outer()))?;
+    if let Some(Err(error)) = forks.as_ref().map(|forks| forks.count(cgroup.outer())) {
+        uncounted(&error);
+        *forks = None;
     }
     let devices = devices::prepare(plan, run, cgroup, boot)?;
     let confinement = plan.confinement(devices.families_judged);
-    at(fault, Stage::RunDirectory, || confinement::keep(&confinement, &run.confinement()))?;
+    at(fault, Stage::RunDirectory, || {
+        fs::write(run.configuration(), &plan.configuration)?;
+        confinement::keep(&confinement, &run.confinement())
+    })?;
     let filter = at(None, Stage::SystemCalls, || programs(&confinement))?;
     let init = at(fault, Stage::GuestInit, || init::open(&plan.state_directory))?;
     let root = open_root(plan)?;
@@ -153,7 +158,7 @@ pub fn launch(
     let notify = at(fault, Stage::Fork, run_host::socket)?;
     let lookup = serving.and_then(Serving::link).map(|link| link.try_clone_to_owned());
     let lookup = at(None, Stage::Fork, || lookup.transpose())?;
-    let forks = forks.map(|forks| forks.link().try_clone_to_owned());
+    let forks = forks.as_ref().map(|forks| forks.link().try_clone_to_owned());
     let forks = at(None, Stage::Fork, || forks.transpose())?;
     let (report, report_launcher) = at(fault, Stage::Fork, runtime::pair)?;
     let prepared = Prepared {

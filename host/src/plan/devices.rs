@@ -91,13 +91,41 @@ pub fn without(list: &[Given], name: &str) -> Vec<Given> {
 }
 
 /// The list that the configuration now wants, of a guest that has `now`: what
-/// it was given for this boot stays.
-pub fn reloaded(now: &[Given], configured: Vec<Given>) -> Vec<Given> {
+/// it was given for this boot stays, and what was `removed` for this boot is
+/// left out.
+pub fn reloaded(now: &[Given], removed: &[String], configured: Vec<Given>) -> Vec<Given> {
     let kept = now.iter().filter(|given| given.is_for_this_boot).cloned().collect::<Vec<_>>();
     configured.into_iter().fold(kept, |list, given| {
-        let is_there = list.iter().any(|kept| kept.device.name == given.device.name);
-        if is_there { list } else { with(&list, given) }
+        let name = &given.device.name;
+        let is_there = list.iter().any(|kept| kept.device.name == *name);
+        if is_there || removed.contains(name) { list } else { with(&list, given) }
     })
+}
+
+/// What a guest that has `now` keeps of it when it is to have `then`. A device
+/// without any right left is none of it: the filter takes one that it knows
+/// for granted when nothing is asked for.
+pub fn narrowed(now: &[Given], then: &[Given]) -> Vec<Given> {
+    let keep = |old: &Given| {
+        let new = then.iter().find(|new| new.is_node_of(old))?;
+        let mut kept = old.clone();
+        kept.device.read &= new.device.read;
+        kept.device.write &= new.device.write;
+        kept.device.make &= new.device.make;
+        (kept.device.read || kept.device.write || kept.device.make).then_some(kept)
+    };
+    now.iter().filter_map(keep).collect()
+}
+
+/// Does a guest that has `now` get a node or a right with `then`?
+pub fn adds(now: &[Given], then: &[Given]) -> bool {
+    !then.iter().all(|new| now.iter().any(|old| old.is_node_of(new) && allows(old, &new.device)))
+}
+
+/// Are these no more rights than a guest has with this device?
+pub fn allows(given: &Given, device: &DeviceRule) -> bool {
+    let has = &given.device;
+    (has.read || !device.read) && (has.write || !device.write) && (has.make || !device.make)
 }
 
 /// Nodes that a running guest has to lose, and those it has to get.
@@ -135,15 +163,20 @@ mod tests {
     use super::*;
 
     fn given(name: &str, minor: u32, is_for_this_boot: bool) -> Given {
-        let device = format!("/dev/{name} r").parse().unwrap();
+        with_rights(name, minor, is_for_this_boot, "r")
+    }
+
+    fn with_rights(name: &str, minor: u32, is_for_this_boot: bool, rights: &str) -> Given {
+        let device = format!("/dev/{name} {rights}").parse().unwrap();
         Given { device, is_block: false, major: 10, minor, mode: 0o600, is_for_this_boot }
     }
 
     fn lists() -> impl Strategy<Value = Vec<Given>> {
-        let one = ("[a-d]", 0u32..3, any::<bool>());
+        let rights = proptest::sample::select(vec!["r", "w", "m", "rw", "rm", "wm", "rwm"]);
+        let one = ("[a-d]", 0u32..3, any::<bool>(), rights);
         proptest::collection::vec(one, 0..6).prop_map(|all| {
-            all.into_iter().fold(Vec::new(), |list, (name, minor, boot)| {
-                with(&list, given(&name, minor, boot))
+            all.into_iter().fold(Vec::new(), |list, (name, minor, boot, rights)| {
+                with(&list, with_rights(&name, minor, boot, rights))
             })
         })
     }
@@ -193,16 +226,41 @@ mod tests {
         }
 
         #[test]
-        fn a_reload_keeps_what_is_for_this_boot(now in lists(), file in lists()) {
-            let list = reloaded(&now, file.clone());
+        fn a_reload_keeps_what_is_for_this_boot(
+            now in lists(),
+            file in lists(),
+            removed in proptest::collection::vec("[a-d]", 0..3),
+        ) {
+            let list = reloaded(&now, &removed, file.clone());
             for one in now.iter().filter(|one| one.is_for_this_boot) {
                 prop_assert!(list.contains(one));
             }
             for one in &list {
-                prop_assert!(file.contains(one) || one.is_for_this_boot && now.contains(one));
+                let is_of_file = file.contains(one) && !removed.contains(&one.device.name);
+                prop_assert!(is_of_file || one.is_for_this_boot && now.contains(one));
             }
-            for one in &file {
+            for one in file.iter().filter(|one| !removed.contains(&one.device.name)) {
                 prop_assert!(list.iter().any(|kept| kept.device.name == one.device.name));
+            }
+        }
+
+        /// What is kept on the way is in both lists, has some right, and
+        /// needs nothing but additions to become the other.
+        #[test]
+        fn narrowing_grants_what_both_grant(now in lists(), then in lists()) {
+            let kept = narrowed(&now, &then);
+            prop_assert!(!adds(&now, &kept));
+            prop_assert!(!adds(&then, &kept));
+            let granted = |list: &[Given], asked: &Given| !adds(list, std::slice::from_ref(asked));
+            for one in now.iter().chain(&then) {
+                for right in ["r", "w", "m"] {
+                    let asked = with_rights(&one.device.name, one.minor, false, right);
+                    let both = granted(&now, &asked) && granted(&then, &asked);
+                    prop_assert_eq!(granted(&kept, &asked), both);
+                }
+            }
+            for one in &kept {
+                prop_assert!(one.device.read || one.device.write || one.device.make);
             }
         }
     }

@@ -105,6 +105,8 @@ pub struct Plan {
     pub state_directory: PathBuf,
     /// The administrator's `NAME.sh`.
     pub actions: PathBuf,
+    /// The configuration that all of this is from, as a text of its form.
+    pub configuration: String,
     /// A step made to fail, for tests.
     pub fault: Option<Failure>,
 }
@@ -295,6 +297,7 @@ pub fn plan(
         },
         state_directory: paths.state_dir(),
         actions: paths.actions(name),
+        configuration: toml::to_string(config).unwrap_or_default(),
         fault: trial.fault.as_deref().map(parse_fault).transpose()?,
         without,
     })

@@ -66,6 +66,11 @@ impl RunDir {
         self.path.join("console.ring")
     }
 
+    /// The configuration that the boot that runs was started with.
+    pub fn configuration(&self) -> PathBuf {
+        self.path.join("configuration.toml")
+    }
+
     /// The confinement of the boot that runs.
     pub fn confinement(&self) -> PathBuf {
         self.path.join("confinement.json")
@@ -150,6 +155,7 @@ impl RunDir {
             self.console(),
             self.ring(),
             self.confinement(),
+            self.configuration(),
             self.devices(0),
             self.devices(1),
             self.state(),

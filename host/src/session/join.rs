@@ -53,8 +53,8 @@ pub struct Target {
     limits: ProcessLimits,
     /// Its nice level.
     nice: i32,
-    /// The processors that it may use.
-    processors: CpuSet,
+    /// The processors that it wishes for.
+    processors: Option<CpuSet>,
     /// What the OOM killer adds for it.
     score: i32,
 }
@@ -78,7 +78,8 @@ impl Target {
         let status = fs::read_to_string(format!("/proc/{init_pid}/status")).map_err(|_| gone())?;
         let capabilities = bounding_set(&status).ok_or_else(gone)?;
         let (limits, nice) = limits_of(pid).map_err(|_| gone())?;
-        let processors = processors_of(pid).map_err(|_| gone())?;
+        let granted = granted_processors(&limited);
+        let processors = processors_of(pid, &granted).map_err(|_| gone())?;
         let score = score_of(init_pid).map_err(|_| gone())?;
         let damaged = |error| {
             Error::os(format_args!("cannot read how guest '{name}' is confined"), error)
@@ -120,13 +121,20 @@ impl Target {
         limit(&self.limits)?;
         make_ordinary(rustix::process::getpid().as_raw_nonzero().get(), self.score)?;
         setpriority_process(None, self.nice)?;
-        use_processors(&self.processors)?;
+        use_processors(self.processors.as_ref())?;
         leave_execution_domain()?;
         // While /proc is the host's.
         label(self.label.as_ref())?;
         setns(self.init.as_fd(), self.namespaces)?;
         Ok(())
     }
+}
+
+/// What the kernel lets a guest's cgroup use, where it has that controller, and
+/// the host else; in the list format of cpuset(7).
+fn granted_processors(limited: &Path) -> String {
+    let files = [limited.join("cpuset.cpus.effective"), "/sys/devices/system/cpu/online".into()];
+    files.iter().find_map(|file| fs::read_to_string(file).ok()).unwrap_or_default()
 }
 
 /// The leaf in the guest's own cgroup, if there is room.

@@ -3,11 +3,12 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::ptrace;
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use shared::outcome::Outcome;
+
+use crate::sys;
 
 /// The helper's child.
 pub struct Program {
@@ -37,11 +38,15 @@ impl Program {
 
     /// A program can make its parent its tracer (ptrace(2), PTRACE_TRACEME);
     /// some do, to keep others from it. From then on every signal stops it
-    /// until the tracer says how it goes on: as if it had none. A trap is what
-    /// an execve(2) makes of being traced, and nobody else sent it.
+    /// until the tracer says how it goes on: as if it had none. An execve(2) makes
+    /// a trap of being traced, which looks like one that the program has sent to
+    /// itself; a breakpoint's doesn't.
     fn go_on(&self, signal: Option<i32>) {
-        let signal = signal.and_then(|number| Signal::try_from(number).ok());
-        let signal = signal.filter(|signal| *signal != Signal::SIGTRAP);
-        let _ = ptrace::detach(Pid::from_raw(self.pid), signal);
+        let is_sent = || {
+            let about = ptrace::getsiginfo(Pid::from_raw(self.pid));
+            about.is_ok_and(|about| about.si_code == libc::SI_USER)
+        };
+        let signal = signal.filter(|signal| *signal != libc::SIGTRAP || !is_sent());
+        let _ = sys::let_go(self.pid, signal.unwrap_or(0));
     }
 }

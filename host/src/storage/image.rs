@@ -69,7 +69,7 @@ pub fn make(path: &Path, size: Size) -> Result<()> {
     file.set_len(size.0).map_err(failed)?;
     format(path, true)?;
     // One that keeps quotas can't be mounted by a kernel without them.
-    if mount(path, Purpose::Use).is_err() {
+    if mount(path, Purpose::Use).is_err_and(|failed| failed.part == Part::Quotas) {
         format(path, false)?;
     }
     // A last group that is too small is left out; it isn't to be asked for at

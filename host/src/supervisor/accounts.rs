@@ -8,7 +8,7 @@ use std::mem;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::accounting::forks::{self, Forks};
+use crate::accounting::forks::{self, Forks, Made};
 use crate::accounting::{self, Book, Bytes, Kept, Ledger, Sample, Traffic};
 use crate::error::Result;
 use crate::runtime::State;
@@ -117,8 +117,7 @@ impl Supervisor {
     /// time.
     pub(super) fn keep_account(&mut self) -> Result<()> {
         let (cgroup, sessions) = (self.cgroup.limited(self.state.boot), self.cgroup.session());
-        let forks = self.state.forks.and_then(|id| forks::made(id).ok());
-        let counted = Counted { traffic: self.traffic(), forks };
+        let counted = Counted { traffic: self.traffic(), forks: self.made() };
         let (began_ms, is_boot) = (self.state.booted_at_ms, self.is_booted);
         let account = self.open_account()?;
         account.sample([&cgroup, &sessions], Some(began_ms), counted, is_boot);
@@ -129,16 +128,22 @@ impl Supervisor {
     /// has the means; to be called before its state is written.
     pub(super) fn count_forks(&mut self) {
         self.end_forks();
+        let held = match self.hold_starts() {
+            Ok(held) => held,
+            Err(error) => return forks::uncounted(&error),
+        };
         let forks = Forks::new().and_then(|forks| Ok((forks.id()?, forks)));
+        drop(held);
         match forks {
             Ok((id, forks)) => (self.state.forks, self.forks) = (Some(id), Some(forks)),
-            Err(error) => tracing::warn!("the guest's processes aren't counted: {error}"),
+            Err(error) => forks::uncounted(&error),
         }
     }
 
     /// Ends it, when the boot has ended and been noted.
     pub(super) fn end_forks(&mut self) {
         self.forks = None;
+        self.made = None;
         if let Some(Err(error)) = self.state.forks.take().map(forks::end) {
             tracing::debug!("cannot end counting processes: {error}");
         }
@@ -153,6 +158,15 @@ impl Supervisor {
         self.traffic.as_ref()?.read().ok()
     }
 
+    /// The processes of this boot, if they are counted. From then on the number
+    /// is there even if the keeper dies.
+    fn made(&mut self) -> Option<u64> {
+        if self.made.is_none() {
+            self.made = self.state.forks.and_then(|id| Made::open(id).ok());
+        }
+        self.made.as_ref()?.read().ok()
+    }
+
     fn open_account(&mut self) -> Result<&mut Account> {
         let account = match self.account.take() {
             Some(account) => account,
@@ -164,6 +178,8 @@ impl Supervisor {
 
     /// Notes it again after a while.
     pub(super) fn arm_account(&mut self) {
+        // The keeper, which holds the number, may die before that.
+        let _ = self.made();
         self.arm(Timer::Account, INTERVAL);
     }
 
@@ -176,11 +192,16 @@ impl Supervisor {
             .map(|entry| entry.path());
         let state = State::read(&self.run.state());
         let is_boot = !state.idle;
-        let counted = Counted {
-            traffic: state.traffic.and_then(|id| Traffic::open(id).ok()?.read().ok()),
-            forks: state.forks.and_then(|id| forks::made(id).ok()),
-        };
+        let last = self.cgroup.limited(state.boot);
         for cgroup in boots {
+            // Of an older one nobody knows what was counted.
+            let is_last = cgroup == last;
+            let traffic = state.traffic.filter(|_| is_last);
+            let forks = state.forks.filter(|_| is_last);
+            let counted = Counted {
+                traffic: traffic.and_then(|id| Traffic::open(id).ok()?.read().ok()),
+                forks: forks.and_then(|id| Made::open(id).ok()?.read().ok()),
+            };
             if let Ok(account) = self.open_account() {
                 account.sample([&cgroup, &sessions], None, counted, is_boot);
                 // It is in the log.

@@ -37,7 +37,7 @@ use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
 use crate::accounting::Traffic;
-use crate::accounting::forks::Forks;
+use crate::accounting::forks::{Forks, Made};
 use crate::cgroup::{GuestCgroup, Serving};
 use crate::control::{Event as Told, Phase, Request, Snapshot};
 use crate::error::{Error, Result};
@@ -83,6 +83,8 @@ pub struct Supervisor {
     account: Option<Account>,
     /// Counts the processes of this boot, for its launch.
     forks: Option<Forks>,
+    /// How many that are.
+    made: Option<Made>,
     /// Where the traffic of this boot is counted.
     traffic: Option<Traffic>,
     /// Maps of its listening sockets, if one socket can serve all addresses.
@@ -161,6 +163,7 @@ impl Supervisor {
         Ok(Self {
             account: None,
             forks: None,
+            made: None,
             traffic: None,
             serving: None,
             kills: None,
@@ -275,10 +278,8 @@ impl Supervisor {
         let _ = self.cgroup.kill_all();
         self.state = State::read(&self.run.state());
         self.remove_link();
-        let forks = self.state.forks;
-        self.state = State::default();
+        self.state = State { forks: self.state.forks, ..State::default() };
         self.keep_account_of_remains();
-        self.state.forks = forks;
         self.end_forks();
         if let Err(error) = self.cgroup.remove_all(perform::PATIENCE) {
             tracing::warn!("cannot remove cgroups of an earlier boot: {error}");

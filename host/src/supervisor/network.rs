@@ -22,7 +22,7 @@ use crate::runtime::{RunDir, State};
 
 use super::Supervisor;
 
-/// How long others may take to look for their addresses.
+/// How long others may take for what one does at a time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// From one announcement of addresses to the next, of two (RFC 5227 §1.1,
@@ -58,7 +58,7 @@ impl Supervisor {
         if self.plan.network.addresses().is_empty() {
             return Ok(());
         }
-        let held = self.hold_addresses()?;
+        let held = self.hold_starts()?;
         self.refuse_others(&self.plan.network.addresses())?;
         if let Network::Linked(link) = &self.plan.network {
             if let Far::Segment { door, .. } = &link.far {
@@ -145,7 +145,7 @@ impl Supervisor {
             return Ok(());
         };
         let (old, new) = (old.clone(), new.clone());
-        let held = self.hold_addresses()?;
+        let held = self.hold_starts()?;
         self.refuse_others(&new.addresses)?;
         let before = mem::replace(&mut self.state.addresses, new.addresses.clone());
         if let Err(error) = self.put_addresses(&new.allowed) {
@@ -180,9 +180,10 @@ impl Supervisor {
         })
     }
 
-    /// Keeps others from taking addresses until the file is dropped: of two
-    /// that start at the same time, the second sees the first.
-    fn hold_addresses(&self) -> Result<File> {
+    /// Keeps others from taking addresses, and from attaching what all guests
+    /// share, until the file is dropped: of two that start at the same time, the
+    /// second sees the first.
+    pub(super) fn hold_starts(&self) -> Result<File> {
         let directory = self.planner.paths.run_dir();
         let failed = |error| Error::path("lock", &directory, error);
         let file = File::open(&directory).map_err(failed)?;

@@ -171,8 +171,11 @@ impl Supervisor {
             self.state.boot,
             self.traffic.as_ref(),
             self.serving.as_ref(),
-            self.forks.as_ref(),
+            &mut self.forks,
         )?;
+        if self.forks.is_none() && self.state.forks.take().is_some() {
+            self.note_state();
+        }
         let injected = |stage| self.plan.fault.filter(|fault| fault.stage == stage);
         let keeper = match injected(Stage::TakeOver) {
             Some(fault) => Err(fault),

@@ -1,14 +1,18 @@
 //! The plan of a guest's next boot, from its configuration as it is then.
 
+use std::fs;
+
 use shared::message::BootMode;
 use shared::name::GuestName;
 
+use crate::config::parse::Document;
 use crate::config::{self, GuestConfig};
 use crate::error::Result;
 use crate::facts;
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan::{self, Plan, Trial};
+use crate::runtime::RunDir;
 use crate::storage::Scratch;
 
 /// Makes plans for one guest.
@@ -39,14 +43,23 @@ impl Planner {
     }
 
     /// The plan of a guest that runs. What the host can't enforce any more,
-    /// for a disk that is gone, is no reason to leave it alone.
+    /// for a disk that is gone, is no reason to leave it alone, nor are rules
+    /// that its configuration breaks: they count at its next boot. Where the
+    /// file can't be read at all, what it said at the start of this boot counts.
     ///
     /// # Errors
-    /// When the configuration has mistakes.
+    /// When there is neither.
     pub fn plan_of_running(&self) -> Result<Plan> {
-        let mut config = config::load(&self.paths, &self.name)?;
+        let read = config::load_of_running(&self.paths, &self.name);
+        let mut config = read.or_else(|error| self.kept().ok_or(error))?;
         config.limits.required = false;
         self.plan_for(config, None)
+    }
+
+    fn kept(&self) -> Option<GuestConfig> {
+        let file = RunDir::new(&self.paths, &self.name).configuration();
+        let text = fs::read_to_string(file).ok().filter(|text| !text.is_empty())?;
+        Document::read(&text).config_as_it_is(&Document::read("")).ok()
     }
 
     fn plan_for(&self, config: GuestConfig, fault: Option<&str>) -> Result<Plan> {

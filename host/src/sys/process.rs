@@ -155,6 +155,19 @@ pub fn lock_out_root_capabilities() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into()).map(drop)
 }
 
+/// Lets a stopped process that this one traces go on, traced no more, with a
+/// signal (`PTRACE_DETACH`, ptrace(2)); 0 for none. Those that libc keeps to
+/// itself are among them.
+///
+/// # Errors
+/// Those of ptrace(2).
+pub fn let_go(pid: i32, signal: i32) -> io::Result<()> {
+    let none = ptr::null_mut::<libc::c_void>();
+    let signal = ptr::without_provenance_mut::<libc::c_void>(signal.unsigned_abs() as usize);
+    // SAFETY: of the pointers one isn't used, and the other is a number.
+    check(unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, none, signal) }).map(drop)
+}
+
 /// Keeps processes of a guest from looking into this one (`PR_SET_DUMPABLE`,
 /// ptrace(2) "Ptrace access mode checking").
 ///

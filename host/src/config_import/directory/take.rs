@@ -144,11 +144,23 @@ pub(super) fn memory(key: &'static str, setting: &Setting) -> Outcome {
     }
 }
 
+/// Pages of memory in use: the soft limit's are where the guest is slowed down.
+pub(super) fn resident(theirs: Theirs<'_>, setting: &Setting) -> Outcome {
+    if setting.key == "rlimits/rss.soft" {
+        return memory("limits.memory_high", setting);
+    }
+    limit(theirs, setting, |hard| memory("limits.memory", hard))
+}
+
 /// Pages of anonymous memory, for which there is no limit but that of all
 /// memory.
 pub(super) fn anonymous(key: &'static str, theirs: Theirs<'_>, setting: &Setting) -> Outcome {
-    if theirs.all().any(|other| other.key.starts_with("rlimits/rss")) {
-        return none("'limits.memory' counts all memory, and is that of 'rlimits/rss'");
+    let gives_it = |other: &Setting| match resident(theirs, other) {
+        Outcome::Ours { parts, .. } => parts.iter().any(|part| part.key == key),
+        _ => false,
+    };
+    if theirs.all().any(|other| other.key.starts_with("rlimits/rss") && gives_it(other)) {
+        return none(format!("'{key}' counts all memory, and is that of 'rlimits/rss'"));
     }
     memory(key, setting)
 }

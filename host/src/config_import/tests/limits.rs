@@ -50,5 +50,18 @@ fn limits_have_factors_and_the_bases_of_c() {
         "limits.memory = \"256M\"",
         &[(1, "rlimits/anon")],
     );
+    // But only where it is limited, by the one that counts.
+    for (name, value) in
+        [("rss", "inf"), ("rss", "-1"), ("rss.hard", "inf"), ("rss.min", "65536"), ("rss", "2X")]
+    {
+        let settings = [("rlimits/anon", "2000\n"), (&*format!("rlimits/{name}"), value)];
+        let import = import(Format::Directory, &tree(&settings));
+        let wanted = parse::parse("limits.memory = \"8000K\"").expect("it is ours");
+        assert_eq!(import.config, wanted, "{name} {value}");
+    }
+    let soft = [("rlimits/anon", "2000\n"), ("rlimits/rss.soft", "1024\n")];
+    let import = import(Format::Directory, &tree(&soft));
+    let both = parse::parse("limits.memory = \"8000K\"\nlimits.memory_high = \"4M\"");
+    assert_eq!(import.config, both.expect("it is ours"));
     becomes(Format::Directory, &tree(&[("rlimits/nproc", "2X\n")]), "", &[(1, "rlimits/nproc")]);
 }

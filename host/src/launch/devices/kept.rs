@@ -24,6 +24,13 @@ pub struct Kept {
     pub is_nested: bool,
     /// What it was given beyond what every guest has.
     pub given: Vec<Given>,
+    /// Names of those of its file that were taken from this boot.
+    #[serde(default)]
+    pub removed: Vec<String>,
+    /// Is it being given some of these? If nobody does so any more, it may
+    /// lack them.
+    #[serde(default)]
+    pub is_under_way: bool,
 }
 
 impl Kept {

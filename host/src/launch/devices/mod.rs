@@ -116,7 +116,17 @@ pub fn prepare(
         let names = nodes.iter().filter(|_| nested).map(|node| node.name.to_owned());
         let sys = plan.network.is_shared().then(host_sys).transpose()?;
         let given = given.clone();
-        Kept { boot, owner, file_system, is_filtered, is_nested: nested, given }.write(run)?;
+        let kept = Kept {
+            boot,
+            owner,
+            file_system,
+            is_filtered,
+            is_nested: nested,
+            given,
+            removed: Vec::new(),
+            is_under_way: false,
+        };
+        kept.write(run)?;
         Ok(Devices { tree, borrowed: names.collect(), sys, families_judged })
     })
 }

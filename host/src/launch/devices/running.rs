@@ -1,4 +1,4 @@
-//! Devices of a guest that runs: nodes in its /dev, and its filter.
+//! Devices of a guest that runs: nodes in its /dev.
 //!
 //! That /dev belongs to a hostile root. Each name is resolved by itself, no
 //! link is followed and no other file system entered (openat2(2)); a node's
@@ -15,27 +15,24 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::cgroup::GuestCgroup;
 use crate::fsroot::RootDir;
-use crate::plan::devices::{Given, nodes, rules};
+use crate::plan::devices::Given;
 
 use super::Kept;
 
-/// The /dev of a guest that runs, and its cgroup.
+/// The /dev of a guest that runs.
 #[derive(Debug)]
-pub struct Running<'g> {
+pub struct Running {
     dev: OwnedFd,
     owner: u32,
-    is_filtered: bool,
-    cgroup: &'g GuestCgroup,
 }
 
-impl<'g> Running<'g> {
+impl Running {
     /// Finds it below the guest's root.
     ///
     /// # Errors
     /// ESTALE if something else than what was made for it is there now.
-    pub fn find(root: &RootDir, kept: &Kept, cgroup: &'g GuestCgroup) -> io::Result<Self> {
+    pub fn find(root: &RootDir, kept: &Kept) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let dev =
             root.open_at("dev".as_ref(), flags, Mode::empty()).map_err(|error| match error {
@@ -45,53 +42,15 @@ impl<'g> Running<'g> {
         if fstat(&dev)?.st_dev != kept.file_system {
             return Err(Errno::STALE.into());
         }
-        Ok(Self { dev, owner: kept.owner, is_filtered: kept.is_filtered, cgroup })
-    }
-
-    /// Has it have these devices in place of those it has now. The node of
-    /// `again` is made anew if the guest has removed it.
-    ///
-    /// # Errors
-    /// The first failure, of what; then all is as it was.
-    pub fn change(&self, now: &[Given], then: &[Given], again: Option<&str>) -> io::Result<()> {
-        let (lost, got) = nodes(now, then);
-        let is_new = |name: &str| got.iter().any(|new| new.device.name == name);
-        // Nothing is lost before all that is new is there, but under its name.
-        let (replaced, lost): (Vec<_>, Vec<_>) =
-            lost.into_iter().partition(|old| is_new(&old.device.name));
-        let mut again = then.iter().filter(|given| Some(given.device.name.as_str()) == again);
-        for old in &replaced {
-            let _ = self.remove(old);
-        }
-        let changed = got
-            .iter()
-            .try_for_each(|new| self.make(new))
-            .and_then(|()| again.try_for_each(|given| self.make(given)))
-            .and_then(|()| self.filter(then));
-        if let Err(error) = changed {
-            for new in &got {
-                let _ = self.remove(new);
-            }
-            for old in &replaced {
-                let _ = self.make(old);
-            }
-            return Err(error);
-        }
-        for old in lost {
-            // The guest may have what it likes in its place; it is no device
-            // that it could open.
-            let _ = self.remove(old);
-        }
-        Ok(())
-    }
-
-    fn filter(&self, given: &[Given]) -> io::Result<()> {
-        if self.is_filtered { self.cgroup.filter_devices(&rules(given)) } else { Ok(()) }
+        Ok(Self { dev, owner: kept.owner })
     }
 
     /// Makes a node and the directories that it lies in. One that is there
     /// already gets its owner and permissions again.
-    fn make(&self, given: &Given) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// EEXIST if something else has the name of it or of a directory.
+    pub fn make(&self, given: &Given) -> io::Result<()> {
         let (parents, name) = path(&given.device.name);
         let mut directory = self.dev.try_clone()?;
         for parent in parents {
@@ -116,7 +75,11 @@ impl<'g> Running<'g> {
     }
 
     /// Removes a node, and the directories that it lay in and that are empty.
-    fn remove(&self, given: &Given) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// EEXIST if something else has the name of it or of a directory; that
+    /// stays.
+    pub fn remove(&self, given: &Given) -> io::Result<()> {
         let (parents, name) = path(&given.device.name);
         let mut directories = vec![self.dev.try_clone()?];
         for parent in &parents {

@@ -223,7 +223,8 @@ pub fn detach(cgroup: BorrowedFd<'_>, hook: Hook, program: &OwnedFd) -> io::Resu
     call(PROG_DETACH, &mut attachment(cgroup, hook, program, 0)).map(drop)
 }
 
-/// The programs that are attached to this very cgroup.
+/// The programs that are attached to this very cgroup, those first that were
+/// attached first.
 ///
 /// # Errors
 /// EINVAL on a kernel without such programs.
@@ -243,7 +244,22 @@ pub fn attached(cgroup: BorrowedFd<'_>, hook: Hook) -> io::Result<Vec<OwnedFd>> 
     };
     call(PROG_QUERY, &mut query)?;
     let ids = ids.iter().take(query.count as usize);
-    ids.map(|id| by_id(PROG_GET_FD_BY_ID, *id)).collect()
+    // One that has gone since then isn't attached any more.
+    let found = ids.map(|id| by_id(PROG_GET_FD_BY_ID, *id));
+    found
+        .filter(|program| {
+            !program.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT))
+        })
+        .collect()
+}
+
+/// The number of a program, as long as there is one.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN or CAP_BPF.
+pub fn id(program: &OwnedFd) -> io::Result<u32> {
+    let info: Info = info(program)?;
+    Ok(info.numbers[1])
 }
 
 /// The name that a program was loaded under.
