@@ -8,6 +8,8 @@ use tests::{DEADLINE, Disk, Guest, Host, Tree, command};
 
 on! { Busybox: [
     a_guests_subvolume_is_limited_at_start_and_while_it_runs,
+    a_guest_at_its_limit_starts_again,
+    no_limit_is_left_where_quotas_have_gone,
     what_an_ephemeral_guest_writes_is_limited,
     without_quotas_or_a_subvolume_the_remedy_is_named,
 ] }
@@ -99,6 +101,86 @@ fn a_guests_subvolume_is_limited_at_start_and_while_it_runs(tree: Tree) {
     assert_eq!(limit_by_btrfs(&web.root()), (300 * MEGABYTE).to_string());
     other.vserver("stop", ["--timeout", "1"]);
     host.vserver(["delete", "web", "shop", "other", "--yes"]).ok();
+    drop(space);
+}
+
+/// Writes until the disk is full, to the last block.
+fn fill(guest: &Guest<'_>) {
+    let (is_written, why) = write(guest, 100);
+    assert!(!is_written && why.to_lowercase().contains("quota"), "{why}");
+    guest
+        .shell("i=0; while [ $i -lt 3000 ] && echo >/srv/n$i; do i=$((i+1)); done; sync; true")
+        .ok();
+}
+
+fn a_guest_at_its_limit_starts_again(tree: Tree) {
+    let host = Host::new();
+    let space = with_quotas(&host);
+    let web = host.guest("web").tree(tree).set("limits.disk", "60M").build();
+    web.start();
+    fill(&web);
+    let fill = web.root().join("srv/fill");
+    let length = std::fs::metadata(&fill).expect("it is there").len();
+    assert!(length > 20 * MEGABYTE, "{length}");
+    for _ in 0..2 {
+        web.vserver("stop", ["--timeout", "1"]);
+        web.start();
+        assert_eq!(limit_by_btrfs(&web.root()), (60 * MEGABYTE).to_string());
+    }
+    assert_eq!(std::fs::metadata(&fill).expect("it is there").len(), length);
+    // Less than it has, without and with a limit before.
+    let other = host.guest("other").tree(tree).build();
+    other.start();
+    assert!(write(&other, 40).0);
+    for guest in [&other, &web] {
+        guest.vserver("limits", ["disk=20M"]).ok();
+        assert_eq!(limit_by_btrfs(&guest.root()), (20 * MEGABYTE).to_string());
+        let more = guest.shell("dd if=/dev/urandom of=/srv/more bs=1M count=1 && sync");
+        assert_ne!(more.code, 0, "{more}");
+        guest.vserver("limits", ["disk="]).ok();
+        assert_eq!(limit_by_btrfs(&guest.root()), "none");
+        assert!(write(guest, 60).0);
+    }
+    // Where somebody else's limit is reached, ours takes its place.
+    btrfs(&["qgroup", "limit", "20M"], &other.root());
+    other.vserver("limits", ["disk=30M"]).ok();
+    assert_eq!(limit_by_btrfs(&other.root()), (30 * MEGABYTE).to_string());
+    other.vserver("limits", ["disk="]).ok();
+    assert_eq!(limit_by_btrfs(&other.root()), "none");
+    for guest in [&web, &other] {
+        guest.vserver("stop", ["--timeout", "1"]);
+    }
+    drop(space);
+}
+
+fn no_limit_is_left_where_quotas_have_gone(tree: Tree) {
+    let host = Host::new();
+    let space = with_quotas(&host);
+    let web = host.guest("web").tree(tree).set("limits.disk", "60M").build();
+    let shop = host.guest("shop").tree(tree).set("limits.disk", "60M").build();
+    for guest in [&web, &shop] {
+        guest.start();
+    }
+    shop.vserver("stop", ["--timeout", "1"]);
+    btrfs(&["quota", "disable"], space.path());
+    web.vserver("limits", ["disk="]).ok();
+    web.vserver("stop", ["--timeout", "1"]);
+    // One that is down forgets its limit with its next start.
+    shop.vserver("start", [""; 0]).code(1).complains("keeps no quotas");
+    host.vserver(["config", "unset", "shop", "limits.disk"]).ok();
+    // And nothing is taken from who has a limit by hand from now on.
+    for guest in [&web, &shop] {
+        guest.start();
+        guest.vserver("stop", ["--timeout", "1"]);
+    }
+    btrfs(&["quota", "enable"], space.path());
+    btrfs(&["quota", "rescan", "-w"], space.path());
+    for guest in [&web, &shop] {
+        btrfs(&["qgroup", "limit", "300M"], &guest.root());
+        guest.start();
+        guest.vserver("stop", ["--timeout", "1"]);
+        assert_eq!(limit_by_btrfs(&guest.root()), (300 * MEGABYTE).to_string());
+    }
     drop(space);
 }
 

@@ -10,11 +10,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{XattrFlags, fgetxattr, fremovexattr, fsetxattr};
+use rustix::fs::{Mode, OFlags, XattrFlags, fgetxattr, fremovexattr, fsetxattr, openat};
+use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -38,13 +39,89 @@ pub(super) fn is_btrfs(directory: &File) -> bool {
 /// When it is no subvolume or has others in it; when the file system keeps no
 /// quotas.
 pub(super) fn limit(root: &Path, directory: &File, bytes: Option<u64>) -> Result<()> {
-    if bytes.is_none() && !is_marked(directory) {
-        return Ok(());
+    match bytes {
+        Some(bytes) => hold(root, directory, bytes),
+        None if is_marked(directory) => release(root, directory),
+        None => Ok(()),
     }
-    if bytes.is_some() {
-        check(root, directory)?;
+}
+
+/// The mark comes before the limit: a subvolume that is full takes none, and no
+/// limit of ours shall be there without it.
+fn hold(root: &Path, directory: &File, bytes: u64) -> Result<()> {
+    check(root, directory)?;
+    let before = if is_marked(directory) { None } else { Some(mark(root, directory)?) };
+    set(directory, Some(bytes)).map_err(|cause| {
+        if let Some(before) = before {
+            let _ = fremovexattr(directory, MARK);
+            before.put_back(directory);
+        }
+        refused(root, directory, &cause)
+    })
+}
+
+/// The limit that somebody else had set, if it had to be lifted.
+struct Before(Option<u64>);
+
+impl Before {
+    fn put_back(&self, directory: &File) {
+        if self.0.is_some() {
+            let _ = set(directory, self.0);
+        }
     }
-    qgroup::limit(directory.as_fd(), bytes).map_err(|cause| match cause.raw_os_error() {
+}
+
+fn mark(root: &Path, directory: &File) -> Result<Before> {
+    let write = || fsetxattr(directory, MARK, b"1", XattrFlags::empty());
+    let failed = |cause: Errno| Error::path("mark", root, cause);
+    match write() {
+        Ok(()) => return Ok(Before(None)),
+        Err(Errno::DQUOT) => {}
+        Err(cause) => return Err(failed(cause)),
+    }
+    let theirs = limited(directory).map(|it| it.limit).filter(|limit| *limit > 0);
+    let before = Before(theirs);
+    set(directory, None).map_err(|cause| refused(root, directory, &cause))?;
+    write().map_err(|cause| {
+        before.put_back(directory);
+        failed(cause)
+    })?;
+    Ok(before)
+}
+
+/// Where there are no quotas any more, or no such group, there is no limit.
+fn release(root: &Path, directory: &File) -> Result<()> {
+    if let Err(cause) = set(directory, None) {
+        let is_gone =
+            matches!(cause.raw_os_error(), Some(libc::ENOTCONN | libc::ENOENT | libc::ENOTTY));
+        if !is_gone {
+            return Err(refused(root, directory, &cause));
+        }
+    }
+    match fremovexattr(directory, MARK) {
+        Ok(()) | Err(Errno::NODATA) => Ok(()),
+        Err(cause) => Err(Error::path("unmark", root, cause)),
+    }
+}
+
+/// By the directory above: the kernel takes no order by way of a subvolume that
+/// has more than its limit, not even the one to lift it.
+fn set(directory: &File, bytes: Option<u64>) -> io::Result<()> {
+    let subvolume = qgroup::subvolume(directory.as_fd())?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let above = openat(directory, "..", flags, Mode::empty());
+    let above = above.ok().filter(|above| is_same(above.as_fd(), directory.as_fd()));
+    let on = above.as_ref().map_or(directory.as_fd(), |above| above.as_fd());
+    qgroup::limit(on, subvolume, bytes)
+}
+
+fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    let ids = (extents::btrfs_id(one), extents::btrfs_id(other));
+    matches!(ids, (Ok(one), Ok(other)) if one == other)
+}
+
+fn refused(root: &Path, directory: &File, cause: &io::Error) -> Error {
+    match cause.raw_os_error() {
         Some(libc::ENOTCONN) => lack(root, "its btrfs keeps no quotas")
             .hint(format!("btrfs quota enable {}", root.parent().unwrap_or(root).display())),
         Some(libc::ENOENT) => lack(root, "its btrfs has no quota group of it").hint(format!(
@@ -53,12 +130,7 @@ pub(super) fn limit(root: &Path, directory: &File, bytes: Option<u64>) -> Result
             root.display()
         )),
         _ => lack(root, &cause.to_string()),
-    })?;
-    let marked = match bytes {
-        Some(_) => fsetxattr(directory, MARK, b"1", XattrFlags::empty()),
-        None => fremovexattr(directory, MARK),
-    };
-    marked.map_err(|cause| Error::path("mark", root, cause))
+    }
 }
 
 fn is_marked(directory: &File) -> bool {

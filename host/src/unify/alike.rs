@@ -34,6 +34,7 @@ pub(super) fn classes(files: impl IntoIterator<Item = (Option<Digest>, bool)>) -
 /// Classes of the same content: the one whose blocks all get, and the others.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Alike {
+    pub(super) content: Digest,
     pub(super) source: Class,
     pub(super) others: Vec<Class>,
 }
@@ -47,12 +48,12 @@ pub(super) fn alike(classes: impl IntoIterator<Item = (Option<Digest>, Class)>) 
             sorted.entry(content).or_default().push(class);
         }
     }
-    let chosen = sorted.into_values().filter_map(|mut others| {
+    let chosen = sorted.into_iter().filter_map(|(content, mut others)| {
         let weight = |class: &Class| (class.members.len(), class.is_fixed);
         // Of equal ones the first.
         let (at, _) = others.iter().enumerate().rev().max_by_key(|(_, class)| weight(class))?;
         let source = others.remove(at);
-        Some(Alike { source, others })
+        Some(Alike { content, source, others })
     });
     chosen.collect()
 }

@@ -1,6 +1,7 @@
 //! Files that may have an equal one: noted by walking the guests.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -16,6 +17,10 @@ pub(super) const BUDGET: u64 = 64 * 1024 * 1024;
 
 /// What a note takes besides its path.
 const NOTE: u64 = 64;
+
+/// Rounds in which all guests are walked, more or less: a guest adds no more than
+/// its share of them, or half a one where they are many.
+const ROUNDS: u64 = 16;
 
 /// No longer path can be opened (`PATH_MAX`, path_resolution(7)).
 const LONGEST: usize = 4095;
@@ -61,17 +66,19 @@ impl<'i> Candidates<'i> {
         progress: &Progress,
     ) -> Result<u64, Stop> {
         let mut cost = 0u64;
+        let most = most_of_one(self.budget, members.len() as u64);
         for member in members {
             let (volume, is_target) = (member.volume, member.guest.is_target);
             let (mut files, mut own) = (0, 0u64);
             let sizes = &mut self.sizes;
-            each(member, self.minimum, self.interrupt, progress, &mut |path, identity| {
+            each(member, self.minimum, self.interrupt, progress, &mut |path, identity, links| {
                 files += 1;
-                own = own.saturating_add(cost_of(path));
+                // A file is noted once, by one of its names.
+                own = own.saturating_add(cost_of(path).div_ceil(links.max(1)));
                 sizes.note(volume, identity.size, is_target);
             })?;
-            (member.done.shared.files, member.cost) = (files, own);
-            cost = cost.saturating_add(own);
+            (member.done.shared.files, member.cost) = (files, own.min(most));
+            cost = cost.saturating_add(member.cost);
         }
         self.rounds = cost / self.budget + 1;
         Ok(self.rounds)
@@ -89,16 +96,22 @@ impl<'i> Candidates<'i> {
             let (volume, is_fixed) = (member.volume, !member.guest.is_target);
             // Nobody with files all of one length keeps the others out.
             let most = (member.cost / self.rounds).saturating_mul(2) + self.budget / 64;
-            let (mut cost, mut left) = (0, 0);
-            each(member, self.minimum, self.interrupt, progress, &mut |path, identity| {
+            let (mut cost, mut left, mut linked) = (0, 0, BTreeSet::new());
+            each(member, self.minimum, self.interrupt, progress, &mut |path, identity, links| {
                 let size = identity.size;
                 if round(size, self.rounds) != number || !self.sizes.may_repeat(volume, size) {
+                    return;
+                }
+                if linked.contains(&identity) {
                     return;
                 }
                 cost += cost_of(path);
                 if cost > most {
                     left += 1;
                     return;
+                }
+                if links > 1 {
+                    linked.insert(identity);
                 }
                 found.push(Candidate { volume, identity, is_fixed, member: at, path: path.into() });
             })?;
@@ -111,18 +124,24 @@ impl<'i> Candidates<'i> {
     }
 }
 
+/// What the notes of one of so many guests take at most, in all rounds.
+fn most_of_one(budget: u64, guests: u64) -> u64 {
+    (budget.saturating_mul(ROUNDS) / guests.max(1)).max(budget / 2)
+}
+
 fn cost_of(path: &Path) -> u64 {
     NOTE + path.as_os_str().len() as u64
 }
 
-/// Calls `found` for each file of a guest that takes part. A guest that can't
+/// Calls `found` for each name of a guest's file that takes part, with how many
+/// the file has. A guest that can't
 /// be read to its end takes part as far as it can.
 fn each(
     member: &mut Member,
     minimum: u64,
     interrupt: &Interrupt,
     progress: &Progress,
-    found: &mut dyn FnMut(&Path, Identity),
+    found: &mut dyn FnMut(&Path, Identity, u64),
 ) -> Result<(), Stop> {
     let (name, excluded) = (&member.guest.name, &member.guest.excluded);
     let count = Cell::new(0u64);
@@ -138,7 +157,7 @@ fn each(
             && path.as_os_str().as_bytes().len() <= LONGEST
             && !excluded.has(&path.to_string_lossy())
         {
-            found(path, identity);
+            found(path, identity, entry.stat.st_nlink);
         }
         Ok(())
     });
@@ -171,6 +190,7 @@ mod tests {
             guest: Guest { name, root: root.to_owned(), excluded, is_target },
             volume: 0,
             cost: 0,
+            may_read: 0,
         }
     }
 
@@ -236,5 +256,51 @@ mod tests {
         assert!((1..=most).contains(&count(0)), "{} in {rounds} rounds", count(0));
         assert_eq!(members[0].done.shared.left_files, FLOOD - count(0));
         assert_eq!((count(1), members[1].done.shared.left_files), (5, 0));
+    }
+
+    #[test]
+    fn names_of_one_file_cost_no_more_than_one() {
+        const NAMES: u64 = 1000;
+        let scene = tempfile::tempdir().unwrap();
+        let roots = ["linked", "other"].map(|name| scene.path().join(name));
+        roots.iter().for_each(|root| fs::create_dir(root).unwrap());
+        for root in &roots {
+            fs::write(root.join("f"), "same").unwrap();
+        }
+        for number in 1..NAMES {
+            fs::hard_link(roots[0].join("f"), roots[0].join(format!("f{number}"))).unwrap();
+        }
+        let mut members = [member(&roots[0], "linked", true), member(&roots[1], "other", true)];
+        let (rounds, all) = find(&mut members, 1 << 12);
+        assert_eq!((rounds, all.len()), (1, 2));
+        assert_eq!(members.map(|member| member.done.shared.left_files), [0, 0]);
+    }
+
+    #[test]
+    fn nobody_adds_more_than_its_share_of_rounds() {
+        const NAMES: usize = 4000;
+        let scene = tempfile::tempdir().unwrap();
+        let roots = ["flood", "other"].map(|name| scene.path().join(name));
+        roots.iter().for_each(|root| fs::create_dir(root).unwrap());
+        for size in 1..=NAMES {
+            // Twice each length.
+            for name in ["a", "b"] {
+                let file = fs::File::create(roots[0].join(format!("{name}{size}"))).unwrap();
+                std::io::Write::write_all(&mut &file, &vec![1; size]).unwrap();
+            }
+        }
+        for size in 1..=5 {
+            fs::write(roots[1].join(format!("f{size}")), vec![1; size]).unwrap();
+        }
+        let mut members = [member(&roots[0], "flood", true), member(&roots[1], "other", true)];
+        let (rounds, all) = find(&mut members, 1 << 12);
+        assert!(rounds <= ROUNDS, "{rounds} rounds");
+        let count = |member: usize| all.iter().filter(|one| one.member == member).count();
+        assert!((1..2 * NAMES).contains(&count(0)));
+        let left = members.each_ref().map(|member| member.done.shared.left_files);
+        assert_eq!(left, [(2 * NAMES - count(0)) as u64, 0]);
+        assert_eq!(count(1), 5);
+        let rounds = |guests: u64| most_of_one(BUDGET, guests) * guests / BUDGET;
+        assert_eq!([1, 16, 32, 100].map(rounds), [16, 16, 16, 50]);
     }
 }

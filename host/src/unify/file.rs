@@ -2,7 +2,7 @@
 //! of another.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
@@ -96,13 +96,15 @@ pub(super) fn layout(
     Ok(Layout { blocks: is_known.then(|| sum.finalize().into()), own })
 }
 
-/// What is in a file of this length.
+/// What is in a file of this length, which is written to `into` as well.
 ///
 /// # Errors
-/// ESTALE if it has become shorter; those of reading, or when `check` says no.
+/// ESTALE if it has become shorter; those of reading and writing, or when
+/// `check` says no.
 pub(super) fn content(
     file: &File,
     size: u64,
+    into: &mut dyn Write,
     check: &dyn Fn() -> io::Result<()>,
 ) -> io::Result<Digest> {
     let (mut sum, mut buffer) = (Sha256::new(), vec![0u8; 256 * 1024]);
@@ -116,7 +118,9 @@ pub(super) fn content(
         if read == 0 {
             return Err(io::Error::from_raw_os_error(libc::ESTALE));
         }
-        sum.update(buffer.get(..read).unwrap_or_default());
+        let piece = buffer.get(..read).unwrap_or_default();
+        sum.update(piece);
+        into.write_all(piece)?;
         rest = rest.saturating_sub(read as u64);
     }
     Ok(sum.finalize().into())

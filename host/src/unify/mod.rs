@@ -9,6 +9,11 @@
 //! Every guest is walked at least twice: first lengths are counted, then the
 //! files of those lengths that occur more than once are noted and compared. What
 //! is noted has a bound; where there is more, lengths are taken in rounds.
+//! How many those are, and how much is read for a guest, has one as well.
+//!
+//! On btrfs no guest gets the blocks of another: an extent stays whole while
+//! anybody has a piece of it. There what several guests have is written once
+//! more, by the host, and given to all of them.
 
 mod alike;
 mod candidates;
@@ -18,6 +23,7 @@ mod volume;
 mod work;
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use shared::name::GuestName;
@@ -29,7 +35,7 @@ use crate::fsroot::RootDir;
 use crate::report::unify::Shared;
 
 use candidates::Candidates;
-use volume::Volume;
+use volume::{Known, Volume};
 
 /// A guest whose files are a directory.
 #[derive(Debug)]
@@ -106,6 +112,8 @@ struct Member {
     done: Done,
     /// What its files would take if all were noted.
     cost: u64,
+    /// Bytes of its files that may still be read.
+    may_read: u64,
 }
 
 /// The work ends before its end.
@@ -125,17 +133,15 @@ fn unify_within(
     progress: &mut Progress,
     budget: u64,
 ) -> Outcome {
-    let (mut volumes, mut outcome) = (Vec::new(), Outcome::default());
+    let (mut known, mut outcome) = (Vec::new(), Outcome::default());
     let mut members = Vec::new();
     for guest in request.guests {
-        match admit(&guest, &mut volumes) {
-            Ok(Some((root, volume))) => {
-                let done = Done::new(&guest.name, None);
-                members.push(Member { guest, root, volume, done, cost: 0 });
-            }
-            Ok(None) if guest.is_target => outcome.unable.push(guest.name),
-            Err(error) if guest.is_target => {
-                let mut done = Done::new(&guest.name, None);
+        let (name, is_target) = (guest.name.clone(), guest.is_target);
+        match admit(guest, &mut known) {
+            Ok(Some(member)) => members.push(member),
+            Ok(None) if is_target => outcome.unable.push(name),
+            Err(error) if is_target => {
+                let mut done = Done::new(&name, None);
                 done.fail(error.to_string());
                 outcome.guests.push(done);
             }
@@ -143,7 +149,7 @@ fn unify_within(
         }
     }
     let candidates = Candidates::new(request.minimum, budget, interrupt);
-    let mut work = work::Work::new(members, request.dry_run, interrupt);
+    let mut work = work::Work::new(members, known, request.dry_run, interrupt);
     outcome.is_interrupted = matches!(work.run(candidates, progress), Err(Stop::Interrupted));
     progress.end();
     let members = work.into_members().into_iter();
@@ -151,19 +157,31 @@ fn unify_within(
     outcome
 }
 
+/// How often the bytes that a file system has are read for a guest, at most: to
+/// find out what is in them, to copy it, to compare it. A guest's files can be
+/// of many times that, and all lie in the same few blocks.
+const READS: u64 = 4;
+
 /// Opens a guest's root, if its file system can share blocks.
-fn admit(guest: &Guest, volumes: &mut Vec<(Volume, bool)>) -> Result<Option<(RootDir, usize)>> {
+fn admit(guest: Guest, known: &mut Vec<Known>) -> Result<Option<Member>> {
     let root = RootDir::open(&guest.root)?;
     let failed = |cause: io::Error| Error::path("examine", &guest.root, cause);
-    let volume = Volume::of(&root).map_err(failed)?;
-    let known = volumes.iter().position(|(known, _)| *known == volume);
-    let number = match known {
-        Some(number) => number,
+    let directory = volume::directory(&root).map_err(failed)?;
+    let volume = Volume::of(directory.as_fd()).map_err(failed)?;
+    let above = volume::above(&root, volume);
+    let number = known.iter().position(|it| it.volume == volume).unwrap_or(known.len());
+    match known.get_mut(number) {
+        Some(it) => it.above = it.above.take().or(above),
         None => {
-            volumes.push((volume, volume::can_share(&root).map_err(failed)?));
-            volumes.len() - 1
+            let on = above.as_ref().map_or(directory.as_fd(), |above| above.as_fd());
+            let can_share = volume::can_share(on).map_err(failed)?;
+            known.push(Known { volume, can_share, above });
         }
-    };
-    let can_share = volumes.get(number).is_some_and(|(_, can_share)| *can_share);
-    Ok(can_share.then_some((root, number)))
+    }
+    if !known.get(number).is_some_and(|it| it.can_share) {
+        return Ok(None);
+    }
+    let may_read = volume::used(directory.as_fd()).map_err(failed)?.saturating_mul(READS);
+    let done = Done::new(&guest.name, None);
+    Ok(Some(Member { guest, root, volume: number, done, cost: 0, may_read }))
 }
