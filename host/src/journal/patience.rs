@@ -16,7 +16,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_op
 const LIMIT: Duration = Duration::from_millis(200);
 
 /// Does what opens sockets that nobody gets at afterwards, and sees to it that
-/// nothing sent over them waits longer than [`LIMIT`] (`SO_SNDTIMEO`,
+/// nothing sent over them waits longer than a moment (`SO_SNDTIMEO`,
 /// socket(7)). Threads that open sockets meanwhile get the same. Where that
 /// can't be done, what was opened stays as it is.
 pub fn bounded<T>(open: impl FnOnce() -> T) -> T {
