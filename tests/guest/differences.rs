@@ -3,6 +3,7 @@
 //! nothing else may differ.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use tests::witness::{self, Witness};
 use tests::{Guest, Host, Tree};
@@ -54,7 +55,18 @@ const UNITS: &[Difference] = &[
 fn masks() -> BTreeSet<String> {
     let covered = masks::HIDDEN.iter().chain(&masks::READ_ONLY).map(|mask| mask.target.to_owned());
     let open = masks::OWN_SETTINGS.iter().map(|setting| format!("proc/sys/{setting}"));
-    covered.chain(open).map(|place| unit_of(&place)).collect()
+    covered.chain(open).chain(registers()).map(|place| unit_of(&place)).collect()
+}
+
+/// The places of this machine that are covered from the host's uid 0.
+fn registers() -> impl Iterator<Item = String> {
+    let start = masks::HIDDEN_FROM_ROOT.target;
+    let around = Path::new("/").join(start).with_file_name("");
+    let entries = std::fs::read_dir(around).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path().display().to_string());
+    paths
+        .filter_map(|path| path.strip_prefix('/').map(str::to_owned))
+        .filter(move |path| path.starts_with(start))
 }
 
 /// As `systemd-escape --path --suffix=mount` has it (systemd.unit(5)).
