@@ -13,7 +13,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_op
 
 /// A message that isn't taken within this time is lost. journald is back
 /// sooner after a restart, during which systemd keeps its socket.
-const LIMIT: Duration = Duration::from_millis(200);
+const LIMIT: Duration = Duration::from_secs(3);
 
 /// Does what opens sockets that nobody gets at afterwards, and sees to it that
 /// nothing sent over them waits longer than a moment (`SO_SNDTIMEO`,
