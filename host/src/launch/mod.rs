@@ -146,7 +146,9 @@ pub fn launch(
     let devices = devices::prepare(plan, run, cgroup, boot)?;
     let confinement = plan.confinement(devices.families_judged);
     at(fault, Stage::RunDirectory, || {
-        fs::write(run.configuration(), &plan.configuration)?;
+        let new = run.configuration().with_extension("new");
+        fs::write(&new, &plan.configuration)?;
+        fs::rename(&new, run.configuration())?;
         confinement::keep(&confinement, &run.confinement())
     })?;
     let filter = at(None, Stage::SystemCalls, || programs(&confinement))?;
