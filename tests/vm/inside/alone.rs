@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tests::{DEADLINE, Tree, eventually};
+use tests::{DEADLINE, Host, Tree, eventually};
 
 use crate::units::{Machine, read, run, systemctl, vserver};
 
@@ -55,6 +55,30 @@ fn the_clock_may_jump() {
     assert_eq!(web.show("Result"), "success");
     let log = vserver(&["logs", "web"]).ok();
     assert!(log.stdout.contains("rcK: shutdown scripts run"), "{log}");
+}
+
+/// While systemd executes itself anew it answers no one: a command of another
+/// test would lose its connection.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn systemd_leaves_a_running_guest_alone() {
+    let host = Host::new();
+    let guest = host.guest("web").build();
+    guest.start();
+    // The first session makes the leaf that all are in.
+    guest.exec(["true"]).ok();
+    let (before, cgroups) = (guest.status(), host.cgroups());
+    for verb in ["daemon-reload", "daemon-reexec"] {
+        systemctl(&[verb]).ok();
+        let after = guest.status();
+        assert_eq!(after.supervisor_pid, before.supervisor_pid, "after {verb}");
+        assert_eq!(after.init_pid, before.init_pid, "after {verb}");
+        assert_eq!(host.cgroups(), cgroups, "after {verb}");
+        guest.exec(["true"]).ok();
+    }
+    guest.stop();
+    let failed = systemctl(&["--failed", "--no-legend", "--plain"]).ok();
+    failed.says("");
 }
 
 /// The states that were told of, in order.

@@ -64,28 +64,6 @@ fn a_guest_outlives_the_service_that_started_it() {
     guest.stop();
 }
 
-#[test]
-#[ignore = "root: only in the virtual machine of tests/vm"]
-fn systemd_leaves_a_running_guest_alone() {
-    let host = Host::new();
-    let guest = host.guest("web").build();
-    guest.start();
-    // The first session makes the leaf that all are in.
-    guest.exec(["true"]).ok();
-    let (before, cgroups) = (guest.status(), host.cgroups());
-    for verb in ["daemon-reload", "daemon-reexec"] {
-        systemctl(&[verb]).ok();
-        let after = guest.status();
-        assert_eq!(after.supervisor_pid, before.supervisor_pid, "after {verb}");
-        assert_eq!(after.init_pid, before.init_pid, "after {verb}");
-        assert_eq!(host.cgroups(), cgroups, "after {verb}");
-        guest.exec(["true"]).ok();
-    }
-    guest.stop();
-    let failed = systemctl(&["--failed", "--no-legend", "--plain"]).ok();
-    failed.says("");
-}
-
 /// Runs `vserver start` as systemd runs a service.
 fn started_by_a_service(host: &Host, guest: &Guest<'_>) -> String {
     let name = format!("start-{}.service", host.paths().instance());
