@@ -3,8 +3,9 @@
 //! the same without vserver. `shared` is compared with the host's own loopback
 //! interface, `routed` and `bridge` with bare pairs of veth.
 //!
-//! A guest's batch and the one it is compared with follow each other, every
-//! other round the other way around.
+//! Connections also with guests that have no system call filter: what that
+//! costs isn't what addresses cost. The batches that are compared follow each
+//! other, every other round the other way around.
 
 use std::process::Command;
 use std::time::Duration;
@@ -34,11 +35,13 @@ struct Way<'a> {
     to: &'a str,
 }
 
-/// A guest's way, and the one that it is compared with.
-struct Pair<'a> {
+/// A guest's way, that of one without the system call filter, and the one that
+/// they are compared with.
+struct Scene<'a> {
     what: &'static str,
     bare: Way<'a>,
     guest: Way<'a>,
+    unfiltered: Way<'a>,
 }
 
 /// What was measured of one quantity.
@@ -61,6 +64,8 @@ pub struct Row {
     pub throughput: Figures,
     /// Connections a second.
     pub connections: Figures,
+    /// The same, of guests without the system call filter.
+    pub unfiltered: Figures,
 }
 
 /// Measures all of it.
@@ -75,36 +80,72 @@ pub fn measure() -> Vec<Row> {
         .collect();
     let end = |name| ends.iter().find(|end| end.name == name).expect("an end of the scene");
     let way = |from, to| Way { from: end(from), to };
-    let pairs = [
-        ("shared, guest to host", ("host", "192.0.2.3"), ("shared-a", "192.0.2.3")),
-        ("shared, guest to guest", ("host", "192.0.2.3"), ("shared-a", "192.0.2.2")),
-        ("routed, guest to host", ("bare-a", "203.0.113.1"), ("routed-a", "203.0.113.1")),
-        ("routed, guest to guest", ("bare-a", "192.0.2.111"), ("routed-a", "192.0.2.11")),
-        ("bridge, guest to host", ("port-a", "203.0.113.1"), ("bridge-a", "203.0.113.1")),
-        ("bridge, guest to guest", ("port-a", "203.0.113.111"), ("bridge-a", "203.0.113.11")),
+    let scenes = [
+        (
+            "shared, guest to host",
+            ("host", "192.0.2.3"),
+            ["shared-a", "shared-c"],
+            ["192.0.2.3"; 2],
+        ),
+        (
+            "shared, guest to guest",
+            ("host", "192.0.2.3"),
+            ["shared-a", "shared-c"],
+            ["192.0.2.2", "192.0.2.5"],
+        ),
+        (
+            "routed, guest to host",
+            ("bare-a", "203.0.113.1"),
+            ["routed-a", "routed-c"],
+            ["203.0.113.1"; 2],
+        ),
+        (
+            "routed, guest to guest",
+            ("bare-a", "192.0.2.111"),
+            ["routed-a", "routed-c"],
+            ["192.0.2.11", "192.0.2.13"],
+        ),
+        (
+            "bridge, guest to host",
+            ("port-a", "203.0.113.1"),
+            ["bridge-a", "bridge-c"],
+            ["203.0.113.1"; 2],
+        ),
+        (
+            "bridge, guest to guest",
+            ("port-a", "203.0.113.111"),
+            ["bridge-a", "bridge-c"],
+            ["203.0.113.11", "203.0.113.13"],
+        ),
     ]
-    .map(|(what, bare, guest)| Pair {
+    .map(|(what, bare, guests, to)| Scene {
         what,
         bare: way(bare.0, bare.1),
-        guest: way(guest.0, guest.1),
+        guest: way(guests[0], to[0]),
+        unfiltered: way(guests[1], to[1]),
     });
-    for way in pairs.iter().flat_map(|pair| [&pair.bare, &pair.guest]) {
-        eventually(DEADLINE, "servers", || try_throughput(way).and(try_connections(way)));
+    for scene in &scenes {
+        for way in [&scene.bare, &scene.guest, &scene.unfiltered] {
+            eventually(DEADLINE, "servers", || try_throughput(way).and(try_connections(way)));
+        }
     }
-    let mut batches: Vec<[Vec<[Batch; 2]>; 2]> = pairs.iter().map(|_| Default::default()).collect();
+    let mut data: Vec<Vec<[Batch; 2]>> = scenes.iter().map(|_| Vec::new()).collect();
+    let mut rates: Vec<Vec<[Batch; 3]>> = scenes.iter().map(|_| Vec::new()).collect();
     for round in 0..ROUNDS {
-        for (pair, [data, rate]) in pairs.iter().zip(&mut batches) {
-            data.push(in_turn(pair, round, try_throughput));
-            rate.push(in_turn(pair, round, try_connections));
+        for (scene, (data, rates)) in scenes.iter().zip(data.iter_mut().zip(&mut rates)) {
+            let Scene { what, bare, guest, unfiltered } = scene;
+            data.push(in_turn(what, [bare, guest], round, try_throughput));
+            rates.push(in_turn(what, [bare, guest, unfiltered], round, try_connections));
         }
         eprintln!("network: round {} of {ROUNDS}", round + 1);
     }
-    let row = |(pair, [data, rate]): (&Pair<'_>, &[Vec<[Batch; 2]>; 2])| Row {
-        what: pair.what,
-        throughput: figures(data),
-        connections: figures(rate),
+    let row = |(scene, (data, rates)): (&Scene<'_>, (&Vec<_>, &Vec<_>))| Row {
+        what: scene.what,
+        throughput: figures(data, 1),
+        connections: figures(rates, 1),
+        unfiltered: figures(rates, 2),
     };
-    pairs.iter().zip(&batches).map(row).collect()
+    scenes.iter().zip(data.iter().zip(&rates)).map(row).collect()
 }
 
 /// What one batch has shown.
@@ -116,26 +157,36 @@ struct Batch {
     cost: f64,
 }
 
-fn figures(batches: &[[Batch; 2]]) -> Figures {
+/// The contender of this place beside the first one, the bare.
+fn figures<const N: usize>(batches: &[[Batch; N]], place: usize) -> Figures {
     let median = |place: usize| Median::of(batches.iter().map(|batch| batch[place].speed)).value;
+    let ratio = |of: fn(&Batch, &Batch) -> f64| {
+        Median::of(batches.iter().map(|batch| of(&batch[0], &batch[place])))
+    };
     Figures {
         bare: median(0),
-        guest: median(1),
-        ratio: Median::of(batches.iter().map(|[bare, guest]| guest.speed / bare.speed)),
-        cost: Median::of(batches.iter().map(|[bare, guest]| bare.cost / guest.cost)),
+        guest: median(place),
+        ratio: ratio(|bare, guest| guest.speed / bare.speed),
+        cost: ratio(|bare, guest| bare.cost / guest.cost),
     }
 }
 
-/// Bare and guest.
-fn in_turn(pair: &Pair<'_>, round: usize, one: fn(&Way<'_>) -> Option<Batch>) -> [Batch; 2] {
-    let measured = |way| one(way).unwrap_or_else(|| panic!("{}: a batch failed", pair.what));
-    if round.is_multiple_of(2) {
-        let bare = measured(&pair.bare);
-        [bare, measured(&pair.guest)]
-    } else {
-        let guest = measured(&pair.guest);
-        [measured(&pair.bare), guest]
+/// A batch of each, in this order or, in odd rounds, the other way around.
+fn in_turn<const N: usize>(
+    what: &str,
+    ways: [&Way<'_>; N],
+    round: usize,
+    one: fn(&Way<'_>) -> Option<Batch>,
+) -> [Batch; N] {
+    let mut order: [usize; N] = std::array::from_fn(|place| place);
+    if !round.is_multiple_of(2) {
+        order.reverse();
     }
+    let mut batches = [Batch { speed: 0.0, cost: 0.0 }; N];
+    for place in order {
+        batches[place] = one(ways[place]).unwrap_or_else(|| panic!("{what}: a batch failed"));
+    }
+    batches
 }
 
 /// Client and server have a processor each: where the scheduler puts them

@@ -1,6 +1,7 @@
-//! A host in a network namespace of its own, with two guests of each kind, and
-//! beside them what they are compared with: namespaces joined to the host by
-//! bare pairs of veth. All of it goes with [`Wires`].
+//! A host in a network namespace of its own, with four guests of each kind, two
+//! of them without the system call filter, and beside them what they are
+//! compared with: namespaces joined to the host by bare pairs of veth. All of it
+//! goes with [`Wires`].
 
 use std::fs;
 use std::path::Path;
@@ -14,14 +15,23 @@ const PEER: &str = env!("CARGO_BIN_EXE_peer");
 /// Guests: a name, and what is set of `network`.
 type Settings = &'static [(&'static str, &'static str)];
 
-const GUESTS: [(&str, Settings); 6] = [
+const GUESTS: [(&str, Settings); 12] = [
     ("shared-a", &[("addresses", "192.0.2.1"), ("mode", "shared")]),
     ("shared-b", &[("addresses", "192.0.2.2"), ("mode", "shared")]),
+    ("shared-c", &[("addresses", "192.0.2.4"), ("mode", "shared")]),
+    ("shared-d", &[("addresses", "192.0.2.5"), ("mode", "shared")]),
     ("routed-a", &[("addresses", "192.0.2.10")]),
     ("routed-b", &[("addresses", "192.0.2.11")]),
+    ("routed-c", &[("addresses", "192.0.2.12")]),
+    ("routed-d", &[("addresses", "192.0.2.13")]),
     ("bridge-a", &[("bridge", "br0"), ("addresses", "203.0.113.10/24")]),
     ("bridge-b", &[("bridge", "br0"), ("addresses", "203.0.113.11/24")]),
+    ("bridge-c", &[("bridge", "br0"), ("addresses", "203.0.113.12/24")]),
+    ("bridge-d", &[("bridge", "br0"), ("addresses", "203.0.113.13/24")]),
 ];
+
+/// How the names of guests without the system call filter end.
+const UNFILTERED: [&str; 2] = ["-c", "-d"];
 
 /// Namespaces without vserver: routed by the host, and on its bridge.
 const ROUTED: [(&str, &str); 2] = [("bare-a", "192.0.2.110"), ("bare-b", "192.0.2.111")];
@@ -53,7 +63,7 @@ impl Wires {
     pub fn new() -> Self {
         let (here, beside) = Network::with_bridge();
         here.set("ipv4/conf/all/forwarding", "1");
-        for number in 1..=3 {
+        for number in 1..=5 {
             here.ip(&format!("address add 192.0.2.{number}/32 dev lo"));
         }
         let mut bare = Vec::new();
@@ -80,7 +90,11 @@ impl Wires {
             }
             fs::copy(PEER, guest.root().join("peer")).expect("the program can be copied");
             copy_with_libraries("/usr/bin/iperf3", &guest.root());
-            guest.start();
+            if UNFILTERED.iter().any(|end| name.ends_with(end)) {
+                guest.start_without("system-calls");
+            } else {
+                guest.start();
+            }
         }
         Self { host, bare, _beside: beside }
     }

@@ -4,7 +4,9 @@
 //! On a guest's link the packets are frames, with their 14 bytes of Ethernet;
 //! on the host's own stack those of its sockets, which begin with the IP
 //! header, and what stays on the host isn't traffic. A packet that is cut into
-//! several later on (GSO) is counted before, with one header.
+//! several later on (GSO) is counted before, with one header. Whoever judges a
+//! packet counts it first: two programs for each would take twice as long to
+//! get into.
 
 use super::{Assembler, Label, Program, Register, When};
 
@@ -34,20 +36,7 @@ pub enum Way {
     Out,
 }
 
-/// For the sockets of a cgroup, with the descriptor of the map.
-pub fn sockets(map: i32, way: Way) -> Program {
-    use Register::{R1, R2};
-    let mut program = Assembler::default();
-    let mut inside = Label::default();
-    program.load_u32(R2, R1, INTERFACE);
-    program.jump_u32(R2, When::Equal, LOOPBACK, &mut inside);
-    count(&mut program, map, way);
-    program.place(inside);
-    program.give(1);
-    program.finish()
-}
-
-/// For an interface.
+/// For an interface: counts and decides nothing.
 pub fn link(map: i32, way: Way) -> Program {
     let mut program = Assembler::default();
     count(&mut program, map, way);
@@ -55,7 +44,8 @@ pub fn link(map: i32, way: Way) -> Program {
     program.finish()
 }
 
-fn count(program: &mut Assembler, map: i32, way: Way) {
+/// Has a program count what passes an interface. The context stays in R1.
+pub(super) fn count(program: &mut Assembler, map: i32, way: Way) {
     use Register::{R1, R2, R3, R4};
     let at = if way == Way::In { 0 } else { 8 };
     let mut other = Label::default();
@@ -66,4 +56,15 @@ fn count(program: &mut Assembler, map: i32, way: Way) {
     program.jump_u32(R4, When::NotEqual, IPV6, &mut other);
     program.count(R2, 16 + at, R3);
     program.place(other);
+}
+
+/// The same of packets of sockets, of which those that stay on the host are
+/// left out.
+pub(super) fn count_of_sockets(program: &mut Assembler, map: i32, way: Way) {
+    use Register::{R1, R2};
+    let mut inside = Label::default();
+    program.load_u32(R2, R1, INTERFACE);
+    program.jump_u32(R2, When::Equal, LOOPBACK, &mut inside);
+    count(program, map, way);
+    program.place(inside);
 }

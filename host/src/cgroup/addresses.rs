@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::programs::attached;
-use crate::bpf::addresses::{Addresses, Layout, Maps, programs};
+use crate::bpf::addresses::{Addresses, Means, programs};
 use crate::sys::bpf::{self, Hook};
 
 /// What these programs are called in the kernel, where others may hang on the
@@ -17,25 +17,20 @@ const NAME: &str = "vserver_address";
 /// that are open already keep the cgroup that they were made in.
 ///
 /// New programs come before old ones go: there is no moment without any, and
-/// in between both have to agree. Those of cgroups above hold as well. Without
-/// maps a socket serves one address.
+/// in between both have to agree. Those of cgroups above hold as well.
 ///
 /// # Errors
 /// When the kernel refuses a program; then what was there still is, and no
 /// more.
-pub fn set_addresses(
-    cgroup: &Path,
-    addresses: &Addresses,
-    layout: Option<Layout>,
-    maps: Option<Maps>,
-) -> io::Result<()> {
+pub fn set_addresses(cgroup: &Path, addresses: &Addresses, means: Means) -> io::Result<()> {
     let cgroup = File::open(cgroup)?;
     let cgroup = cgroup.as_fd();
     // A kernel that is locked down lets nothing be read (kernel_lockdown(7)).
-    let new = load(addresses, layout, maps).or_else(|_| load(addresses, None, maps))?;
+    let new =
+        load(addresses, means).or_else(|_| load(addresses, Means { layout: None, ..means }))?;
     let mut old = Vec::new();
     let mut hooks: Vec<Hook> = new.iter().map(|(hook, _)| *hook).collect();
-    if maps.is_none() {
+    if means.maps.is_none() {
         hooks.push(Hook::SocketEvent);
     }
     for hook in hooks {
@@ -51,13 +46,9 @@ pub fn set_addresses(
     detach(cgroup, &old)
 }
 
-fn load(
-    addresses: &Addresses,
-    layout: Option<Layout>,
-    maps: Option<Maps>,
-) -> io::Result<Vec<(Hook, OwnedFd)>> {
+fn load(addresses: &Addresses, means: Means) -> io::Result<Vec<(Hook, OwnedFd)>> {
     let load = |(hook, program): (Hook, Vec<u64>)| Ok((hook, bpf::load(hook, NAME, &program)?));
-    programs(addresses, layout, maps).into_iter().map(load).collect()
+    programs(addresses, means).into_iter().map(load).collect()
 }
 
 fn detach(cgroup: BorrowedFd<'_>, programs: &[(Hook, OwnedFd)]) -> io::Result<()> {

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::bpf::traffic::{self, Way};
 use crate::bpf::{device, socket};
 use crate::sys::bpf::{self, Hook};
 
@@ -27,18 +26,6 @@ impl GuestCgroup {
     /// When the kernel refuses the program.
     pub fn filter_sockets(&self, hook: u32) -> io::Result<()> {
         self.put(Hook::Security(hook), "vserver_socket", &socket::filter())
-    }
-
-    /// Counts what the guest receives and sends over the host's interfaces, in
-    /// this map.
-    ///
-    /// # Errors
-    /// When the kernel refuses a program.
-    pub fn count_traffic(&self, map: i32) -> io::Result<()> {
-        for (hook, way) in [(Hook::Ingress, Way::In), (Hook::Egress, Way::Out)] {
-            self.put(hook, "vserver_traffic", &traffic::sockets(map, way))?;
-        }
-        Ok(())
     }
 
     /// Attaches a program in place of those of this name that are there: of an

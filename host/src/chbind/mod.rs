@@ -19,7 +19,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::bpf::addresses::{Addresses, MOST};
+use crate::bpf::addresses::{Addresses, MOST, Means};
 use crate::cgroup::{self, Serving};
 use crate::context::{self, Shown};
 use crate::error::{Error, Kind, Result};
@@ -85,9 +85,12 @@ pub fn enter(wish: &Wish) -> Result<Bound> {
     });
     addresses.loopback = loopback(wish, &addresses, number)?;
     serving.as_ref().map_or(Ok(()), |serving| serving.lead(&addresses)).map_err(fail)?;
-    let layout = serving.as_ref().and_then(|_| facts::kernel_layout());
-    let maps = serving.as_ref().map(Serving::maps);
-    cgroup::set_addresses(&directory, &addresses, layout, maps).map_err(fail)?;
+    let means = Means {
+        layout: serving.as_ref().and_then(|_| facts::kernel_layout()),
+        maps: serving.as_ref().map(Serving::maps),
+        traffic: None,
+    };
+    cgroup::set_addresses(&directory, &addresses, means).map_err(fail)?;
     let programs = seccomp::compile(&NO_PACKETS).map_err(|error| fail(io::Error::other(error)))?;
     cgroup::enter(&directory).map_err(fail)?;
     drop(gate);

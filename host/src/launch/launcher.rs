@@ -223,10 +223,7 @@ fn connect(
     pid: i32,
     traffic: Option<i32>,
 ) -> Result<(), Failure> {
-    let mut host = at(fault, Stage::Link, || net::Host::make(link, pid))?;
-    if let Some(map) = traffic {
-        at(None, Stage::Link, || host.count(map))?;
-    }
+    let mut host = at(fault, Stage::Link, || net::Host::make(link, pid, traffic))?;
     for (number, address) in (0u16..).zip(link.ips()) {
         at_step(fault, Stage::Route, number, || host.route(address))?;
     }

@@ -46,6 +46,7 @@ use shared::stage::{Failure, Stage};
 
 use crate::accounting::Traffic;
 use crate::accounting::forks::{Forks, uncounted};
+use crate::bpf::addresses::Means;
 use crate::cgroup::{self, GuestCgroup, Serving};
 use crate::facts;
 use crate::plan::{Network, Plan};
@@ -132,12 +133,13 @@ pub fn launch(
     }
     if let Network::Shared(shared) = &plan.network {
         // Before anything is there that they have to hold.
-        let (allowed, layout) = (&shared.allowed, facts::kernel_layout());
-        let maps = serving.map(Serving::maps);
-        at(fault, Stage::Link, || cgroup::set_addresses(cgroup.outer(), allowed, layout, maps))?;
-        if let Some(traffic) = traffic {
-            at(None, Stage::Link, || cgroup.count_traffic(traffic.map()))?;
-        }
+        let means = Means {
+            layout: facts::kernel_layout(),
+            maps: serving.map(Serving::maps),
+            traffic: traffic.map(Traffic::map),
+        };
+        let set = || cgroup::set_addresses(cgroup.outer(), &shared.allowed, means);
+        at(fault, Stage::Link, set)?;
     }
     if let Some(Err(error)) = forks.as_ref().map(|forks| forks.count(cgroup.outer())) {
         uncounted(&error);

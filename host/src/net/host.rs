@@ -37,20 +37,22 @@ pub struct Host<'l> {
     kernel: Netlink,
     link: &'l Link,
     index: u32,
+    /// Descriptor of the map in which traffic is counted.
+    traffic: Option<i32>,
 }
 
 impl<'l> Host<'l> {
     /// Makes the link, its other end in the network namespace of process
     /// `pid`; brings the host's end up once it is filtered, joined to what it
-    /// is to be joined to. Nothing is routed there yet. What an earlier start
-    /// has left is removed.
+    /// is to be joined to. Nothing is routed there yet. What passes is counted
+    /// in the map `traffic`. What an earlier start has left is removed.
     ///
     /// # Errors
     /// EEXIST if an interface is somebody else's; ENODEV without the bridge or
     /// the parent; EPERM without CAP_NET_ADMIN or the right to load eBPF
     /// programs; EOPNOTSUPP or ENOENT on a kernel without veth, clsact or BPF
     /// filters, or without macvlan where that is wanted.
-    pub fn make(link: &'l Link, pid: i32) -> io::Result<Self> {
+    pub fn make(link: &'l Link, pid: i32, traffic: Option<i32>) -> io::Result<Self> {
         let mut kernel = Netlink::open()?;
         remove_leftover(&mut kernel, link)?;
         let pid = u32::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?;
@@ -64,7 +66,8 @@ impl<'l> Host<'l> {
         kernel.make_pair(ours, theirs, mtu, pid)?;
         let index = kernel.index(&link.interface)?;
         kernel.add_name(index, &link.long_name)?;
-        let mut host = Self { kernel, link, index };
+        let mut host = Self { kernel, link, index, traffic };
+        host.count_departing()?;
         match segment {
             None => host.guard_and(Then::Stay).and_then(|()| host.settle())?,
             Some((Door::Bridge(_), bridge)) => {
@@ -82,45 +85,48 @@ impl<'l> Host<'l> {
     /// on like this. The host itself hears no more of it than it must.
     fn guard_and(&mut self, then: Then) -> io::Result<()> {
         if !self.link.is_guarded {
-            return match then {
-                Then::Stay => Ok(()),
-                Then::Leave(interface) => self.attach(self.index, &bpf::link::carry(interface)),
+            let program = match (then, self.traffic) {
+                (Then::Leave(interface), traffic) => bpf::link::carry(interface, traffic),
+                (Then::Stay, Some(map)) => bpf::traffic::link(map, Way::Out),
+                (Then::Stay, None) => return Ok(()),
             };
+            return self.attach(self.index, Place::Arrival, &program);
         }
         let addresses: Vec<_> = self.link.ips().collect();
         let kind = match self.link.far {
             Far::Host { .. } => Kind::Routed,
             Far::Segment { .. } => Kind::Segment,
         };
-        let filter = bpf::link::filter(kind, self.link.guest_mac, &addresses, then);
-        self.attach(self.index, &filter)?;
+        let mac = self.link.guest_mac;
+        let filter = bpf::link::filter(kind, mac, &addresses, then, self.traffic);
+        self.attach(self.index, Place::Arrival, &filter)?;
         self.be_deaf()
     }
 
-    fn attach(&mut self, index: u32, program: &bpf::Program) -> io::Result<()> {
-        let program = sys::bpf::load(sys::bpf::Hook::Link, "vserver_link", program)?;
-        self.kernel.make_filterable(index)?;
-        self.kernel.filter(index, Place::Arrival, program.as_raw_fd().cast_unsigned(), "vserver")
+    /// What the guest gets is counted as it leaves the host.
+    fn count_departing(&mut self) -> io::Result<()> {
+        match self.traffic {
+            Some(map) => {
+                let program = bpf::traffic::link(map, Way::In);
+                self.attach(self.index, Place::Departure, &program)
+            }
+            None => Ok(()),
+        }
     }
 
-    /// Counts what passes the link, in this map: what the guest sends is
-    /// counted before it is judged.
-    ///
-    /// # Errors
-    /// When the kernel refuses a program.
-    pub fn count(&mut self, map: i32) -> io::Result<()> {
-        match self.kernel.make_filterable(self.index) {
-            // For the filter.
+    fn attach(&mut self, index: u32, place: Place, program: &bpf::Program) -> io::Result<()> {
+        let program = sys::bpf::load(sys::bpf::Hook::Link, "vserver_link", program)?;
+        match sys::bpf::attach_to_interface(index, place == Place::Departure, &program) {
+            // A kernel without tcx, before Linux 6.6.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            other => return other,
+        }
+        match self.kernel.make_filterable(index) {
+            // For the other direction.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
             other => other?,
         }
-        for (place, way) in [(Place::BeforeArrival, Way::Out), (Place::Departure, Way::In)] {
-            let program = bpf::traffic::link(map, way);
-            let program = sys::bpf::load(sys::bpf::Hook::Link, "vserver_traffic", &program)?;
-            let program = program.as_raw_fd().cast_unsigned();
-            self.kernel.filter(self.index, place, program, "vserver_traffic")?;
-        }
-        Ok(())
+        self.kernel.filter(index, place, program.as_raw_fd().cast_unsigned(), "vserver")
     }
 
     /// Joins the host's end to an interface of the guest's own on the network
@@ -132,7 +138,7 @@ impl<'l> Host<'l> {
         self.kernel.make_macvlan((&macvlan.interface, self.link.guest_mac), parent)?;
         let outer = self.kernel.index(&macvlan.interface)?;
         self.kernel.add_name(outer, &macvlan.long_name)?;
-        self.attach(outer, &bpf::link::carry(self.index))?;
+        self.attach(outer, Place::Arrival, &bpf::link::carry(self.index, None))?;
         self.guard_and(Then::Leave(outer))?;
         for index in [self.index, outer] {
             self.stay_without_address(index)?;

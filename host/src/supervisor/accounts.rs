@@ -117,7 +117,8 @@ impl Supervisor {
     /// time.
     pub(super) fn keep_account(&mut self) -> Result<()> {
         let (cgroup, sessions) = (self.cgroup.limited(self.state.boot), self.cgroup.session());
-        let counted = Counted { traffic: self.traffic(), forks: self.made() };
+        let traffic = self.traffic().and_then(|traffic| traffic.read().ok());
+        let counted = Counted { traffic, forks: self.made() };
         let (began_ms, is_boot) = (self.state.booted_at_ms, self.is_booted);
         let account = self.open_account()?;
         account.sample([&cgroup, &sessions], Some(began_ms), counted, is_boot);
@@ -149,13 +150,13 @@ impl Supervisor {
         }
     }
 
-    /// The traffic of this boot, if it is counted.
-    fn traffic(&mut self) -> Option<Bytes> {
+    /// Where the traffic of this boot is counted, if it is.
+    pub(super) fn traffic(&mut self) -> Option<&Traffic> {
         if self.traffic.is_none() {
             // Begun by a supervisor before this one.
             self.traffic = self.state.traffic.and_then(|id| Traffic::open(id).ok());
         }
-        self.traffic.as_ref()?.read().ok()
+        self.traffic.as_ref()
     }
 
     /// The processes of this boot, if they are counted. From then on the number

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use shared::name::GuestName;
 
 use crate::accounting::Traffic;
-use crate::bpf::addresses::Addresses;
+use crate::bpf::addresses::{Addresses, Means};
 use crate::cgroup::{self, GuestCgroup, Serving};
 use crate::control::Event as Told;
 use crate::error::{Error, Result};
@@ -168,13 +168,14 @@ impl Supervisor {
     fn put_addresses(&mut self, allowed: &Addresses) -> Result<()> {
         let written = self.state.write(&self.run.state());
         written.map_err(|error| Error::path("write", &self.run.state(), error))?;
-        let layout = facts::kernel_layout();
+        let (layout, traffic) = (facts::kernel_layout(), self.traffic().map(Traffic::map));
         let led = self.serving().map_or(Ok(None), |serving| {
             serving.lead(allowed)?;
             Ok(Some(serving.maps()))
         });
         let outer = self.cgroup.outer();
-        led.and_then(|maps| cgroup::set_addresses(outer, allowed, layout, maps)).map_err(|error| {
+        let set = |maps| cgroup::set_addresses(outer, allowed, Means { layout, maps, traffic });
+        led.and_then(set).map_err(|error| {
             let name = &self.plan.name;
             Error::os(format_args!("cannot change the addresses of guest '{name}'"), error)
         })

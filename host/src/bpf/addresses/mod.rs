@@ -27,6 +27,7 @@ pub use layout::Layout;
 pub use serve::{ADDRESSES, KEY, LISTENERS, Maps, lookup};
 
 use super::Program;
+use super::traffic::Way;
 use crate::sys::bpf::{Call, Hook};
 
 /// Addresses of a cgroup's own.
@@ -58,19 +59,25 @@ pub struct Root {
 /// kernel takes and a jump spans.
 pub const MOST: usize = 256;
 
-/// All of the programs, those that enforce first. Without the kernel's layout,
-/// ports below 1024 go by the caller's uid, and sockets that speak IPv6 alone
-/// are taken for such that speak both. Without maps a socket serves one
-/// address.
-pub fn programs(
-    addresses: &Addresses,
-    layout: Option<Layout>,
-    maps: Option<Maps>,
-) -> Vec<(Hook, Program)> {
+/// What the programs have besides the addresses, as far as it is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Means {
+    /// Without the kernel's layout, ports below 1024 go by the caller's uid, and
+    /// sockets that speak IPv6 alone are taken for such that speak both.
+    pub layout: Option<Layout>,
+    /// Without maps a socket serves one address.
+    pub maps: Option<Maps>,
+    /// Descriptor of the map in which traffic is counted.
+    pub traffic: Option<i32>,
+}
+
+/// All of the programs, those that enforce first.
+pub fn programs(addresses: &Addresses, means: Means) -> Vec<(Hook, Program)> {
+    let Means { layout, maps, traffic } = means;
     let (name4, name6) = (names::name4(addresses), names::name6(addresses));
     let mut all = vec![
-        (Hook::Egress, packets::egress(addresses)),
-        (Hook::Ingress, packets::ingress(addresses)),
+        (Hook::Egress, packets::program(addresses, Way::Out, traffic)),
+        (Hook::Ingress, packets::program(addresses, Way::In, traffic)),
         (Hook::SocketCreate, create::filter()),
         (Hook::Address(Call::Bind4), bind::bind4(addresses, layout, maps)),
         (Hook::Address(Call::Bind6), bind::bind6(addresses, layout, maps)),

@@ -12,6 +12,7 @@ use core::net::Ipv6Addr;
 
 use super::Addresses;
 use super::words::{LOCALHOST, word};
+use crate::bpf::traffic::{self, Way};
 use crate::bpf::{Assembler, Function, Label, Program, Register, When};
 
 /// Where a packet's header is kept on the stack.
@@ -33,27 +34,14 @@ const INTERFACE: i16 = 40;
 /// Number of the loopback interface of every network (`LOOPBACK_IFINDEX`).
 const LOOPBACK: i32 = 1;
 
-/// Which way it goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    In,
-    Out,
-}
-
-/// For packets that sockets send.
-pub fn egress(addresses: &Addresses) -> Program {
-    program(addresses, Way::Out)
-}
-
-/// For packets that sockets receive.
-pub fn ingress(addresses: &Addresses) -> Program {
-    program(addresses, Way::In)
-}
-
-fn program(addresses: &Addresses, way: Way) -> Program {
+/// For packets that sockets send or receive, which are counted in this map.
+pub fn program(addresses: &Addresses, way: Way, traffic: Option<i32>) -> Program {
     use Register::{R1, R2, R6};
     let mut program = Assembler::default();
     let (mut v4, mut v6, mut dropped) = (Label::default(), Label::default(), Label::default());
+    if let Some(map) = traffic {
+        traffic::count_of_sockets(&mut program, map, way);
+    }
     program.copy(R6, R1);
     load(&mut program, 20, &mut dropped);
     // Four bits that tell the version come first.

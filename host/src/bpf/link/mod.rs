@@ -11,6 +11,7 @@ mod segment;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::traffic::{self, Way};
 use super::{Assembler, Function, Label, Program, Register, When};
 
 /// Drops the packet (`TC_ACT_SHOT`, linux/pkt_cls.h).
@@ -61,8 +62,15 @@ pub enum Then {
     Leave(u32),
 }
 
-/// The filter for a guest with this hardware address and these addresses.
-pub fn filter(kind: Kind, mac: [u8; 6], addresses: &[IpAddr], then: Then) -> Program {
+/// The filter for a guest with this hardware address and these addresses. What
+/// it sends is counted in the map `traffic`, before it is judged.
+pub fn filter(
+    kind: Kind,
+    mac: [u8; 6],
+    addresses: &[IpAddr],
+    then: Then,
+    traffic: Option<i32>,
+) -> Program {
     use Register::{R1, R2, R6};
     let mut own = Own { mac, v4: Vec::new(), v6: Vec::new() };
     for address in addresses {
@@ -72,6 +80,9 @@ pub fn filter(kind: Kind, mac: [u8; 6], addresses: &[IpAddr], then: Then) -> Pro
         }
     }
     let mut writer = Writer::default();
+    if let Some(map) = traffic {
+        traffic::count(&mut writer.program, map, Way::Out);
+    }
     writer.program.copy(R6, R1);
     writer.program.load_u32(R2, R6, VLAN_PRESENT);
     writer.program.jump(R2, When::NotEqual, 0, &mut writer.drop);
@@ -93,9 +104,13 @@ pub fn filter(kind: Kind, mac: [u8; 6], addresses: &[IpAddr], then: Then) -> Pro
     writer.finish(then)
 }
 
-/// Sends everything out by the interface of this number.
-pub fn carry(interface: u32) -> Program {
+/// Sends everything out by the interface of this number, counted in the map
+/// `traffic`.
+pub fn carry(interface: u32, traffic: Option<i32>) -> Program {
     let mut program = Assembler::default();
+    if let Some(map) = traffic {
+        traffic::count(&mut program, map, Way::Out);
+    }
     leave(&mut program, interface);
     program.finish()
 }

@@ -18,7 +18,7 @@ pub(super) fn own() -> Vec<IpAddr> {
 pub(super) fn verdict(kind: Kind, addresses: &[IpAddr], packet: &[u8], vlan: bool) -> bool {
     let mut context = [0_u8; 64];
     context[VLAN_PRESENT as usize] = vlan.into();
-    let filter = filter(kind, MAC, addresses, Then::Stay);
+    let filter = filter(kind, MAC, addresses, Then::Stay, None);
     let answer = interpret_packet(&filter, &mut context, packet);
     match answer as u32 as i32 {
         PASS => true,

@@ -17,8 +17,6 @@ use crate::plan::network::Mac;
 /// Where a program sees the packets of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) enum Place {
-    /// As they arrive, before the one that judges them.
-    BeforeArrival,
     /// As they arrive.
     Arrival,
     /// As they leave by it.
@@ -132,14 +130,13 @@ impl Netlink {
         program: u32,
         name: &str,
     ) -> io::Result<()> {
-        let (minor, priority) = match place {
-            Place::BeforeArrival => (TcHandle::MIN_INGRESS, 1),
-            Place::Arrival => (TcHandle::MIN_INGRESS, 2),
-            Place::Departure => (TcHandle::MIN_EGRESS, 1),
+        let minor = match place {
+            Place::Arrival => TcHandle::MIN_INGRESS,
+            Place::Departure => TcHandle::MIN_EGRESS,
         };
         let mut header = tc(index, TcHandle { major: u16::MAX, minor });
         // Every protocol (ETH_P_ALL, 3) in network byte order.
-        header.info = priority << 16 | u32::from(3_u16.to_be());
+        header.info = 1 << 16 | u32::from(3_u16.to_be());
         let attributes = vec![
             TcAttribute::Kind("bpf".to_owned()),
             TcAttribute::Options(vec![

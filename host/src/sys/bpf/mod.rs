@@ -38,7 +38,7 @@ pub enum Hook {
     Device,
     /// In the security hook whose function has this BTF id.
     Security(u32),
-    /// On the packets of an interface; attached by rtnetlink(7), not here.
+    /// On the packets of an interface; before Linux 6.6 attached by rtnetlink(7).
     Link,
     /// On packets that sockets receive.
     Ingress,
@@ -213,6 +213,25 @@ pub fn load(hook: Hook, name: &str, instructions: &[u64]) -> io::Result<OwnedFd>
 /// many.
 pub fn attach(cgroup: BorrowedFd<'_>, hook: Hook, program: &OwnedFd) -> io::Result<()> {
     call(PROG_ATTACH, &mut attachment(cgroup, hook, program, ALLOW_MULTI)).map(drop)
+}
+
+/// Attaches a program to the packets that arrive at an interface, or depart
+/// by it, in the calling process's network namespace (`tcx`). It goes with the
+/// interface.
+///
+/// # Errors
+/// EINVAL before Linux 6.6; ENODEV without the interface.
+pub fn attach_to_interface(index: u32, departing: bool, program: &OwnedFd) -> io::Result<()> {
+    /// `BPF_TCX_INGRESS` and `BPF_TCX_EGRESS`.
+    const ARRIVING: u32 = 46;
+    const DEPARTING: u32 = 47;
+    let mut attributes = Attach {
+        target: index.cast_signed(),
+        program: program.as_raw_fd(),
+        attach_type: if departing { DEPARTING } else { ARRIVING },
+        flags: 0,
+    };
+    call(PROG_ATTACH, &mut attributes).map(drop)
 }
 
 /// Takes a program off a cgroup.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::{both, ips4, ips6, some};
 use crate::bpf::addresses::{Addresses, create, packets};
+use crate::bpf::traffic::Way;
 use crate::bpf::{Program, interpret, interpret_packet};
 
 fn packet4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8) -> Vec<u8> {
@@ -67,7 +68,7 @@ proptest! {
         protocol in proptest::sample::select(vec![1_u8, 6, 17]), interface in 1..=2_u8,
     ) {
         let program =
-            if is_out { packets::egress(&addresses) } else { packets::ingress(&addresses) };
+            packets::program(&addresses, if is_out { Way::Out } else { Way::In }, None);
         let expected = may_pass(
             &addresses, (source.into(), destination.into()), is_out, protocol == 1, interface == 1,
         );
@@ -81,7 +82,7 @@ proptest! {
         next in proptest::sample::select(vec![0_u8, 6, 17, 58]), interface in 1..=2_u8,
     ) {
         let program =
-            if is_out { packets::egress(&addresses) } else { packets::ingress(&addresses) };
+            packets::program(&addresses, if is_out { Way::Out } else { Way::In }, None);
         let expected = may_pass(
             &addresses, (source.into(), destination.into()), is_out, next == 58, interface == 1,
         );
@@ -96,7 +97,7 @@ proptest! {
         let addresses = both();
         let own = addresses.v6[0].0;
         let program =
-            if is_out { packets::egress(&addresses) } else { packets::ingress(&addresses) };
+            packets::program(&addresses, if is_out { Way::Out } else { Way::In }, None);
         let mut packet = packet6(own, own, 17);
         packet[0] = version << 4 | packet[0] & 15;
         packet.truncate(length);
