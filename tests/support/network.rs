@@ -63,8 +63,12 @@ impl Network {
         here.ip("address add 203.0.113.1/24 dev br0");
         here.ip("address add 2001:db8:1::1/64 dev br0 nodad");
         here.ip("link set br0 up");
-        // The kernel takes a moment to see that its port is up.
-        let is_up = || here.ip("address show br0").contains("fe80:").then_some(());
+        // The kernel takes a moment to see that its port is up, and another one
+        // until the address is there for good.
+        let is_up = || {
+            let shown = here.ip("address show br0");
+            (shown.contains("fe80:") && !shown.contains("tentative")).then_some(())
+        };
         eventually(DEADLINE, "the bridge", is_up);
         (here, beside)
     }
