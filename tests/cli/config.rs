@@ -78,6 +78,23 @@ fn set_refuses_what_check_would_refuse() {
 }
 
 #[test]
+fn keys_that_need_each_other_are_set_at_once() {
+    let host = Host::without_root();
+    let path = host.configure("web", "context = 40000\n[network]\nmode = \"none\"\n");
+    let (mode, address) = ("network.mode=shared", "network.addresses=192.0.2.1");
+    let other = "network.addresses=192.0.2.2";
+    for words in [vec!["network.mode", "shared"], vec![mode], vec![address]] {
+        host.vserver([&["config", "set", "web"], words.as_slice()].concat()).code(1);
+    }
+    host.vserver(["config", "set", "web", mode, "x"]).code(2).complains("no KEY=VALUE");
+    host.vserver(["config", "set", "web", "network.mode"]).code(2).complains("to what");
+    host.vserver(["config", "set", "web", mode, address, other]).ok();
+    let now = fs::read_to_string(&path).expect("it is there");
+    assert!(now.contains("mode = \"shared\""), "{now}");
+    assert!(now.contains("addresses = [\"192.0.2.1\", \"192.0.2.2\"]"), "{now}");
+}
+
+#[test]
 fn check_shows_guests_that_wait_for_each_other() {
     let host = Host::without_root();
     host.configure("web", "context = 40000\nafter = [\"db\"]\n");

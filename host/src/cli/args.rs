@@ -311,15 +311,18 @@ pub enum ConfigAction {
         #[arg(value_name = "NAME", value_parser = values::guest)]
         names: Vec<GuestName>,
     },
-    /// Change one key, keeping comments and everything else as it is.
+    /// Change keys, keeping comments and everything else as it is.
     Set {
         /// Which guest.
         #[arg(value_parser = values::guest)]
         name: GuestName,
-        /// The key with its section, such as 'boot.stop_timeout'.
+        /// The key with its section, such as 'boot.stop_timeout'; or
+        /// KEY=VALUE, as many as there are keys to be changed at once, and
+        /// one of the same KEY for each value of a list.
+        #[arg(value_name = "KEY")]
         key: String,
         /// The value; several for a list.
-        #[arg(value_name = "VALUE", required = true, allow_negative_numbers = true)]
+        #[arg(value_name = "VALUE", allow_negative_numbers = true)]
         values: Vec<String>,
         /// Print the changed file instead of writing it.
         #[arg(long)]

@@ -241,6 +241,7 @@ Examples:
   vserver config show web --effective
   vserver config set web boot.stop_timeout 90s
   vserver config set web marks db backup
+  vserver config set web network.mode=shared network.addresses=192.0.2.10
   vserver config check
   vserver config import /var/lib/lxc/web/config";
 

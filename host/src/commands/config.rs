@@ -26,10 +26,18 @@ pub(super) fn run(args: &ConfigArgs, paths: &Paths) -> Result<Exit> {
         ConfigAction::Show { name, effective, json } => show(paths, name, *effective, *json),
         ConfigAction::Check { names } => check(paths, names),
         ConfigAction::Set { name, key, values, dry_run } => {
-            change(paths, name, key, *dry_run, |text| edit::set(text, key, values))
+            let wanted = assignments(key, values)?;
+            let keys: Vec<&str> = wanted.iter().map(|(key, _)| *key).collect();
+            change(paths, name, &keys, *dry_run, |text| {
+                wanted.iter().try_fold(text.to_owned(), |text, (key, words)| {
+                    edit::set(&text, key, words).map_err(|problems| refused(key, &problems))
+                })
+            })
         }
         ConfigAction::Unset { name, key, dry_run } => {
-            change(paths, name, key, *dry_run, |text| edit::unset(text, key))
+            change(paths, name, &[key], *dry_run, |text| {
+                edit::unset(text, key).map_err(|problems| refused(key, &problems))
+            })
         }
         ConfigAction::Import(args) => config_import::run(args, paths),
         ConfigAction::Edit { name } => edit_file(paths, name),
@@ -94,25 +102,49 @@ fn check(paths: &Paths, names: &[GuestName]) -> Result<Exit> {
     Ok(if shown.is_empty() { Exit::DONE } else { Exit::NO })
 }
 
+/// Keys and the words of their values: KEY and its words, or KEY=VALUE, of
+/// which those with the same key make up a list.
+fn assignments<'w>(first: &'w str, words: &'w [String]) -> Result<Vec<(&'w str, Vec<String>)>> {
+    if !first.contains('=') {
+        return match words {
+            [] => Err(Error::usage(format!("'{first}' is to be set, but to what?"))
+                .hint("vserver config set NAME KEY VALUE, or several KEY=VALUE")),
+            words => Ok(vec![(first, words.to_vec())]),
+        };
+    }
+    let mut wanted: Vec<(&str, Vec<String>)> = Vec::new();
+    for word in [first].into_iter().chain(words.iter().map(String::as_str)) {
+        let Some((key, value)) = word.split_once('=') else {
+            return Err(Error::usage(format!("'{word}' is no KEY=VALUE, as '{first}' is")));
+        };
+        match wanted.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, values)) => values.push(value.to_owned()),
+            None => wanted.push((key, vec![value.to_owned()])),
+        }
+    }
+    Ok(wanted)
+}
+
 fn change(
     paths: &Paths,
     name: &GuestName,
-    key: &str,
+    keys: &[&str],
     dry_run: bool,
-    edit: impl FnOnce(&str) -> Result<String, Vec<Problem>>,
+    edit: impl FnOnce(&str) -> Result<String>,
 ) -> Result<Exit> {
     let before = config::text(paths, name)?;
-    let after = edit(&before).map_err(|problems| refused(key, &problems))?;
+    let after = edit(&before)?;
     if dry_run {
         config::judge_text(paths, name, &after)?;
         output::print(&after)?;
     } else if after != before {
         config::set_text(paths, name, &after)?;
-        if IN_UNITS.contains(&key) && systemd::starts_guests(paths) {
+        if keys.iter().any(|key| IN_UNITS.contains(key)) && systemd::starts_guests(paths) {
             output::remark("systemd has not heard of this yet: systemctl daemon-reload");
         }
         if let Some((client, _)) = Client::find(paths, name)?
-            && let Err(error) = take_effect(paths, name, key, &client)
+            && let Err(error) =
+                keys.iter().try_for_each(|key| take_effect(paths, name, key, &client))
         {
             config::set_text(paths, name, &before)?;
             return Err(error);
@@ -218,4 +250,30 @@ fn edit_until_right(paths: &Paths, name: &GuestName, copy: &Path) -> Result<Opti
 fn editor() -> OsString {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty());
     set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assigned(words: &[&str]) -> Option<Vec<(String, Vec<String>)>> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let (first, rest) = words.split_first().expect("a key");
+        let found = assignments(first, rest).ok()?;
+        Some(found.into_iter().map(|(key, values)| (key.to_owned(), values)).collect())
+    }
+
+    #[test]
+    fn a_key_has_its_words_or_each_word_its_key() {
+        let one = |key: &str, values: &[&str]| {
+            (key.to_owned(), values.iter().map(|value| (*value).to_owned()).collect())
+        };
+        assert_eq!(assigned(&["a.b", "x=1", "y"]), Some(vec![one("a.b", &["x=1", "y"])]));
+        assert_eq!(
+            assigned(&["a.b=1", "c=", "a.b=x=y"]),
+            Some(vec![one("a.b", &["1", "x=y"]), one("c", &[""])])
+        );
+        assert_eq!(assigned(&["a.b"]), None);
+        assert_eq!(assigned(&["a.b=1", "c", "2"]), None);
+    }
 }
