@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::accounting::forks::{self, Forks, Made};
@@ -184,31 +184,34 @@ impl Supervisor {
         self.arm(Timer::Account, INTERVAL);
     }
 
-    /// Notes what was used in cgroups that nobody has looked after.
+    /// Notes what a boot has used that nobody looks after any more. Those before
+    /// it were noted when they ended, also where their cgroups couldn't be
+    /// removed.
     pub(super) fn keep_account_of_remains(&mut self) {
-        let (outer, sessions) = (self.cgroup.outer().to_owned(), self.cgroup.session());
-        let entries = fs::read_dir(outer).into_iter().flatten().flatten();
-        let boots = entries
-            .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"guest-"))
-            .map(|entry| entry.path());
         let state = State::read(&self.run.state());
-        let is_boot = !state.idle;
-        let last = self.cgroup.limited(state.boot);
-        for cgroup in boots {
-            // Of an older one nobody knows what was counted.
-            let is_last = cgroup == last;
-            let traffic = state.traffic.filter(|_| is_last);
-            let forks = state.forks.filter(|_| is_last);
-            let counted = Counted {
-                traffic: traffic.and_then(|id| Traffic::open(id).ok()?.read().ok()),
-                forks: forks.and_then(|id| Made::open(id).ok()?.read().ok()),
-            };
-            if let Ok(account) = self.open_account() {
-                account.sample([&cgroup, &sessions], None, counted, is_boot);
-                // It is in the log.
-                let _ = account.write();
-            }
+        let sessions = self.cgroup.session();
+        let Some(cgroup) = self.last_boot(&state) else { return };
+        let counted = Counted {
+            traffic: state.traffic.and_then(|id| Traffic::open(id).ok()?.read().ok()),
+            forks: state.forks.and_then(|id| Made::open(id).ok()?.read().ok()),
+        };
+        if let Ok(account) = self.open_account() {
+            account.sample([&cgroup, &sessions], None, counted, !state.idle);
+            // It is in the log.
+            let _ = account.write();
         }
+    }
+
+    /// The cgroup of the last boot: by its number, or where that is lost by what
+    /// was noted last.
+    fn last_boot(&mut self, state: &State) -> Option<PathBuf> {
+        if state.boot > 0 {
+            return Some(self.cgroup.limited(state.boot));
+        }
+        let entries = fs::read_dir(self.cgroup.outer()).ok()?;
+        let last = self.open_account().ok()?.ledger.last.as_ref()?;
+        let mut directories = entries.flatten().map(|entry| entry.path());
+        directories.find(|it| accounting::inode(it).is_some_and(|source| source == last.source))
     }
 
     /// Counts a crash; it is written with the next note.
