@@ -21,7 +21,7 @@ use crate::paths::Paths;
 pub use forwarding::Forwarding;
 pub use mounts::Mount;
 pub use resources::{Resources, read as resources};
-pub use security::{kernel_layout, socket_hook, task_layout};
+pub use security::{Labels, kernel_layout, socket_hook, task_layout};
 
 /// Types of namespaces, as `/proc/self/ns` names them, that a guest needs.
 pub const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
@@ -41,6 +41,8 @@ pub struct HostFacts {
     pub namespaces: Vec<&'static str>,
     /// Can sockets in guests be refused by family, whatever makes them?
     pub filters_sockets: bool,
+    /// Which labels guests can have.
+    pub labels: Labels,
     /// What it has to share out, and with what it can be limited.
     pub resources: Resources,
     /// The directory of guests' roots, or the nearest one above that exists.
@@ -104,6 +106,7 @@ pub fn read(paths: &Paths) -> HostFacts {
         release: text("/proc/sys/kernel/osrelease").trim().to_owned(),
         namespaces: NAMESPACES.into_iter().filter(|name| has_namespace(name)).collect(),
         filters_sockets: socket_hook(&paths.run_dir()).is_some(),
+        labels: Labels::read(),
         resources: resources([]),
         roots_mount: mounts::containing(&mounts, &roots).cloned(),
         free_bytes: rustix::fs::statvfs(&roots).ok().map(|fs| fs.f_bavail * fs.f_frsize),

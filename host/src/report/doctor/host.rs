@@ -97,6 +97,25 @@ pub(super) fn sockets(host: &HostFacts) -> Finding {
     }
 }
 
+/// Modules for `security.apparmor` and `security.selinux`.
+pub(super) fn labels(host: &HostFacts) -> Finding {
+    let topic = "security labels";
+    match (host.labels.selinux, host.labels.apparmor) {
+        (Some(true), _) => ok(topic, "SELinux enforces its policy; guests can have labels of it"),
+        (Some(false), _) => limited(
+            topic,
+            "SELinux is permissive: guests can have labels of it, and nothing is refused",
+            "setenforce 1",
+        ),
+        (None, true) => ok(topic, "AppArmor is active; guests can have profiles of it"),
+        (None, false) => limited(
+            topic,
+            "guests can have none: neither AppArmor nor SELinux is active",
+            "add security=apparmor or security=selinux to the kernel's parameters",
+        ),
+    }
+}
+
 pub(super) fn processes(host: &HostFacts) -> Finding {
     match host.pid_max {
         Some(few @ ..16_384) => limited(
