@@ -31,8 +31,6 @@ pub const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time",
 pub struct HostFacts {
     /// Is the effective user root?
     pub is_root: bool,
-    /// Is this host a guest itself?
-    pub is_guest: bool,
     /// Names of capabilities that are effective, `CAP_` in front.
     pub capabilities: BTreeSet<String>,
     /// The kernel's release, as uname(1) tells it.
@@ -89,7 +87,8 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 /// Does this program run in a user namespace other than the first, in a guest
-/// that has guests itself (user_namespaces(7), "uid_map")?
+/// that has guests itself (user_namespaces(7), "uid_map")? To be asked before
+/// it enters one that it has made: [`crate::plan::Plan`] keeps the answer.
 pub fn is_in_user_namespace() -> bool {
     let map = text("/proc/self/uid_map");
     map.split_ascii_whitespace().ne(["0", "0", "4294967295"])
@@ -101,7 +100,6 @@ pub fn read(paths: &Paths) -> HostFacts {
     let roots = existing(&paths.roots_dir());
     HostFacts {
         is_root: rustix::process::geteuid().is_root(),
-        is_guest: is_in_user_namespace(),
         capabilities: capabilities(),
         release: text("/proc/sys/kernel/osrelease").trim().to_owned(),
         namespaces: NAMESPACES.into_iter().filter(|name| has_namespace(name)).collect(),

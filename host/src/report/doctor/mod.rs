@@ -132,7 +132,6 @@ mod tests {
         let capabilities = NEEDED.iter().chain(&NEEDED_ON_HOSTS).chain(&MORE);
         HostFacts {
             is_root: true,
-            is_guest: false,
             capabilities: capabilities.map(|name| (*name).to_owned()).collect(),
             release: "6.12.1-amd64".into(),
             namespaces: NAMESPACES.to_vec(),
@@ -201,7 +200,7 @@ mod tests {
         });
         expect("capabilities", Ok, |host| {
             host.capabilities.remove("CAP_MKNOD");
-            host.is_guest = true;
+            host.resources.is_guest = true;
         });
         expect("capabilities", Limited, |host| {
             host.capabilities.remove("CAP_SYS_RESOURCE");
