@@ -179,18 +179,27 @@ fn a_caller_without_new_privileges_is_told_so(tree: Tree) {
     said.complains("warning: ").complains("su, sudo and other setuid programs fail");
 }
 
-/// Root of the host may read and map what lies there.
+/// Root of the host may read and map what lies there. Disks on the bus are
+/// seen all the same.
 fn registers_of_devices_are_out_of_the_reach_of_the_hosts_uid_0(tree: Tree) {
     let devices = std::fs::read_dir("/sys/devices").expect("/sys is mounted").flatten();
     let is_bus = |path: &std::path::PathBuf| path.to_string_lossy().contains("/pci");
     let bus = devices.map(|entry| entry.path()).find(is_bus).expect("this machine has a PCI bus");
     let host = Host::new();
-    let list = format!("ls -A {} | wc -l", bus.display());
+    let list = format!("find {} -name config -o -name 'resource*' | wc -l", bus.display());
+    let disks =
+        "for disk in /sys/block/*; do echo $disk $(cat $disk/size); done; ls /sys/class/net/*/mtu";
+    let mut here = std::process::Command::new("/bin/sh");
+    let here = command::run(here.args(["-c", "ls /sys/block"]), DEADLINE).ok().stdout;
     for (users, is_covered) in [("private", false), ("identity", true), ("host", true)] {
         let guest = host.guest(users).tree(tree).set("security.users", users).build();
         guest.start();
         let seen = guest.shell(&list).ok();
         assert_eq!(seen.trimmed() == "0", is_covered, "users = {users}\n{seen}");
+        let shown = guest.shell(disks).ok();
+        assert!(shown.stderr.is_empty(), "a link leads nowhere\n{shown}");
+        assert!(here.lines().all(|disk| shown.stdout.contains(disk)), "{shown}");
+        guest.shell(&format!("touch {}/x", bus.display())).complains("Read-only file system");
         guest.stop();
         let effective = host.vserver(["config", "show", users, "--effective"]).ok();
         assert_eq!(effective.stdout.contains("/sys/devices/pci*"), is_covered, "{effective}");

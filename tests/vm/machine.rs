@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(2400);
 /// holds against holes of real processors costs much here and means nothing.
 /// A processor that the kernel itself has kept for two minutes is never given
 /// back: the machine ends at once, and its console shows where each one was.
-const KERNEL: &str = "console=ttyS0 quiet panic=-1 apparmor=1 security=apparmor \
+const KERNEL: &str = "console=ttyS0 quiet panic=-1 \
     sysctl.kernel.watchdog_thresh=60 softlockup_panic=1 \
     sysctl.kernel.softlockup_all_cpu_backtrace=1 \
     mitigations=off init_on_alloc=0 rcupdate.rcu_expedited=1 \
@@ -38,19 +38,37 @@ const KERNEL: &str = "console=ttyS0 quiet panic=-1 apparmor=1 security=apparmor 
 pub struct Kind {
     /// Its name, which its cases bear, too; none for the first.
     pub name: &'static str,
+    /// Where its files are, below target.
+    directory: &'static str,
     /// Its image: a tree of tests/trees.sh.
     tree: &'static str,
+    /// What of its kernel's parameters is its own.
+    parameters: &'static str,
     /// A processor as plain as its distribution runs on: emulated, the newest
     /// one's page tables of five levels and vector units make everything a
     /// third slower.
     processor: &'static str,
 }
 
+const APPARMOR: &str = "apparmor=1 security=apparmor";
+
 /// Linux 6.1 and systemd 252.
-pub const BOOKWORM: Kind = Kind { name: "", tree: "vm", processor: "qemu64" };
+pub const BOOKWORM: Kind =
+    Kind { name: "", directory: "vm", tree: "vm", parameters: APPARMOR, processor: "qemu64" };
 
 /// Linux 6.12 and systemd 257.
-pub const TRIXIE: Kind = Kind { name: "trixie", tree: "vm_trixie", processor: "Nehalem" };
+pub const TRIXIE: Kind = Kind {
+    name: "trixie",
+    directory: "vm_trixie",
+    tree: "vm_trixie",
+    parameters: APPARMOR,
+    processor: "Nehalem",
+};
+
+/// The first one's image, with SELinux instead of AppArmor: `run` loads the
+/// policy that the tests are about.
+pub const SELINUX: Kind =
+    Kind { name: "selinux", directory: "vm_selinux", parameters: "security=selinux", ..BOOKWORM };
 
 /// A machine that has been started.
 pub struct Machine {
@@ -78,7 +96,7 @@ impl Machine {
         cases: Arc<Cases>,
     ) -> Self {
         let files = Files::unpack(kind);
-        payload::make(&files.path("payload.img"), &files.path("payload"), selected);
+        payload::make(kind, &files.path("payload.img"), &files.path("payload"), selected);
         // The thread that starts the process waits for it: the process is to
         // be killed when its parent ends, and that means the thread.
         let thread = thread::spawn(move || {
@@ -97,7 +115,8 @@ impl Machine {
 
 impl Files {
     fn unpack(kind: &Kind) -> Self {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(kind.tree);
+        let directory =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(kind.directory);
         fs::create_dir_all(&directory).expect("a directory can be made in target");
         let lock = File::create(directory.join("lock")).expect("a file can be made in target");
         lock.lock().expect("a file can be locked");
@@ -163,7 +182,7 @@ fn start(kind: &Kind, files: &Files) -> std::io::Result<Child> {
     qemu.args(["-accel", "tcg,thread=multi", "-cpu", kind.processor, "-smp", "2", "-m", "2048"]);
     qemu.args(["-nodefaults", "-display", "none", "-monitor", "none", "-no-reboot"]);
     qemu.arg("-kernel").arg(files.path("vmlinuz")).arg("-initrd").arg(files.path("initrd"));
-    qemu.args(["-append", KERNEL]);
+    qemu.args(["-append", &format!("{KERNEL} {}", kind.parameters)]);
     qemu.args(["-drive", &drive("disk.img", ""), "-drive", &drive("payload.img", ",readonly=on")]);
     let console = format!("file:{}", files.path("console.log").display());
     qemu.args(["-serial", &console, "-serial", "stdio"]);

@@ -10,15 +10,16 @@ mod machine;
 mod payload;
 mod programs;
 
+use std::iter;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use cases::Cases;
-use machine::{BOOKWORM, Kind, Machine, TRIXIE};
+use machine::{BOOKWORM, Kind, Machine, SELINUX, TRIXIE};
 use programs::Program;
 
 /// As libtest has it for `#[ignore = …]`.
@@ -33,7 +34,8 @@ fn main() -> ExitCode {
     }
     let programs = programs::all();
     let mut trials = Vec::new();
-    let machines = [&BOOKWORM, &TRIXIE].map(|kind| Chosen::new(kind, &programs, &arguments));
+    let machines =
+        [&BOOKWORM, &TRIXIE, &SELINUX].map(|kind| Chosen::new(kind, &programs, &arguments));
     let machines = machines.map(|(chosen, own)| {
         trials.extend(own);
         chosen
@@ -42,10 +44,12 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
     let consoles: Vec<_> = machines.iter().map(|machine| Arc::clone(&machine.cases)).collect();
+    let left = Mutex::new(machines.iter());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| {
-        // Side by side: much of what they do is waiting.
-        for machine in &machines {
-            scope.spawn(|| machine.run());
+        // Two side by side: much of what they do is waiting.
+        for _ in 0..2 {
+            scope.spawn(|| iter::from_fn(&next).for_each(Chosen::run));
         }
         let conclusion = libtest_mimic::run(&arguments, trials);
         if conclusion.has_failed() {

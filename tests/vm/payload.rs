@@ -9,10 +9,16 @@ use std::process::Command;
 
 use tests::{DEADLINE, Tree, command, host, tree};
 
+use crate::machine::{Kind, SELINUX};
 use crate::programs::{KILLS, Program};
 
 /// Trees that guests are built of there.
-const TREES: &[Tree] = &[Tree::Busybox, Tree::Bookworm, Tree::Systemd];
+fn trees(kind: &Kind) -> &'static [Tree] {
+    match kind.name == SELINUX.name {
+        true => &[Tree::Busybox],
+        false => &[Tree::Busybox, Tree::Bookworm, Tree::Systemd],
+    }
+}
 
 /// Programs of packages that aren't installed, there neither.
 const UNPACKED: &[&str] = &["acct/usr/bin/lastcomm", "acct/usr/sbin/sa", "acct/usr/sbin/dump-acct"];
@@ -21,7 +27,7 @@ const UNPACKED: &[&str] = &["acct/usr/bin/lastcomm", "acct/usr/sbin/sa", "acct/u
 ///
 /// # Panics
 /// When something that belongs in it is missing.
-pub fn make(file: &Path, staging: &Path, selected: &[(&Program, Vec<String>)]) {
+pub fn make(kind: &Kind, file: &Path, staging: &Path, selected: &[(&Program, Vec<String>)]) {
     let _ = fs::remove_dir_all(staging);
     fs::create_dir_all(staging.join("cache")).expect("a directory can be made in target");
     let mut bytes = 0;
@@ -33,7 +39,7 @@ pub fn make(file: &Path, staging: &Path, selected: &[(&Program, Vec<String>)]) {
     put(&host::program(), "vserver");
     put(Path::new(env!("CARGO_BIN_EXE_attacker")), "attacker");
     put(Path::new(env!("CARGO_BIN_EXE_peer")), "peer");
-    for tree in TREES {
+    for tree in trees(kind) {
         put(&tree.archive(), &format!("cache/{}.tar", tree.name()));
     }
     for path in UNPACKED {
@@ -58,7 +64,11 @@ pub fn make(file: &Path, staging: &Path, selected: &[(&Program, Vec<String>)]) {
     write(&staging.join("run"), include_str!("run"), 0o755);
     let kills = env::var(KILLS).map(|kills| format!("export {KILLS}={kills}\n"));
     write(&staging.join("environment"), &kills.unwrap_or_default(), 0o644);
-    write(&staging.join("profile"), include_str!("profile"), 0o644);
+    if kind.name == SELINUX.name {
+        policy(&staging.join("policy"));
+    } else {
+        write(&staging.join("profile"), include_str!("profile"), 0o644);
+    }
 
     let megabytes = (bytes + bytes / 16) / (1 << 20) + 16;
     let _ = fs::remove_file(file);
@@ -78,6 +88,14 @@ fn packages(staging: &Path) -> u64 {
     command::run(&mut build, DEADLINE * 4).ok();
     let entries = fs::read_dir(&directory).expect("it has been made");
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
+}
+
+/// Compiles SELinux's policy, in a form that all kernels know.
+fn policy(file: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm/policy.cil");
+    let mut compile = Command::new("secilc");
+    compile.args(["--policyvers=30", "--filecontext=/dev/null", "--output"]).arg(file).arg(source);
+    command::run(&mut compile, DEADLINE).ok();
 }
 
 fn write(path: &Path, text: &str, mode: u32) {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::machine::{BOOKWORM, Kind};
+use crate::machine::{BOOKWORM, Kind, SELINUX, TRIXIE};
 
 /// Guest tests that are run again in the virtual machine. They are chosen by
 /// what differs there: an older kernel, pure cgroup v2, systemd as the host's
@@ -55,10 +55,12 @@ pub const KILLS: &str = "VSERVER_TEST_KILLS";
 /// That, of the guest tests.
 const LONG: &[&str] = &["kills::"];
 
-/// What is run on newer hosts, too: what another version of systemd, or of the
-/// kernel's cgroups, may do otherwise.
-const NEWER: &[(&str, &[&str])] = &[
+/// What is run on the other machines, each with its program. On a newer one:
+/// what another version of systemd, or of the kernel's cgroups, may do
+/// otherwise.
+const ELSEWHERE: &[(&str, &str, &[&str])] = &[
     (
+        TRIXIE.name,
         "inside",
         &[
             "controllers::",
@@ -76,6 +78,7 @@ const NEWER: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        TRIXIE.name,
         "guest",
         &[
             "boot::leaves_nothing_when_stopped::Busybox",
@@ -84,7 +87,11 @@ const NEWER: &[(&str, &[&str])] = &[
             "takeover::a_guest_outlives_its_supervisor::Busybox",
         ],
     ),
+    (SELINUX.name, "inside", &[SELINUX_ONLY]),
 ];
+
+/// Tests that need SELinux in place of AppArmor.
+const SELINUX_ONLY: &str = "selinux::";
 
 /// A test program of this workspace.
 pub struct Program {
@@ -104,7 +111,10 @@ impl Program {
     pub fn tests(&self, kind: &Kind) -> Vec<String> {
         let starts = match kind.name {
             name if name == BOOKWORM.name => &self.starts,
-            _ => NEWER.iter().find(|(name, _)| *name == self.name).map_or(&[][..], |(_, all)| all),
+            _ => ELSEWHERE
+                .iter()
+                .find(|(machine, program, _)| *machine == kind.name && *program == self.name)
+                .map_or(&[][..], |(.., starts)| starts),
         };
         let mut list = Command::new(&self.path);
         let list = list.args(["--list", "--ignored", "--format", "terse"]).output();
@@ -115,7 +125,10 @@ impl Program {
             let any = all().any(|name| name.starts_with(start));
             assert!(any, "the program '{}' has no test '{start}'; see {}", self.name, file!());
         }
-        let chosen = |name: &&str| starts.iter().any(|start| name.starts_with(start));
+        let chosen = |name: &&str| {
+            let fits = name.starts_with(SELINUX_ONLY) == (kind.name == SELINUX.name);
+            fits && starts.iter().any(|start| name.starts_with(start))
+        };
         all().filter(chosen).map(str::to_owned).collect()
     }
 

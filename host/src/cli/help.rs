@@ -333,6 +333,10 @@ Root in a context is root on the host's files and devices: for a confined root
 use a guest. Ordinary users' contexts need a host that lets them make user
 namespaces; in them only the user's own ids exist, and nobody can join.
 
+A shell on a terminal finds nobody of the group there that had it before. dash,
+Debian's /bin/sh, says so when it ends ('Cannot set tty process group') and
+exits with 2; bash doesn't mind.
+
 Exit code: the command's, 128+n after signal n; 255 when chcontext itself
 failed, 126 when the command can't be executed, 127 when there is none.";
 

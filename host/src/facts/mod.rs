@@ -21,7 +21,7 @@ use crate::paths::Paths;
 pub use forwarding::Forwarding;
 pub use mounts::Mount;
 pub use resources::{Resources, read as resources};
-pub use security::{kernel_layout, socket_hook, task_layout};
+pub use security::{Labels, kernel_layout, socket_hook, task_layout};
 
 /// Types of namespaces, as `/proc/self/ns` names them, that a guest needs.
 pub const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
@@ -31,8 +31,6 @@ pub const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time",
 pub struct HostFacts {
     /// Is the effective user root?
     pub is_root: bool,
-    /// Is this host a guest itself?
-    pub is_guest: bool,
     /// Names of capabilities that are effective, `CAP_` in front.
     pub capabilities: BTreeSet<String>,
     /// The kernel's release, as uname(1) tells it.
@@ -41,6 +39,8 @@ pub struct HostFacts {
     pub namespaces: Vec<&'static str>,
     /// Can sockets in guests be refused by family, whatever makes them?
     pub filters_sockets: bool,
+    /// Which labels guests can have.
+    pub labels: Labels,
     /// What it has to share out, and with what it can be limited.
     pub resources: Resources,
     /// The directory of guests' roots, or the nearest one above that exists.
@@ -87,7 +87,8 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 /// Does this program run in a user namespace other than the first, in a guest
-/// that has guests itself (user_namespaces(7), "uid_map")?
+/// that has guests itself (user_namespaces(7), "uid_map")? To be asked before
+/// it enters one that it has made: [`crate::plan::Plan`] keeps the answer.
 pub fn is_in_user_namespace() -> bool {
     let map = text("/proc/self/uid_map");
     map.split_ascii_whitespace().ne(["0", "0", "4294967295"])
@@ -99,11 +100,11 @@ pub fn read(paths: &Paths) -> HostFacts {
     let roots = existing(&paths.roots_dir());
     HostFacts {
         is_root: rustix::process::geteuid().is_root(),
-        is_guest: is_in_user_namespace(),
         capabilities: capabilities(),
         release: text("/proc/sys/kernel/osrelease").trim().to_owned(),
         namespaces: NAMESPACES.into_iter().filter(|name| has_namespace(name)).collect(),
         filters_sockets: socket_hook(&paths.run_dir()).is_some(),
+        labels: Labels::read(),
         resources: resources([]),
         roots_mount: mounts::containing(&mounts, &roots).cloned(),
         free_bytes: rustix::fs::statvfs(&roots).ok().map(|fs| fs.f_bavail * fs.f_frsize),

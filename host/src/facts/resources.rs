@@ -9,7 +9,7 @@ use caps::{CapSet, Capability};
 
 use crate::cgroup;
 
-use super::{number, text, v1_controllers, words};
+use super::{is_in_user_namespace, number, text, v1_controllers, words};
 
 /// What limits depend on.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Resources {
     pub swap: u64,
     /// Numbers of the processors that are switched on.
     pub processors: BTreeSet<u16>,
+    /// Is this host a guest itself?
+    pub is_guest: bool,
     /// Where the cgroup v2 hierarchy is mounted.
     pub cgroup: Option<PathBuf>,
     /// Controllers of that hierarchy.
@@ -74,6 +76,7 @@ pub fn read<'d>(devices: impl IntoIterator<Item = &'d str>) -> Resources {
             .parse::<crate::config::limits::CpuSet>()
             .map(|set| set.numbers().clone())
             .unwrap_or_default(),
+        is_guest: is_in_user_namespace(),
         controllers: list("cgroup.controllers"),
         enabled: list("cgroup.subtree_control"),
         v1_controllers: v1_controllers(&text("/proc/cgroups")),

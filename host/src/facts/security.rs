@@ -1,4 +1,5 @@
-//! Can sockets be filtered by family, and by which hook?
+//! The kernel's security modules: which give labels, and can sockets be
+//! filtered by family, and by which hook?
 
 use std::fs;
 use std::io;
@@ -11,6 +12,28 @@ use crate::sys::bpf::{Hook, LSM_BPF, load, security_modules};
 
 /// The kernel's description of its types.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// The modules that give labels to guests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Is AppArmor active?
+    pub apparmor: bool,
+    /// Does SELinux enforce its policy? `None` where it isn't active.
+    pub selinux: Option<bool>,
+}
+
+impl Labels {
+    /// Asks each module where it says so itself: the list of modules names
+    /// SELinux also before it has a policy, and needs a mount.
+    pub(super) fn read() -> Self {
+        let on = |file| super::text(file).trim().to_owned();
+        let selinux = on("/sys/fs/selinux/enforce");
+        Self {
+            apparmor: on("/sys/module/apparmor/parameters/enabled") == "Y",
+            selinux: (!selinux.is_empty()).then(|| selinux == "1"),
+        }
+    }
+}
 
 /// The hook on which eBPF programs of a cgroup can refuse sockets by family,
 /// as its BTF id. Where there is none, only the system call filter can refuse

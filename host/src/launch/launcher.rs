@@ -21,7 +21,6 @@ use shared::link::{Link, RecvError};
 use shared::stage::{Failure, Stage};
 
 use crate::cgroup::{self, GuestCgroup};
-use crate::facts;
 use crate::net;
 use crate::plan::{self, ID_COUNT, Ids, Network, Plan};
 use crate::runtime;
@@ -57,7 +56,7 @@ pub(super) fn run(plan: &Plan, cgroup: &GuestCgroup, prepared: Prepared) -> Fail
 fn sequence(plan: &Plan, cgroup: &GuestCgroup, prepared: Prepared) -> Result<Infallible, Failure> {
     let fault = plan.fault;
     at(fault, Stage::KeeperCgroup, || detach(cgroup))?;
-    at(fault, Stage::LoginUid, unset_login_uid)?;
+    at(fault, Stage::LoginUid, || unset_login_uid(plan.is_nested))?;
     at(fault, Stage::Limits, || limits::limit(&plan.limits.process))?;
     at(fault, Stage::TimeNamespace, new_clocks)?;
     let (ours, childs) = at(fault, Stage::Clone, runtime::pair)?;
@@ -99,10 +98,11 @@ fn detach(cgroup: &GuestCgroup) -> io::Result<()> {
 /// Unsets the login uid, or pam_loginuid inside fails for a guest that was
 /// started from a login session: a set one can't be changed there. It takes
 /// CAP_AUDIT_CONTROL over the host, so it can't wait for the child.
+/// `is_nested`: is the host a guest itself?
 ///
 /// # Errors
 /// Those of writing `/proc/self/loginuid`.
-pub fn unset_login_uid() -> io::Result<()> {
+pub fn unset_login_uid(is_nested: bool) -> io::Result<()> {
     const FILE: &str = "/proc/self/loginuid";
     const UNSET: &str = "4294967295";
     match fs::read_to_string(FILE) {
@@ -111,12 +111,7 @@ pub fn unset_login_uid() -> io::Result<()> {
         Ok(now) if now.trim() == UNSET => Ok(()),
         _ => match fs::write(FILE, UNSET) {
             // A guest that has a guest can't: what it was started with stays.
-            Err(error)
-                if error.kind() == io::ErrorKind::PermissionDenied
-                    && facts::is_in_user_namespace() =>
-            {
-                Ok(())
-            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_nested => Ok(()),
             other => other,
         },
     }
@@ -152,7 +147,7 @@ fn clone(plan: &Plan, cgroup: &OwnedFd) -> io::Result<Cloned> {
         return sys::clone3(&args);
     };
     // A guest that has a guest has no other ids to give.
-    let owner = if facts::is_in_user_namespace() { 0 } else { owner };
+    let owner = if plan.is_nested { 0 } else { owner };
     args.namespaces |= libc::CLONE_NEWUSER as u64;
     sys::keep_capabilities_over_setuid(true)?;
     sys::become_uid(owner)?;

@@ -24,6 +24,7 @@ mod limits;
 mod log;
 mod mounts;
 mod records;
+mod registers;
 mod resolver;
 mod root;
 mod run_host;

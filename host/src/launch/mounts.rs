@@ -12,8 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, chmodat, fstat, mkdirat, openat2,
-    symlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, chmodat, fstat, mkdirat, openat2, symlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{
@@ -26,7 +25,7 @@ use crate::plan::{Access, Mount};
 use crate::sys::mount::{self as attributes, Attributes};
 
 use super::devices::Devices;
-use super::{binds, systemd};
+use super::{binds, registers, systemd};
 
 /// Executes one step below the root behind `root`. `devices` is the /dev that
 /// the host has made, `binds` what it has opened of its own.
@@ -64,7 +63,7 @@ pub fn execute(
         Mount::Directory { at, mode } => directory(root, at, *mode),
         Mount::ReadOnly { target, except } => read_only(root, target, except),
         Mount::Hidden(target) => hide(root, target),
-        Mount::HiddenEach(beginning) => hide_each(root, beginning),
+        Mount::HiddenRegisters => registers::hide(root),
     }
 }
 
@@ -171,7 +170,8 @@ fn target(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     }
 }
 
-fn directory(root: BorrowedFd<'_>, path: &str, mode: u32) -> io::Result<()> {
+/// Makes a directory, if it isn't there.
+pub(super) fn directory(root: BorrowedFd<'_>, path: &str, mode: u32) -> io::Result<()> {
     let (parent, name) = split(root, path)?;
     match mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
         Ok(()) => {}
@@ -188,7 +188,7 @@ fn clone_flags() -> OpenTreeFlags {
 }
 
 /// [`locate`]; `None` for what this kernel doesn't have.
-fn locate_if_there(root: BorrowedFd<'_>, path: &str) -> io::Result<Option<OwnedFd>> {
+pub(super) fn locate_if_there(root: BorrowedFd<'_>, path: &str) -> io::Result<Option<OwnedFd>> {
     match locate(root, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
@@ -231,25 +231,6 @@ fn hide(root: BorrowedFd<'_>, target: &str) -> io::Result<()> {
     };
     attributes::set_attributes(tree.as_fd(), false, &wanted)?;
     attach(&tree, &place)
-}
-
-/// Covers everything in a directory of the kernel's whose name begins so.
-fn hide_each(root: BorrowedFd<'_>, beginning: &str) -> io::Result<()> {
-    let (parent, name) = beginning.rsplit_once('/').unwrap_or((".", beginning));
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-    let directory = match openat2(root, parent, flags, Mode::empty(), resolve) {
-        Err(Errno::NOENT) => return Ok(()),
-        other => other?,
-    };
-    for entry in Dir::read_from(&directory)? {
-        let entry = entry?;
-        let Ok(found) = entry.file_name().to_str() else { continue };
-        if found.starts_with(name) {
-            hide(root, &format!("{parent}/{found}"))?;
-        }
-    }
-    Ok(())
 }
 
 /// The directory that a path's last component stands in, and that component.

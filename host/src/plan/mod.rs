@@ -71,6 +71,8 @@ pub struct Plan {
     pub capabilities: Vec<Capability>,
     /// May it make user namespaces?
     pub nesting: bool,
+    /// Is its host a guest itself?
+    pub is_nested: bool,
     /// May its programs use io_uring?
     pub io_uring: bool,
     /// Device nodes that it may use besides those of every guest.
@@ -263,6 +265,7 @@ pub fn plan(
         binds: config.mounts.bind.clone(),
         capabilities: capabilities::plan(ids, &config.security)?,
         nesting: config.security.nesting,
+        is_nested: host.is_guest,
         io_uring: config.security.io_uring,
         devices: config.devices.allow.clone(),
         limits,

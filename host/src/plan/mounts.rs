@@ -64,8 +64,8 @@ pub enum Mount {
     /// A part of an existing mount that can't be opened from here on, or is
     /// empty. What this kernel doesn't have is passed over.
     Hidden(&'static str),
-    /// The same for all whose paths begin so.
-    HiddenEach(&'static str),
+    /// Registers and memory of the machine's devices ([`masks::REGISTERS`]).
+    HiddenRegisters,
 }
 
 impl Mount {
@@ -82,7 +82,7 @@ impl Mount {
             Self::Directory { at, .. } => format!("directory '/{at}'"),
             Self::ReadOnly { target, .. } => format!("'/{target}' read-only"),
             Self::Hidden(target) => format!("a cover over '/{target}'"),
-            Self::HiddenEach(beginning) => format!("covers over '/{beginning}*'"),
+            Self::HiddenRegisters => format!("covers over '/{}'", masks::REGISTERS.target),
         }
     }
 }
@@ -187,7 +187,7 @@ pub fn plan(config: &GuestConfig, shares_network: bool, without: &[Layer]) -> Ve
     }));
     steps.extend(masks::HIDDEN.map(|mask| Mount::Hidden(mask.target)));
     if security.users != UserMode::Private {
-        steps.push(Mount::HiddenEach(masks::HIDDEN_FROM_ROOT.target));
+        steps.push(Mount::HiddenRegisters);
     }
     steps
 }
@@ -249,18 +249,17 @@ mod tests {
     fn nesting_covers_nothing() {
         let plain = plan(&GuestConfig::default(), false, &[]);
         assert!(plain.contains(&Mount::Hidden("proc/kcore")));
-        let each = Mount::HiddenEach("sys/devices/pci");
-        assert!(!plain.contains(&each));
+        assert!(!plain.contains(&Mount::HiddenRegisters));
         for users in [UserMode::Identity, UserMode::Host] {
             let security = Security { users, ..Security::default() };
             let config = GuestConfig { security, ..GuestConfig::default() };
-            assert!(plan(&config, false, &[]).contains(&each), "{users:?}");
+            assert!(plan(&config, false, &[]).contains(&Mount::HiddenRegisters), "{users:?}");
         }
         let security = Security { nesting: true, ..Security::default() };
         let nesting = plan(&GuestConfig { security, ..GuestConfig::default() }, false, &[]);
         assert!(!nesting.iter().any(|step| matches!(
             step,
-            Mount::Hidden(_) | Mount::HiddenEach(_) | Mount::ReadOnly { .. }
+            Mount::Hidden(_) | Mount::HiddenRegisters | Mount::ReadOnly { .. }
         )));
     }
 }

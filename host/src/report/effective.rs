@@ -63,10 +63,7 @@ pub fn effective(plan: &Plan, families_judged: bool) -> Effective {
         is_there.then(|| Covered { path: format!("/{}", wanted.target), reason: wanted.reason })
     };
     let hidden = |step: &Mount, place: &str| matches!(step, Mount::Hidden(at) if *at == place);
-    let hidden_each =
-        |step: &Mount, place: &str| matches!(step, Mount::HiddenEach(at) if *at == place);
-    let from_root = covered(&masks::HIDDEN_FROM_ROOT, hidden_each)
-        .map(|each| Covered { path: format!("{}*", each.path), ..each });
+    let registers = covered(&masks::REGISTERS, |step, _| *step == Mount::HiddenRegisters);
     let read_only = |step: &Mount, place: &str| matches!(step, Mount::ReadOnly { target, .. } if *target == place);
     Effective {
         capabilities: plan.capabilities.iter().map(ToString::to_string).collect(),
@@ -74,7 +71,7 @@ pub fn effective(plan: &Plan, families_judged: bool) -> Effective {
         hidden: masks::HIDDEN
             .iter()
             .filter_map(|mask| covered(mask, hidden))
-            .chain(from_root)
+            .chain(registers)
             .collect(),
         read_only: masks::READ_ONLY.iter().filter_map(|mask| covered(mask, read_only)).collect(),
         devices: devices::NODES

@@ -190,6 +190,17 @@ fn a_misspelt_call_is_an_error() {
     assert!(compile(&[rule]).unwrap_err().contains("mounte"));
 }
 
+/// Whatever the rules: those of x86-64 and the ones that x32 has of its own.
+#[test]
+fn no_call_of_x32_exists() {
+    for programs in [compile(&[]).unwrap(), compile(&RULES).unwrap()] {
+        for number in X32..X32 + 1024 {
+            let call = Call { architecture: ARCH_X86_64, number, arguments: [0; 6] };
+            assert_eq!(answer(&programs, call), SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+        }
+    }
+}
+
 #[test]
 fn without_rules_only_the_unknown_is_refused() {
     let programs = compile(&[]).unwrap();

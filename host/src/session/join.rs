@@ -15,6 +15,7 @@ use shared::name::GuestName;
 
 use crate::cgroup::{self, GuestCgroup, Lobby};
 use crate::error::{Error, Result};
+use crate::facts;
 use crate::launch::{
     kept_confinement, label, leave_execution_domain, limit, limits_of, make_ordinary,
     processors_of, programs, score_of, unset_login_uid, use_processors,
@@ -46,6 +47,8 @@ pub struct Target {
     pub beside: OwnedFd,
     /// What PID 1 may at most do, and so any session.
     pub capabilities: Vec<Capability>,
+    /// Is the host a guest itself?
+    is_nested: bool,
     /// The label of what is executed.
     label: Option<Label>,
     /// The system call filter.
@@ -99,6 +102,7 @@ impl Target {
             leaf: leaf(&inner),
             beside: cgroup::open(&cgroup::beside(&limited)).map_err(no_place)?,
             capabilities,
+            is_nested: facts::is_in_user_namespace(),
             label: confinement.label,
             filter,
             limits,
@@ -117,7 +121,7 @@ impl Target {
         sys::reset_signals();
         umask(Mode::from_bits_truncate(0o022));
         self.lobby.enter()?;
-        unset_login_uid()?;
+        unset_login_uid(self.is_nested)?;
         limit(&self.limits)?;
         make_ordinary(rustix::process::getpid().as_raw_nonzero().get(), self.score)?;
         setpriority_process(None, self.nice)?;

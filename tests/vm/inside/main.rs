@@ -13,6 +13,7 @@ mod limits;
 mod machined;
 mod package;
 mod quota;
+mod selinux;
 mod sockets;
 mod storage;
 mod turn;

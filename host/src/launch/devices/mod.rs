@@ -85,7 +85,7 @@ pub fn prepare(
     cgroup: &GuestCgroup,
     boot: u32,
 ) -> Result<Devices, Failure> {
-    let nested = facts::is_in_user_namespace();
+    let nested = plan.is_nested;
     let mut given = Vec::new();
     for (number, device) in (1u16..).zip(&plan.devices) {
         given.push(at_step(plan.fault, Stage::Devices, number, || look(device))?);

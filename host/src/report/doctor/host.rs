@@ -32,7 +32,7 @@ pub(super) fn root(host: &HostFacts) -> Finding {
 pub(super) fn capabilities(host: &HostFacts) -> Finding {
     let topic = "capabilities";
     let lacks = |name: &&str| !host.capabilities.contains(*name);
-    let on_hosts = NEEDED_ON_HOSTS.into_iter().filter(|_| !host.is_guest);
+    let on_hosts = NEEDED_ON_HOSTS.into_iter().filter(|_| !host.resources.is_guest);
     let lacking: Vec<_> = NEEDED.into_iter().chain(on_hosts).filter(lacks).collect();
     if !lacking.is_empty() {
         let remedy = "give them to the session or the container that vserver runs in";
@@ -97,6 +97,25 @@ pub(super) fn sockets(host: &HostFacts) -> Finding {
     }
 }
 
+/// Modules for `security.apparmor` and `security.selinux`.
+pub(super) fn labels(host: &HostFacts) -> Finding {
+    let topic = "security labels";
+    match (host.labels.selinux, host.labels.apparmor) {
+        (Some(true), _) => ok(topic, "SELinux enforces its policy; guests can have labels of it"),
+        (Some(false), _) => limited(
+            topic,
+            "SELinux is permissive: guests can have labels of it, and nothing is refused",
+            "setenforce 1",
+        ),
+        (None, true) => ok(topic, "AppArmor is active; guests can have profiles of it"),
+        (None, false) => limited(
+            topic,
+            "guests can have none: neither AppArmor nor SELinux is active",
+            "add security=apparmor or security=selinux to the kernel's parameters",
+        ),
+    }
+}
+
 pub(super) fn processes(host: &HostFacts) -> Finding {
     match host.pid_max {
         Some(few @ ..16_384) => limited(
@@ -113,7 +132,7 @@ pub(super) fn process_records(host: &HostFacts) -> Finding {
     let topic = "process accounting";
     match host.resources.records_processes {
         // Inside a guest it is refused (acct(2)).
-        true if host.is_guest => limited(
+        true if host.resources.is_guest => limited(
             topic,
             "not for guests of a guest",
             "give the guest itself accounting.processes: theirs are recorded with its own",

@@ -59,6 +59,7 @@ pub fn judge(facts: &HostFacts) -> Vec<Finding> {
         cgroups::cgroup_kill,
         cgroups::controllers,
         host::sockets,
+        host::labels,
         host::user_namespaces,
         storage::roots,
         storage::idmapped,
@@ -118,7 +119,7 @@ fn missing(topic: &'static str, text: impl Into<String>, remedy: impl Into<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Forwarding, Mount, NAMESPACES, Resources};
+    use crate::facts::{Forwarding, Labels, Mount, NAMESPACES, Resources};
     use cgroups::CONTROLLERS;
     use host::{NEEDED, NEEDED_ON_HOSTS};
 
@@ -131,11 +132,11 @@ mod tests {
         let capabilities = NEEDED.iter().chain(&NEEDED_ON_HOSTS).chain(&MORE);
         HostFacts {
             is_root: true,
-            is_guest: false,
             capabilities: capabilities.map(|name| (*name).to_owned()).collect(),
             release: "6.12.1-amd64".into(),
             namespaces: NAMESPACES.to_vec(),
             filters_sockets: true,
+            labels: Labels { apparmor: true, selinux: None },
             resources: Resources {
                 cgroup: Some("/sys/fs/cgroup".into()),
                 controllers: every(&CONTROLLERS),
@@ -199,7 +200,7 @@ mod tests {
         });
         expect("capabilities", Ok, |host| {
             host.capabilities.remove("CAP_MKNOD");
-            host.is_guest = true;
+            host.resources.is_guest = true;
         });
         expect("capabilities", Limited, |host| {
             host.capabilities.remove("CAP_SYS_RESOURCE");
@@ -208,6 +209,9 @@ mod tests {
         expect("namespaces", Missing, |host| host.namespaces.retain(|name| *name != "time"));
         expect("cgroup v2", Missing, |host| host.resources.cgroup = None);
         expect("socket families", Limited, |host| host.filters_sockets = false);
+        expect("security labels", Limited, |host| host.labels = Labels::default());
+        expect("security labels", Limited, |host| host.labels.selinux = Some(false));
+        expect("security labels", Ok, |host| host.labels.selinux = Some(true));
         expect("limits", Limited, |host| host.resources.enabled.clear());
         // What the kernel has and the root hasn't enabled is of no use.
         expect("limits", Limited, |host| host.resources.enabled.retain(|name| name != "cpuset"));
