@@ -90,7 +90,7 @@ impl Supervisor {
         }
         if self.terminated.as_ref().is_some_and(has_come) {
             tracing::info!("systemd stops the unit");
-            let timeout = self.plan.lifecycle.stop_timeout;
+            let timeout = self.stop_timeout();
             self.feed(Event::Stop(Stop { power: Power::PowerOff, timeout, no_kill: false }));
         }
         self.hear_guard();

@@ -35,9 +35,8 @@ impl Supervisor {
             Request::Watch(since_ms) => self.watch(client, since_ms),
             Request::Stop { power, timeout_ms, no_kill } => {
                 self.clients.subscribe(client);
-                let timeout = timeout_ms.map_or(self.plan.lifecycle.stop_timeout, |ms| {
-                    Duration::from_millis(ms.into())
-                });
+                let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
+                let timeout = timeout.unwrap_or_else(|| self.stop_timeout());
                 self.feed(Event::Stop(Stop { power, timeout, no_kill }));
             }
             Request::Runlevel(level) => {
