@@ -63,6 +63,7 @@ const NEWER: &[(&str, &[&str])] = &[
         &[
             "controllers::",
             "host::",
+            "late::",
             "machined::a_killed_leader",
             "machined::nothing_waits",
             "package::",

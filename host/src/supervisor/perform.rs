@@ -37,6 +37,8 @@ impl Supervisor {
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
         let mut follow = None;
         for effect in effects {
+            // Of the administrator's scripts each may take a minute.
+            self.arm_watchdog();
             match effect {
                 Effect::Launch => follow = Some(self.launch()),
                 Effect::Thaw => self.thaw(),
