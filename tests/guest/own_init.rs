@@ -185,11 +185,11 @@ fn what_ignores_sigterm_is_left_to_it(tree: Tree) {
     assert!(stop.took >= Duration::from_secs(4), "{stop}");
     // An order without a time has systemd's own, twice its usual 90 s and more.
     start();
-    guest.stop();
+    guest.vserver("stop", [""; 0]).ok();
     assert!(events(&guest).contains("to shut down (power-off), within 360s"), "{}", events(&guest));
     // One that is configured counts.
-    host.vserver(["config", "set", guest.name(), "boot.stop_timeout", "1s"]).ok();
     host.vserver(["config", "set", guest.name(), "boot.kill_grace", "1s"]).ok();
+    host.vserver(["config", "set", guest.name(), "boot.stop_timeout", "1s"]).ok();
     start();
     guest.vserver("stop", ["--no-kill"]).code(1).complains("has not shut down in time");
     guest.wait_until_stopped();

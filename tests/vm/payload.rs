@@ -12,7 +12,7 @@ use tests::{DEADLINE, Tree, command, host, tree};
 use crate::programs::{KILLS, Program};
 
 /// Trees that guests are built of there.
-const TREES: &[Tree] = &[Tree::Busybox, Tree::Bookworm, Tree::Systemd];
+const TREES: &[Tree] = &[Tree::Busybox, Tree::Bookworm, Tree::Openrc, Tree::Systemd];
 
 /// Programs of packages that aren't installed, there neither.
 const UNPACKED: &[&str] = &["acct/usr/bin/lastcomm", "acct/usr/sbin/sa", "acct/usr/sbin/dump-acct"];
