@@ -12,7 +12,6 @@ use std::sync::Mutex;
 
 use shared::name::{ContextId, GuestName};
 use tracing::level_filters::LevelFilter;
-use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format;
 use tracing_subscriber::layer::SubscriberExt;
@@ -40,23 +39,16 @@ pub fn supervisor(paths: &Paths, name: &GuestName, context: Option<ContextId>) {
         _ => LevelFilter::INFO,
     };
     let registry = tracing_subscriber::registry().with(level);
-    if journal::is_ours()
-        && let Ok(journal) = journal::bounded(tracing_journald::layer)
-    {
-        let fields = [("VSERVER_NAME", name.to_string())];
-        let context = context.map(|context| ("VSERVER_CONTEXT", context.to_string()));
-        let journal = journal
-            .with_syslog_identifier(journal::of_supervisor(name))
-            // They have full names: no other program's fields are called so.
-            .with_field_prefix(None)
-            .with_custom_fields(fields.into_iter().chain(context))
-            .with_priority_mappings(PriorityMappings {
-                info: Priority::Informational,
-                debug: Priority::Debug,
-                ..PriorityMappings::new()
-            });
-        let _ = registry.with(journal).try_init();
-        return;
+    if journal::is_ours() {
+        let identifier = journal::of_supervisor(name);
+        let context = context.map(|context| context.to_string());
+        let context = context.as_deref().map(|context| ("VSERVER_CONTEXT", context));
+        let fields = [("SYSLOG_IDENTIFIER", identifier.as_str()), ("VSERVER_NAME", name.as_str())];
+        let fields: Vec<_> = fields.into_iter().chain(context).collect();
+        if let Ok(messages) = journal::Messages::new(&fields) {
+            let _ = registry.with(messages).try_init();
+            return;
+        }
     }
     let path = paths.supervisor_log(name);
     let layer = tracing_subscriber::fmt::layer()

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tests::{Census, Guest, Host, Tree};
 
 on! { Systemd, SystemdTrixie: [systemd_and_its_services_have_them_in_every_mode] }
-on! { SystemdTrixie: [systemd_sets_up_a_system_by_them] }
+on! { SystemdTrixie: [systemd_sets_up_a_system_by_them, a_first_boot_takes_its_answers_from_them] }
 on! { Busybox: [
     its_root_alone_reads_them,
     a_command_is_told_where_they_are,
@@ -72,6 +72,27 @@ fn systemd_sets_up_a_system_by_them(tree: Tree) {
     guest.vserver("reboot", [""; 0]).ok();
     guest.exec(["systemctl", "start", "app"]).ok();
     guest.exec(["cat", "/run/seen"]).ok().says("another");
+    guest.stop();
+}
+
+/// As images are delivered: without an identity, and root's password left open
+/// (systemd-firstboot(1)).
+fn a_first_boot_takes_its_answers_from_them(tree: Tree) {
+    const HASH: &str = "$6$salt$notahashthatanypasswordhas";
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.shell("sed -i 's/^root:[^:]*:/root:!unprovisioned:/' /etc/shadow").ok();
+    guest.shell("rm -f /etc/localtime /etc/locale.conf /etc/default/locale").ok();
+    guest.write("/etc/machine-id", "uninitialized\n", 0o444);
+    set_file(&guest, "passwd.hashed-password.root", HASH.as_bytes());
+    for (name, answer) in [("timezone", "Europe/Vienna"), ("locale", "C.UTF-8"), ("keymap", "us")] {
+        set(&guest, &format!("firstboot.{name}"), answer);
+    }
+    guest.start();
+    let shadow = guest.read("/etc/shadow");
+    assert!(shadow.contains(&format!("\nroot:{HASH}:")), "{shadow}");
+    guest.exec(["readlink", "/etc/localtime"]).ok().says("../usr/share/zoneinfo/Europe/Vienna\n");
+    guest.shell("systemctl is-system-running").ok().says("running\n");
     guest.stop();
 }
 

@@ -3,9 +3,12 @@
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 
-use tests::{Census, DEADLINE, Host, Tree, command};
+use tests::{Census, DEADLINE, Host, Tree, command, process};
 
-on! { Busybox: [a_guest_goes_on_when_its_run_directory_is_emptied] }
+on! { Busybox: [
+    a_guest_goes_on_when_its_run_directory_is_emptied,
+    one_whose_supervisor_has_not_seen_it_is_ended,
+] }
 
 fn a_guest_goes_on_when_its_run_directory_is_emptied(tree: Tree) {
     let host = Host::new();
@@ -37,6 +40,24 @@ fn a_guest_goes_on_when_its_run_directory_is_emptied(tree: Tree) {
     assert_eq!(guest.init_pid(), status.init_pid.expect("it runs"));
     let reboot = command::run(&mut guest.command("reboot", [""; 0]), DEADLINE);
     reboot.ok();
+    guest.exec(["true"]).ok();
+    guest.stop();
+    before.assert_unchanged(&host);
+}
+
+/// Nobody finds its keeper any more.
+fn one_whose_supervisor_has_not_seen_it_is_ended(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    guest.start();
+    let init = guest.init_pid();
+    guest.kill_supervisor();
+    fs::remove_dir_all(host.paths().run_dir().join("web")).expect("it is there");
+    // It is neither taken for one that is down, nor started beside itself.
+    guest.vserver("start", [""; 0]).ok();
+    assert!(!process::is_alive(init));
     guest.exec(["true"]).ok();
     guest.stop();
     before.assert_unchanged(&host);

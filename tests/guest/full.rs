@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use tests::terminal::Terminal;
 use tests::{Census, DEADLINE, Guest, Host, Small, Tree, eventually};
 
 on! { Busybox: [
@@ -172,6 +173,13 @@ fn a_configuration_without_room_stays_as_it_was(tree: Tree) {
         host.vserver(&arguments).code(1).complains(NO_ROOM).complains("web.toml");
         assert_eq!((fs::read_to_string(&file).unwrap(), entries(&directory)), before);
     }
+    // Nor is there a copy for an editor, which is found out before or after it.
+    let mut edit = host.command(["config", "edit", "web"]);
+    edit.env("EDITOR", "sh -c 'echo \"# more\" >> \"$1\"' sh");
+    let mut terminal = Terminal::open(&edit);
+    terminal.expect(NO_ROOM);
+    assert_eq!(terminal.end(), 1);
+    assert_eq!((fs::read_to_string(&file).unwrap(), entries(&directory)), before);
     small.empty();
     host.vserver(["config", "set", "web", "description", "another text"]).ok();
     guest.stop();

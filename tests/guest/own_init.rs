@@ -1,5 +1,8 @@
 //! A guest whose PID 1 is its own systemd: what it is told, and what it tells.
 
+use std::fs;
+use std::time::Duration;
+
 use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
 on! { Systemd, SystemdTrixie: [
@@ -12,6 +15,7 @@ on! { Systemd: [
     what_it_says_outlives_a_supervisor,
     only_its_pid_1_says_that_it_is_up,
     it_is_stopped_while_it_boots,
+    what_ignores_sigterm_is_left_to_it,
     all_is_stopped_that_has_just_been_started,
 ] }
 
@@ -108,7 +112,7 @@ fn its_machine_id_is_its_own_and_stays(tree: Tree) {
     assert_ne!(ids[0], ids[1]);
     let told = web.exec(["cat", "/run/host/container-uuid"]).ok();
     assert_eq!(told.stdout.replace('-', ""), ids[0]);
-    assert_ne!(std::fs::read_to_string("/etc/machine-id").unwrap_or_default(), ids[0]);
+    assert_ne!(fs::read_to_string("/etc/machine-id").unwrap_or_default(), ids[0]);
     web.stop();
     web.write("/etc/machine-id", "", 0o444);
     web.start();
@@ -153,6 +157,48 @@ fn it_is_stopped_while_it_boots(tree: Tree) {
     start_to_the_gate(&guest);
     guest.stop();
     assert!(!guest.log().contains("killing"), "{}", guest.log());
+}
+
+/// What doesn't end is waited for, and killed, by the guest's systemd.
+fn what_ignores_sigterm_is_left_to_it(tree: Tree) {
+    const DEAF: &str = "[Service]\n\
+        ExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/deaf; while :; do sleep 1; done'\n\
+        [Install]\nWantedBy=multi-user.target\n";
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.shell("mkdir -p /etc/systemd/system.conf.d").ok();
+    guest.write(
+        "/etc/systemd/system.conf.d/stop.conf",
+        "[Manager]\nDefaultTimeoutStopSec=4s\n",
+        0o644,
+    );
+    guest.write("/etc/systemd/system/deaf.service", DEAF, 0o644);
+    guest.shell("systemctl enable deaf.service").ok();
+    let start = || {
+        guest.start();
+        eventually(DEADLINE, "it is deaf", || {
+            (guest.exec(["test", "-e", "/run/deaf"]).code == 0).then_some(())
+        });
+    };
+    start();
+    let stop = guest.vserver("stop", ["--no-kill"]).ok();
+    assert!(stop.took >= Duration::from_secs(4), "{stop}");
+    // An order without a time has systemd's own, twice its usual 90 s and more.
+    start();
+    guest.vserver("stop", [""; 0]).ok();
+    assert!(events(&guest).contains("to shut down (power-off), within 360s"), "{}", events(&guest));
+    // One that is configured counts.
+    host.vserver(["config", "set", guest.name(), "boot.kill_grace", "1s"]).ok();
+    host.vserver(["config", "set", guest.name(), "boot.stop_timeout", "1s"]).ok();
+    start();
+    guest.vserver("stop", ["--no-kill"]).code(1).complains("has not shut down in time");
+    guest.wait_until_stopped();
+    assert!(!events(&guest).contains("killing"), "{}", events(&guest));
+}
+
+fn events(guest: &Guest<'_>) -> String {
+    let name = guest.name().parse().expect("it is a name");
+    fs::read_to_string(guest.host().paths().supervisor_log(&name)).expect("there is a log")
 }
 
 /// A signal that comes before systemd listens for it is lost.

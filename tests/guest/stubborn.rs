@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::{Census, DEADLINE, Host, Tree, command, eventually};
 
 on! { Busybox, Bookworm, Trixie: [a_hanging_shutdown_script_is_cut_off_at_the_deadline] }
@@ -10,6 +12,7 @@ on! { Bookworm, Trixie: [a_fork_bomb_doesnt_keep_it_from_stopping] }
 on! { Busybox: [
     stop_without_kill_fails_rather_than_kills,
     a_second_stop_brings_the_deadline_forward,
+    a_pid_1_that_stands_still_is_killed_at_the_deadline,
 ] }
 
 const HANGING: &str = "#!/bin/sh\n[ \"$1\" = start ] || sleep 1000\n";
@@ -91,4 +94,25 @@ fn a_second_stop_brings_the_deadline_forward(tree: Tree) {
     assert!(second.took < Duration::from_secs(12), "{second}");
     assert!(!guest.is_running());
     let _ = first.wait();
+}
+
+/// By SIGSTOP, which from the host means PID 1, too.
+fn a_pid_1_that_stands_still_is_killed_at_the_deadline(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    guest.start();
+    let init = guest.init_pid();
+    kill(Pid::from_raw(init), Signal::SIGSTOP).expect("it runs");
+    assert_eq!(guest.status().state, "running");
+    // Nor does the next supervisor wait for an answer.
+    guest.kill_supervisor();
+    guest.exec(["true"]).ok();
+    guest.vserver("stop", ["--no-kill", "--timeout", "1"]).code(1);
+    assert!(guest.is_running());
+    let stop = guest.vserver("stop", ["--timeout", "1"]).ok();
+    assert!(stop.stderr.contains("had to be killed"), "{stop}");
+    assert!(!guest.is_running());
+    before.assert_unchanged(&host);
 }

@@ -16,7 +16,7 @@ use crate::programs::{KILLS, Program};
 fn trees(kind: &Kind) -> &'static [Tree] {
     match kind.name == SELINUX.name {
         true => &[Tree::Busybox],
-        false => &[Tree::Busybox, Tree::Bookworm, Tree::Systemd],
+        false => &[Tree::Busybox, Tree::Bookworm, Tree::Openrc, Tree::Systemd],
     }
 }
 

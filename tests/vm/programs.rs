@@ -65,6 +65,7 @@ const ELSEWHERE: &[(&str, &str, &[&str])] = &[
         &[
             "controllers::",
             "host::",
+            "late::",
             "machined::a_killed_leader",
             "machined::nothing_waits",
             "package::",

@@ -19,7 +19,7 @@ pub struct SuperviseArgs {
     #[command(flatten)]
     pub role: SuperviseRole,
     /// Only take over a guest that runs.
-    #[arg(long)]
+    #[arg(long, alias = "adopt")]
     pub take_over: bool,
     /// Stay in the caller's cgroup: it waits for the guest's end.
     #[arg(long)]

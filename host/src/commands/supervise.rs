@@ -23,7 +23,7 @@ use crate::paths::Paths;
 use crate::runtime::{self, RunDir, State};
 use crate::supervisor::{Planner, Start, Supervisor};
 use crate::sys;
-use crate::systemd::{Notifier, guard};
+use crate::systemd::{self, Notifier};
 use crate::variables;
 
 /// Runs until the guest is down for good.
@@ -42,9 +42,9 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
         .map_err(|error| Error::os("cannot close inherited descriptors", error))?;
     if role.guard || (role.unit && unit::needs_guard(paths, &args.name)?) {
         log::supervisor(paths, &args.name, None);
-        return guard::run(paths, &args.name).map(Exit::of);
+        return systemd::guard::run(paths, &args.name).map(Exit::of);
     }
-    let guard = if role.guarded { Some(guard_pipe()?) } else { None };
+    let guard = if role.guarded { Some(guard()?) } else { None };
     let starter = if role.guarded { None } else { starter()? };
     // Out of the session of whoever typed `start`; a process started by
     // systemd leads its own already.
@@ -140,9 +140,9 @@ fn starter() -> Result<Option<OwnedFd>> {
     Ok(Some(socket))
 }
 
-/// The pipe whose other end the guard holds is standard input, and stays that
+/// The socket whose other end the guard holds is standard input, and stays that
 /// for another version of this program.
-fn guard_pipe() -> Result<OwnedFd> {
+fn guard() -> Result<OwnedFd> {
     io::stdin()
         .as_fd()
         .try_clone_to_owned()

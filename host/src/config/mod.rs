@@ -97,6 +97,15 @@ impl GuestConfig {
     }
 }
 
+/// How long a shutdown may take.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The same where systemd is the guest's PID 1, which waits for itself: 90
+/// seconds for a unit that doesn't end (`DefaultTimeoutStopSec=`,
+/// systemd-system.conf(5)), 120 for what a user has left (user@.service(5)),
+/// and at the end 90 once more for what is in no unit.
+pub const STOP_TIMEOUT_OF_SYSTEMD: Duration = Duration::from_secs(360);
+
 /// `[boot]`: how a guest boots, stops and is restarted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -109,9 +118,10 @@ pub struct Boot {
     pub runlevel: Option<Runlevel>,
     /// One command that is the whole guest; empty for a guest that boots.
     pub command: Vec<String>,
-    /// From the order to stop until what remains is killed.
-    #[serde(with = "duration")]
-    pub stop_timeout: Duration,
+    /// From the order to stop until what remains is killed; when not given,
+    /// [`STOP_TIMEOUT`], or [`STOP_TIMEOUT_OF_SYSTEMD`].
+    #[serde(with = "duration::optional")]
+    pub stop_timeout: Option<Duration>,
     /// Between SIGTERM and SIGKILL at the end of a shutdown.
     #[serde(with = "duration")]
     pub kill_grace: Duration,
@@ -130,7 +140,7 @@ impl Default for Boot {
             rc: RcMode::Written,
             runlevel: None,
             command: Vec::new(),
-            stop_timeout: Duration::from_secs(60),
+            stop_timeout: None,
             kill_grace: Duration::from_secs(5),
             restart: RestartPolicy::OnCrash,
             environment: BTreeMap::new(),
@@ -281,6 +291,27 @@ mod duration {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
         d.deserialize_any(Written)
+    }
+
+    /// Those without a default.
+    pub(super) mod optional {
+        use super::{Deserializer, Duration, Serializer};
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            d: &Option<Duration>,
+            s: S,
+        ) -> Result<S::Ok, S::Error> {
+            match d {
+                Some(d) => super::serialize(d, s),
+                None => s.serialize_none(),
+            }
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            d: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            super::deserialize(d).map(Some)
+        }
     }
 
     struct Written;

@@ -294,7 +294,7 @@ f:7:1: there is no key 'stop-timeout' in [boot]
             Document::read("marks = [\"b\"]\n[boot]\nkill_grace = 2\nenvironment.B = \"2\"\n");
         let config = own.config(&defaults).unwrap();
         assert_eq!(config.marks, ["b"]);
-        assert_eq!(config.boot.stop_timeout.as_secs(), 9);
+        assert_eq!(config.boot.stop_timeout.map(|time| time.as_secs()), Some(9));
         assert_eq!(config.boot.kill_grace.as_secs(), 2);
         assert_eq!(config.boot.environment["A"], "1");
         assert_eq!(config.boot.environment["B"], "2");

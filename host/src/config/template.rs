@@ -64,7 +64,11 @@ pub const EXPLANATIONS: [Explanation; 54] = [
         "One command that is the whole guest, in place of a boot: with its end the guest powers off, when it fails the guest has crashed. Stopping sends it SIGTERM, and SIGKILL after kill_grace.",
         "[\"nginx\", \"-g\", \"daemon off;\"]",
     ),
-    explain("boot.stop_timeout", "From the order to stop until what remains is killed.", ""),
+    explain(
+        "boot.stop_timeout",
+        "From the order to stop until what remains is killed. When not given 1m, or 6m with a systemd in it, which waits itself for what doesn't end, 90 s each time.",
+        "\"1m\"",
+    ),
     explain("boot.kill_grace", "Between SIGTERM and SIGKILL at the end of a shutdown.", ""),
     explain(
         "boot.restart",
@@ -411,6 +415,7 @@ mod tests {
         assert!(config.domainname.take().is_some());
         assert!(config.root.take().is_some());
         assert!(config.boot.runlevel.take().is_some());
+        assert!(config.boot.stop_timeout.take().is_some());
         assert!(!std::mem::take(&mut config.boot.command).is_empty());
         assert!(config.security.apparmor.take().is_some());
         assert!(!std::mem::take(&mut config.devices.allow).is_empty());

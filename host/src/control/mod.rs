@@ -210,7 +210,6 @@ pub struct Snapshot {
     pub at_ms: u64,
     /// Milliseconds from the host's start to that moment (`CLOCK_BOOTTIME`):
     /// nobody sets this clock, as they do the one on the wall.
-    #[serde(default)]
     pub clock_ms: u64,
     /// Where it is in its life.
     pub phase: Phase,

@@ -8,7 +8,7 @@
 
 mod boots;
 mod events;
-mod patience;
+mod messages;
 mod stream;
 
 use std::env;
@@ -19,7 +19,7 @@ use shared::name::GuestName;
 
 pub use boots::{Boot, Boots, File};
 pub use events::{ALL, CATALOG, Entry, Kind, Level, catalog};
-pub use patience::bounded;
+pub use messages::Messages;
 pub use stream::stream;
 
 /// `SYSLOG_IDENTIFIER` of what a guest's supervisor says.

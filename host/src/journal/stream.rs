@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::SndBufForce;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket};
 
 /// Where journald takes streams, as sd_journal_stream_fd(3) does.
 const SOCKET: &str = "/run/systemd/journal/stdout";
@@ -25,13 +25,16 @@ const PRIORITY: u8 = 6;
 /// # Errors
 /// When there is no journal.
 pub fn stream(identifier: &str, unit: &str) -> io::Result<OwnedFd> {
-    let mut stream = UnixStream::connect(SOCKET)?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    // Not waited for: one that takes no connections may never do.
+    connect(socket.as_raw_fd(), &UnixAddr::new(SOCKET)?)?;
+    let mut stream = UnixStream::from(socket);
     // Identifier, unit, priority, priorities in lines; then, to forward to:
     // syslog, the kernel's log, the host's console.
     write!(stream, "{identifier}\n{unit}\n{PRIORITY}\n0\n0\n0\n0\n")?;
     stream.shutdown(Shutdown::Read)?;
     // More than the host's default needs a privilege, and may be refused.
     let _ = setsockopt(&stream, SndBufForce, &BUFFER);
-    stream.set_nonblocking(true)?;
     Ok(stream.into())
 }

@@ -175,8 +175,8 @@ pub struct ConsoleLog {
 /// How a guest is stopped and restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifecycle {
-    /// From the order to stop until what remains is killed.
-    pub stop_timeout: Duration,
+    /// From the order to stop until what remains is killed, if that is given.
+    pub stop_timeout: Option<Duration>,
     /// Between SIGTERM and SIGKILL at the end of a shutdown.
     pub kill_grace: Duration,
     /// What happens after a crash.

@@ -47,19 +47,25 @@ fn has_come(signal: &OwnedFd) -> bool {
 }
 
 impl Supervisor {
-    /// Another process watches over this one, and holds the other end of this
-    /// pipe.
+    /// Another process watches over this one, and holds the other end of this.
     #[must_use]
-    pub fn guarded_by(mut self, pipe: Option<OwnedFd>) -> Self {
-        self.guard = pipe;
+    pub fn guarded_by(mut self, guard: Option<OwnedFd>) -> Self {
+        self.guard = guard;
         self
     }
 
-    /// Tells systemd that this process isn't stuck, and remembers to do so
-    /// again.
+    /// Tells systemd, or the guard, that this process isn't stuck, and remembers
+    /// to do so again.
     pub(super) fn arm_watchdog(&mut self) {
-        let Some(interval) = self.notifier.interval() else { return };
-        self.notifier.alive();
+        let interval = match &self.guard {
+            Some(_) => guard::interval(),
+            None => self.notifier.interval(),
+        };
+        let Some(interval) = interval else { return };
+        match &self.guard {
+            Some(guard) => guard::tell(guard),
+            None => self.notifier.alive(),
+        }
         self.timers.set(Timer::Watchdog, Instant::now().checked_add(interval));
     }
 
@@ -90,7 +96,7 @@ impl Supervisor {
         }
         if self.terminated.as_ref().is_some_and(has_come) {
             tracing::info!("systemd stops the unit");
-            let timeout = self.plan.lifecycle.stop_timeout;
+            let timeout = self.stop_timeout();
             self.feed(Event::Stop(Stop { power: Power::PowerOff, timeout, no_kill: false }));
         }
         self.hear_guard();
@@ -133,8 +139,8 @@ impl Supervisor {
 
     /// Becomes the guard when that has been killed.
     fn hear_guard(&mut self) {
-        let Some(pipe) = &self.guard else { return };
-        let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
+        let Some(guard) = &self.guard else { return };
+        let mut fds = [PollFd::new(guard.as_fd(), PollFlags::empty())];
         let _ = poll(&mut fds, PollTimeout::ZERO);
         if !fds.iter().any(|fd| fd.any().unwrap_or(false)) {
             return;

@@ -18,6 +18,7 @@ mod perform;
 mod planner;
 mod records;
 mod registration;
+mod requests;
 mod scratch;
 mod state;
 mod talk;
@@ -39,7 +40,7 @@ use shared::stage::{Failure, Stage};
 use crate::accounting::Traffic;
 use crate::accounting::forks::{Forks, Made};
 use crate::cgroup::{GuestCgroup, Serving};
-use crate::control::{Event as Told, Phase, Request, Snapshot};
+use crate::control::{Event as Told, Phase, Snapshot};
 use crate::error::{Error, Result};
 use crate::journal::Kind;
 use crate::launch::explain;
@@ -57,7 +58,7 @@ use hearing::Hearing;
 use keeper::Keeper;
 use kills::Kills;
 use registration::Registration;
-use state::{Event, Machine, Purpose, Stop};
+use state::{Event, Machine, Purpose};
 use timers::{Timer, Timers};
 
 /// How long a supervisor that is about to leave may take.
@@ -350,69 +351,6 @@ impl Supervisor {
         }
     }
 
-    fn hear_clients(&mut self) {
-        let requests = self.clients.hear();
-        // Who asks after a client has gone finds the guest without it.
-        self.let_go();
-        for (client, request) in requests {
-            match request {
-                Request::Status => {
-                    let status = Told::Status(Box::new(self.snapshot()));
-                    self.clients.answer(client, &status);
-                }
-                Request::Subscribe => {
-                    let status = Told::Status(Box::new(self.snapshot()));
-                    self.clients.subscribe(client);
-                    self.clients.answer(client, &status);
-                }
-                Request::Watch(since_ms) => self.watch(client, since_ms),
-                Request::Stop { power, timeout_ms, no_kill } => {
-                    self.clients.subscribe(client);
-                    let timeout = timeout_ms.map_or(self.plan.lifecycle.stop_timeout, |ms| {
-                        Duration::from_millis(ms.into())
-                    });
-                    self.feed(Event::Stop(Stop { power, timeout, no_kill }));
-                }
-                Request::Runlevel(level) => {
-                    if let Some(keeper) = &self.keeper {
-                        keeper.tell_guest(&ToGuest::Runlevel(level));
-                    }
-                }
-                Request::Reexec(program) => self.reexec(client, &program),
-                Request::Leave => self.leave(client),
-                Request::Account => {
-                    self.look_at_records();
-                    let answer = match self.keep_account() {
-                        Ok(()) => Told::Status(Box::new(self.snapshot())),
-                        Err(error) => Told::failed(&error),
-                    };
-                    self.clients.answer(client, &answer);
-                }
-                Request::Addresses => {
-                    let answer = match self.change_addresses() {
-                        Ok(()) => Told::Status(Box::new(self.snapshot())),
-                        Err(error) => Told::failed(&error),
-                    };
-                    self.clients.answer(client, &answer);
-                }
-                Request::Freeze(freeze) => {
-                    self.clients.forget_holds();
-                    let answer = match self.freeze(freeze) {
-                        Ok(()) => Told::Status(Box::new(self.snapshot())),
-                        Err(error) => Told::failed(&error),
-                    };
-                    self.clients.answer(client, &answer);
-                    self.tell_change(self.machine.phase());
-                }
-                Request::Lease => self.clients.lease(client),
-                Request::Hold => self.hold(client),
-            }
-        }
-        if self.machine.phase() == Phase::Session && self.clients.last_lease_ended() {
-            self.feed(Event::LastSessionEnded);
-        }
-    }
-
     fn hear_timers(&mut self) {
         for timer in self.timers.due(Instant::now()) {
             match timer {
@@ -455,17 +393,7 @@ impl Supervisor {
         if let Err(error) = self.run.remove() {
             tracing::warn!("cannot remove '{}': {error}", self.run.path().display());
         }
-        // Nobody can come any more. Who came late still hears the end.
-        for (client, request) in self.clients.hear() {
-            match (request, &self.failure) {
-                (Request::Watch(since_ms), _) => self.watch(client, since_ms),
-                (Request::Subscribe, Some(error)) => {
-                    let failed = Told::failed(error);
-                    self.clients.answer(client, &failed);
-                }
-                _ => {}
-            }
-        }
+        self.hear_last_clients();
         self.run.give_up(self.lock);
         self.clients.flush();
         if let Some(error) = &self.failure {

@@ -11,7 +11,7 @@ use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
 use crate::control::{Event as Told, Phase};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::journal::Kind;
 use crate::launch::launch;
 use crate::plan::milliseconds;
@@ -37,6 +37,8 @@ impl Supervisor {
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
         let mut follow = None;
         for effect in effects {
+            // Of the administrator's scripts each may take a minute.
+            self.arm_watchdog();
             match effect {
                 Effect::Launch => follow = Some(self.launch()),
                 Effect::Thaw => self.thaw(),
@@ -264,46 +266,6 @@ impl Supervisor {
     fn thaw(&self) {
         if let Err(error) = self.cgroup.freeze(self.state.boot, false) {
             tracing::warn!("cannot thaw the guest: {error}");
-        }
-    }
-
-    /// Freezes the guest or lets it go on, for a client that asks.
-    pub(super) fn freeze(&self, freeze: bool) -> Result<()> {
-        let name = &self.plan.name;
-        if freeze && !self.machine.may_freeze() {
-            let phase = self.machine.phase();
-            return Err(Error::new(format!("guest '{name}' can't be paused while it is {phase}"))
-                .hint(format!("wait until it is up: vserver wait {name} --for running")));
-        }
-        let verb = if freeze { "freeze" } else { "thaw" };
-        self.say(Kind::Frozen, &format!("{verb} the guest"));
-        self.cgroup
-            .freeze(self.state.boot, freeze)
-            .map_err(|error| Error::os(format_args!("cannot {verb} guest '{name}'"), error))
-    }
-
-    /// Freezes the guest for as long as a client's connection lasts, unless
-    /// somebody else has.
-    pub(super) fn hold(&mut self, client: u64) {
-        let is_paused = self.cgroup.is_to_freeze(self.state.boot);
-        let frozen = if is_paused { Ok(()) } else { self.freeze(true) };
-        let answer = match frozen {
-            Ok(()) => Told::Status(Box::new(self.snapshot())),
-            Err(error) => Told::failed(&error),
-        };
-        if !is_paused && matches!(answer, Told::Status(_)) {
-            self.clients.hold(client);
-        }
-        self.clients.answer(client, &answer);
-        self.tell_change(self.machine.phase());
-    }
-
-    /// Lets the guest go on when the last client for which it was frozen has gone.
-    pub(super) fn let_go(&mut self) {
-        if self.clients.last_hold_ended() && self.machine.may_freeze() {
-            // It is in the log.
-            let _ = self.freeze(false);
-            self.tell_change(self.machine.phase());
         }
     }
 

@@ -27,10 +27,7 @@ impl Supervisor {
     /// Tells a client what has changed since then, how the guest is, and all
     /// changes from now on.
     pub(super) fn watch(&mut self, client: u64, since_ms: u64) {
-        // A command of a version before counts from 1970.
-        let is_wall = since_ms != u64::MAX && since_ms > now_ms().saturating_mul(2);
-        let time = |change: &&Snapshot| if is_wall { change.at_ms } else { change.clock_ms };
-        let new = self.changes.iter().filter(|change| time(change) > since_ms);
+        let new = self.changes.iter().filter(|change| change.clock_ms > since_ms);
         for change in new.cloned().chain([self.snapshot()]) {
             self.clients.answer(client, &Told::Status(Box::new(change)));
         }

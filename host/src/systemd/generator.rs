@@ -9,7 +9,7 @@ use std::time::Duration;
 use shared::name::GuestName;
 
 use crate::cgroup;
-use crate::config::{GuestConfig, Order};
+use crate::config::{GuestConfig, Order, STOP_TIMEOUT_OF_SYSTEMD};
 use crate::paths::Paths;
 
 /// What a unit depends on, of a guest's configuration.
@@ -63,7 +63,9 @@ pub fn describe(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Descri
         marks: config.marks.clone(),
         after: config.after.clone(),
         root: config.root(paths, name),
-        stop: config.boot.stop_timeout.saturating_add(config.boot.kill_grace),
+        // Nobody knows yet what is in it.
+        stop: (config.boot.stop_timeout.unwrap_or(STOP_TIMEOUT_OF_SYSTEMD))
+            .saturating_add(config.boot.kill_grace),
     }
 }
 

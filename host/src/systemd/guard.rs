@@ -7,11 +7,15 @@
 //! guard: it does nothing but wait for its child, the supervisor, which it
 //! names as the unit's main process. If the guard is killed, the supervisor
 //! takes its place and starts a new one for its own.
+//!
+//! systemd hears from the guard that the unit isn't stuck, the guard from the
+//! supervisor: were it systemd that kills a stuck one, it would want to start the
+//! unit again.
 
 use std::env;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,8 +23,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use nix::sys::socket::{MsgFlags, recv, send};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use sd_notify::NotifyState;
 use shared::name::GuestName;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -45,6 +49,9 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// How often systemd wants to hear from a unit (sd_watchdog_enabled(3)).
 const WATCHDOG: &str = "WATCHDOG_USEC";
 
+/// What a supervisor says that isn't stuck.
+const WORD: &[u8] = b"alive";
+
 /// How a supervisor that has a guard is called.
 pub const GUARDED: &str = "--guarded";
 
@@ -61,11 +68,11 @@ pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
     let signals = signals().map_err(fail)?;
     let mut killed: Vec<Instant> = Vec::new();
     loop {
-        // It hears of this process's end by the pipe's.
-        let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| fail(error.into()))?;
+        // Each hears of the other's end by its end of these.
+        let (theirs, ours) = runtime::pair().map_err(fail)?;
         let mut child = spawn(name, theirs).map_err(fail)?;
         let _ = say(&[NotifyState::MainPid(child.id())]);
-        let (status, mut told) = wait(&mut child, &signals).map_err(fail)?;
+        let (status, mut told) = wait(&mut child, &signals, &ours).map_err(fail)?;
         drop(ours);
         if let Some(code) = status.code() {
             be_main();
@@ -149,10 +156,12 @@ fn signals() -> io::Result<OwnedFd> {
 /// Waits for the supervisor's end, and tells systemd meanwhile that this
 /// process isn't stuck. SIGTERM is the supervisor's to hear; whether there was
 /// one comes with its status.
-fn wait(child: &mut Child, signals: &OwnedFd) -> io::Result<(ExitStatus, bool)> {
-    // For whatever process: the first guard may have been replaced.
-    let watchdog = env::var(WATCHDOG).ok().and_then(|time| time.parse().ok());
-    let interval = watchdog.map(|time| Duration::from_micros(time) / 2);
+fn wait(
+    child: &mut Child,
+    signals: &OwnedFd,
+    supervisor: &OwnedFd,
+) -> io::Result<(ExitStatus, bool)> {
+    let interval = interval();
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
     let process = pidfd_open(pid, PidfdFlags::empty())?;
@@ -160,6 +169,8 @@ fn wait(child: &mut Child, signals: &OwnedFd) -> io::Result<(ExitStatus, bool)> 
         PollTimeout::try_from(interval).unwrap_or(PollTimeout::MAX)
     });
     let mut told = false;
+    // One that says nothing yet is still on its way.
+    let mut heard_at = None;
     loop {
         if interval.is_some() {
             let _ = say(&[NotifyState::Watchdog]);
@@ -167,14 +178,37 @@ fn wait(child: &mut Child, signals: &OwnedFd) -> io::Result<(ExitStatus, bool)> 
         if let Some(status) = child.try_wait()? {
             return Ok((status, told));
         }
+        while recv(supervisor.as_raw_fd(), &mut [0; 8], MsgFlags::MSG_DONTWAIT) == Ok(WORD.len()) {
+            heard_at = Some(Instant::now());
+        }
+        if let (Some(at), Some(interval)) = (heard_at, interval)
+            && at.elapsed() > interval * 2
+        {
+            tracing::error!("the supervisor is stuck; killing it");
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+            heard_at = None;
+        }
         if heard(signals) {
             told = true;
             let _ = sys::signal_by_descriptor(process.as_fd(), SIGTERM);
         }
-        let mut fds =
-            [process.as_fd(), signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let mut fds = [process.as_fd(), signals.as_fd(), supervisor.as_fd()]
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         let _ = poll(&mut fds, timeout);
     }
+}
+
+/// How often who is watched has to say that it isn't stuck, if at all: twice in
+/// the time of systemd's watchdog, whichever process that was meant for, since the
+/// first guard may have been replaced.
+pub fn interval() -> Option<Duration> {
+    let watchdog = env::var(WATCHDOG).ok()?.parse().ok()?;
+    Some(Duration::from_micros(watchdog) / 2)
+}
+
+/// The supervisor isn't stuck.
+pub fn tell(guard: &OwnedFd) {
+    let _ = send(guard.as_raw_fd(), WORD, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
 }
 
 /// Becomes the guard in place of one that was killed. The keeper and the lock

@@ -2,8 +2,10 @@
 //! after all others, one at a time.
 
 use std::fs::File;
+use std::iter;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tests::{DEADLINE, Host, Tree, eventually};
@@ -79,6 +81,80 @@ fn systemd_leaves_a_running_guest_alone() {
     guest.stop();
     let failed = systemctl(&["--failed", "--no-legend", "--plain"]).ok();
     failed.says("");
+}
+
+/// And takes back a supervisor that is killed after that.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_unit_outlives_systemds_own_restart() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    systemctl(&["start", &web.unit()]).ok();
+    let (init, keeper) = (web.pid("init_pid"), web.pid("keeper_pid"));
+    for verb in ["daemon-reload", "daemon-reexec"] {
+        let main = web.show("MainPID");
+        systemctl(&[verb]).ok();
+        assert_eq!(web.show("MainPID"), main, "after {verb}");
+        assert_eq!(web.show("ActiveState"), "active", "after {verb}");
+        run("kill", &["-9", &main]).ok();
+        eventually(DEADLINE, "systemd has another main process", || {
+            let now = web.show("MainPID");
+            (now != main && now != "0").then_some(())
+        });
+        vserver(&["exec", "web", "--", "true"]).ok();
+        assert_eq!((web.pid("init_pid"), web.pid("keeper_pid")), (init, keeper), "after {verb}");
+        eventually(DEADLINE, "systemd knows that it is up", || {
+            (web.show("ActiveState") == "active").then_some(())
+        });
+    }
+    systemctl(&["stop", &web.unit()]).ok();
+    assert_eq!(web.show("Result"), "success");
+}
+
+/// journald is stopped and its queue is full: what sends to it would wait.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_journal_that_takes_nothing_keeps_no_guest_back() {
+    const SOCKET: &str = "/run/systemd/journal/socket";
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let _stopped = Stopped::new("systemd-journald");
+    // A sender has room for some of them only.
+    let fills = || {
+        let socket = UnixDatagram::unbound().expect("a socket");
+        socket.set_nonblocking(true).expect("it is one");
+        let sent = iter::repeat_with(|| socket.send_to(b"MESSAGE=x\n", SOCKET));
+        let count = sent.take_while(Result::is_ok).count();
+        (count > 0).then_some(socket)
+    };
+    let queued: Vec<_> = iter::repeat_with(fills).map_while(|socket| socket).collect();
+    assert!(!queued.is_empty());
+    let begun = Instant::now();
+    vserver(&["start", "web"]).ok();
+    vserver(&["exec", "web", "--", "reboot"]).ok();
+    vserver(&["wait", "web", "--for", "running"]).ok();
+    vserver(&["stop", "web"]).ok();
+    systemctl(&["start", &web.unit()]).ok();
+    systemctl(&["stop", &web.unit()]).ok();
+    assert_eq!(web.show("Result"), "success");
+    assert!(begun.elapsed() < DEADLINE, "{:?}", begun.elapsed());
+}
+
+/// A unit's main process, stopped until this is dropped.
+struct Stopped(String);
+
+impl Stopped {
+    fn new(unit: &str) -> Self {
+        let pid = systemctl(&["show", "-P", "MainPID", unit]).ok().trimmed().to_owned();
+        run("kill", &["-STOP", &pid]).ok();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        run("kill", &["-CONT", &self.0]);
+    }
 }
 
 /// The states that were told of, in order.

@@ -14,14 +14,15 @@ use crate::units::{Guest, Machine, read, run, systemctl, vserver};
 /// A shutdown and a boot of sysvinit's scripts.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A guest of each family. The first two have addresses.
-fn families(machine: &Machine) -> [Guest; 3] {
+/// A guest of each family. Two have addresses.
+fn families(machine: &Machine) -> [Guest; 4] {
     let sysvinit = machine.guest("sysvinit", Tree::Bookworm);
     let systemd = machine.guest("systemd", Tree::Systemd);
     let busybox = machine.guest("busybox", Tree::Busybox);
+    let openrc = machine.guest("openrc", Tree::Openrc);
     vserver(&["config", "set", "sysvinit", "network.addresses", "10.77.0.2"]).ok();
     vserver(&["config", "set", "systemd", "network.addresses", "10.77.0.3"]).ok();
-    [sysvinit, systemd, busybox]
+    [sysvinit, systemd, busybox, openrc]
 }
 
 /// sysvinit's boots take long in this machine: one more, and one way down.
@@ -32,7 +33,7 @@ fn every_verb_does_the_same_for_every_family() {
     let guests = families(&machine);
     start(&guests);
     are_shown(&guests);
-    let [sysvinit, systemd, busybox] = &guests;
+    let [sysvinit, systemd, busybox, openrc] = &guests;
     are_reached(systemd, busybox);
     reboot(&guests);
     stop(&guests, "poweroff");
@@ -47,6 +48,8 @@ fn every_verb_does_the_same_for_every_family() {
     for level in ["6", "0"] {
         says(&log, &format!("boot in runlevel {level}."));
     }
+    let events = vserver(&["logs", openrc.name(), "--events"]).ok();
+    assert!(!events.stdout.contains("killing"), "{events}");
 }
 
 fn start<'g>(guests: impl IntoIterator<Item = &'g Guest>) {
@@ -58,7 +61,7 @@ fn start<'g>(guests: impl IntoIterator<Item = &'g Guest>) {
 }
 
 /// list, status, show; and their addresses.
-fn are_shown(guests: &[Guest; 3]) {
+fn are_shown(guests: &[Guest; 4]) {
     let listed = machinectl(&["list", "--no-legend"]).ok();
     for guest in guests {
         let line = listed.stdout.lines().find(|line| line.starts_with(guest.name()));
@@ -129,7 +132,7 @@ fn has_login(guest: &Guest) {
 }
 
 /// Another boot of the same unit, and the same machine.
-fn reboot(guests: &[Guest; 3]) {
+fn reboot(guests: &[Guest; 4]) {
     let ids = guests.each_ref().map(|guest| show(guest, "Id"));
     let before = guests.each_ref().map(|guest| guest.pid("init_pid"));
     for guest in guests {

@@ -12,7 +12,10 @@ use shared::capability::{capability, remedy, short};
 use shared::message::StyleChoice;
 
 use super::problem::{Problem, did_you_mean};
-use super::{Excluded, GuestConfig, MOST_CREDENTIALS, StorageKind, UserMode, credential, limits};
+use super::{
+    Excluded, GuestConfig, MOST_CREDENTIALS, STOP_TIMEOUT, StorageKind, UserMode, credential,
+    limits,
+};
 
 /// Longest time that can be waited for anything of a guest's.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -133,14 +136,15 @@ fn mounts(config: &GuestConfig, found: &mut Vec<Problem>) {
 
 fn durations(config: &GuestConfig, found: &mut Vec<Problem>) {
     let boot = &config.boot;
+    let stop_timeout = boot.stop_timeout.unwrap_or(STOP_TIMEOUT);
     for (key, duration) in
-        [("boot.stop_timeout", boot.stop_timeout), ("boot.kill_grace", boot.kill_grace)]
+        [("boot.stop_timeout", stop_timeout), ("boot.kill_grace", boot.kill_grace)]
     {
         if duration > LONGEST {
             found.push(Problem::new(key, format!("'{key}' is longer than a day")));
         }
     }
-    if boot.kill_grace > boot.stop_timeout {
+    if boot.kill_grace > stop_timeout {
         let text = "'boot.kill_grace' is a part of 'boot.stop_timeout' and can't be longer";
         found.push(Problem::new("boot.kill_grace", text));
     }

@@ -14,6 +14,7 @@ use shared::family::Family;
 use shared::message::{GuestState, Power, Style};
 use shared::name::GuestName;
 
+use crate::config::{STOP_TIMEOUT, STOP_TIMEOUT_OF_SYSTEMD};
 use crate::control::{Event as Told, Phase};
 use crate::sys;
 use crate::variables;
@@ -90,6 +91,12 @@ impl Supervisor {
         if let Some(pause) = pause {
             self.arm(Timer::OwnInit, pause);
         }
+    }
+
+    /// How long a shutdown may take of which nobody has said that.
+    pub(super) fn stop_timeout(&self) -> Duration {
+        let configured = self.plan.lifecycle.stop_timeout;
+        configured.unwrap_or_else(|| usual_stop_timeout(self.guest.style, self.state.family))
     }
 
     fn family(&self) -> Family {
@@ -183,6 +190,15 @@ impl Supervisor {
     }
 }
 
+/// As long as the guest's own init may wait by itself; one that hasn't said
+/// yet which it is may be any.
+fn usual_stop_timeout(style: Option<Style>, family: Option<Family>) -> Duration {
+    match (style, family) {
+        (Some(Style::Init), None | Some(Family::Systemd)) => STOP_TIMEOUT_OF_SYSTEMD,
+        _ => STOP_TIMEOUT,
+    }
+}
+
 impl Inside {
     fn end(mut self) {
         let _ = self.session.kill();
@@ -203,4 +219,18 @@ fn exec(name: &GuestName, words: &[&str]) -> io::Result<Child> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_has_time_for_its_own_times() {
+        let init = Some(Style::Init);
+        assert_eq!(usual_stop_timeout(init, Some(Family::Systemd)), STOP_TIMEOUT_OF_SYSTEMD);
+        assert_eq!(usual_stop_timeout(init, None), STOP_TIMEOUT_OF_SYSTEMD);
+        assert_eq!(usual_stop_timeout(init, Some(Family::Runit)), STOP_TIMEOUT);
+        assert_eq!(usual_stop_timeout(Some(Style::Sysv), None), STOP_TIMEOUT);
+    }
 }

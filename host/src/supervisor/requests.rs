@@ -1,0 +1,128 @@
+//! What commands ask for, and what they are answered.
+
+use std::time::Duration;
+
+use shared::message::ToGuest;
+
+use crate::control::{Event as Told, Phase, Request};
+use crate::error::{Error, Result};
+use crate::journal::Kind;
+
+use super::Supervisor;
+use super::state::{Event, Stop};
+
+impl Supervisor {
+    /// Does what commands ask for.
+    pub(super) fn hear_clients(&mut self) {
+        let requests = self.clients.hear();
+        // Who asks after a client has gone finds the guest without it.
+        self.let_go();
+        for (client, request) in requests {
+            self.heed(client, request);
+        }
+        if self.machine.phase() == Phase::Session && self.clients.last_lease_ended() {
+            self.feed(Event::LastSessionEnded);
+        }
+    }
+
+    fn heed(&mut self, client: u64, request: Request) {
+        match request {
+            Request::Status => self.answer(client, Ok(())),
+            Request::Subscribe => {
+                self.clients.subscribe(client);
+                self.answer(client, Ok(()));
+            }
+            Request::Watch(since_ms) => self.watch(client, since_ms),
+            Request::Stop { power, timeout_ms, no_kill } => {
+                self.clients.subscribe(client);
+                let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
+                let timeout = timeout.unwrap_or_else(|| self.stop_timeout());
+                self.feed(Event::Stop(Stop { power, timeout, no_kill }));
+            }
+            Request::Runlevel(level) => {
+                if let Some(keeper) = &self.keeper {
+                    keeper.tell_guest(&ToGuest::Runlevel(level));
+                }
+            }
+            Request::Reexec(program) => self.reexec(client, &program),
+            Request::Leave => self.leave(client),
+            Request::Account => {
+                self.look_at_records();
+                let kept = self.keep_account();
+                self.answer(client, kept);
+            }
+            Request::Addresses => {
+                let changed = self.change_addresses();
+                self.answer(client, changed);
+            }
+            Request::Freeze(freeze) => {
+                self.clients.forget_holds();
+                let frozen = self.freeze(freeze);
+                self.answer(client, frozen);
+                self.tell_change(self.machine.phase());
+            }
+            Request::Lease => self.clients.lease(client),
+            Request::Hold => self.hold(client),
+        }
+    }
+
+    /// How the guest is now, or why what was asked for isn't done.
+    fn answer(&mut self, client: u64, done: Result<()>) {
+        let answer = match done {
+            Ok(()) => Told::Status(Box::new(self.snapshot())),
+            Err(error) => Told::failed(&error),
+        };
+        self.clients.answer(client, &answer);
+    }
+
+    /// Freezes the guest or lets it go on.
+    fn freeze(&self, freeze: bool) -> Result<()> {
+        let name = &self.plan.name;
+        if freeze && !self.machine.may_freeze() {
+            let phase = self.machine.phase();
+            return Err(Error::new(format!("guest '{name}' can't be paused while it is {phase}"))
+                .hint(format!("wait until it is up: vserver wait {name} --for running")));
+        }
+        let verb = if freeze { "freeze" } else { "thaw" };
+        self.say(Kind::Frozen, &format!("{verb} the guest"));
+        self.cgroup
+            .freeze(self.state.boot, freeze)
+            .map_err(|error| Error::os(format_args!("cannot {verb} guest '{name}'"), error))
+    }
+
+    /// Freezes the guest for as long as a client's connection lasts, unless
+    /// somebody else has.
+    fn hold(&mut self, client: u64) {
+        let is_paused = self.cgroup.is_to_freeze(self.state.boot);
+        let frozen = if is_paused { Ok(()) } else { self.freeze(true) };
+        if !is_paused && frozen.is_ok() {
+            self.clients.hold(client);
+        }
+        self.answer(client, frozen);
+        self.tell_change(self.machine.phase());
+    }
+
+    /// Lets the guest go on when the last client for which it was frozen has gone.
+    fn let_go(&mut self) {
+        if self.clients.last_hold_ended() && self.machine.may_freeze() {
+            // It is in the log.
+            let _ = self.freeze(false);
+            self.tell_change(self.machine.phase());
+        }
+    }
+
+    /// The guest is down, and nobody can come any more: who came late still
+    /// hears how that was.
+    pub(super) fn hear_last_clients(&mut self) {
+        for (client, request) in self.clients.hear() {
+            match (request, &self.failure) {
+                (Request::Watch(since_ms), _) => self.watch(client, since_ms),
+                (Request::Subscribe, Some(error)) => {
+                    let failed = Told::failed(error);
+                    self.clients.answer(client, &failed);
+                }
+                _ => {}
+            }
+        }
+    }
+}

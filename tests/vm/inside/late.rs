@@ -1,0 +1,93 @@
+//! What takes longer than systemd waits: a supervisor that is stuck, and a boot
+//! that goes on.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tests::{DEADLINE, Tree, eventually};
+
+use crate::units::{Guest, Machine, read, run, systemctl, vserver};
+
+/// Settings of a guest's unit, until they are dropped.
+struct Setting(PathBuf);
+
+impl Setting {
+    fn new(guest: &Guest, text: &str) -> Self {
+        let path = PathBuf::from(format!("/run/systemd/system/{}.d/90-test.conf", guest.unit()));
+        fs::create_dir_all(path.parent().expect("it has one")).expect("it can be made");
+        fs::write(&path, format!("[Service]\n{text}\n")).expect("it can be written");
+        systemctl(&["daemon-reload"]).ok();
+        Self(path)
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+        systemctl(&["daemon-reload"]);
+    }
+}
+
+/// By systemd's watchdog, or where a guard stands between, by that.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_stuck_supervisor_is_replaced() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let _setting = Setting::new(&web, "WatchdogSec=6s");
+    systemctl(&["start", &web.unit()]).ok();
+    let init = web.pid("init_pid");
+    // The next one is watched, too.
+    for _ in 0..2 {
+        let main = web.show("MainPID");
+        run("kill", &["-STOP", &main]).ok();
+        eventually(DEADLINE, "there is another supervisor", || {
+            let now = web.show("MainPID");
+            (now != main && now != "0").then_some(())
+        });
+        vserver(&["exec", "web", "--", "true"]).ok();
+        assert_eq!(web.pid("init_pid"), init, "the guest runs on");
+        eventually(DEADLINE, "systemd knows that it is up", || {
+            (web.show("ActiveState") == "active").then_some(())
+        });
+    }
+    systemctl(&["stop", &web.unit()]).ok();
+    assert_eq!(web.show("Result"), "success");
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_boot_that_goes_on_is_waited_for() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    // Each step has the time, all of them haven't.
+    let inittab = "/var/lib/vservers/web/etc/inittab";
+    let usual = read(inittab);
+    let steps = "::sysinit:/bin/sleep 2\n".repeat(5);
+    fs::write(inittab, steps + &usual).expect("it can be written");
+    let _setting = Setting::new(&web, "TimeoutStartSec=5s");
+    systemctl(&["start", &web.unit()]).ok();
+    assert_eq!(web.show("ActiveState"), "active");
+    assert_eq!(web.show("NRestarts"), "0");
+    systemctl(&["stop", &web.unit()]).ok();
+    assert_eq!(web.show("Result"), "success");
+}
+
+/// Whatever is in it, it has the time that a systemd wants for itself.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_shutdown_has_the_guests_own_time() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    // By the unit itself, until systemd has read what is in /etc/vservers.
+    assert_eq!(web.show("TimeoutStopUSec"), "9min");
+    systemctl(&["daemon-reload"]).ok();
+    assert_eq!(web.show("TimeoutStopUSec"), "8min 5s");
+    vserver(&["config", "set", "web", "boot.stop_timeout", "30s"]).ok();
+    systemctl(&["daemon-reload"]).ok();
+    assert_eq!(web.show("TimeoutStopUSec"), "2min 35s");
+    // And it begins before anything that the host's shutdown takes away.
+    for property in ["Conflicts", "Before"] {
+        assert!(web.show(property).contains("shutdown.target"), "{property}");
+    }
+}
