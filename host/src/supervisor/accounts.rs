@@ -3,7 +3,6 @@
 //! The kernel counts; this only notes what it has counted, often enough that
 //! a power failure loses little, and before a cgroup goes.
 
-use std::fs;
 use std::mem;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -184,30 +183,22 @@ impl Supervisor {
         self.arm(Timer::Account, INTERVAL);
     }
 
-    /// Notes what was used in cgroups that nobody has looked after.
+    /// Notes what the last boot has used, if nobody has looked after it. Those
+    /// before it were noted at their end, also where their cgroups are left.
     pub(super) fn keep_account_of_remains(&mut self) {
-        let (outer, sessions) = (self.cgroup.outer().to_owned(), self.cgroup.session());
-        let entries = fs::read_dir(outer).into_iter().flatten().flatten();
-        let boots = entries
-            .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"guest-"))
-            .map(|entry| entry.path());
         let state = State::read(&self.run.state());
-        let is_boot = !state.idle;
-        let last = self.cgroup.limited(state.boot);
-        for cgroup in boots {
-            // Of an older one nobody knows what was counted.
-            let is_last = cgroup == last;
-            let traffic = state.traffic.filter(|_| is_last);
-            let forks = state.forks.filter(|_| is_last);
-            let counted = Counted {
-                traffic: traffic.and_then(|id| Traffic::open(id).ok()?.read().ok()),
-                forks: forks.and_then(|id| Made::open(id).ok()?.read().ok()),
-            };
-            if let Ok(account) = self.open_account() {
-                account.sample([&cgroup, &sessions], None, counted, is_boot);
-                // It is in the log.
-                let _ = account.write();
-            }
+        let (cgroup, sessions) = (self.cgroup.limited(state.boot), self.cgroup.session());
+        if !cgroup.is_dir() {
+            return;
+        }
+        let counted = Counted {
+            traffic: state.traffic.and_then(|id| Traffic::open(id).ok()?.read().ok()),
+            forks: state.forks.and_then(|id| Made::open(id).ok()?.read().ok()),
+        };
+        if let Ok(account) = self.open_account() {
+            account.sample([&cgroup, &sessions], None, counted, !state.idle);
+            // It is in the log.
+            let _ = account.write();
         }
     }
 
