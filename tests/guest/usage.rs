@@ -2,6 +2,7 @@
 //! its supervisor, and nothing is counted twice.
 
 use std::fs;
+use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -87,6 +88,8 @@ fn nothing_is_lost_and_nothing_doubled(tree: Tree) {
     assert!(csv.stdout.contains("\nweb,"), "{csv}");
     host.vserver(["usage", "nobody"]).code(5).complains("there is no guest 'nobody'");
     host.vserver(["usage", "--since", "yesterday"]).code(2).complains("yesterday");
+    let backwards = ["usage", "--since", "1d", "--until", "2d"];
+    host.vserver(backwards).code(2).complains("ends before it begins");
 }
 
 fn a_crash_is_counted_and_a_kill_at_the_end_is_not(tree: Tree) {
@@ -201,6 +204,13 @@ fn processes_that_are_made_are_counted(tree: Tree) {
     db.stop();
 }
 
+/// Has a process a descriptor of a map of eBPF programs?
+fn has_map(pid: i32) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    let mut targets = descriptors.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.any(|target| target == Path::new("anon_inode:bpf-map"))
+}
+
 /// Neither by the supervisor that has started the guest, nor by one that has
 /// taken over.
 fn what_was_made_is_known_without_the_keeper(tree: Tree) {
@@ -217,6 +227,9 @@ fn what_was_made_is_known_without_the_keeper(tree: Tree) {
         least += 200.0;
         let status = guest.status();
         let (init, keeper) = (guest.init_pid(), status.keeper_pid.expect("it has one"));
+        // What the keeper alone has held the kernel may forget a moment later.
+        let supervisor = status.supervisor_pid.expect("it has one");
+        assert!(has_map(supervisor), "the supervisor doesn't hold the number");
         kill(Pid::from_raw(keeper), Signal::SIGKILL).expect("it can be killed");
         guest.wait_for_reboot(init);
         let made = made(&host, "web");

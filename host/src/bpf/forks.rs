@@ -41,13 +41,7 @@ pub fn program(directory: i32, layout: Layout) -> Program {
     let mut end = Label::default();
     program.load_u64(R7, R1, CHILD);
     for (offset, to) in [(layout.pid, PID), (layout.tgid, TGID)] {
-        program.copy(R3, R7);
-        program.add(R3, offset.cast_signed());
-        program.copy(R1, R10);
-        program.add(R1, to.into());
-        program.set(R2, 4);
-        program.call(Function::Read);
-        program.jump(R0, When::NotEqual, 0, &mut end);
+        program.read(R7, offset, 4, to, &mut end);
     }
     program.load_u32(R7, R10, PID);
     program.load_u32(R8, R10, TGID);

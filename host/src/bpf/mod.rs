@@ -229,6 +229,19 @@ impl Assembler {
         self.push(0x85, Register::R0, None, 0, function as i32);
     }
 
+    /// Copies so many bytes of the kernel's from `base + offset` to the stack;
+    /// goes to the label if there are none. Uses up what a call does.
+    pub fn read(&mut self, base: Register, offset: u32, size: i32, to: i16, label: &mut Label) {
+        use Register::{R0, R1, R2, R3, R10};
+        self.copy(R3, base);
+        self.add(R3, offset.cast_signed());
+        self.copy(R1, R10);
+        self.add(R1, to.into());
+        self.set(R2, size);
+        self.call(Function::Read);
+        self.jump(R0, When::NotEqual, 0, label);
+    }
+
     /// Goes to the label.
     pub fn go(&mut self, label: &mut Label) {
         self.push_jump(0x05, Register::R0, 0, label);

@@ -17,6 +17,10 @@ use crate::report::usage_commands;
 /// Prints what was used in a period, to this moment. Guests that are gone
 /// count until their account is removed.
 pub(super) fn run(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
+    if args.until <= args.since {
+        return Err(Error::usage("the period ends before it begins")
+            .hint("'--since' has to be earlier than '--until'"));
+    }
     if args.commands {
         return by_command(args, paths);
     }

@@ -47,7 +47,7 @@ struct Present {
     value: fn(&Account) -> Option<f64>,
 }
 
-fn growing() -> [Growing; 9] {
+fn growing() -> [Growing; 10] {
     [
         Growing {
             name: "cpu",
@@ -108,6 +108,13 @@ fn growing() -> [Growing; 9] {
             values: |sums| vec![("", Duration::from_millis(sums.up_ms).as_secs_f64())],
         },
         Growing {
+            name: "memory_kills",
+            help: "Processes that were killed for want of memory",
+            unit: None,
+            label: "",
+            values: |sums| vec![("", sums.counters.kills as f64)],
+        },
+        Growing {
             name: "processes_started",
             help: "Processes that were made in it",
             unit: None,
@@ -133,7 +140,7 @@ fn growing() -> [Growing; 9] {
 
 fn present() -> [Present; 10] {
     let bytes = || Some(Unit::Bytes);
-    let ratio = || Some(Unit::Ratios);
+    let ratio = || Some(Unit::Other("ratio".into()));
     [
         Present {
             name: "processes",
@@ -249,6 +256,7 @@ fn labels(guest: &Metered, label: &'static str, value: &str) -> Labels {
 mod tests {
     use super::*;
     use crate::accounting::Counters;
+    use crate::report::usage;
 
     #[test]
     fn names_have_units_and_guests_are_labels() {
@@ -256,6 +264,7 @@ mod tests {
         let total = Sums { boots: 3, up_ms: 5000, counters, ..Sums::default() };
         let mut account = Account { uptime: Duration::from_secs(7), ..Account::default() };
         account.usage.memory = Some(4096);
+        account.usage.cpu_pressure = Some(25.0);
         let running = Metered { name: "web".into(), account: Some(account), total };
         let stopped = Metered { name: "db".into(), ..Metered::default() };
         let text = text(&[running, stopped]);
@@ -270,6 +279,7 @@ mod tests {
             "vserver_guest_running{guest=\"db\"} 0.0",
             "vserver_guest_memory_bytes{guest=\"web\"} 4096.0",
             "vserver_guest_uptime_seconds{guest=\"web\"} 7.0",
+            "vserver_guest_cpu_pressure_ratio{guest=\"web\"} 0.25",
         ] {
             assert!(text.lines().any(|other| other == line), "{line}\n{text}");
         }
@@ -277,5 +287,29 @@ mod tests {
         // Not counted on this host.
         assert!(!text.contains("swap_bytes{"), "{text}");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    /// Whatever an account keeps is told here and by `vserver usage`, whose
+    /// units are others.
+    #[test]
+    fn nothing_of_an_account_is_left_out() {
+        let Ok(serde_json::Value::Object(all)) = serde_json::to_value(Sums::default()) else {
+            panic!("an account is an object")
+        };
+        for figure in all.keys() {
+            let with = |value: u64| {
+                let mut all = all.clone();
+                all.insert(figure.clone(), value.into());
+                serde_json::from_value(all.into()).expect("it is an account")
+            };
+            let told = |total: Sums| {
+                let metered = Metered { name: "web".into(), total, ..Metered::default() };
+                let used = [usage::Used { name: "web".into(), sums: total }];
+                [text(&[metered]), usage::json(&used), usage::csv(&used)]
+            };
+            for (none, some) in told(with(0)).iter().zip(told(with(3_000_000))) {
+                assert_ne!(*none, some, "{figure}");
+            }
+        }
     }
 }

@@ -57,15 +57,15 @@ impl Assembler {
             return self.jump_u32(R0, When::NotEqual, root.uid.cast_signed(), label);
         };
         self.call(Function::CurrentTask);
-        self.read(R0, layout.credentials, POINTER, label);
+        self.read(R0, layout.credentials, 8, POINTER, label);
         self.load_u64(R7, R10, POINTER);
-        self.read(R7, layout.effective, VALUE, label);
+        self.read(R7, layout.effective, 8, VALUE, label);
         self.load_u32(R8, R10, VALUE);
         self.and(R8, BIND_SERVICE);
         self.jump(R8, When::Equal, 0, label);
-        self.read(R7, layout.user_namespace, POINTER, label);
+        self.read(R7, layout.user_namespace, 8, POINTER, label);
         self.load_u64(R7, R10, POINTER);
-        self.read(R7, layout.level, VALUE, label);
+        self.read(R7, layout.level, 8, VALUE, label);
         self.load_u32(R2, R10, VALUE);
         self.jump_u32(R2, When::NotEqual, LEVEL, label);
     }
@@ -80,25 +80,12 @@ impl Assembler {
         self.store_u64(R10, VALUE, R7);
         self.copy(R2, R10);
         self.add(R2, VALUE.into());
-        self.read(R2, 0, POINTER, &mut unknown);
+        self.read(R2, 0, 8, POINTER, &mut unknown);
         self.load_u64(R7, R10, POINTER);
-        self.read(R7, layout.ipv6_only / 8, VALUE, &mut unknown);
+        self.read(R7, layout.ipv6_only / 8, 8, VALUE, &mut unknown);
         self.load_u8(R2, R10, VALUE);
         self.and(R2, 1 << (layout.ipv6_only % 8));
         self.jump(R2, When::NotEqual, 0, label);
         self.place(unknown);
-    }
-
-    /// Copies eight bytes of the kernel's to the stack; goes to the label if
-    /// there are none.
-    fn read(&mut self, base: Register, offset: u32, to: i16, label: &mut Label) {
-        use Register::{R0, R1, R2, R3, R10};
-        self.copy(R3, base);
-        self.add(R3, offset.cast_signed());
-        self.copy(R1, R10);
-        self.add(R1, to.into());
-        self.set(R2, 8);
-        self.call(Function::Read);
-        self.jump(R0, When::NotEqual, 0, label);
     }
 }

@@ -1,6 +1,7 @@
 //! Changes the limits of a guest that runs: all of them, or none.
 
 use std::fs;
+use std::io;
 
 use rustix::process::Pid;
 use shared::name::GuestName;
@@ -99,7 +100,7 @@ impl<'g> Running<'g> {
     }
 
     fn change_all(&self, limits: &Limits, changed: &mut Changed) -> Result<()> {
-        let cannot = |key: &str, value: &str, error: std::io::Error| {
+        let cannot = |key: &str, value: &str, error: io::Error| {
             let name = self.name;
             Error::os(format_args!("cannot set limits.{key} of guest '{name}' to '{value}'"), error)
                 .hint("nothing was changed")
@@ -112,7 +113,11 @@ impl<'g> Running<'g> {
                 .extend(before.map_err(|error| cannot(setting.key, &setting.value, error))?);
         }
         let Some(init) = self.init else { return Ok(()) };
-        let (process, nice) = launch::limits_of(init).map_err(|error| cannot("nice", "", error))?;
+        let (process, nice) = match launch::limits_of(init) {
+            // It has ended meanwhile; the next boot begins with these limits.
+            Err(error) if is_gone(&error) => return Ok(()),
+            found => found.map_err(|error| cannot("nice", "", error))?,
+        };
         let wanted = i32::from(limits.nice.unwrap_or(0));
         if nice != wanted {
             let threads = self.ids("cgroup.threads");
@@ -151,4 +156,9 @@ impl<'g> Running<'g> {
     fn usual(&self) -> u64 {
         crate::facts::resources([]).own_files.unwrap_or(u64::MAX)
     }
+}
+
+/// Is there no such process any more?
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
