@@ -3,8 +3,8 @@
 //! around fifty guests. Then what it takes to see what hundreds of guests use,
 //! and what addresses of guests cost.
 //!
-//! What is measured is in [`speed`], [`memory`], [`accounts`], [`network`] and
-//! [`storage`];
+//! What is measured is in [`speed`], [`memory`], [`rc`], [`accounts`],
+//! [`network`] and [`storage`];
 //! how each contender is used, at its best, is in [`contender`].
 
 mod accounts;
@@ -14,6 +14,7 @@ mod memory;
 mod network;
 mod nspawn;
 mod ours;
+mod rc;
 mod report;
 mod speed;
 mod storage;
@@ -87,7 +88,12 @@ const ENTRIES: [Entry; 4] = [
 /// Sections of the page that can be measured alone.
 type Part = (&'static str, fn(&Workshop) -> String);
 
-const PARTS: [Part; 3] = [("accounts", accounts), ("network", network), ("storage", storage)];
+const PARTS: [Part; 4] =
+    [("rc", rc), ("accounts", accounts), ("network", network), ("storage", storage)];
+
+fn rc(workshop: &Workshop) -> String {
+    rc::section(&report::machine(), &rc::measure(workshop))
+}
 
 fn accounts(workshop: &Workshop) -> String {
     let (steps, peers) = accounts::measure(workshop);

@@ -192,7 +192,7 @@ fn median(sorted: &[f64]) -> f64 {
 }
 
 /// What it ran on, in one sentence.
-fn machine() -> String {
+pub fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let series = kernel.split('.').take(2).collect::<Vec<_>>().join(".");
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

@@ -87,6 +87,37 @@ fn a_dry_run_prints_what_would_be_written_and_writes_nothing() {
     assert_eq!(config.replace("\ncontext = 40000\n", "\n#context = 40000\n"), dry.stdout);
 }
 
+/// As Incus keeps it beside a guest's files.
+const BACKUP: &str = "container:
+  name: shop
+  architecture: x86_64
+  type: container
+  config:
+    limits.memory: 1GiB
+  expanded_config:
+    limits.memory: 2GiB
+    raw.lxc: lxc.start.delay = 3
+  expanded_devices:
+    root:
+      path: /
+      pool: default
+      type: disk
+pool:
+  name: default
+";
+
+#[test]
+fn incus_own_files_are_read() {
+    let host = Host::without_root();
+    let path = theirs(&host, "web/backup.yaml", BACKUP);
+    let answer = import(&host, path.parent().expect("it has one"), &[]).code(6);
+    assert!(answer.stdout.contains("backup.yaml:10: config.raw.lxc"), "{answer}");
+    let config = written(&host, "shop").expect("it is written");
+    assert!(config.contains("\nmemory = \"2G\"\n"), "{config}");
+    let image = theirs(&host, "metadata.yaml", "architecture: x86_64\nproperties:\n  os: x\n");
+    import(&host, &image, &["--from", "incus", "--name", "web"]).complains("without counterpart");
+}
+
 #[test]
 fn json_has_every_setting_and_what_became_of_it() {
     let host = Host::without_root();

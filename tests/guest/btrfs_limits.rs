@@ -10,6 +10,7 @@ on! { Busybox: [
     a_guests_subvolume_is_limited_at_start_and_while_it_runs,
     a_guest_at_its_limit_starts_again,
     no_limit_is_left_where_quotas_have_gone,
+    quotas_that_are_wrong_are_said,
     what_an_ephemeral_guest_writes_is_limited,
     without_quotas_or_a_subvolume_the_remedy_is_named,
 ] }
@@ -222,4 +223,28 @@ fn without_quotas_or_a_subvolume_the_remedy_is_named(tree: Tree) {
     host.vserver(["config", "set", "whole", "root", &plain.to_string_lossy()]).ok();
     whole.vserver("start", [""; 0]).code(1).complains("no subvolume");
     drop(space);
+}
+
+fn quotas_that_are_wrong_are_said(tree: Tree) {
+    let host = Host::new();
+    let space = with_quotas(&host);
+    let web = host.guest("web").tree(tree).set("limits.disk", "60M").build();
+    let said = || web.vserver("start", [""; 0]).ok().stderr.contains("btrfs quota rescan -w");
+    let found = || {
+        let found = host.vserver(["doctor"]);
+        found.stdout.lines().any(|line| line.contains("btrfs quota rescan -w"))
+    };
+    assert!(!said() && !found());
+    web.stop();
+    // A group of groups, one of which shares blocks: the kernel doesn't count.
+    host.vserver(["snapshot", "create", "web", "one"]).ok();
+    let number = btrfs(&["inspect-internal", "rootid"], &web.root());
+    btrfs(&["qgroup", "create", "1/0"], space.path());
+    let group = format!("0/{}", number.trim());
+    btrfs(&["qgroup", "assign", "--no-rescan", &group, "1/0"], space.path());
+    assert!(said() && found());
+    web.stop();
+    btrfs(&["quota", "rescan", "-w"], space.path());
+    assert!(!said() && !found());
+    web.stop();
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ on! { Busybox: [
     every_build_is_tidied,
     contexts_never_clash,
     util_vservers_options_are_taken_or_refused,
+    util_vservers_places_are_taken_or_noted,
     a_failed_build_is_kept_when_that_is_asked_for,
 ] }
 on! { Copy: [copy_takes_no_secret_of_the_host] }
@@ -161,7 +163,9 @@ fn util_vservers_options_are_taken_or_refused(_: Tree) {
         (&["--cpusetmems", "0"], "not memory nodes"),
         (&["--initstyle", "minit"], "boot.command"),
         (&["--i-know-its-there"], "--method directory --from DIR"),
-        (&["--method", "urpmi"], "possible values"),
+        (&["--confdir", "/etc/old"], "VSERVER_PREFIX=DIR"),
+        (&["--method", "urpmi"], "--method directory --from DIR"),
+        (&["--method", "fai"], "--method directory --from DIR"),
     ] {
         let refused = build(words).code(2);
         assert!(refused.stderr.contains(why), "{words:?}\n{refused}");
@@ -192,6 +196,22 @@ fn util_vservers_options_are_taken_or_refused(_: Tree) {
     for line in ["\nproxy_arp = \"eth7\"\n", "\ncpuset = 0\n", "\naddresses = [\"192.0.2.10\"]\n"] {
         assert!(config.stdout.contains(line), "{line}\n{config}");
     }
+}
+
+fn util_vservers_places_are_taken_or_noted(_: Tree) {
+    let host = Host::new();
+    let roots = host.prefix().join("elsewhere");
+    fs::create_dir(&roots).expect("it can be made");
+    let roots = roots.to_string_lossy().into_owned();
+    let words = ["--rootdir", &roots, "--lockfile", "/run/x", "--pkgbase", "/var/x"];
+    let line = ["build", "web", "--method", "skeleton"];
+    let built = host.vserver(line.iter().chain(&words)).ok();
+    assert!(Path::new(&roots).join("web/etc").is_dir(), "{built}");
+    built.clone().complains("'--lockfile' isn't needed");
+    built.complains("'--pkgbase' isn't needed");
+    let config = host.vserver(["config", "show", "web"]).ok();
+    assert!(config.stdout.contains(&format!("root = \"{roots}/web\"")), "{config}");
+    host.vserver(line.iter().chain(&["--root", "/srv/x", "--rootdir", &roots])).code(2);
 }
 
 fn a_failed_build_is_kept_when_that_is_asked_for(tree: Tree) {

@@ -180,14 +180,19 @@ fn what_the_guest_has_put_there_is_not_followed(tree: Tree) {
     guest.stop();
 }
 
-fn what_covers_dev_is_not_touched(tree: Tree) {
-    let host = Host::new();
-    let guest = host.guest("web").tree(tree).build();
-    guest.start();
+/// Mounts an empty directory over the guest's /dev.
+fn cover_dev(guest: &Guest<'_>) {
     let pid = guest.init_pid().to_string();
     let mut cover = Command::new("nsenter");
     cover.args(["-t", &pid, "-m", "-r", "/bin/busybox", "mount", "-t", "tmpfs", "none", "/dev"]);
     command::run(&mut cover, DEADLINE).ok();
+}
+
+fn what_covers_dev_is_not_touched(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    cover_dev(&guest);
     let add = device(&guest, ["add", CONTROL]).code(1);
     add.complains("in the place of its /dev");
     guest.exec(["ls", "/dev"]).ok().says("");
@@ -244,10 +249,7 @@ fn what_covers_dev_keeps_no_device(tree: Tree) {
     let guest = host.guest("web").tree(tree).build();
     guest.start();
     device(&guest, ["add", CONTROL]).ok();
-    let pid = guest.init_pid().to_string();
-    let mut cover = Command::new("nsenter");
-    cover.args(["-t", &pid, "-m", "-r", "/bin/busybox", "mount", "-t", "tmpfs", "none", "/dev"]);
-    command::run(&mut cover, DEADLINE).ok();
+    cover_dev(&guest);
     make_node(&guest, "aside", CONTROL);
     guest.shell(": <>/dev/aside").ok();
     device(&guest, ["add", CONTROL, "r"]).ok();

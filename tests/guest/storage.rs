@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tests::machine;
 use tests::same::{differences, furnish};
-use tests::{DEADLINE, Guest, Host, Tree, eventually};
+use tests::{DEADLINE, Guest, Host, Tree, command, eventually};
 
 on! { Busybox: [
     a_guest_lies_over_a_snapshot_and_never_changes_it,
@@ -20,6 +20,7 @@ on! { Busybox: [
     an_image_is_built_whole_or_not_at_all,
     a_killed_guest_leaves_no_image_attached,
     mistakes_change_nothing,
+    an_overlay_over_an_overlay_is_refused_with_the_reason,
     users_are_limited_in_an_image_that_keeps_quotas_only,
 ] }
 on! { Bookworm: [a_distribution_works_over_a_snapshot_and_in_an_image] }
@@ -327,6 +328,29 @@ fn mistakes_change_nothing(tree: Tree) {
     golden.vserver("stop", ["--timeout", "1"]);
 }
 
+fn an_overlay_over_an_overlay_is_refused_with_the_reason(tree: Tree) {
+    let host = Host::new();
+    let roots = host.paths().roots_dir();
+    let below = ["lower", "upper", "work"].map(|name| host.prefix().join(name));
+    for directory in below.iter().chain([&roots]) {
+        fs::create_dir_all(directory).expect("it can be made");
+    }
+    let [lower, upper, work] = below.map(|path| path.display().to_string());
+    // As a container has it for its root.
+    let mut mount = Command::new("mount");
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+    mount.args(["-t", "overlay", "overlay", "-o", &options]).arg(&roots);
+    command::run(&mut mount, DEADLINE).ok();
+    let golden = host.guest("golden").tree(tree).set("security.users", "identity").build();
+    host.vserver(["snapshot", "create", "golden", "v1"]).ok();
+    let words = ["clone", "golden", "web", "--snapshot", "v1", "--storage", "overlay"];
+    host.vserver(words).code(1).complains("no overlay itself");
+    golden.vserver("start", ["--ephemeral"]).code(1).complains("no overlay itself");
+    assert_eq!(beside(&host).iter().filter(|name| *name == "web").count(), 0);
+    host.vserver(["delete", "golden", "--yes"]);
+    command::run(Command::new("umount").arg(&roots), DEADLINE).ok();
+}
+
 fn a_distribution_works_over_a_snapshot_and_in_an_image(tree: Tree) {
     let host = Host::new();
     let golden = host.guest("golden").tree(tree).build();
@@ -361,7 +385,7 @@ fn users_are_limited_in_an_image_that_keeps_quotas_only(tree: Tree) {
     // Whether it was made with quotas is up to the kernel.
     let tune = |features: &str| {
         let mut tune = Command::new("tune2fs");
-        tests::command::run(tune.args(["-O", features]).arg(image.root()), DEADLINE).ok();
+        command::run(tune.args(["-O", features]).arg(image.root()), DEADLINE).ok();
     };
     tune("^quota");
     let refused = image.vserver("quota", [""; 0]).code(1);

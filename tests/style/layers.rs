@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["control", "facts", "ids", "machined", "seccomp", "systemd"],
     &["cgroup", "config", "runtime", "snapshot"],
     &["bpf", "fsroot", "journal", "log", "store", "tree"],
-    &["paths", "variables"],
+    &["interrupt", "paths", "progress", "variables"],
     &["error"],
     &["sys"],
 ];
@@ -60,6 +60,7 @@ const PURE: &[&str] = &[
     "host/src/config_import/draft.rs",
     "host/src/config_import/flags.rs",
     "host/src/config_import/incus.rs",
+    "host/src/config_import/incus_yaml.rs",
     "host/src/config_import/legacy.rs",
     "host/src/config_import/lxc",
     "host/src/config_import/mod.rs",

@@ -19,7 +19,7 @@ mod write;
 
 pub use digest::{Summed, hex};
 pub use manifest::Manifest;
-pub use write::{Head, Written, write};
+pub use write::{Head, Written, plain, write};
 
 /// The members beside the guest's files.
 pub const MANIFEST: &str = "vserver/manifest.toml";

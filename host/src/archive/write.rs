@@ -76,7 +76,7 @@ pub fn write(
     let threads = thread::available_parallelism().map_or(1, |count| count.get().min(MOST_THREADS));
     encoder.multithread(u32::try_from(threads).unwrap_or(1)).map_err(failed)?;
     let stream = Summed::new(encoder);
-    let mut writing = Writing { stream, check, links: BTreeMap::new(), done: Written::default() };
+    let mut writing = Writing::new(stream, ROOT, check);
     writing.text(MANIFEST, head.manifest.render()?.as_bytes(), 0o600).map_err(failed)?;
     writing.text(CONFIG, head.config.as_bytes(), 0o600).map_err(failed)?;
     if let Some((actions, mode)) = &head.actions {
@@ -96,8 +96,28 @@ pub fn write(
     Ok(done)
 }
 
+/// Writes what is in a directory to `to`, as tar(1) has it: not compressed,
+/// names counted from there, and nothing besides.
+///
+/// # Errors
+/// As [`write`].
+pub fn plain(to: impl Write, root: &RootDir, check: Check<'_>) -> Result<Written> {
+    let mut writing = Writing::new(Summed::new(to), "", check);
+    walk(root, check, |step| match step {
+        // The directory itself has no name.
+        Step::Enter(entry, _) if !entry.path.as_os_str().is_empty() => writing.entry(root, &entry),
+        _ => Ok(()),
+    })?;
+    let done = writing.done;
+    let ended = writing.finish().and_then(|mut to| to.flush());
+    ended.map_err(|cause| Error::os("cannot write it", cause))?;
+    Ok(done)
+}
+
 struct Writing<'a, W: Write> {
     stream: Summed<W>,
+    /// What precedes the name of each file.
+    prefix: &'static str,
     check: Check<'a>,
     /// The name of a file with several that was written first, by device and
     /// inode.
@@ -105,7 +125,11 @@ struct Writing<'a, W: Write> {
     done: Written,
 }
 
-impl<W: Write> Writing<'_, W> {
+impl<'a, W: Write> Writing<'a, W> {
+    fn new(stream: Summed<W>, prefix: &'static str, check: Check<'a>) -> Self {
+        Self { stream, prefix, check, links: BTreeMap::new(), done: Written::default() }
+    }
+
     /// A member of vserver's own.
     fn text(&mut self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
         let size = bytes.len() as u64;
@@ -173,7 +197,7 @@ impl<W: Write> Writing<'_, W> {
         file: Option<&File>,
     ) -> io::Result<()> {
         let stat = entry.stat;
-        let name = named(entry.path, entry.kind() == FileType::Directory);
+        let name = named(self.prefix, entry.path, entry.kind() == FileType::Directory);
         let mut member = Member {
             name: &name,
             kind: kind_of(entry.kind()),
@@ -194,7 +218,7 @@ impl<W: Write> Writing<'_, W> {
         if stat.st_nlink > 1 && entry.kind() != FileType::Directory {
             let identity = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.links.get(&identity) {
-                let first = named(first, false);
+                let first = named(self.prefix, first, false);
                 let kind = EntryType::Link;
                 let link = Member { kind, link: &first, attributes: Vec::new(), ..member };
                 return self.append(&link, &mut io::empty());
@@ -231,14 +255,19 @@ impl<W: Write> Writing<'_, W> {
         let sum = self.stream.sum();
         self.stream.write_all(format!("{sum}\n").as_bytes())?;
         self.fill_up(size)?;
+        self.finish()
+    }
+
+    /// The archive's end.
+    fn finish(mut self) -> io::Result<W> {
         self.stream.write_all(&[0; END])?;
         self.stream.into_inner().ok_or_else(|| io::Error::other("it is still written to"))
     }
 }
 
 /// The name of a member for a path of the guest's.
-fn named(path: &Path, is_directory: bool) -> Vec<u8> {
-    let mut name = [ROOT.as_bytes(), OsStr::as_bytes(path.as_os_str())].concat();
+fn named(prefix: &str, path: &Path, is_directory: bool) -> Vec<u8> {
+    let mut name = [prefix.as_bytes(), OsStr::as_bytes(path.as_os_str())].concat();
     if is_directory && !name.ends_with(b"/") {
         name.push(b'/');
     }

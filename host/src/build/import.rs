@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 
 use super::unpack::{Counted, Extractor, Kind, Shift, Watched};
 use super::unpack::{decompressed, fill, input, remarks, walk};
-use super::{Interrupt, Work, template};
+use super::{Work, template};
+use crate::interrupt::Interrupt;
 
 /// No manifest, configuration or script of actions is longer.
 const LONGEST: u64 = 4 * 1024 * 1024;

@@ -10,8 +10,8 @@ use rustix::fs::{Mode, OFlags};
 
 use super::*;
 use crate::archive::write;
-use crate::build::Progress;
 use crate::fsroot::RootDir;
+use crate::progress::Progress;
 
 /// The archive of a small guest, and the same without compression.
 fn archive() -> (Vec<u8>, Vec<u8>) {

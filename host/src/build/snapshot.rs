@@ -19,7 +19,9 @@ use crate::storage;
 use crate::store;
 
 use super::store::{self as stores, copy_image};
-use super::{Doomed, Interrupt, Progress, workspace};
+use super::{Doomed, workspace};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 
 /// The directory of all snapshots beside guests' roots.
 const SNAPSHOTS: &str = ".snapshots";

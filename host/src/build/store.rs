@@ -13,9 +13,11 @@ use crate::fsroot::RootDir;
 use crate::storage::{self, Attached, Purpose, Size};
 use crate::tree;
 
+use super::Work;
 use super::clone;
 use super::workspace::Workspace;
-use super::{Interrupt, Progress, Work};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 
 /// As what a new guest's files lie on the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

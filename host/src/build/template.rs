@@ -8,8 +8,12 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::fsroot::{RootDir, names_in, remove_tree};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 
-use super::unpack::{Counted, Extractor, Shift, Watched, decompressed, input, remarks, walk};
+use super::unpack::{
+    Counted, Extractor, LeftOut, Shift, Watched, decompressed, input, remarks, walk,
+};
 use super::{Work, layout};
 
 /// Extracts the archives into the root, in this order.
@@ -22,7 +26,7 @@ pub(super) fn fill(from: &[PathBuf], shift: Option<Shift>, work: &mut Work<'_>) 
     let position = Counted::default();
     let mut extractor = Extractor::new(work.root, work.interrupt, shift);
     for path in from {
-        let extracted = extract(path, &position, &mut extractor, work);
+        let extracted = extract(path, &position, &mut extractor, work.interrupt, work.progress);
         // An interrupt makes reading fail; that is no fault of the archive's.
         work.interrupt.check()?;
         extracted.map_err(|error| error.context(format_args!("cannot extract {}", shown(path))))?;
@@ -36,6 +40,26 @@ pub(super) fn fill(from: &[PathBuf], shift: Option<Shift>, work: &mut Work<'_>) 
     work.remarks.extend(remarks(&left_out));
     let noun = if shown.len() == 1 { "the archive" } else { "the archives" };
     Ok(format!("{noun} {}", shown.join(", ")))
+}
+
+/// Lays an archive of any files into a directory that is empty, with the owners
+/// that it names; gives what was left out.
+///
+/// # Errors
+/// When it is no archive, is damaged or cut off, something in it leads outside or
+/// can't be made, or the interrupt came.
+pub(crate) fn unpack(
+    from: &Path,
+    root: &RootDir,
+    interrupt: &Interrupt,
+    progress: &mut Progress,
+) -> Result<LeftOut> {
+    progress.unmeasured("extracting");
+    let mut extractor = Extractor::new(root, interrupt, Some(Shift::default()));
+    let extracted = extract(from, &Counted::default(), &mut extractor, interrupt, progress);
+    interrupt.check()?;
+    extracted.map_err(|error| error.context(format_args!("cannot extract {}", shown(from))))?;
+    extractor.finish()
 }
 
 /// Makes the root that is somewhere in what was brought the guest's.
@@ -87,11 +111,12 @@ fn extract(
     path: &Path,
     position: &Counted,
     extractor: &mut Extractor<'_>,
-    work: &Work<'_>,
+    interrupt: &Interrupt,
+    progress: &Progress,
 ) -> Result<()> {
-    let plain = decompressed(Watched::new(input(path)?, position, work.interrupt))?;
+    let plain = decompressed(Watched::new(input(path)?, position, interrupt))?;
     walk(plain, &mut |entry, data| {
-        work.progress.at(position.get());
+        progress.at(position.get());
         extractor.extract(&entry, data)
     })
 }

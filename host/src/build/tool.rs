@@ -14,7 +14,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::error::{Error, Result};
 
-use super::{Interrupt, Progress};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 
 /// Lines of output that an error quotes.
 const QUOTED: usize = 12;

@@ -153,4 +153,16 @@ pub enum Method {
     Oci,
     /// Empty directories and vserver's own few files.
     Skeleton,
+    /// util-vserver's, by a tool that this has no method for: refused.
+    #[value(hide = true)]
+    AptRpm,
+    /// Likewise.
+    #[value(hide = true)]
+    Fai,
+    /// Likewise.
+    #[value(hide = true)]
+    Poldek,
+    /// Likewise.
+    #[value(hide = true)]
+    Urpmi,
 }

@@ -1,6 +1,8 @@
 //! Options of util-vserver's `vserver build` that scripts still give: what they
 //! said stood in files of a guest's directory, and is read as these are.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// Those that aren't options of this program's own.
@@ -38,6 +40,18 @@ pub struct OldBuildArgs {
     /// How it boots: its own files tell. 'minit' is refused.
     #[arg(long, value_name = "STYLE")]
     initstyle: Option<String>,
+    /// Directory of guests' roots: the same as '--root DIR/NAME'.
+    #[arg(long, value_name = "DIR", conflicts_with = "root")]
+    pub rootdir: Option<PathBuf>,
+    /// Refused: a guest's configuration is '/etc/vservers/NAME.toml'.
+    #[arg(long, value_name = "DIR")]
+    pub confdir: Option<PathBuf>,
+    /// Has no meaning: two builds of a guest wait for each other anyway.
+    #[arg(long, value_name = "FILE")]
+    pub lockfile: Option<PathBuf>,
+    /// Has no meaning: what is known of packages is in the guest's own files.
+    #[arg(long, value_name = "DIR")]
+    pub pkgbase: Option<PathBuf>,
     /// Refused: a build never writes into a directory that is there.
     #[arg(long)]
     pub i_know_its_there: bool,

@@ -156,7 +156,8 @@ pub struct MoveArgs {
 #[derive(Clone, Debug, Args)]
 pub struct CpArgs {
     /// What is copied, one or more, and last to where: GUEST:PATH, or a path of
-    /// the host's.
+    /// the host's. '-' as the host's side is an archive of tar's: from standard
+    /// input, or to standard output.
     #[arg(
         required = true,
         num_args = 2..,
@@ -268,7 +269,8 @@ pub enum Origin {
     Nspawn,
     /// OpenVZ's CTID.conf.
     Openvz,
-    /// What 'incus query /1.0/instances/NAME' prints, or LXD's 'lxc query'.
+    /// What 'incus query /1.0/instances/NAME' prints, or LXD's 'lxc query'; or
+    /// 'backup.yaml', or a backup's 'index.yaml'.
     Incus,
 }
 

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use shared::name::GuestName;
 
-use crate::build::{
-    self, Access, Distribution, Installer, Interrupt, Progress, Request, Settings, Site,
-};
+use crate::build::{self, Access, Distribution, Installer, Request, Settings, Site};
 use crate::cli::{BuildArgs, Method};
 use crate::commands::provision::Provision;
 use crate::commands::{Exit, belongings, output};
@@ -16,7 +14,9 @@ use crate::config::{self, Boot, GuestConfig, Network, Place, Storage, edit};
 use crate::config_import::{Content, File, Format, Outcome, import};
 use crate::error::{Error, Result};
 use crate::ids;
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
+use crate::progress::Progress;
 
 /// The options in the file of the site's: one a line, as on the command line,
 /// with its value behind a blank or '='; '#' begins a comment.
@@ -111,6 +111,21 @@ fn old(args: &BuildArgs) -> Result<GuestConfig> {
              /etc/vservers/NAME.toml a guest uses it as it is",
         ));
     }
+    if args.old.confdir.is_some() {
+        let text = "'--confdir': a guest's configuration is '/etc/vservers/NAME.toml'";
+        return Err(Error::usage(text).hint(
+            "'VSERVER_PREFIX=DIR' puts all of vserver's files below DIR; \
+             'vserver config import DIR' reads a configuration of util-vserver's",
+        ));
+    }
+    for (option, is_given, why) in [
+        ("--lockfile", args.old.lockfile.is_some(), "builds of a guest wait for each other"),
+        ("--pkgbase", args.old.pkgbase.is_some(), "what is known of packages is in the guest"),
+    ] {
+        if is_given {
+            output::remark(format_args!("'{option}' isn't needed: {why}"));
+        }
+    }
     let file = |path: &str, name: String, text: &str| File {
         path: path.to_owned(),
         name,
@@ -178,6 +193,7 @@ fn waiting(args: &BuildArgs, paths: &Paths, provision: &Provision) -> Result<Opt
         ("--context", args.context.is_some()),
         ("--hostname", args.hostname.is_some()),
         ("--root", args.root.is_some()),
+        ("--rootdir", args.old.rootdir.is_some()),
         ("--address", !args.address.is_empty()),
         ("--interface", !args.interface.is_empty()),
         ("--packages", !args.packages.is_empty()),
@@ -231,11 +247,16 @@ fn request(
         Method::Directory => build::Method::Directory { from: one_from(args)?, shift: args.shift },
         Method::Oci => build::Method::Oci { from: one_from(args)? },
         Method::Skeleton => build::Method::Skeleton,
+        Method::AptRpm | Method::Fai | Method::Poldek | Method::Urpmi => {
+            return Err(Error::usage(format!("there is no method '{}'", args.method)).hint(
+                "let the tool make a root directory, and take that: --method directory --from DIR",
+            ));
+        }
     };
     let (name, is_configured) = (args.name.clone(), waiting.is_some());
     let (hostname, root) = match waiting {
         Some(config) => (config.hostname.clone(), config.root.clone()),
-        None => (args.hostname.clone(), args.root.clone()),
+        None => (args.hostname.clone(), root(args)),
     };
     let (force, goes_on_inside) = (args.force, !provision.is_empty());
     let access = access(args)?;
@@ -244,6 +265,12 @@ fn request(
     let site =
         Site { name, hostname, root, force, keep, store, access, goes_on_inside, is_configured };
     Ok(Request { site, method })
+}
+
+/// The root that was asked for, in today's words or in util-vserver's.
+fn root(args: &BuildArgs) -> Option<PathBuf> {
+    let below = |directory: &PathBuf| directory.join(args.name.as_str());
+    args.root.clone().or_else(|| args.old.rootdir.as_ref().map(below))
 }
 
 fn distribution(args: &BuildArgs) -> Distribution {
@@ -308,7 +335,7 @@ fn register(
         network,
         context: Some(allocation.context),
         hostname: args.hostname.clone(),
-        root: args.root.clone(),
+        root: root(args),
         storage: args.store.of_build()?.storage(),
         ..old
     };

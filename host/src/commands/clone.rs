@@ -1,13 +1,15 @@
 //! `vserver clone`: a new guest that is a copy of another one.
 
-use crate::build::{self, Access, Interrupt, Method, Progress, Request, Site, Store};
+use crate::build::{self, Access, Method, Request, Site, Store};
 use crate::cli::CloneArgs;
 use crate::commands::belongings::New;
 use crate::commands::{Exit, at_rest, belongings, output, snapshot};
 use crate::config::{self, GuestConfig, StorageKind, edit};
 use crate::error::{Error, Result};
 use crate::ids;
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
+use crate::progress::Progress;
 use crate::runtime::Lock;
 
 /// Keys that only one guest can have.

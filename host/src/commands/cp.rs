@@ -1,11 +1,12 @@
 //! `vserver cp`: files into guests and out of them.
 
-use crate::build::{Interrupt, Progress};
 use crate::cli::CpArgs;
 use crate::commands::{Exit, output};
 use crate::copying::{self, Request};
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
+use crate::progress::Progress;
 
 /// Copies each source to the last place.
 pub(super) fn run(args: &CpArgs, paths: &Paths) -> Result<Exit> {

@@ -13,10 +13,10 @@ use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::build::Interrupt;
 use crate::cli::DemoArgs;
 use crate::commands::{Exit, output};
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::variables;
 

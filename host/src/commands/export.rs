@@ -6,13 +6,14 @@ use std::path::Path;
 use shared::name::GuestName;
 
 use crate::archive::{self, Head, Manifest, Written};
-use crate::build::{Interrupt, Progress};
 use crate::cli::ExportArgs;
 use crate::commands::{Exit, at_rest, belongings, output};
 use crate::config::{self, GuestConfig};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
+use crate::progress::Progress;
 use crate::runtime::Lock;
 use crate::storage;
 use crate::store::Growing;

@@ -3,14 +3,16 @@
 use shared::name::GuestName;
 
 use crate::archive::Head;
-use crate::build::{self, Access, Incoming, Interrupt, Progress, Site, Store};
+use crate::build::{self, Access, Incoming, Site, Store};
 use crate::cli::ImportArgs;
 use crate::commands::belongings::New;
 use crate::commands::{Exit, clone, output};
 use crate::config::{self, Devices, GuestConfig, Security, edit};
 use crate::error::{Error, Result};
 use crate::ids::{self, Allocation};
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
+use crate::progress::Progress;
 
 /// Makes a guest of what the archive holds.
 pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {

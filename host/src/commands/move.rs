@@ -10,14 +10,15 @@ use shared::message::Power;
 use shared::name::GuestName;
 
 use crate::archive::{self, Head};
-use crate::build::{Interrupt, Progress};
 use crate::cli::MoveArgs;
 use crate::commands::remote::{End, Remote};
 use crate::commands::{Exit, at_rest, delete, enable, export, lifecycle, output};
 use crate::config::{self, GuestConfig};
 use crate::control::{Client, Phase};
 use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
+use crate::progress::Progress;
 use crate::runtime::Lock;
 use crate::storage;
 

@@ -11,13 +11,15 @@ use std::process::Command;
 use shared::message::Power;
 use shared::name::GuestName;
 
-use crate::build::{self, Interrupt, Progress};
+use crate::build;
 use crate::cli::{BuildArgs, Method, Shutdown};
 use crate::commands::lifecycle;
 use crate::config::Place;
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
+use crate::progress::Progress;
 use crate::storage;
 
 /// Where the script is while it runs: not below a directory over which

@@ -14,8 +14,16 @@ const SSH_FAILED: i32 = 255;
 /// execute.
 const NO_PROGRAM: [i32; 2] = [126, 127];
 
-/// So that a link that is dead is noticed: after a minute without an answer.
-const ALIVE: [&str; 2] = ["ServerAliveInterval=15", "ServerAliveCountMax=4"];
+/// Nobody is asked anything, and a host that doesn't answer is no host: within
+/// a moment when it is called, after a minute later on. By default the kernel goes on trying for two minutes, and a
+/// server that accepts and says nothing holds ssh(1) for ever.
+const OPTIONS: [&str; 5] = [
+    "BatchMode=yes",
+    "ConnectTimeout=20",
+    "ConnectionAttempts=1",
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=4",
+];
 
 /// How long the other side may take to refuse what was cut short.
 const FAREWELL: Duration = Duration::from_secs(30);
@@ -133,8 +141,7 @@ impl Remote<'_> {
         let mut ssh = Command::new("ssh");
         ssh.arg("-T");
         // The first of several counts (ssh_config(5)): the user's.
-        let ours = ["BatchMode=yes"].into_iter().chain(ALIVE);
-        for option in self.options.iter().map(String::as_str).chain(ours) {
+        for option in self.options.iter().map(String::as_str).chain(OPTIONS) {
             ssh.args(["-o", option]);
         }
         ssh.args(["--", self.host]).arg(line(self.program, words));

@@ -4,13 +4,15 @@ use std::time::SystemTime;
 
 use shared::name::GuestName;
 
-use crate::build::{Interrupt, Progress, Snapshots};
+use crate::build::Snapshots;
 use crate::cli::{SnapshotAction, SnapshotArgs};
 use crate::commands::{Exit, at_rest, based, delete, output, pause};
 use crate::config;
 use crate::control::{Client, Phase};
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
+use crate::progress::Progress;
 use crate::report;
 use crate::runtime::Lock;
 use crate::snapshot::SnapshotName;

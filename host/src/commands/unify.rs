@@ -2,12 +2,13 @@
 
 use shared::name::GuestName;
 
-use crate::build::{Interrupt, Progress};
 use crate::cli::UnifyArgs;
 use crate::commands::{Exit, output, select};
 use crate::config::{self, Excluded, Files, GuestConfig};
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
+use crate::progress::Progress;
 use crate::report::unify as report;
 use crate::unify::{self, Done, Guest, Request};
 

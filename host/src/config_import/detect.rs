@@ -1,10 +1,10 @@
 //! Whose configuration a file or directory is. Pure.
 
-use super::Format;
+use super::{Format, incus_yaml};
 
 /// What lies in a directory tells whose it is, and which file in it is meant
 /// (empty: the directory itself); the first that fits is it.
-const DIRECTORIES: [(&str, Format, &str); 8] = [
+const DIRECTORIES: [(&str, Format, &str); 11] = [
     ("vdir", Format::Directory, ""),
     ("apps", Format::Directory, ""),
     ("interfaces", Format::Directory, ""),
@@ -12,6 +12,9 @@ const DIRECTORIES: [(&str, Format, &str); 8] = [
     ("context", Format::Directory, ""),
     ("uts", Format::Directory, ""),
     ("ve.conf", Format::Openvz, "ve.conf"),
+    ("backup.yaml", Format::Incus, "backup.yaml"),
+    ("index.yaml", Format::Incus, "index.yaml"),
+    ("backup/index.yaml", Format::Incus, "backup/index.yaml"),
     ("config", Format::Lxc, "config"),
 ];
 
@@ -48,6 +51,10 @@ pub fn detect(name: &str, text: &str) -> Option<Format> {
     if text.trim_start().starts_with(['{', '[']) && text.contains("\"devices\"") {
         return Some(Format::Incus);
     }
+    let is_instance = |line: &str| incus_yaml::LINES.contains(&line.trim());
+    if name.ends_with(".yaml") && text.lines().any(is_instance) {
+        return Some(Format::Incus);
+    }
     let known = |line: &str| LINES.iter().find(|(start, _)| line.trim_start().starts_with(start));
     text.lines().find_map(known).map(|(_, format)| *format)
 }
@@ -65,6 +72,8 @@ mod tests {
             ("web.conf", "# c\nIPROOT=\"1.2.3.4\"\n", Some(Format::Legacy)),
             ("101.conf", "ONBOOT=yes\nPHYSPAGES=\"0:256M\"\n", Some(Format::Openvz)),
             ("web.json", "[{\"devices\": {}}]", Some(Format::Incus)),
+            ("backup.yaml", "container:\n  name: web\n", Some(Format::Incus)),
+            ("index.yaml", "config:\n  instance:\n    name: web\n", Some(Format::Incus)),
             ("web.conf", "a = b\n", None),
         ] {
             assert_eq!(detect(name, text), format, "{name} {text}");
@@ -73,6 +82,7 @@ mod tests {
         assert_eq!(of(&["config", "rootfs"]), Some((Format::Lxc, "config")));
         assert_eq!(of(&["vdir", "context"]), Some((Format::Directory, "")));
         assert_eq!(of(&["ve.conf", "fs"]), Some((Format::Openvz, "ve.conf")));
+        assert_eq!(of(&["backup.yaml", "rootfs"]), Some((Format::Incus, "backup.yaml")));
         assert_eq!(of(&["etc", "usr"]), None);
     }
 }

@@ -1,5 +1,6 @@
 //! Incus's and LXD's instances, as `incus query /1.0/instances/NAME` and `incus
-//! list NAME --format json` write them. Pure.
+//! list NAME --format json` write them, and as they lie beside the files of a
+//! guest and in a backup of it (`incus_yaml`). Pure.
 //!
 //! Keys are those of Incus's documentation, "Instance options" and "Devices".
 //! Every value is a setting: `config.limits.memory`, `devices.eth0.parent`.
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::cgroup::cpus;
+use super::incus_yaml;
 use super::rule::{Rule, fine, missing, takes};
 use super::values::{
     bind, fine as is_fine, missing as none, mount, number, one_more, ours, size, unknown, yes_or_no,
@@ -167,7 +169,13 @@ fn of_file(file: &File) -> Vec<Setting> {
         vec![Setting { file, line: 1, key, value: String::new(), state }]
     };
     let Content::Text(text) = &file.content else { return unclear("it isn't read") };
-    let instance = match serde_json::from_str(text) {
+    let is_json = text.trim_start().starts_with(['{', '[']);
+    let read = if is_json {
+        serde_json::from_str(text).map_err(|cause| format!("it is no JSON: {cause}"))
+    } else {
+        incus_yaml::instance(text)
+    };
+    let instance = match read {
         Ok(Value::Object(instance)) => instance,
         Ok(Value::Array(mut all)) if all.len() == 1 => match all.pop() {
             Some(Value::Object(instance)) => instance,
@@ -175,9 +183,9 @@ fn of_file(file: &File) -> Vec<Setting> {
         },
         Ok(Value::Array(_)) => return unclear("it has several instances, or none"),
         Ok(_) => return unclear("it is no instance"),
-        Err(cause) => return unclear(&format!("it is no JSON: {cause}")),
+        Err(why) => return unclear(&why),
     };
-    let mut reader = Reader { file: file.path.as_str().into(), text, found: Vec::new() };
+    let mut reader = Reader { file: file.path.as_str().into(), text, is_json, found: Vec::new() };
     reader.instance(&instance);
     reader.found
 }
@@ -185,6 +193,7 @@ fn of_file(file: &File) -> Vec<Setting> {
 struct Reader<'a> {
     file: Arc<str>,
     text: &'a str,
+    is_json: bool,
     found: Vec<Setting>,
 }
 
@@ -227,8 +236,8 @@ impl Reader<'_> {
         let mut at = 0;
         for key in path {
             let rest = self.text.get(at..).unwrap_or_default();
-            let quoted = format!("\"{key}\"");
-            let mut found = rest.match_indices(&quoted).map(|(here, found)| here + found.len());
+            let word = if self.is_json { format!("\"{key}\"") } else { format!(" {key}") };
+            let mut found = rest.match_indices(&word).map(|(here, found)| here + found.len());
             let is_key = |end: &usize| {
                 rest.get(*end..).is_some_and(|after| after.trim_start().starts_with(':'))
             };

@@ -13,6 +13,7 @@ mod directory;
 mod draft;
 mod flags;
 mod incus;
+mod incus_yaml;
 mod legacy;
 mod lxc;
 mod lxc_network;
@@ -44,7 +45,7 @@ pub enum Format {
     Nspawn,
     /// OpenVZ's `CTID.conf`.
     Openvz,
-    /// An instance of Incus's or LXD's, as JSON.
+    /// An instance of Incus's or LXD's, as JSON or YAML.
     Incus,
 }
 

@@ -8,6 +8,7 @@
 mod owners;
 mod place;
 mod side;
+mod stream;
 mod view;
 
 use std::cell::{Cell, RefCell};
@@ -18,9 +19,11 @@ use std::path::Path;
 use rustix::fs::{FileType, Stat};
 use shared::name::GuestName;
 
-use crate::build::{Interrupt, LeftOut, Progress, remarks};
+use crate::build::{LeftOut, remarks};
 use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
+use crate::progress::Progress;
 use crate::tree::{Attributes, Ground, Manner, Passed, Staging};
 
 pub use place::{Place, named};
@@ -28,6 +31,7 @@ pub use view::View;
 
 use owners::Way;
 use side::{Source, Target};
+use stream::is_stream;
 
 /// What is to be copied.
 #[derive(Clone, Debug)]
@@ -70,16 +74,26 @@ pub fn run(
     if !rustix::process::geteuid().is_root() {
         return Err(Error::of(Kind::Permission, "only root can copy files of guests"));
     }
-    let mut views: BTreeMap<Option<GuestName>, View> = BTreeMap::new();
-    for place in request.sources.iter().chain([request.target]) {
-        if let Entry::Vacant(side) = views.entry(place.guest().cloned()) {
-            let view = match side.key() {
-                None => View::host()?,
-                Some(name) => View::guest(paths, name)?,
-            };
-            side.insert(view);
-        }
+    let mut call = Call { paths, interrupt, progress };
+    if request.sources.iter().any(is_stream) {
+        return stream::receive(request, &stream::room(paths)?, &mut call);
     }
+    if is_stream(request.target) {
+        return stream::send(request, &stream::room(paths)?, &mut call);
+    }
+    between(request, &mut call)
+}
+
+/// What a copy works with.
+struct Call<'a> {
+    paths: &'a Paths,
+    interrupt: &'a Interrupt,
+    progress: &'a mut Progress,
+}
+
+fn between(request: &Request<'_>, call: &mut Call<'_>) -> Result<Report> {
+    let Call { paths, interrupt, progress } = call;
+    let views = views(request.sources.iter().chain([request.target]), paths)?;
     let there = view(&views, request.target)?;
     if request.target.guest().is_some() && !request.dry {
         there.act_as_root()?;
@@ -101,15 +115,37 @@ pub fn run(
     Ok(report)
 }
 
+/// The sides by their guests.
+type Views = BTreeMap<Option<GuestName>, View>;
+
+/// The sides of these places.
+fn views<'a>(places: impl IntoIterator<Item = &'a Place>, paths: &Paths) -> Result<Views> {
+    let mut views = Views::new();
+    for place in places {
+        if let Entry::Vacant(side) = views.entry(place.guest().cloned()) {
+            let view = match side.key() {
+                None => View::host()?,
+                Some(name) => View::guest(paths, name)?,
+            };
+            side.insert(view);
+        }
+    }
+    Ok(views)
+}
+
 /// The side that a place is on.
-fn view<'a>(views: &'a BTreeMap<Option<GuestName>, View>, place: &Place) -> Result<&'a View> {
+fn view<'a>(views: &'a Views, place: &Place) -> Result<&'a View> {
     let view = views.get(&place.guest().cloned());
     view.ok_or_else(|| Error::new(format!("'{place}' can't be reached")))
 }
 
 /// # Errors
-/// When not exactly one side is in a guest.
+/// When not exactly one side is in a guest, or a stream is one of several sources.
 fn sides(request: &Request<'_>) -> Result<()> {
+    if request.sources.len() > 1 && request.sources.iter().any(is_stream) {
+        return Err(Error::usage("standard input is copied alone")
+            .hint("a file of this name is written './-'"));
+    }
     let is_wrong = |source: &&Place| source.guest().is_some() == request.target.guest().is_some();
     let Some(source) = request.sources.iter().find(is_wrong) else { return Ok(()) };
     Err(match source.guest() {

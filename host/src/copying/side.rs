@@ -79,6 +79,11 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// A directory, which takes what is copied in.
+    pub(super) fn into(directory: RootDir) -> Self {
+        Self { directory, name: None }
+    }
+
     /// Looks for it. A directory, also one that a link leads to, takes what is
     /// copied in; everything else is the new name.
     ///

@@ -3,6 +3,7 @@
 //! Whatever can't be read is unknown, never an error: what follows from it is
 //! decided elsewhere.
 
+pub mod btrfs;
 mod forwarding;
 mod mounts;
 mod resources;
@@ -10,7 +11,7 @@ mod security;
 
 use std::collections::BTreeSet;
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,8 @@ pub struct HostFacts {
     pub roots_mount: Option<Mount>,
     /// Bytes that are free there.
     pub free_bytes: Option<u64>,
+    /// Does their file system, a btrfs, know that its quotas are wrong?
+    pub counts_wrongly: bool,
     /// `user.max_user_namespaces`.
     pub max_user_namespaces: Option<u64>,
     /// `fs.inotify.max_user_instances`.
@@ -107,6 +110,7 @@ pub fn read(paths: &Paths) -> HostFacts {
         labels: Labels::read(),
         resources: resources([]),
         roots_mount: mounts::containing(&mounts, &roots).cloned(),
+        counts_wrongly: File::open(&roots).is_ok_and(|roots| btrfs::counts_wrongly(&roots)),
         free_bytes: rustix::fs::statvfs(&roots).ok().map(|fs| fs.f_bavail * fs.f_frsize),
         roots,
         max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),

@@ -7,7 +7,7 @@ use shared::stage::{Failure, Stage};
 use crate::config::{Credential, CredentialFile};
 use crate::error::Error;
 use crate::plan::{Door, Far, Label, Link, Network, Plan};
-use crate::storage::Part;
+use crate::storage::{NO_OVERLAY, Part};
 
 /// Says what failed. The numbers came from a process that was being built;
 /// the names come from the plan.
@@ -86,9 +86,7 @@ fn hint(plan: &Plan, failure: Failure) -> Option<String> {
              limits.disk allows; give it more: vserver limits {name} disk=SIZE"
         ),
         (Stage::AttachRoot, _) if plan.scratch.is_some() || plan.place.base().is_some() => {
-            "an overlay needs CONFIG_OVERLAY_FS, and a file system below it that can hold one: \
-             ext4, xfs, btrfs or tmpfs"
-                .to_owned()
+            NO_OVERLAY.to_owned()
         }
         (Stage::Resolver, _) => {
             format!("or leave its file alone: vserver config unset {name} network.dns")

@@ -5,6 +5,10 @@ use std::io;
 use crate::config::Place;
 use crate::error::Error;
 
+/// The remedy where the kernel makes no overlay.
+pub const NO_OVERLAY: &str = "an overlay needs CONFIG_OVERLAY_FS, and a file system below it that \
+                              can hold one: ext4, xfs, btrfs or tmpfs, and no overlay itself";
+
 /// What of a guest's files couldn't be opened. The number travels as the step
 /// of a start that has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +25,20 @@ pub enum Part {
     Growth = 4,
     /// The quotas of the file system in its image.
     Quotas = 5,
+    /// Its files and what they lie over, together.
+    Layers = 6,
 }
 
 impl Part {
-    const ALL: [Self; 6] =
-        [Self::Root, Self::Base, Self::Scratch, Self::LoopDevice, Self::Growth, Self::Quotas];
+    const ALL: [Self; 7] = [
+        Self::Root,
+        Self::Base,
+        Self::Scratch,
+        Self::LoopDevice,
+        Self::Growth,
+        Self::Quotas,
+        Self::Layers,
+    ];
 
     /// The part with this number.
     pub fn of_step(step: u16) -> Self {
@@ -49,6 +62,10 @@ impl Part {
             Self::Scratch => "opening the directory for what it writes".to_owned(),
             Self::LoopDevice => format!("showing its image '{root}' by a loop device"),
             Self::Growth => format!("letting the file system in '{root}' grow"),
+            Self::Layers => {
+                let base = place.base().unwrap_or(&place.root);
+                format!("laying it over '{}'", base.display())
+            }
             Self::Quotas => format!("mounting its image '{root}', which keeps quotas"),
         }
     }
@@ -93,6 +110,9 @@ impl Part {
                 "the image has become longer, and to let its file system grow vserver needs \
                  CAP_SYS_RESOURCE; or: resize2fs IMAGE"
                     .to_owned()
+            }
+            (Self::Layers, libc::EINVAL | libc::ENODEV | libc::EROFS | libc::EOPNOTSUPP) => {
+                NO_OVERLAY.to_owned()
             }
             (Self::Quotas, _) => format!(
                 "the kernel may have no quotas of ext4 (CONFIG_QFMT_V2): modprobe quota_v2; or take \

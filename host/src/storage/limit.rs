@@ -14,6 +14,7 @@ use rustix::fs::{self, AtFlags, FileType, OFlags};
 
 use crate::config::{Files, Place};
 use crate::error::{Error, Result};
+use crate::facts::btrfs;
 use crate::fsroot::RootDir;
 use crate::plan::Disk;
 use crate::sys::quota::{self, Quota};
@@ -39,6 +40,21 @@ pub fn limit(place: &Place, scratch: Option<&Path>, disk: Disk) -> Result<()> {
         Some(scratch) => limit_directory(scratch, disk),
         None => Ok(()),
     }
+}
+
+/// Why a limit that was set may hold at another size, with the remedy.
+pub fn doubt(place: &Place, disk: Disk) -> Option<String> {
+    if place.files == Files::Image || disk.bytes.is_none() {
+        return None;
+    }
+    let root = place.root.display();
+    let is_wrong = File::open(&place.root).is_ok_and(|root| btrfs::counts_wrongly(&root));
+    is_wrong.then(|| {
+        format!(
+            "limits.disk holds at another size: the btrfs of '{root}' says that its quotas are \
+             wrong; count anew: btrfs quota rescan -w {root}"
+        )
+    })
 }
 
 /// Changes the limit of a guest that runs; false where that has to wait for its

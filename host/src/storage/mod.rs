@@ -33,12 +33,12 @@ use crate::config::{Files, Place};
 use crate::error::Result;
 use crate::fsroot::RootDir;
 
-pub use failed::{Failed, Part};
+pub use failed::{Failed, NO_OVERLAY, Part};
 pub use image::{
     Purpose, Size, make as make_image, mount as mount_image, open_at_rest, settle as settle_image,
 };
 pub use layers::{UPPER, WORK, look, make as make_layers, merge, mount as merge_at};
-pub use limit::{change_limit, limit, limited};
+pub use limit::{change_limit, doubt, limit, limited};
 pub use scratch::Scratch;
 pub use subvolume::{make as make_subvolume, snapshot as snapshot_subvolume};
 pub use users::UserQuotas;
@@ -130,7 +130,7 @@ fn viewed(place: &Place, purpose: Purpose) -> Result<RootDir> {
                 Purpose::Looking => look(&[&RootDir::open(&place.root.join(UPPER))?, &base]),
                 _ => merge(&[&base], &RootDir::open(&place.root)?),
             };
-            merged.map(from).map_err(|cause| failed(Part::Root.failed()(cause)))
+            merged.map(from).map_err(|cause| failed(Part::Layers.failed()(cause)))
         }
     }
 }

@@ -156,6 +156,7 @@ impl Supervisor {
             }
             other => {
                 let name = &plan.name;
+                plan.limits.warnings.extend(storage::doubt(&plan.place, plan.disk));
                 other.map_err(|error| error.context(format_args!("cannot start guest '{name}'")))
             }
         }

@@ -75,6 +75,11 @@ impl<'a> Staging<'a> {
         Err(failed(Errno::EXIST))
     }
 
+    /// The directory itself, for whoever fills it by other means.
+    pub fn directory(&self) -> &RootDir {
+        &self.directory
+    }
+
     /// Copies one name that is no directory.
     ///
     /// # Errors

@@ -8,8 +8,9 @@ use std::path::Path;
 use super::file::{GROUND, Identity};
 use super::sizes::{Sizes, round};
 use super::{Member, Stop};
-use crate::build::{Interrupt, Progress};
 use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 use crate::tree::{Step, walk_on};
 
 /// Bytes that the notes of a round take, more or less.
@@ -175,6 +176,7 @@ fn each(
 mod tests {
     use std::collections::BTreeMap;
     use std::fs;
+    use std::path::PathBuf;
 
     use super::*;
     use crate::config::Excluded;
@@ -194,6 +196,14 @@ mod tests {
         }
     }
 
+    /// Two empty directories, gone with the first.
+    fn two_roots(names: [&str; 2]) -> (tempfile::TempDir, [PathBuf; 2]) {
+        let scene = tempfile::tempdir().unwrap();
+        let roots = names.map(|name| scene.path().join(name));
+        roots.iter().for_each(|root| fs::create_dir(root).unwrap());
+        (scene, roots)
+    }
+
     /// All that is found, in rounds, and how many those were.
     fn find(members: &mut [Member], budget: u64) -> (u64, Vec<Candidate>) {
         let interrupt = Interrupt::default();
@@ -210,8 +220,7 @@ mod tests {
 
     #[test]
     fn every_length_that_repeats_is_noted_once_in_some_round() {
-        let scene = tempfile::tempdir().unwrap();
-        let roots = ["a", "b"].map(|name| scene.path().join(name));
+        let (_scene, roots) = two_roots(["a", "b"]);
         for (number, root) in roots.iter().enumerate() {
             fs::create_dir_all(root.join("tmp")).unwrap();
             for size in 1..200 {
@@ -240,9 +249,7 @@ mod tests {
     #[test]
     fn a_flood_of_one_length_keeps_no_other_guest_out() {
         const FLOOD: u64 = 3000;
-        let scene = tempfile::tempdir().unwrap();
-        let roots = ["flood", "other"].map(|name| scene.path().join(name));
-        roots.iter().for_each(|root| fs::create_dir(root).unwrap());
+        let (_scene, roots) = two_roots(["flood", "other"]);
         for number in 0..FLOOD {
             fs::write(roots[0].join(format!("f{number}")), "same").unwrap();
         }
@@ -261,9 +268,7 @@ mod tests {
     #[test]
     fn names_of_one_file_cost_no_more_than_one() {
         const NAMES: u64 = 1000;
-        let scene = tempfile::tempdir().unwrap();
-        let roots = ["linked", "other"].map(|name| scene.path().join(name));
-        roots.iter().for_each(|root| fs::create_dir(root).unwrap());
+        let (_scene, roots) = two_roots(["linked", "other"]);
         for root in &roots {
             fs::write(root.join("f"), "same").unwrap();
         }
@@ -279,9 +284,7 @@ mod tests {
     #[test]
     fn nobody_adds_more_than_its_share_of_rounds() {
         const NAMES: usize = 4000;
-        let scene = tempfile::tempdir().unwrap();
-        let roots = ["flood", "other"].map(|name| scene.path().join(name));
-        roots.iter().for_each(|root| fs::create_dir(root).unwrap());
+        let (_scene, roots) = two_roots(["flood", "other"]);
         for size in 1..=NAMES {
             // Twice each length.
             for name in ["a", "b"] {

@@ -28,10 +28,11 @@ use std::path::PathBuf;
 
 use shared::name::GuestName;
 
-use crate::build::{Interrupt, Progress};
 use crate::config::Excluded;
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 use crate::report::unify::Shared;
 
 use candidates::Candidates;

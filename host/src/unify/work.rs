@@ -10,7 +10,8 @@ use super::candidates::{Candidate, Candidates};
 use super::file::{self, Layout};
 use super::volume::{self, Known};
 use super::{Member, Stop};
-use crate::build::{Interrupt, Progress};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 use crate::report::unify::Shared;
 
 /// The guests, and what is done to their files.

@@ -221,14 +221,8 @@ pub fn openrc() -> Layout {
         links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
         files: &[OPENRC_SERVICE],
         prepare: &[],
-        style: "sysv",
-        reason: "/sbin/init is sysvinit",
-        service: "cron",
-        reboot: &["reboot"],
-        power_off: &["poweroff"],
-        halt: &["halt"],
-        own: TELINIT,
         hanging: OPENRC_HANGING,
+        ..sysvinit()
     }
 }
 

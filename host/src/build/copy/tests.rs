@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use md5::{Digest, Md5};
 
 use super::*;
-use crate::build::{Interrupt, Progress};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 
 const SECRET: &str = "a secret of the host";
 

@@ -4,8 +4,9 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
-use crate::build::{Interrupt, Progress};
 use crate::fsroot::RootDir;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 
 use super::*;
 

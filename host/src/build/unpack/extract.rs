@@ -17,9 +17,10 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
-use crate::build::{Interrupt, layout};
+use crate::build::layout;
 use crate::error::{Error, Result};
 use crate::fsroot::{RootDir, remove_tree};
+use crate::interrupt::Interrupt;
 
 use super::acl::{self, List, Who, number};
 use super::entry::{Content, Entry, Kind};

@@ -16,8 +16,8 @@ use lz4_flex::frame::FrameDecoder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::build::Interrupt;
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 
 /// Enough bytes to tell a compression.
 const MAGIC: usize = 8;

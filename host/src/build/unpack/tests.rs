@@ -4,8 +4,8 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use crate::build::Interrupt;
 use crate::fsroot::RootDir;
+use crate::interrupt::Interrupt;
 
 use super::*;
 

@@ -64,6 +64,7 @@ pub fn judge(facts: &HostFacts) -> Vec<Finding> {
         storage::roots,
         storage::idmapped,
         storage::space,
+        storage::quotas,
         host::processes,
         cgroups::bombs,
         host::inotify,
@@ -153,6 +154,7 @@ mod tests {
                 kind: "ext4".into(),
             }),
             free_bytes: Some(50 << 30),
+            counts_wrongly: false,
             max_user_namespaces: Some(100_000),
             max_inotify_instances: Some(128),
             pid_max: Some(4_194_304),
@@ -228,6 +230,7 @@ mod tests {
             host.roots_mount.as_mut().unwrap().options.push("noexec".into());
         });
         expect("disk space", Limited, |host| host.free_bytes = Some(1 << 20));
+        expect("disk quotas", Limited, |host| host.counts_wrongly = true);
         expect("guests' links", Limited, |host| {
             host.capabilities.remove("CAP_NET_ADMIN");
         });

@@ -66,3 +66,18 @@ pub(super) fn space(host: &HostFacts) -> Finding {
         _ => ok(topic, text),
     }
 }
+
+pub(super) fn quotas(host: &HostFacts) -> Finding {
+    let topic = "disk quotas";
+    if !host.counts_wrongly {
+        return ok(topic, "nothing is known against them");
+    }
+    let roots = host.roots.display();
+    limited(
+        topic,
+        format!(
+            "the btrfs of {roots} says that its own are wrong, so limits.disk holds at other sizes"
+        ),
+        format!("count anew: btrfs quota rescan -w {roots}"),
+    )
+}

@@ -1,4 +1,4 @@
-//! A build that is told to end stops at the next file and leaves nothing.
+//! A build or a copy that is told to end stops at the next file and leaves nothing.
 //!
 //! The signal only sets a flag. Whoever works asks [`Interrupt::check`]
 //! between two steps and returns its error, so that everything is undone by
@@ -34,7 +34,7 @@ impl Interrupt {
 
     /// One that is asked for after a while, for tests.
     #[cfg(test)]
-    pub(super) fn asked_after(pause: std::time::Duration) -> Self {
+    pub(crate) fn asked_after(pause: std::time::Duration) -> Self {
         let interrupt = Self::default();
         let asked = Arc::clone(&interrupt.asked);
         std::thread::spawn(move || {

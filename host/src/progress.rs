@@ -1,4 +1,4 @@
-//! How far a build is: a bar on a terminal, nothing otherwise.
+//! How far a build or a copy is: a bar on a terminal, nothing otherwise.
 
 use std::borrow::Cow;
 use std::io::IsTerminal;

@@ -1,0 +1,174 @@
+//! How long the rc scripts of a boot take: the same Debian tree under its own
+//! sysvinit, and under guest-init, which starts them itself or has Debian's
+//! `rc` do it. Scripts of servers are added that wait and compute a little,
+//! some for others, in the order that insserv has found of their headers.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tests::{DEADLINE, Host, Median, command, eventually};
+
+use crate::Workshop;
+use crate::contender::copy_tree;
+
+/// Times that each way boots, in turn with the others.
+pub const ROUNDS: usize = 15;
+
+/// A server: its name, what it is started after, how long it waits, in
+/// milliseconds, and how many rounds of the shell it computes.
+type Server = (&'static str, &'static str, u32, u32);
+
+/// As on a machine with a database, mail and a web server: most of a start is
+/// waiting, for a disk, for a socket, for what has been forked.
+pub const SERVERS: [Server; 12] = [
+    ("b-log", "", 100, 2000),
+    ("b-names", "b-log", 200, 2000),
+    ("b-time", "b-log", 150, 1000),
+    ("b-cache", "b-log", 100, 1000),
+    ("b-database", "b-log", 500, 10_000),
+    ("b-directory", "b-log", 300, 5000),
+    ("b-mail", "b-names b-directory", 300, 5000),
+    ("b-filter", "b-names", 400, 10_000),
+    ("b-web", "b-names b-database b-cache", 200, 5000),
+    ("b-jobs", "b-database", 150, 2000),
+    ("b-monitor", "b-log", 150, 2000),
+    ("b-backup", "b-time", 100, 1000),
+];
+
+/// How a guest boots, its configuration, and how long that took.
+pub struct Way {
+    /// For the page.
+    pub name: &'static str,
+    setting: [&'static str; 2],
+    /// Milliseconds from the command to the end of the last script.
+    pub took: Vec<f64>,
+}
+
+/// Boots the tree in each way, in turn.
+pub fn measure(workshop: &Workshop) -> Vec<Way> {
+    let way = |name, setting| Way { name, setting, took: Vec::new() };
+    let mut ways = vec![
+        way("its own sysvinit (`boot.style = \"init\"`)", ["boot.style", "init"]),
+        way("guest-init, scripts by Debian's `rc`", ["boot.rc", "written"]),
+        way("guest-init, scripts by itself (`boot.rc = \"direct\"`)", ["boot.rc", "direct"]),
+    ];
+    let tree = workshop.tree();
+    furnish(&tree);
+    let host = Host::new();
+    let names: Vec<String> = (0..ways.len()).map(|number| format!("rc{number}")).collect();
+    for (name, way) in names.iter().zip(&ways) {
+        host.vserver(["build", name, "--method", "skeleton"]).ok();
+        let [key, value] = way.setting;
+        host.vserver(["config", "set", name, key, value]).ok();
+        let root = host.paths().roots_dir().join(name);
+        fs::remove_dir_all(&root).expect("the skeleton can be removed");
+        copy_tree(&tree, &root);
+    }
+    for round in 0..=ROUNDS {
+        for (name, way) in names.iter().zip(&mut ways) {
+            let took = once(&host, name);
+            eprintln!("{}: {took:.0} ms", way.name);
+            // The first round warms the caches.
+            if round > 0 {
+                way.took.push(took);
+            }
+        }
+    }
+    ways
+}
+
+fn once(host: &Host, name: &str) -> f64 {
+    let log = host.paths().roots_dir().join(name).join("var/log");
+    for mark in fs::read_dir(&log).expect("a Debian tree").flatten() {
+        if mark.file_name().to_string_lossy().starts_with("rc-") {
+            fs::remove_file(mark.path()).expect("it is there");
+        }
+    }
+    let start = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    host.vserver(["start", "--no-wait", name]).ok();
+    // `rc.local`, which Debian has last, and all others: the same result.
+    let end = eventually(DEADLINE, "all scripts have ended", || {
+        let ends = SERVERS.iter().map(|(server, ..)| mark(&log.join(format!("rc-{server}"))));
+        let last = mark(&log.join("bench-runlevel"))?;
+        ends.collect::<Option<Vec<_>>>()?.into_iter().chain([last]).max()
+    });
+    assert_order(&log);
+    fs::remove_file(log.join("bench-runlevel")).expect("it is there");
+    host.vserver(["stop", "--no-kill", name]).ok();
+    (end - start).as_secs_f64() * 1000.0
+}
+
+/// Each server has been started after those that it needs had ended.
+fn assert_order(log: &Path) {
+    let time = |server: &str, end: &str| {
+        let path: PathBuf = log.join(format!("rc-{server}{end}"));
+        mark(&path).unwrap_or_else(|| panic!("{path:?} says nothing"))
+    };
+    for (server, after, ..) in SERVERS {
+        for before in after.split_whitespace() {
+            assert!(time(before, "") <= time(server, "-begun"), "{server} before {before}");
+        }
+    }
+}
+
+fn mark(path: &Path) -> Option<Duration> {
+    fs::read_to_string(path).ok()?.trim().parse().ok().map(Duration::from_nanos)
+}
+
+/// Adds the servers' scripts to a tree, as their packages would.
+fn furnish(tree: &Path) {
+    for (name, after, wait, rounds) in SERVERS {
+        let script = format!(
+            "#!/bin/sh\n\
+             ### BEGIN INIT INFO\n\
+             # Provides:          {name}\n\
+             # Required-Start:    $remote_fs {after}\n\
+             # Required-Stop:     $remote_fs {after}\n\
+             # Default-Start:     2 3 4 5\n\
+             # Default-Stop:      0 1 6\n\
+             # Short-Description: a server\n\
+             ### END INIT INFO\n\
+             [ \"$1\" = start ] || exit 0\n\
+             date +%s%N >/var/log/rc-{name}-begun\n\
+             i=0\n\
+             while [ $i -lt {rounds} ]; do i=$((i + 1)); done\n\
+             sleep {}.{:03}\n\
+             date +%s%N >/var/log/rc-{name}\n",
+            wait / 1000,
+            wait % 1000
+        );
+        let path = tree.join("etc/init.d").join(name);
+        fs::write(&path, script).expect("it can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    }
+    let mut insserv = Command::new("chroot");
+    let names = SERVERS.iter().map(|(name, ..)| name);
+    command::run(insserv.arg(tree).arg("insserv").args(names), DEADLINE).ok();
+}
+
+/// The section of the page.
+pub fn section(machine: &str, ways: &[Way]) -> String {
+    let mut section = format!(
+        "## rc scripts\n\n\
+         {machine}\n\n\
+         The Debian tree with {} scripts of servers more, of which each waits 100 to 500 ms and\n\
+         computes a little; in a chain of what they need (insserv's `.depend.start`) the longest are\n\
+         800 ms of waiting. From the start command to the end of the last script, {ROUNDS} rounds in\n\
+         which the ways take turns; after each it is looked at that every script has run, and none\n\
+         before those that it needs. Ratios are to the guest's own init in the same round, medians;\n\
+         below 1, guest-init is faster. In brackets: where that median lies with 95 % certainty.\n\n\
+         | | ms | ratio |\n|---|---|---|\n",
+        SERVERS.len()
+    );
+    let own = ways.first().map_or(&[][..], |way| &way.took);
+    for way in ways {
+        let ratio = Median::of(way.took.iter().zip(own).map(|(took, own)| took / own));
+        let took = Median::of(way.took.iter().copied()).value;
+        let _ = writeln!(section, "| {} | {took:.0} | {ratio} |", way.name);
+    }
+    section
+}
