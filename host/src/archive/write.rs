@@ -100,7 +100,7 @@ pub fn write(
 /// names counted from there, and nothing besides.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn plain(to: impl Write, root: &RootDir, check: Check<'_>) -> Result<Written> {
     let mut writing = Writing::new(Summed::new(to), "", check);
     walk(root, check, |step| match step {

@@ -3,17 +3,23 @@
 
 use std::fmt::Write;
 
+use humantime::format_duration;
 use serde::Serialize;
 
 use crate::cgroup::Setting;
+use crate::config::{STOP_TIMEOUT, STOP_TIMEOUT_OF_SYSTEMD};
 use crate::plan::Mount;
 use crate::plan::syscalls::{Unless, refusals};
 use crate::plan::{Confinement, Plan, devices, masks};
 use crate::seccomp::When;
 
-/// The layers of isolation of a guest, as lists.
+/// What follows from a configuration, above all the layers of isolation, as
+/// lists.
 #[derive(Debug, Serialize)]
 pub struct Effective {
+    /// How long a shutdown may take, in words: that may depend on the guest's
+    /// init.
+    pub stop_timeout: String,
     /// The capabilities of its root, by their names.
     pub capabilities: Vec<String>,
     /// Refused system calls.
@@ -65,7 +71,13 @@ pub fn effective(plan: &Plan, families_judged: bool) -> Effective {
     let hidden = |step: &Mount, place: &str| matches!(step, Mount::Hidden(at) if *at == place);
     let registers = covered(&masks::REGISTERS, |step, _| *step == Mount::HiddenRegisters);
     let read_only = |step: &Mount, place: &str| matches!(step, Mount::ReadOnly { target, .. } if *target == place);
+    let usual = || {
+        let [usual, systemd] = [STOP_TIMEOUT, STOP_TIMEOUT_OF_SYSTEMD].map(format_duration);
+        format!("{usual}, or {systemd} where systemd is the guest's init")
+    };
+    let stop_timeout = plan.lifecycle.stop_timeout;
     Effective {
+        stop_timeout: stop_timeout.map_or_else(usual, |time| format_duration(time).to_string()),
         capabilities: plan.capabilities.iter().map(ToString::to_string).collect(),
         system_calls: filter.iter().flat_map(refusals).map(refused).collect(),
         hidden: masks::HIDDEN
@@ -131,7 +143,8 @@ fn when(when: When) -> Option<String> {
 /// The lists as comments, to stand below a configuration file's text.
 pub fn text(effective: &Effective) -> String {
     let mut text = String::from("\n# What this comes to. No key is read from here on.\n#\n");
-    let _ = writeln!(text, "# Capabilities of the guest's root:");
+    let _ = writeln!(text, "# boot.stop_timeout:\n#   {}", effective.stop_timeout);
+    let _ = writeln!(text, "#\n# Capabilities of the guest's root:");
     for names in effective.capabilities.chunks(4) {
         let _ = writeln!(text, "#   {}", names.join(" "));
     }
