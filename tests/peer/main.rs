@@ -112,7 +112,17 @@ impl Sockets {
         let said = format!("from {} to {}", host(stream.local_addr()?), stream.peer_addr()?);
         let Some(listener) = &self.tcp else { return Ok(said) };
         listener.set_nonblocking(true)?;
-        match listener.accept() {
+        // The end of the handshake may be on its way to it still.
+        let first = (0..20).find_map(|_| {
+            let accepted = listener.accept();
+            let is_none =
+                matches!(&accepted, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+            if is_none {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            (!is_none).then_some(accepted)
+        });
+        match first.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into())) {
             Ok((accepted, peer)) => {
                 Ok(format!("{said}, accepted {} at {}", host(peer), accepted.local_addr()?))
             }

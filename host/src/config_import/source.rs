@@ -102,7 +102,15 @@ fn of_directory(path: PathBuf, format: Option<Format>) -> Result<Source> {
             walk(&path, "", 0, &mut files)?;
             Ok(Source { format: Format::Directory, path, files })
         }
-        Some((format, file)) => read(&path.join(file), Some(format)),
+        Some((format, file)) => {
+            let file = path.join(file);
+            // In a guest's own files it could lead to any of the host's.
+            if file.is_symlink() {
+                return Err(Error::new(format!("'{}' is a link", file.display()))
+                    .hint("give the file that it leads to"));
+            }
+            read(&file, Some(format))
+        }
         None => Err(whose(&path)),
     }
 }

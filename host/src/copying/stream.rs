@@ -3,7 +3,7 @@
 //! what goes is copied there first: so a stream is held to all that a copy is,
 //! and one that is cut short changes nothing.
 
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -31,6 +31,9 @@ pub(super) fn room(paths: &Paths) -> Result<RootDir> {
     let directory = paths.roots_dir();
     std::fs::create_dir_all(&directory)
         .map_err(|cause| Error::path("create directory", &directory, cause))?;
+    // Of a guest's set-user-id programs the host's users may execute none.
+    rustix::fs::chmod(&directory, Mode::RWXU)
+        .map_err(|cause| Error::path("change the permissions of", &directory, cause))?;
     RootDir::open(&directory)
 }
 
@@ -40,7 +43,7 @@ pub(super) fn receive(
     room: &RootDir,
     call: &mut Call<'_>,
 ) -> Result<Report> {
-    if std::io::stdin().is_terminal() {
+    if io::stdin().is_terminal() {
         return Err(Error::usage("standard input is a terminal, and no archive")
             .hint("tar c FILES | vserver cp - GUEST:PATH"));
     }
@@ -50,7 +53,8 @@ pub(super) fn receive(
     }
     let staging = Staging::make(room, false)?;
     let from = Path::new("-");
-    let left_out = unpack_archive(from, staging.directory(), call.interrupt, call.progress)?;
+    let inner = staging.inner()?;
+    let left_out = unpack_archive(from, &inner, call.interrupt, call.progress)?;
     let mut report = Report { remarks: remarks(&left_out).collect(), ..Report::default() };
     let views = views([request.target], call.paths)?;
     let there = view(&views, request.target)?;
@@ -59,7 +63,7 @@ pub(super) fn receive(
     }
     // As a directory, whatever is in the stream.
     let target = Target::find(there, request.target, true)?;
-    let source = Source::Directory { directory: again(staging.directory())?, name: None };
+    let source = Source::Directory { directory: inner, name: None };
     report.copies.push(format!("standard input to '{}'", target.shown(&source).display()));
     if !request.dry {
         let way = Way { from: View::host()?.owners, to: there.owners };
@@ -72,7 +76,7 @@ pub(super) fn receive(
 
 /// What is in a guest, to standard output.
 pub(super) fn send(request: &Request<'_>, room: &RootDir, call: &mut Call<'_>) -> Result<Report> {
-    let output = std::io::stdout();
+    let output = io::stdout();
     if output.is_terminal() && !request.dry {
         return Err(Error::usage("standard output is a terminal, and takes no archive")
             .hint("vserver cp GUEST:PATH - | tar x"));
@@ -94,8 +98,13 @@ pub(super) fn send(request: &Request<'_>, room: &RootDir, call: &mut Call<'_>) -
             report.remarks.extend(carrier.run(&source, &target)?);
         }
     }
+    // A guest can be started again.
+    drop(views);
     if !request.dry {
         let check = || call.interrupt.check();
+        // Whoever reads may take what ends too early for all of it: what can't be
+        // written is found out before.
+        archive::plain(io::sink(), staging.directory(), &check)?;
         let mut to = BufWriter::with_capacity(256 * 1024, output.lock());
         let written = archive::plain(&mut to, staging.directory(), &check);
         call.interrupt.check()?;

@@ -61,7 +61,9 @@ impl Messages {
         let address = UnixAddr::new(&self.to)?;
         let flags = flags | MsgFlags::MSG_NOSIGNAL;
         let sent = sendto(self.socket.as_raw_fd(), message, &address, flags);
-        self.is_deaf.store(sent == Err(Errno::EAGAIN), Ordering::Relaxed);
+        // A signal ends a wait that has a limit (signal(7)).
+        let is_deaf = matches!(sent, Err(Errno::EAGAIN | Errno::EINTR));
+        self.is_deaf.store(is_deaf, Ordering::Relaxed);
         sent
     }
 }
@@ -97,8 +99,12 @@ impl Visit for Fields<'_> {
     }
 }
 
+/// Bytes of a value; what is longer is cut: a message has to be one datagram.
+const LONGEST: usize = 16 * 1024;
+
 /// Appends a field, whose value may have any characters.
 fn put(message: &mut Vec<u8>, name: &str, value: &str) {
+    let value = &value[..value.floor_char_boundary(LONGEST)];
     let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
     message.extend(name.chars().map(letter).collect::<String>().bytes());
     message.push(b'\n');

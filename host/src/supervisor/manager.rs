@@ -54,6 +54,13 @@ impl Supervisor {
         self
     }
 
+    /// Tells the guard that what comes now takes as long as it does.
+    pub(super) fn be_busy(&self) {
+        if let Some(guard) = &self.guard {
+            guard::tell_busy(guard);
+        }
+    }
+
     /// Tells systemd, or the guard, that this process isn't stuck, and remembers
     /// to do so again.
     pub(super) fn arm_watchdog(&mut self) {
@@ -207,6 +214,8 @@ impl Supervisor {
             (None, true) => "--unit",
             (None, false) => "--take-over",
         };
+        // Another version may never say that it isn't stuck.
+        self.be_busy();
         let mut command = Command::new(program);
         let error =
             command.arg0("vserver").args(["supervise", role, self.plan.name.as_str()]).exec();

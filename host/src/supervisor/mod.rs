@@ -278,6 +278,8 @@ impl Supervisor {
     fn sweep(&mut self) {
         let _ = self.cgroup.kill_all();
         self.state = State::read(&self.run.state());
+        // It goes with the programs of the link, if nobody holds it.
+        let _ = self.traffic();
         self.remove_link();
         self.state = State { forks: self.state.forks, ..State::default() };
         self.keep_account_of_remains();

@@ -40,7 +40,11 @@ impl Supervisor {
             // Of the administrator's scripts each may take a minute.
             self.arm_watchdog();
             match effect {
-                Effect::Launch => follow = Some(self.launch()),
+                Effect::Launch => {
+                    // Counting all of a guest's files may take longer.
+                    self.be_busy();
+                    follow = Some(self.launch());
+                }
                 Effect::Thaw => self.thaw(),
                 Effect::AskStop(power, deadline) => self.ask_stop(power, deadline),
                 Effect::Kill => self.kill(),

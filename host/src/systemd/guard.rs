@@ -49,8 +49,10 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// How often systemd wants to hear from a unit (sd_watchdog_enabled(3)).
 const WATCHDOG: &str = "WATCHDOG_USEC";
 
-/// What a supervisor says that isn't stuck.
-const WORD: &[u8] = b"alive";
+/// What a supervisor says that isn't stuck; and one that begins something which
+/// may take as long as it does.
+const ALIVE: &[u8] = b"alive";
+const BUSY: &[u8] = b"busy";
 
 /// How a supervisor that has a guard is called.
 pub const GUARDED: &str = "--guarded";
@@ -171,6 +173,7 @@ fn wait(
     let mut told = false;
     // One that says nothing yet is still on its way.
     let mut heard_at = None;
+    let mut turn = Instant::now();
     loop {
         if interval.is_some() {
             let _ = say(&[NotifyState::Watchdog]);
@@ -178,9 +181,12 @@ fn wait(
         if let Some(status) = child.try_wait()? {
             return Ok((status, told));
         }
-        while recv(supervisor.as_raw_fd(), &mut [0; 8], MsgFlags::MSG_DONTWAIT) == Ok(WORD.len()) {
-            heard_at = Some(Instant::now());
+        heard_at = hear(supervisor, heard_at);
+        // While this process stood still itself, it has heard nobody.
+        if interval.is_some_and(|interval| turn.elapsed() > interval + interval / 2) {
+            heard_at = heard_at.map(|_| Instant::now());
         }
+        turn = Instant::now();
         if let (Some(at), Some(interval)) = (heard_at, interval)
             && at.elapsed() > interval * 2
         {
@@ -206,9 +212,25 @@ pub fn interval() -> Option<Duration> {
     Some(Duration::from_micros(watchdog) / 2)
 }
 
+/// When a supervisor has said last that it isn't stuck; `None` for one that is
+/// busy or has said nothing yet.
+fn hear(supervisor: &OwnedFd, before: Option<Instant>) -> Option<Instant> {
+    let mut heard_at = before;
+    let mut word = [0; 8];
+    while let Ok(length @ 1..) = recv(supervisor.as_raw_fd(), &mut word, MsgFlags::MSG_DONTWAIT) {
+        heard_at = (word.get(..length) != Some(BUSY)).then(Instant::now);
+    }
+    heard_at
+}
+
 /// The supervisor isn't stuck.
 pub fn tell(guard: &OwnedFd) {
-    let _ = send(guard.as_raw_fd(), WORD, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+    let _ = send(guard.as_raw_fd(), ALIVE, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+}
+
+/// The supervisor is not to be waited for until it says that it isn't stuck.
+pub fn tell_busy(guard: &OwnedFd) {
+    let _ = send(guard.as_raw_fd(), BUSY, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
 }
 
 /// Becomes the guard in place of one that was killed. The keeper and the lock

@@ -66,8 +66,15 @@ impl<'a> Staging<'a> {
                 Err(Errno::EXIST) => continue,
                 other => other.map_err(failed)?,
             }
-            let directory = open_below(target.as_fd(), &name).map_err(failed)?;
-            let _ = fs::flock(&directory, FlockOperation::NonBlockingLockExclusive);
+            // Somebody who sweeps may come between, and takes it for a left one.
+            let directory = match open_below(target.as_fd(), &name) {
+                Err(Errno::NOENT) => continue,
+                other => other.map_err(failed)?,
+            };
+            let locked = fs::flock(&directory, FlockOperation::NonBlockingLockExclusive);
+            if locked == Err(Errno::WOULDBLOCK) || !is_at(target, &name, &directory) {
+                continue;
+            }
             // In words, what is written to is the target.
             let directory = RootDir::from_fd(directory, target.path());
             return Ok(Self { target, name, directory, keeps });
@@ -78,6 +85,19 @@ impl<'a> Staging<'a> {
     /// The directory itself, for whoever fills it by other means.
     pub fn directory(&self) -> &RootDir {
         &self.directory
+    }
+
+    /// A directory in it, which may be given any owner and permissions: the one
+    /// around it stays closed.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn inner(&self) -> Result<RootDir> {
+        let made = fs::mkdirat(&self.directory, COPY, Mode::RWXU)
+            .and_then(|()| open_below(self.directory.as_fd(), OsStr::new(COPY)));
+        let made =
+            made.map_err(|cause| self.target.error("create a directory in", Path::new(""), cause))?;
+        Ok(RootDir::from_fd(made, self.target.path()))
     }
 
     /// Copies one name that is no directory.
@@ -309,6 +329,13 @@ fn open_in(parent: &RootDir, name: &OsStr) -> Result<RootDir> {
     let opened = RootDir::from_fd(opened, parent.shown(name));
     check_place(&opened)?;
     Ok(opened)
+}
+
+/// Has this directory that name?
+fn is_at(target: &RootDir, name: &OsStr, directory: &OwnedFd) -> bool {
+    let named = fs::statat(target, name, AtFlags::SYMLINK_NOFOLLOW);
+    let same = |one: Stat, other: Stat| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino);
+    named.is_ok_and(|named| fs::fstat(directory).is_ok_and(|own| same(named, own)))
 }
 
 /// Removes what killed copies have left in a directory.
