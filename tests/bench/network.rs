@@ -5,7 +5,7 @@
 //!
 //! Connections also with guests that have no system call filter: what that
 //! costs isn't what addresses cost. The batches that are compared follow each
-//! other, every other round the other way around.
+//! other, in each round another one first.
 
 use std::process::Command;
 use std::time::Duration;
@@ -171,19 +171,15 @@ fn figures<const N: usize>(batches: &[[Batch; N]], place: usize) -> Figures {
     }
 }
 
-/// A batch of each, in this order or, in odd rounds, the other way around.
+/// A batch of each, in this order, in each round another one first.
 fn in_turn<const N: usize>(
     what: &str,
     ways: [&Way<'_>; N],
     round: usize,
     one: fn(&Way<'_>) -> Option<Batch>,
 ) -> [Batch; N] {
-    let mut order: [usize; N] = std::array::from_fn(|place| place);
-    if !round.is_multiple_of(2) {
-        order.reverse();
-    }
     let mut batches = [Batch { speed: 0.0, cost: 0.0 }; N];
-    for place in order {
+    for place in (0..N).map(|place| (place + round) % N) {
         batches[place] = one(ways[place]).unwrap_or_else(|| panic!("{what}: a batch failed"));
     }
     batches

@@ -60,13 +60,11 @@ fn masks() -> BTreeSet<String> {
 /// The places of this machine that are covered from the host's uid 0, and
 /// those in them that are shown.
 fn registers() -> impl Iterator<Item = String> {
-    let start = masks::REGISTERS.target.trim_end_matches('*');
     let links = ["/sys/class/net", "/sys/block", "/sys/devices"].map(std::fs::read_dir);
     let entries = links.into_iter().flatten().flatten().flatten();
     let paths = entries.filter_map(|entry| std::fs::canonicalize(entry.path()).ok());
-    paths
-        .map(|path| path.display().to_string().trim_start_matches('/').to_owned())
-        .filter(move |path| path.starts_with(start))
+    let shown = paths.map(|path| path.display().to_string().trim_start_matches('/').to_owned());
+    [masks::REGISTERS.target.to_owned()].into_iter().chain(shown)
 }
 
 /// As `systemd-escape --path --suffix=mount` has it (systemd.unit(5)).

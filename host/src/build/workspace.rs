@@ -22,6 +22,7 @@ use shared::name::GuestName;
 use crate::error::{Error, Result};
 use crate::fsroot::{RootDir, remove_tree};
 use crate::storage;
+use crate::tree;
 
 const BUILDING: &str = ".build-";
 pub(super) const DELETING: &str = ".delete-";
@@ -170,8 +171,8 @@ pub(super) fn guard(parent: &Path) -> Result<OwnedFd> {
         .map_err(|cause| Error::path("lock", parent, cause))
 }
 
-/// Removes what killed builds and deletions have left in `parent`, whose
-/// [`guard`] the caller holds.
+/// Removes what killed builds, deletions and copies have left in `parent`,
+/// whose [`guard`] the caller holds.
 ///
 /// # Errors
 /// When the directory can't be read.
@@ -192,7 +193,7 @@ pub(super) fn sweep(parent: &Path) -> Result<()> {
         }
         let _ = remove_path(&entry.path());
     }
-    Ok(())
+    tree::sweep(&RootDir::open(parent)?).map_err(|cause| Error::path("read", parent, cause))
 }
 
 /// Takes back a root that a killed build had put in place, unless the guest

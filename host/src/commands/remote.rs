@@ -15,8 +15,9 @@ const SSH_FAILED: i32 = 255;
 const NO_PROGRAM: [i32; 2] = [126, 127];
 
 /// Nobody is asked anything, and a host that doesn't answer is no host: within
-/// a moment when it is called, after a minute later on. By default the kernel goes on trying for two minutes, and a
-/// server that accepts and says nothing holds ssh(1) for ever.
+/// a moment when it is called, after a minute later on. By default the kernel
+/// goes on trying for two minutes, and a server that accepts and says nothing
+/// holds ssh(1) for ever.
 const OPTIONS: [&str; 5] = [
     "BatchMode=yes",
     "ConnectTimeout=20",

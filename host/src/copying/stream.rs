@@ -6,7 +6,7 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 
 use crate::archive;
 use crate::build::{remarks, unpack_archive};
@@ -53,7 +53,7 @@ pub(super) fn receive(
     }
     let staging = Staging::make(room, false)?;
     let from = Path::new("-");
-    let inner = staging.inner()?;
+    let inner = staging.inner(from)?;
     let left_out = unpack_archive(from, &inner, call.interrupt, call.progress)?;
     let mut report = Report { remarks: remarks(&left_out).collect(), ..Report::default() };
     let views = views([request.target], call.paths)?;
@@ -91,7 +91,7 @@ pub(super) fn send(request: &Request<'_>, room: &RootDir, call: &mut Call<'_>) -
         let source = Source::find(from, place)?;
         report.copies.push(format!("'{place}' to standard output"));
         if !request.dry {
-            let target = Target::into(again(staging.directory())?);
+            let target = Target::into(staging.directory().open_dir("")?);
             let way = Way { from: from.owners, to: host.owners };
             let carrier =
                 Carrier { request, way, interrupt: call.interrupt, progress: call.progress };
@@ -113,13 +113,4 @@ pub(super) fn send(request: &Request<'_>, room: &RootDir, call: &mut Call<'_>) -
     }
     call.progress.end();
     Ok(report)
-}
-
-/// The same directory once more.
-fn again(directory: &RootDir) -> Result<RootDir> {
-    let itself = Path::new("");
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = directory.open_at(itself, flags, Mode::empty());
-    let opened = opened.map_err(|cause| directory.error("open", itself, cause))?;
-    Ok(RootDir::from_fd(opened, directory.path()))
 }

@@ -1,9 +1,9 @@
-//! Covers what has the registers and the memory of devices as files, which
-//! the host's uid 0 may read and map: the buses, wherever they lie below
-//! /sys/devices. Interfaces and disks on them, which have no such files, stay
-//! to be seen, or links in /sys/class/net and /sys/block would lead nowhere.
+//! Covers what has the registers and the memory of devices as files, which the
+//! host's uid 0 may read and map: all of /sys/devices, since a bus may lie
+//! anywhere in it and come at any time. The kernel's own parts are shown again,
+//! and so are the interfaces and disks that are there, or links in
+//! /sys/class/net and /sys/block would lead nowhere.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -12,63 +12,51 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, open_tree};
 use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 
+use crate::plan::masks::REGISTERS;
 use crate::sys::mount::{self as attributes, Attributes};
 
 use super::mounts::{attach, directory, locate_if_there};
 
-/// Links to all buses, also to those on which nothing is yet.
-const BUSES: &str = "sys/class/pci_bus";
+/// Where no bus is: processors and memory, and what is made by software alone.
+const OWN: [&str; 2] = ["sys/devices/system", "sys/devices/virtual"];
 
-/// Links to what is shown.
+/// Links to what is shown besides.
 const SHOWN: [&str; 2] = ["sys/class/net", "sys/block"];
 
+/// An empty directory on top, but for what is shown below it.
+///
 /// # Errors
 /// Those of mounting.
 pub fn hide(root: BorrowedFd<'_>) -> io::Result<()> {
-    let buses: BTreeSet<String> =
-        targets(root, BUSES)?.iter().filter_map(|path| bus(path).map(str::to_owned)).collect();
-    let mut shown = Vec::new();
-    for path in
-        SHOWN.map(|links| targets(root, links)).into_iter().collect::<io::Result<Vec<_>>>()?
-    {
-        shown.extend(path);
+    let Some(place) = locate_if_there(root, REGISTERS.target)? else { return Ok(()) };
+    let mut shown = OWN.map(str::to_owned).to_vec();
+    for links in SHOWN {
+        shown.extend(targets(root, links)?.into_iter().filter(|path| !is_own(path)));
     }
-    for bus in &buses {
-        cover(root, bus, shown.iter().filter(|path| self::bus(path) == Some(bus)))?;
-    }
-    Ok(())
-}
-
-/// An empty directory on top, but for these places below it.
-fn cover<'a>(
-    root: BorrowedFd<'_>,
-    bus: &str,
-    shown: impl Iterator<Item = &'a String>,
-) -> io::Result<()> {
-    let Some(place) = locate_if_there(root, bus)? else { return Ok(()) };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
     let mut trees = Vec::new();
-    for path in shown {
+    for path in &shown {
         // It may have been taken out meanwhile.
         if let Some(found) = locate_if_there(root, path)? {
             trees.push((path, open_tree(&found, "", flags)?));
         }
     }
-    let tree = empty()?;
-    attach(&tree, &place)?;
-    for (path, shown) in trees {
-        let below = path.match_indices('/').map(|(end, _)| &path[..end]);
-        for parent in below.filter(|parent| parent.len() > bus.len()).chain([path.as_str()]) {
-            directory(root, parent, 0o555)?;
+    let cover = empty()?;
+    attach(&cover, &place)?;
+    for (path, tree) in trees {
+        let above = path.match_indices('/').map(|(end, _)| &path[..end]);
+        let above = above.filter(|above| above.len() > REGISTERS.target.len());
+        for made in above.chain([path.as_str()]) {
+            directory(root, made, 0o555)?;
         }
         if let Some(place) = locate_if_there(root, path)? {
-            attach(&shown, &place)?;
+            attach(&tree, &place)?;
         }
     }
     let wanted = Attributes { set: attributes::RDONLY, ..Attributes::default() };
-    attributes::set_attributes(tree.as_fd(), false, &wanted)
+    attributes::set_attributes(cover.as_fd(), false, &wanted)
 }
 
 fn empty() -> io::Result<OwnedFd> {
@@ -110,11 +98,10 @@ fn target(link: &str) -> Option<String> {
     (path.starts_with("devices/") && is_plain).then(|| format!("sys/{path}"))
 }
 
-/// The outermost PCI bus that a path leads through.
-fn bus(path: &str) -> Option<&str> {
-    let at = path.find("/pci")?;
-    let end = path[at + 1..].find('/').map_or(path.len(), |end| at + 1 + end);
-    path.get(..end)
+/// Is it below what is shown anyway?
+fn is_own(path: &str) -> bool {
+    let rest = OWN.iter().find_map(|own| path.strip_prefix(own));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -122,27 +109,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The second is a machine on Hyper-V, the third has a bus in a bus.
     #[test]
-    fn the_outermost_bus_is_covered() {
+    fn what_lies_on_a_bus_is_shown_by_itself() {
         for (link, expected) in [
-            ("../../devices/pci0000:00/pci_bus/0000:00", "sys/devices/pci0000:00"),
+            ("../devices/pci0000:00/0000:00:02.0/virtio1/block/vda", false),
             (
-                "../../devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0004:00/VMBUS:00/00000001-a/pci2e9a:00/pci_bus/2e9a:00",
-                "sys/devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0004:00/VMBUS:00/00000001-a/pci2e9a:00",
+                "../../devices/LNXSYSTM:00/ACPI0004:00/VMBUS:00/a/pci2e9a:00/2e9a:00:02.0/net/eth0",
+                false,
             ),
-            (
-                "../../devices/pci0000:00/0000:00:0e.0/pci10000:e0/pci_bus/10000:e0",
-                "sys/devices/pci0000:00",
-            ),
-            (
-                "../devices/platform/fd500000.pcie/pci0000:00/0000:00:02.0/virtio1/block/vda",
-                "sys/devices/platform/fd500000.pcie/pci0000:00",
-            ),
+            ("../../devices/virtual/net/lo", true),
+            ("../devices/virtually/block/x", false),
         ] {
-            assert_eq!(bus(&target(link).unwrap()), Some(expected), "{link}");
+            assert_eq!(is_own(&target(link).unwrap()), expected, "{link}");
         }
-        assert_eq!(bus(&target("../../devices/virtual/net/lo").unwrap()), None);
     }
 
     #[test]
@@ -156,10 +135,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_link_is_survived(link in "(\\.\\./){0,3}(devices/)?\\PC{0,30}") {
-            let path = target(&link);
-            prop_assert!(path.iter().all(|path| path.starts_with("sys/devices/")));
-            let is_in_it = |path: &String| bus(path).is_none_or(|bus| path.starts_with(bus));
-            prop_assert!(path.iter().all(is_in_it));
+            prop_assert!(target(&link).iter().all(|path| path.starts_with("sys/devices/")));
         }
     }
 }

@@ -58,11 +58,11 @@ pub const HIDDEN: [Mask; 31] = [
 /// Covered where the guest's uid 0 is the host's: the registers and memory of
 /// devices are files there that root of the host may read and map, whatever
 /// capabilities it has (`pci_mmap_resource` in the kernel's
-/// drivers/pci/pci-sysfs.c). Some machines have their buses deeper.
+/// drivers/pci/pci-sysfs.c).
 pub const REGISTERS: Mask = mask(
-    "sys/devices/pci*",
-    "registers and memory of the machine's devices, wherever the bus lies; interfaces and disks \
-     on it can be seen",
+    "sys/devices",
+    "registers and memory of the machine's devices; processors, and the interfaces and disks \
+     that are there at the start, can be seen",
 );
 
 /// Read-only, with all below.

@@ -82,7 +82,7 @@ impl Mount {
             Self::Directory { at, .. } => format!("directory '/{at}'"),
             Self::ReadOnly { target, .. } => format!("'/{target}' read-only"),
             Self::Hidden(target) => format!("a cover over '/{target}'"),
-            Self::HiddenRegisters => format!("covers over '/{}'", masks::REGISTERS.target),
+            Self::HiddenRegisters => format!("a cover over '/{}'", masks::REGISTERS.target),
         }
     }
 }
@@ -185,10 +185,11 @@ pub fn plan(config: &GuestConfig, shares_network: bool, without: &[Layer]) -> Ve
         };
         Mount::ReadOnly { target: mask.target, except }
     }));
-    steps.extend(masks::HIDDEN.map(|mask| Mount::Hidden(mask.target)));
+    // First: what it shows again has nothing mounted on it.
     if security.users != UserMode::Private {
         steps.push(Mount::HiddenRegisters);
     }
+    steps.extend(masks::HIDDEN.map(|mask| Mount::Hidden(mask.target)));
     steps
 }
 

@@ -168,7 +168,16 @@ impl Supervisor {
     fn put_addresses(&mut self, allowed: &Addresses) -> Result<()> {
         let written = self.state.write(&self.run.state());
         written.map_err(|error| Error::path("write", &self.run.state(), error))?;
-        let (layout, traffic) = (facts::kernel_layout(), self.traffic().map(Traffic::map));
+        let (layout, is_counted) = (facts::kernel_layout(), self.state.traffic.is_some());
+        let traffic = self.traffic().map(Traffic::map);
+        if is_counted && traffic.is_none() {
+            // The programs that go would take what they have counted with them.
+            let name = &self.plan.name;
+            return Err(Error::new(format!(
+                "cannot change the addresses of guest '{name}': what counts its traffic isn't found"
+            ))
+            .hint(format!("try again; else the next boot counts anew: vserver reboot {name}")));
+        }
         let led = self.serving().map_or(Ok(None), |serving| {
             serving.lead(allowed)?;
             Ok(Some(serving.maps()))

@@ -240,3 +240,23 @@ pub fn replace(name: &GuestName) -> io::Error {
     command.arg0("vserver").args(["supervise", "--guard", name.as_str()]);
     command.stdin(Stdio::null()).exec()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_busy_is_not_waited_for() {
+        let (guard, supervisor) = runtime::pair().unwrap();
+        assert!(hear(&guard, None).is_none());
+        tell(&supervisor);
+        let heard_at = hear(&guard, None);
+        assert!(heard_at.is_some());
+        assert_eq!(hear(&guard, heard_at), heard_at, "nothing new");
+        tell(&supervisor);
+        tell_busy(&supervisor);
+        assert!(hear(&guard, heard_at).is_none());
+        tell(&supervisor);
+        assert!(hear(&guard, None).is_some());
+    }
+}

@@ -15,7 +15,7 @@ mod walk;
 pub use attributes::{Attributes, give};
 pub use content::copy_file;
 pub use copy::{Change, Copied, Manner, copy, copy_name};
-pub use staging::{Placed, Staging, check_place};
+pub use staging::{Placed, Staging, check_place, sweep};
 pub use walk::{Entry, Ground, Passed, Pinned, Step, pin, walk, walk_on};
 
 /// Called between two files; its error ends the work.

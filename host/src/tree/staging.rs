@@ -87,17 +87,16 @@ impl<'a> Staging<'a> {
         &self.directory
     }
 
-    /// A directory in it, which may be given any owner and permissions: the one
-    /// around it stays closed.
+    /// The directory in it that is to be called `shown`. It may be given any
+    /// owner and permissions: the one around it stays closed.
     ///
     /// # Errors
     /// When it can't be made.
-    pub fn inner(&self) -> Result<RootDir> {
+    pub fn inner(&self, shown: &Path) -> Result<RootDir> {
         let made = fs::mkdirat(&self.directory, COPY, Mode::RWXU)
             .and_then(|()| open_below(self.directory.as_fd(), OsStr::new(COPY)));
-        let made =
-            made.map_err(|cause| self.target.error("create a directory in", Path::new(""), cause))?;
-        Ok(RootDir::from_fd(made, self.target.path()))
+        let made = made.map_err(|cause| self.target.error("create directory", shown, cause))?;
+        Ok(RootDir::from_fd(made, self.target.shown(shown)))
     }
 
     /// Copies one name that is no directory.
@@ -124,10 +123,7 @@ impl<'a> Staging<'a> {
         manner: &Manner<'_>,
         at: impl FnMut(u64),
     ) -> Result<super::Copied> {
-        let made = fs::mkdirat(&self.directory, COPY, Mode::RWXU)
-            .and_then(|()| open_below(self.directory.as_fd(), OsStr::new(COPY)));
-        let made = made.map_err(|cause| self.target.error("create directory", shown, cause))?;
-        let to = RootDir::from_fd(made, self.target.shown(shown));
+        let to = self.inner(shown)?;
         copy(from, &to, &self.without(manner)?, at)
     }
 
@@ -339,7 +335,10 @@ fn is_at(target: &RootDir, name: &OsStr, directory: &OwnedFd) -> bool {
 }
 
 /// Removes what killed copies have left in a directory.
-fn sweep(target: &RootDir) -> Result<(), Errno> {
+///
+/// # Errors
+/// Those of reading it.
+pub fn sweep(target: &RootDir) -> Result<(), Errno> {
     let directory = open_below(target.as_fd(), OsStr::new("."))?;
     for name in names_in(&directory)? {
         if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {

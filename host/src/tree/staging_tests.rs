@@ -184,3 +184,36 @@ fn a_tree_that_moves_gives_nothing_of_what_lies_outside() {
     });
     assert!(directories > 0 && links > 0, "{directories} directories and {links} links were met");
 }
+
+/// What a stream brings may say of its own directory that all may use it.
+#[test]
+fn the_directory_around_a_copy_stays_closed() {
+    let place = Place::new();
+    let to = RootDir::open(place.to.path()).unwrap();
+    let staging = Staging::make(&to, false).unwrap();
+    let inner = staging.inner(Path::new("x")).unwrap();
+    rustix::fs::fchmod(&inner, Mode::from_raw_mode(0o777)).unwrap();
+    let around = fs::metadata(place.to(staging.name.to_str().unwrap())).unwrap();
+    assert_eq!(around.mode() & 0o777, 0o700);
+}
+
+/// Each sweeps what it takes for left.
+#[test]
+fn many_at_a_time_leave_each_other_alone() {
+    let place = Place::new();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let to = RootDir::open(place.to.path()).unwrap();
+                for _ in 0..200 {
+                    // Of another thread's, with the same number, the names are taken.
+                    let staging = Staging::make(&to, false).unwrap();
+                    staging.directory().write("x", b"x", 0o600).unwrap();
+                    std::thread::yield_now();
+                    assert!(staging.directory().exists("x"));
+                }
+            });
+        }
+    });
+    assert!(place.names().is_empty());
+}

@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use tests::{DEADLINE, Tree, eventually};
+use tests::Tree;
 
-use crate::units::{Guest, Machine, read, run, systemctl, vserver};
+use crate::units::{Guest, Machine, read, systemctl, vserver};
 
 /// Settings of a guest's unit, until they are dropped.
 struct Setting(PathBuf);
@@ -36,20 +36,9 @@ fn a_stuck_supervisor_is_replaced() {
     let web = machine.guest("web", Tree::Busybox);
     let _setting = Setting::new(&web, "WatchdogSec=6s");
     systemctl(&["start", &web.unit()]).ok();
-    let init = web.pid("init_pid");
     // The next one is watched, too.
     for _ in 0..2 {
-        let main = web.show("MainPID");
-        run("kill", &["-STOP", &main]).ok();
-        eventually(DEADLINE, "there is another supervisor", || {
-            let now = web.show("MainPID");
-            (now != main && now != "0").then_some(())
-        });
-        vserver(&["exec", "web", "--", "true"]).ok();
-        assert_eq!(web.pid("init_pid"), init, "the guest runs on");
-        eventually(DEADLINE, "systemd knows that it is up", || {
-            (web.show("ActiveState") == "active").then_some(())
-        });
+        web.loses_supervisor("-STOP");
     }
     systemctl(&["stop", &web.unit()]).ok();
     assert_eq!(web.show("Result"), "success");

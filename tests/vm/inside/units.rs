@@ -137,22 +137,11 @@ fn a_supervisor_that_is_killed_is_replaced() {
     let machine = Machine::new();
     let web = machine.guest("web", Tree::Busybox);
     vserver(&["start", "web"]).ok();
-    let (init, keeper) = (web.pid("init_pid"), web.pid("keeper_pid"));
+    let init = web.pid("init_pid");
     for _ in 0..5 {
-        let main = web.show("MainPID");
-        run("kill", &["-9", &main]).ok();
-        eventually(DEADLINE, "systemd has another main process", || {
-            let now = web.show("MainPID");
-            (now != main && now != "0").then_some(())
-        });
-        vserver(&["exec", "web", "--", "true"]).ok();
-        assert_eq!(web.pid("init_pid"), init, "the guest runs on");
-        assert_eq!(web.pid("keeper_pid"), keeper);
+        web.loses_supervisor("-9");
         assert_eq!(web.status()["supervisor_pid"].to_string(), web.show("MainPID"));
     }
-    eventually(DEADLINE, "systemd knows that it is up", || {
-        (web.show("ActiveState") == "active").then_some(())
-    });
 
     // Where there is a guard, that too; then both at once.
     let unit = "/sys/fs/cgroup/vserver.slice/vserver@web.service/supervisor/cgroup.procs";
@@ -407,6 +396,23 @@ impl Guest {
     pub fn ends(&self) {
         eventually(DEADLINE, "the unit has ended", || {
             (self.show("ActiveState") == "inactive").then_some(())
+        });
+    }
+
+    /// Sends its unit's main process this signal: systemd gets another one, and
+    /// the guest goes on.
+    #[track_caller]
+    pub fn loses_supervisor(&self, signal: &str) {
+        let (main, pids) = (self.show("MainPID"), [self.pid("init_pid"), self.pid("keeper_pid")]);
+        run("kill", &[signal, &main]).ok();
+        eventually(DEADLINE, "systemd has another main process", || {
+            let now = self.show("MainPID");
+            (now != main && now != "0").then_some(())
+        });
+        vserver(&["exec", &self.name, "--", "true"]).ok();
+        assert_eq!([self.pid("init_pid"), self.pid("keeper_pid")], pids, "the guest goes on");
+        eventually(DEADLINE, "systemd knows that it is up", || {
+            (self.show("ActiveState") == "active").then_some(())
         });
     }
 
