@@ -6,11 +6,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::sys;
 
-use super::mounts;
+use super::places;
 
 /// Both sides of the console.
 pub struct Console {
@@ -28,10 +27,6 @@ pub fn make(root: BorrowedFd<'_>) -> io::Result<Console> {
     let master = openat2(root, "dev/pts/ptmx", flags, Mode::empty(), resolve)?;
     sys::unlock_pty(master.as_fd())?;
     let terminal = sys::open_peer(master.as_fd())?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(&terminal, "", flags)?;
-    mounts::attach(&tree, &mounts::file(root, "dev/console")?)?;
+    places::attach(&places::show(&terminal)?, &places::file(root, "dev/console")?)?;
     Ok(Console { master, terminal })
 }

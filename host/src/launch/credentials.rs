@@ -8,17 +8,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chmodat, fstat, openat, statat};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
-    fsopen,
-};
 use shared::stage::{Failure, Stage};
 
 use crate::config::{Credential, CredentialFile, MOST_CREDENTIALS};
 use crate::plan::{CREDENTIALS, Plan};
-use crate::sys::mount::{self as attributes, Attributes};
+use crate::sys::mount::{self as attributes, Attributes, DATA, detached};
 
-use super::{at_step, mounts};
+use super::{at_step, places};
 
 /// Names and contents. In a failure the step is the number of the credential.
 pub(super) fn read(plan: &Plan) -> Result<Vec<(String, Vec<u8>)>, Failure> {
@@ -104,13 +100,7 @@ pub(super) fn lay(credentials: &[(String, Vec<u8>)]) -> io::Result<()> {
     if credentials.is_empty() {
         return Ok(());
     }
-    let context = fsopen("ramfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(context.as_fd(), "source", "ramfs")?;
-    fsconfig_create(context.as_fd())?;
-    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+    let tree = detached("ramfs", &[], DATA)?;
     for (name, content) in credentials {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = openat(&tree, name.as_str(), flags, Mode::from_raw_mode(0o400))?;
@@ -121,7 +111,7 @@ pub(super) fn lay(credentials: &[(String, Vec<u8>)]) -> io::Result<()> {
     attributes::set_attributes(tree.as_fd(), false, &wanted)?;
     DirBuilder::new().mode(0o500).create(CREDENTIALS)?;
     let place = openat(CWD, CREDENTIALS, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
-    mounts::attach(&tree, &place)
+    places::attach(&tree, &place)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod launcher;
 mod limits;
 mod log;
 mod mounts;
+mod places;
 mod records;
 mod registers;
 mod resolver;

@@ -5,17 +5,15 @@
 //! /sys/class/net and /sys/block would lead nowhere.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, openat2, readlinkat};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, open_tree};
-use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 
 use crate::plan::masks::REGISTERS;
-use crate::sys::mount::{self as attributes, Attributes};
+use crate::sys::mount::{self as attributes, Attributes, DATA, detached};
 
-use super::mounts::{attach, directory, locate_if_there};
+use super::places::{attach, directory, locate_if_there, show};
 
 /// Where no bus is: processors and memory, and what is made by software alone.
 const OWN: [&str; 2] = ["sys/devices/system", "sys/devices/virtual"];
@@ -33,17 +31,14 @@ pub fn hide(root: BorrowedFd<'_>) -> io::Result<()> {
     for links in SHOWN {
         shown.extend(targets(root, links)?.into_iter().filter(|path| !is_own(path)));
     }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
     let mut trees = Vec::new();
     for path in &shown {
         // It may have been taken out meanwhile.
         if let Some(found) = locate_if_there(root, path)? {
-            trees.push((path, open_tree(&found, "", flags)?));
+            trees.push((path, show(&found)?));
         }
     }
-    let cover = empty()?;
+    let cover = detached("tmpfs", &[("mode", "0555"), ("size", "4k")], DATA)?;
     attach(&cover, &place)?;
     for (path, tree) in trees {
         let above = path.match_indices('/').map(|(end, _)| &path[..end]);
@@ -57,18 +52,6 @@ pub fn hide(root: BorrowedFd<'_>) -> io::Result<()> {
     }
     let wanted = Attributes { set: attributes::RDONLY, ..Attributes::default() };
     attributes::set_attributes(cover.as_fd(), false, &wanted)
-}
-
-fn empty() -> io::Result<OwnedFd> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for (key, value) in [("source", "tmpfs"), ("mode", "0555"), ("size", "4k")] {
-        fsconfig_set_string(context.as_fd(), key, value)?;
-    }
-    fsconfig_create(context.as_fd())?;
-    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?)
 }
 
 /// Where the links in a directory of the kernel's lead to; none if this

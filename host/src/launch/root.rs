@@ -6,13 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{CWD, Mode, mkdirat};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount,
-};
+use rustix::mount::{MountAttrFlags, MoveMountFlags, move_mount};
 
 use crate::storage::{Tree, merge_at};
-use crate::sys::mount::{self as attributes, Attributes};
+use crate::sys::mount::{self as attributes, Attributes, detached};
 
 /// Where the root is attached before it is switched to. The directory is
 /// one that every host has and every user can reach, in a mount namespace
@@ -57,11 +54,8 @@ pub fn attach(tree: &Tree) -> io::Result<OwnedFd> {
 
 /// The layers keep their mounts: what they were attached to goes again.
 fn merge(lower: &[OwnedFd], upper: &OwnedFd) -> io::Result<OwnedFd> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(context.as_fd(), "size", "16k")?;
-    fsconfig_create(context.as_fd())?;
     let flags = MountAttrFlags::MOUNT_ATTR_NOSUID;
-    let places = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+    let places = detached("tmpfs", &[("size", "16k")], flags)?;
     move_mount(&places, "", CWD, STAGING, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     let attach = |layer: &OwnedFd, name: &str| -> io::Result<String> {
         mkdirat(&places, name, Mode::RWXU)?;

@@ -35,20 +35,36 @@ pub const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
 /// Nothing can be executed.
 pub const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
 
+/// A mount for data alone.
+pub const DATA: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+
+/// A new file system of a kind that needs no device, mounted nowhere.
+///
+/// # Errors
+/// Those of fsopen(2), fsconfig(2) and fsmount(2).
+pub fn detached(
+    kind: &str,
+    options: &[(&str, &str)],
+    flags: MountAttrFlags,
+) -> io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "source", kind)?;
+    for (key, value) in options {
+        fsconfig_set_string(context.as_fd(), *key, *value)?;
+    }
+    fsconfig_create(context.as_fd())?;
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?)
+}
+
 /// A file system in memory that is mounted nowhere, with one empty file in
 /// it; both, the file open for writing.
 ///
 /// # Errors
-/// Those of fsopen(2), fsmount(2) and open(2).
+/// Those of [`detached`] and open(2).
 pub fn detached_file(name: &str) -> io::Result<(OwnedFd, File)> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(context.as_fd(), "size", "16k")?;
-    fsconfig_set_string(context.as_fd(), "mode", "755")?;
-    fsconfig_create(context.as_fd())?;
-    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+    let tree = detached("tmpfs", &[("size", "16k"), ("mode", "755")], DATA)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let file = openat(&tree, name, flags, Mode::from_raw_mode(0o444))?;
     Ok((tree, file.into()))

@@ -18,10 +18,7 @@ use rustix::fs::{
     mknodat,
 };
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, open_tree,
-};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use shared::stage::{Failure, Stage};
 
 use crate::bpf::device::Kind;
@@ -31,7 +28,7 @@ use crate::facts;
 use crate::plan::devices::{Given, NODES, rules};
 use crate::plan::{Layer, Plan};
 use crate::runtime::RunDir;
-use crate::sys::mount::{self as attributes, Attributes};
+use crate::sys::mount::{self as attributes, Attributes, detached};
 
 use super::at_step;
 
@@ -168,21 +165,16 @@ pub fn look(device: &DeviceRule) -> io::Result<Given> {
 /// 0755: in a sticky directory that all may write to, the kernel would refuse
 /// opening nodes of another owner with O_CREAT (`fs.protected_regular`).
 fn directory(owner: u32, nodes: &[Node<'_>], nested: bool) -> io::Result<OwnedFd> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let owner_text = owner.to_string();
-    for (key, value) in [
-        ("source", "tmpfs"),
+    let options = [
         ("mode", "0755"),
         ("size", "1M"),
         ("nr_inodes", "4096"),
-        ("uid", &owner_text),
-        ("gid", &owner_text),
-    ] {
-        fsconfig_set_string(context.as_fd(), key, value)?;
-    }
-    fsconfig_create(context.as_fd())?;
+        ("uid", &*owner_text),
+        ("gid", &*owner_text),
+    ];
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    let tree = detached("tmpfs", &options, attributes)?;
     for node in nodes {
         make(tree.as_fd(), node, owner, nested)?;
     }
