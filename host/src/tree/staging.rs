@@ -345,8 +345,10 @@ pub fn sweep(target: &RootDir) -> Result<(), Errno> {
             continue;
         }
         let Ok(left) = open_below(directory.as_fd(), &name) else { continue };
-        // Whoever holds the lock lives.
-        if fs::flock(&left, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        // Whoever holds the lock lives. Who lets go of it has removed its
+        // directory, and the name may be another one's by now.
+        let free = fs::flock(&left, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if free && is_at(target, &name, &left) {
             let _ = remove_tree(&directory, &name);
         }
     }
