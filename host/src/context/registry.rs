@@ -3,14 +3,16 @@
 //! A context's reaper holds flock(2) on its file, so an entry is true as long
 //! as the lock is held, whoever looks, also from within another PID namespace
 //! and after any kind of death. What can't be locked lives; what can is a
-//! leftover, and is removed. An entry that is lost takes nothing from the
-//! context's processes: they only can't be joined by number any more.
+//! leftover, removed by whoever makes or joins a context next: under the
+//! register's own lock, so that no newer entry has come to its name meanwhile.
+//! An entry that is lost takes nothing from the context's processes: they only
+//! can't be joined by number any more.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -66,8 +68,7 @@ impl Registry {
             _ => {}
         }
         let lock = Lock::wait(&self.directory.join(".lock"))?;
-        // Looking at them removes what contexts that were killed have left.
-        let _ = self.all();
+        self.sweep();
         Ok(lock)
     }
 
@@ -91,16 +92,30 @@ impl Registry {
         let _ = fs::remove_file(self.directory.join(number.to_string()));
     }
 
-    /// The running context of this number. A leftover is removed.
+    /// The running context of this number.
     pub fn find(&self, number: u32) -> Option<Record> {
-        read(&self.directory.join(number.to_string()))
+        let file = File::open(self.directory.join(number.to_string())).ok()?;
+        if is_left(&file) { None } else { serde_json::from_reader(file).ok() }
     }
 
     /// All running contexts with their numbers.
     pub fn all(&self) -> Vec<(u32, Record)> {
+        self.numbers().filter_map(|number| Some((number, self.find(number)?))).collect()
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = u32> {
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        numbers.filter_map(|number| Some((number, self.find(number)?))).collect()
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    }
+
+    /// Removes what contexts that were killed have left.
+    fn sweep(&self) {
+        for number in self.numbers() {
+            let path = self.directory.join(number.to_string());
+            if File::open(&path).is_ok_and(|file| is_left(&file)) {
+                let _ = fs::remove_file(path);
+            }
+        }
     }
 }
 
@@ -129,16 +144,9 @@ impl Drop for Entry {
     }
 }
 
-fn read(path: &Path) -> Option<Record> {
-    let file = File::open(path).ok()?;
-    match flock(file.as_fd(), FlockOperation::NonBlockingLockShared) {
-        Err(rustix::io::Errno::WOULDBLOCK) => serde_json::from_reader(file).ok(),
-        Ok(()) => {
-            let _ = fs::remove_file(path);
-            None
-        }
-        Err(_) => None,
-    }
+/// Has the reaper of this entry's context died?
+fn is_left(file: &File) -> bool {
+    flock(file.as_fd(), FlockOperation::NonBlockingLockShared).is_ok()
 }
 
 /// Inode of a process's PID namespace.
@@ -215,7 +223,7 @@ mod tests {
     fn an_entry_lives_as_long_as_its_lock() {
         let directory = tempfile::tempdir().unwrap();
         let registry = Registry::new(&Paths::new(directory.path()));
-        let _lock = registry.lock().unwrap();
+        let lock = registry.lock().unwrap();
         let own = pid_namespace("self").unwrap();
         let record = Record { pid_namespace: own, is_own_init: false, is_private: false };
         let entry = registry.prepare().unwrap();
@@ -229,7 +237,12 @@ mod tests {
         assert_eq!(contexts.number_of(own_pid), Some(100));
         drop(holder);
         assert_eq!(registry.find(100), None);
-        assert!(!directory.path().join("run/vserver/.contexts/100").exists());
+        // Gone with the next one that may change anything.
+        let file = directory.path().join("run/vserver/.contexts/100");
+        assert!(file.exists());
+        drop(lock);
+        drop(registry.lock().unwrap());
+        assert!(!file.exists());
     }
 
     #[test]
