@@ -228,25 +228,29 @@ fn wait_for_enter(prompt: &[u8]) {
 }
 
 /// How a child has ended, if it has. It is not reaped: its pid stays its own.
-pub fn peek(child: Pid) -> Option<Outcome> {
+///
+/// # Errors
+/// ECHILD if it isn't a child of this process.
+pub fn peek(child: Pid) -> Result<Option<Outcome>, Errno> {
     // SAFETY: siginfo_t is plain data for which zeroes are a valid value.
     let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
-    let id = u32::try_from(child.as_raw()).ok()?;
+    let id = u32::try_from(child.as_raw()).map_err(|_| Errno::EINVAL)?;
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: `info` lives across the call, which writes one siginfo_t.
     let result = unsafe { libc::waitid(libc::P_PID, id, &raw mut info, flags) };
+    Errno::result(result)?;
     // SAFETY: waitid has filled the structure in its SIGCHLD form, or left it
     // zero when the child lives; the field is a plain number.
     let pid = unsafe { info.si_pid() };
     // SAFETY: as above.
     let status = unsafe { info.si_status() };
-    if result != 0 || pid == 0 {
-        return None;
+    if pid == 0 {
+        return Ok(None);
     }
     let status = u8::try_from(status).unwrap_or(u8::MAX);
-    match info.si_code {
+    Ok(match info.si_code {
         libc::CLD_EXITED => Some(Outcome::Exited(status)),
         libc::CLD_KILLED | libc::CLD_DUMPED => Some(Outcome::Killed(status)),
         _ => None,
-    }
+    })
 }

@@ -2,11 +2,12 @@
 //!
 //! The keeper listens on `SOCK_SEQPACKET` in the guest's run directory. One
 //! supervisor at a time is served; others wait until it has gone. On
-//! connection the keeper sends [`FromKeeper::Hello`] with three descriptors,
-//! the supervisor's end of the link to guest-init, the console's pty master and
-//! the socket of the guest's own init; and when PID 1 has ended (also if it had ended before),
-//! [`FromKeeper::Ended`]. The keeper lives until it is told
-//! [`ToKeeper::Release`] after that.
+//! connection the keeper sends [`FromKeeper::Hello`] with all that it holds,
+//! so that a supervisor can put another keeper in the place of one that is
+//! killed; and when PID 1 has ended (also if it had ended before),
+//! [`FromKeeper::Ended`], or [`FromKeeper::EndedUnseen`] if this keeper isn't
+//! PID 1's parent, but took the place of the one that was. The keeper lives
+//! until it is told [`ToKeeper::Release`] after that.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +32,8 @@ pub mod fd {
     /// The ring: a file in the run directory with the console's last bytes.
     pub const RING: i32 = 8;
     /// A link of an eBPF program for a guest on the host's network, which
-    /// stays attached as long as this is open. The keeper does nothing with
-    /// it; other guests leave the number free.
+    /// stays attached as long as this is open. The keeper only hands it on;
+    /// other guests leave the number free.
     pub const LOOKUP: i32 = 9;
     /// A stream to the host's journal, not open where the console doesn't go
     /// there.
@@ -43,6 +44,8 @@ pub mod fd {
     /// As [`LOOKUP`], of the program that counts processes; not open where the
     /// kernel has none.
     pub const FORKS: i32 = 12;
+    /// Refers to PID 1 (pidfd_open(2)).
+    pub const INIT: i32 = 13;
 }
 
 /// Size of the console ring in bytes.
@@ -74,8 +77,8 @@ pub enum ToKeeper {
 /// From the keeper to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromKeeper {
-    /// First message of a connection; carries `[link, console, notify]`. A
-    /// keeper of before that socket leaves it out.
+    /// First message of a connection; carries [`HANDED`] descriptors: `[link,
+    /// console, notify, init, lookup, forks]`. What there isn't is `/dev/null`.
     Hello {
         /// [`KEEPER_PROTOCOL`] of the keeper.
         protocol: u16,
@@ -86,4 +89,9 @@ pub enum FromKeeper {
     },
     /// PID 1 has ended.
     Ended(Outcome),
+    /// PID 1 has ended; how only its parent could know.
+    EndedUnseen,
 }
+
+/// Descriptors that come with [`FromKeeper::Hello`].
+pub const HANDED: usize = 6;

@@ -4,6 +4,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::message::Power;
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
@@ -59,9 +61,19 @@ pub enum GuestEnd {
     Halt,
     /// PID 1 exited or was killed: a crash, unless the host killed it.
     Died(Outcome),
+    /// Its parent on the host was killed before, and nobody else was told.
+    Unknown,
 }
 
 impl GuestEnd {
+    /// The end of a guest that has said what it is about to do.
+    pub fn asked_for(power: Power) -> Self {
+        match power {
+            Power::Reboot => Self::Reboot,
+            Power::Halt | Power::PowerOff => Self::Halt,
+        }
+    }
+
     /// Reads the wait status of a PID namespace's PID 1.
     ///
     /// reboot(2): in a PID namespace other than the initial one, restart

@@ -1,5 +1,5 @@
-//! Supervisors killed at random moments of a guest's life: the guest is never
-//! lost, nothing is doubled, and other guests notice nothing.
+//! Supervisors, keepers or both killed at random moments of a guest's life: the
+//! guest is never lost, nothing is doubled, and other guests notice nothing.
 
 use std::env;
 use std::process::Stdio;
@@ -11,12 +11,35 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{Census, DEADLINE, Host, Tree, eventually, random};
 
-on! { Busybox: [a_supervisor_killed_at_any_moment_loses_no_guest] }
+on! { Busybox: [
+    a_supervisor_killed_at_any_moment_loses_no_guest,
+    a_keeper_killed_at_any_moment_loses_no_guest,
+    both_killed_at_any_moment_lose_no_guest,
+] }
 
 /// How many are killed: `$VSERVER_TEST_KILLS`, as tests/soak sets it, or so
 /// many as fit into a test run.
-fn kills() -> u32 {
-    env::var("VSERVER_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(50)
+fn kills(usual: u32) -> u32 {
+    env::var("VSERVER_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// What is killed in a round: processes of the guest `web` for which this is so
+/// by their arguments.
+#[derive(Clone, Copy)]
+struct Victims {
+    supervisors: bool,
+    keepers: bool,
+}
+
+impl Victims {
+    fn has(self, arguments: &[&str]) -> bool {
+        is_supervisor(arguments) && self.supervisors || is_keeper(arguments) && self.keepers
+    }
+
+    /// Is nobody left who has the console?
+    fn are_all(self) -> bool {
+        self.supervisors && self.keepers
+    }
 }
 
 /// What goes on while the supervisor dies, and whether it leaves the boot as it
@@ -36,16 +59,30 @@ const DEEDS: &[(&[&str], bool)] = &[
 ];
 
 fn a_supervisor_killed_at_any_moment_loses_no_guest(tree: Tree) {
+    kill_at_any_moment(tree, Victims { supervisors: true, keepers: false }, kills(50));
+}
+
+fn a_keeper_killed_at_any_moment_loses_no_guest(tree: Tree) {
+    kill_at_any_moment(tree, Victims { supervisors: false, keepers: true }, kills(20));
+}
+
+fn both_killed_at_any_moment_lose_no_guest(tree: Tree) {
+    kill_at_any_moment(tree, Victims { supervisors: true, keepers: true }, kills(20));
+}
+
+fn kill_at_any_moment(tree: Tree, victims: Victims, rounds: u32) {
     let mut random = random();
     let host = Host::new();
     let [web, db] = ["web", "db"].map(|name| host.guest(name).tree(tree).build());
     db.start();
     let neighbour = db.status();
     web.start().stop();
-    eventually(DEADLINE, "its supervisor has gone", || supervisors(&host).is_empty().then_some(()));
+    eventually(DEADLINE, "its supervisor has gone", || {
+        of(&host, is_supervisor).is_empty().then_some(())
+    });
     let before = Census::take(&host);
     web.start();
-    for round in 1..=kills() {
+    for round in 1..=rounds {
         let (words, keeps) = *random.choice(DEEDS).expect("there are some");
         let pause = pause(&mut random);
         println!("round {round}: {pause:?} after {words:?}");
@@ -54,7 +91,7 @@ fn a_supervisor_killed_at_any_moment_loses_no_guest(tree: Tree) {
         let doing = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut doing = doing.spawn().expect("it can be run");
         thread::sleep(pause);
-        for pid in supervisors(&host) {
+        for pid in of(&host, |arguments| victims.has(arguments)) {
             // It may have ended by itself.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
@@ -73,11 +110,14 @@ fn a_supervisor_killed_at_any_moment_loses_no_guest(tree: Tree) {
         if keeps {
             assert_eq!(status.init_pid, Some(init), "the boot goes on");
         }
-        eventually(DEADLINE, "its console goes on", || {
-            web.log().trim_end().ends_with("once: ran").then_some(())
-        });
-        eventually(DEADLINE, "one supervisor is left", || {
-            (supervisors(&host).len() == 1).then_some(())
+        if !victims.are_all() {
+            eventually(DEADLINE, "its console goes on", || {
+                web.log().trim_end().ends_with("once: ran").then_some(())
+            });
+        }
+        eventually(DEADLINE, "one supervisor and one keeper are left", || {
+            let left = [of(&host, is_supervisor).len(), of(&host, is_keeper).len()];
+            (left == [1, 1]).then_some(())
         });
         let other = db.status();
         assert_eq!(other.supervisor_pid, neighbour.supervisor_pid);
@@ -94,12 +134,20 @@ fn pause(random: &mut Rng) -> Duration {
     Duration::from_millis(random.u64(0..longest))
 }
 
-/// Pids of the processes that are a supervisor of the guest `web`.
-fn supervisors(host: &Host) -> Vec<i32> {
-    let is_own = |arguments: &[String]| {
-        let words: Vec<_> = arguments.iter().map(String::as_str).collect();
-        matches!(words.as_slice(), ["vserver", "supervise", "web", ..])
-    };
+/// A supervisor of the guest `web`.
+fn is_supervisor(arguments: &[&str]) -> bool {
+    matches!(arguments, ["vserver", "supervise", "web", ..])
+}
+
+/// A keeper of that guest.
+fn is_keeper(arguments: &[&str]) -> bool {
+    matches!(arguments, ["keeper", _, log, ..] if log.starts_with("web."))
+}
+
+/// Pids of the host's processes with such arguments.
+fn of(host: &Host, is_meant: impl Fn(&[&str]) -> bool) -> Vec<i32> {
+    let is_meant =
+        |arguments: &[String]| is_meant(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let all = host.processes().into_iter();
-    all.filter(|process| is_own(&process.arguments)).map(|process| process.pid).collect()
+    all.filter(|process| is_meant(&process.arguments)).map(|process| process.pid).collect()
 }

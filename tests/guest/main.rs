@@ -65,6 +65,7 @@ mod hostile;
 mod images;
 mod init_script;
 mod inside;
+mod keepers;
 mod kills;
 mod limits;
 mod lynis;

@@ -13,10 +13,10 @@ on! { Busybox: [
 ] }
 
 /// The guest "web" with all of the host's addresses but the third ones.
-const BOTH: [&str; 4] = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"];
+pub(crate) const BOTH: [&str; 4] = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"];
 
 /// What answers at an address.
-fn asked(network: &Network, address: &str) -> String {
+pub(crate) fn asked(network: &Network, address: &str) -> String {
     let peer = peer().to_str().expect("a path");
     network.run(peer, ["ask", address]).ok().stdout
 }

@@ -3,8 +3,6 @@
 
 use std::fs;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tests::{DEADLINE, Guest, Host, Tree, eventually, process};
 
 on! { Busybox, Bookworm: [
@@ -15,7 +13,6 @@ on! { Busybox, Bookworm: [
 on! { Busybox: [
     stop_works_without_a_supervisor,
     a_file_that_breaks_rules_costs_no_guest_its_supervisor,
-    a_guest_without_keeper_and_supervisor_is_ended,
     a_poweroff_without_a_supervisor_is_remembered,
     a_reboot_without_a_supervisor_is_remembered,
 ] }
@@ -136,20 +133,4 @@ fn a_reboot_without_a_supervisor_is_remembered(tree: Tree) {
     start_again(&guest);
     assert_ne!(guest.init_pid(), init);
     guest.stop();
-}
-
-fn a_guest_without_keeper_and_supervisor_is_ended(tree: Tree) {
-    let host = Host::new();
-    let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = tests::Census::when_quiet(&host);
-    guest.start();
-    let status = guest.status();
-    for pid in [status.supervisor_pid, status.keeper_pid].into_iter().flatten() {
-        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it can be killed");
-    }
-    guest.vserver("stop", [""; 0]).ok();
-    let init = status.init_pid.unwrap();
-    eventually(DEADLINE, "PID 1 has ended", || (!process::is_alive(init)).then_some(()));
-    before.assert_unchanged(&host);
 }

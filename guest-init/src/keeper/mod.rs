@@ -6,7 +6,9 @@
 //! so that nobody inside ever blocks on it. One supervisor at a time
 //! connects and gets copies of these descriptors; supervisors may die and be
 //! replaced, the keeper stays until one of them has taken note of the end.
-//! It has no capabilities, reads no file and knows no policy
+//! Should it be killed, the supervisor starts another one with the same
+//! descriptors: that one isn't PID 1's parent, and can tell that it has ended,
+//! but not how. It has no capabilities, reads no file and knows no policy
 //! (`shared::keeper` has its messages).
 
 mod console;
@@ -21,12 +23,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
-use shared::keeper::{FromKeeper, KEEPER_PROTOCOL, ToKeeper, fd};
+use shared::keeper::{FromKeeper, HANDED, KEEPER_PROTOCOL, ToKeeper, fd};
 use shared::link::{Link, RecvError};
-use shared::outcome::Outcome;
 
 use crate::sys;
 
@@ -54,33 +54,34 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 
 struct Keeper {
     init: Pid,
+    /// Readable when it has ended.
+    handle: OwnedFd,
     /// How PID 1 ended. It is not reaped before the keeper goes, so that its
     /// pid means nobody else meanwhile.
-    ended: Option<Outcome>,
-    children: SignalFd,
+    ended: Option<FromKeeper>,
     supervisors: UnixListener,
     supervisor: Option<Link<FromKeeper, ToKeeper>>,
     link: OwnedFd,
     notify: OwnedFd,
+    /// Links of eBPF programs, attached as long as these are open.
+    programs: [Option<OwnedFd>; 2],
     console: Console,
 }
 
 impl Keeper {
     fn new(arguments: &[OsString]) -> Option<Self> {
-        // It may be missing: before anything else can get its number.
+        // They may be missing: before anything else can get their numbers.
         let journal = Journal::new(sys::take_descriptor(fd::JOURNAL));
+        let programs = [fd::LOOKUP, fd::FORKS].map(sys::take_descriptor);
+        let handle = sys::take_descriptor(fd::INIT)?;
         let text = |index: usize| arguments.get(index).and_then(|a| a.to_str());
         let init = Pid::from_raw(text(0)?.parse().ok()?);
         let log_name = text(1)?;
         let limit: u64 = text(2)?.parse().ok()?;
 
-        let mut child = SigSet::empty();
-        child.add(Signal::SIGCHLD);
         // The keeper's end would take the guest's wait status with it: no
         // signal but SIGKILL ends it.
         SigSet::all().thread_block().ok()?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let children = SignalFd::with_flags(&child, flags).ok()?;
 
         let supervisors = UnixListener::from(sys::take_descriptor(fd::SUPERVISORS)?);
         let clients = UnixListener::from(sys::take_descriptor(fd::CONSOLES)?);
@@ -94,12 +95,13 @@ impl Keeper {
         let console = Console::new(master, clients, ring, log, journal);
         Some(Self {
             init,
+            handle,
             ended: None,
-            children,
             supervisors,
             supervisor: None,
             link,
             notify,
+            programs,
             console,
         })
     }
@@ -109,7 +111,6 @@ impl Keeper {
         self.look_at_init();
         loop {
             self.wait();
-            while let Ok(Some(_)) = self.children.read_signal() {}
             self.look_at_init();
             self.console.turn();
             if self.listen() == Released::Yes {
@@ -126,7 +127,10 @@ impl Keeper {
     /// matter: all of them are non-blocking and tried in turn.
     fn wait(&self) {
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(16);
-        fds.push(PollFd::new(self.children.as_fd(), PollFlags::POLLIN));
+        // Readable from its end on.
+        if self.ended.is_none() {
+            fds.push(PollFd::new(self.handle.as_fd(), PollFlags::POLLIN));
+        }
         // Others wait in the queue while one is served.
         let supervisor = self.supervisor.as_ref().map(AsFd::as_fd);
         let supervisor = supervisor.unwrap_or(self.supervisors.as_fd());
@@ -143,14 +147,23 @@ impl Keeper {
     /// Takes note of the end of PID 1, and tells the supervisor.
     fn look_at_init(&mut self) {
         if self.ended.is_none() {
-            self.ended = sys::peek(self.init);
+            self.ended = match sys::peek(self.init) {
+                Ok(outcome) => outcome.map(FromKeeper::Ended),
+                // It is another process's child.
+                Err(_) => self.has_gone().then_some(FromKeeper::EndedUnseen),
+            };
             self.report_end();
         }
     }
 
+    fn has_gone(&self) -> bool {
+        let mut fds = [PollFd::new(self.handle.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
     fn report_end(&self) {
-        if let (Some(outcome), Some(supervisor)) = (self.ended, &self.supervisor) {
-            let _ = supervisor.send(&FromKeeper::Ended(outcome));
+        if let (Some(end), Some(supervisor)) = (&self.ended, &self.supervisor) {
+            let _ = supervisor.send(end);
         }
     }
 
@@ -168,7 +181,13 @@ impl Keeper {
                 pid: Pid::this().as_raw(),
                 init_pid: self.init.as_raw(),
             };
-            let fds = [self.link.as_fd(), self.console.master(), self.notify.as_fd()];
+            let stdin = std::io::stdin();
+            // Standard input is /dev/null.
+            let [lookup, forks] =
+                self.programs.each_ref().map(|it| it.as_ref().map_or(stdin.as_fd(), AsFd::as_fd));
+            let (console, notify) = (self.console.master(), self.notify.as_fd());
+            let init = self.handle.as_fd();
+            let fds: [_; HANDED] = [self.link.as_fd(), console, notify, init, lookup, forks];
             if link.send_with_fds(&hello, &fds).is_ok() {
                 self.supervisor = Some(link);
                 self.report_end();

@@ -15,8 +15,13 @@ pub struct Ring {
 }
 
 impl Ring {
+    /// A ring that goes on where it ended.
     pub fn new(file: OwnedFd) -> Self {
-        Self { file, total: 0 }
+        let mut total = [0; RING_HEADER];
+        let got = pread(&file, &mut total, 0);
+        // One whose beginning can't be read is begun anew.
+        let total = if got == Ok(RING_HEADER) { u64::from_le_bytes(total) } else { 0 };
+        Self { file, total }
     }
 
     /// Appends bytes, fewer than the ring has.

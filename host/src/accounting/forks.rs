@@ -100,6 +100,20 @@ impl Made {
     }
 }
 
+/// What a guest's keeper has to hold, for whoever starts another one: the link of
+/// the program that counts there.
+///
+/// # Errors
+/// ENOENT if it has gone; those of bpf(2).
+pub fn link_of(id: u32) -> io::Result<OwnedFd> {
+    for (link, directory) in find()? {
+        if directory.keys()?.iter().any(|key| directory.get(key).is_ok_and(|found| found == id)) {
+            return Ok(link);
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::ENOENT))
+}
+
 /// Says that nobody counts: a guest starts without it.
 pub fn uncounted(error: &dyn Display) {
     tracing::warn!("the guest's processes aren't counted: {error}");

@@ -90,6 +90,23 @@ impl Serving {
         })
     }
 
+    /// Those of a guest that runs, whose keeper was killed: the programs of its
+    /// cgroup hold them, but nothing may lead there any more.
+    ///
+    /// # Errors
+    /// As [`Self::open`] and [`Self::new`].
+    pub fn again(ids: ServingIds, addresses: &Addresses) -> io::Result<Self> {
+        let marks = Map::open(ids.marks, OWN)?;
+        let listeners = Map::open(ids.listeners, OWN)?;
+        let (link, directory) = match find()? {
+            Some(found) => found,
+            None => attach(&listeners, ALL)?,
+        };
+        let serving = Self { directory, marks, listeners, link: Some(link) };
+        serving.lead(addresses)?;
+        Ok(serving)
+    }
+
     /// By which they are found.
     ///
     /// # Errors

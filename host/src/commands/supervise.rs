@@ -7,7 +7,6 @@ use std::env;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::sys::socket::SockType;
 use rustix::fs::FileType;
 use shared::link::Link;
 use shared::message::BootMode;
@@ -20,8 +19,8 @@ use crate::control::{Event, Request};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::paths::Paths;
-use crate::runtime::{self, RunDir, State};
-use crate::supervisor::{Planner, Start, Supervisor};
+use crate::runtime::{RunDir, State};
+use crate::supervisor::{self, Planner, Start, Supervisor};
 use crate::sys;
 use crate::systemd::{self, Notifier};
 use crate::variables;
@@ -55,14 +54,13 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     // Executed as /proc/self/exe, it would be "exe" in ps.
     let _ = rustix::thread::set_name(c"vserver");
     rustix::process::chdir("/").map_err(|error| Error::os("cannot change to '/'", error))?;
-    let planner = planner(args, paths);
+    let runs = supervisor::runs(paths, &args.name);
+    let planner = planner(args, paths, runs);
     let fault = env::var(variables::FAULT).ok();
-    let runs = runtime::connect(&RunDir::new(paths, &args.name).keeper(), SockType::SeqPacket);
-    let plan = match args.take_over || runs.is_ok() {
+    let plan = match args.take_over || runs {
         true => planner.plan_of_running(),
         false => planner.plan(fault.as_deref()),
     };
-    drop(runs);
     let context = plan.as_ref().ok().map(|plan| plan.context);
     log::supervisor(paths, &args.name, context);
     let plan = match plan {
@@ -107,14 +105,11 @@ fn leave_cgroup() {
     }
 }
 
-/// A guest that is taken over goes on as what it was started as. What was
-/// written about one whose keeper was killed too counts no more.
-fn planner(args: &SuperviseArgs, paths: &Paths) -> Planner {
+/// A guest that runs is taken over, and goes on as what it was started as. What
+/// was written about one that has ended counts no more.
+fn planner(args: &SuperviseArgs, paths: &Paths, runs: bool) -> Planner {
     let run = RunDir::new(paths, &args.name);
-    let before = match runtime::connect(&run.keeper(), SockType::SeqPacket) {
-        Ok(_) => State::read(&run.state()),
-        Err(_) => State::default(),
-    };
+    let before = if runs { State::read(&run.state()) } else { State::default() };
     let rescue = args.rescue.clone().or(before.rescue);
     let mode = match rescue {
         Some(command) => BootMode::Rescue(command),

@@ -23,6 +23,9 @@ pub struct Boot {
     pub host_boot: String,
     /// Pid of the keeper, which writes the console.
     pub keeper: u32,
+    /// Those of keepers that took the place of one that was killed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later_keepers: Vec<u32>,
     /// Does the supervisor write to the journal?
     pub supervisor_in_journal: bool,
     /// Does the console go to the journal?
@@ -61,8 +64,24 @@ impl Boots {
     /// # Errors
     /// Those of open(2), write(2) and rename(2).
     pub fn note(path: &Path, boot: Boot) -> io::Result<()> {
-        let mut boots = Self::read(path).0;
-        boots.push(boot);
+        let mut boots = Self::read(path);
+        boots.0.push(boot);
+        boots.write(path)
+    }
+
+    /// Notes another keeper of the last boot.
+    ///
+    /// # Errors
+    /// As [`Self::note`].
+    pub fn note_keeper(path: &Path, pid: u32) -> io::Result<()> {
+        let mut boots = Self::read(path);
+        let last = boots.0.last_mut().ok_or(io::ErrorKind::NotFound)?;
+        last.later_keepers.push(pid);
+        boots.write(path)
+    }
+
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let boots = &self.0;
         let mut text = String::new();
         for boot in boots.iter().skip(boots.len().saturating_sub(KEPT)) {
             text += &serde_json::to_string(boot)?;
@@ -84,6 +103,7 @@ impl Boot {
             at_ms: u64::try_from(at.as_millis()).unwrap_or(0),
             host_boot: host.trim().replace('-', ""),
             keeper: std::process::id(),
+            later_keepers: Vec::new(),
             supervisor_in_journal: supervisor,
             console_in_journal: console,
             file,
@@ -131,6 +151,9 @@ mod tests {
         }
         let boots = Boots::read(&path);
         assert_eq!(boots.back(0).unwrap().keeper, 69);
+        Boots::note_keeper(&path, 100).unwrap();
+        assert_eq!(Boots::read(&path).back(0).unwrap().later_keepers, [100]);
+        assert_eq!(Boots::read(&path).back(1), boots.back(1));
         assert_eq!(boots.back(1).unwrap().keeper, 68);
         assert_eq!(boots.back(63).unwrap().keeper, 6);
         assert_eq!(boots.back(64), None);

@@ -75,8 +75,9 @@ fn sequence(
     at(fault, Stage::SystemCalls, || confinement::filter(&prepared.filter))?;
     at(fault, Stage::Capabilities, || reduce(plan))?;
     let link = prepared.link_guest;
-    let init =
-        at(fault, Stage::CloseDescriptors, || arrange(console.terminal, link, prepared.init))?;
+    let init = at(fault, Stage::CloseDescriptors, || {
+        arrange(console.terminal, link, prepared.around.init)
+    })?;
     at(fault, Stage::ExecInit, || execute(plan, init))
 }
 

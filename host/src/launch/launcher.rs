@@ -6,28 +6,24 @@
 //! keeper's descriptors.
 
 use std::convert::Infallible;
-use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::{Mode, umask};
-use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{WaitId, WaitIdOptions};
 use rustix::time::{ClockId, clock_gettime};
-use shared::keeper::{self, KEEPER_NAME};
 use shared::link::{Link, RecvError};
 use shared::stage::{Failure, Stage};
 
-use crate::cgroup::{self, GuestCgroup};
+use crate::cgroup::GuestCgroup;
 use crate::net;
 use crate::plan::{self, ID_COUNT, Ids, Network, Plan};
 use crate::runtime;
 use crate::sys::{self, CloneArgs, Cloned};
 
 use super::handshake::{FromChild, ToChild};
-use super::log::Log;
+use super::keeper::{self, Kept};
 use super::{
     PATIENCE, Prepared, at, at_step, binds, child, inherited, limits, log, records, root,
     wait_readable,
@@ -55,7 +51,7 @@ pub(super) fn run(plan: &Plan, cgroup: &GuestCgroup, prepared: Prepared) -> Fail
 
 fn sequence(plan: &Plan, cgroup: &GuestCgroup, prepared: Prepared) -> Result<Infallible, Failure> {
     let fault = plan.fault;
-    at(fault, Stage::KeeperCgroup, || detach(cgroup))?;
+    at(fault, Stage::KeeperCgroup, || keeper::detach(cgroup))?;
     at(fault, Stage::LoginUid, || unset_login_uid(plan.is_nested))?;
     at(fault, Stage::Limits, || limits::limit(&plan.limits.process))?;
     at(fault, Stage::TimeNamespace, new_clocks)?;
@@ -68,31 +64,23 @@ fn sequence(plan: &Plan, cgroup: &GuestCgroup, prepared: Prepared) -> Result<Inf
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop(childs);
-    match guide(plan, &prepared, pid, Link::new(ours)) {
-        Ok(console) => {
-            let log = log::open(plan);
-            at(fault, Stage::KeeperPrivileges, drop_privileges)
-                .and_then(|()| {
-                    let become_keeper = || become_keeper(plan, prepared, pid, console, log);
-                    at(fault, Stage::ExecKeeper, become_keeper)
-                })
-                .inspect_err(|_| end(&pidfd))
-        }
-        Err(failure) => {
-            end(&pidfd);
-            Err(failure)
-        }
-    }
-}
-
-/// Leaves everything of whoever typed `start`: session, umask, ignored
-/// signals, working directory, cgroup.
-fn detach(cgroup: &GuestCgroup) -> io::Result<()> {
-    rustix::process::setsid()?;
-    umask(Mode::from_bits_truncate(0o022));
-    sys::reset_signals();
-    rustix::process::chdir("/")?;
-    cgroup::enter(&cgroup.keeper())
+    let last = || {
+        let console = guide(plan, &prepared, pid, Link::new(ours))?;
+        let log = log::open(plan);
+        at(fault, Stage::KeeperPrivileges, keeper::drop_privileges)?;
+        at(fault, Stage::ExecKeeper, || {
+            let kept = Kept {
+                link: Some(prepared.link_host),
+                console: Some(console),
+                notify: Some(prepared.notify),
+                init: pidfd.try_clone()?,
+                lookup: prepared.lookup,
+                forks: prepared.forks,
+            };
+            keeper::execute(plan, pid, kept, prepared.around, log)
+        })
+    };
+    last().inspect_err(|_| end(&pidfd))
 }
 
 /// Unsets the login uid, or pam_loginuid inside fails for a guest that was
@@ -241,58 +229,6 @@ fn namespace(ids: Ids, pid: i32) -> io::Result<Option<fs::File>> {
         Ids::Private(_) => fs::File::open(format!("/proc/{pid}/ns/user")).map(Some),
         Ids::Identity(_) | Ids::Host => Ok(None),
     }
-}
-
-/// The keeper needs no capability, and uid 0 shall not give it any.
-fn drop_privileges() -> io::Result<()> {
-    sys::lock_out_root_capabilities()?;
-    super::capabilities::reduce(&[])
-}
-
-/// Puts the keeper's descriptors at their numbers and executes it.
-fn become_keeper(
-    plan: &Plan,
-    prepared: Prepared,
-    pid: i32,
-    console: OwnedFd,
-    log: Log,
-) -> io::Result<Infallible> {
-    /// Above all fixed numbers.
-    const SAFE: i32 = 64;
-    let safe = |fd: OwnedFd| fcntl_dupfd_cloexec(&fd, SAFE);
-    let null = fs::File::options().read(true).write(true).open("/dev/null")?;
-    let wanted = [
-        (safe(null.try_clone()?.into())?, 0),
-        (safe(null.try_clone()?.into())?, 1),
-        (safe(null.into())?, 2),
-        (safe(prepared.supervisors)?, keeper::fd::SUPERVISORS),
-        (safe(prepared.consoles)?, keeper::fd::CONSOLES),
-        (safe(prepared.link_host)?, keeper::fd::LINK),
-        (safe(console)?, keeper::fd::CONSOLE),
-        (safe(prepared.log_directory)?, keeper::fd::LOG_DIRECTORY),
-        (safe(prepared.ring)?, keeper::fd::RING),
-        (safe(prepared.notify)?, keeper::fd::NOTIFY),
-    ];
-    let lookup = prepared.lookup.map(safe).transpose()?;
-    let journal = log.journal.map(safe).transpose()?;
-    let forks = prepared.forks.map(safe).transpose()?;
-    let perhaps =
-        [(lookup, keeper::fd::LOOKUP), (journal, keeper::fd::JOURNAL), (forks, keeper::fd::FORKS)];
-    let perhaps = perhaps.into_iter().filter_map(|(fd, number)| Some((fd?, number)));
-    let init = safe(prepared.init)?;
-    sys::close_on_exec_from(3)?;
-    for (fd, number) in wanted.into_iter().chain(perhaps) {
-        sys::place_descriptor(fd, number)?;
-    }
-    let text = |text: String| CString::new(text).map_err(io::Error::from);
-    let argv = [
-        text(KEEPER_NAME.to_owned())?,
-        text(pid.to_string())?,
-        text(plan.console.name.clone())?,
-        text(log.limit.to_string())?,
-    ];
-    let argv: Vec<_> = argv.iter().map(CString::as_c_str).collect();
-    Err(sys::exec_by_descriptor(init.as_fd(), &argv, &[]))
 }
 
 /// Kills and reaps the child.

@@ -21,8 +21,28 @@ pub(super) struct Log {
 /// who has connected (unix(7), `SO_PEERCRED`). A guest boots whether its log
 /// can be kept or not.
 pub(super) fn open(plan: &Plan) -> Log {
-    let has_journal = journal::is_ours();
-    let wanted = has_journal && plan.console.kept != ConsoleLog::File;
+    let log = outlets(plan);
+    // Sessions in a bare context are no boot.
+    if plan.boot.mode != BootMode::Idle {
+        let file =
+            (log.limit > 0).then(|| File::end_of(&plan.console.directory.join(&plan.console.name)));
+        let boot = Boot::now(journal::is_ours(), log.journal.is_some(), file);
+        let _ = Boots::note(&plan.console.boots, boot);
+    }
+    log
+}
+
+/// The same for another keeper of the boot that runs.
+pub(super) fn go_on(plan: &Plan) -> Log {
+    let log = outlets(plan);
+    if plan.boot.mode != BootMode::Idle {
+        let _ = Boots::note_keeper(&plan.console.boots, std::process::id());
+    }
+    log
+}
+
+fn outlets(plan: &Plan) -> Log {
+    let wanted = journal::is_ours() && plan.console.kept != ConsoleLog::File;
     let stream = || {
         let unit = format!("vserver@{}.service", plan.name);
         journal::stream(&journal::of_console(&plan.name), &unit).ok()
@@ -30,12 +50,5 @@ pub(super) fn open(plan: &Plan) -> Log {
     let journal = wanted.then(stream).flatten();
     let instead = journal.is_some() && plan.console.kept == ConsoleLog::Auto;
     let limit = if instead { 0 } else { plan.console.limit };
-    let log = plan.console.directory.join(&plan.console.name);
-    // Sessions in a bare context are no boot.
-    if plan.boot.mode != BootMode::Idle {
-        let file = (limit > 0).then(|| File::end_of(&log));
-        let boot = Boot::now(has_journal, journal.is_some(), file);
-        let _ = Boots::note(&plan.console.boots, boot);
-    }
     Log { journal, limit }
 }

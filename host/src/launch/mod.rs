@@ -19,6 +19,7 @@ mod handshake;
 mod identity;
 mod inherited;
 mod init;
+mod keeper;
 mod launcher;
 mod limits;
 mod log;
@@ -31,17 +32,14 @@ mod root;
 mod run_host;
 mod systemd;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::SockType;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shared::keeper::{RING_HEADER, RING_SIZE};
 use shared::link::{Link, RecvError};
 use shared::message::{FromGuest, ToGuest};
 use shared::stage::{Failure, Stage};
@@ -58,6 +56,7 @@ use crate::storage::{self, Failed, Tree};
 use crate::sys::{self, Cloned};
 
 use devices::Devices;
+use keeper::Around;
 
 pub use capabilities::{bound as bound_capabilities, reduce as reduce_capabilities};
 pub use confinement::{filter, kept as kept_confinement, label, programs};
@@ -67,6 +66,7 @@ pub use identity::become_root;
 pub use inherited::{
     leave_execution_domain, make_ordinary, processors_of, score_of, use_processors,
 };
+pub use keeper::{Kept, replace as replace_keeper};
 pub use launcher::unset_login_uid;
 pub use limits::{Had, give_back, limit, limit_files, limits_of, shift_nice};
 
@@ -86,7 +86,8 @@ pub struct Launched {
 /// Everything that the launcher and the child find open.
 struct Prepared {
     cgroup: OwnedFd,
-    init: OwnedFd,
+    /// What the keeper has around it; guest-init among it.
+    around: Around,
     root: Tree,
     /// The guest's /dev.
     devices: Devices,
@@ -94,14 +95,10 @@ struct Prepared {
     binds: Vec<Option<OwnedFd>>,
     /// What its root alone is handed, with names.
     credentials: Vec<(String, Vec<u8>)>,
-    supervisors: OwnedFd,
-    consoles: OwnedFd,
     link_host: OwnedFd,
     link_guest: OwnedFd,
     /// Where the guest's own init says that it is up.
     notify: OwnedFd,
-    log_directory: OwnedFd,
-    ring: OwnedFd,
     filter: Vec<Program>,
     /// Descriptor of the map in which the guest's traffic is counted.
     traffic: Option<i32>,
@@ -127,8 +124,8 @@ pub fn launch(
     forks: &mut Option<Forks>,
 ) -> Result<Launched, Failure> {
     let fault = plan.fault;
-    let (supervisors, consoles, ring) = at(fault, Stage::RunDirectory, || sockets(run))?;
-    let log_directory = at(fault, Stage::RunDirectory, || log_directory(plan))?;
+    let sockets = at(fault, Stage::RunDirectory, || Around::sockets(run, true))?;
+    let log_directory = at(fault, Stage::RunDirectory, || keeper::log_directory(plan))?;
     let inner = at(fault, Stage::Cgroup, || cgroup.create(boot, plan.ids.root()))?;
     for (number, setting) in (1u16..).zip(&plan.limits.settings) {
         at_step(fault, Stage::Cgroup, number, || cgroup.limit(boot, setting))?;
@@ -169,18 +166,14 @@ pub fn launch(
     let (report, report_launcher) = at(fault, Stage::Fork, runtime::pair)?;
     let prepared = Prepared {
         cgroup: inner,
-        init,
+        around: Around::new(sockets, log_directory, init),
         root,
         devices,
         binds,
         credentials,
-        supervisors,
-        consoles,
         link_host,
         link_guest,
         notify,
-        log_directory,
-        ring,
         filter,
         traffic: traffic.map(Traffic::map),
         lookup,
@@ -275,32 +268,14 @@ fn wait_readable(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<()> {
 
 /// The launcher has failed: make sure it is gone, and its entry too.
 fn reaped(launcher: &OwnedFd, failure: Failure) -> Failure {
-    let _ = rustix::process::pidfd_send_signal(launcher, rustix::process::Signal::KILL);
-    let id = rustix::process::WaitId::PidFd(launcher.as_fd());
-    let _ = rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED);
+    reap(launcher);
     failure
 }
 
-/// The keeper's listening sockets and the console's ring. They are made
-/// before the keeper exists, so that connecting never races its start.
-fn sockets(run: &RunDir) -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
-    let supervisors = runtime::listen(&run.keeper(), SockType::SeqPacket)?;
-    let consoles = runtime::listen(&run.console(), SockType::Stream)?;
-    let ring = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(run.ring())?;
-    ring.set_len((RING_HEADER + RING_SIZE) as u64)?;
-    Ok((supervisors, consoles, ring.into()))
-}
-
-fn log_directory(plan: &Plan) -> io::Result<OwnedFd> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o750).create(&plan.console.directory)?;
-    Ok(File::open(&plan.console.directory)?.into())
+fn reap(launcher: &OwnedFd) {
+    let _ = rustix::process::pidfd_send_signal(launcher, rustix::process::Signal::KILL);
+    let id = rustix::process::WaitId::PidFd(launcher.as_fd());
+    let _ = rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED);
 }
 
 /// The link to guest-init, its first message already in it.

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
+use rustix::fs::{FileType, Stat, fstat, makedev};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
-use shared::keeper::{FromKeeper, KEEPER_PROTOCOL, ToKeeper};
+use shared::keeper::{FromKeeper, HANDED, KEEPER_PROTOCOL, ToKeeper};
 use shared::link::{Link, RecvError};
 use shared::message::{FromGuest, ToGuest};
 use shared::outcome::Outcome;
 
+use crate::launch::Kept;
 use crate::runtime::{self, RunDir};
 use crate::sys;
 
@@ -25,8 +27,13 @@ pub struct Keeper {
     link: Option<Link<ToGuest, FromGuest>>,
     /// Socket of the guest's own init.
     notify: Option<OwnedFd>,
+    /// What it holds besides, for one that would take its place.
+    console: Option<OwnedFd>,
+    programs: [Option<OwnedFd>; 2],
     pid: i32,
     init_pid: i32,
+    /// Refers to PID 1.
+    init: OwnedFd,
     /// Refers to the keeper where it is this process's child.
     child: Option<OwnedFd>,
     ended: bool,
@@ -39,6 +46,8 @@ pub enum Heard {
     Nothing,
     /// PID 1 has ended.
     Ended(Outcome),
+    /// PID 1 has ended, and nobody is there who knows how.
+    EndedUnseen,
     /// The keeper has died.
     Lost,
 }
@@ -79,10 +88,30 @@ pub fn connect(run: &RunDir) -> io::Result<Keeper> {
     let FromKeeper::Hello { protocol: KEEPER_PROTOCOL, pid, init_pid } = hello else {
         return Err(io::Error::from_raw_os_error(libc::EPROTO));
     };
-    let mut fds = fds.into_iter();
-    let link = fds.next().map(Link::new);
-    let notify = fds.nth(1);
-    Ok(Keeper { socket, link, notify, pid, init_pid, child: None, ended: false })
+    let all =
+        <[_; HANDED]>::try_from(fds).map_err(|_| io::Error::from_raw_os_error(libc::EPROTO))?;
+    let [link, console, notify, init, lookup, forks] = all.map(Some).map(|fd| fd.filter(is_there));
+    Ok(Keeper {
+        socket,
+        link: link.map(Link::new),
+        notify,
+        console,
+        programs: [lookup, forks],
+        pid,
+        init_pid,
+        init: init.ok_or_else(|| io::Error::from_raw_os_error(libc::EPROTO))?,
+        child: None,
+        ended: false,
+    })
+}
+
+/// In place of what there isn't comes `/dev/null`.
+fn is_there(fd: &OwnedFd) -> bool {
+    let is_null = |found: Stat| {
+        FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
+            && found.st_rdev == makedev(1, 3)
+    };
+    !fstat(fd).is_ok_and(is_null)
 }
 
 fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
@@ -114,6 +143,11 @@ impl Keeper {
     /// Pid of the keeper.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// PID 1 itself.
+    pub fn init(&self) -> BorrowedFd<'_> {
+        self.init.as_fd()
     }
 
     /// The link to guest-init, while it is open.
@@ -148,6 +182,10 @@ impl Keeper {
                     self.ended = true;
                     return Heard::Ended(outcome);
                 }
+                Ok(FromKeeper::EndedUnseen) if !self.ended => {
+                    self.ended = true;
+                    return Heard::EndedUnseen;
+                }
                 Ok(_) | Err(RecvError::Nonsense) => {}
                 Err(RecvError::Empty) => return Heard::Nothing,
                 Err(_) if self.ended => return Heard::Nothing,
@@ -176,9 +214,17 @@ impl Keeper {
 
     /// Waits for the end of a keeper that was killed.
     pub fn reap(self) {
+        let _ = self.bequeath();
+    }
+
+    /// Waits for the end of a keeper that was killed; what it held.
+    pub fn bequeath(self) -> Kept {
         if let Some(child) = &self.child {
             reap(child);
         }
+        let [lookup, forks] = self.programs;
+        let link = self.link.map(Link::into_fd);
+        Kept { link, console: self.console, notify: self.notify, init: self.init, lookup, forks }
     }
 
     /// Lets the keeper go, now that the end of PID 1 is known, and waits for

@@ -21,6 +21,7 @@ mod registration;
 mod requests;
 mod scratch;
 mod state;
+mod succession;
 mod talk;
 mod telling;
 mod timers;
@@ -33,7 +34,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
 use rustix::time::{ClockId, clock_gettime};
-use shared::message::{BootMode, GuestState, Runlevel, Style, ToGuest};
+use shared::message::{BootMode, GuestState, Power, Runlevel, Style, ToGuest};
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
@@ -50,6 +51,7 @@ use crate::sys;
 use crate::systemd::Notifier;
 
 pub use planner::Planner;
+pub use succession::runs;
 
 use accounts::Account;
 use clients::Clients;
@@ -130,6 +132,8 @@ struct Guest {
     style: Option<Style>,
     reason: String,
     runlevel: Option<Runlevel>,
+    /// How it is about to end.
+    power: Option<Power>,
 }
 
 impl Supervisor {
@@ -212,7 +216,7 @@ impl Supervisor {
                 return Err(error);
             }
         };
-        match found {
+        match found.or_else(|| self.find_orphan()) {
             Some(keeper) => {
                 self.find_scratch();
                 self.take_over(keeper);
@@ -271,6 +275,7 @@ impl Supervisor {
         if self.guest.style == Some(Style::Init) && self.state.up {
             self.feed(Event::Guest(GuestState::HandedOver));
         }
+        self.go_on_unheard();
     }
 
     /// Removes what an earlier life of the guest left behind: its keeper is
@@ -332,25 +337,28 @@ impl Supervisor {
                 keeper::Heard::Ended(outcome) => {
                     // What the guest said last counts before its end.
                     self.hear_guest();
-                    let end = GuestEnd::from_outcome(outcome);
-                    // Killed at the end of a shutdown is no crash.
-                    let asked = self.machine.phase() == Phase::Stopping;
-                    let outcome = perform::describe(end);
-                    if matches!(end, GuestEnd::Died(_)) && !asked {
-                        self.note_crash();
-                        self.say_of(Kind::Crashed, &outcome, "the guest has crashed: PID 1");
-                    }
-                    self.state.last_end = Some(outcome);
-                    self.feed(Event::Ended(end));
+                    self.end(GuestEnd::from_outcome(outcome));
                 }
-                keeper::Heard::Lost => {
-                    self.say(Kind::KeeperLost, "the keeper has died; killing the guest");
-                    self.state.last_end = Some("its keeper was killed".to_owned());
-                    self.note_crash();
-                    self.feed(Event::KeeperLost);
+                keeper::Heard::EndedUnseen => {
+                    self.hear_guest();
+                    self.end(self.unseen_end());
                 }
+                keeper::Heard::Lost => self.succeed_keeper(),
             }
         }
+    }
+
+    /// PID 1 has ended.
+    fn end(&mut self, end: GuestEnd) {
+        // Killed at the end of a shutdown is no crash.
+        let asked = self.machine.phase() == Phase::Stopping;
+        let outcome = perform::describe(end);
+        if matches!(end, GuestEnd::Died(_) | GuestEnd::Unknown) && !asked {
+            self.note_crash();
+            self.say_of(Kind::Crashed, &outcome, "the guest has crashed: PID 1");
+        }
+        self.state.last_end = Some(outcome);
+        self.feed(Event::Ended(end));
     }
 
     fn hear_timers(&mut self) {

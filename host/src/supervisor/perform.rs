@@ -217,7 +217,9 @@ impl Supervisor {
         if self.guest.style == Some(Style::Init) {
             return self.ask_own_init(power);
         }
-        let Some(keeper) = &self.keeper else { return };
+        let Some(keeper) = self.keeper.as_ref().filter(|keeper| keeper.link().is_some()) else {
+            return self.ask_by_signal(power);
+        };
         let deadline_ms = deadline.map_or(u32::MAX, milliseconds);
         keeper.tell_guest(&ToGuest::Stop(StopOrder { power, deadline_ms }));
     }
@@ -337,5 +339,6 @@ pub fn describe(end: GuestEnd) -> String {
         GuestEnd::Reboot => "reboot".to_owned(),
         GuestEnd::Halt => "power-off".to_owned(),
         GuestEnd::Died(outcome) => format!("died: {outcome}"),
+        GuestEnd::Unknown => "ended unseen: its keeper was killed".to_owned(),
     }
 }

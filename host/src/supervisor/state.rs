@@ -39,7 +39,7 @@ pub enum Event {
     Guest(GuestState),
     /// PID 1 has ended.
     Ended(GuestEnd),
-    /// The keeper has died: how PID 1 ends will never be known.
+    /// The keeper has died, and there can't be another one.
     KeeperLost,
     /// Somebody on the host wants the guest down.
     Stop(Stop),
@@ -292,11 +292,12 @@ impl Machine {
             (Wish::Down, _) => false,
             (Wish::Again, _) | (Wish::Own, GuestEnd::Reboot) => true,
             (Wish::Own, GuestEnd::Halt) => false,
-            (Wish::Own, GuestEnd::Died(_)) if self.purpose == Purpose::Boot => {
+            // One that has ended in a way that nobody knows had better run.
+            (Wish::Own, GuestEnd::Died(_) | GuestEnd::Unknown) if self.purpose == Purpose::Boot => {
                 effects.extend(self.crashed());
                 return effects;
             }
-            (Wish::Own, GuestEnd::Died(_)) => false,
+            (Wish::Own, GuestEnd::Died(_) | GuestEnd::Unknown) => false,
         };
         if !again || self.purpose != Purpose::Boot {
             effects.extend(self.finish());

@@ -90,6 +90,9 @@ impl Supervisor {
                 if let GuestState::Booting(level) | GuestState::Running(level) = state {
                     self.guest.runlevel = Some(level);
                 }
+                if let GuestState::Stopping(power) | GuestState::Killing(power) = state {
+                    self.guest.power = Some(power);
+                }
                 self.feed(Event::Guest(state));
             }
             FromGuest::ScriptStarted { id, name, argument } => {

@@ -2,8 +2,10 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{adopt, check};
 
@@ -335,4 +337,11 @@ pub fn signal_by_descriptor(process: BorrowedFd<'_>, signal: i32) -> io::Result<
     let sent =
         unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
     check(sent).map(drop)
+}
+
+/// Has the process behind a pidfd ended (pidfd_open(2))? Its parent may not have
+/// taken note yet.
+pub fn has_ended(process: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }

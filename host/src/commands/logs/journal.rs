@@ -24,10 +24,13 @@ pub(super) fn console(identifier: String, boot: Option<&Boot>, follow: bool) -> 
     words.push("--output=cat".to_owned());
     if let Some(boot) = boot {
         words.push(format!("_BOOT_ID={}", boot.host_boot));
-        words.push(match follow {
-            false => format!("_PID={}", boot.keeper),
-            true => format!("--since=@{}.{:03}", boot.at_ms / 1000, boot.at_ms % 1000),
-        });
+        if follow {
+            words.push(format!("--since=@{}.{:03}", boot.at_ms / 1000, boot.at_ms % 1000));
+        } else {
+            // Any of several values of one field (journalctl(1)).
+            let keepers = [boot.keeper].into_iter().chain(boot.later_keepers.iter().copied());
+            words.extend(keepers.map(|pid| format!("_PID={pid}")));
+        }
     }
     words
 }
@@ -141,6 +144,9 @@ mod tests {
             "--quiet --no-pager --all _UID=0 SYSLOG_IDENTIFIER=vserver-web/console --output=cat";
         assert_eq!(of(None, true), all);
         assert_eq!(of(Some(&boot), false), format!("{all} _BOOT_ID=ab12 _PID=17"));
+        let more = Boot { later_keepers: vec![21, 30], ..boot.clone() };
+        let pids = "_PID=17 _PID=21 _PID=30";
+        assert_eq!(of(Some(&more), false), format!("{all} _BOOT_ID=ab12 {pids}"));
         let since = "_BOOT_ID=ab12 --since=@1700000000.045";
         assert_eq!(of(Some(&boot), true), format!("{all} {since}"));
     }

@@ -69,6 +69,16 @@ impl Supervisor {
         self.look_at_own_init();
     }
 
+    /// Asks guest-init to shut down where there is no link to it any more: it
+    /// hears the signals that systemd does.
+    pub(super) fn ask_by_signal(&mut self, power: Power) {
+        for way in ways::ways(Family::Systemd, power) {
+            if let Err(error) = self.ask(*way) {
+                tracing::warn!("cannot ask the guest to shut down: {error}");
+            }
+        }
+    }
+
     /// It shuts down.
     pub(super) fn own_init_heeds(&mut self) {
         self.own_init.asking = None;
@@ -127,7 +137,7 @@ impl Supervisor {
         match self.own_init.asking.as_mut()?.next(Hearing::of(init_pid), is_up) {
             Step::Look(pause) => Some(pause),
             Step::Ask(way, pause) => {
-                if let Err(error) = self.ask(way, init_pid) {
+                if let Err(error) = self.ask(way) {
                     tracing::warn!("cannot ask the guest's init to shut down: {error}");
                 }
                 Some(pause)
@@ -140,10 +150,13 @@ impl Supervisor {
         }
     }
 
-    fn ask(&mut self, way: Way, init_pid: i32) -> io::Result<()> {
+    fn ask(&mut self, way: Way) -> io::Result<()> {
         tracing::debug!("asking the guest's init to shut down: {way:?}");
         match way {
-            Way::Signal(signal) => sys::kill(init_pid, signal),
+            Way::Signal(signal) => match &self.keeper {
+                Some(keeper) => sys::signal_by_descriptor(keeper.init(), signal),
+                None => Ok(()),
+            },
             Way::Command(words) => {
                 let session = exec(&self.plan.name, words)?;
                 let until = Instant::now() + COMMAND_TIME;
@@ -182,8 +195,7 @@ impl Supervisor {
         tracing::warn!("{text}");
         self.clients.tell(&Told::Note(text.to_owned()));
         let way = Way::Command(&["/bin/sh", "-c", "kill -s TERM -1"]);
-        let init_pid = self.keeper.as_ref().map_or(0, Keeper::init_pid);
-        if let Err(error) = self.ask(way, init_pid) {
+        if let Err(error) = self.ask(way) {
             tracing::warn!("cannot tell the guest's processes to end: {error}");
         }
         self.arm(Timer::Deadline, self.plan.lifecycle.kill_grace);

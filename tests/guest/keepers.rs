@@ -1,0 +1,209 @@
+//! The keeper may die as well: the guest goes on with another one, also if the
+//! supervisor was killed with it.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::terminal::Terminal;
+use tests::{Census, DEADLINE, Guest, Host, Tree, eventually, process};
+
+use crate::serving::{BOTH, asked};
+use crate::shared::{self, Server};
+
+on! { Busybox, Systemd: [
+    a_guest_outlives_its_keeper,
+    a_guest_outlives_all_of_the_host,
+] }
+on! { Systemd: [an_end_that_nobody_has_seen_is_followed_by_a_boot] }
+on! { Busybox, Bookworm: [its_end_is_told_apart_without_its_first_keeper] }
+on! { Busybox: [
+    its_console_goes_on_without_its_first_keeper,
+    a_boot_goes_on_without_its_keeper,
+    its_addresses_outlive_keeper_and_supervisor,
+    a_guest_that_is_all_killed_is_down,
+] }
+
+/// Kills one process, and waits until it is dead.
+fn end(pid: Option<i32>) {
+    let pid = pid.expect("it has one");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it can be killed");
+    eventually(DEADLINE, "it is dead", || (!process::is_alive(pid)).then_some(()));
+}
+
+/// Kills the keeper, and waits for the next one.
+fn kill_keeper(guest: &Guest<'_>) {
+    let before = guest.status();
+    end(before.keeper_pid);
+    let after = eventually(DEADLINE, "there is another keeper", || {
+        let status = guest.status();
+        (status.keeper_pid != before.keeper_pid).then_some(status)
+    });
+    assert!(after.keeper_pid.is_some_and(process::is_alive), "{after:?}");
+    assert_eq!(after.init_pid, before.init_pid, "the guest goes on");
+    assert_eq!(after.state, before.state);
+}
+
+/// Kills the supervisor and the keeper.
+fn kill_both(guest: &Guest<'_>) {
+    let status = guest.status();
+    end(status.supervisor_pid);
+    end(status.keeper_pid);
+}
+
+fn a_guest_outlives_its_keeper(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    guest.start();
+    kill_keeper(&guest);
+    let events = guest.vserver("logs", ["--events"]).ok().stdout;
+    assert!(events.contains("can't be told how this boot ends"), "{events}");
+    guest.shell("true").ok();
+    // The next supervisor finds the next keeper.
+    let keeper = guest.status().keeper_pid;
+    guest.kill_supervisor();
+    guest.shell("true").ok();
+    assert_eq!(guest.status().keeper_pid, keeper);
+    // As often as it is.
+    kill_keeper(&guest);
+    guest.vserver("stop", ["--no-kill"]).ok();
+    before.assert_unchanged(&host);
+}
+
+/// guest-init says what it does.
+fn its_end_is_told_apart_without_its_first_keeper(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let first = guest.init_pid();
+    kill_keeper(&guest);
+    guest.exec(["reboot"]);
+    guest.wait_for_reboot(first);
+    kill_keeper(&guest);
+    // Also to the next supervisor.
+    guest.kill_supervisor();
+    guest.exec(["poweroff"]);
+    guest.wait_until_stopped();
+    let events = guest.vserver("logs", ["--events"]).ok().stdout;
+    assert!(!events.contains("crashed"), "{events}");
+}
+
+/// Other inits don't: better one that runs and shouldn't than the reverse.
+fn an_end_that_nobody_has_seen_is_followed_by_a_boot(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let first = guest.init_pid();
+    kill_keeper(&guest);
+    guest.exec(["poweroff"]);
+    guest.wait_for_reboot(first);
+    let events = guest.vserver("logs", ["--events"]).ok().stdout;
+    assert!(events.contains("PID 1 ended unseen: its keeper was killed"), "{events}");
+    // What the host asks for is known.
+    kill_keeper(&guest);
+    guest.vserver("stop", ["--no-kill"]).ok();
+    assert_eq!(guest.status().state, "stopped");
+}
+
+fn its_console_goes_on_without_its_first_keeper(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    eventually(DEADLINE, "the boot's output is in the log", || {
+        guest.log().trim_end().ends_with("once: ran").then_some(())
+    });
+    kill_keeper(&guest);
+    guest.shell("echo some''thing new >/dev/console").ok();
+    let mut terminal = Terminal::open(&guest.command("console", [""; 0]));
+    terminal.expect("rcS: boot scripts run");
+    terminal.expect("something new");
+    guest.shell("echo more''of it >/dev/console").ok();
+    terminal.expect("moreof it");
+    drop(terminal);
+    let log = eventually(DEADLINE, "all of it is in the log", || {
+        let log = guest.vserver("logs", ["-b"]).ok().stdout;
+        log.contains("moreof it").then_some(log)
+    });
+    assert!(log.contains("rcS: boot scripts run") && log.contains("something new"), "{log}");
+    assert_eq!(log.matches("once: ran").count(), 1, "{log}");
+    guest.stop();
+}
+
+/// Before it is up.
+fn a_boot_goes_on_without_its_keeper(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.write("/etc/init.d/rcS", "#!/bin/sh\nuntil [ -e /open ]; do sleep 0.1; done\n", 0o755);
+    guest.vserver("start", ["--no-wait"]).ok();
+    kill_keeper(&guest);
+    assert_eq!(guest.status().state, "booting");
+    guest.shell("touch /open").ok();
+    eventually(DEADLINE, "it is up", || (guest.status().state == "running").then_some(()));
+    guest.stop();
+}
+
+fn a_guest_outlives_all_of_the_host(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    guest.start();
+    let init = guest.init_pid();
+    kill_both(&guest);
+    assert!(process::is_alive(init));
+    // The next command finds it.
+    guest.shell("true").ok();
+    let status = guest.status();
+    assert_eq!((status.init_pid, status.state.as_str()), (Some(init), "running"));
+    let events = guest.vserver("logs", ["--events"]).ok().stdout;
+    assert!(events.contains("without its console until the next boot"), "{events}");
+    // It is asked by signals, and shuts down by itself.
+    guest.vserver("reboot", [""; 0]).ok();
+    assert_ne!(guest.init_pid(), init);
+    if tree == Tree::Busybox {
+        let mut terminal = Terminal::open(&guest.command("console", [""; 0]));
+        terminal.expect("rcS: boot scripts run");
+    }
+    kill_both(&guest);
+    guest.vserver("stop", ["--no-kill"]).ok();
+    before.assert_unchanged(&host);
+}
+
+fn its_addresses_outlive_keeper_and_supervisor(tree: Tree) {
+    let host = shared::scene();
+    let web = shared::guest(&host, "web", tree, &BOTH);
+    web.start();
+    let _server = Server::new(&host, "web", "0.0.0.0:80").0;
+    let holds = || {
+        assert_eq!(asked(host.network(), "192.0.2.2:80"), "ask web to 192.0.2.1\n");
+        assert_eq!(asked(host.network(), "192.0.2.3:80"), "ask: ECONNREFUSED\n");
+        web.exec(["/peer", "tcp", "192.0.2.3:81"]).ok().says("tcp: EADDRNOTAVAIL\n");
+    };
+    holds();
+    kill_keeper(&web);
+    holds();
+    kill_both(&web);
+    web.shell("true").ok();
+    holds();
+    shared::set_addresses(&host, &["192.0.2.1", "192.0.2.3"]).ok();
+    assert_eq!(asked(host.network(), "192.0.2.3:80"), "ask web to 192.0.2.1\n");
+    assert_eq!(asked(host.network(), "192.0.2.2:80"), "ask: ECONNREFUSED\n");
+    drop(_server);
+    web.stop();
+}
+
+/// What is left of one whose PID 1 has gone, too, is no guest.
+fn a_guest_that_is_all_killed_is_down(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    guest.start();
+    let status = guest.status();
+    end(status.supervisor_pid);
+    end(status.keeper_pid);
+    end(status.init_pid);
+    guest.wait_until_stopped();
+    guest.start().stop();
+    before.assert_unchanged(&host);
+}
