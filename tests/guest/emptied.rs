@@ -7,7 +7,7 @@ use tests::{Census, DEADLINE, Host, Tree, command, process};
 
 on! { Busybox: [
     a_guest_goes_on_when_its_run_directory_is_emptied,
-    one_whose_supervisor_has_not_seen_it_is_ended,
+    it_goes_on_if_no_supervisor_has_seen_it,
 ] }
 
 fn a_guest_goes_on_when_its_run_directory_is_emptied(tree: Tree) {
@@ -46,18 +46,25 @@ fn a_guest_goes_on_when_its_run_directory_is_emptied(tree: Tree) {
 }
 
 /// Nobody finds its keeper any more.
-fn one_whose_supervisor_has_not_seen_it_is_ended(tree: Tree) {
+fn it_goes_on_if_no_supervisor_has_seen_it(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     guest.start().stop();
     let before = Census::when_quiet(&host);
     guest.start();
-    let init = guest.init_pid();
+    let status = guest.status();
     guest.kill_supervisor();
     fs::remove_dir_all(host.paths().run_dir().join("web")).expect("it is there");
     // It is neither taken for one that is down, nor started beside itself.
     guest.vserver("start", [""; 0]).ok();
-    assert!(!process::is_alive(init));
+    let after = guest.status();
+    assert_eq!((after.init_pid, after.state.as_str()), (status.init_pid, "running"));
+    let keeper = status.keeper_pid.expect("it had one");
+    assert!(!process::is_alive(keeper) && after.keeper_pid.is_some_and(process::is_alive));
+    let style = host.vserver(["status", "web"]).ok().stdout;
+    assert!(style.contains("busybox"), "it has been asked: {style}");
+    guest.exec(["true"]).code(125).complains("restart it: vserver restart web");
+    guest.vserver("reboot", [""; 0]).ok();
     guest.exec(["true"]).ok();
     guest.stop();
     before.assert_unchanged(&host);

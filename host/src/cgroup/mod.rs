@@ -129,6 +129,13 @@ impl GuestCgroup {
         self.outer.join(format!("guest-{boot}"))
     }
 
+    /// The number of the last boot that there is a cgroup of.
+    pub fn last_boot(&self) -> Option<u32> {
+        let entries = fs::read_dir(&self.outer).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter_map(|name| name.strip_prefix("guest-")?.parse().ok()).max()
+    }
+
     /// The directory of the cgroup that boot number `boot` runs in.
     pub fn inner(&self, boot: u32) -> PathBuf {
         inner(&self.limited(boot))

@@ -53,8 +53,8 @@ pub struct Client {
 
 impl Client {
     /// Connects to the supervisor of a running guest; `None` when the guest
-    /// doesn't run. A guest whose supervisor has died gets a new one; if its
-    /// keeper has died too, that one ends it.
+    /// doesn't run. A guest whose supervisor has died gets a new one, also if its
+    /// keeper has died too.
     ///
     /// # Errors
     /// When the socket can't be used.

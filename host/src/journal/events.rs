@@ -55,7 +55,7 @@ pub enum Kind {
     OutOfMemory,
     /// A new supervisor has taken the guest over.
     Adopted,
-    /// The keeper has died.
+    /// The keeper was killed or lost.
     KeeperLost,
     /// A boot or shutdown script has failed.
     ScriptFailed,
@@ -208,8 +208,9 @@ pub const ALL: &[Entry] = &[
         id: "65ba30f3a76146c99fb64fa4fc9690d8",
         level: Level::Error,
         subject: "The keeper of guest @VSERVER_NAME@ was killed",
-        text: "It was the parent of the guest's PID 1: how that ends can't be known any more. What\n\
-               is left of this boot is killed.",
+        text: "It was the parent of the guest's PID 1: how that ends can't be known any more, unless\n\
+               guest-init tells. The guest goes on, and has another keeper. A boot that ends\n\
+               unseen counts as a crash.",
     },
     Entry {
         kind: Kind::ScriptFailed,

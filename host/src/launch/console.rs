@@ -2,10 +2,14 @@
 //! of the host's terminals is inside, new at every boot (systemd hangs an
 //! old one up).
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::fchown;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use nix::mount::{MntFlags, umount2};
+use nix::sched::{CloneFlags, setns};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
 use crate::sys;
 
@@ -22,11 +26,47 @@ pub struct Console {
 /// Opens a pty in the fresh devpts below `root` and mounts its terminal on
 /// `/dev/console`.
 pub fn make(root: BorrowedFd<'_>) -> io::Result<Console> {
+    let console = open(root)?;
+    places::attach(&places::show(&console.terminal)?, &places::file(root, "dev/console")?)?;
+    Ok(console)
+}
+
+/// The same for a guest that runs, of PID 1 `init` with number `pid`, and whose
+/// console was lost: who opens `/dev/console` from now on has this one. It is to
+/// belong to `owner`, the host uid of the guest's root. Returns the keeper's side.
+///
+/// The calling process has one thread, and changes its mount namespace meanwhile.
+///
+/// # Errors
+/// Those of setns(2), of opening the terminal and of mounting it.
+pub fn renew(init: BorrowedFd<'_>, pid: i32, owner: u32) -> io::Result<OwnedFd> {
+    let before = File::open("/proc/self/ns/mnt")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, format!("/proc/{pid}/root"), flags, Mode::empty())?;
+    // The pid was that process's when its root was opened, if it can be joined still.
+    setns(init, CloneFlags::CLONE_NEWNS)?;
+    let console = replace(root.as_fd(), owner);
+    setns(&before, CloneFlags::CLONE_NEWNS)?;
+    rustix::process::chdir("/")?;
+    Ok(console?.master)
+}
+
+fn replace(root: BorrowedFd<'_>, owner: u32) -> io::Result<Console> {
+    let console = open(root)?;
+    fchown(&console.terminal, Some(owner), None)?;
+    // Nothing can be mounted on the lost one, whose name has gone with it.
+    rustix::process::fchdir(places::locate(root, "dev")?)?;
+    let _ = umount2("console", MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
+    let place = places::locate(root, "dev/console")?;
+    places::attach(&places::show(&console.terminal)?, &place)?;
+    Ok(console)
+}
+
+fn open(root: BorrowedFd<'_>) -> io::Result<Console> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
     let master = openat2(root, "dev/pts/ptmx", flags, Mode::empty(), resolve)?;
     sys::unlock_pty(master.as_fd())?;
     let terminal = sys::open_peer(master.as_fd())?;
-    places::attach(&places::show(&terminal)?, &places::file(root, "dev/console")?)?;
     Ok(Console { master, terminal })
 }

@@ -20,9 +20,10 @@ use crate::runtime::{self, RunDir};
 use crate::sys::{self, Cloned};
 
 use super::log::{self, Log};
-use super::{Launched, PATIENCE, capabilities, init, reap, receive};
+use super::{Launched, PATIENCE, capabilities, console, init, reap, receive};
 
-/// What a keeper holds of a boot. What there isn't, or is lost, is missing.
+/// What a keeper holds of a boot. What there isn't, or is lost, is missing; but a
+/// console can be made anew.
 #[derive(Debug)]
 pub struct Kept {
     /// The host's end of the link to guest-init.
@@ -180,6 +181,12 @@ pub fn replace(
             drop(report);
             let begin = || {
                 detach(cgroup)?;
+                let mut kept = kept;
+                if kept.console.is_none() {
+                    let console = console::renew(kept.init.as_fd(), pid, plan.ids.root());
+                    let lost = |error| tracing::warn!("the guest's console is lost: {error}");
+                    kept.console = console.map_err(lost).ok();
+                }
                 let log = log::go_on(plan);
                 drop_privileges()?;
                 execute(plan, pid, kept, around, log)

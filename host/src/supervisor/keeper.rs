@@ -1,5 +1,6 @@
 //! The supervisor's connection to the keeper, and what came over it.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -7,15 +8,19 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
 use rustix::fs::{FileType, Stat, fstat, makedev};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
-use shared::keeper::{FromKeeper, HANDED, KEEPER_PROTOCOL, ToKeeper};
+use rustix::process::{PidfdGetfdFlags, WaitId, WaitIdOptions, pidfd_getfd, waitid};
+use shared::keeper::{FromKeeper, HANDED, KEEPER_PROTOCOL, ToKeeper, fd};
 use shared::link::{Link, RecvError};
 use shared::message::{FromGuest, ToGuest};
 use shared::outcome::Outcome;
 
 use crate::launch::Kept;
+use crate::membership;
 use crate::runtime::{self, RunDir};
 use crate::sys;
+
+/// What a keeper calls itself (prctl(2), `PR_SET_NAME`).
+const COMM: &str = "vserver-keeper";
 
 /// A keeper answers at once: it never waits for the guest.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,7 +57,7 @@ pub enum Heard {
     Lost,
 }
 
-/// The keeper of a guest that runs, if there is one.
+/// The keeper of a guest that runs, if there is one that speaks this version.
 ///
 /// # Errors
 /// When there is one that can't be talked to: it must not be taken for dead,
@@ -61,8 +66,9 @@ pub fn find(run: &RunDir) -> io::Result<Option<Keeper>> {
     match connect(run) {
         Ok(keeper) => Ok(Some(keeper)),
         Err(error) => match error.raw_os_error() {
-            // Nobody listens, or it ended before it said anything.
-            Some(libc::ENOENT | libc::ECONNREFUSED | libc::ECONNRESET) => Ok(None),
+            // Nobody listens, or it ended before it said anything, or it is of
+            // another version.
+            Some(libc::ENOENT | libc::ECONNREFUSED | libc::ECONNRESET | libc::EPROTO) => Ok(None),
             // Whatever this process lacks, there is none.
             _ if !run.keeper().exists() => Ok(None),
             _ => Err(error),
@@ -122,6 +128,32 @@ fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Takes from a keeper what it holds, as far as it is there, and ends it: one that
+/// nobody can talk to, for want of a name in the file system or of a common version.
+///
+/// # Errors
+/// Those of pidfd_open(2); ENOENT if it is a launcher, which is ended as well.
+pub fn strip(pid: i32, init: &OwnedFd) -> io::Result<Kept> {
+    let keeper = membership::open(pid)?;
+    let is_one = fs::read_to_string(format!("/proc/{pid}/comm"))?.trim_end() == COMM;
+    let take = |number| {
+        let taken = pidfd_getfd(&keeper, number, PidfdGetfdFlags::empty());
+        taken.ok().filter(is_there)
+    };
+    let kept = Kept {
+        link: take(fd::LINK),
+        console: take(fd::CONSOLE),
+        notify: take(fd::NOTIFY),
+        init: init.try_clone()?,
+        lookup: take(fd::LOOKUP),
+        forks: take(fd::FORKS),
+    };
+    sys::signal_by_descriptor(keeper.as_fd(), libc::SIGKILL)?;
+    // It may be another process's child.
+    wait_readable(keeper.as_fd(), Instant::now() + PATIENCE)?;
+    if is_one { Ok(kept) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// Waits for the end of a keeper that is this process's child.

@@ -3,8 +3,9 @@
 //! is told: guest-init says that as well, other inits don't.
 //!
 //! A supervisor that lives has all that the keeper held. If both were killed, the
-//! next supervisor finds PID 1 by the guest's cgroup: then the console and the
-//! link are lost, too, until the next boot, and guest-init is asked by signals.
+//! next supervisor finds PID 1 by the guest's cgroup, and gives it another console:
+//! then the link is lost as well until the next boot, and guest-init is asked by
+//! signals. From a keeper that lives and can't be talked to it takes what that holds.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +15,10 @@ use shared::message::{GuestState, Style};
 use shared::name::GuestName;
 use shared::outcome::GuestEnd;
 
-use crate::accounting::forks::{self, Made};
+use crate::accounting::{
+    self,
+    forks::{self, Made},
+};
 use crate::cgroup::{self, GuestCgroup, Serving};
 use crate::journal::Kind;
 use crate::launch::{Kept, replace_keeper};
@@ -33,11 +37,19 @@ pub fn runs(paths: &Paths, name: &GuestName) -> bool {
     let run = RunDir::new(paths, name);
     runtime::connect(&run.keeper(), SockType::SeqPacket).is_ok()
         || GuestCgroup::new(paths, name)
-            .is_ok_and(|cgroup| init(&cgroup, State::read(&run.state()).boot).is_some())
+            .is_ok_and(|cgroup| find_init(&cgroup, &State::read(&run.state())).is_some())
 }
 
-/// PID 1 of a boot, as the kernel knows it.
-fn init(cgroup: &GuestCgroup, boot: u32) -> Option<(i32, OwnedFd)> {
+/// PID 1 of a guest's last boot, as the kernel knows it.
+struct Init {
+    boot: u32,
+    pid: i32,
+    handle: OwnedFd,
+}
+
+fn find_init(cgroup: &GuestCgroup, state: &State) -> Option<Init> {
+    // The file may be lost.
+    let boot = if state.boot > 0 { state.boot } else { cgroup.last_boot()? };
     let found = || {
         let pids: Vec<i32> = cgroup::ids(&cgroup.inner(boot), "cgroup.procs").into_iter().collect();
         membership::inside(&pids).into_iter().find(|process| process.inner == 1)
@@ -45,7 +57,7 @@ fn init(cgroup: &GuestCgroup, boot: u32) -> Option<(i32, OwnedFd)> {
     let before = found()?;
     let handle = membership::open(before.pid).ok()?;
     // If it is there still, the descriptor refers to it.
-    (found() == Some(before)).then_some((before.pid, handle))
+    (found() == Some(before)).then_some(Init { boot, pid: before.pid, handle })
 }
 
 impl Supervisor {
@@ -74,20 +86,28 @@ impl Supervisor {
         self.feed(Event::KeeperLost);
     }
 
-    /// The guest that a supervisor and a keeper have left that were both killed.
+    /// The guest that a supervisor and a keeper have left that were both killed, or
+    /// whose keeper nobody finds any more.
     pub(super) fn find_orphan(&mut self) -> Option<Keeper> {
-        let (pid, init) = init(&self.cgroup, State::read(&self.run.state()).boot)?;
-        self.state = State::read(&self.run.state());
-        let lookup = self.lead_again();
-        let forks = self.state.forks.and_then(|id| Made::open(id).and(forks::link_of(id)).ok());
-        let kept = Kept { link: None, console: None, notify: None, init, lookup, forks };
-        match self.start_keeper(pid, kept) {
+        let mut state = State::read(&self.run.state());
+        let init = find_init(&self.cgroup, &state)?;
+        if state.boot != init.boot {
+            let started = accounting::started(init.pid).unwrap_or_default();
+            let booted_at_ms = u64::try_from(started.as_millis()).unwrap_or(0);
+            state = State { boot: init.boot, booted_at_ms, ..State::default() };
+        }
+        self.state = state;
+        self.note_state();
+        let kept = self.find_kept(init.handle);
+        let is_linked = kept.link.is_some();
+        match self.start_keeper(init.pid, kept) {
             Ok(keeper) => {
-                self.say(
-                    Kind::KeeperLost,
-                    "the keeper was killed, and the supervisor as well; the guest goes on, without \
-                     its console until the next boot, and nobody can be told how this one ends",
+                let without = if is_linked { "" } else { ", without a link to its PID 1" };
+                let text = format!(
+                    "the keeper was killed or lost, and the supervisor as well; the guest goes on \
+                     with others{without}, and nobody can be told how this boot ends"
                 );
+                self.say(Kind::KeeperLost, &text);
                 Some(keeper)
             }
             Err(error) => {
@@ -95,6 +115,17 @@ impl Supervisor {
                 None
             }
         }
+    }
+
+    /// What a keeper that nobody finds holds still, or what can be had without one.
+    fn find_kept(&mut self, init: OwnedFd) -> Kept {
+        let left = cgroup::ids(&self.cgroup.keeper(), "cgroup.procs").into_iter().next();
+        if let Some(kept) = left.and_then(|pid| keeper::strip(pid, &init).ok()) {
+            return kept;
+        }
+        let lookup = self.lead_again();
+        let forks = self.state.forks.and_then(|id| Made::open(id).and(forks::link_of(id)).ok());
+        Kept { link: None, console: None, notify: None, init, lookup, forks }
     }
 
     /// Leads connections to the guest again, if it is on the host's own network:

@@ -9,6 +9,7 @@ mod bombs;
 mod controllers;
 mod host;
 mod journal;
+mod keepers;
 mod late;
 mod limits;
 mod machined;
