@@ -27,7 +27,7 @@ fn outlives(guest: &Guest, pids: &[String]) {
         (guest.pid("keeper_pid") != keeper).then_some(())
     });
     assert_eq!(guest.pid("init_pid"), init, "the guest goes on");
-    let leader = run("machinectl", &["show", "-P", "Leader", guest.name()]).ok();
+    let leader = run("machinectl", &["show", "--property=Leader", "--value", guest.name()]).ok();
     assert_eq!(leader.trimmed(), init.to_string());
 }
 
