@@ -17,7 +17,8 @@ use crate::outcome::Outcome;
 pub const KEEPER_PROTOCOL: u16 = 1;
 
 /// Descriptors that the launcher leaves to the keeper, by number. What a
-/// guest doesn't have (a console) is `/dev/null`.
+/// guest doesn't have (a console) is `/dev/null`. They mean the same in every
+/// version: from a keeper of another one they are taken.
 pub mod fd {
     /// Listening socket for supervisors, `SOCK_SEQPACKET`.
     pub const SUPERVISORS: i32 = 3;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 
-use tests::{Census, DEADLINE, Host, Tree, command, process};
+use tests::{Census, DEADLINE, Host, Tree, command, eventually, process};
 
 on! { Busybox: [
     a_guest_goes_on_when_its_run_directory_is_emptied,
@@ -57,8 +57,11 @@ fn it_goes_on_if_no_supervisor_has_seen_it(tree: Tree) {
     fs::remove_dir_all(host.paths().run_dir().join("web")).expect("it is there");
     // It is neither taken for one that is down, nor started beside itself.
     guest.vserver("start", [""; 0]).ok();
-    let after = guest.status();
-    assert_eq!((after.init_pid, after.state.as_str()), (status.init_pid, "running"));
+    let after = eventually(DEADLINE, "guest-init has told how far it is", || {
+        let status = guest.status();
+        (status.state == "running").then_some(status)
+    });
+    assert_eq!(after.init_pid, status.init_pid);
     let keeper = status.keeper_pid.expect("it had one");
     assert!(!process::is_alive(keeper) && after.keeper_pid.is_some_and(process::is_alive));
     let style = host.vserver(["status", "web"]).ok().stdout;

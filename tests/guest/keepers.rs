@@ -1,11 +1,14 @@
 //! The keeper may die as well: the guest goes on with another one, also if the
 //! supervisor was killed with it.
 
+use std::fs;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::terminal::Terminal;
 use tests::{Census, DEADLINE, Guest, Host, Tree, eventually, process};
 
+use crate::own_init;
 use crate::serving::{BOTH, asked};
 use crate::shared::{self, Server};
 
@@ -13,12 +16,16 @@ on! { Busybox, Systemd: [
     a_guest_outlives_its_keeper,
     a_guest_outlives_all_of_the_host,
 ] }
-on! { Systemd: [an_end_that_nobody_has_seen_is_followed_by_a_boot] }
+on! { Systemd: [
+    an_end_that_nobody_has_seen_is_followed_by_a_boot,
+    an_init_that_cannot_tell_is_not_waited_for,
+] }
 on! { Busybox, Bookworm: [its_end_is_told_apart_without_its_first_keeper] }
 on! { Busybox: [
     its_console_goes_on_without_its_first_keeper,
     a_boot_goes_on_without_its_keeper,
     its_addresses_outlive_keeper_and_supervisor,
+    new_addresses_in_its_file_take_nothing_from_others,
     a_guest_that_is_all_killed_is_down,
 ] }
 
@@ -191,6 +198,40 @@ fn its_addresses_outlive_keeper_and_supervisor(tree: Tree) {
     assert_eq!(asked(host.network(), "192.0.2.2:80"), "ask: ECONNREFUSED\n");
     drop(_server);
     web.stop();
+}
+
+/// The socket on which it would say that it is up has gone with its keeper.
+fn an_init_that_cannot_tell_is_not_waited_for(tree: Tree) {
+    let host = Host::new();
+    let guest = own_init::gated(&host, tree);
+    own_init::start_to_the_gate(&guest);
+    let init = guest.init_pid();
+    kill_both(&guest);
+    eventually(DEADLINE, "it counts as up", || (guest.status().state == "running").then_some(()));
+    assert_eq!(guest.init_pid(), init);
+    own_init::open(&guest);
+    guest.vserver("stop", ["--no-kill"]).ok();
+}
+
+/// They are another guest's by now.
+fn new_addresses_in_its_file_take_nothing_from_others(tree: Tree) {
+    let host = shared::scene();
+    let web = shared::guest(&host, "web", tree, &["192.0.2.1"]);
+    let db = shared::guest(&host, "db", tree, &["192.0.2.2"]);
+    web.start();
+    db.start();
+    let _servers = ["web", "db"].map(|name| Server::new(&host, name, "0.0.0.0:80").0);
+    let file = host.paths().config(&"web".parse().expect("a name"));
+    let text = fs::read_to_string(&file).expect("it is there");
+    fs::write(&file, text.replace("192.0.2.1", "192.0.2.2")).expect("it can be written");
+    kill_both(&web);
+    web.shell("true").ok();
+    assert_eq!(asked(host.network(), "192.0.2.2:80"), "ask db to 192.0.2.1\n");
+    assert_eq!(asked(host.network(), "192.0.2.1:80"), "ask web to 192.0.2.1\n");
+    fs::write(&file, text).expect("it can be written");
+    drop(_servers);
+    web.stop();
+    db.stop();
 }
 
 /// What is left of one whose PID 1 has gone, too, is no guest.

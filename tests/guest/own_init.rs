@@ -26,7 +26,7 @@ const GATE: &str = "[Unit]\nBefore=multi-user.target\n\
     [Install]\nWantedBy=multi-user.target\n";
 
 /// A guest whose boot waits.
-fn gated(host: &Host, tree: Tree) -> Guest<'_> {
+pub(crate) fn gated(host: &Host, tree: Tree) -> Guest<'_> {
     let guest = host.guest("web").tree(tree).build();
     guest.shell("systemctl mask getty.target").ok();
     guest.write("/etc/systemd/system/gate.service", GATE, 0o644);
@@ -35,7 +35,7 @@ fn gated(host: &Host, tree: Tree) -> Guest<'_> {
 }
 
 /// Starts it without waiting, and waits for its gate.
-fn start_to_the_gate(guest: &Guest<'_>) {
+pub(crate) fn start_to_the_gate(guest: &Guest<'_>) {
     guest.vserver("start", ["--no-wait"]).ok();
     eventually(DEADLINE, "the boot has come to its gate", || {
         let state = guest.shell("systemctl show -P ActiveState gate.service");
@@ -44,7 +44,7 @@ fn start_to_the_gate(guest: &Guest<'_>) {
     assert_eq!(guest.status().state, "booting");
 }
 
-fn open(guest: &Guest<'_>) {
+pub(crate) fn open(guest: &Guest<'_>) {
     guest.shell("touch /run/open").ok();
     eventually(DEADLINE, "the guest is up", || (guest.status().state == "running").then_some(()));
     guest.shell("systemctl is-system-running").ok().says("running\n");

@@ -240,5 +240,16 @@ fn what_was_made_is_known_without_the_keeper(tree: Tree) {
         let made = made(&host, "web");
         assert!(made >= least, "{made} {least}");
     }
+    // Nor without both, but for what was made before anybody has come.
+    let status = guest.status();
+    for pid in [status.supervisor_pid, status.keeper_pid] {
+        let pid = Pid::from_raw(pid.expect("it has one"));
+        kill(pid, Signal::SIGKILL).expect("it can be killed");
+    }
+    guest.shell("true").ok();
+    let before = made(&host, "web");
+    fork(&guest, 200);
+    let more = made(&host, "web") - before;
+    assert!((200.0..=210.0).contains(&more), "{more}");
     guest.stop();
 }

@@ -127,8 +127,9 @@ impl Keeper {
     /// matter: all of them are non-blocking and tried in turn.
     fn wait(&self) {
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(16);
-        // Readable from its end on.
-        if self.ended.is_none() {
+        // Readable from its end on, also while a tracer of it hasn't taken note.
+        let is_untold = self.ended.is_none() && self.has_gone();
+        if self.ended.is_none() && !is_untold {
             fds.push(PollFd::new(self.handle.as_fd(), PollFlags::POLLIN));
         }
         // Others wait in the queue while one is served.
@@ -136,7 +137,8 @@ impl Keeper {
         let supervisor = supervisor.unwrap_or(self.supervisors.as_fd());
         fds.push(PollFd::new(supervisor, PollFlags::POLLIN));
         let quiet_until = self.console.watch(&mut fds);
-        let timeout = match quiet_until {
+        let look_again = is_untold.then_some(Duration::from_millis(200));
+        let timeout = match look_again.into_iter().chain(quiet_until).min() {
             Some(pause) => PollTimeout::try_from(pause.max(Duration::from_millis(1)))
                 .unwrap_or(PollTimeout::MAX),
             None => PollTimeout::NONE,

@@ -180,14 +180,19 @@ fn apply(
 ) -> Result<apply::Changed> {
     let limits = decide(paths, &args.name, config)?;
     let cgroup = GuestCgroup::new(paths, &args.name)?;
-    let running = Running::new(&args.name, &cgroup, status, config);
+    let guest = Running::new(&args.name, &cgroup, status, config);
     if !args.force {
-        running.refuse_too_low(&limits)?;
+        guest.refuse_too_low(&limits)?;
     }
     if args.dry_run {
         return Ok(apply::Changed::default());
     }
-    running.change(&limits)
+    let changed = guest.change(&limits);
+    if changed.is_err() && running(paths, &args.name)?.is_none_or(|now| now.boot != status.boot) {
+        // Of a boot that has ended meanwhile nothing is there to be changed.
+        return Ok(apply::Changed::default());
+    }
+    changed
 }
 
 /// The text of the file with these changes.

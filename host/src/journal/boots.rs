@@ -77,6 +77,8 @@ impl Boots {
         let mut boots = Self::read(path);
         let last = boots.0.last_mut().ok_or(io::ErrorKind::NotFound)?;
         last.later_keepers.push(pid);
+        let too_many = last.later_keepers.len().saturating_sub(KEPT);
+        last.later_keepers.drain(..too_many);
         boots.write(path)
     }
 

@@ -9,11 +9,14 @@ use std::os::unix::fs::fchown;
 
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
 
 use crate::sys;
 
 use super::places;
+
+/// `DEVPTS_SUPER_MAGIC` (statfs(2)).
+const DEVPTS: i64 = 0x1cd1;
 
 /// Both sides of the console.
 pub struct Console {
@@ -43,23 +46,39 @@ pub fn renew(init: BorrowedFd<'_>, pid: i32, owner: u32) -> io::Result<OwnedFd> 
     let before = File::open("/proc/self/ns/mnt")?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(CWD, format!("/proc/{pid}/root"), flags, Mode::empty())?;
+    // By now the guest decides what is there.
+    refuse_others(root.as_fd())?;
+    let console = open(root.as_fd())?;
+    fchown(&console.terminal, Some(owner), None)?;
     // The pid was that process's when its root was opened, if it can be joined still.
     setns(init, CloneFlags::CLONE_NEWNS)?;
-    let console = replace(root.as_fd(), owner);
-    setns(&before, CloneFlags::CLONE_NEWNS)?;
-    rustix::process::chdir("/")?;
-    Ok(console?.master)
+    let shown = show_again(root.as_fd(), &console.terminal);
+    if setns(&before, CloneFlags::CLONE_NEWNS).is_err() || rustix::process::chdir("/").is_err() {
+        // Nothing of the host's may be done there.
+        sys::exit_now(1);
+    }
+    shown.map(|()| console.master)
 }
 
-fn replace(root: BorrowedFd<'_>, owner: u32) -> io::Result<Console> {
-    let console = open(root)?;
-    fchown(&console.terminal, Some(owner), None)?;
+/// # Errors
+/// ENOTTY if new terminals aren't made there by a devpts of the guest's own.
+fn refuse_others(root: BorrowedFd<'_>) -> io::Result<()> {
+    let found = places::locate(root, "dev/pts/ptmx")?;
+    let is_devpts = fstatfs(&found)?.f_type == DEVPTS;
+    let hosts = rustix::fs::stat("/dev/pts").map(|stat| stat.st_dev).ok();
+    if !is_devpts || Some(fstat(&found)?.st_dev) == hosts {
+        return Err(io::Error::from_raw_os_error(libc::ENOTTY));
+    }
+    Ok(())
+}
+
+/// In the guest's mount namespace.
+fn show_again(root: BorrowedFd<'_>, terminal: &OwnedFd) -> io::Result<()> {
     // Nothing can be mounted on the lost one, whose name has gone with it.
     rustix::process::fchdir(places::locate(root, "dev")?)?;
     let _ = umount2("console", MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
     let place = places::locate(root, "dev/console")?;
-    places::attach(&places::show(&console.terminal)?, &place)?;
-    Ok(console)
+    places::attach(&places::show(terminal)?, &place)
 }
 
 fn open(root: BorrowedFd<'_>) -> io::Result<Console> {

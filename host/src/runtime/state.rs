@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use shared::family::Family;
-use shared::message::Style;
+use shared::message::{Power, Style};
 
 use crate::cgroup::ServingIds;
 
@@ -33,6 +33,8 @@ pub struct State {
     pub family: Option<Family>,
     /// Does the guest's own init say itself when that boot is done?
     pub notifies: bool,
+    /// How guest-init has said that boot is about to end.
+    pub power: Option<Power>,
     /// Is it only a context, without a boot?
     pub idle: bool,
     /// Command of a rescue start.

@@ -132,11 +132,16 @@ fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
 
 /// Takes from a keeper what it holds, as far as it is there, and ends it: one that
 /// nobody can talk to, for want of a name in the file system or of a common version.
+/// `is_it` tells whether that pid is one's still.
 ///
 /// # Errors
-/// Those of pidfd_open(2); ENOENT if it is a launcher, which is ended as well.
-pub fn strip(pid: i32, init: &OwnedFd) -> io::Result<Kept> {
+/// Those of pidfd_open(2) and, where the host allows that to nobody, of
+/// pidfd_getfd(2); ENOENT if it is none. A launcher is ended as well.
+pub fn strip(pid: i32, init: &OwnedFd, is_it: impl Fn() -> bool) -> io::Result<Kept> {
     let keeper = membership::open(pid)?;
+    if !is_it() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let is_one = fs::read_to_string(format!("/proc/{pid}/comm"))?.trim_end() == COMM;
     let take = |number| {
         let taken = pidfd_getfd(&keeper, number, PidfdGetfdFlags::empty());
@@ -150,6 +155,9 @@ pub fn strip(pid: i32, init: &OwnedFd) -> io::Result<Kept> {
         lookup: take(fd::LOOKUP),
         forks: take(fd::FORKS),
     };
+    if is_one && kept.console.is_none() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     sys::signal_by_descriptor(keeper.as_fd(), libc::SIGKILL)?;
     // It may be another process's child.
     wait_readable(keeper.as_fd(), Instant::now() + PATIENCE)?;

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
 use rustix::time::{ClockId, clock_gettime};
-use shared::message::{BootMode, GuestState, Power, Runlevel, Style, ToGuest};
+use shared::message::{BootMode, GuestState, Runlevel, Style, ToGuest};
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
@@ -61,6 +61,7 @@ use keeper::Keeper;
 use kills::Kills;
 use registration::Registration;
 use state::{Event, Machine, Purpose};
+use succession::Successions;
 use timers::{Timer, Timers};
 
 /// How long a supervisor that is about to leave may take.
@@ -112,6 +113,8 @@ pub struct Supervisor {
     missed: Option<OwnedFd>,
     /// Why the first start failed, for whoever ordered it.
     failure: Option<Error>,
+    /// Keepers that were killed and have got a successor.
+    successions: Successions,
     finished: bool,
     start: Start,
     lock: Lock,
@@ -132,8 +135,6 @@ struct Guest {
     style: Option<Style>,
     reason: String,
     runlevel: Option<Runlevel>,
-    /// How it is about to end.
-    power: Option<Power>,
 }
 
 impl Supervisor {
@@ -189,6 +190,7 @@ impl Supervisor {
             terminated: None,
             missed: None,
             failure: None,
+            successions: Successions::default(),
             finished: false,
             planner,
             start,
@@ -216,7 +218,14 @@ impl Supervisor {
                 return Err(error);
             }
         };
-        match found.or_else(|| self.find_orphan()) {
+        let found = match found {
+            Some(keeper) => {
+                self.state = State::read(&self.run.state());
+                Some(keeper)
+            }
+            None => self.find_orphan(),
+        };
+        match found {
             Some(keeper) => {
                 self.find_scratch();
                 self.take_over(keeper);
@@ -256,7 +265,6 @@ impl Supervisor {
 
     /// Goes on with a guest that another supervisor started.
     fn take_over(&mut self, keeper: Keeper) {
-        self.state = State::read(&self.run.state());
         self.machine = self.machine.attached(self.state.crashes);
         self.kills = Kills::open(&self.cgroup.limited(self.state.boot), true);
         keeper.tell_guest(&ToGuest::Query);

@@ -92,6 +92,7 @@ impl Supervisor {
         self.state.up = false;
         self.state.notifies = false;
         self.state.family = None;
+        self.state.power = None;
         self.state.crashes = self.machine.crashes();
         self.state.idle = self.plan.boot.mode == BootMode::Idle;
         self.state.rescue = match &self.plan.boot.mode {

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::SockType;
 use shared::message::{GuestState, Style};
@@ -20,17 +21,36 @@ use crate::accounting::{
     forks::{self, Made},
 };
 use crate::cgroup::{self, GuestCgroup, Serving};
+use crate::error::Error;
 use crate::journal::Kind;
 use crate::launch::{Kept, replace_keeper};
 use crate::membership;
 use crate::paths::Paths;
-use crate::plan::Network;
+use crate::plan::{Far, Link, Network};
 use crate::runtime::{self, RunDir, State};
 use crate::sys;
 
 use super::Supervisor;
 use super::keeper::{self, Keeper};
 use super::state::Event;
+
+/// So many keepers may be killed in such a time: one that ends again and again isn't
+/// killed by somebody.
+const MOST: usize = 10;
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// When keepers got a successor.
+#[derive(Debug, Default)]
+pub struct Successions(Vec<Instant>);
+
+impl Successions {
+    /// Notes another one; `false` if those were too many.
+    fn note(&mut self, now: Instant) -> bool {
+        self.0.retain(|at| now.duration_since(*at) < WITHIN);
+        self.0.push(now);
+        self.0.len() <= MOST
+    }
+}
 
 /// Does this guest run, with or without anybody who watches over it?
 pub fn runs(paths: &Paths, name: &GuestName) -> bool {
@@ -67,7 +87,8 @@ impl Supervisor {
         let Some(lost) = self.keeper.take() else { return };
         let pid = lost.init_pid();
         let kept = lost.bequeath();
-        if !sys::has_ended(&kept.init) {
+        let may_go_on = self.successions.note(Instant::now());
+        if may_go_on && !sys::has_ended(&kept.init) {
             match self.start_keeper(pid, kept) {
                 Ok(keeper) => {
                     self.keeper = Some(keeper);
@@ -94,7 +115,7 @@ impl Supervisor {
         if state.boot != init.boot {
             let started = accounting::started(init.pid).unwrap_or_default();
             let booted_at_ms = u64::try_from(started.as_millis()).unwrap_or(0);
-            state = State { boot: init.boot, booted_at_ms, ..State::default() };
+            state = State { boot: init.boot, booted_at_ms, ..self.state_of_plan() };
         }
         self.state = state;
         self.note_state();
@@ -117,38 +138,85 @@ impl Supervisor {
         }
     }
 
+    /// What can be known of a boot whose state file is lost: what it has by its
+    /// configuration.
+    fn state_of_plan(&self) -> State {
+        let network = &self.plan.network;
+        let (proxy, loopback) = match network {
+            Network::Linked(Link { far: Far::Host { proxy }, .. }) => (proxy.clone(), None),
+            Network::Shared(shared) => (None, shared.allowed.loopback6),
+            _ => (None, None),
+        };
+        State { addresses: network.addresses(), proxy, loopback, ..State::default() }
+    }
+
     /// What a keeper that nobody finds holds still, or what can be had without one.
     fn find_kept(&mut self, init: OwnedFd) -> Kept {
-        let left = cgroup::ids(&self.cgroup.keeper(), "cgroup.procs").into_iter().next();
-        if let Some(kept) = left.and_then(|pid| keeper::strip(pid, &init).ok()) {
+        let leaf = self.cgroup.keeper();
+        let left = || cgroup::ids(&leaf, "cgroup.procs");
+        let strip = |pid| keeper::strip(pid, &init, || left().contains(&pid)).ok();
+        if let Some(kept) = left().into_iter().find_map(strip) {
             return kept;
         }
         let lookup = self.lead_again();
-        let forks = self.state.forks.and_then(|id| Made::open(id).and(forks::link_of(id)).ok());
+        let forks = self.count_again();
         Kept { link: None, console: None, notify: None, init, lookup, forks }
     }
 
     /// Leads connections to the guest again, if it is on the host's own network:
-    /// what did may have gone with its keeper. What it holds them by now.
+    /// what did may have gone with its keeper. What holds that by now. A guest that
+    /// is configured otherwise meanwhile may not have its new addresses yet.
     fn lead_again(&mut self) -> Option<OwnedFd> {
+        let ids = self.state.serving?;
         let Network::Shared(shared) = &self.plan.network else { return None };
-        let again = Serving::again(self.state.serving?, &shared.allowed)
-            .and_then(|serving| Ok((serving.ids()?, serving)));
-        match again {
-            Ok((ids, serving)) => {
-                self.state.serving = Some(ids);
+        if shared.addresses != self.state.addresses {
+            tracing::warn!("connections are led to one of the guest's addresses until a restart");
+            return None;
+        }
+        let allowed = shared.allowed.clone();
+        let again = || {
+            let held = self.hold_starts()?;
+            let serving = Serving::again(ids, &allowed)
+                .map_err(|error| Error::os("cannot lead connections to the guest", error))?;
+            drop(held);
+            Ok(serving)
+        };
+        match again() {
+            Ok(serving) => {
+                self.state.serving = serving.ids().ok();
                 self.note_state();
                 let serving = self.serving.insert(serving);
                 serving.link().and_then(|link| link.try_clone_to_owned().ok())
             }
+            Err::<_, Error>(error) => {
+                tracing::warn!("connections are led to one of the guest's addresses: {error}");
+                None
+            }
+        }
+    }
+
+    /// Counts the guest's processes again, if what did has gone with the last of
+    /// all keepers; since then none were counted.
+    fn count_again(&mut self) -> Option<OwnedFd> {
+        let id = self.state.forks?;
+        if let Ok(link) = Made::open(id).and(forks::link_of(id)) {
+            return Some(link);
+        }
+        self.count_forks();
+        self.note_state();
+        let forks = self.forks.as_ref()?;
+        match forks.count(self.cgroup.outer()) {
+            Ok(()) => forks.link().try_clone_to_owned().ok(),
             Err(error) => {
-                tracing::warn!("connections are led to one of the guest's addresses only: {error}");
+                forks::uncounted(&error);
                 None
             }
         }
     }
 
     fn start_keeper(&self, pid: i32, kept: Kept) -> io::Result<Keeper> {
+        // Somebody may have removed it.
+        self.run.create()?;
         let launched = replace_keeper(&self.plan, &self.run, &self.cgroup, pid, kept)?;
         match keeper::connect(&self.run) {
             Ok(keeper) => Ok(keeper.adopt(launched.keeper)),
@@ -176,6 +244,6 @@ impl Supervisor {
     /// the parent how a process has ended (`PIDFD_INFO_EXIT`, Linux 6.15), but not
     /// that it was by reboot(2) (measured with 6.18).
     pub(super) fn unseen_end(&self) -> GuestEnd {
-        self.guest.power.map_or(GuestEnd::Unknown, GuestEnd::asked_for)
+        self.state.power.map_or(GuestEnd::Unknown, GuestEnd::asked_for)
     }
 }

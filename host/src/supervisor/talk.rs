@@ -90,8 +90,10 @@ impl Supervisor {
                 if let GuestState::Booting(level) | GuestState::Running(level) = state {
                     self.guest.runlevel = Some(level);
                 }
-                if let GuestState::Stopping(power) | GuestState::Killing(power) = state {
-                    self.guest.power = Some(power);
+                if let GuestState::Stopping(power) | GuestState::Killing(power) = state
+                    && self.state.power.replace(power) != Some(power)
+                {
+                    self.note_state();
                 }
                 self.feed(Event::Guest(state));
             }

@@ -57,7 +57,9 @@ impl Supervisor {
     /// Nothing more comes from guest-init: the guest's own init has been
     /// executed.
     pub(super) fn left_to_own_init(&mut self) {
-        if self.guest.style == Some(Style::Init) && !self.state.notifies {
+        // Its socket may be lost.
+        let may_tell = self.keeper.as_ref().is_some_and(|keeper| keeper.notify().is_some());
+        if self.guest.style == Some(Style::Init) && !(self.state.notifies && may_tell) {
             self.own_init.up_by = Instant::now().checked_add(UP_AFTER);
             self.look_at_own_init();
         }
