@@ -2,14 +2,14 @@
 //! ctime of inode(7), which no program can set.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FsWord, Mode, OFlags, fstatfs, openat, syncfs};
 use rustix::io::Errno;
 
 /// What the time of change of an ext4 with small inodes is rounded down to, and
-/// the kernel's clock for it, which is late by up to a tick (10 ms), in seconds.
-const COARSENESS: i64 = 2;
+/// the kernel's clock for it, which is late by up to a tick (10 ms).
+const COARSENESS: Duration = Duration::from_secs(2);
 
 /// File systems of the disk that set the time of change when a page that is
 /// clean is written to through mmap(2), and make pages clean when they are
@@ -17,19 +17,24 @@ const COARSENESS: i64 = 2;
 /// (statfs(2)). A tmpfs, for example, never does.
 const HONEST: [FsWord; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
 
-/// A moment such that whoever reads a file after it, and finds its time of
-/// change the same and older when it is at rest, has read what it holds then.
+/// A moment, such that a file whose time of change was older when it was read
+/// later on, and is the same in the end, is in the end what was read.
 ///
-/// Two kinds of writes come later than the time that they set, and are those
-/// that rsync(1), which goes by times as well, may miss. Whoever calls makes an
-/// end of both in between [`Calm::begin`] and [`Calm::settle`]:
+/// Two kinds of writes come later than the time that they set, and may be
+/// missed by rsync(1), which goes by times as well. Whoever calls makes an end of
+/// those that were under way before, between [`Calm::begin`] and the first file;
+/// later ones set a time that isn't older.
 ///
-/// - A call that was under way. The caller lets all processes stand still for a
-///   moment, which they do at the end of their calls only.
+/// - A call sets the time first and writes then, for as long as it takes. The
+///   caller lets all processes stand still for a moment, which they do only
+///   when their calls are done.
 /// - Through mmap(2) the time is set only when a clean page is written to first.
-///   [`Calm::settle`] makes all pages clean.
+///   [`Calm::settle`], afterwards, makes all pages clean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Calm(i64);
+pub struct Calm {
+    /// Seconds and nanoseconds.
+    since: (i64, u64),
+}
 
 impl Calm {
     /// Can changes be told on the file system of this directory?
@@ -43,7 +48,15 @@ impl Calm {
     /// From now on.
     pub fn begin() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(i64::try_from(now.as_secs()).unwrap_or(i64::MAX) - COARSENESS)
+        let since = now.saturating_sub(COARSENESS);
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        Self { since: (seconds, since.subsec_nanos().into()) }
+    }
+
+    /// From this time of change on, for tests whose files are young.
+    #[cfg(test)]
+    pub(crate) fn since(since: (i64, u64)) -> Self {
+        Self { since }
     }
 
     /// Makes all pages of a directory's file system clean.
@@ -60,7 +73,7 @@ impl Calm {
     /// Is a time of change (seconds, nanoseconds) from before? One from
     /// thereafter can be that of a change that is still going on.
     pub fn is_older(self, changed: (i64, u64)) -> bool {
-        changed.0 < self.0
+        changed < self.since
     }
 }
 
