@@ -91,9 +91,8 @@ mod tests {
         let mut used = BTreeSet::new();
         for (number, name) in (100..).zip(names) {
             let above = name.path.parent().unwrap_or(Path::new(""));
-            let is_below = |above: &Path| {
-                tree.get(above).is_some_and(|seen: &Seen| seen.kind == DIRECTORY)
-            };
+            let is_below =
+                |above: &Path| tree.get(above).is_some_and(|seen: &Seen| seen.kind == DIRECTORY);
             if !above.as_os_str().is_empty() && !is_below(above) {
                 continue;
             }

@@ -163,10 +163,7 @@ impl Subject {
     ///
     /// # Errors
     /// ESTALE if it has become something else, and those of reading.
-    pub(super) fn of(
-        entry: &Entry<'_>,
-        directory: Option<BorrowedFd<'_>>,
-    ) -> Result<Self, Errno> {
+    pub(super) fn of(entry: &Entry<'_>, directory: Option<BorrowedFd<'_>>) -> Result<Self, Errno> {
         if let Some(directory) = directory {
             return Ok(Self::directory(*entry.stat, Attributes::read(directory)?));
         }

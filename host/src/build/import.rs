@@ -112,8 +112,7 @@ impl Incoming {
         // Its numbers are the guest's own, whatever they are.
         let shift = Some(Shift::default());
         let mut extractor = Extractor::new(work.root, work.interrupt, shift).faithful();
-        let mut next =
-            if self.head.manifest.is_in_parts() { Next::First } else { Next::Whole };
+        let mut next = if self.head.manifest.is_in_parts() { Next::First } else { Next::Whole };
         walk(Box::new(self.plain.share()), &mut |mut entry, data| {
             work.progress.at(self.position.get());
             match (next, entry.name.as_slice()) {

@@ -207,6 +207,29 @@ proptest! {
     }
 }
 
+#[test]
+fn what_stays_is_sent_once() {
+    const LENGTH: usize = 1 << 20;
+    let place = tempfile::tempdir().unwrap();
+    let tree = place.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("stays"), vec![7; LENGTH]).unwrap();
+    fs::hard_link(tree.join("stays"), tree.join("too")).unwrap();
+    fs::write(tree.join("goes"), "x").unwrap();
+    let calm = calm(&place.path().join("clock"));
+    let (root, mut packed) = (RootDir::open(&tree).unwrap(), Vec::new());
+    let mut archive = Archive::begin(&mut packed, 1, &head(), &go_on).unwrap();
+    let first = archive.first_part(&root, calm, &mut |_| ()).unwrap();
+    fs::remove_file(tree.join("goes")).unwrap();
+    archive.second_part(&root, &first, &mut |_| ()).unwrap();
+    assert_eq!(archive.end().unwrap().files, 3);
+    let plain = zstd::decode_all(packed.as_slice()).unwrap();
+    assert!(plain.len() < LENGTH + 20_000, "{} bytes", plain.len());
+    let (there, imported) = import(&packed);
+    imported.unwrap();
+    assert_eq!(seen(&there.path().join("root")), seen(&tree));
+}
+
 /// An archive with these members behind its head, and the right digest.
 fn crafted(is_in_parts: bool, members: &[(&str, &[u8])]) -> Vec<u8> {
     let manifest = Head { ..head() }.manifest;

@@ -21,9 +21,8 @@ pub(super) const FIRST_PART: &str = "the files have come, but for what changes";
 pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
     let interrupt =
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
-    let incoming = Incoming::open(&args.file, &interrupt)?.tell_first_part(|| {
-        output::print(&format!("{FIRST_PART}\n"))
-    });
+    let incoming = Incoming::open(&args.file, &interrupt)?
+        .tell_first_part(|| output::print(&format!("{FIRST_PART}\n")));
     let head = incoming.head().clone();
     let name = args.name.as_ref().unwrap_or(&head.manifest.name);
     let text = text(args, &head.config)?;

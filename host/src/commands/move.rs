@@ -16,6 +16,7 @@ use crate::commands::{Exit, delete, enable, export, lifecycle, output};
 use crate::config::{self, GuestConfig};
 use crate::control::{Client, Phase};
 use crate::error::{Error, Kind, Result};
+use crate::fsroot::RootDir;
 use crate::paths::Paths;
 use crate::runtime::Lock;
 
@@ -47,22 +48,9 @@ pub(super) fn run(args: &MoveArgs, paths: &Paths) -> Result<Exit> {
         return Ok(Exit::DONE);
     }
     let only = moving.only_one()?;
-    // Was it this command that stopped it?
-    let mut stopped = false;
-    let sent = match live.and_then(|root| moving.calm(root)) {
-        Some((root, calm)) => moving.send_running(&root, calm, &mut stopped),
-        None => {
-            if runs {
-                stopped = lifecycle::stop(paths, name, Power::PowerOff, &args.shutdown)?;
-            }
-            moving.send()
-        }
-    };
-    sent.map_err(|error| if stopped { moving.back(error) } else { moving.stays(error) })?;
-    moving.start_there(stopped)?;
-    moving.settle(stopped)?;
+    let moved = moving.carry_out(runs, live);
     only.remove(&paths.move_lock(name));
-    Ok(Exit::DONE)
+    moved.map(|()| Exit::DONE)
 }
 
 struct Moving<'a> {
@@ -74,6 +62,28 @@ struct Moving<'a> {
 }
 
 impl Moving<'_> {
+    /// Moves it, which `runs`, and is seen meanwhile if it is `live`.
+    fn carry_out(&self, runs: bool, live: Option<RootDir>) -> Result<()> {
+        // Was it this command that stopped it?
+        let mut stopped = false;
+        let sent = match live.and_then(|root| self.calm(root)) {
+            Some((root, calm)) => self.send_running(&root, calm, &mut stopped),
+            None => {
+                if runs {
+                    stopped = self.stop()?;
+                }
+                self.send()
+            }
+        };
+        sent.map_err(|error| if stopped { self.back(error) } else { self.stays(error) })?;
+        self.start_there(stopped)?;
+        self.settle(stopped)
+    }
+
+    fn stop(&self) -> Result<bool> {
+        lifecycle::stop(self.paths, self.name, Power::PowerOff, &self.args.shutdown)
+    }
+
     /// Everything that could stand in the way, while the guest still runs.
     fn ask_first(&self, is_live: bool) -> Result<()> {
         let (name, host) = (self.name, self.remote.host);

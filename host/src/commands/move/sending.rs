@@ -6,12 +6,10 @@ use std::io::{BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use shared::message::Power;
-
 use crate::archive::{self, Archive, Head, Written};
 use crate::commands::import::FIRST_PART;
 use crate::commands::remote::{Answer, End};
-use crate::commands::{at_rest, export, lifecycle, output, pause};
+use crate::commands::{at_rest, export, output, pause};
 use crate::config::{self, Files};
 use crate::control::Client;
 use crate::error::{Error, Result};
@@ -82,8 +80,7 @@ impl Moving<'_> {
             // The shutdown shows its own.
             drop(shown);
             // One that has ended meanwhile is left as it is.
-            *stopped = self.runs()?
-                && lifecycle::stop(paths, name, Power::PowerOff, &self.args.shutdown)?;
+            *stopped = self.runs()? && self.stop()?;
             check()?;
             lock = Some(Lock::wait(&paths.lock(name))?);
             at_rest::check(paths, name)?;
@@ -107,7 +104,7 @@ impl Moving<'_> {
             }
             calm.settle(root.as_fd()).map_err(|cause| root.error("write", Path::new(""), cause))
         };
-        let calm = calm().inspect_err(|error| remark_on_downtime(error));
+        let calm = calm().inspect_err(remark_on_downtime);
         calm.ok().map(|calm| (root, calm))
     }
 
@@ -127,21 +124,15 @@ impl Moving<'_> {
     fn stream(
         &self,
         head: &Head,
-        write: impl FnOnce(
-            &mut dyn Write,
-            &mut Answer<'_>,
-            &Interrupt,
-            &Head,
-        ) -> Result<Written>,
+        write: impl FnOnce(&mut dyn Write, &mut Answer<'_>, &Interrupt, &Head) -> Result<Written>,
     ) -> Result<()> {
         let (name, host) = (self.name, self.remote.host);
         let interrupt =
             Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
         let words = self.import(&[]);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let (end, written) = self
-            .remote
-            .feed(&words, |input, answer| write(input, answer, &interrupt, head))?;
+        let (end, written) =
+            self.remote.feed(&words, |input, answer| write(input, answer, &interrupt, head))?;
         let why = match (end, written) {
             (End::Code(0), Some(written)) => {
                 export::remark_on(written);
@@ -180,7 +171,7 @@ impl Shown {
     }
 
     fn at(&self, files: u64) {
-        if files % SHOWN_EVERY == 0 {
+        if files.is_multiple_of(SHOWN_EVERY) {
             self.progress.say(format!("{}: {files} files", self.what));
         }
     }
