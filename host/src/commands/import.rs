@@ -15,6 +15,7 @@ use crate::paths::Paths;
 use crate::progress::Progress;
 
 /// What it says to `move` when the files of a guest that still runs have come.
+/// Other versions wait for these words, too.
 pub(super) const FIRST_PART: &str = "the files have come, but for what changes";
 
 /// Makes a guest of what the archive holds.

@@ -192,7 +192,7 @@ pub(super) struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// Waits until this line has come. A shell there may say something, too.
+    /// Waits until this line has come. A shell there may say something first.
     ///
     /// # Errors
     /// When the other side ends instead, or `check` says no.
@@ -213,7 +213,7 @@ impl Answer<'_> {
             self.line.extend(buffer.iter().take(length));
             while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
                 let said: Vec<u8> = self.line.drain(..=end).collect();
-                if said.strip_suffix(b"\n") == Some(line.as_bytes()) {
+                if said.strip_suffix(b"\n").is_some_and(|said| said.ends_with(line.as_bytes())) {
                     return Ok(());
                 }
             }

@@ -30,6 +30,9 @@ const HONEST: [FsWord; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
 ///   when their calls are done.
 /// - Through mmap(2) the time is set only when a clean page is written to first.
 ///   [`Calm::settle`], afterwards, makes all pages clean.
+///
+/// What a disk has been given directly (`O_DIRECT`), it is taken to have written
+/// after two seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Calm {
     /// Seconds and nanoseconds.
