@@ -136,6 +136,12 @@ impl Paths {
         self.run_dir().join(format!(".lock-{name}"))
     }
 
+    /// `/run/vserver/.move-NAME`: whoever has locked it moves the guest to another
+    /// host.
+    pub fn move_lock(&self, name: &GuestName) -> PathBuf {
+        self.run_dir().join(format!(".move-{name}"))
+    }
+
     /// `/run/vserver/.contexts`: one file for each running context that is no
     /// guest. No guest's name begins with a dot.
     pub fn contexts_dir(&self) -> PathBuf {

@@ -74,6 +74,7 @@ mod metrics;
 mod mounts;
 mod moved;
 mod moving;
+mod moving_busy;
 mod moving_by_ssh;
 mod moving_in;
 mod nesting;

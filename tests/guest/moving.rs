@@ -46,14 +46,14 @@ fi
 exec sh -c "exec $*"
 "#;
 
-struct Hosts {
-    here: Host,
-    there: Host,
-    ssh: PathBuf,
+pub(super) struct Hosts {
+    pub(super) here: Host,
+    pub(super) there: Host,
+    pub(super) ssh: PathBuf,
 }
 
 impl Hosts {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (here, there) = (Host::new(), Host::new());
         let ssh = here.prefix().join("ssh");
         fs::create_dir_all(ssh.join("bin")).expect("it can be made");
@@ -65,7 +65,7 @@ impl Hosts {
         Self { here, there, ssh }
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(super) fn command(&self, words: &[&str]) -> Command {
         let mut command = self.here.command(["move"]);
         let path = std::env::var("PATH").unwrap_or_default();
         command.args(words).env("PATH", format!("{}:{path}", self.ssh.join("path").display()));
@@ -74,21 +74,21 @@ impl Hosts {
     }
 
     #[track_caller]
-    fn go(&self, words: &[&str]) -> Finished {
+    pub(super) fn go(&self, words: &[&str]) -> Finished {
         command::run(&mut self.command(words), DEADLINE)
     }
 
-    fn order(&self, name: &str, text: &str) {
+    pub(super) fn order(&self, name: &str, text: &str) {
         fs::write(self.ssh.join(name), text).expect("it can be written");
     }
 
-    fn revoke(&self, name: &str) {
+    pub(super) fn revoke(&self, name: &str) {
         fs::remove_file(self.ssh.join(name)).expect("it is there");
     }
 
     /// Is nothing of it on the other host?
     #[track_caller]
-    fn assert_nothing_there(&self) {
+    pub(super) fn assert_nothing_there(&self) {
         self.there.vserver(["status", "web"]).code(5);
         let roots = self.there.paths().roots_dir();
         let left: Vec<_> = fs::read_dir(roots).into_iter().flatten().flatten().collect();
@@ -174,16 +174,21 @@ fn a_link_that_breaks_changes_nothing(tree: Tree) {
     let web = hosts.here.guest("web").tree(tree).build();
     web.shell("dd if=/dev/urandom of=/srv/large bs=1M count=8").ok();
     let mut random = random();
-    for round in 0..8 {
-        web.start();
-        // The whole is about ten megabytes.
-        let bytes = if round == 0 { 0 } else { random.u64(..9 << 20) };
-        hosts.order("cut", &bytes.to_string());
-        let answer = hosts.go(&["web", "there"]).code(1);
-        answer.complains("runs here again");
-        assert!(web.is_running(), "after {bytes} bytes");
-        hosts.assert_nothing_there();
-        web.stop();
+    for state in ["running", "stopped"] {
+        let init = (state == "running").then(|| web.start().init_pid());
+        for round in 0..5 {
+            // The whole is about ten megabytes.
+            let bytes = if round == 0 { 0 } else { random.u64(..8 << 20) };
+            hosts.order("cut", &bytes.to_string());
+            let answer = hosts.go(&["web", "there"]).code(1);
+            assert!(answer.stderr.contains("the link to 'there' broke"), "{answer}");
+            assert!(init.is_none() || answer.stderr.contains("goes on here"), "{answer}");
+            assert_eq!(web.status().init_pid, init, "after {bytes} bytes");
+            hosts.assert_nothing_there();
+        }
+        if init.is_some() {
+            web.stop();
+        }
     }
     // Nothing but its last word is lost.
     hosts.order("cut", &(1u64 << 30).to_string());
@@ -200,7 +205,7 @@ fn who_is_killed_on_the_way_changes_nothing(tree: Tree) {
     let web = hosts.here.guest("web").tree(tree).build();
     web.shell("dd if=/dev/urandom of=/srv/large bs=1M count=200").ok();
     for (who, signal) in [("move", Signal::SIGTERM), ("ssh", Signal::SIGKILL)] {
-        web.start();
+        let init = web.start().init_pid();
         let _ = fs::remove_file(hosts.ssh.join("pid"));
         let mut moving = hosts.command(&["web", "there"]).spawn().expect("it runs");
         let building = || {
@@ -214,7 +219,7 @@ fn who_is_killed_on_the_way_changes_nothing(tree: Tree) {
         let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
         let end = moving.wait().expect("it ends");
         assert_eq!(end.code(), Some(1), "{who}");
-        assert!(web.is_running(), "{who}");
+        assert_eq!(web.init_pid(), init, "{who}");
         hosts.there.vserver(["status", "web"]).code(5);
         if who == "move" {
             hosts.assert_nothing_there();

@@ -117,7 +117,7 @@ impl Hosts {
         let said = String::from_utf8_lossy(&end.stderr).into_owned();
         assert_eq!(end.status.code(), Some(1), "{said}");
         assert!(said.contains("the link to 'root@203.0.113.2' broke"), "{said}");
-        assert!(said.contains("runs here again") && web.is_running(), "{said}");
+        assert!(said.contains("goes on here") && web.is_running(), "{said}");
     }
 
     fn assert_nothing_there(&self) {

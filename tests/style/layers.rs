@@ -41,6 +41,7 @@ const PURE: &[&str] = &[
     "host/src/accounting/counters.rs",
     "host/src/accounting/ledger.rs",
     "host/src/accounting/tally.rs",
+    "host/src/archive/changes.rs",
     "host/src/archive/manifest.rs",
     "host/src/archive/member.rs",
     "host/src/bpf/",

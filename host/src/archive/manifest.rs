@@ -5,8 +5,12 @@ use shared::name::{ContextId, GuestName};
 
 use crate::error::{Error, Result};
 
-/// The form that this program writes, and the newest that it reads.
+/// The form of a guest that was at rest.
 const FORMAT: u32 = 1;
+
+/// That of one that ran at first, whose files come in two parts; the newest that
+/// this program reads.
+const IN_PARTS: u32 = 2;
 
 /// The first member of an archive. A later version may add keys, which this
 /// one leaves alone, and raises `format` for what must not be left alone.
@@ -43,6 +47,17 @@ impl Manifest {
         Self { format: FORMAT, name, context, hostname, actions, vserver }
     }
 
+    /// The same for a guest whose files come in two parts.
+    #[must_use]
+    pub fn in_parts(self) -> Self {
+        Self { format: IN_PARTS, ..self }
+    }
+
+    /// Do its files come in two parts?
+    pub fn is_in_parts(&self) -> bool {
+        self.format == IN_PARTS
+    }
+
     /// Its text.
     ///
     /// # Errors
@@ -61,9 +76,9 @@ impl Manifest {
             Error::new(format!("its manifest is damaged: {}", cause.message()))
         };
         let form: Form = toml::from_str(text).map_err(wrong)?;
-        if form.format > FORMAT {
+        if form.format > IN_PARTS {
             return Err(Error::new(format!(
-                "it has form {}, and this vserver knows forms up to {FORMAT}",
+                "it has form {}, and this vserver knows forms up to {IN_PARTS}",
                 form.format
             ))
             .hint("import it with the version that has written it, or a later one"));
@@ -85,13 +100,16 @@ mod tests {
     #[test]
     fn it_is_read_as_it_was_written() {
         assert_eq!(Manifest::parse(&web().render().unwrap()).unwrap(), web());
+        let parts = web().in_parts();
+        assert!(parts.is_in_parts() && !web().is_in_parts());
+        assert_eq!(Manifest::parse(&parts.render().unwrap()).unwrap(), parts);
     }
 
     #[test]
     fn a_later_form_is_refused_and_a_later_key_is_not() {
         let text = web().render().unwrap();
-        let later = Manifest::parse(&text.replace("format = 1", "format = 2"));
-        assert!(later.unwrap_err().to_string().contains("form 2"));
+        let later = Manifest::parse(&text.replace("format = 1", "format = 3"));
+        assert!(later.unwrap_err().to_string().contains("form 3"));
         assert_eq!(Manifest::parse(&(text + "colour = 'green'\n")).unwrap(), web());
     }
 

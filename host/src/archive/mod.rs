@@ -8,18 +8,27 @@
 //! - `vserver/actions`: its actions on the host, if the manifest says so.
 //! - `root/…`: its files, with numeric owners, nanoseconds, extended attributes
 //!   (`SCHILY.xattr.`), hard links and holes (GNU's sparse format 1.0).
+//! - only of a guest that ran, as the manifest says by its form: `vserver/first`,
+//!   which is empty, when all of its files were written while they went on
+//!   living; `vserver/removed`, the paths (each with a zero byte behind it) that
+//!   were no more when they had come to rest, to be removed with all below; and
+//!   again `root/…`, what was another by then, in the place of what was first.
 //! - `vserver/sha256`: the SHA-256 of all bytes before this member's content,
 //!   compression taken off. What doesn't end with it is not whole.
 
+mod changes;
 mod digest;
+mod listing;
+mod live;
 mod manifest;
 mod member;
 mod sparse;
 mod write;
 
 pub use digest::{Summed, hex};
+pub use listing::{Listing, Seen};
 pub use manifest::Manifest;
-pub use write::{Head, Written, plain, write};
+pub use write::{Archive, Head, Written, plain, write};
 
 /// The members beside the guest's files.
 pub const MANIFEST: &str = "vserver/manifest.toml";
@@ -27,6 +36,10 @@ pub const MANIFEST: &str = "vserver/manifest.toml";
 pub const CONFIG: &str = "vserver/config.toml";
 /// The actions.
 pub const ACTIONS: &str = "vserver/actions";
+/// The end of what was written while the guest ran.
+pub const FIRST: &str = "vserver/first";
+/// What has gone since.
+pub const REMOVED: &str = "vserver/removed";
 /// The sum of everything before.
 pub const DIGEST: &str = "vserver/sha256";
 /// The directory of the guest's files, as it begins each of their names.

@@ -16,13 +16,17 @@ use super::MOST_PARTS;
 const KEPT: [u64; 2] = [1, 1024 * 1024];
 
 /// Offset and length of each part of a file that has data, in order. `None` if
-/// that is all of it.
+/// that is all of it. One that `is_moving` may be shorter than this by now.
 ///
 /// # Errors
 /// Those of lseek(2); E2BIG when there are too many.
-pub(super) fn parts(file: &File, length: u64) -> Result<Option<Vec<(u64, u64)>>, Errno> {
+pub(super) fn parts(
+    file: &File,
+    length: u64,
+    is_moving: bool,
+) -> Result<Option<Vec<(u64, u64)>>, Errno> {
     for kept in KEPT {
-        if let Some(parts) = parts_between(file, length, kept, MOST_PARTS)? {
+        if let Some(parts) = parts_between(file, length, is_moving, (kept, MOST_PARTS))? {
             return Ok((parts != [(0, length)] && length > 0).then_some(parts));
         }
     }
@@ -34,8 +38,8 @@ pub(super) fn parts(file: &File, length: u64) -> Result<Option<Vec<(u64, u64)>>,
 fn parts_between(
     file: &File,
     length: u64,
-    kept: u64,
-    most: usize,
+    is_moving: bool,
+    (kept, most): (u64, usize),
 ) -> Result<Option<Vec<(u64, u64)>>, Errno> {
     let mut parts: Vec<(u64, u64)> = Vec::new();
     let mut at = 0;
@@ -46,7 +50,10 @@ fn parts_between(
             Ok(_) | Err(Errno::NXIO) => break,
             Err(cause) => return Err(cause),
         };
-        let end = seek(file, SeekFrom::Hole(start))?.min(length).max(start + 1);
+        let end = match seek(file, SeekFrom::Hole(start)) {
+            Err(Errno::NXIO) if is_moving => break,
+            other => other?.min(length).max(start + 1),
+        };
         let is_full = parts.len() == most;
         match parts.last_mut() {
             Some((first, size)) if start < *first + *size + kept => *size = end - *first,
@@ -78,12 +85,19 @@ pub(super) struct Parts<'a> {
     file: &'a File,
     rest: std::vec::IntoIter<(u64, u64)>,
     now: (u64, u64),
+    is_moving: bool,
     check: Check<'a>,
 }
 
 impl<'a> Parts<'a> {
-    pub(super) fn new(file: &'a File, parts: Vec<(u64, u64)>, check: Check<'a>) -> Self {
-        Self { file, rest: parts.into_iter(), now: (0, 0), check }
+    /// What one that `is_moving` has no more, are zeros.
+    pub(super) fn new(
+        file: &'a File,
+        parts: Vec<(u64, u64)>,
+        is_moving: bool,
+        check: Check<'a>,
+    ) -> Self {
+        Self { file, rest: parts.into_iter(), now: (0, 0), is_moving, check }
     }
 }
 
@@ -98,7 +112,12 @@ impl Read for Parts<'_> {
         }
         let (at, left) = self.now;
         let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let length = self.file.read_at(buffer.get_mut(..most).unwrap_or_default(), at)?;
+        let buffer = buffer.get_mut(..most).unwrap_or_default();
+        let mut length = self.file.read_at(buffer, at)?;
+        if length == 0 && self.is_moving {
+            buffer.fill(0);
+            length = most;
+        }
         if length == 0 && most > 0 {
             return Err(io::Error::other("it has become shorter meanwhile"));
         }
@@ -119,22 +138,26 @@ mod tests {
     #[test]
     fn holes_are_found_and_data_is_read() {
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(parts(&file, 0).unwrap(), None);
+        assert_eq!(parts(&file, 0, false).unwrap(), None);
         file.write_all_at(b"whole", 0).unwrap();
-        assert_eq!(parts(&file, 5).unwrap(), None);
+        assert_eq!(parts(&file, 5, false).unwrap(), None);
         file.write_all_at(b"end", 1 << 20).unwrap();
         file.set_len(1 << 21).unwrap();
         // A file system that knows of no holes is none to test this on.
-        let Some(found) = parts(&file, 1 << 21).unwrap() else { return };
+        let Some(found) = parts(&file, 1 << 21, false).unwrap() else { return };
         assert_eq!((found.len(), found[0].0, found[1].0), (2, 0, 1 << 20));
         let mut bytes = Vec::new();
-        Parts::new(&file, found.clone(), &go_on).read_to_end(&mut bytes).unwrap();
+        Parts::new(&file, found.clone(), false, &go_on).read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes.len() as u64, found.iter().map(|(_, size)| size).sum::<u64>());
         assert!(bytes.starts_with(b"whole"));
         assert!(map(&found, 1 << 21).starts_with(b"3\n0\n4096\n1048576\n4096\n2097152\n0\n"));
         file.set_len(1 << 20).unwrap();
-        let mut rest = Parts::new(&file, found, &go_on);
+        let mut rest = Parts::new(&file, found.clone(), false, &go_on);
         assert!(rest.read_to_end(&mut Vec::new()).is_err());
+        let mut shortened = Vec::new();
+        Parts::new(&file, found, true, &go_on).read_to_end(&mut shortened).unwrap();
+        assert_eq!(shortened.len(), bytes.len());
+        assert!(shortened.starts_with(b"whole") && shortened.ends_with(&[0; 4096]));
     }
 
     #[test]
@@ -144,7 +167,7 @@ mod tests {
             file.write_all_at(&[7], part * 65536).unwrap();
         }
         file.set_len(1 << 21).unwrap();
-        let found = |kept, most| parts_between(&file, 1 << 21, kept, most).unwrap();
+        let found = |kept, most| parts_between(&file, 1 << 21, false, (kept, most)).unwrap();
         let Some(all) = found(1, 10) else { panic!("there are ten") };
         // A file system that knows of no holes is none to test this on.
         if all.len() < 10 {

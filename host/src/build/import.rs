@@ -2,10 +2,11 @@
 //! anybody, as any other; it is laid into the root by the same code.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use crate::archive::{ACTIONS, CONFIG, DIGEST, Head, MANIFEST, Manifest, ROOT, Summed};
+use crate::archive::{ACTIONS, CONFIG, DIGEST, FIRST, MANIFEST, REMOVED, ROOT};
+use crate::archive::{Head, Manifest, Summed};
 use crate::error::{Error, Result};
 
 use super::unpack::{Counted, Extractor, Kind, Shift, Watched};
@@ -21,6 +22,9 @@ const DIGEST_LENGTH: u64 = 65;
 
 const BLOCK: usize = 512;
 
+/// No path is longer, with its end (`PATH_MAX`).
+const LONGEST_PATH: u64 = 4096;
+
 /// An archive of which what precedes the files was read.
 pub struct Incoming {
     head: Head,
@@ -29,6 +33,23 @@ pub struct Incoming {
     /// The length of the file, if it is one.
     length: Option<u64>,
     shown: String,
+    /// Told when the files of a guest that yet runs are there.
+    first_part: Box<dyn Fn() -> Result<()>>,
+}
+
+/// What comes next in an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The only part.
+    Whole,
+    /// Files of a guest that runs.
+    First,
+    /// What has gone from among them.
+    Removed,
+    /// What has changed of them.
+    Second,
+    /// Nothing: it has all come.
+    End,
 }
 
 impl fmt::Debug for Incoming {
@@ -58,7 +79,16 @@ impl Incoming {
         let config = text(member(&mut plain, CONFIG)?.0)?;
         let actions = if manifest.actions { Some(member(&mut plain, ACTIONS)?) } else { None };
         let head = Head { manifest, config, actions };
-        Ok(Self { head, plain, position, length, shown: shown.to_owned() })
+        let first_part = Box::new(|| Ok(()));
+        Ok(Self { head, plain, position, length, shown: shown.to_owned(), first_part })
+    }
+
+    /// Calls this when the first part of an archive in two is unpacked: whoever
+    /// sends it waits for that, and then stops the guest.
+    #[must_use]
+    pub fn tell_first_part(mut self, told: impl Fn() -> Result<()> + 'static) -> Self {
+        self.first_part = Box::new(told);
+        self
     }
 
     /// What precedes the files.
@@ -82,15 +112,27 @@ impl Incoming {
         // Its numbers are the guest's own, whatever they are.
         let shift = Some(Shift::default());
         let mut extractor = Extractor::new(work.root, work.interrupt, shift).faithful();
-        let mut is_whole = false;
+        let mut next = if self.head.manifest.is_in_parts() { Next::First } else { Next::Whole };
         walk(Box::new(self.plain.share()), &mut |mut entry, data| {
             work.progress.at(self.position.get());
-            if is_whole {
-                return Err(Error::new("it goes on after its end"));
-            }
-            if entry.name == DIGEST.as_bytes() {
-                is_whole = true;
-                return self.compare(data);
+            match (next, entry.name.as_slice()) {
+                (Next::End, _) => return Err(Error::new("it goes on after its end")),
+                (Next::Whole | Next::Second, name) if name == DIGEST.as_bytes() => {
+                    next = Next::End;
+                    return self.compare(data);
+                }
+                (Next::First, name) if name == FIRST.as_bytes() => {
+                    next = Next::Removed;
+                    return (self.first_part)();
+                }
+                (Next::Removed, name) if name == REMOVED.as_bytes() => {
+                    next = Next::Second;
+                    return remove(data, &mut extractor);
+                }
+                (Next::Removed, _) => {
+                    return Err(Error::new("it doesn't say what has been removed meanwhile"));
+                }
+                _ => {}
             }
             entry.name = below_root(&entry.name)?;
             if let Kind::HardLink(target) = &mut entry.kind {
@@ -98,7 +140,7 @@ impl Incoming {
             }
             extractor.extract(&entry, data)
         })?;
-        if !is_whole {
+        if next != Next::End {
             return Err(Error::new("it is cut off"));
         }
         // Whoever compressed it may have a sum of its own at the end, and who
@@ -119,6 +161,21 @@ impl Incoming {
             return Ok(());
         }
         Err(Error::new("it is damaged: its checksum is another one"))
+    }
+}
+
+/// Removes what has gone from a guest since the first part was written.
+fn remove(data: &mut dyn Read, extractor: &mut Extractor<'_>) -> Result<()> {
+    let mut data = BufReader::new(data);
+    loop {
+        let mut name = Vec::new();
+        let read = (&mut data).take(LONGEST_PATH).read_until(0, &mut name);
+        read.map_err(|cause| Error::os("cannot read it", cause))?;
+        match name.pop() {
+            None => return Ok(()),
+            Some(0) => extractor.remove(&name)?,
+            Some(_) => return Err(Error::new("a path in it has no end")),
+        }
     }
 }
 

@@ -13,6 +13,9 @@ use crate::archive::write;
 use crate::fsroot::RootDir;
 use crate::progress::Progress;
 
+#[path = "import_parts_tests.rs"]
+mod parts;
+
 /// The archive of a small guest, and the same without compression.
 fn archive() -> (Vec<u8>, Vec<u8>) {
     let tree = tempfile::tempdir().unwrap();

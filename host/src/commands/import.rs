@@ -14,11 +14,16 @@ use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
 
+/// What it says to `move` when the files of a guest that still runs have come.
+/// Other versions wait for these words, too.
+pub(super) const FIRST_PART: &str = "the files have come, but for what changes";
+
 /// Makes a guest of what the archive holds.
 pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
     let interrupt =
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
-    let incoming = Incoming::open(&args.file, &interrupt)?;
+    let incoming = Incoming::open(&args.file, &interrupt)?
+        .tell_first_part(|| output::print(&format!("{FIRST_PART}\n")));
     let head = incoming.head().clone();
     let name = args.name.as_ref().unwrap_or(&head.manifest.name);
     let text = text(args, &head.config)?;

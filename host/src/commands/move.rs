@@ -1,10 +1,10 @@
 //! `vserver move`: a guest to another host, where it is whole or not at all.
 //!
 //! Until the other host has said that it has all of it, the guest here is the
-//! one that counts: a failure starts it again if it ran. Afterwards it is kept,
-//! stopped, until somebody deletes it. Never are two of them started.
+//! one that counts: a failure starts it again if it was stopped. Afterwards it
+//! is kept, stopped, until somebody deletes it. Never are two of them started.
 
-use std::io::BufWriter;
+mod sending;
 
 use shared::message::Power;
 use shared::name::GuestName;
@@ -12,18 +12,13 @@ use shared::name::GuestName;
 use crate::archive::{self, Head};
 use crate::cli::MoveArgs;
 use crate::commands::remote::{End, Remote};
-use crate::commands::{Exit, at_rest, delete, enable, export, lifecycle, output};
+use crate::commands::{Exit, delete, enable, export, lifecycle, output};
 use crate::config::{self, GuestConfig};
 use crate::control::{Client, Phase};
 use crate::error::{Error, Kind, Result};
-use crate::interrupt::Interrupt;
+use crate::fsroot::RootDir;
 use crate::paths::Paths;
-use crate::progress::Progress;
 use crate::runtime::Lock;
-use crate::storage;
-
-/// Between two looks at the terminal.
-const SHOWN_EVERY: u64 = 256;
 
 /// As `export` has it.
 const LEVEL: i32 = 3;
@@ -40,20 +35,22 @@ pub(super) fn run(args: &MoveArgs, paths: &Paths) -> Result<Exit> {
     }
     let remote = Remote { host, options: &args.ssh_option, program: &args.vserver };
     let moving = Moving { args, name, guest, remote, paths };
-    moving.ask_first()?;
-    let ran = moving.runs()?;
+    let runs = moving.runs()?;
+    let live = if runs { moving.live_root()? } else { None };
+    moving.ask_first(live.is_some())?;
     if args.dry_run {
-        let how = if ran { "be stopped here, and " } else { "" };
+        let how = match (runs, &live) {
+            (false, _) => "",
+            (true, None) => "be stopped here, and ",
+            (true, Some(_)) => "be stopped here when its files have come there, and ",
+        };
         output::print(&format!("guest '{name}' would {how}go to '{host}', which takes it\n"))?;
         return Ok(Exit::DONE);
     }
-    if ran {
-        lifecycle::stop(paths, name, Power::PowerOff, &args.shutdown)?;
-    }
-    moving.send().map_err(|error| moving.back(ran, error))?;
-    moving.start_there(ran)?;
-    moving.settle(ran)?;
-    Ok(Exit::DONE)
+    let only = moving.only_one()?;
+    let moved = moving.carry_out(runs, live);
+    only.remove(&paths.move_lock(name));
+    moved.map(|()| Exit::DONE)
 }
 
 struct Moving<'a> {
@@ -65,8 +62,30 @@ struct Moving<'a> {
 }
 
 impl Moving<'_> {
+    /// Moves it, which `runs`, and is seen meanwhile if it is `live`.
+    fn carry_out(&self, runs: bool, live: Option<RootDir>) -> Result<()> {
+        // Was it this command that stopped it?
+        let mut stopped = false;
+        let sent = match live.and_then(|root| self.calm(root)) {
+            Some((root, calm)) => self.send_running(&root, calm, &mut stopped),
+            None => {
+                if runs {
+                    stopped = self.stop()?;
+                }
+                self.send()
+            }
+        };
+        sent.map_err(|error| if stopped { self.back(error) } else { self.stays(error) })?;
+        self.start_there(stopped)?;
+        self.settle(stopped)
+    }
+
+    fn stop(&self) -> Result<bool> {
+        lifecycle::stop(self.paths, self.name, Power::PowerOff, &self.args.shutdown)
+    }
+
     /// Everything that could stand in the way, while the guest still runs.
-    fn ask_first(&self) -> Result<()> {
+    fn ask_first(&self, is_live: bool) -> Result<()> {
         let (name, host) = (self.name, self.remote.host);
         if self.args.delete {
             let root = self.guest.root(self.paths, name);
@@ -79,10 +98,10 @@ impl Moving<'_> {
         }
         let version = self.remote.version()?;
         // A guest without files, which that host only looks at.
-        let head = self.head()?;
+        let head = self.head(is_live)?;
         let words = self.import(&["--dry-run"]);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let (end, _) = self.remote.feed(&words, |input| {
+        let (end, _) = self.remote.feed(&words, |input, _| {
             archive::write(input, LEVEL, &head, None, &|| Ok(()), &mut |_| ())
         })?;
         match end {
@@ -97,8 +116,17 @@ impl Moving<'_> {
         }
     }
 
-    fn head(&self) -> Result<Head> {
-        let mut head = export::head(self.paths, self.name, &self.guest)?;
+    /// What precedes its files, which come in two parts if it `is_live`.
+    fn head(&self, is_live: bool) -> Result<Head> {
+        self.head_of(&self.guest, is_live)
+    }
+
+    /// The same by this configuration.
+    fn head_of(&self, guest: &GuestConfig, is_live: bool) -> Result<Head> {
+        let mut head = export::head(self.paths, self.name, guest)?;
+        if is_live {
+            head.manifest = head.manifest.in_parts();
+        }
         if !self.args.actions {
             // They aren't even sent.
             (head.actions, head.manifest.actions) = (None, false);
@@ -131,53 +159,27 @@ impl Moving<'_> {
         }
     }
 
-    /// Sends it, and hears that it is there.
-    fn send(&self) -> Result<()> {
-        let (name, host) = (self.name, self.remote.host);
-        // While this is held, nobody starts it.
-        let _lock = Lock::wait(&self.paths.lock(name))?;
-        at_rest::check(self.paths, name)?;
-        let root = storage::view_only(&self.guest.place(self.paths, name))?;
-        let head = self.head()?;
-        let interrupt =
-            Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
-        let mut progress = Progress::on_terminal();
-        progress.lines("moving");
-        let words = self.import(&[]);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let (end, written) = self.remote.feed(&words, |input| {
-            let to = BufWriter::with_capacity(256 * 1024, input);
-            let check = || interrupt.check();
-            archive::write(to, LEVEL, &head, Some(&root), &check, &mut |files| {
-                if files % SHOWN_EVERY == 0 {
-                    progress.say(format!("moving: {files} files"));
-                }
-            })
-        })?;
-        progress.end();
-        interrupt.check()?;
-        let failed = |why: String| Err(Error::new(format!("guest '{name}' is not moved: {why}")));
-        match (end, written) {
-            (End::Code(0), Some(written)) => {
-                export::remark_on(written);
-                Ok(())
-            }
-            (End::Code(_), _) => failed(format!("'{host}' could not import it")),
-            (End::Unknown, None) => failed(format!("the link to '{host}' broke")),
-            // Its last word is lost: it may have it, stopped.
-            (End::Unknown, Some(_)) => failed(format!(
-                "the link to '{host}' broke before it said that it has all; see there: \
-                 vserver status {}",
-                self.there()
-            )),
+    /// Nobody else moves it meanwhile, to a third host perhaps.
+    fn only_one(&self) -> Result<Lock> {
+        let path = self.paths.move_lock(self.name);
+        // One that has just been removed was another's.
+        let lock = Lock::try_now(&path)?.filter(|lock| lock.is_at(&path));
+        lock.ok_or_else(|| {
+            let name = self.name;
+            Error::new(format!("guest '{name}' is being moved by another 'vserver move'"))
+        })
+    }
+
+    /// After a failure before it was stopped.
+    fn stays(&self, error: Error) -> Error {
+        if matches!(self.runs(), Ok(true)) {
+            output::remark(format_args!("guest '{}' goes on here", self.name));
         }
+        error
     }
 
     /// After a failure: as it was before.
-    fn back(&self, ran: bool, error: Error) -> Error {
-        if !ran {
-            return error;
-        }
+    fn back(&self, error: Error) -> Error {
         let name = self.name;
         match lifecycle::start(self.paths, name, &lifecycle::Start::default()) {
             Ok(()) => {
@@ -215,7 +217,7 @@ impl Moving<'_> {
             )));
         }
         let remedy = format!("delete it there before the next try: vserver delete {there}");
-        Err(self.back(ran, error.hint(remedy)))
+        Err(self.back(error.hint(remedy)))
     }
 
     /// The other host has it.

@@ -1,11 +1,16 @@
 //! vserver on another host, by ssh(1).
 
-use std::io::{self, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
 use crate::error::{Error, Result};
+use crate::tree::Check;
 
 /// What ssh exits with when it is ssh that failed.
 const SSH_FAILED: i32 = 255;
@@ -28,6 +33,12 @@ const OPTIONS: [&str; 5] = [
 
 /// How long the other side may take to refuse what was cut short.
 const FAREWELL: Duration = Duration::from_secs(30);
+
+/// Between two looks whether nobody wants to hear it any more.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// No line that is waited for is longer.
+const LONGEST_LINE: usize = 4096;
 
 /// How a command there ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +83,8 @@ impl Remote<'_> {
         Ok((End::of(output.status), said))
     }
 
-    /// Runs vserver there with what `write` gives it to read: what that has
-    /// returned, unless nobody there read on.
+    /// Runs vserver there with what `write` gives it to read, and may hear what
+    /// it answers: what that has returned, unless nobody there read on.
     ///
     /// # Errors
     /// When ssh can't be run; those of `write` that have another reason than
@@ -81,16 +92,17 @@ impl Remote<'_> {
     pub(super) fn feed<T>(
         &self,
         words: &[&str],
-        write: impl FnOnce(&mut dyn Write) -> Result<T>,
+        write: impl FnOnce(&mut dyn Write, &mut Answer<'_>) -> Result<T>,
     ) -> Result<(End, Option<T>)> {
         let mut ssh = self.ssh(words);
-        ssh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
+        ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = Killed(ssh.spawn().map_err(no_ssh)?);
-        let mut is_closed = false;
-        let written = match child.0.stdin.take() {
-            Some(pipe) => write(&mut Noting { pipe, is_closed: &mut is_closed }),
-            None => Err(Error::new("ssh has no input")),
-        };
+        let is_closed = &Cell::new(false);
+        let pipes = child.0.stdin.take().zip(child.0.stdout.take());
+        let (input, output) = pipes.ok_or_else(|| Error::new("ssh has no input"))?;
+        // Who can't say a last word fails: it is held until the end.
+        let mut answer = Answer { output, line: Vec::new(), is_closed };
+        let written = write(&mut Noting { pipe: input, is_closed }, &mut answer);
         // The end of an archive is part of it: one that was cut short is
         // refused there. What refuses says why, if the link still stands.
         let deadline = Instant::now() + FAREWELL;
@@ -106,7 +118,7 @@ impl Remote<'_> {
         let status = child.0.wait().map_err(|cause| Error::os("cannot wait for ssh", cause))?;
         match written {
             Ok(written) => Ok((End::of(status), Some(written))),
-            Err(_) if is_closed => Ok((End::of(status), None)),
+            Err(_) if is_closed.get() => Ok((End::of(status), None)),
             Err(error) => Err(error),
         }
     }
@@ -153,19 +165,62 @@ impl Remote<'_> {
 /// Notes whether it is the other end that stops a writer.
 struct Noting<'a> {
     pipe: ChildStdin,
-    is_closed: &'a mut bool,
+    is_closed: &'a Cell<bool>,
 }
 
 impl Write for Noting<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.pipe.write(bytes);
         let is_closed = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-        *self.is_closed |= written.as_ref().is_err_and(is_closed);
+        if written.as_ref().is_err_and(is_closed) {
+            self.is_closed.set(true);
+        }
         written
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.pipe.flush()
+    }
+}
+
+/// What the other side says.
+pub(super) struct Answer<'a> {
+    output: ChildStdout,
+    /// The line so far.
+    line: Vec<u8>,
+    is_closed: &'a Cell<bool>,
+}
+
+impl Answer<'_> {
+    /// Waits until this line has come. A shell there may say something first.
+    ///
+    /// # Errors
+    /// When the other side ends instead, or `check` says no.
+    pub(super) fn wait_for(&mut self, line: &str, check: Check<'_>) -> Result<()> {
+        let failed = |cause| Error::os("cannot hear the other side", cause);
+        loop {
+            check()?;
+            match poll(&mut [PollFd::new(&self.output, PollFlags::IN)], Some(&PAUSE)) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                other => other.map_err(|cause| failed(cause.into()))?,
+            };
+            let mut buffer = [0; LONGEST_LINE];
+            let length = self.output.read(&mut buffer).map_err(failed)?;
+            if length == 0 {
+                self.is_closed.set(true);
+                return Err(Error::new("the other side has ended"));
+            }
+            self.line.extend(buffer.iter().take(length));
+            while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
+                let said: Vec<u8> = self.line.drain(..=end).collect();
+                if said.strip_suffix(b"\n").is_some_and(|said| said.ends_with(line.as_bytes())) {
+                    return Ok(());
+                }
+            }
+            if self.line.len() > LONGEST_LINE {
+                self.line.clear();
+            }
+        }
     }
 }
 

@@ -104,7 +104,7 @@ pub(super) const RULES: &[Rule] = &[
     missing("config.nvidia.*", "name each node in 'devices.allow'"),
     fine("config.image.*", NOTE),
     fine("config.volatile.*", NOTE),
-    fine("config.migration.*", "a guest moves while it is stopped"),
+    fine("config.migration.*", "a guest that is moved boots anew"),
     fine("config.cluster.*", NOTE),
     missing("config.*", "vserver has nothing like it"),
     takes("devices.*.type", "", "nic, disk, unix-char; no others", kind),

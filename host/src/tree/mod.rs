@@ -6,6 +6,7 @@
 //! for, no device, FIFO or socket is opened.
 
 mod attributes;
+mod calm;
 mod content;
 mod copy;
 mod kernel;
@@ -13,10 +14,11 @@ mod staging;
 mod walk;
 
 pub use attributes::{Attributes, give};
+pub use calm::Calm;
 pub use content::copy_file;
 pub use copy::{Change, Copied, Manner, copy, copy_name};
 pub use staging::{Placed, Staging, check_place, sweep};
-pub use walk::{Entry, Ground, Passed, Pinned, Step, pin, walk, walk_on};
+pub use walk::{Entry, Ground, Passed, Pinned, Step, mounted, pin, walk, walk_on};
 
 /// Called between two files; its error ends the work.
 pub type Check<'a> = &'a dyn Fn() -> crate::error::Result<()>;

@@ -37,7 +37,7 @@ impl Ground {
     /// Does this error say that a name has gone? openat2(2) also says EXDEV where
     /// what it has found is moved out of its directory in that moment; where
     /// mounts belong to the tree nothing else does.
-    pub(super) fn has_gone(self, cause: Errno) -> bool {
+    pub fn has_gone(self, cause: Errno) -> bool {
         self.moving
             && match cause {
                 Errno::NOENT | Errno::NOTDIR | Errno::LOOP => true,
@@ -272,10 +272,13 @@ fn level(
     let stat = fs::fstat(&directory)?;
     let mut names = names_in(&directory)?;
     names.sort_unstable_by(|a, b| b.cmp(a));
+    // One that is removed and made anew meanwhile may be read twice (readdir(3)).
+    names.dedup();
     Ok(Level { directory, stat, path, names })
 }
 
-fn mounted(root: &RootDir, path: &Path) -> Error {
+/// That something is mounted inside.
+pub fn mounted(root: &RootDir, path: &Path) -> Error {
     let shown = root.shown(path);
     Error::new(format!("something is mounted on '{}'", shown.display()))
         .hint(format!("'umount {}' first", shown.display()))

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, XattrFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
 use rustix::io::Errno;
 
 use crate::build::layout;
@@ -30,6 +30,10 @@ use super::shift::{ACCESS, DEFAULT, NOBODY, Shift};
 
 /// Blocks of zeros of this size become holes.
 const BLOCK: usize = 4096;
+
+/// Nothing but directories of the root's own.
+const ON_THE_WAY: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
 
 /// A guest's own accounts are read up to this length.
 const LONGEST: usize = 4 * 1024 * 1024;
@@ -102,7 +106,7 @@ impl<'a> Extractor<'a> {
     }
 
     /// For what the host itself has written: `trusted.` attributes (xattr(7)) are
-    /// kept.
+    /// kept, and a directory takes the place of a link.
     pub(in crate::build) fn faithful(mut self) -> Self {
         self.is_faithful = true;
         self
@@ -126,9 +130,34 @@ impl<'a> Extractor<'a> {
         from.next().is_some_and(|made| made.starts_with(path))
     }
 
-    /// A name is gone, with all below it.
+    /// A name is gone, with all below it, which comes next in the order of paths.
     pub(super) fn forget(&mut self, path: &Path) {
-        self.directories.retain(|other, _| !other.starts_with(path));
+        let from = (Bound::Included(path), Bound::Unbounded);
+        let below = self.directories.range::<Path, _>(from).map(|(other, _)| other);
+        let below: Vec<_> = below.take_while(|other| other.starts_with(path)).cloned().collect();
+        for other in below {
+            self.directories.remove(&other);
+        }
+    }
+
+    /// Removes a name with all below it, if there is one. It has none on the way
+    /// that is a link.
+    pub(in crate::build) fn remove(&mut self, name: &[u8]) -> Result<()> {
+        let path = inside(name)?;
+        let (Some(last), Some(above)) = (path.file_name(), path.parent()) else {
+            return Err(Error::new("it removes the root itself"));
+        };
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let parent = fs::openat2(self.root, above, flags, Mode::empty(), ON_THE_WAY);
+        let removed = match parent {
+            // What it was in wasn't taken over.
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            other => other.and_then(|parent| remove_tree(&parent, last)),
+        };
+        removed.map_err(|cause| self.root.error("remove", &path, cause))?;
+        self.forget(&path);
+        Ok(())
     }
 
     /// By how much owners were shifted, if they were.
@@ -264,7 +293,9 @@ impl<'a> Extractor<'a> {
             let (parent, name) = self.root.open_parent(path).map_err(failed)?;
             match kind_at(&parent, name).map_err(failed)? {
                 Some(FileType::Directory) => {}
-                Some(FileType::Symlink) if self.keeps_links && self.root.is_dir(path) => {
+                Some(FileType::Symlink)
+                    if self.keeps_links && !self.is_faithful && self.root.is_dir(path) =>
+                {
                     return Ok(());
                 }
                 other => {

@@ -48,14 +48,16 @@ Examples:
   vserver move web other --ssh-option Port=2222 --ssh-option User=root
 
 First the other host is asked: is vserver there, does it take a guest of this
-name and configuration? Only then the guest is stopped, and sent as by 'export'
-and 'import'. The other host has it when the whole archive has come, with the
-right checksum, and is on its disk. Then it is started there if it ran here.
+name and configuration? Then the guest's files are sent while it runs, it is
+stopped, and what has changed since is sent; it is down for its shutdown, that,
+and its boot. The other host has it when the whole archive has come, with the
+right checksum, and is on its disk. Then it is started there if it ran here. A
+guest in an image or over a base is stopped before its files are sent.
 
 Here it stays as it was, stopped, and is no longer started with the host; with
 --delete it is deleted. If anything fails before the other host has it, nothing
-of it is there, and here it is started again if it ran. It is started here again,
-too, if it doesn't start there.
+of it is there, and here it goes on, or is started again if it was stopped
+already. It is started here again, too, if it doesn't start there.
 
 ssh must get in without asking (BatchMode), unless an --ssh-option says
 otherwise. Snapshots, logs and the account stay here.";
