@@ -69,6 +69,7 @@ const ELSEWHERE: &[(&str, &str, &[&str])] = &[
             "machined::a_killed_leader",
             "machined::nothing_waits",
             "package::",
+            "power::",
             "quota::a_user",
             "storage::",
             "units::a_",
