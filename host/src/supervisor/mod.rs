@@ -176,7 +176,7 @@ impl Supervisor {
             guest: Guest::default(),
             hearing: Hearing::new(Instant::now()),
             keeper: None,
-            clients: Clients::new(listener, first),
+            clients: Clients::new(&plan.name, listener, first),
             timers: Timers::default(),
             notifier: Notifier::from_environment(),
             own_init: OwnInit::default(),
