@@ -64,6 +64,7 @@ const ELSEWHERE: &[(&str, &str, &[&str])] = &[
         "inside",
         &[
             "controllers::",
+            "exhausted::a_unit_without_room",
             "host::",
             "late::",
             "machined::a_killed_leader",
@@ -71,6 +72,7 @@ const ELSEWHERE: &[(&str, &str, &[&str])] = &[
             "package::",
             "power::",
             "quota::a_user",
+            "steered::a_unit",
             "storage::",
             "units::a_",
             "units::an_upgrade",

@@ -71,11 +71,13 @@ pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
     let stopping = run.stopping();
     let signals = signals().map_err(fail)?;
     let mut killed: Vec<Instant> = Vec::new();
+    let mut lacks_room = false;
     loop {
         // Each hears of the other's end by its end of these.
         let (theirs, ours) = runtime::pair().map_err(fail)?;
         let (signal, mut told) = match spawn(name, theirs) {
             Ok(mut child) => {
+                lacks_room = false;
                 let _ = say(&[NotifyState::MainPid(child.id())]);
                 let (status, told) = wait(&mut child, &signals, &ours).map_err(fail)?;
                 if let Some(code) = status.code() {
@@ -94,7 +96,10 @@ pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
                     be_main();
                     return Err(error);
                 }
-                tracing::warn!("trying again: {error}");
+                if !lacks_room {
+                    tracing::warn!("trying again: {error}");
+                }
+                lacks_room = true;
                 (0, false)
             }
         };

@@ -18,6 +18,7 @@ mod power;
 mod quota;
 mod selinux;
 mod sockets;
+mod steered;
 mod storage;
 mod turn;
 mod units;
