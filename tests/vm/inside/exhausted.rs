@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use tests::{DEADLINE, Finished, Tree, eventually, process};
+use tests::{DEADLINE, Finished, Host, Tree, eventually, process};
 
 use crate::units::{Guest, Machine, read, systemctl, vserver};
 
@@ -124,6 +124,23 @@ fn a_slice_without_room_for_processes_keeps_its_guests() {
     }
 }
 
+fn score(pid: i32) -> String {
+    read(&format!("/proc/{pid}/oom_score_adj")).trim().to_owned()
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn memory_is_taken_from_a_guest_first_where_it_is_no_unit_too() {
+    let host = Host::new();
+    let guest = host.guest("web").build();
+    guest.start();
+    let status = guest.status();
+    let pids = [status.init_pid, status.keeper_pid, status.supervisor_pid];
+    assert_eq!(pids.map(|pid| score(pid.expect("it runs"))), ["0", "-999", "-999"]);
+    guest.exec(["cat", "/proc/self/oom_score_adj"]).ok().says("0\n");
+    guest.stop();
+}
+
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
 fn a_unit_without_memory_loses_neither_supervisor_nor_keeper() {
@@ -134,7 +151,6 @@ fn a_unit_without_memory_loses_neither_supervisor_nor_keeper() {
     let [web, other] = ["web", "other"].map(|name| machine.guest(name, Tree::Busybox));
     systemctl(&["start", &web.unit(), &other.unit()]).ok();
     let before = (processes(&web), processes(&other));
-    let score = |pid: i32| read(&format!("/proc/{pid}/oom_score_adj")).trim().to_owned();
     assert_eq!(before.0.map(score), ["0", "-999", "-999"]);
     vserver(&["exec", "web", "--", "cat", "/proc/self/oom_score_adj"]).ok().says("0\n");
 
