@@ -4,6 +4,7 @@
 use shared::name::GuestName;
 
 use crate::cgroup;
+use crate::error::Error;
 
 /// The remedy, if this error of a fork(2) says so.
 pub fn of_fork(name: &GuestName, errno: i32) -> Option<String> {
@@ -37,6 +38,15 @@ pub fn of_files(name: &GuestName, errno: i32) -> Option<String> {
     }
 }
 
+/// An error in one line, as systemd takes it, with the limit that it is about.
+pub fn in_a_line(error: &Error) -> String {
+    let hint = error.remedy().filter(|hint| hint.starts_with("a limit on "));
+    match hint.and_then(|hint| hint.split(" (").next()) {
+        Some(limit) => format!("{error}; {limit}"),
+        None => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +62,15 @@ mod tests {
         assert!(says(libc::EMFILE, "LimitNOFILE= of vserver@web.service"));
         assert_eq!(of_fork(&name, libc::EPERM), None);
         assert_eq!(of_files(&name, libc::EAGAIN), None);
+    }
+
+    #[test]
+    fn a_line_names_the_limit_and_no_more() {
+        let name: GuestName = "web".parse().unwrap();
+        let error = Error::new("cannot fork").hint(of_fork(&name, libc::EAGAIN).unwrap());
+        let limit =
+            "a limit on processes is reached: TasksMax= of the guest's unit or of its slice";
+        assert_eq!(in_a_line(&error), format!("cannot fork; {limit}"));
+        assert_eq!(in_a_line(&Error::new("no").hint("another (one)")), "no");
     }
 }

@@ -90,9 +90,7 @@ pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
                 let error = without_room(name, fail(error));
                 // A guest that runs may get one yet.
                 if !run.keeper().exists() || killed.len() >= MOST {
-                    let limit = error.remedy().and_then(|hint| hint.split(" (").next());
-                    let limit = limit.map_or(String::new(), |limit| format!("; {limit}"));
-                    let _ = say(&[NotifyState::Status(&format!("{error}{limit}"))]);
+                    let _ = say(&[NotifyState::Status(&exhausted::in_a_line(&error))]);
                     be_main();
                     return Err(error);
                 }
