@@ -2,7 +2,8 @@
 //! what is left is what there should be.
 
 use std::fs;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
 
 use tests::{Census, DEADLINE, Host, Tree, command, eventually, random};
 
@@ -48,14 +49,22 @@ fn commands_in_each_others_way_leave_a_whole_installation(tree: Tree) {
     });
     let (before, init) = (Census::take(&host), neighbour.init_pid());
     thread::scope(|scope| {
-        for _ in 0..PROCESSES {
+        let storm = |_| {
             let (mut random, host) = (random(), &host);
             scope.spawn(move || {
                 for _ in 0..COMMANDS {
                     let verb = random.choice(VERBS).expect("there are some");
                     run(host, tree, verb, random.choice(["one", "two"]).expect("there are some"));
                 }
-            });
+            })
+        };
+        let storms: Vec<_> = (0..PROCESSES).map(storm).collect();
+        // A start waits for a guest that another command has paused while it boots.
+        while !storms.iter().all(ScopedJoinHandle::is_finished) {
+            for name in ["one", "two"] {
+                host.vserver(["resume", name]);
+            }
+            thread::sleep(Duration::from_secs(1));
         }
     });
     host.vserver(["list", "--json"]).ok();
