@@ -15,6 +15,7 @@ pub mod context;
 pub mod control;
 pub mod copying;
 pub mod error;
+mod exhausted;
 pub mod facts;
 pub mod fsroot;
 pub mod ids;

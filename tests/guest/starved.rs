@@ -1,13 +1,15 @@
 //! The host has nothing left to give: a start fails in one sentence and is
 //! undone, and a guest that runs goes on.
 
-use std::process::Command;
+use std::fs;
+use std::process::{Command, Stdio};
 
-use tests::{Census, DEADLINE, Host, Small, Tree, command};
+use tests::{Census, DEADLINE, Host, Small, Tree, command, eventually, process};
 
 on! { Busybox: [
     a_start_without_descriptors_is_undone,
     a_full_run_directory_harms_no_guest_that_runs,
+    a_supervisor_without_descriptors_says_so_and_goes_on,
 ] }
 
 /// From none for the command to nearly enough for the guest.
@@ -56,6 +58,46 @@ fn a_full_run_directory_harms_no_guest_that_runs(tree: Tree) {
     small.empty();
     guest.vserver("start", [""; 0]).ok();
     assert_eq!(guest.status().state, "running");
+    guest.stop();
+    before.assert_unchanged(&host);
+}
+
+/// Each session keeps a connection to the supervisor.
+fn a_supervisor_without_descriptors_says_so_and_goes_on(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start().stop();
+    let before = Census::when_quiet(&host);
+    guest.start();
+    guest.exec(["true"]).ok();
+    let (init, supervisor) = (guest.init_pid(), guest.status().supervisor_pid.expect("it runs"));
+    let numbers = fs::read_dir(format!("/proc/{supervisor}/fd")).expect("it runs").flatten();
+    let numbers = numbers.map(|entry| entry.file_name().to_string_lossy().parse::<usize>());
+    let most = numbers.map_while(Result::ok).max().expect("it has some") + 1;
+    let mut limit = Command::new("prlimit");
+    limit.args(["--pid", &supervisor.to_string(), &format!("--nofile={most}:")]);
+    command::run(&mut limit, DEADLINE).ok();
+    let session = |_| {
+        let mut session = guest.command("exec", ["--", "sleep", "7202"]);
+        session.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("it can be run")
+    };
+    let mut sessions: Vec<_> = (process::descriptors(supervisor)..most).map(session).collect();
+    eventually(DEADLINE, "it has none left", || {
+        (process::descriptors(supervisor) == most).then_some(())
+    });
+    for words in [["status", "web"].as_slice(), &["exec", "web", "--", "true"]] {
+        let refused = host.vserver(words);
+        assert_ne!(refused.code, 0, "{refused}");
+        refused.complains("can take no connection").complains("a limit on open files is reached");
+    }
+    // With the first session that ends there is one.
+    for session in &mut sessions {
+        session.kill().expect("it can be killed");
+        session.wait().expect("it has ended");
+    }
+    let status = guest.status();
+    assert_eq!((status.init_pid, status.supervisor_pid), (Some(init), Some(supervisor)));
+    guest.exec(["true"]).ok();
     guest.stop();
     before.assert_unchanged(&host);
 }

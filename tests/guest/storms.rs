@@ -2,7 +2,8 @@
 //! what is left is what there should be.
 
 use std::fs;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
 
 use tests::{Census, DEADLINE, Host, Tree, command, eventually, random};
 
@@ -14,6 +15,9 @@ const COMMANDS: usize = 12;
 
 const ARCHIVE: &str = "ARCHIVE";
 
+/// Stands for the name that it isn't called with.
+const OTHER: &str = "OTHER";
+
 const VERBS: &[&[&str]] = &[
     &["start"],
     &["start", "--no-wait"],
@@ -24,6 +28,7 @@ const VERBS: &[&[&str]] = &[
     &["pause"],
     &["resume"],
     &["delete", "--yes"],
+    &["rename", OTHER],
     &["build", "--method", "template", "--from", ARCHIVE],
     &["config", "set", "hostname", "other"],
 ];
@@ -35,21 +40,31 @@ fn commands_in_each_others_way_leave_a_whole_installation(tree: Tree) {
     let host = Host::new();
     let neighbour = host.guest("db").tree(tree).build();
     neighbour.start();
-    // `start` doesn't wait for what init keeps alive.
-    eventually(DEADLINE, "its last process is there", || {
+    // `start` waits neither for what init keeps alive nor for what it runs beside.
+    eventually(DEADLINE, "its last process is there, and no other", || {
         let all = host.processes();
-        all.iter().any(|process| process.arguments.contains(&"100000".to_owned())).then_some(())
+        let stays = all.iter().any(|process| process.arguments.contains(&"100000".to_owned()));
+        let passes = all.iter().any(|process| ["once", "touch"].contains(&&*process.comm));
+        (stays && !passes).then_some(())
     });
     let (before, init) = (Census::take(&host), neighbour.init_pid());
     thread::scope(|scope| {
-        for _ in 0..PROCESSES {
+        let storm = |_| {
             let (mut random, host) = (random(), &host);
             scope.spawn(move || {
                 for _ in 0..COMMANDS {
                     let verb = random.choice(VERBS).expect("there are some");
                     run(host, tree, verb, random.choice(["one", "two"]).expect("there are some"));
                 }
-            });
+            })
+        };
+        let storms: Vec<_> = (0..PROCESSES).map(storm).collect();
+        // A start waits for a guest that another command has paused while it boots.
+        while !storms.iter().all(ScopedJoinHandle::is_finished) {
+            for name in ["one", "two"] {
+                host.vserver(["resume", name]);
+            }
+            thread::sleep(Duration::from_secs(1));
         }
     });
     host.vserver(["list", "--json"]).ok();
@@ -86,6 +101,7 @@ fn run(host: &Host, tree: Tree, verb: &[&str], name: &str) {
         for word in tail {
             match *word {
                 ARCHIVE => line.arg(&archive),
+                OTHER => line.arg(if name == "one" { "two" } else { "one" }),
                 word => line.arg(word),
             };
         }

@@ -142,8 +142,30 @@ impl Drop for Files {
     }
 }
 
-/// Starts it, reads what it says, and waits for its end.
+/// How a machine that has gone off by itself had it in mind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Its tests have been run.
+    Done,
+    /// Those that are left want to see it come back (`run`).
+    ComesBack,
+}
+
+/// Has it run its tests, over its own shutdown if they want that.
 fn run(kind: &Kind, files: &Files, cases: &Cases) -> Result<(), String> {
+    let new = |name| File::create(files.path(name)).map_err(|cause| cause.to_string());
+    let mut log = new("results.log")?;
+    // What every boot adds to.
+    new("console.log")?;
+    let mut end = boot(kind, files, cases, &mut log)?;
+    if end == End::ComesBack {
+        end = boot(kind, files, cases, &mut log)?;
+    }
+    (end == End::Done).then_some(()).ok_or_else(|| "it wanted to come back again".to_owned())
+}
+
+/// Starts it, reads what it says, and waits for its end.
+fn boot(kind: &Kind, files: &Files, cases: &Cases, log: &mut File) -> Result<End, String> {
     let mut child =
         start(kind, files).map_err(|cause| format!("qemu can't be started: {cause}"))?;
     let output = child.stdout.take().expect("stdout is a pipe");
@@ -158,18 +180,21 @@ fn run(kind: &Kind, files: &Files, cases: &Cases) -> Result<(), String> {
         }
         late
     });
-    let mut log = File::create(files.path("results.log")).map_err(|cause| cause.to_string())?;
-    let mut done = false;
+    let mut end = None;
     for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
         let _ = writeln!(log, "{line}");
-        done |= line.starts_with("machine: done");
+        if line.starts_with("machine: done") {
+            end = Some(End::Done);
+        } else if line.starts_with("machine: comes back") {
+            end = Some(End::ComesBack);
+        }
         cases.take(&line);
     }
     let _ = off.send(());
     let late = guard.join().unwrap_or(false);
     let status = child.wait().map_err(|cause| cause.to_string())?;
-    judge(status, late, done)
+    judge(status, late, end)
 }
 
 fn start(kind: &Kind, files: &Files) -> std::io::Result<Child> {
@@ -184,16 +209,17 @@ fn start(kind: &Kind, files: &Files) -> std::io::Result<Child> {
     qemu.arg("-kernel").arg(files.path("vmlinuz")).arg("-initrd").arg(files.path("initrd"));
     qemu.args(["-append", &format!("{KERNEL} {}", kind.parameters)]);
     qemu.args(["-drive", &drive("disk.img", ""), "-drive", &drive("payload.img", ",readonly=on")]);
-    let console = format!("file:{}", files.path("console.log").display());
-    qemu.args(["-serial", &console, "-serial", "stdio"]);
+    let console = files.path("console.log");
+    let console = format!("file,id=console,append=on,path={}", console.display());
+    qemu.args(["-chardev", &console, "-serial", "chardev:console", "-serial", "stdio"]);
     qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
 }
 
-fn judge(status: ExitStatus, late: bool, done: bool) -> Result<(), String> {
-    match (late, done) {
-        (true, _) => Err(format!("it was killed after {} s", LIMIT.as_secs())),
+fn judge(status: ExitStatus, late: bool, end: Option<End>) -> Result<End, String> {
+    match end {
+        _ if late => Err(format!("it was killed after {} s", LIMIT.as_secs())),
         _ if !status.success() => Err(format!("qemu has failed: {status}")),
-        (_, false) => Err("it went off before its tests had ended".to_owned()),
-        _ => Ok(()),
+        None => Err("it went off before its tests had ended".to_owned()),
+        Some(end) => Ok(end),
     }
 }

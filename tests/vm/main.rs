@@ -1,5 +1,6 @@
 //! The VM tier: tests that need a host of another kind than the one they are
-//! started on. Virtual machines (`image.sh`) run them, each booted once.
+//! started on. Virtual machines (`image.sh`) run them, each booted once, and once
+//! more where tests want to see it come back (`machine`).
 //!
 //! Its cases are those of `inside/`, written for such hosts, and some of the
 //! guest tests, which show that vserver is the same there. What each of them

@@ -174,7 +174,14 @@ fn unit_failed(name: &GuestName, unit: &systemd::Unit) -> Error {
         "" => format!("systemd could not start guest '{name}': {}", unit.result),
         status => status.to_owned(),
     };
-    Error::new(text).hint(format!("see: systemctl status {}", cgroup::unit(name)))
+    let see = format!("see: systemctl status {}", cgroup::unit(name));
+    Error::new(text).hint(match &*unit.result {
+        // systemd itself has found no room for a process.
+        "resources" => {
+            format!("a limit of the unit or of its slice is reached, such as TasksMax=; {see}")
+        }
+        _ => see,
+    })
 }
 
 /// How a guest is that is to be started.

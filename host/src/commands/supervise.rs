@@ -17,6 +17,7 @@ use crate::commands::Exit;
 use crate::config;
 use crate::control::{Event, Request};
 use crate::error::{Error, Result};
+use crate::launch::be_spared;
 use crate::log;
 use crate::paths::Paths;
 use crate::runtime::{RunDir, State};
@@ -42,6 +43,10 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     if role.guard || (role.unit && unit::needs_guard(paths, &args.name)?) {
         log::supervisor(paths, &args.name, None);
         return systemd::guard::run(paths, &args.name).map(Exit::of);
+    }
+    let is_unit = role.unit || role.guarded;
+    if !is_unit {
+        be_spared();
     }
     let guard = if role.guarded { Some(guard()?) } else { None };
     let starter = if role.guarded { None } else { starter()? };
@@ -70,7 +75,6 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     if let Err(error) = config::load(paths, &args.name) {
         tracing::warn!("the guest runs on as it is, and can't be started so again: {error}");
     }
-    let is_unit = role.unit || role.guarded;
     if is_unit && let Err(error) = unit::take_from_others(paths, &args.name) {
         return Err(tell(starter, error));
     }

@@ -6,6 +6,7 @@ use shared::stage::{Failure, Stage};
 
 use crate::config::{Credential, CredentialFile};
 use crate::error::Error;
+use crate::exhausted;
 use crate::plan::{Door, Far, Label, Link, Network, Plan};
 use crate::storage::{NO_OVERLAY, Part};
 
@@ -76,6 +77,13 @@ fn limit(plan: &Plan, step: u16) -> Option<String> {
 fn hint(plan: &Plan, failure: Failure) -> Option<String> {
     let Failure { stage, step, errno } = failure;
     let name = &plan.name;
+    let lacking = match stage {
+        Stage::Fork | Stage::Clone => exhausted::of_fork(name, errno),
+        _ => exhausted::of_files(name, errno),
+    };
+    if lacking.is_some() {
+        return lacking;
+    }
     Some(match (stage, errno) {
         (Stage::OpenRoot, libc::ENOENT | libc::ENOTDIR) if step == Part::Root as u16 => {
             format!("the guest has no root directory; 'vserver build {name}' makes one")
@@ -148,10 +156,6 @@ fn hint(plan: &Plan, failure: Failure) -> Option<String> {
         ),
         (Stage::Clone, libc::ENOSPC | libc::EUSERS) => {
             "a limit on namespaces is reached; see /proc/sys/user/max_*_namespaces".to_owned()
-        }
-        (Stage::Clone, libc::EAGAIN) => {
-            "a limit on processes is reached; see /proc/sys/kernel/pid_max and threads-max"
-                .to_owned()
         }
         (Stage::Clone | Stage::TimeNamespace, libc::EINVAL) => {
             "this kernel lacks a namespace type; 'vserver doctor' says which".to_owned()

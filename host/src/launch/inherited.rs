@@ -36,6 +36,20 @@ pub fn make_ordinary(pid: i32, score: i32) -> io::Result<()> {
     }
 }
 
+/// What the OOM killer adds for a supervisor and a keeper: whatever else could be
+/// killed goes first. One less, and nothing could be where they are alone. The
+/// `OOMScoreAdjust=` of the unit.
+const SPARED: i32 = -999;
+
+/// Has the OOM killer spare the calling process, and what it starts but for the
+/// guest. Where that takes more privileges than there are it stays as it is.
+pub fn be_spared() {
+    let pid = std::process::id().cast_signed();
+    if score_of(pid).is_ok_and(|score| score > SPARED) {
+        let _ = fs::write(file(pid), SPARED.to_string());
+    }
+}
+
 /// What the OOM killer adds for a process (proc_pid_oom_score_adj(5)).
 ///
 /// # Errors

@@ -64,7 +64,7 @@ pub use devices::{Kept as KeptDevices, Running as RunningDevices, look as look_a
 pub use explain::explain;
 pub use identity::become_root;
 pub use inherited::{
-    leave_execution_domain, make_ordinary, processors_of, score_of, use_processors,
+    be_spared, leave_execution_domain, make_ordinary, processors_of, score_of, use_processors,
 };
 pub use keeper::{Kept, replace as replace_keeper};
 pub use launcher::unset_login_uid;

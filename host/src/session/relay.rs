@@ -14,6 +14,7 @@ use shared::outcome::Outcome;
 use signal_hook::consts::SIGWINCH;
 
 use crate::error::{Error, Kind, Result};
+use crate::exhausted;
 use crate::runtime;
 use crate::sys::{self, Cloned};
 
@@ -225,6 +226,10 @@ impl Relay<'_> {
                 "it has all the terminals that it may have; without one it can be looked into: \
                  vserver exec {name} -- ps aux </dev/null | cat"
             )),
+            (Step::Fork, errno) => match exhausted::of_fork(name, errno) {
+                Some(hint) => error.hint(hint),
+                None => error,
+            },
             _ => error,
         }
     }

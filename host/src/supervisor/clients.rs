@@ -3,12 +3,16 @@
 //! A client that doesn't read loses what the guest says, and then is let go;
 //! nobody is waited for.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags};
 use shared::link::{Link, RecvError, SendError};
+use shared::name::GuestName;
 
 use crate::control::{Event, Request};
+use crate::exhausted;
 use crate::runtime;
 
 /// More commands than ever talk to one guest at a time.
@@ -17,7 +21,10 @@ const MAX_CLIENTS: usize = 256;
 /// All connections.
 #[derive(Debug)]
 pub struct Clients {
+    name: GuestName,
     listener: OwnedFd,
+    /// Gives its number to a connection for which none is left.
+    spare: Option<File>,
     clients: Vec<Client>,
     next: u64,
     leased: bool,
@@ -35,10 +42,17 @@ struct Client {
 }
 
 impl Clients {
-    /// `first` is subscribed from the start.
-    pub fn new(listener: OwnedFd, first: Option<OwnedFd>) -> Self {
-        let mut clients =
-            Self { listener, clients: Vec::new(), next: 0, leased: false, held: false };
+    /// Those of this guest; `first` is subscribed from the start.
+    pub fn new(name: &GuestName, listener: OwnedFd, first: Option<OwnedFd>) -> Self {
+        let mut clients = Self {
+            name: name.clone(),
+            listener,
+            spare: None,
+            clients: Vec::new(),
+            next: 0,
+            leased: false,
+            held: false,
+        };
         if let Some(first) = first {
             let id = clients.add(first);
             clients.subscribe(id);
@@ -53,16 +67,26 @@ impl Clients {
 
     /// Adds what is to be polled.
     pub fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
-        fds.push(PollFd::new(self.listener.as_fd(), PollFlags::POLLIN));
+        // More than that wait in its queue.
+        let has_room = self.clients.len() < MAX_CLIENTS;
+        fds.extend(has_room.then(|| PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)));
         fds.extend(self.clients.iter().map(|c| PollFd::new(c.link.as_fd(), PollFlags::POLLIN)));
     }
 
     /// Takes new connections, and all requests that are there.
     pub fn hear(&mut self) -> Vec<(u64, Request)> {
-        while self.clients.len() < MAX_CLIENTS
-            && let Ok(Some(socket)) = runtime::accept(self.listener.as_raw_fd())
-        {
-            self.add(socket);
+        if self.spare.is_none() {
+            self.spare = File::open("/dev/null").ok();
+        }
+        while self.clients.len() < MAX_CLIENTS {
+            match runtime::accept(self.listener.as_raw_fd()) {
+                Ok(Some(socket)) => {
+                    self.add(socket);
+                }
+                Ok(None) => break,
+                Err(error) if self.refuse(&error) => {}
+                Err(_) => break,
+            }
         }
         let mut requests = Vec::new();
         self.clients.retain(|client| {
@@ -75,6 +99,23 @@ impl Clients {
             }
         });
         requests
+    }
+
+    /// Tells a connection that can't be taken why; false if there is none. Left
+    /// waiting it would wake this process up without end.
+    fn refuse(&mut self, error: &io::Error) -> bool {
+        drop(self.spare.take());
+        let refused = runtime::accept(self.listener.as_raw_fd()).ok().flatten();
+        let is_refused = refused.is_some();
+        if let Some(socket) = refused {
+            let name = &self.name;
+            let text = format!("the supervisor of guest '{name}' can take no connection: {error}");
+            let hint = error.raw_os_error().and_then(|errno| exhausted::of_files(name, errno));
+            let link: Link<Event, Request> = Link::new(socket);
+            let _ = link.send(&Event::Failed { text, hint });
+        }
+        self.spare = File::open("/dev/null").ok();
+        is_refused
     }
 
     /// Sends to one client.

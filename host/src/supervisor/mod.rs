@@ -43,6 +43,7 @@ use crate::accounting::forks::{Forks, Made};
 use crate::cgroup::{GuestCgroup, Serving};
 use crate::control::{Event as Told, Phase, Snapshot};
 use crate::error::{Error, Result};
+use crate::exhausted;
 use crate::journal::Kind;
 use crate::launch::explain;
 use crate::plan::Plan;
@@ -181,7 +182,7 @@ impl Supervisor {
             guest: Guest::default(),
             hearing: Hearing::new(Instant::now()),
             keeper: None,
-            clients: Clients::new(listener, first),
+            clients: Clients::new(&plan.name, listener, first),
             timers: Timers::default(),
             notifier: Notifier::from_environment(),
             own_init: OwnInit::default(),
@@ -397,7 +398,7 @@ impl Supervisor {
     /// A start has failed: one sentence for everybody who listens.
     fn failed(&mut self, failure: Failure) {
         let error = explain(&self.plan, failure);
-        self.notifier.failed(&error.to_string());
+        self.notifier.failed(&exhausted::in_a_line(&error));
         self.say_failed(&error, Some(failure.stage));
         self.clients.tell(&Told::failed(&error));
         self.state.last_end = Some(format!("not started: {error}"));
@@ -415,7 +416,7 @@ impl Supervisor {
         self.run.give_up(self.lock);
         self.clients.flush();
         if let Some(error) = &self.failure {
-            self.notifier.failed(&error.to_string());
+            self.notifier.failed(&exhausted::in_a_line(error));
         }
         match self.failure.take() {
             Some(error) => Err(error),

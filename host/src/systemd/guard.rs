@@ -31,6 +31,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::notify::{barrier, say};
 use crate::error::{Error, Result};
+use crate::exhausted;
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
 use crate::sys;
@@ -66,20 +67,41 @@ pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
     let fail = |error: io::Error| {
         Error::os(format_args!("cannot guard the supervisor of guest '{name}'"), error)
     };
-    let stopping = RunDir::new(paths, name).stopping();
+    let run = RunDir::new(paths, name);
+    let stopping = run.stopping();
     let signals = signals().map_err(fail)?;
     let mut killed: Vec<Instant> = Vec::new();
+    let mut lacks_room = false;
     loop {
         // Each hears of the other's end by its end of these.
         let (theirs, ours) = runtime::pair().map_err(fail)?;
-        let mut child = spawn(name, theirs).map_err(fail)?;
-        let _ = say(&[NotifyState::MainPid(child.id())]);
-        let (status, mut told) = wait(&mut child, &signals, &ours).map_err(fail)?;
+        let (signal, mut told) = match spawn(name, theirs) {
+            Ok(mut child) => {
+                lacks_room = false;
+                let _ = say(&[NotifyState::MainPid(child.id())]);
+                let (status, told) = wait(&mut child, &signals, &ours).map_err(fail)?;
+                if let Some(code) = status.code() {
+                    be_main();
+                    return Ok(u8::try_from(code).unwrap_or(1));
+                }
+                (status.signal().unwrap_or_default(), told)
+            }
+            Err(error) => {
+                let error = without_room(name, fail(error));
+                // A guest that runs may get one yet.
+                if !run.keeper().exists() || killed.len() >= MOST {
+                    let _ = say(&[NotifyState::Status(&exhausted::in_a_line(&error))]);
+                    be_main();
+                    return Err(error);
+                }
+                if !lacks_room {
+                    tracing::warn!("trying again: {error}");
+                }
+                lacks_room = true;
+                (0, false)
+            }
+        };
         drop(ours);
-        if let Some(code) = status.code() {
-            be_main();
-            return Ok(u8::try_from(code).unwrap_or(1));
-        }
         // A supervisor that is killed by whoever stops the guest gets no other:
         // that might find nothing any more, and start it anew.
         told |= pause(&signals);
@@ -91,8 +113,9 @@ pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
         let now = Instant::now();
         killed.retain(|at| now.duration_since(*at) < WITHIN);
         killed.push(now);
-        let signal = status.signal().unwrap_or_default();
-        tracing::warn!(signal, "the supervisor was killed; starting the next");
+        if signal != 0 {
+            tracing::warn!(signal, "the supervisor was killed; starting the next");
+        }
         if killed.len() > MOST {
             be_main();
             return Err(Error::new(format!(
@@ -102,6 +125,14 @@ pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
                 "the guest goes on; the next command starts one: vserver status {name}"
             )));
         }
+    }
+}
+
+/// With the remedy, if there is one.
+fn without_room(name: &GuestName, error: Error) -> Error {
+    match error.errno().and_then(|errno| exhausted::of_fork(name, errno)) {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 

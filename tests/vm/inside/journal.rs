@@ -7,11 +7,12 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tests::{DEADLINE, Finished, Guest, Host, command, eventually};
+use tests::{DEADLINE, Finished, Guest, Host, Tree, command, eventually};
 use vserver::journal::Kind;
 use vserver::variables;
 
 use crate::turn;
+use crate::units::{Machine, vserver};
 
 /// Has systemd run a guest's supervisor, and waits until the guest is up.
 fn start(host: &Host, guest: &Guest<'_>) -> String {
@@ -172,4 +173,35 @@ fn consoles_are_in_the_journal() {
     let _ = follow.kill();
     let _ = follow.wait();
     other.stop();
+}
+
+/// While it runs by its name or by its root directory, later by that alone.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_guests_own_journal_is_read_from_the_host() {
+    const ROOT: &str = "--root=/var/lib/vservers/books";
+    const WORDS: [&str; 2] = ["--output=cat", "--identifier=word"];
+    let machine = Machine::new();
+    let books = machine.guest("books", Tree::Systemd);
+    vserver(&["start", books.name()]).ok();
+    let write = "echo a word of its own | systemd-cat -t word && journalctl --sync";
+    eventually(DEADLINE, "its journald takes a word", || {
+        let written = vserver(&["exec", books.name(), "--", "sh", "-c", write]);
+        (written.code == 0).then_some(())
+    });
+    let by_root = || journalctl(&[&[ROOT], WORDS.as_slice()].concat());
+    let by_name = || journalctl(&[&["--machine", books.name()], WORDS.as_slice()].concat());
+    by_root().ok().says("a word of its own\n");
+    by_name().ok().says("a word of its own\n");
+    // The host's own doesn't have it.
+    journalctl(&WORDS).says("");
+
+    vserver(&["stop", books.name()]).ok();
+    by_root().ok().says("a word of its own\n");
+    assert_ne!(by_name().code, 0);
+    // From its first line to its last.
+    let all = journalctl(&[ROOT, "--output=cat", "--boot"]).ok();
+    for line in ["Reached target ", "Journal stopped"] {
+        assert!(all.stdout.contains(line), "{line:?}: {all}");
+    }
 }

@@ -34,6 +34,8 @@ fn a_guest_is_a_unit_and_has_its_cgroup() {
     assert_eq!(cgroup("supervisor_pid"), format!("{unit}/supervisor\n"));
     let tree = run("systemd-cgls", &["--no-pager", "-u", "vserver@web.service"]).ok();
     assert!(tree.stdout.contains(" guest-init\n"), "{tree}");
+    let top = run("systemd-cgtop", &["--batch", "--iterations=1", "--depth=3"]).ok();
+    assert!(top.stdout.contains("vserver.slice/vserver@web.service"), "{top}");
     vserver(&["exec", "web", "--", "true"]).ok();
     let shown = vserver(&["vps", "ax"]).ok();
     let init = format!(" {} ", web.pid("init_pid"));
@@ -48,6 +50,8 @@ fn a_guest_is_a_unit_and_has_its_cgroup() {
     assert_eq!(web.show("Result"), "success");
     let log = vserver(&["logs", "web"]).ok();
     assert!(log.stdout.contains("rcK: shutdown scripts run"), "{log}");
+    let journal = run("journalctl", &["-q", "-b", "-o", "cat", "-u", "vserver@web"]).ok();
+    assert!(journal.stdout.contains("rcK: shutdown scripts run\n"), "{journal}");
     vserver(&["status", "web"]).code(3);
     let cgroup = Path::new("/sys/fs/cgroup/vserver.slice/vserver@web.service");
     eventually(DEADLINE, "systemd has removed the cgroup", || (!cgroup.exists()).then_some(()));

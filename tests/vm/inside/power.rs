@@ -1,0 +1,142 @@
+//! The machine goes off by its own shutdown, with guests that run, and comes
+//! back. `run` has the first of these tests as the last one before that, and
+//! the others after it; the judges are the files that the guests' own scripts
+//! have left, and systemd.
+
+use std::fs;
+use std::mem;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde_json::Value;
+use tests::{Finished, Tree};
+
+use crate::units::{Machine, run, systemctl, vserver};
+
+/// They start with the machine. `web` is after `db`, and has the host's address.
+const ENABLED: [&str; 3] = ["db", "web", "mail"];
+
+/// Started by hand.
+const SHOP: &str = "shop";
+
+/// Where `web` and `mail` see each other.
+const PLACE: &str = "/var/lib/meeting/place";
+
+/// What the network had seen of the guests when it went.
+const SEEN: &str = "/var/lib/seen-by-the-network";
+
+/// As ifupdown and systemd-networkd are: there before network.target, gone after
+/// all that is ordered behind it.
+const NETWORK: &str = "[Unit]
+Before=network.target
+Wants=network.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=ip link add wire type dummy
+ExecStart=ip address add 192.0.2.1/24 dev wire
+ExecStop=sh -c 'ls -d /var/lib/vservers/*/ended >/var/lib/seen-by-the-network'
+ExecStop=ip link delete wire
+[Install]
+WantedBy=multi-user.target
+";
+
+/// A shutdown script that leaves word of its begin and of its end.
+fn shutdown(between: &str) -> String {
+    format!("#!/bin/sh\ntouch /begun\n{between}\nsync\ntouch /ended\n")
+}
+
+fn root(name: &str) -> PathBuf {
+    Path::new("/var/lib/vservers").join(name)
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn guests_run_when_the_machine_goes_off() {
+    let machine = Machine::new();
+    fs::write("/etc/systemd/system/wire.service", NETWORK).expect("it can be written");
+    systemctl(&["enable", "--quiet", "--now", "wire"]).ok();
+    fs::create_dir_all(PLACE).expect("it can be made");
+    let closed = fs::Permissions::from_mode(0o700);
+    fs::set_permissions("/var/lib/meeting", closed).expect("it can be closed");
+
+    for name in ENABLED.into_iter().chain([SHOP]) {
+        mem::forget(machine.guest(name, Tree::Busybox));
+        let script = match name {
+            // Neither can end before the other has begun.
+            "mail" => "touch /meeting/mail; until [ -e /meeting/web ]; do sleep 0.1; done",
+            "web" => {
+                "touch /meeting/web; until [ -e /meeting/mail ]; do sleep 0.1; done
+                ip address show dev wire >/address"
+            }
+            _ => "",
+        };
+        let file = root(name).join("etc/init.d/rcK");
+        fs::write(file, shutdown(script)).expect("it can be written");
+    }
+    for name in ["mail", "web"] {
+        vserver(&["config", "set", name, "mounts.bind", &format!("{PLACE}:/meeting")]).ok();
+    }
+    vserver(&["config", "set", "web", "network.addresses", "192.0.2.1"]).ok();
+    vserver(&["config", "set", "web", "network.mode", "shared"]).ok();
+    vserver(&["config", "set", "web", "after", "db"]).ok();
+    vserver(&[&["enable"], ENABLED.as_slice()].concat()).ok();
+    systemctl(&["start", "vservers.target"]).ok();
+    vserver(&["start", SHOP]).ok();
+    for name in ENABLED.into_iter().chain([SHOP]) {
+        vserver(&["running", name]).ok();
+    }
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn back_on_all_guests_had_been_shut_down_first_and_in_order() {
+    for name in ENABLED.into_iter().chain([SHOP]) {
+        assert!(root(name).join("begun").exists(), "{name}: its scripts have begun");
+        assert!(root(name).join("ended").exists(), "{name}: its scripts have ended");
+        let told = before_that(name);
+        assert!(told.stdout.contains("the guest is down"), "{name}: {told}");
+        assert!(!told.stdout.contains("killing"), "{name}: {told}");
+    }
+    let at = |name: &str, file: &str| -> SystemTime {
+        let about = fs::metadata(root(name).join(file)).expect("it is there");
+        about.modified().expect("it has a time")
+    };
+    assert!(at("web", "ended") <= at("db", "begun"), "web was down before db was stopped");
+    // The network was there for them until then.
+    let address = fs::read_to_string(root("web").join("address")).expect("it is there");
+    assert!(address.contains("192.0.2.1/24"), "{address}");
+    let seen = fs::read_to_string(SEEN).expect("the network has gone, too");
+    for name in ENABLED.into_iter().chain([SHOP]) {
+        assert!(seen.contains(&format!("/{name}/ended\n")), "{name}: {seen}");
+    }
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn back_on_what_is_enabled_has_been_started_in_order() {
+    for name in ENABLED {
+        systemctl(&["is-active", &format!("vserver@{name}")]).ok();
+        vserver(&["exec", name, "--", "true"]).ok();
+        // The account goes on: no boot has ended in any other way than it should.
+        let usage = vserver(&["usage", name, "--json"]).ok();
+        let usage: Value = serde_json::from_str(&usage.stdout).expect("it is JSON");
+        assert_eq!((&usage[0]["boots"], &usage[0]["crashes"]), (&2.into(), &0.into()), "{usage}");
+    }
+    vserver(&["running", SHOP]).code(1);
+    let show = |unit: &str, property: &str| -> u64 {
+        let shown = systemctl(&["show", "-P", property, unit]).ok();
+        shown.trimmed().parse().expect("microseconds")
+    };
+    let begun = |unit: &str| show(unit, "InactiveExitTimestampMonotonic");
+    let up = |unit: &str| show(unit, "ActiveEnterTimestampMonotonic");
+    assert!(up("vserver@db") <= begun("vserver@web"), "db was up before web was begun");
+    assert!(up("wire") <= begun("vserver@web"), "so was the network");
+}
+
+/// What was said of a guest in the machine's boot before this one.
+fn before_that(name: &str) -> Finished {
+    let identifier = format!("SYSLOG_IDENTIFIER=vserver-{name}");
+    run("journalctl", &["--quiet", "--no-pager", "--output=cat", "--boot=-1", &identifier]).ok()
+}

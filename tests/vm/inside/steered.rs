@@ -1,0 +1,199 @@
+//! Guests that only systemd's own commands have to do with: what starts them, what
+//! they stand on, how they end and how they are held.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use tests::{DEADLINE, Tree, eventually, process};
+
+use crate::units::{Machine, run, systemctl, vserver};
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn what_systemctl_enables_is_started_with_the_others() {
+    let machine = Machine::new();
+    let [web, db] = ["web", "db"].map(|name| machine.guest(name, Tree::Busybox));
+    systemctl(&["enable", "--quiet", &web.unit()]).ok();
+    systemctl(&["start", "vservers.target"]).ok();
+    assert_eq!([web.show("ActiveState"), db.show("ActiveState")], ["active", "inactive"]);
+    systemctl(&["stop", "vservers.target"]).ok();
+    web.ends();
+
+    // Those with a mark have a target of their own, which nothing has to enable.
+    vserver(&["disable", "web"]).ok();
+    assert_ne!(systemctl(&["is-enabled", &web.unit()]).code, 0);
+    vserver(&["config", "set", "db", "marks", "customers"]).ok();
+    systemctl(&["daemon-reload"]).ok();
+    systemctl(&["start", "vservers.target", "vservers@customers.target"]).ok();
+    assert_eq!([web.show("ActiveState"), db.show("ActiveState")], ["inactive", "active"]);
+    systemctl(&["stop", "vserver@*", "vservers@customers.target", "vservers.target"]).ok();
+    assert_eq!(db.show("ActiveState"), "inactive", "it was waited for");
+    assert_eq!(db.show("Result"), "success");
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn mistakes_of_one_guest_keep_no_other_from_starting() {
+    let machine = Machine::new();
+    let guests = ["web", "db", "mail"].map(|name| machine.guest(name, Tree::Busybox));
+    // Two of them wait for each other, and one says nothing that can be read.
+    vserver(&["config", "set", "web", "after", "db"]).ok();
+    vserver(&["config", "set", "db", "after", "web"]).ok();
+    vserver(&["enable", "web", "db", "mail"]).ok();
+    let file = "/etc/vservers/mail.toml";
+    let usual = fs::read_to_string(file).expect("it is there");
+    fs::write(file, format!("{usual}\n[boot")).expect("it can be written");
+    systemctl(&["daemon-reload"]).ok();
+    systemctl(&["start", "vservers.target"]);
+    let [web, db, mail] = &guests;
+    assert_eq!([web.show("ActiveState"), db.show("ActiveState")], ["active", "active"]);
+    assert_ne!(mail.show("ActiveState"), "active");
+    vserver(&["config", "check"]).code(1).complains("unclosed").complains("mail.toml");
+
+    fs::write(file, usual).expect("it can be written");
+    vserver(&["start", "mail"]).ok();
+    systemctl(&["stop", "vservers.target", "vserver@*"]).ok();
+    for guest in &guests {
+        assert_eq!(guest.show("Result"), "success");
+    }
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_guest_may_be_in_a_slice_of_the_administrators() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let directory = Path::new("/run/systemd/system/vserver@web.service.d");
+    fs::create_dir_all(directory).expect("it can be made");
+    let drop_in = directory.join("90-slice.conf");
+    fs::write(&drop_in, "[Service]\nSlice=customers-gold.slice\n").expect("it can be written");
+    systemctl(&["daemon-reload"]).ok();
+    vserver(&["start", "web"]).ok();
+    let place = "/customers.slice/customers-gold.slice/vserver@web.service";
+    assert_eq!(web.show("ControlGroup"), place);
+    let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", web.pid("init_pid")));
+    let inside = format!("0::{place}/payload/guest-1/inside/root\n");
+    assert_eq!(cgroup.expect("it runs"), inside);
+    vserver(&["exec", "web", "--", "true"]).ok();
+    vserver(&["limits", "web", "memory=64M"]).ok();
+    web.loses_supervisor("-9");
+    vserver(&["exec", "web", "--", "reboot"]).ok();
+    vserver(&["wait", "web", "--for", "running"]).ok();
+    vserver(&["stop", "web"]).ok();
+    assert_eq!(web.show("Result"), "success");
+    let cgroup = format!("/sys/fs/cgroup{place}");
+    eventually(DEADLINE, "systemd has removed the cgroup", || {
+        (!Path::new(&cgroup).exists()).then_some(())
+    });
+    fs::remove_file(drop_in).expect("it can be removed");
+    systemctl(&["daemon-reload"]).ok();
+}
+
+/// A file system of the guests'; gone when it is dropped.
+struct Shelf;
+
+impl Shelf {
+    const UNIT: &str = "/run/systemd/system/srv-shelf.mount";
+    const FILES: &str = "/var/lib/shelf";
+
+    fn new() -> Self {
+        // Nobody else may run what guests have there.
+        let mut closed = fs::DirBuilder::new();
+        closed.mode(0o700).create(Self::FILES).expect("it can be made");
+        let unit =
+            format!("[Mount]\nWhat={}\nWhere=/srv/shelf\nType=none\nOptions=bind\n", Self::FILES);
+        fs::write(Self::UNIT, unit).expect("it can be written");
+        Self
+    }
+
+    fn is_there() -> bool {
+        run("mountpoint", &["--quiet", "/srv/shelf"]).code == 0
+    }
+}
+
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        systemctl(&["stop", "srv-shelf.mount"]);
+        for path in [Self::UNIT, "/srv/shelf"] {
+            let _ = fs::remove_file(path);
+            let _ = fs::remove_dir(path);
+        }
+        let _ = fs::remove_dir_all(Self::FILES);
+        systemctl(&["daemon-reload"]);
+    }
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_guests_file_system_comes_before_it_and_goes_after_it() {
+    let machine = Machine::new();
+    let shelf = Shelf::new();
+    let web = machine.guest("web", Tree::Busybox);
+    fs::rename("/var/lib/vservers/web", "/var/lib/shelf/web").expect("it can be moved");
+    vserver(&["config", "set", "web", "root", "/srv/shelf/web"]).ok();
+    systemctl(&["daemon-reload"]).ok();
+    assert!(!Shelf::is_there());
+    systemctl(&["start", &web.unit()]).ok();
+    assert!(Shelf::is_there());
+    vserver(&["exec", "web", "--", "true"]).ok();
+
+    let init = web.pid("init_pid");
+    systemctl(&["stop", "srv-shelf.mount"]).ok();
+    assert!(!process::is_alive(init) && !Shelf::is_there());
+    assert_eq!(web.show("ActiveState"), "inactive");
+    assert_eq!(web.show("Result"), "success");
+    let ended = Path::new(Shelf::FILES).join("web/var/log/shutdowns");
+    assert!(ended.exists(), "its own scripts have run to their end");
+    systemctl(&["start", &web.unit()]).ok();
+    drop(web);
+    drop(shelf);
+}
+
+/// Not at systemd's, which would take the supervisor along.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_shutdown_that_hangs_ends_at_the_guests_own_deadline() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let script = "/var/lib/vservers/web/etc/init.d/rcK";
+    fs::write(script, "#!/bin/sh\necho never ends\nsleep 100000\n").expect("it can be written");
+    vserver(&["config", "set", "web", "boot.kill_grace", "1s"]).ok();
+    vserver(&["config", "set", "web", "boot.stop_timeout", "2s"]).ok();
+    systemctl(&["start", &web.unit()]).ok();
+    let init = web.pid("init_pid");
+    systemctl(&["stop", &web.unit()]).ok();
+    assert!(!process::is_alive(init));
+    assert_eq!(web.show("ActiveState"), "inactive");
+    assert_eq!(web.show("Result"), "success");
+    let log = vserver(&["logs", "web"]).ok();
+    assert!(log.stdout.contains("never ends\n"), "{log}");
+}
+
+/// All of the unit, its supervisor too.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_unit_that_was_frozen_goes_on_where_it_was() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    systemctl(&["start", &web.unit()]).ok();
+    let pids = || ["init_pid", "keeper_pid", "supervisor_pid"].map(|who| web.pid(who));
+    let before = pids();
+    systemctl(&["freeze", &web.unit()]).ok();
+    assert_eq!(web.show("FreezerState"), "frozen");
+    systemctl(&["thaw", &web.unit()]).ok();
+    assert_eq!(pids(), before);
+    vserver(&["exec", "web", "--", "true"]).ok();
+    // Its own way to hold still is another one, which they don't get in the way of.
+    vserver(&["pause", "web"]).ok();
+    systemctl(&["freeze", &web.unit()]).ok();
+    systemctl(&["thaw", &web.unit()]).ok();
+    assert_eq!(web.status()["state"], "paused");
+    vserver(&["resume", "web"]).ok();
+    vserver(&["exec", "web", "--", "true"]).ok();
+    systemctl(&["stop", &web.unit()]).ok();
+    assert_eq!(web.show("Result"), "success");
+    eventually(DEADLINE, "its processes have ended", || {
+        before.iter().all(|pid| !process::is_alive(*pid)).then_some(())
+    });
+}
