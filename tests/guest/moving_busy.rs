@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::same::{assert_holes, furnish};
-use tests::{DEADLINE, Guest, Tree, command, eventually};
+use tests::{DEADLINE, Guest, Host, Tree, command, eventually};
 
 use super::moving::Hosts;
 
@@ -17,6 +17,7 @@ on! { Busybox: [
     a_link_that_breaks_in_the_second_part_changes_nothing,
     what_is_changed_meanwhile_is_not_moved_half,
     what_cannot_be_seen_while_it_runs_is_stopped_first,
+    who_starts_it_meanwhile_is_refused,
 ] }
 
 /// Changes files in all ways, for as long as it lives: appends to a log, replaces,
@@ -189,4 +190,16 @@ fn what_cannot_be_seen_while_it_runs_is_stopped_first(tree: Tree) {
     assert!(said.stderr.contains("it is down while all of it is sent"), "{said}");
     hosts.there.vserver(["exec", "web", "--", "cat", "/srv/kept"]).ok().says("kept\n");
     hosts.there.vserver(["stop", "web"]).ok();
+}
+
+/// Until it is known where it runs.
+fn who_starts_it_meanwhile_is_refused(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let name = "web".parse().expect("a name");
+    let path = host.paths().move_lock(&name);
+    let moving = vserver::runtime::Lock::wait(&path).expect("it can be locked");
+    guest.vserver("start", [""; 0]).code(1).complains("'web' is being moved to another host");
+    moving.remove(&path);
+    guest.start().stop();
 }

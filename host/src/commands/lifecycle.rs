@@ -35,6 +35,8 @@ pub struct Start {
     pub rescue: Option<Vec<String>>,
     /// The caller stays until the guest is down.
     pub foreground: bool,
+    /// The caller is moving the guest to another host.
+    pub moving: bool,
 }
 
 /// Starts a guest; a guest that runs is left alone, with a warning.
@@ -91,6 +93,11 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
             return Ok(Some(client));
         }
         Found::Down => {}
+    }
+    // Who has waited for the lock may come when the other host starts it.
+    if !wanted.moving && Lock::is_held(&paths.move_lock(name)) {
+        return Err(Error::new(format!("guest '{name}' is being moved to another host"))
+            .hint("wait until 'vserver move' has ended: it says where the guest runs then"));
     }
     // The supervisor makes the same plan; mistakes are better said here.
     let by_systemd = systemd::starts_guests(paths) && !wanted.foreground && wanted.rescue.is_none();

@@ -181,7 +181,8 @@ impl Moving<'_> {
     /// After a failure: as it was before.
     fn back(&self, error: Error) -> Error {
         let name = self.name;
-        match lifecycle::start(self.paths, name, &lifecycle::Start::default()) {
+        let start = lifecycle::Start { moving: true, ..lifecycle::Start::default() };
+        match lifecycle::start(self.paths, name, &start) {
             Ok(()) => {
                 output::remark(format_args!("guest '{name}' runs here again"));
                 error

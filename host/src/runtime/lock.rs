@@ -60,6 +60,11 @@ impl Lock {
         }
     }
 
+    /// Does somebody hold it? Makes nothing.
+    pub fn is_held(path: &Path) -> bool {
+        File::open(path).is_ok_and(|file| file.try_lock_shared().is_err())
+    }
+
     /// Is the locked file still the one of this name?
     pub fn is_at(&self, path: &Path) -> bool {
         let own = self.file.metadata().map(|meta| (meta.dev(), meta.ino()));

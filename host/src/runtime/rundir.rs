@@ -1,6 +1,6 @@
 //! `/run/vserver/NAME`: made at start, gone after stop.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,7 @@ impl RunDir {
 
     /// Is there a supervisor? Makes nothing.
     pub fn has_supervisor(&self) -> bool {
-        File::open(&self.lock).is_ok_and(|file| file.try_lock().is_err())
+        Lock::is_held(&self.lock)
     }
 
     /// Pid of the supervisor, if there is one and it could write it down.
