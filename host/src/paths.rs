@@ -137,7 +137,7 @@ impl Paths {
     }
 
     /// `/run/vserver/.move-NAME`: whoever has locked it moves the guest to another
-    /// host.
+    /// host; signed, when the guest is down here for that.
     pub fn move_lock(&self, name: &GuestName) -> PathBuf {
         self.run_dir().join(format!(".move-{name}"))
     }

@@ -16,7 +16,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::tree::{Attributes, Calm, Entry, Ground, Passed, Step, mounted, pin, walk, walk_on};
 
@@ -53,6 +53,10 @@ impl<W: Write> Archive<'_, W> {
             Step::Passed(path, Passed::Mount) => refuse_mount(root, path),
             Step::Passed(..) | Step::Leave(..) => Ok(()),
         })?;
+        if calm.is_broken() {
+            return Err(Error::new("this host's clock was set back while files were read")
+                .hint("try again: changes are told by their time"));
+        }
         self.writing.text(FIRST, &[], 0o600).map_err(failed)?;
         self.writing.stream.flush().map_err(failed)?;
         // The second part stands alone, and counts what is left out once.
@@ -169,8 +173,9 @@ fn seen(stat: &Stat) -> Seen {
 /// Does this error come of somebody's changing what is read?
 fn has_changed(cause: Errno) -> bool {
     // A lease of somebody's has to end first (fcntl(2)): EAGAIN; an attribute has
-    // gone, or is longer now.
-    matches!(cause, Errno::AGAIN | Errno::NODATA | Errno::RANGE) || MOVING.has_gone(cause)
+    // gone, or is longer now; the name is another kind of file's by now.
+    matches!(cause, Errno::AGAIN | Errno::NODATA | Errno::RANGE | Errno::STALE)
+        || MOVING.has_gone(cause)
 }
 
 /// What is mounted would keep the second part back, when the guest is down. It

@@ -19,14 +19,15 @@ const KEPT: [u64; 2] = [1, 1024 * 1024];
 /// that is all of it. One that `is_moving` may be shorter than this by now.
 ///
 /// # Errors
-/// Those of lseek(2); E2BIG when there are too many.
+/// Those of lseek(2); E2BIG when there are too many; EINTR when `check` says no.
 pub(super) fn parts(
     file: &File,
     length: u64,
     is_moving: bool,
+    check: Check<'_>,
 ) -> Result<Option<Vec<(u64, u64)>>, Errno> {
     for kept in KEPT {
-        if let Some(parts) = parts_between(file, length, is_moving, (kept, MOST_PARTS))? {
+        if let Some(parts) = parts_between(file, length, (is_moving, check), (kept, MOST_PARTS))? {
             return Ok((parts != [(0, length)] && length > 0).then_some(parts));
         }
     }
@@ -38,12 +39,14 @@ pub(super) fn parts(
 fn parts_between(
     file: &File,
     length: u64,
-    is_moving: bool,
+    (is_moving, check): (bool, Check<'_>),
     (kept, most): (u64, usize),
 ) -> Result<Option<Vec<(u64, u64)>>, Errno> {
     let mut parts: Vec<(u64, u64)> = Vec::new();
     let mut at = 0;
     while at < length {
+        // Holes that are made ahead of this make it long.
+        check().map_err(|_| Errno::INTR)?;
         // A file system that knows of no holes says that all is data.
         let start = match seek(file, SeekFrom::Data(at)) {
             Ok(start) if start < length => start,
@@ -138,13 +141,13 @@ mod tests {
     #[test]
     fn holes_are_found_and_data_is_read() {
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(parts(&file, 0, false).unwrap(), None);
+        assert_eq!(parts(&file, 0, false, &go_on).unwrap(), None);
         file.write_all_at(b"whole", 0).unwrap();
-        assert_eq!(parts(&file, 5, false).unwrap(), None);
+        assert_eq!(parts(&file, 5, false, &go_on).unwrap(), None);
         file.write_all_at(b"end", 1 << 20).unwrap();
         file.set_len(1 << 21).unwrap();
         // A file system that knows of no holes is none to test this on.
-        let Some(found) = parts(&file, 1 << 21, false).unwrap() else { return };
+        let Some(found) = parts(&file, 1 << 21, false, &go_on).unwrap() else { return };
         assert_eq!((found.len(), found[0].0, found[1].0), (2, 0, 1 << 20));
         let mut bytes = Vec::new();
         Parts::new(&file, found.clone(), false, &go_on).read_to_end(&mut bytes).unwrap();
@@ -167,7 +170,8 @@ mod tests {
             file.write_all_at(&[7], part * 65536).unwrap();
         }
         file.set_len(1 << 21).unwrap();
-        let found = |kept, most| parts_between(&file, 1 << 21, false, (kept, most)).unwrap();
+        let found =
+            |kept, most| parts_between(&file, 1 << 21, (false, &go_on), (kept, most)).unwrap();
         let Some(all) = found(1, 10) else { panic!("there are ten") };
         // A file system that knows of no holes is none to test this on.
         if all.len() < 10 {

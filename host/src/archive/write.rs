@@ -308,10 +308,11 @@ impl<'a, W: Write> Writing<'a, W> {
         let Some(file) = &subject.file else { return self.append(&member, &mut io::empty()) };
         let length = u64::try_from(stat.st_size).unwrap_or_default();
         let is_moving = self.is_moving;
-        let parts = sparse::parts(file, length, is_moving).map_err(|cause| match cause {
-            Errno::TOOBIG => io::Error::other("it has too many holes"),
-            cause => cause.into(),
-        })?;
+        let parts =
+            sparse::parts(file, length, is_moving, self.check).map_err(|cause| match cause {
+                Errno::TOOBIG => io::Error::other("it has too many holes"),
+                cause => cause.into(),
+            })?;
         let check = self.check;
         match parts {
             None => {

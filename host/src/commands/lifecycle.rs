@@ -95,7 +95,7 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
         Found::Down => {}
     }
     // Who has waited for the lock may come when the other host starts it.
-    if !wanted.moving && Lock::is_held(&paths.move_lock(name)) {
+    if !wanted.moving && Lock::is_signed(&paths.move_lock(name)) {
         return Err(Error::new(format!("guest '{name}' is being moved to another host"))
             .hint("wait until 'vserver move' has ended: it says where the guest runs then"));
     }

@@ -13,7 +13,7 @@ use crate::archive::{self, Head};
 use crate::cli::MoveArgs;
 use crate::commands::remote::{End, Remote};
 use crate::commands::{Exit, delete, enable, export, lifecycle, output};
-use crate::config::{self, GuestConfig};
+use crate::config::{self, GuestConfig, edit};
 use crate::control::{Client, Phase};
 use crate::error::{Error, Kind, Result};
 use crate::fsroot::RootDir;
@@ -34,7 +34,7 @@ pub(super) fn run(args: &MoveArgs, paths: &Paths) -> Result<Exit> {
         return Err(Error::of(Kind::Permission, "only root can move guests"));
     }
     let remote = Remote { host, options: &args.ssh_option, program: &args.vserver };
-    let moving = Moving { args, name, guest, remote, paths };
+    let mut moving = Moving { args, name, guest, remote, paths, only: None };
     let runs = moving.runs()?;
     let live = if runs { moving.live_root()? } else { None };
     moving.ask_first(live.is_some())?;
@@ -47,9 +47,11 @@ pub(super) fn run(args: &MoveArgs, paths: &Paths) -> Result<Exit> {
         output::print(&format!("guest '{name}' would {how}go to '{host}', which takes it\n"))?;
         return Ok(Exit::DONE);
     }
-    let only = moving.only_one()?;
+    moving.only = Some(moving.only_one()?);
     let moved = moving.carry_out(runs, live);
-    only.remove(&paths.move_lock(name));
+    if let Some(only) = moving.only {
+        only.remove(&paths.move_lock(name));
+    }
     moved.map(|()| Exit::DONE)
 }
 
@@ -59,6 +61,8 @@ struct Moving<'a> {
     guest: GuestConfig,
     remote: Remote<'a>,
     paths: &'a Paths,
+    /// Keeps others from moving it as well, and, signed, from starting it.
+    only: Option<Lock>,
 }
 
 impl Moving<'_> {
@@ -76,8 +80,22 @@ impl Moving<'_> {
             }
         };
         sent.map_err(|error| if stopped { self.back(error) } else { self.stays(error) })?;
+        // Whatever comes now, the next boot of this host starts no second one.
+        self.enable_here(false)?;
         self.start_there(stopped)?;
         self.settle(stopped)
+    }
+
+    /// Has it started with this host, if it was, or no longer.
+    fn enable_here(&self, enable: bool) -> Result<()> {
+        if !self.guest.autostart {
+            return Ok(());
+        }
+        let (name, host) = (self.name, self.remote.host);
+        enable::set_all(self.paths, std::slice::from_ref(name), enable).map_err(|error| {
+            let what = if enable { "isn't started with this host any more" } else { "still is" };
+            error.context(format_args!("guest '{name}', which '{host}' has as well, {what}"))
+        })
     }
 
     fn stop(&self) -> Result<bool> {
@@ -131,6 +149,9 @@ impl Moving<'_> {
             // They aren't even sent.
             (head.actions, head.manifest.actions) = (None, false);
         }
+        // It is enabled there when it is no longer here.
+        head.config = edit::unset(&head.config, "autostart")
+            .map_err(|problems| super::config::refused("autostart", &problems))?;
         Ok(head)
     }
 
@@ -164,6 +185,9 @@ impl Moving<'_> {
         let path = self.paths.move_lock(self.name);
         // One that has just been removed was another's.
         let lock = Lock::try_now(&path)?.filter(|lock| lock.is_at(&path));
+        if let Some(lock) = &lock {
+            lock.blank();
+        }
         lock.ok_or_else(|| {
             let name = self.name;
             Error::new(format!("guest '{name}' is being moved by another 'vserver move'"))
@@ -172,8 +196,15 @@ impl Moving<'_> {
 
     /// After a failure before it was stopped.
     fn stays(&self, error: Error) -> Error {
-        if matches!(self.runs(), Ok(true)) {
-            output::remark(format_args!("guest '{}' goes on here", self.name));
+        let name = self.name;
+        match Client::find(self.paths, name) {
+            Ok(Some((_, status))) if status.phase == Phase::Stopping => {
+                output::remark(format_args!(
+                    "guest '{name}' shuts down here: vserver start {name}"
+                ));
+            }
+            Ok(Some(_)) => output::remark(format_args!("guest '{name}' goes on here")),
+            _ => {}
         }
         error
     }
@@ -182,7 +213,9 @@ impl Moving<'_> {
     fn back(&self, error: Error) -> Error {
         let name = self.name;
         let start = lifecycle::Start { moving: true, ..lifecycle::Start::default() };
-        match lifecycle::start(self.paths, name, &start) {
+        let again =
+            self.enable_here(true).and_then(|()| lifecycle::start(self.paths, name, &start));
+        match again {
             Ok(()) => {
                 output::remark(format_args!("guest '{name}' runs here again"));
                 error
@@ -200,20 +233,15 @@ impl Moving<'_> {
             return Ok(());
         }
         let (there, host) = (self.there().as_str(), self.remote.host);
-        let (end, _) = self.remote.run(&["start", there])?;
-        if end == End::Code(0) {
+        if matches!(self.remote.run(&["start", there]), Ok((End::Code(0), _))) {
             return Ok(());
         }
         let error = Error::new(format!("guest '{there}' is on '{host}', but doesn't start there"));
-        let is_down = matches!(self.remote.run(&["status", there]), Ok((STOPPED, _)));
-        // It would come up there with the next boot.
-        let is_off =
-            is_down && matches!(self.remote.run(&["disable", there]), Ok((End::Code(0), _)));
-        if !is_off {
+        if !matches!(self.remote.run(&["status", there]), Ok((STOPPED, _))) {
             // Better none than two with the same addresses.
             return Err(error.hint(format!(
-                "it isn't started here, since it may yet run there: look there first, \
-                 then 'vserver start {}' on one of both",
+                "it isn't started here, since it may yet run there, and with neither host: look \
+                 there first, then 'vserver start {0}' and 'vserver enable {0}' on one of both",
                 self.name
             )));
         }
@@ -225,14 +253,16 @@ impl Moving<'_> {
     fn settle(&self, ran: bool) -> Result<()> {
         let (name, there, host) = (self.name, self.there(), self.remote.host);
         let how = if ran && !self.args.no_start { "runs" } else { "is" };
-        let kept = if self.args.delete {
-            delete::now(self.paths, name)
-        } else {
-            enable::set_all(self.paths, std::slice::from_ref(name), false)
-        };
-        kept.map_err(|error| {
-            error.context(format_args!("guest '{there}' {how} on '{host}', but here"))
-        })?;
+        let is_enabled = || self.remote.run(&["enable", there.as_str()]);
+        if self.guest.autostart && !matches!(is_enabled(), Ok((End::Code(0), _))) {
+            let text = format!("guest '{there}' {how} on '{host}', but isn't started with it");
+            return Err(Error::new(text).hint(format!("there: vserver enable {there}")));
+        }
+        if self.args.delete {
+            delete::now(self.paths, name).map_err(|error| {
+                error.context(format_args!("guest '{there}' {how} on '{host}', but here"))
+            })?;
+        }
         let here = match self.args.delete {
             true => format!("guest '{name}' is deleted here\n"),
             false => format!(

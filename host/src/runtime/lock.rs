@@ -41,6 +41,16 @@ impl Lock {
         let _ = empty.and_then(|()| self.file.write_all_at(pid.as_bytes(), 0));
     }
 
+    /// Takes back what a holder has written into the file, or one before.
+    pub fn blank(&self) {
+        let _ = self.file.set_len(0);
+    }
+
+    /// Is it held by somebody who has signed? Makes nothing.
+    pub fn is_signed(path: &Path) -> bool {
+        Self::is_held(path) && fs::metadata(path).is_ok_and(|file| file.len() > 0)
+    }
+
     /// Removes the file, and with it the lock: whoever waits for it makes a
     /// new one.
     pub fn remove(self, path: &Path) {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FsWord, Mode, OFlags, fstatfs, openat, syncfs};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 /// What the time of change of an ext4 with small inodes is rounded down to, and
 /// the kernel's clock for it, which is late by up to a tick (10 ms).
@@ -37,7 +38,12 @@ const HONEST: [FsWord; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
 pub struct Calm {
     /// Seconds and nanoseconds.
     since: (i64, u64),
+    /// What the clock of the day showed when the host had run for no time.
+    zero: Duration,
 }
+
+/// What the clock of the day may be set back by: less than what is subtracted.
+const SLACK: Duration = Duration::from_millis(500);
 
 impl Calm {
     /// Can changes be told on the file system of this directory?
@@ -53,13 +59,19 @@ impl Calm {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let since = now.saturating_sub(COARSENESS);
         let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        Self { since: (seconds, since.subsec_nanos().into()) }
+        Self { since: (seconds, since.subsec_nanos().into()), zero: zero() }
+    }
+
+    /// Has the clock of the day been set back since? Then a file that has just been
+    /// changed may look older.
+    pub fn is_broken(self) -> bool {
+        zero() + SLACK < self.zero
     }
 
     /// From this time of change on, for tests whose files are young.
     #[cfg(test)]
     pub(crate) fn since(since: (i64, u64)) -> Self {
-        Self { since }
+        Self { since, zero: zero() }
     }
 
     /// Makes all pages of a directory's file system clean.
@@ -80,6 +92,13 @@ impl Calm {
     }
 }
 
+fn zero() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let up = clock_gettime(ClockId::Boottime);
+    let up = Duration::new(up.tv_sec.unsigned_abs(), up.tv_nsec.try_into().unwrap_or(0));
+    now.saturating_sub(up)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +114,8 @@ mod tests {
         let made = fs::metadata(directory.path().join("new")).unwrap();
         assert!(!calm.is_older((made.ctime(), made.ctime_nsec().cast_unsigned())));
         assert!(calm.is_older((made.ctime() - 10, 0)));
+        assert!(!calm.is_broken());
+        assert!(Calm { zero: calm.zero + Duration::from_secs(1), ..calm }.is_broken());
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::io::{BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use crate::archive::{self, Archive, Head, Written};
 use crate::commands::import::FIRST_PART;
@@ -18,9 +20,12 @@ use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::runtime::Lock;
 use crate::storage;
-use crate::tree::Calm;
+use crate::tree::{Calm, Check};
 
 use super::{LEVEL, Moving};
+
+/// Between two looks whether others are done with it.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Between two looks at the terminal.
 const SHOWN_EVERY: u64 = 256;
@@ -51,6 +56,7 @@ impl Moving<'_> {
         // While this is held, nobody starts it.
         let _lock = Lock::wait(&self.paths.lock(self.name))?;
         at_rest::check(self.paths, self.name)?;
+        self.only.iter().for_each(Lock::sign);
         let root = storage::view_only(&self.guest.place(self.paths, self.name))?;
         self.stream(&self.head(false)?, |to, _, interrupt, head| {
             let (check, shown) = (|| interrupt.check(), Shown::new("moving"));
@@ -79,11 +85,15 @@ impl Moving<'_> {
             self.check_still(head)?;
             // The shutdown shows its own.
             drop(shown);
+            // Who is at work with it, for how long that takes, had better be while it
+            // runs.
+            drop(self.lock(&check)?);
             // One that has ended meanwhile is left as it is.
             *stopped = self.runs()? && self.stop()?;
             check()?;
-            lock = Some(Lock::wait(&paths.lock(name))?);
+            lock = Some(self.lock(&check)?);
             at_rest::check(paths, name)?;
+            self.only.iter().for_each(Lock::sign);
             self.check_still(head)?;
             // A snapshot may have been put in the place of what was sent.
             let root = storage::view_only(&self.guest.place(paths, name))?;
@@ -91,6 +101,19 @@ impl Moving<'_> {
             archive.second_part(&root, &first, &mut |files| shown.at(files))?;
             archive.end()
         })
+    }
+
+    /// Keeps others from it, as soon as that can be, unless `check` says no.
+    fn lock(&self, check: Check<'_>) -> Result<Lock> {
+        let path = self.paths.lock(self.name);
+        loop {
+            check()?;
+            match Lock::try_now(&path)? {
+                Some(lock) if lock.is_at(&path) => return Ok(lock),
+                Some(_) => {}
+                None => thread::sleep(PAUSE),
+            }
+        }
     }
 
     /// Makes all further changes of a guest's files tell, as [`Calm`] says; if it
