@@ -6,11 +6,13 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{Census, DEADLINE, Guest, Host, Tree, eventually};
+use vserver::control::{Client, Request};
 
 on! { Busybox, Systemd: [a_paused_guest_stands_still] }
 on! { Busybox: [
     nothing_joins_a_paused_guest,
     a_paused_guest_outlives_its_supervisor,
+    a_guest_that_is_held_goes_on_without_its_supervisor,
     a_stop_thaws_first,
     only_a_guest_that_is_up_is_paused,
 ] }
@@ -108,6 +110,28 @@ fn a_paused_guest_outlives_its_supervisor(tree: Tree) {
     eventually(DEADLINE, "it is known to be up", || {
         (guest.status().state == "running").then_some(())
     });
+    guest.stop();
+}
+
+/// What stands still for a command goes on with its end, also if nobody was
+/// there to hear of that.
+fn a_guest_that_is_held_goes_on_without_its_supervisor(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let name = "web".parse().expect("a name");
+    let found = Client::find(host.paths(), &name).expect("it can be asked");
+    let (client, _) = found.expect("it runs");
+    client.ask(&Request::Hold).expect("it stands still");
+    guest.exec(["true"]).code(125).complains("guest 'web' is paused");
+    guest.kill_supervisor();
+    drop(client);
+    guest.exec(["true"]).ok();
+    // Whom a user has paused stays so.
+    guest.vserver("pause", [""; 0]).ok();
+    guest.kill_supervisor();
+    guest.exec(["true"]).code(125).complains("guest 'web' is paused");
+    guest.vserver("resume", [""; 0]).ok();
     guest.stop();
 }
 

@@ -35,6 +35,8 @@ pub struct State {
     pub notifies: bool,
     /// How guest-init has said that boot is about to end.
     pub power: Option<Power>,
+    /// Does it stand still for somebody's connection, which is to end with it?
+    pub held: bool,
     /// Is it only a context, without a boot?
     pub idle: bool,
     /// Command of a rescue start.

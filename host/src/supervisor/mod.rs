@@ -284,6 +284,7 @@ impl Supervisor {
         if self.guest.style == Some(Style::Init) && self.state.up {
             self.feed(Event::Guest(GuestState::HandedOver));
         }
+        self.let_go_of_others();
         self.go_on_unheard();
     }
 

@@ -93,6 +93,7 @@ impl Supervisor {
         self.state.notifies = false;
         self.state.family = None;
         self.state.power = None;
+        self.state.held = false;
         self.state.crashes = self.machine.crashes();
         self.state.idle = self.plan.boot.mode == BootMode::Idle;
         self.state.rescue = match &self.plan.boot.mode {
@@ -271,7 +272,7 @@ impl Supervisor {
         }
     }
 
-    fn thaw(&self) {
+    pub(super) fn thaw(&self) {
         if let Err(error) = self.cgroup.freeze(self.state.boot, false) {
             tracing::warn!("cannot thaw the guest: {error}");
         }

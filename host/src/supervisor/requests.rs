@@ -57,6 +57,7 @@ impl Supervisor {
             }
             Request::Freeze(freeze) => {
                 self.clients.forget_holds();
+                self.note_hold(false);
                 let frozen = self.freeze(freeze);
                 self.answer(client, frozen);
                 self.tell_change(self.machine.phase());
@@ -94,6 +95,8 @@ impl Supervisor {
     /// somebody else has.
     fn hold(&mut self, client: u64) {
         let is_paused = self.cgroup.is_to_freeze(self.state.boot);
+        // Before: whoever takes over lets it go on.
+        self.note_hold(!is_paused || self.state.held);
         let frozen = if is_paused { Ok(()) } else { self.freeze(true) };
         if !is_paused && frozen.is_ok() {
             self.clients.hold(client);
@@ -107,7 +110,23 @@ impl Supervisor {
         if self.clients.last_hold_ended() && self.machine.may_freeze() {
             // It is in the log.
             let _ = self.freeze(false);
+            self.note_hold(false);
             self.tell_change(self.machine.phase());
+        }
+    }
+
+    /// Lets a guest go on that stood still for a connection to the supervisor before.
+    pub(super) fn let_go_of_others(&mut self) {
+        if self.state.held {
+            self.thaw();
+            self.note_hold(false);
+        }
+    }
+
+    fn note_hold(&mut self, held: bool) {
+        if self.state.held != held {
+            self.state.held = held;
+            self.note_state();
         }
     }
 
