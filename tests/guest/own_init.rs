@@ -44,7 +44,7 @@ pub(crate) fn start_to_the_gate(guest: &Guest<'_>) {
     assert_eq!(guest.status().state, "booting");
 }
 
-pub(crate) fn open(guest: &Guest<'_>) {
+fn open(guest: &Guest<'_>) {
     guest.shell("touch /run/open").ok();
     eventually(DEADLINE, "the guest is up", || (guest.status().state == "running").then_some(()));
     guest.shell("systemctl is-system-running").ok().says("running\n");
