@@ -163,10 +163,8 @@ impl GuestCgroup {
     /// Those of mkdir(2), chown(2), and of writing the cgroups' files.
     pub fn create(&self, boot: u32, owner: u32) -> io::Result<OwnedFd> {
         let inner = self.inner(boot);
-        let beside = beside(&self.limited(boot));
-        for directory in [&inner, &beside, &self.keeper(), &self.session()] {
-            fs::create_dir_all(directory)?;
-        }
+        fs::create_dir_all(&inner)?;
+        self.create_leaves(boot)?;
         for (file, most) in BOUNDS {
             fs::write(self.limited(boot).join(file), most)?;
         }
@@ -191,6 +189,16 @@ impl GuestCgroup {
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(rustix::fs::open(&inner, flags, Mode::empty())?)
+    }
+
+    /// Makes those for what isn't of the guest's own. systemd removes what is empty
+    /// of a unit that ends, even while the guest runs on.
+    ///
+    /// # Errors
+    /// Those of mkdir(2).
+    pub fn create_leaves(&self, boot: u32) -> io::Result<()> {
+        let leaves = [beside(&self.limited(boot)), self.keeper(), self.session()];
+        leaves.iter().try_for_each(fs::create_dir_all)
     }
 
     /// Has the cgroup around the outer one this controller to hand on? That of

@@ -217,6 +217,7 @@ impl Supervisor {
     fn start_keeper(&self, pid: i32, kept: Kept) -> io::Result<Keeper> {
         // Somebody may have removed it.
         self.run.create()?;
+        self.cgroup.create_leaves(self.state.boot)?;
         let launched = replace_keeper(&self.plan, &self.run, &self.cgroup, pid, kept)?;
         match keeper::connect(&self.run) {
             Ok(keeper) => Ok(keeper.adopt(launched.keeper)),
