@@ -76,6 +76,13 @@ impl Console {
         self.output();
     }
 
+    /// The same at the end of the boot, when nothing more will come: nobody may have
+    /// the console open, and something may have been written for all that.
+    pub fn last_turn(&mut self) {
+        self.silent_until = None;
+        self.turn();
+    }
+
     /// A new client first gets what the ring holds.
     fn accept(&mut self) {
         while let Ok((mut client, _)) = self.listener.accept() {

@@ -114,7 +114,7 @@ impl Keeper {
             self.look_at_init();
             self.console.turn();
             if self.listen() == Released::Yes {
-                self.console.turn();
+                self.console.last_turn();
                 // The host's init may take its time with what is left to it.
                 sys::reap();
                 return;
