@@ -243,6 +243,14 @@ impl GuestCgroup {
         Ok(())
     }
 
+    /// Kills the keeper.
+    ///
+    /// # Errors
+    /// Those of write(2); a cgroup that is not there is no error.
+    pub fn kill_keeper(&self) -> io::Result<()> {
+        ignore_missing(fs::write(self.keeper().join("cgroup.kill"), "1"))
+    }
+
     /// Kills whatever is in the outer cgroup, the keeper included.
     ///
     /// # Errors

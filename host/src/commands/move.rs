@@ -74,6 +74,8 @@ impl Moving<'_> {
             Some((root, calm)) => self.send_running(&root, calm, &mut stopped),
             None => {
                 if runs {
+                    // Who is at work with it had better be while it runs.
+                    drop(Lock::wait(&self.paths.lock(self.name))?);
                     stopped = self.stop()?;
                 }
                 self.send()
@@ -93,8 +95,14 @@ impl Moving<'_> {
         }
         let (name, host) = (self.name, self.remote.host);
         enable::set_all(self.paths, std::slice::from_ref(name), enable).map_err(|error| {
-            let what = if enable { "isn't started with this host any more" } else { "still is" };
-            error.context(format_args!("guest '{name}', which '{host}' has as well, {what}"))
+            let text = match enable {
+                true => format!("guest '{name}' isn't started with this host any more"),
+                false => format!(
+                    "guest '{name}' is on '{host}', stopped, but can't be kept from being started \
+                     with this host"
+                ),
+            };
+            error.context(text)
         })
     }
 

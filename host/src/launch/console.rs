@@ -9,14 +9,14 @@ use std::os::unix::fs::fchown;
 
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
+use rustix::fs::{CWD, FsWord, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
 
 use crate::sys;
 
 use super::places;
 
 /// `DEVPTS_SUPER_MAGIC` (statfs(2)).
-const DEVPTS: i64 = 0x1cd1;
+const DEVPTS: FsWord = 0x1cd1;
 
 /// Both sides of the console.
 pub struct Console {

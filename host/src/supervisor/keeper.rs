@@ -135,8 +135,7 @@ fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
 /// `is_it` tells whether that pid is one's still.
 ///
 /// # Errors
-/// Those of pidfd_open(2) and, where the host allows that to nobody, of
-/// pidfd_getfd(2); ENOENT if it is none. A launcher is ended as well.
+/// Those of pidfd_open(2); ENOENT if it is none. A launcher is ended as well.
 pub fn strip(pid: i32, init: &OwnedFd, is_it: impl Fn() -> bool) -> io::Result<Kept> {
     let keeper = membership::open(pid)?;
     if !is_it() {
@@ -155,9 +154,6 @@ pub fn strip(pid: i32, init: &OwnedFd, is_it: impl Fn() -> bool) -> io::Result<K
         lookup: take(fd::LOOKUP),
         forks: take(fd::FORKS),
     };
-    if is_one && kept.console.is_none() {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
     sys::signal_by_descriptor(keeper.as_fd(), libc::SIGKILL)?;
     // It may be another process's child.
     wait_readable(keeper.as_fd(), Instant::now() + PATIENCE)?;

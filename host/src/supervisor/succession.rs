@@ -20,8 +20,9 @@ use crate::accounting::{
     self,
     forks::{self, Made},
 };
-use crate::cgroup::{self, GuestCgroup, Serving};
-use crate::error::Error;
+use crate::bpf::addresses::Addresses;
+use crate::cgroup::{self, GuestCgroup, Serving, ServingIds};
+use crate::error::{Error, Result};
 use crate::journal::Kind;
 use crate::launch::{Kept, replace_keeper};
 use crate::membership;
@@ -86,6 +87,10 @@ impl Supervisor {
     pub(super) fn succeed_keeper(&mut self) {
         let Some(lost) = self.keeper.take() else { return };
         let pid = lost.init_pid();
+        // One that only lost its connection would be waited for, and stay.
+        if let Err(error) = self.cgroup.kill_keeper() {
+            tracing::warn!("cannot make sure that the keeper is dead: {error}");
+        }
         let kept = lost.bequeath();
         let may_go_on = self.successions.note(Instant::now());
         if may_go_on && !sys::has_ended(&kept.init) {
@@ -150,17 +155,22 @@ impl Supervisor {
         State { addresses: network.addresses(), proxy, loopback, ..State::default() }
     }
 
-    /// What a keeper that nobody finds holds still, or what can be had without one.
+    /// What a keeper that nobody finds holds still, which is ended, and what can be
+    /// had without one.
     fn find_kept(&mut self, init: OwnedFd) -> Kept {
         let leaf = self.cgroup.keeper();
         let left = || cgroup::ids(&leaf, "cgroup.procs");
         let strip = |pid| keeper::strip(pid, &init, || left().contains(&pid)).ok();
-        if let Some(kept) = left().into_iter().find_map(strip) {
-            return kept;
+        let found = left().into_iter().find_map(strip);
+        if let Err(error) = self.cgroup.kill_keeper() {
+            tracing::warn!("cannot end what is left of a keeper: {error}");
         }
-        let lookup = self.lead_again();
-        let forks = self.count_again();
-        Kept { link: None, console: None, notify: None, init, lookup, forks }
+        let none =
+            Kept { link: None, console: None, notify: None, init, lookup: None, forks: None };
+        let kept = found.unwrap_or(none);
+        let lookup = kept.lookup.or_else(|| self.lead_again());
+        let forks = kept.forks.or_else(|| self.count_again());
+        Kept { lookup, forks, ..kept }
     }
 
     /// Leads connections to the guest again, if it is on the host's own network:
@@ -173,26 +183,24 @@ impl Supervisor {
             tracing::warn!("connections are led to one of the guest's addresses until a restart");
             return None;
         }
-        let allowed = shared.allowed.clone();
-        let again = || {
-            let held = self.hold_starts()?;
-            let serving = Serving::again(ids, &allowed)
-                .map_err(|error| Error::os("cannot lead connections to the guest", error))?;
-            drop(held);
-            Ok(serving)
-        };
-        match again() {
+        match self.serving_again(ids, &shared.allowed) {
             Ok(serving) => {
                 self.state.serving = serving.ids().ok();
                 self.note_state();
                 let serving = self.serving.insert(serving);
                 serving.link().and_then(|link| link.try_clone_to_owned().ok())
             }
-            Err::<_, Error>(error) => {
+            Err(error) => {
                 tracing::warn!("connections are led to one of the guest's addresses: {error}");
                 None
             }
         }
+    }
+
+    fn serving_again(&self, ids: ServingIds, allowed: &Addresses) -> Result<Serving> {
+        let _held = self.hold_starts()?;
+        Serving::again(ids, allowed)
+            .map_err(|error| Error::os("cannot lead connections to the guest", error))
     }
 
     /// Counts the guest's processes again, if what did has gone with the last of
@@ -246,5 +254,19 @@ impl Supervisor {
     /// that it was by reboot(2) (measured with 6.18).
     pub(super) fn unseen_end(&self) -> GuestEnd {
         self.state.power.map_or(GuestEnd::Unknown, GuestEnd::asked_for)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_again_and_again_gets_no_successor() {
+        let mut successions = Successions::default();
+        let start = Instant::now();
+        assert!((0..MOST).all(|_| successions.note(start)));
+        assert!(!successions.note(start + WITHIN / 2));
+        assert!(successions.note(start + WITHIN), "those of before are forgotten");
     }
 }
