@@ -42,8 +42,7 @@ fn run_in_order_with_their_environment(tree: Tree) {
 fn a_failing_pre_start_stops_the_start(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     let record = install(&host, "#!/bin/sh\necho $1 >>RECORD\n[ $1 != pre-start ] || exit 3\n");
     guest.vserver("start", [""; 0]).code(1).complains("pre-start");
     assert!(!guest.is_running());

@@ -39,8 +39,7 @@ fn reaches_its_default_runlevel(tree: Tree) {
 fn leaves_nothing_when_stopped(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = tests::Census::when_quiet(&host);
+    let before = tests::Census::after_a_boot(&guest);
     guest.start().stop();
     before.assert_unchanged(&host);
 }

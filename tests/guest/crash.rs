@@ -32,8 +32,7 @@ fn a_crashed_guest_is_started_again(tree: Tree) {
 fn a_crashed_guest_stays_down_when_told_so(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).set("boot.restart", "never").build();
-    guest.start().stop();
-    let before = tests::Census::when_quiet(&host);
+    let before = tests::Census::after_a_boot(&guest);
     guest.start();
     crash(&guest);
     eventually(DEADLINE, "the guest is down", || (!guest.is_running()).then_some(()));
@@ -59,8 +58,7 @@ fn crash_after_crash_takes_longer_and_longer(tree: Tree) {
 fn a_guest_that_backs_off_can_be_stopped(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = tests::Census::when_quiet(&host);
+    let before = tests::Census::after_a_boot(&guest);
     guest.start();
     for _ in 0..2 {
         let old = crash(&guest);

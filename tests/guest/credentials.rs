@@ -139,8 +139,7 @@ fn a_file_that_is_not_roots_alone_stops_the_start(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     let file = set_file(&guest, "token", b"s3cret");
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     let refused = |why: &str, hint: &str| {
         let start = guest.vserver("start", [""; 0]).code(1);
         let start = start.complains("cannot start guest 'web': reading its credential 'token'");

@@ -133,8 +133,7 @@ fn a_listed_device_may_lie_in_a_directory(tree: Tree) {
 fn a_device_that_the_host_lacks_is_named(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     for (device, cause) in [
         ("/dev/no-such-device", "No such file or directory"),
         ("/dev/shm2/none rw", "No such file or directory"),

@@ -13,8 +13,7 @@ on! { Busybox: [
 fn a_guest_goes_on_when_its_run_directory_is_emptied(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     let status = guest.status();
     let directory = host.paths().run_dir().join("web");
@@ -49,8 +48,7 @@ fn a_guest_goes_on_when_its_run_directory_is_emptied(tree: Tree) {
 fn it_goes_on_if_no_supervisor_has_seen_it(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     let status = guest.status();
     guest.kill_supervisor();

@@ -16,8 +16,7 @@ fn every_step_that_fails_is_named_and_undone(tree: Tree) {
         .set("mounts.bind", "/usr/share:/srv/share:ro")
         .set("boot.credentials.word", "text")
         .build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     let links = || host.network().ip("-o link");
     let links_before = links();
     for stage in Stage::ALL {
@@ -39,8 +38,7 @@ fn every_step_that_fails_is_named_and_undone(tree: Tree) {
 fn every_mount_that_fails_is_undone(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     for step in 0..8 {
         let mut start = guest.command("start", [""; 0]);
         // 28 is ENOSPC: the cause is to be the one that was given.

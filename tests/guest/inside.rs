@@ -52,8 +52,7 @@ fn reboots(tree: Tree, words: &[&str]) {
 fn ends(tree: Tree, words: &[&str]) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = tests::Census::when_quiet(&host);
+    let before = tests::Census::after_a_boot(&guest);
     guest.start();
     guest.exec(words);
     guest.wait_until_stopped();

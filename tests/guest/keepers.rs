@@ -59,8 +59,7 @@ fn kill_both(guest: &Guest<'_>) {
 fn a_guest_outlives_its_keeper(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     kill_keeper(&guest);
     let events = guest.vserver("logs", ["--events"]).ok().stdout;
@@ -152,8 +151,7 @@ fn a_boot_goes_on_without_its_keeper(tree: Tree) {
 fn a_guest_outlives_all_of_the_host(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     let init = guest.init_pid();
     kill_both(&guest);
@@ -242,8 +240,7 @@ fn new_addresses_in_its_file_take_nothing_from_others(tree: Tree) {
 fn a_guest_that_is_all_killed_is_down(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     let status = guest.status();
     end(status.supervisor_pid);

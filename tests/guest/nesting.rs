@@ -125,8 +125,7 @@ fn a_session_starts_a_guest_in_the_guest(tree: Tree) {
 fn a_guest_has_contexts_with_nesting_only(tree: Tree) {
     let host = Host::new();
     let guest = with_vserver(&host, tree);
-    guest.start().stop();
-    let before = tests::Census::when_quiet(&host);
+    let before = tests::Census::after_a_boot(&guest);
     guest.start();
     let c = "c='/root/vserver chcontext'";
     let alone = guest.shell(&format!("sleep 7201 & {c}; $c --silent -- ps -o args")).ok();

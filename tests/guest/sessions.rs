@@ -129,8 +129,7 @@ fn no_trap_holds_a_session_with_the_hosts_ids(tree: Tree) {
 fn no_trap_holds_a_session(tree: Tree, users: &str) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).set("security.users", users).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     for Trap { name, lay, undo, outside } in TRAPS {
         // The shell is in the leaf itself.
@@ -223,8 +222,7 @@ fn a_program_that_wants_to_be_traced_goes_on(tree: Tree) {
 fn cgroups_with_long_names_are_known_and_removed(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     let descend = "cd /sys/fs/cgroup; name=$(printf '\\377%0254d' 0); \
                    while mkdir \"$name\" 2>/dev/null; do cd -P \"$name\"; done; \

@@ -71,8 +71,7 @@ fn a_label_of_no_module_is_refused(tree: Tree) {
     assert!(!selinux, "SELinux is active here: this test is for hosts without it");
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     for (key, label, module) in [
         ("security.apparmor", "no-such-profile", "AppArmor has to be active"),
         ("security.selinux", "system_u:system_r:guest_t:s0", "SELinux has to be active"),

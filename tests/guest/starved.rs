@@ -18,8 +18,7 @@ const DESCRIPTORS: &[u32] = &[4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32];
 fn a_start_without_descriptors_is_undone(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     for count in DESCRIPTORS {
         let start = guest.command("start", [""; 0]);
         let mut poor = Command::new("prlimit");
@@ -66,8 +65,7 @@ fn a_full_run_directory_harms_no_guest_that_runs(tree: Tree) {
 fn a_supervisor_without_descriptors_says_so_and_goes_on(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     guest.exec(["true"]).ok();
     let (init, supervisor) = (guest.init_pid(), guest.status().supervisor_pid.expect("it runs"));

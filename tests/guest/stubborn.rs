@@ -25,8 +25,7 @@ fn hanging(guest: &tests::Guest<'_>) {
 fn a_hanging_shutdown_script_is_cut_off_at_the_deadline(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     hanging(&guest);
     guest.start();
     let stop = guest.vserver("stop", ["--timeout", "3"]);
@@ -39,8 +38,7 @@ fn a_hanging_shutdown_script_is_cut_off_at_the_deadline(tree: Tree) {
 fn a_process_that_ignores_sigterm_is_killed_after_the_grace(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).set("boot.kill_grace", "1s").build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     guest
         .shell("(trap '' HUP INT TERM; while :; do sleep 1; done) >/dev/null 2>&1 </dev/null &")
@@ -55,8 +53,7 @@ fn a_process_that_ignores_sigterm_is_killed_after_the_grace(tree: Tree) {
 fn a_fork_bomb_doesnt_keep_it_from_stopping(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).set("boot.kill_grace", "1s").build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     let bomb = "ulimit -p 300 && exec perl -e 'while (1) { fork }' >/dev/null 2>&1 </dev/null &";
     guest.shell(bomb).ok();
@@ -100,8 +97,7 @@ fn a_second_stop_brings_the_deadline_forward(tree: Tree) {
 fn a_pid_1_that_stands_still_is_killed_at_the_deadline(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = Census::when_quiet(&host);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     let init = guest.init_pid();
     kill(Pid::from_raw(init), Signal::SIGSTOP).expect("it runs");

@@ -58,8 +58,7 @@ fn reboot_still_reboots_under_the_next_supervisor(tree: Tree) {
 fn poweroff_still_ends_under_the_next_supervisor(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = tests::Census::when_quiet(&host);
+    let before = tests::Census::after_a_boot(&guest);
     guest.start();
     guest.kill_supervisor();
     start_again(&guest);
@@ -71,8 +70,7 @@ fn poweroff_still_ends_under_the_next_supervisor(tree: Tree) {
 fn stop_works_without_a_supervisor(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = tests::Census::when_quiet(&host);
+    let before = tests::Census::after_a_boot(&guest);
     guest.start();
     guest.kill_supervisor();
     guest.stop();
@@ -83,8 +81,7 @@ fn stop_works_without_a_supervisor(tree: Tree) {
 fn a_file_that_breaks_rules_costs_no_guest_its_supervisor(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start().stop();
-    let before = tests::Census::when_quiet(&host);
+    let before = tests::Census::after_a_boot(&guest);
     guest.start();
     let init = guest.init_pid();
     let file = host.paths().config(&"web".parse().expect("a name"));

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::guest::Guest;
 use crate::host::Host;
 use crate::machine;
 use crate::process;
@@ -66,6 +67,14 @@ impl Census {
         let gone = self.lines.difference(&now.lines).map(|line| format!("missing  {line}"));
         let difference: Vec<_> = left.chain(gone).collect();
         panic!("the host holds something else than before:\n{}", difference.join("\n"));
+    }
+
+    /// What there is when a guest has been started once, which makes what stays, and
+    /// is down again.
+    #[track_caller]
+    pub fn after_a_boot(guest: &Guest<'_>) -> Self {
+        guest.start().stop();
+        Self::when_quiet(guest.host())
     }
 
     /// Waits until no process of the installation is left, then counts.
