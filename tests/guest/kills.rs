@@ -17,10 +17,15 @@ on! { Busybox: [
     both_killed_at_any_moment_lose_no_guest,
 ] }
 
-/// How many are killed: `$VSERVER_TEST_KILLS`, as tests/soak sets it, or so
-/// many as fit into a test run.
+/// How many times something is killed in a test run, of which each test has its
+/// share.
+const KILLS: u32 = 90;
+
+/// How many of them one test has: `usual`, or as large a share of
+/// `$VSERVER_TEST_KILLS`, as tests/soak sets it.
 fn kills(usual: u32) -> u32 {
-    env::var("VSERVER_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    let asked = env::var("VSERVER_TEST_KILLS").ok().and_then(|text| text.parse::<u32>().ok());
+    asked.unwrap_or(KILLS) * usual / KILLS
 }
 
 /// What is killed in a round: processes of the guest `web` for which this is so
