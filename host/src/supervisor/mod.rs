@@ -366,6 +366,9 @@ impl Supervisor {
         if matches!(end, GuestEnd::Died(_) | GuestEnd::Unknown) && !asked {
             self.note_crash();
             self.say_of(Kind::Crashed, &outcome, "the guest has crashed: PID 1");
+            if self.machine.phase() == Phase::Booting {
+                self.guess_at_crash();
+            }
         }
         self.state.last_end = Some(outcome);
         self.feed(Event::Ended(end));

@@ -5,7 +5,7 @@ mod small;
 
 use tests::Tree;
 
-pub use small::{alpine, arch, bsd, busybox, gentoo, slackware, unknown};
+pub use small::{alpine, arch, bsd, busybox, dinit, gentoo, slackware, unknown};
 
 /// Where each orderly shutdown leaves a line.
 pub const MARKS: &str = "/var/log/shutdowns";

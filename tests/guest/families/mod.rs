@@ -53,7 +53,7 @@ macro_rules! families {
 
 families! {
     sysvinit systemd busybox
-    runit void openrc openrc_init finit s6 s6_linux_init
+    runit void openrc openrc_init finit s6 s6_linux_init dinit
     slackware arch gentoo alpine bsd unknown
 }
 
@@ -229,6 +229,33 @@ fn the_next_supervisor_knows_the_family() {
     let status = guest.vserver("status", [""; 0]).ok();
     assert!(status.stdout.contains(layout.reason), "{status}");
     guest.stop();
+    assert_eq!(shutdowns(&guest), 1, "{}", guest.log());
+}
+
+#[test]
+#[ignore = "root: boots guests"]
+fn dinit_is_up_when_its_boot_service_is() {
+    let host = Host::new();
+    let guest = build(&host, &layouts::dinit());
+    guest.start();
+    guest.exec(["test", "-e", "/run/boot"]).ok();
+    guest.stop();
+}
+
+/// One made for hardware mounts its /run, and ends when it can't.
+#[test]
+#[ignore = "root: boots guests"]
+fn s6_linux_init_that_mounts_its_run_is_told_what_to_do() {
+    const MOUNTS: &str = "#!/bin/sh\nmount -t tmpfs tmpfs /run || exit 111\n\
+        cp -a /etc/s6/service /run/service\nexec s6-svscan /run/service\n";
+    let host = Host::new();
+    let guest = build(&host, &layouts::s6_linux_init());
+    guest.write("/usr/bin/s6-linux-init", MOUNTS, 0o755);
+    let start = guest.vserver("start", [""; 0]).code(1);
+    assert!(start.stderr.contains("security.nesting = true"), "{start}");
+    guest.vserver("stop", [""; 0]);
+    host.vserver(["config", "set", guest.name(), "security.nesting", "true"]).ok();
+    guest.start().stop();
     assert_eq!(shutdowns(&guest), 1, "{}", guest.log());
 }
 

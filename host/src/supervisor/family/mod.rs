@@ -20,7 +20,7 @@ use crate::sys;
 use crate::variables;
 
 use asking::{Asking, LOOK, Step};
-use signs::Hearing;
+use signs::{Hearing, Look};
 use ways::Way;
 
 use super::Supervisor;
@@ -31,6 +31,15 @@ use super::timers::Timer;
 /// An init program that shows nothing for this long counts as up.
 const UP_AFTER: Duration = Duration::from_secs(60);
 
+/// Between two questions whether it is up.
+const ASKED_AGAIN: Duration = Duration::from_millis(250);
+
+/// What is said of one of the family s6 that has crashed before it was up.
+/// s6-linux-init(8), "-N".
+const RUN_OF_S6: &str = "if the console says that it cannot mount /run: s6-linux-init does that \
+                         unless it has the option -N, and a guest may with 'security.nesting = \
+                         true' only; /run is there without it";
+
 /// A command inside has this long.
 const COMMAND_TIME: Duration = Duration::from_secs(20);
 
@@ -39,6 +48,8 @@ const COMMAND_TIME: Duration = Duration::from_secs(20);
 pub(super) struct OwnInit {
     /// When it counts as up at the latest.
     up_by: Option<Instant>,
+    /// The command inside that is asked whether it is up.
+    question: Option<Inside>,
     /// The shutdown that it is asked for.
     asking: Option<Asking>,
     /// The command inside by which it is asked.
@@ -68,6 +79,7 @@ impl Supervisor {
     /// Asks the guest's own init to shut down, again and again.
     pub(super) fn ask_own_init(&mut self, power: Power) {
         self.own_init.asking = Some(Asking::new(self.family(), power));
+        self.drop_question();
         self.look_at_own_init();
     }
 
@@ -86,9 +98,19 @@ impl Supervisor {
         self.own_init.asking = None;
     }
 
+    /// PID 1 has crashed before the guest was up: what may be the reason.
+    pub(super) fn guess_at_crash(&mut self) {
+        let may_mount = self.plan.nesting;
+        if self.state.family == Some(Family::S6) && !may_mount {
+            tracing::warn!("{RUN_OF_S6}");
+            self.clients.tell(&Told::Note(RUN_OF_S6.to_owned()));
+        }
+    }
+
     /// The boot is over.
     pub(super) fn forget_own_init(&mut self) {
         self.timers.set(Timer::OwnInit, None);
+        self.drop_question();
         if let Some(command) = std::mem::take(&mut self.own_init).command {
             command.end();
         }
@@ -120,12 +142,20 @@ impl Supervisor {
     fn look_whether_up(&mut self) -> Option<Duration> {
         let init_pid = self.keeper.as_ref().map(Keeper::init_pid)?;
         let up_by = self.own_init.up_by.filter(|_| self.machine.phase() == Phase::Booting)?;
-        if signs::is_up(self.family(), init_pid) || up_by <= Instant::now() {
+        let look = signs::look(self.family(), init_pid);
+        let is_up = match look {
+            Look::Up => true,
+            Look::NotYet => false,
+            Look::Ask(words) => self.says_yes(words),
+        };
+        if is_up || up_by <= Instant::now() {
             self.own_init.up_by = None;
+            self.drop_question();
             self.feed(Event::Guest(GuestState::HandedOver));
             return None;
         }
-        Some(LOOK)
+        let has_said_no = matches!(look, Look::Ask(_)) && self.own_init.question.is_none();
+        Some(if has_said_no { ASKED_AGAIN } else { LOOK })
     }
 
     fn press_own_init(&mut self) -> Option<Duration> {
@@ -135,7 +165,7 @@ impl Supervisor {
         if keeper.link().is_some() || self.command_runs() {
             return Some(LOOK);
         }
-        let is_up = signs::is_up(self.family(), init_pid);
+        let is_up = signs::look(self.family(), init_pid) == Look::Up;
         match self.own_init.asking.as_mut()?.next(Hearing::of(init_pid), is_up) {
             Step::Look(pause) => Some(pause),
             Step::Ask(way, pause) => {
@@ -152,6 +182,31 @@ impl Supervisor {
         }
     }
 
+    /// Has a command inside said yes? Begun here and looked at when this is
+    /// called again. A guest that hasn't got it has nothing to say.
+    fn says_yes(&mut self, words: &'static [&'static str]) -> bool {
+        let Some(question) = &mut self.own_init.question else {
+            match Inside::begin(&self.plan.name, words) {
+                Ok(question) => self.own_init.question = Some(question),
+                Err(error) => tracing::warn!("cannot ask whether the guest is up: {error}"),
+            }
+            return false;
+        };
+        let end = match question.session.try_wait() {
+            Ok(None) if question.until > Instant::now() => return false,
+            Ok(end) => end,
+            Err(_) => None,
+        };
+        self.drop_question();
+        matches!(end.and_then(|status| status.code()), Some(0 | 126 | 127))
+    }
+
+    fn drop_question(&mut self) {
+        if let Some(question) = self.own_init.question.take() {
+            question.end();
+        }
+    }
+
     fn ask(&mut self, way: Way) -> io::Result<()> {
         tracing::debug!("asking the guest's init to shut down: {way:?}");
         match way {
@@ -160,9 +215,7 @@ impl Supervisor {
                 None => Ok(()),
             },
             Way::Command(words) => {
-                let session = exec(&self.plan.name, words)?;
-                let until = Instant::now() + COMMAND_TIME;
-                self.own_init.command = Some(Inside { way, session, until });
+                self.own_init.command = Some(Inside::begin(&self.plan.name, words)?);
                 Ok(())
             }
         }
@@ -214,6 +267,11 @@ fn usual_stop_timeout(style: Option<Style>, family: Option<Family>) -> Duration 
 }
 
 impl Inside {
+    fn begin(name: &GuestName, words: &'static [&'static str]) -> io::Result<Self> {
+        let until = Instant::now() + COMMAND_TIME;
+        Ok(Self { way: Way::Command(words), session: exec(name, words)?, until })
+    }
+
     fn end(mut self) {
         let _ = self.session.kill();
         let _ = self.session.wait();

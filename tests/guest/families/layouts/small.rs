@@ -234,3 +234,39 @@ pub fn unknown() -> Layout {
         ..SMALL
     }
 }
+
+/// By dinit(8) and dinitctl(8), which no suite of Debian has: SIGTERM, SIGINT,
+/// `shutdown`, and a service `boot` that takes its time.
+pub fn dinit() -> Layout {
+    Layout {
+        title: "dinit",
+        links: &[("/sbin/init", "dinit")],
+        files: &[
+            (
+                "/sbin/dinit",
+                "#!/bin/sh\nend() { trap '' INT TERM; date >>/var/log/shutdowns; /etc/hang; $1 -f; }\n\
+                 trap 'end halt' TERM\ntrap 'end reboot' INT\nsleep 1\n>/run/boot\n\
+                 while :; do sleep 100000 & wait $!; done\n",
+                0o755,
+            ),
+            (
+                "/sbin/dinitctl",
+                "#!/bin/sh\n[ \"$*\" = '--quiet is-started boot' -a -e /run/boot ]\n",
+                0o755,
+            ),
+            (
+                "/sbin/shutdown",
+                "#!/bin/sh\ncase $1 in -r) kill -INT 1 ;; *) kill 1 ;; esac\n",
+                0o755,
+            ),
+        ],
+        style: "init",
+        reason: "/sbin/init is dinit, '/sbin/dinit'",
+        reboot: &["shutdown", "-r"],
+        power_off: &["shutdown", "-p"],
+        halt: &["shutdown", "-h"],
+        own: &[(Again, &["kill", "-INT", "1"]), (Down, &["kill", "-TERM", "1"])],
+        hanging: ("/etc/hang", "#!/bin/sh\nsleep 1000\n", 0o755),
+        ..SMALL
+    }
+}
