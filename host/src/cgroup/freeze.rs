@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{GuestCgroup, ignore_missing};
 
@@ -33,7 +33,12 @@ impl GuestCgroup {
 
     /// Are all processes frozen?
     pub fn is_frozen(&self, boot: u32) -> bool {
-        let events = fs::read_to_string(self.limited(boot).join("cgroup.events"));
+        Self::stands_still(&self.limited(boot))
+    }
+
+    /// Are all processes of this cgroup frozen, be it with one above it?
+    pub fn stands_still(directory: &Path) -> bool {
+        let events = fs::read_to_string(directory.join("cgroup.events"));
         events.is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
     }
 }

@@ -41,7 +41,7 @@ pub use addresses::set_addresses;
 pub use leaf::{beside, inner, is_full, open, open_leaf, reserve};
 pub use limits::{Before, Place, Setting, restore};
 pub use lobby::Lobby;
-pub use place::{PAYLOAD, Places, SUPERVISOR, unit, unit_template};
+pub use place::{PAYLOAD, Places, SUPERVISOR, unit, unit_in, unit_template};
 pub use serving::{Serving, ServingIds};
 
 /// Files of a cgroup that are handed over with it (cgroup v2 kernel doc,

@@ -1,7 +1,6 @@
 //! A command's end of the control socket.
 
 use std::env;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -11,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::SockType;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{SockType, getsockopt};
 use shared::link::{Link, RecvError, SendError};
 use shared::name::GuestName;
 
@@ -22,11 +22,14 @@ use crate::runtime::{self, RunDir};
 use crate::variables;
 use crate::{sys, systemd};
 
-use super::{Event, Request, Snapshot, start_failed};
+use super::{Event, Request, Snapshot, start_failed, still};
 
 /// Longest time a supervisor takes to answer: it never waits for the guest.
 /// An administrator's script at start and stop may keep it busy.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// After so long without an answer it is looked at whether it can answer at all.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// For the administrator's scripts.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -178,12 +181,8 @@ impl Client {
     /// supervisor has ended.
     ///
     /// # Errors
-    /// At the deadline (`ErrorKind::TimedOut` in words), and when the socket
-    /// can't be read.
+    /// At the deadline, and when the socket can't be read.
     pub fn next(&self, deadline: Option<Instant>) -> Result<Option<Event>> {
-        let fail = |cause: io::Error| {
-            Error::os(format_args!("cannot hear the supervisor of guest '{}'", self.name), cause)
-        };
         loop {
             match self.link.recv() {
                 Ok(event) => return Ok(Some(event)),
@@ -191,20 +190,37 @@ impl Client {
                 Err(RecvError::Empty) => {}
                 Err(error) => return Err(self.deaf(error)),
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return Err(fail(io::ErrorKind::TimedOut.into()));
-            }
-            let timeout = left.map_or(PollTimeout::NONE, |left| {
-                let left = left.max(Duration::from_millis(1));
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            });
-            let mut fds = [PollFd::new(self.link.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, timeout) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(fail(error.into())),
+            if !self.speaks_by(deadline)? {
+                let stopped = self.supervisor().and_then(|pid| still::stopped(&self.name, pid));
+                let silent = || self.deaf(RecvError::Os(Errno::ETIMEDOUT));
+                return Err(stopped.unwrap_or_else(silent));
             }
         }
+    }
+
+    /// Waits for something to read, an end as well.
+    fn speaks_by(&self, deadline: Option<Instant>) -> Result<bool> {
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            // Not a moment too early.
+            let timeout = left.map_or(PollTimeout::NONE, |left| {
+                let left = left.saturating_add(Duration::from_millis(1));
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            });
+            match poll(&mut [PollFd::new(self.link.as_fd(), PollFlags::POLLIN)], timeout) {
+                Ok(0) if left.is_some_and(|left| !left.is_zero()) => {}
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(self.deaf(RecvError::Os(error))),
+            }
+        }
+    }
+
+    /// Who has made the other end of the socket; not of a pair, whose ends this
+    /// process has made.
+    fn supervisor(&self) -> Option<i32> {
+        let peer = getsockopt(&self.link, PeerCredentials).ok()?.pid();
+        u32::try_from(peer).is_ok_and(|peer| peer != std::process::id()).then_some(peer)
     }
 
     /// Asks how the guest is. Events that arrive before the answer are lost.
@@ -221,9 +237,13 @@ impl Client {
     /// What the supervisor says that it couldn't do; when it has gone.
     pub fn ask(&self, request: &Request) -> Result<Snapshot> {
         self.send(request)?;
-        let deadline = Instant::now() + PATIENCE;
+        let began = Instant::now();
+        if !self.speaks_by(Some(began + SILENCE))? {
+            let frozen = self.supervisor().and_then(|pid| still::frozen(&self.name, pid));
+            frozen.map_or(Ok(()), Err)?;
+        }
         loop {
-            match self.next(Some(deadline))? {
+            match self.next(Some(began + PATIENCE))? {
                 Some(Event::Status(snapshot)) => return Ok(*snapshot),
                 Some(Event::Failed { text, hint }) => return Err(start_failed(text, hint)),
                 Some(_) => {}

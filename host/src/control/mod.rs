@@ -5,6 +5,7 @@
 //! events come to every client that has subscribed.
 
 mod client;
+mod still;
 mod watch;
 
 use std::fmt;

@@ -181,6 +181,11 @@ fn a_unit_that_was_frozen_goes_on_where_it_was() {
     let before = pids();
     systemctl(&["freeze", &web.unit()]).ok();
     assert_eq!(web.show("FreezerState"), "frozen");
+    // Nobody who could answer, and no long wait for that.
+    for words in [["status", "web"], ["stop", "web"]] {
+        let silent = vserver(&words).code(1);
+        assert!(silent.stderr.contains(&format!("systemctl thaw {}", web.unit())), "{silent}");
+    }
     systemctl(&["thaw", &web.unit()]).ok();
     assert_eq!(pids(), before);
     vserver(&["exec", "web", "--", "true"]).ok();
