@@ -10,8 +10,12 @@ use tests::same::{assert_holes, furnish};
 use tests::{DEADLINE, Guest, Host, Tree, command, eventually};
 
 use super::moving::Hosts;
+use super::storage::{over, snapshot};
 
-on! { Bookworm: [nothing_that_it_does_meanwhile_is_lost] }
+on! { Bookworm: [
+    nothing_that_it_does_meanwhile_is_lost,
+    nothing_is_lost_of_what_lies_over_a_base,
+] }
 on! { Busybox: [
     a_link_that_breaks_while_it_stops_changes_nothing,
     a_link_that_breaks_in_the_second_part_changes_nothing,
@@ -48,27 +52,37 @@ for (my $n = 0; ; $n++) {
 }
 "#;
 
-/// What rsync(1) would have to do to make the copy like its source, times of
+/// Says what it would have to do to make the second tree like the first, times of
 /// directories included.
+const RSYNC: &str = "rsync -aHAXn --numeric-ids --delete --checksum --itemize-changes";
+
 fn differences(source: &Guest<'_>, copy: &Guest<'_>) -> String {
-    let mut rsync = Command::new("rsync");
-    rsync.args(["-aHAXn", "--numeric-ids", "--delete", "--checksum", "--itemize-changes"]);
-    rsync.args([source, copy].map(|guest| format!("{}/", guest.root().display())));
+    let mut words = RSYNC.split_whitespace();
+    let mut rsync = Command::new(words.next().unwrap_or_default());
+    rsync.args(words).args([source, copy].map(|guest| format!("{}/", guest.root().display())));
     command::run(&mut rsync, DEADLINE).ok().stdout
+}
+
+fn lines(guest: &Guest<'_>) -> usize {
+    guest.read("/srv/busy/log").lines().count()
+}
+
+/// Starts it, and has it work; how much it has done then.
+fn goes_to_work(web: &Guest<'_>) -> usize {
+    web.start();
+    web.shell("mkdir /srv/busy && dd if=/dev/urandom of=/srv/large bs=1M count=50").ok();
+    let write = format!("cat >/root/busy <<'END'\n{BUSY}\nEND");
+    web.shell(&write).ok();
+    web.shell("setsid perl /root/busy </dev/null >/root/said 2>&1 &").ok();
+    let done = || web.shell("cat /srv/busy/log").ok().stdout.lines().count();
+    eventually(DEADLINE, "it works", || Some(done()).filter(|lines| *lines > 100))
 }
 
 fn nothing_that_it_does_meanwhile_is_lost(tree: Tree) {
     let hosts = Hosts::new();
     let web = hosts.here.guest("web").tree(tree).build();
     furnish(&web);
-    web.start();
-    web.shell("mkdir /srv/busy && dd if=/dev/urandom of=/srv/large bs=1M count=50").ok();
-    let write = format!("cat >/root/busy <<'END'\n{BUSY}\nEND");
-    web.shell(&write).ok();
-    web.shell("setsid perl /root/busy </dev/null >/root/said 2>&1 &").ok();
-    let lines = |guest: &Guest<'_>| guest.read("/srv/busy/log").lines().count();
-    eventually(DEADLINE, "it works", || (lines(&web) > 100).then_some(()));
-    let before = lines(&web);
+    let before = goes_to_work(&web);
     let said = hosts.go(&["web", "there", "--no-start"]).ok();
     assert!(said.stdout.contains("guest 'web' is on 'there'"), "{said}");
     let there = web.on(&hosts.there);
@@ -80,6 +94,39 @@ fn nothing_that_it_does_meanwhile_is_lost(tree: Tree) {
     assert!(log == expected && lines(&there) > before, "{} lines", lines(&there));
     assert_eq!(web.read("/root/said"), "");
     there.start();
+    there.stop();
+}
+
+fn nothing_is_lost_of_what_lies_over_a_base(tree: Tree) {
+    let hosts = Hosts::new();
+    let (_golden, web) = over(&hosts.here, tree);
+    goes_to_work(&web);
+    // What is the base's, changed while it is read.
+    let change = "cd /usr/share; while :; do for f in perl/*/*.p? perl/*/*/*.p?; do \
+                  echo more >>$f; mv $f $f.old; mv $f.old $f; \
+                  rm -rf bug; mkdir -p bug/new; touch bug/new/one; done; done";
+    web.shell(&format!("setsid sh -c '{change}' </dev/null >/root/said 2>&1 &")).ok();
+    let said = hosts.go(&["web", "there", "--no-start"]).ok();
+    assert!(!said.stderr.contains("it is down while all"), "{said}");
+    let there = web.on(&hosts.there);
+    let (upper, base) = (web.root().join("upper"), snapshot(&hosts.here, "golden", "v1"));
+    let from = hosts.here.prefix().join("merged");
+    fs::create_dir(&from).expect("it can be made");
+    // In a mount namespace of its own, with which the mount goes.
+    let layers = format!("userxattr,lowerdir={}:{}", upper.display(), base.display());
+    let compare = format!(
+        "mount -t overlay overlay -o {layers} {from} && exec {RSYNC} {from}/ {to}/",
+        from = from.display(),
+        to = there.root().display()
+    );
+    let mut shell = Command::new("unshare");
+    shell.args(["--mount", "sh", "-c", &compare]);
+    assert_eq!(command::run(&mut shell, DEADLINE).ok().stdout, "");
+    let log = there.read("/srv/busy/log");
+    let expected: String = (0..log.lines().count()).map(|line| format!("line {line}\n")).collect();
+    assert_eq!(log, expected);
+    there.start();
+    there.shell("tail -qn 1 /usr/share/perl/*/AnyDBM_File.pm | sort -u").ok().says("more\n");
     there.stop();
 }
 

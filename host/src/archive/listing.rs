@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// of it but the size; a change of any kind sets `changed` (inode(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// Device and inode.
+    /// Device, 0 for that of the root, and inode.
     pub inode: (u64, u64),
     /// Time of its last change, seconds and nanoseconds.
     pub changed: (i64, u64),

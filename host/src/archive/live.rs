@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -41,7 +41,8 @@ impl<W: Write> Archive<'_, W> {
         calm: Calm,
         at: &mut dyn FnMut(u64),
     ) -> Result<Listing> {
-        let mut first = First { listing: Listing::default(), linked: BTreeMap::new(), calm };
+        let home = home(root)?;
+        let mut first = First { listing: Listing::default(), linked: BTreeMap::new(), calm, home };
         self.writing.is_moving = true;
         let check = self.writing.check;
         walk_on(root, MOVING, check, |step| match step {
@@ -105,12 +106,12 @@ impl<W: Write> Archive<'_, W> {
         at: &mut dyn FnMut(u64),
     ) -> Result<()> {
         let check = self.writing.check;
-        let (mut second, mut sockets) = (Listing::default(), 0);
+        let (mut second, mut sockets, home) = (Listing::default(), 0, home(root)?);
         walk(root, check, |step| {
             if let Step::Enter(entry, _) = step {
                 match entry.kind() {
                     FileType::Socket => sockets += 1,
-                    _ => second.push(entry.path, seen(entry.stat)),
+                    _ => second.push(entry.path, seen(entry.stat, home)),
                 }
             }
             Ok(())
@@ -144,11 +145,12 @@ struct First {
     /// the first one.
     linked: BTreeMap<(u64, u64), Seen>,
     calm: Calm,
+    home: u64,
 }
 
 impl First {
     fn note(&mut self, path: &Path, stat: &Stat, is_whole: bool) {
-        let mut seen = seen(stat);
+        let mut seen = seen(stat, self.home);
         if seen.is_linked {
             seen = *self.linked.entry(seen.inode).or_insert(seen);
         }
@@ -159,10 +161,18 @@ impl First {
     }
 }
 
-fn seen(stat: &Stat) -> Seen {
+/// The device of a tree, which a mount of its own gives another number each
+/// time.
+fn home(root: &RootDir) -> Result<u64> {
+    let stat = fstat(root.as_fd());
+    Ok(stat.map_err(|cause| root.error("examine", Path::new(""), cause))?.st_dev)
+}
+
+fn seen(stat: &Stat, home: u64) -> Seen {
     let kind = FileType::from_raw_mode(stat.st_mode);
+    let device = if stat.st_dev == home { 0 } else { stat.st_dev };
     Seen {
-        inode: (stat.st_dev, stat.st_ino),
+        inode: (device, stat.st_ino),
         changed: (stat.st_ctime, stat.st_ctime_nsec),
         size: stat.st_size.try_into().unwrap_or_default(),
         kind: kind.as_raw_mode(),

@@ -16,9 +16,9 @@ use crate::commands::{Exit, delete, enable, export, lifecycle, output};
 use crate::config::{self, GuestConfig, edit};
 use crate::control::{Client, Phase};
 use crate::error::{Error, Kind, Result};
-use crate::fsroot::RootDir;
 use crate::paths::Paths;
 use crate::runtime::Lock;
+use crate::storage::Live;
 
 /// As `export` has it.
 const LEVEL: i32 = 3;
@@ -36,7 +36,7 @@ pub(super) fn run(args: &MoveArgs, paths: &Paths) -> Result<Exit> {
     let remote = Remote { host, options: &args.ssh_option, program: &args.vserver };
     let mut moving = Moving { args, name, guest, remote, paths, only: None };
     let runs = moving.runs()?;
-    let live = if runs { moving.live_root()? } else { None };
+    let live = if runs { moving.live()? } else { None };
     moving.ask_first(live.is_some())?;
     if args.dry_run {
         let how = match (runs, &live) {
@@ -67,10 +67,10 @@ struct Moving<'a> {
 
 impl Moving<'_> {
     /// Moves it, which `runs`, and is seen meanwhile if it is `live`.
-    fn carry_out(&self, runs: bool, live: Option<RootDir>) -> Result<()> {
+    fn carry_out(&self, runs: bool, live: Option<Live>) -> Result<()> {
         // Was it this command that stopped it?
         let mut stopped = false;
-        let sent = match live.and_then(|root| self.calm(root)) {
+        let sent = match live.and_then(|live| self.calm(live)) {
             Some((root, calm)) => self.send_running(&root, calm, &mut stopped),
             None => {
                 if runs {

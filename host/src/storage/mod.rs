@@ -117,6 +117,34 @@ pub fn view_only(place: &Place) -> Result<RootDir> {
     viewed(place, Purpose::Looking)
 }
 
+/// The files of a guest that runs.
+#[derive(Debug)]
+pub struct Live {
+    /// All of them, to be read only.
+    pub root: RootDir,
+    /// A directory of the file system that what it writes goes to.
+    pub disk: RootDir,
+}
+
+/// Opens the files of a guest that runs, to be read while it changes them; an
+/// image can't be: who has a file of it open holds back the guest's next boot.
+///
+/// What the kernel makes of layers that change below a mount is called
+/// undefined, but for no crash (Documentation/filesystems/overlayfs.rst): of a
+/// file that is read here, attributes and bytes are those of one and the same
+/// inode below, and names may be what they were.
+///
+/// # Errors
+/// When they can't be opened.
+pub fn view_live(place: &Place) -> Result<Option<Live>> {
+    let disk = match &place.files {
+        Files::Directory => RootDir::open(&place.root)?,
+        Files::Image => return Ok(None),
+        Files::Overlay { .. } => RootDir::open(&place.root.join(UPPER))?,
+    };
+    Ok(Some(Live { root: view_only(place)?, disk }))
+}
+
 fn viewed(place: &Place, purpose: Purpose) -> Result<RootDir> {
     let failed = |failed: Failed| failed.into_error(place);
     let from = |mount| RootDir::from_fd(mount, &place.root);

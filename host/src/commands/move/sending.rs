@@ -12,14 +12,14 @@ use crate::archive::{self, Archive, Head, Written};
 use crate::commands::import::FIRST_PART;
 use crate::commands::remote::{Answer, End};
 use crate::commands::{at_rest, export, output, pause};
-use crate::config::{self, Files};
+use crate::config;
 use crate::control::Client;
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::runtime::Lock;
-use crate::storage;
+use crate::storage::{self, Live};
 use crate::tree::{Calm, Check};
 
 use super::{LEVEL, Moving};
@@ -33,21 +33,17 @@ const SHOWN_EVERY: u64 = 256;
 impl Moving<'_> {
     /// The files of a guest that runs, if they can be sent meanwhile; else that
     /// is said.
-    pub(super) fn live_root(&self) -> Result<Option<RootDir>> {
+    pub(super) fn live(&self) -> Result<Option<Live>> {
         let place = self.guest.place(self.paths, self.name);
-        let why = match place.files {
-            Files::Directory => {
-                let root = RootDir::open(&place.root)?;
-                let can_be = Calm::can_be(&root);
-                if can_be.map_err(|cause| root.error("examine", Path::new(""), cause))? {
-                    return Ok(Some(root));
-                }
-                "changes can't be told on its file system"
-            }
-            Files::Image => "its image can't be looked into while it runs",
-            Files::Overlay { .. } => "its layers can't be looked at while it runs",
+        let Some(live) = storage::view_live(&place)? else {
+            remark_on_downtime(&"its image can't be looked into while it runs");
+            return Ok(None);
         };
-        remark_on_downtime(&why);
+        let can_be = Calm::can_be(&live.disk);
+        if can_be.map_err(|cause| live.disk.error("examine", Path::new(""), cause))? {
+            return Ok(Some(live));
+        }
+        remark_on_downtime(&"changes can't be told on its file system");
         Ok(None)
     }
 
@@ -118,17 +114,18 @@ impl Moving<'_> {
 
     /// Makes all further changes of a guest's files tell, as [`Calm`] says; if it
     /// can't stand still for that, this is said.
-    pub(super) fn calm(&self, root: RootDir) -> Option<(RootDir, Calm)> {
+    pub(super) fn calm(&self, live: Live) -> Option<(RootDir, Calm)> {
         let calm = || -> Result<Calm> {
             let calm = Calm::begin();
             if let Some((client, _)) = Client::find(self.paths, self.name)? {
                 // It ends with the connection.
                 pause::hold(&client, self.name)?;
             }
-            calm.settle(root.as_fd()).map_err(|cause| root.error("write", Path::new(""), cause))
+            let disk = &live.disk;
+            calm.settle(disk.as_fd()).map_err(|cause| disk.error("write", Path::new(""), cause))
         };
         let calm = calm().inspect_err(remark_on_downtime);
-        calm.ok().map(|calm| (root, calm))
+        calm.ok().map(|calm| (live.root, calm))
     }
 
     /// The other side has judged the configuration that it has.
