@@ -16,7 +16,7 @@ use crate::facts;
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan::{self, Trial};
-use crate::runtime::Lock;
+use crate::runtime::{Lock, RunDir};
 use crate::storage::Scratch;
 use crate::systemd;
 
@@ -113,6 +113,7 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
         // What is left of one that was lost.
         false => scratch.remove()?,
     }
+    RunDir::new(paths, name).forget_end();
     let spawned = match by_systemd {
         true => by_unit(paths, name),
         false => spawn(name, wanted),

@@ -36,9 +36,14 @@ impl Lock {
     /// Writes the holder's pid into the file, for whoever finds it locked. On a
     /// full disk nothing is in it.
     pub fn sign(&self) {
-        let pid = std::process::id().to_string();
+        self.sign_with("");
+    }
+
+    /// The same, and a word in a line of its own.
+    pub fn sign_with(&self, word: &str) {
+        let text = format!("{}\n{word}", std::process::id());
         let empty = self.file.set_len(0);
-        let _ = empty.and_then(|()| self.file.write_all_at(pid.as_bytes(), 0));
+        let _ = empty.and_then(|()| self.file.write_all_at(text.as_bytes(), 0));
     }
 
     /// Takes back what a holder has written into the file, or one before.

@@ -14,6 +14,13 @@ use crate::paths::Paths;
 
 use super::Lock;
 
+/// Stands in the lock of a supervisor that has seen the guest's end.
+const ENDED: &str = "ended";
+
+/// So long after that a supervisor may come in its place: the administrator's
+/// script at a stop may take a minute, and a service manager its time.
+const REPLACED_WITHIN: Duration = Duration::from_secs(90);
+
 /// The run directory of one guest. Only root can look into it.
 #[derive(Clone, Debug)]
 pub struct RunDir {
@@ -99,17 +106,18 @@ impl RunDir {
 
     /// Pid of the supervisor, if there is one and it could write it down.
     pub fn supervisor(&self) -> Option<i32> {
-        let pid = || fs::read_to_string(&self.lock).ok()?.trim().parse().ok();
+        let pid = || fs::read_to_string(&self.lock).ok()?.lines().next()?.parse().ok();
         self.has_supervisor().then(pid).flatten()
     }
 
     /// Takes the lock that makes one process the guest's supervisor, and makes
     /// the directory. Another one that is about to leave is waited for, at most
-    /// for `patience`.
+    /// for `patience`. Comes with whether one was killed shortly before that had
+    /// noted the guest's end.
     ///
     /// # Errors
     /// When the directory or the file can't be made.
-    pub fn supervise(&self, patience: Duration) -> Result<Option<Lock>> {
+    pub fn supervise(&self, patience: Duration) -> Result<Option<(Lock, bool)>> {
         let path = &self.lock;
         let deadline = Instant::now() + patience;
         loop {
@@ -117,10 +125,11 @@ impl RunDir {
                 // Somebody who left has removed it.
                 Ok(Some(lock)) if !lock.is_at(path) => {}
                 Ok(Some(lock)) => {
+                    let follows_end = self.has_noted_end();
                     lock.sign();
                     self.sweep();
                     self.create().map_err(|error| Error::path("create", &self.path, error))?;
-                    return Ok(Some(lock));
+                    return Ok(Some((lock, follows_end)));
                 }
                 Ok(None) if Instant::now() >= deadline => return Ok(None),
                 Ok(None) => thread::sleep(Duration::from_millis(2)),
@@ -128,6 +137,32 @@ impl RunDir {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Notes in the lock that the guest is down for good: should its holder be killed
+    /// while it cleans up, whoever comes in its place has nothing to boot.
+    pub fn note_end(lock: &Lock) {
+        lock.sign_with(ENDED);
+    }
+
+    /// Makes the next supervisor boot the guest whatever was noted: somebody has
+    /// asked for it.
+    pub fn forget_end(&self) {
+        if self.has_noted_end()
+            && let Ok(Some(lock)) = Lock::try_now(&self.lock)
+        {
+            lock.blank();
+        }
+    }
+
+    /// A supervisor that ends by itself removes its lock.
+    fn has_noted_end(&self) -> bool {
+        let is_recent = || {
+            let written = fs::metadata(&self.lock).and_then(|file| file.modified()).ok()?;
+            written.elapsed().ok().filter(|age| *age < REPLACED_WITHIN)
+        };
+        let text = fs::read_to_string(&self.lock).unwrap_or_default();
+        text.lines().nth(1) == Some(ENDED) && is_recent().is_some()
     }
 
     /// Removes the lock, by its holder.
@@ -202,7 +237,7 @@ mod tests {
         for other in [".gone-web-1-17", ".gone-web-", ".gone-webs-17"] {
             fs::create_dir(path(other)).unwrap();
         }
-        let lock = run.supervise(Duration::ZERO).unwrap().expect("nobody else has it");
+        let (lock, _) = run.supervise(Duration::ZERO).unwrap().expect("nobody else has it");
         assert!(!path(".gone-web-17").exists());
         run.remove().unwrap();
         run.give_up(lock);
@@ -213,5 +248,32 @@ mod tests {
             .collect();
         left.sort();
         assert_eq!(left, [".gone-web-", ".gone-web-1-17", ".gone-webs-17"], "others' stay");
+    }
+
+    #[test]
+    fn an_end_that_was_noted_counts_for_the_next_unless_somebody_wants_a_boot() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let run = RunDir { path: path("web"), lock: path("web.lock") };
+        let supervise = || run.supervise(Duration::ZERO).unwrap().expect("nobody else has it");
+        let (lock, follows_end) = supervise();
+        assert!(!follows_end);
+        RunDir::note_end(&lock);
+        assert_eq!(run.supervisor(), i32::try_from(std::process::id()).ok());
+        // It is killed.
+        drop(lock);
+        let (lock, follows_end) = supervise();
+        assert!(follows_end);
+        // Its place is taken once.
+        drop(lock);
+        assert!(!supervise().1);
+        RunDir::note_end(&supervise().0);
+        run.forget_end();
+        assert!(!supervise().1);
+        // One that leaves by itself leaves nothing.
+        let (lock, _) = supervise();
+        RunDir::note_end(&lock);
+        run.give_up(lock);
+        assert!(!supervise().1);
     }
 }

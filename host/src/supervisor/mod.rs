@@ -118,6 +118,8 @@ pub struct Supervisor {
     successions: Successions,
     finished: bool,
     start: Start,
+    /// Has one been killed that had seen the guest's end?
+    follows_end: bool,
     lock: Lock,
 }
 
@@ -149,7 +151,7 @@ impl Supervisor {
         let run = RunDir::new(&planner.paths, &plan.name);
         // Whoever only wants to take over is content if somebody else does.
         let patience = if start == Start::Never { Duration::ZERO } else { PATIENCE };
-        let lock = run
+        let (lock, follows_end) = run
             .supervise(patience)?
             .ok_or_else(|| Error::new(format!("guest '{}' has a supervisor already", plan.name)))?;
         let cgroup = GuestCgroup::of_supervisor(&planner.paths, &plan.name);
@@ -195,6 +197,7 @@ impl Supervisor {
             finished: false,
             planner,
             start,
+            follows_end,
             plan,
             run,
             cgroup,
@@ -235,6 +238,10 @@ impl Supervisor {
                 self.sweep();
                 return self.depart();
             }
+            None if self.follows_end => {
+                self.clean_up_again();
+                return self.depart();
+            }
             None => {
                 self.sweep();
                 if let Err(error) = self.take_scratch() {
@@ -267,6 +274,9 @@ impl Supervisor {
     /// Goes on with a guest that another supervisor started.
     fn take_over(&mut self, keeper: Keeper) {
         self.machine = self.machine.attached(self.state.crashes);
+        if self.follows_end {
+            self.machine = self.machine.down();
+        }
         self.kills = Kills::open(&self.cgroup.limited(self.state.boot), true);
         keeper.tell_guest(&ToGuest::Query);
         self.keeper = Some(keeper);

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::journal::Kind;
 use crate::launch::launch;
 use crate::plan::milliseconds;
+use crate::runtime::RunDir;
 use crate::storage;
 use crate::sys;
 
@@ -36,6 +37,7 @@ impl Supervisor {
     /// that effects of one step stay together.
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
         let mut follow = None;
+        let is_over = effects.contains(&Effect::Finish);
         for effect in effects {
             // Of the administrator's scripts each may take a minute.
             self.arm_watchdog();
@@ -48,7 +50,12 @@ impl Supervisor {
                 Effect::Thaw => self.thaw(),
                 Effect::AskStop(power, deadline) => self.ask_stop(power, deadline),
                 Effect::Kill => self.kill(),
-                Effect::CleanUp => self.clean_up(),
+                Effect::CleanUp => {
+                    if is_over {
+                        RunDir::note_end(&self.lock);
+                    }
+                    self.clean_up();
+                }
                 Effect::ArmDeadline(after) => {
                     self.notifier.stopping(after);
                     self.arm(Timer::Deadline, after);
@@ -270,6 +277,18 @@ impl Supervisor {
         if let Err(error) = actions::run(&self.plan, Action::PostStop) {
             tracing::warn!("{error}");
         }
+    }
+
+    /// The guest was down for good when a supervisor was killed that cleaned up after
+    /// it: does that, and all of the administrator's script.
+    pub(super) fn clean_up_again(&mut self) {
+        tracing::info!("the guest is down already; cleaning up after it once more");
+        self.sweep();
+        if let Err(error) = actions::run(&self.plan, Action::PostStop) {
+            tracing::warn!("{error}");
+        }
+        // Nobody has asked for a boot, which would have failed now.
+        self.notifier.ready();
     }
 
     pub(super) fn thaw(&self) {

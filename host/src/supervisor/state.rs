@@ -150,6 +150,11 @@ impl Machine {
         Self { phase: Phase::Booting, crashes, first: false, ..self.clone() }
     }
 
+    /// The same for one that is down already, and stays so.
+    pub fn down(&self) -> Self {
+        Self { wish: Wish::Down, ..self.clone() }
+    }
+
     /// Where the guest is.
     pub fn phase(&self) -> Phase {
         self.phase

@@ -1,8 +1,14 @@
-//! Keepers that are killed where systemd runs the supervisors.
+//! Keepers that are killed where systemd runs the supervisors, and supervisors
+//! whose guest has just ended.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
 use tests::{DEADLINE, Tree, eventually};
 
-use crate::units::{Guest, Machine, read, run, systemctl, vserver};
+use crate::units::{Guest, Machine, PROGRAM, read, run, systemctl, vserver};
 
 /// What `logs -b` has, once it has this.
 #[track_caller]
@@ -63,4 +69,36 @@ fn a_guest_outlives_all_that_the_host_has_of_it() {
     outlives(&web, &all);
     vserver(&["stop", "--no-kill", "web"]).ok();
     systemctl(&["reset-failed", "vserver@web"]);
+}
+
+/// systemd, or the guard, starts another one, which finds no guest.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_supervisor_killed_after_the_end_boots_nothing() {
+    const SCRIPT: &str = "/etc/vservers/web.sh";
+    const SAID: &str = "/run/post-stop";
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let script = "#!/bin/sh\n[ $1 = post-stop ] || exit 0\n\
+                  echo begun >>/run/post-stop\nsleep 3\necho done >>/run/post-stop\n";
+    fs::write(SCRIPT, script).expect("it can be written");
+    fs::set_permissions(SCRIPT, fs::Permissions::from_mode(0o755)).expect("it is there");
+    for words in [&["exec", "web", "--", "poweroff"][..], &["stop", "web"]] {
+        vserver(&["start", "web"]).ok();
+        let main = web.show("MainPID");
+        let mut ending = Command::new(PROGRAM).args(words).spawn().expect("it runs");
+        eventually(DEADLINE, "it cleans up", || Path::new(SAID).exists().then_some(()));
+        run("kill", &["-9", &main]).ok();
+        assert!(ending.wait().expect("it ends").success());
+        eventually(DEADLINE, "all of the script was run", || {
+            let ends = read(SAID).lines().filter(|line| *line == "done").count();
+            (ends == 2 && web.show("ActiveState") == "inactive").then_some(())
+        });
+        assert_eq!(web.show("Result"), "success");
+        vserver(&["status", "web"]).code(3);
+        fs::remove_file(SAID).expect("it is there");
+    }
+    fs::remove_file(SCRIPT).expect("it is there");
+    vserver(&["start", "web"]).ok();
+    vserver(&["stop", "web"]).ok();
 }

@@ -13,7 +13,8 @@ use tests::{DEADLINE, Finished, Tree, command, eventually, process};
 
 use crate::turn::{self, Turn};
 
-const PROGRAM: &str = "/usr/local/bin/vserver";
+/// vserver.
+pub const PROGRAM: &str = "/usr/local/bin/vserver";
 
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
