@@ -58,6 +58,16 @@ fn files_of_all_kinds_come_over(tree: Tree) {
     host.vserver(["clone", "web", "shop"]).ok();
     let shop = web.other("shop");
     assert_eq!(differences(&web.root(), &shop.root()), ["etc/hostname", "etc/hosts"]);
+    // By util-vserver's name, with what it takes and what it doesn't.
+    let build = ["build", "mail", "--method", "clone", "--source", "web"];
+    host.vserver(build.iter().chain(&["--ssh-key", "/dev/null"])).code(2).complains("--ssh-key");
+    host.vserver(["build", "mail", "--method", "clone", "--from", "/srv"])
+        .code(2)
+        .complains("/srv");
+    host.vserver(build.iter().chain(&["--hostname", "mail.example.org"])).ok();
+    let mail = web.other("mail");
+    assert_eq!(differences(&web.root(), &mail.root()), ["etc/hostname", "etc/hosts"]);
+    assert_eq!(mail.read("/etc/hostname"), "mail.example.org\n");
     assert_holes(&web, &shop);
 }
 

@@ -86,10 +86,14 @@ pub fn follow(
     Err(Error::new(format!("'{program}' failed ({}):\n{}", describe(status), last.join("\n"))))
 }
 
-/// PATH, and the proxy settings that apt needs.
+/// What makes a tool date files back, so that two builds are alike
+/// (reproducible-builds.org, "`SOURCE_DATE_EPOCH`"); mmdebstrap(1) knows it.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// PATH, and of the caller's the proxy settings that apt needs, and [`EPOCH`].
 fn environment() -> impl Iterator<Item = (String, String)> {
-    let proxies =
-        std::env::vars().filter(|(name, _)| name.to_ascii_lowercase().ends_with("_proxy"));
+    let is_kept = |name: &str| name == EPOCH || name.to_ascii_lowercase().ends_with("_proxy");
+    let proxies = std::env::vars().filter(move |(name, _)| is_kept(name));
     let fixed = [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         ("LC_ALL", "C.UTF-8"),

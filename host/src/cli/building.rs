@@ -89,12 +89,13 @@ pub struct BuildArgs {
     /// several times: each is laid over those before it. directory:
     /// a guest's root, or what holds it. rsync: as rsync writes it, such as
     /// 'host:/'. oci: a layout directory or an archive of one, as PATH or
-    /// PATH:TAG. rpm: a package, or a manifest: a file that lists packages; may
+    /// PATH:TAG. clone: a guest's name. rpm: a package, or a manifest: a file that lists packages; may
     /// be given several times.
     #[arg(
         long,
+        alias = "source",
         value_name = "PATH",
-        required_if_eq_any(["template", "directory", "rsync", "oci", "rpm"].map(|name| ("method", name)))
+        required_if_eq_any(["template", "directory", "rsync", "oci", "clone", "rpm"].map(|name| ("method", name)))
     )]
     pub from: Vec<PathBuf>,
     /// template, directory: by how much owners are shifted for a user
@@ -151,6 +152,8 @@ pub enum Method {
     Rsync,
     /// An image of the Open Container Initiative: a layout or an archive.
     Oci,
+    /// Another guest: what 'vserver clone' does.
+    Clone,
     /// Empty directories and vserver's own few files.
     Skeleton,
     /// util-vserver's, by a tool that this has no method for: refused.

@@ -220,8 +220,9 @@ Examples:
   vserver enable web           sets 'autostart = true' in its configuration
   vserver enable web --now     and starts it
 
-Where systemd starts guests, 'systemctl enable vserver@web' is done as well. A
-guest that is enabled in either way is started with the host.";
+Where systemd starts guests, 'systemctl enable vserver@web' is done instead, and
+'systemctl disable vserver@web' takes it back. A guest that has either is started
+with the host; 'vserver disable' takes both back.";
 
 pub(super) const RELOAD: &str = "\
 Limits, devices, and addresses of a guest on the host's own network stack, are changed

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use shared::name::GuestName;
 
 use crate::build::{self, Access, Distribution, Installer, Request, Settings, Site};
-use crate::cli::{BuildArgs, Method};
+use crate::cli::{BuildArgs, CloneArgs, Method};
 use crate::commands::provision::Provision;
-use crate::commands::{Exit, belongings, output};
+use crate::commands::{Exit, belongings, clone, output};
 use crate::config::{self, Boot, GuestConfig, Network, Place, Storage, edit};
 use crate::config_import::{Content, File, Format, Outcome, import};
 use crate::error::{Error, Result};
@@ -55,6 +55,9 @@ fn options(text: &str) -> std::result::Result<Vec<OsString>, usize> {
 
 /// Makes the guest's root and its configuration.
 pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
+    if args.method == Method::Clone {
+        return clone::run(&clone_args(args)?, paths);
+    }
     let old = old(args)?;
     let provision = Provision::new(args)?;
     let waiting = waiting(args, paths, &provision)?;
@@ -90,6 +93,44 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
         summary = report.summary,
     ))?;
     Ok(Exit::DONE)
+}
+
+/// The same in the words of `vserver clone`.
+///
+/// # Errors
+/// When something is asked for that a clone doesn't do, or the guest's name is none.
+fn clone_args(args: &BuildArgs) -> Result<CloneArgs> {
+    let others = [
+        ("--packages", !args.packages.is_empty()),
+        ("--run-script", args.run_script.is_some()),
+        ("--root-password", args.root_password.is_some()),
+        ("--root-password-file", args.root_password_file.is_some()),
+        ("--ssh-key", !args.ssh_key.is_empty()),
+        ("--shift", args.shift.is_some()),
+        ("--force", args.force),
+        ("--keep", args.keep),
+    ];
+    if let Some((option, _)) = others.iter().find(|(_, is_given)| *is_given) {
+        return Err(Error::usage(format!("method 'clone' takes no '{option}'"))
+            .hint("clone it without, then change it: vserver exec NEW, vserver cp"));
+    }
+    let from = one_from(args)?;
+    let source = from.to_str().and_then(|name| name.parse().ok()).ok_or_else(|| {
+        Error::usage(format!("'{}' is no guest's name", from.display()))
+            .hint("a directory is copied by --method directory --from DIR")
+    })?;
+    let addresses = args.address.iter().chain(&args.interface);
+    Ok(CloneArgs {
+        source,
+        name: args.name.clone(),
+        context: args.context,
+        hostname: args.hostname.clone(),
+        address: addresses.map(ToString::to_string).collect(),
+        root: root(args),
+        snapshot: None,
+        store: args.store.clone(),
+        dry_run: args.dry_run,
+    })
 }
 
 /// Where addresses come from that aren't util-vserver's option.
@@ -247,7 +288,7 @@ fn request(
         Method::Directory => build::Method::Directory { from: one_from(args)?, shift: args.shift },
         Method::Oci => build::Method::Oci { from: one_from(args)? },
         Method::Skeleton => build::Method::Skeleton,
-        Method::AptRpm | Method::Fai | Method::Poldek | Method::Urpmi => {
+        Method::AptRpm | Method::Fai | Method::Poldek | Method::Urpmi | Method::Clone => {
             return Err(Error::usage(format!("there is no method '{}'", args.method)).hint(
                 "let the tool make a root directory, and take that: --method directory --from DIR",
             ));

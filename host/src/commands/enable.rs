@@ -1,12 +1,12 @@
 //! `vserver enable` and `vserver disable`: is a guest started with the host?
 //!
-//! The configuration says it, on every host. Where systemd starts guests, its
-//! own links are kept in step, so that `systemctl is-enabled` gives the same
-//! answer.
+//! The configuration says it. Where systemd starts guests, its own links do, so
+//! that `systemctl disable` takes back what `vserver enable` has done; there the
+//! configuration is what an administrator has written into it.
 
 use crate::cli::{EnableArgs, Shutdown};
 use crate::commands::{Exit, each, lifecycle, select};
-use crate::config::{self, edit};
+use crate::config::{self, GuestConfig, edit};
 use crate::error::Result;
 use crate::paths::Paths;
 use crate::runtime::Lock;
@@ -38,14 +38,26 @@ pub(super) fn run(args: &EnableArgs, enable: bool, paths: &Paths) -> Result<Exit
 /// When a configuration can't be written, or systemd refuses.
 pub(super) fn set_all(paths: &Paths, names: &[GuestName], enable: bool) -> Result<()> {
     let by_systemd = systemd::starts_guests(paths);
-    let done = names.iter().try_for_each(|name| {
-        set(paths, name, enable)?;
-        if by_systemd { systemd::enable(name, enable) } else { Ok(()) }
+    let done = names.iter().try_for_each(|name| match (by_systemd, enable) {
+        (false, _) => set(paths, name, enable),
+        (true, true) => {
+            config::load(paths, name)?;
+            systemd::enable(name, true)
+        }
+        (true, false) => {
+            set(paths, name, false)?;
+            systemd::enable(name, false)
+        }
     });
     if by_systemd {
         systemd::reload()?;
     }
     done
+}
+
+/// Is a guest started with the host?
+pub(super) fn is_enabled(paths: &Paths, name: &GuestName, config: &GuestConfig) -> bool {
+    config.autostart || systemd::starts_guests(paths) && systemd::is_enabled(name)
 }
 
 /// Writes it into the guest's file.

@@ -34,7 +34,8 @@ pub(super) fn run(args: &MoveArgs, paths: &Paths) -> Result<Exit> {
         return Err(Error::of(Kind::Permission, "only root can move guests"));
     }
     let remote = Remote { host, options: &args.ssh_option, program: &args.vserver };
-    let mut moving = Moving { args, name, guest, remote, paths, only: None };
+    let was_enabled = enable::is_enabled(paths, name, &guest);
+    let mut moving = Moving { args, name, guest, was_enabled, remote, paths, only: None };
     let runs = moving.runs()?;
     let live = if runs { moving.live()? } else { None };
     moving.ask_first(live.is_some())?;
@@ -59,6 +60,8 @@ struct Moving<'a> {
     args: &'a MoveArgs,
     name: &'a GuestName,
     guest: GuestConfig,
+    /// Was it started with this host?
+    was_enabled: bool,
     remote: Remote<'a>,
     paths: &'a Paths,
     /// Keeps others from moving it as well, and, signed, from starting it.
@@ -90,7 +93,7 @@ impl Moving<'_> {
 
     /// Has it started with this host, if it was, or no longer.
     fn enable_here(&self, enable: bool) -> Result<()> {
-        if !self.guest.autostart {
+        if !self.was_enabled {
             return Ok(());
         }
         let (name, host) = (self.name, self.remote.host);
@@ -262,7 +265,7 @@ impl Moving<'_> {
         let (name, there, host) = (self.name, self.there(), self.remote.host);
         let how = if ran && !self.args.no_start { "runs" } else { "is" };
         let is_enabled = || self.remote.run(&["enable", there.as_str()]);
-        if self.guest.autostart && !matches!(is_enabled(), Ok((End::Code(0), _))) {
+        if self.was_enabled && !matches!(is_enabled(), Ok((End::Code(0), _))) {
             let text = format!("guest '{there}' {how} on '{host}', but isn't started with it");
             return Err(Error::new(text).hint(format!("there: vserver enable {there}")));
         }

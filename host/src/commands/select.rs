@@ -3,10 +3,10 @@
 use shared::name::GuestName;
 
 use crate::cli::Guests;
+use crate::commands::enable;
 use crate::config::{self, Order};
 use crate::error::Result;
 use crate::paths::Paths;
-use crate::systemd;
 
 /// The named guests as they were given (whether they exist is the command's
 /// to find out), or all that were chosen by `--all`, `--enabled` or `--mark`.
@@ -33,11 +33,9 @@ pub fn guests(wanted: &Guests, paths: &Paths) -> Result<Vec<GuestName>> {
 /// systemd's links. One whose configuration can't be read is among them: what
 /// is done with it says why, and the others aren't kept back.
 fn enabled(paths: &Paths) -> Result<Vec<GuestName>> {
-    let by_systemd = systemd::starts_guests(paths);
     let mut chosen = config::names(paths)?;
     chosen.retain(|name| {
-        config::load(paths, name).map_or(true, |config| config.autostart)
-            || (by_systemd && systemd::is_enabled(name))
+        config::load(paths, name).map_or(true, |config| enable::is_enabled(paths, name, &config))
     });
     Ok(chosen)
 }

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::SockType;
@@ -35,21 +36,24 @@ use super::Supervisor;
 use super::keeper::{self, Keeper};
 use super::state::Event;
 
-/// So many keepers may be killed in such a time: one that ends again and again isn't
-/// killed by somebody.
+/// So many keepers may be killed in such a time and have a successor at once. One
+/// that ends again and again, whyever, is not to take all of a processor.
 const MOST: usize = 10;
 const WITHIN: Duration = Duration::from_secs(60);
+
+/// What the others wait for. Nobody is answered meanwhile.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// When keepers got a successor.
 #[derive(Debug, Default)]
 pub struct Successions(Vec<Instant>);
 
 impl Successions {
-    /// Notes another one; `false` if those were too many.
-    fn note(&mut self, now: Instant) -> bool {
+    /// Notes another one, and says what it has to wait for.
+    fn note(&mut self, now: Instant) -> Duration {
         self.0.retain(|at| now.duration_since(*at) < WITHIN);
         self.0.push(now);
-        self.0.len() <= MOST
+        if self.0.len() <= MOST { Duration::ZERO } else { PAUSE }
     }
 }
 
@@ -92,8 +96,8 @@ impl Supervisor {
             tracing::warn!("cannot make sure that the keeper is dead: {error}");
         }
         let kept = lost.bequeath();
-        let may_go_on = self.successions.note(Instant::now());
-        if may_go_on && !sys::has_ended(&kept.init) {
+        thread::sleep(self.successions.note(Instant::now()));
+        if !sys::has_ended(&kept.init) {
             match self.start_keeper(pid, kept) {
                 Ok(keeper) => {
                     self.keeper = Some(keeper);
@@ -262,11 +266,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_ends_again_and_again_gets_no_successor() {
+    fn who_ends_again_and_again_has_to_wait() {
         let mut successions = Successions::default();
         let start = Instant::now();
-        assert!((0..MOST).all(|_| successions.note(start)));
-        assert!(!successions.note(start + WITHIN / 2));
-        assert!(successions.note(start + WITHIN), "those of before are forgotten");
+        assert!((0..MOST).all(|_| successions.note(start).is_zero()));
+        assert_eq!(successions.note(start + WITHIN / 2), PAUSE);
+        assert!(successions.note(start + WITHIN).is_zero(), "those of before are forgotten");
     }
 }

@@ -15,7 +15,13 @@ fn what_systemctl_enables_is_started_with_the_others() {
     let machine = Machine::new();
     let [web, db] = ["web", "db"].map(|name| machine.guest(name, Tree::Busybox));
     systemctl(&["enable", "--quiet", &web.unit()]).ok();
+    // Two views of one thing.
+    vserver(&["enable", "db"]).ok();
+    systemctl(&["disable", "--quiet", &db.unit()]).ok();
     systemctl(&["start", "vservers.target"]).ok();
+    assert_eq!([web.show("ActiveState"), db.show("ActiveState")], ["active", "inactive"]);
+    vserver(&["stop", "web"]).ok();
+    vserver(&["start", "--enabled"]).ok();
     assert_eq!([web.show("ActiveState"), db.show("ActiveState")], ["active", "inactive"]);
     systemctl(&["stop", "vservers.target"]).ok();
     web.ends();
