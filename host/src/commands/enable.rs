@@ -6,7 +6,7 @@
 
 use crate::cli::{EnableArgs, Shutdown};
 use crate::commands::{Exit, each, lifecycle, select};
-use crate::config::{self, GuestConfig, edit};
+use crate::config::{self, edit};
 use crate::error::Result;
 use crate::paths::Paths;
 use crate::runtime::Lock;
@@ -53,11 +53,6 @@ pub(super) fn set_all(paths: &Paths, names: &[GuestName], enable: bool) -> Resul
         systemd::reload()?;
     }
     done
-}
-
-/// Is a guest started with the host?
-pub(super) fn is_enabled(paths: &Paths, name: &GuestName, config: &GuestConfig) -> bool {
-    config.autostart || systemd::starts_guests(paths) && systemd::is_enabled(name)
 }
 
 /// Writes it into the guest's file.

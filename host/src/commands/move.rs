@@ -12,7 +12,7 @@ use shared::name::GuestName;
 use crate::archive::{self, Head};
 use crate::cli::MoveArgs;
 use crate::commands::remote::{End, Remote};
-use crate::commands::{Exit, delete, enable, export, lifecycle, output};
+use crate::commands::{Exit, delete, enable, export, lifecycle, output, select};
 use crate::config::{self, GuestConfig, edit};
 use crate::control::{Client, Phase};
 use crate::error::{Error, Kind, Result};
@@ -34,7 +34,7 @@ pub(super) fn run(args: &MoveArgs, paths: &Paths) -> Result<Exit> {
         return Err(Error::of(Kind::Permission, "only root can move guests"));
     }
     let remote = Remote { host, options: &args.ssh_option, program: &args.vserver };
-    let was_enabled = enable::is_enabled(paths, name, &guest);
+    let was_enabled = select::is_enabled(paths, name, &guest);
     let mut moving = Moving { args, name, guest, was_enabled, remote, paths, only: None };
     let runs = moving.runs()?;
     let live = if runs { moving.live()? } else { None };

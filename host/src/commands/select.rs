@@ -3,10 +3,10 @@
 use shared::name::GuestName;
 
 use crate::cli::Guests;
-use crate::commands::enable;
-use crate::config::{self, Order};
+use crate::config::{self, GuestConfig, Order};
 use crate::error::Result;
 use crate::paths::Paths;
+use crate::systemd;
 
 /// The named guests as they were given (whether they exist is the command's
 /// to find out), or all that were chosen by `--all`, `--enabled` or `--mark`.
@@ -35,9 +35,14 @@ pub fn guests(wanted: &Guests, paths: &Paths) -> Result<Vec<GuestName>> {
 fn enabled(paths: &Paths) -> Result<Vec<GuestName>> {
     let mut chosen = config::names(paths)?;
     chosen.retain(|name| {
-        config::load(paths, name).map_or(true, |config| enable::is_enabled(paths, name, &config))
+        config::load(paths, name).map_or(true, |config| is_enabled(paths, name, &config))
     });
     Ok(chosen)
+}
+
+/// Is a guest started with the host?
+pub fn is_enabled(paths: &Paths, name: &GuestName, config: &GuestConfig) -> bool {
+    config.autostart || systemd::starts_guests(paths) && systemd::is_enabled(name)
 }
 
 /// All guests with one of these marks; all guests when there is none.
