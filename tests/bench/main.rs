@@ -4,10 +4,11 @@
 //! and what addresses of guests cost.
 //!
 //! What is measured is in [`speed`], [`memory`], [`rc`], [`accounts`],
-//! [`network`] and [`storage`];
+//! [`network`], [`storage`] and [`adoption`];
 //! how each contender is used, at its best, is in [`contender`].
 
 mod accounts;
+mod adoption;
 mod contender;
 mod lxc;
 mod memory;
@@ -88,8 +89,17 @@ const ENTRIES: [Entry; 4] = [
 /// Sections of the page that can be measured alone.
 type Part = (&'static str, fn(&Workshop) -> String);
 
-const PARTS: [Part; 4] =
-    [("rc", rc), ("accounts", accounts), ("network", network), ("storage", storage)];
+const PARTS: [Part; 5] = [
+    ("rc", rc),
+    ("accounts", accounts),
+    ("network", network),
+    ("storage", storage),
+    ("adoption", adoption),
+];
+
+fn adoption(_: &Workshop) -> String {
+    adoption::section(&report::machine(), &adoption::measure())
+}
 
 fn rc(workshop: &Workshop) -> String {
     rc::section(&report::machine(), &rc::measure(workshop))
