@@ -52,7 +52,7 @@ pub struct Book {
 /// What is where a ledger belongs.
 enum Home {
     /// One that is whole.
-    Whole(Ledger),
+    Whole(Box<Ledger>),
     /// Nothing yet.
     Nothing,
     /// Files that are none, and why.
@@ -93,7 +93,7 @@ impl Book {
     /// was counted would be lost.
     pub fn read(&self) -> Result<Ledger> {
         let home = match self.home()? {
-            Home::Whole(ledger) => ledger,
+            Home::Whole(ledger) => *ledger,
             Home::Nothing | Home::Spoilt(_) => Ledger::after(&self.history()?),
         };
         Ok(match whole(&self.aside) {
@@ -116,7 +116,7 @@ impl Book {
         let mut found = Home::Nothing;
         for path in [&self.ledger, &self.before] {
             match (whole(path), &found) {
-                (Ok(Some(ledger)), _) => return Ok(Home::Whole(ledger)),
+                (Ok(Some(ledger)), _) => return Ok(Home::Whole(Box::new(ledger))),
                 (Err(error), _) if error.kind() != ErrorKind::InvalidData => {
                     return Err(Error::path("read", path, error));
                 }
