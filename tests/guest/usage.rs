@@ -130,7 +130,7 @@ fn a_session_alone_is_no_boot(tree: Tree) {
     });
     let used = used(&host, "web", &[]);
     // And for the session itself.
-    let right = truth * 0.99 - 0.05..truth * 1.01 + 0.1;
+    let right = truth * 0.99 - 0.03..truth * 1.01 + 0.05;
     assert!(right.contains(&worked(&used)), "{truth} {used}");
     assert_eq!(number(&used, "boots"), 0.0, "{used}");
 }
