@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -59,13 +59,14 @@ pub fn replace_existing(path: &Path, text: &str, mode: u32) -> Result<bool> {
     sync_directory(path).map(|()| true)
 }
 
-/// [`replace`] without waiting for the disk: whole for whoever reads it, but
-/// after a power failure it may be the old one, or empty.
+/// [`replace`] without waiting for the disk, to which it is written soon: whole
+/// for whoever reads it, but after a power failure it may be the old one, or
+/// empty.
 ///
 /// # Errors
 /// As [`replace`].
 pub fn replace_unsynced(path: &Path, text: &str, mode: u32) -> Result<()> {
-    exchange(path, text, mode, Sync::Never)
+    exchange(path, text, mode, Sync::Soon)
 }
 
 fn exchange(path: &Path, text: &str, mode: u32, sync: Sync) -> Result<()> {
@@ -122,8 +123,8 @@ impl Growing {
 enum Sync {
     /// When it is on the disk.
     Disk,
-    /// When the kernel has it.
-    Never,
+    /// When the kernel has it, and begins to write it.
+    Soon,
 }
 
 /// Takes the lock of a file, which is created if need be, waiting for it. It
@@ -173,8 +174,11 @@ impl Temporary {
         let fail = |error| Error::path("write", target, error);
         let (temporary, file) = Self::open(target).map_err(fail)?;
         fill(&file, text, mode, like).map_err(fail)?;
-        if sync == Sync::Disk {
-            file.sync_all().map_err(fail)?;
+        match sync {
+            Sync::Disk => file.sync_all().map_err(fail)?,
+            // It begins at once with what needn't stay in memory (mm/fadvise.c);
+            // by itself it would after half a minute.
+            Sync::Soon => drop(fadvise(&file, 0, None, Advice::DontNeed)),
         }
         Ok(temporary)
     }

@@ -38,6 +38,7 @@ mod boot;
 mod btrfs;
 mod btrfs_limits;
 mod build;
+mod burn;
 mod chbind;
 mod chcontext;
 mod clone;

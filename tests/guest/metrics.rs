@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use tests::{DEADLINE, Host, Tree, eventually};
+use tests::{DEADLINE, Host, Tree, command, eventually};
 
 on! { Busybox: [figures_go_on_when_the_guest_ends] }
 
@@ -28,7 +29,18 @@ fn figures_go_on_when_the_guest_ends(tree: Tree) {
         (Some(processes as u64) == web.status().processes).then_some(())
     });
     assert!(metric("resident_memory_bytes") > Some(0.0));
+    let families = parsed(&host);
+    for family in [
+        "vserver_guest_cpu_seconds counter seconds 2",
+        "vserver_guest_boots counter - 1",
+        "vserver_guest_running gauge - 1",
+        "vserver_guest_resident_memory_bytes gauge bytes 1",
+    ] {
+        assert!(families.lines().any(|line| line == family), "no {family}: {families}");
+    }
     web.stop();
+    let families = parsed(&host);
+    assert!(!families.contains("resident_memory_bytes"), "{families}");
     assert_eq!(metric("running"), Some(0.0));
     assert_eq!(metric("boots_total"), Some(1.0));
     assert_eq!(metric("processes"), None);
@@ -48,6 +60,24 @@ fn figures_go_on_when_the_guest_ends(tree: Tree) {
     let within = within.to_str().expect("a path");
     host.vserver(["metrics", "--output", within]).code(1).complains("nowhere");
     assert!(!nowhere.exists());
+}
+
+/// What the Prometheus project's own parser makes of it (python3-prometheus-client),
+/// which is strict: the name of each family, its type, unit, and number of samples.
+fn parsed(host: &Host) -> String {
+    const PARSER: &str = "
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(open(sys.argv[1], newline='').read()):
+    print(family.name, family.type, family.unit or '-', len(family.samples))
+";
+    let file = host.prefix().join("metrics.txt");
+    fs::write(&file, host.vserver(["metrics"]).ok().stdout).expect("it can be written");
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", PARSER]).arg(&file);
+    let answer = command::run(&mut python, DEADLINE).ok().stdout;
+    fs::remove_file(file).expect("it can be removed");
+    answer
 }
 
 /// The figures of one name may come in any order.

@@ -335,8 +335,9 @@ fn traffic_is_counted_by_family(tree: Tree) {
 }
 
 /// Has a machine beside the host fetch much from a guest, by IPv4 and by IPv6,
-/// and compares what is counted with what has come out of its link. `frame` is
-/// how many bytes of a frame on a link count beside the packet in it.
+/// and the guest fetch as much from it, and compares what is counted with what has
+/// come out of that machine's link and gone into it. `frame` is how many bytes of a
+/// frame on a link count beside the packet in it.
 pub(crate) fn judge_traffic(
     guest: &Guest<'_>,
     beside: &Network,
@@ -344,17 +345,16 @@ pub(crate) fn judge_traffic(
     frame: f64,
     between: impl Fn(&str),
 ) {
-    const MEGABYTES: u64 = 4;
-    let word = format!("*{}", MEGABYTES * 1_000_000);
+    let word = format!("*{MUCH}");
     let mut sent = 0.0;
     for (address, family) in addresses.into_iter().zip(["ipv4", "ipv6"]) {
         let mut server = guest.command("exec", ["--", "/peer", "serve", address, &word]);
         let _server = Server::of(&mut server).0;
-        let before = (link_bytes(beside, frame), used(guest));
+        let before = (link_bytes(beside, "rx", frame), used(guest, "sent"));
         let peer = peer().to_str().expect("a path");
-        beside.run(peer, ["fetch", address]).ok().says(&format!("fetch {}\n", &word[1..]));
+        beside.run(peer, ["fetch", address]).ok().says(&format!("fetch {MUCH}\n"));
         between(address);
-        let after = (link_bytes(beside, frame), used(guest));
+        let after = (link_bytes(beside, "rx", frame), used(guest, "sent"));
         let truth = after.0 - before.0;
         let [all, ipv6] = [0, 1].map(|i| after.1[i] - before.1[i]);
         assert!((all / truth - 1.0).abs() < 0.01, "{family}: counted {all}, on the link {truth}");
@@ -368,15 +368,47 @@ pub(crate) fn judge_traffic(
     }
     // A supervisor that takes over goes on counting, and nothing comes twice.
     guest.kill_supervisor();
-    let now = || used(guest)[0];
+    let now = || used(guest, "sent")[0];
     assert!((now() / sent - 1.0).abs() < 0.01, "{} of {sent} after a kill", now());
+    judge_received(guest, beside, frame);
+    let sent = now();
     guest.stop();
     assert!((now() / sent - 1.0).abs() < 0.01, "{} of {sent} after the stop", now());
 }
 
-/// Bytes that a machine has received on its link, with so many of each frame
-/// but the packet.
-fn link_bytes(network: &Network, frame: f64) -> f64 {
+/// The other way round, over a kill of the supervisor and a reboot.
+fn judge_received(guest: &Guest<'_>, beside: &Network, frame: f64) {
+    let word = format!("*{MUCH}");
+    let begin = (link_bytes(beside, "tx", frame), used(guest, "received"));
+    for (address, family) in [("203.0.113.2:81", "ipv4"), ("[2001:db8:1::2]:81", "ipv6")] {
+        let mut server = beside.command(peer());
+        let _server = Server::of(server.args(["serve", address, &word])).0;
+        let before = (link_bytes(beside, "tx", frame), used(guest, "received"));
+        guest.exec(["/peer", "fetch", address]).ok().says(&format!("fetch {MUCH}\n"));
+        let after = (link_bytes(beside, "tx", frame), used(guest, "received"));
+        let truth = after.0 - before.0;
+        let [all, ipv6] = [0, 1].map(|i| after.1[i] - before.1[i]);
+        assert!((all / truth - 1.0).abs() < 0.01, "{family}: counted {all}, on the link {truth}");
+        let others = if family == "ipv6" { all - ipv6 } else { ipv6 };
+        assert!(others < 0.01 * all, "{family}: of {all}, {ipv6} are IPv6");
+        if family == "ipv4" {
+            guest.kill_supervisor();
+            let init = guest.init_pid();
+            guest.exec(["reboot"]);
+            guest.wait_for_reboot(init);
+        }
+    }
+    let truth = link_bytes(beside, "tx", frame) - begin.0;
+    let all = used(guest, "received")[0] - begin.1[0];
+    assert!((all / truth - 1.0).abs() < 0.01, "in all: counted {all}, on the link {truth}");
+}
+
+/// Bytes that go over a link in a test of what is counted.
+const MUCH: u64 = 4_000_000;
+
+/// Bytes that a machine has received ("rx") or sent ("tx") on its link, with so many
+/// of each frame but the packet.
+fn link_bytes(network: &Network, way: &str, frame: f64) -> f64 {
     const ETHERNET: f64 = 14.0;
     let read = |name: &str| -> f64 {
         let line =
@@ -384,7 +416,8 @@ fn link_bytes(network: &Network, frame: f64) -> f64 {
         let text = network.run("unshare", ["--mount", "sh", "-c", &line]).ok();
         text.trimmed().parse().expect("a number")
     };
-    read("rx_bytes") - (ETHERNET - frame) * read("rx_packets")
+    let [bytes, packets] = ["bytes", "packets"].map(|what| read(&format!("{way}_{what}")));
+    bytes - (ETHERNET - frame) * packets
 }
 
 /// Bytes that a guest has received and sent, by `vserver stat`.
@@ -395,11 +428,11 @@ fn shown(guest: &Guest<'_>) -> [f64; 2] {
     ["received_bytes", "sent_bytes"].map(|key| own[key].as_f64().expect("it is counted"))
 }
 
-/// Bytes that a guest has sent, and what of them was IPv6.
-fn used(guest: &Guest<'_>) -> [f64; 2] {
+/// Bytes that a guest has "sent" or "received", and what of them was IPv6.
+fn used(guest: &Guest<'_>, way: &str) -> [f64; 2] {
     let json = guest.vserver("usage", ["--json"]).ok().stdout;
     let all: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    ["sent_bytes", "sent_ipv6_bytes"].map(|key| all[0][key].as_f64().expect("a number"))
+    ["", "ipv6_"].map(|family| all[0][format!("{way}_{family}bytes")].as_f64().expect("a number"))
 }
 
 fn an_address_is_one_guests(tree: Tree) {

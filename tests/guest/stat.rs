@@ -1,15 +1,20 @@
 //! `vserver stat` and `vserver-stat`: figures against what is known to be
 //! true.
 
-use std::process::Stdio;
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tests::process::Process;
-use tests::{DEADLINE, Guest, Host, Tree, eventually};
+use tests::{DEADLINE, Host, Tree, command, eventually};
+
+use crate::burn::{Session, burn};
 
 on! { Busybox: [
     time_is_that_of_ended_processes_too,
     processes_and_their_memory_are_added_up,
+    each_process_is_looked_at_once,
     the_table_is_the_old_one,
     a_watched_table_comes_again,
 ] }
@@ -24,34 +29,19 @@ fn number(row: &Value, field: &str) -> f64 {
     row[field].as_f64().unwrap_or_else(|| panic!("no {field}: {row}"))
 }
 
-/// Seconds for which a shell has worked, as it counts them itself: `times`
-/// prints its own first, "0m1.23s 0m0.04s". How they divide into user mode and
-/// the kernel is guessed from ticks, by cgroups in another way.
-fn burn(guest: &Guest<'_>) -> f64 {
-    let work = "i=0; while [ $i -lt 400000 ]; do i=$((i + 1)); done; \
-                i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); echo x; done >/dev/null; times";
-    let answer = guest.shell(work).ok();
-    let seconds = |text: &str| -> f64 {
-        let (minutes, seconds) = text.trim_end_matches('s').split_once('m').expect("a time");
-        minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
-    };
-    answer.stdout.split_whitespace().take(2).map(seconds).sum()
-}
-
 fn time_is_that_of_ended_processes_too(tree: Tree) {
     let host = Host::new();
     for users in ["private", "host"] {
         let guest = host.guest(users).tree(tree).set("security.users", users).build();
         guest.start();
-        let before = row(&host, users).expect("the guest has a row");
-        let truth = burn(&guest);
-        let after = row(&host, users).expect("the guest has a row");
+        let now = || row(&host, users).expect("the guest has a row");
         let sum = |row: &Value| number(row, "user_seconds") + number(row, "system_seconds");
-        let grown = sum(&after) - sum(&before);
+        let session = Session::of(&guest, || sum(&now()));
+        let before = now();
+        let truth = burn(&guest);
+        let after = now();
         assert!(number(&after, "system_seconds") > number(&before, "system_seconds"), "{after}");
-        // The session's own start and end come on top.
-        let right = truth * 0.99 - 0.05..truth * 1.01 + 1.0;
-        assert!(right.contains(&grown), "{truth} {before} {after}");
+        session.judge(sum(&after) - sum(&before), truth, 1.0, 0.0);
         assert!(number(&after, "uptime_seconds") > number(&before, "uptime_seconds"));
         guest.stop();
         assert!(row(&host, users).is_none(), "a stopped guest has no processes");
@@ -79,7 +69,7 @@ fn processes_and_their_memory_are_added_up(tree: Tree) {
     let now = number(&row(&host, "root server").expect("a row"), "processes");
     assert!(main > 0.0 && now > 0.0);
     let pid = guest.process("sleep").expect("it runs");
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let kib = |key: &str| -> f64 {
         let line = text.lines().find_map(|line| line.strip_prefix(key)).expect("a line");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
@@ -87,6 +77,40 @@ fn processes_and_their_memory_are_added_up(tree: Tree) {
     let grown = |field| number(&after, field) - number(&before, field);
     assert_eq!(grown("virtual_bytes"), 3.0 * 1024.0 * kib("VmSize:"));
     assert!((grown("resident_bytes") / 3072.0 / kib("VmRSS:") - 1.0).abs() < 0.2, "{after}");
+}
+
+/// However many guests there are: by the files that it opens.
+fn each_process_is_looked_at_once(tree: Tree) {
+    let host = Host::new();
+    let trace = host.prefix().join("trace");
+    let mut guests = Vec::new();
+    for number in [3, 6] {
+        while guests.len() < number {
+            let name = format!("web{}", guests.len());
+            let guest = host.guest(&name).tree(tree).build();
+            guest.start();
+            guests.push(guest);
+        }
+        let stat = host.command(["stat"]);
+        let mut strace = Command::new("strace");
+        strace.args(["--follow-forks", "--trace=openat", "--output"]).arg(&trace);
+        strace.arg(stat.get_program()).args(stat.get_args());
+        strace.envs(stat.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command::run(&mut strace, DEADLINE).ok();
+        let trace = fs::read_to_string(&trace).expect("strace has written it");
+        let opened: Vec<_> = trace.lines().filter_map(|line| line.split('"').nth(1)).collect();
+        assert_eq!(opened.iter().filter(|path| **path == "/proc").count(), 1, "{trace}");
+        let mut times: BTreeMap<i32, u32> = BTreeMap::new();
+        let pid = |path: &str| path.strip_prefix("/proc/")?.strip_suffix("/stat")?.parse().ok();
+        for pid in opened.iter().filter_map(|path| pid(path)) {
+            *times.entry(pid).or_insert(0) += 1;
+        }
+        let more: Vec<_> = times.iter().filter(|(_, times)| **times != 1).collect();
+        assert!(more.is_empty(), "{number} guests: {more:?}");
+        for guest in &guests {
+            assert!(times.contains_key(&guest.init_pid()), "{}: {times:?}", guest.name());
+        }
+    }
 }
 
 fn the_table_is_the_old_one(tree: Tree) {

@@ -9,6 +9,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
+use crate::burn::{Session, burn, wait_for_quiet};
+
 on! { Busybox: [
     nothing_is_lost_and_nothing_doubled,
     a_crash_is_counted_and_a_kill_at_the_end_is_not,
@@ -30,17 +32,7 @@ fn number(used: &Value, field: &str) -> f64 {
     used[field].as_f64().unwrap_or_else(|| panic!("no {field}: {used}"))
 }
 
-/// Seconds for which a shell has worked, as it has counted itself.
-fn burn(guest: &Guest<'_>) -> f64 {
-    let answer = guest.shell("i=0; while [ $i -lt 1200000 ]; do i=$((i + 1)); done; times").ok();
-    let seconds = |text: &str| -> f64 {
-        let (minutes, seconds) = text.trim_end_matches('s').split_once('m').expect("a time");
-        minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
-    };
-    answer.stdout.split_whitespace().take(2).map(seconds).sum()
-}
-
-/// The same, as it was counted.
+/// Seconds on processors.
 fn worked(used: &Value) -> f64 {
     number(used, "user_seconds") + number(used, "system_seconds")
 }
@@ -49,28 +41,41 @@ fn nothing_is_lost_and_nothing_doubled(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     guest.start();
-    // Before it has noted anything.
-    guest.kill_supervisor();
+    let now = || worked(&used(&host, "web", &[]));
+    let session = Session::of(&guest, now);
+    // Nobody notes it when it ends, and another one goes on.
+    let before = now();
     let mut truth = burn(&guest);
+    guest.kill_supervisor();
+    truth += burn(&guest);
     let first = used(&host, "web", &[]);
-    assert!(worked(&first) >= truth * 0.99 - 0.05, "{first}");
+    session.judge(worked(&first) - before, truth, 2.0, 0.0);
     // Asking again counts nothing again.
     for _ in 0..5 {
         used(&host, "web", &[]);
     }
+    session.judge(now() - before, truth, 2.0, 0.0);
+
+    // Over a reboot, which itself costs something.
+    let reboot = || {
+        let old = guest.init_pid();
+        guest.exec(["reboot"]);
+        guest.wait_for_reboot(old);
+        wait_for_quiet(&guest);
+    };
+    let before = now();
+    reboot();
+    let beside = now() - before;
+    let before = now();
+    let mut truth = burn(&guest);
     guest.kill_supervisor();
+    reboot();
     truth += burn(&guest);
-    guest.kill_supervisor();
-    let old = guest.init_pid();
-    guest.exec(["reboot"]);
-    guest.wait_for_reboot(old);
-    truth += burn(&guest);
+    session.judge(now() - before, truth, 2.0, beside);
     guest.stop();
     let last = used(&host, "web", &[]);
-    // Boots and sessions themselves come on top.
-    let right = truth * 0.99 - 0.15..truth * 1.01 + 1.0;
-    assert!(right.contains(&worked(&last)), "{truth} {last}");
-    assert_eq!((number(&last, "boots"), number(&last, "crashes")), (2.0, 0.0), "{last}");
+    session.judge(worked(&last) - before, truth, 2.0, beside * 1.3);
+    assert_eq!((number(&last, "boots"), number(&last, "crashes")), (3.0, 0.0), "{last}");
     assert!(number(&last, "uptime_seconds") >= truth, "{last}");
     assert_eq!(used(&host, "web", &[]), last, "a stopped guest uses nothing");
 
@@ -78,7 +83,7 @@ fn nothing_is_lost_and_nothing_doubled(tree: Tree) {
     guest.start();
     guest.stop();
     let more = used(&host, "web", &[]);
-    assert_eq!(number(&more, "boots"), 3.0);
+    assert_eq!(number(&more, "boots"), 4.0);
     assert!(worked(&more) >= worked(&last));
     // All of it was used in the last hours.
     assert_eq!(used(&host, "web", &["--since", "2h"]), more);
@@ -124,7 +129,9 @@ fn a_session_alone_is_no_boot(tree: Tree) {
         (guest.status().state == "stopped").then_some(())
     });
     let used = used(&host, "web", &[]);
-    assert!(worked(&used) >= truth * 0.99 - 0.05, "{used}");
+    // And for the session itself.
+    let right = truth * 0.99 - 0.03..truth * 1.01 + 0.05;
+    assert!(right.contains(&worked(&used)), "{truth} {used}");
     assert_eq!(number(&used, "boots"), 0.0, "{used}");
 }
 
@@ -132,8 +139,13 @@ fn what_nobody_looked_after_is_counted_once(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     guest.start();
+    let now = || worked(&used(&host, "web", &[]));
+    wait_for_quiet(&guest);
+    let boot = now();
+    let session = Session::of(&guest, now);
+    let before = now();
     let mut truth = burn(&guest);
-    used(&host, "web", &[]);
+    now();
     truth += burn(&guest);
     let status = guest.status();
     for pid in [status.supervisor_pid, status.keeper_pid, status.init_pid] {
@@ -145,11 +157,10 @@ fn what_nobody_looked_after_is_counted_once(tree: Tree) {
     fs::create_dir(older).expect("a cgroup can be made");
     // The next start removes what is left, and has a look at it before.
     guest.start();
+    wait_for_quiet(&guest);
+    session.judge(now() - before, truth, 2.0, boot);
     guest.stop();
-    let used = used(&host, "web", &[]);
-    let right = truth * 0.99 - 0.1..truth * 1.01 + 1.0;
-    assert!(right.contains(&worked(&used)), "{truth} {used}");
-    assert_eq!(number(&used, "boots"), 2.0, "{used}");
+    assert_eq!(number(&used(&host, "web", &[]), "boots"), 2.0);
 }
 
 fn made(host: &Host, name: &str) -> f64 {
@@ -159,15 +170,6 @@ fn made(host: &Host, name: &str) -> f64 {
 fn fork(guest: &Guest<'_>, times: u32) {
     let line = format!("i=0; while [ $i -lt {times} ]; do (:); i=$((i + 1)); done");
     guest.shell(&line).ok();
-}
-
-/// Waits for what a boot makes after it has reached its runlevel: the script
-/// that init doesn't wait for, and its service.
-fn wait_for_quiet(guest: &Guest<'_>) {
-    eventually(DEADLINE, "the last script has run", || {
-        (guest.exec(["test", "-e", "/run/booted"]).code == 0).then_some(())
-    });
-    guest.wait_for_process("busybox");
 }
 
 /// Against the truth: so many, and the session's own command; a thread is none.

@@ -1,22 +1,26 @@
 //! Where a guest's account is kept: three files in `/var/lib/vserver/usage`.
 //!
 //! `NAME.json` is the ledger, replaced as a whole (rename(2)); whatever it
-//! says is true. Within an hour the disk isn't waited for, or guests that
-//! write much would hold up all supervisors: after a power failure it may be
-//! empty, and then the one before counts, `NAME.json.old`. `NAME.history` has
-//! a line for every hour that is over. A closed hour stays in the ledger until
-//! it is known to be in the history, and a line that is there twice counts
-//! once, so that no moment of a crash loses an hour or doubles it. Plain text
-//! needs no other program to be read, and no database has to be opened in
-//! every supervisor for a line an hour.
+//! says is true. Within an hour it isn't waited for until the new one is on the
+//! disk, or guests that write much would hold up all supervisors: after a power
+//! failure it may be empty, and then an earlier one counts, `NAME.json.old`.
+//! That one is on the disk before it gets this name, which after half a minute
+//! takes no time, since the kernel has begun to write it at once; and it has
+//! been made at most two [`INTERVAL`]s ago. Where neither can be read, the
+//! account goes on from its history. `NAME.history` has a line for every hour
+//! that is over. A closed hour stays in the ledger until it is known to be in the
+//! history, and a line that is there twice counts once, so that no moment of a
+//! crash loses an hour or doubles it. Plain text needs no other program to be
+//! read, and no database has to be opened in every supervisor for a line an hour.
 //!
 //! While the disk is full the ledger is kept in `/run`, which is another file
 //! system on most hosts, and whoever opens it next goes on with that one.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use shared::name::GuestName;
 
@@ -24,6 +28,10 @@ use super::ledger::{Hour, Ledger};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::store;
+
+/// Between two notes of a guest that runs, if nobody asks for more. A power
+/// failure may take the last note, so what it loses is two of them: a minute.
+pub const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Hours that are kept: more than a year, so that a year can be billed.
 const KEPT: usize = 400 * 24;
@@ -39,6 +47,16 @@ pub struct Book {
     before: PathBuf,
     aside: PathBuf,
     history: PathBuf,
+}
+
+/// What is where a ledger belongs.
+enum Home {
+    /// One that is whole.
+    Whole(Box<Ledger>),
+    /// Nothing yet.
+    Nothing,
+    /// Files that are none, and why.
+    Spoilt(io::Error),
 }
 
 /// Where a ledger has been kept.
@@ -67,36 +85,46 @@ impl Book {
         [self.history.clone(), self.before.clone(), self.ledger.clone(), self.aside.clone()]
     }
 
-    /// Reads the ledger; if there is none, one that goes on after the history.
+    /// Reads the ledger; if there is none that is whole, one that goes on after
+    /// the history.
     ///
     /// # Errors
-    /// When it can't be read. It is not begun anew then: what was counted
-    /// would be lost.
+    /// When a file is there and can't be read. It is not begun anew then: what
+    /// was counted would be lost.
     pub fn read(&self) -> Result<Ledger> {
-        let aside = fs::read_to_string(&self.aside).ok();
-        let aside = aside.and_then(|text| serde_json::from_str::<Ledger>(&text).ok());
-        match (self.read_home(), aside) {
-            (Ok(home), Some(aside)) if aside.is_later_than(&home) => Ok(aside),
-            (home, _) => home,
-        }
+        let home = match self.home()? {
+            Home::Whole(ledger) => *ledger,
+            Home::Nothing | Home::Spoilt(_) => Ledger::after(&self.history()?),
+        };
+        Ok(match whole(&self.aside) {
+            Ok(Some(aside)) if aside.is_later_than(&home) => aside,
+            _ => home,
+        })
     }
 
-    fn read_home(&self) -> Result<Ledger> {
-        let text = match fs::read_to_string(&self.ledger) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Ledger::after(&self.history()?));
+    /// What is to be told of an account that goes on from its history though
+    /// there has been a ledger.
+    pub fn damage(&self) -> Option<Error> {
+        let Ok(Home::Spoilt(cause)) = self.home() else { return None };
+        let path = self.ledger.display();
+        let text = format!("neither '{path}' nor '{path}.old' is an account: {cause}");
+        Some(Error::new(text).hint("it goes on from its history, without the last hour"))
+    }
+
+    /// The newest ledger that is whole where it belongs.
+    fn home(&self) -> Result<Home> {
+        let mut found = Home::Nothing;
+        for path in [&self.ledger, &self.before] {
+            match (whole(path), &found) {
+                (Ok(Some(ledger)), _) => return Ok(Home::Whole(Box::new(ledger))),
+                (Err(error), _) if error.kind() != ErrorKind::InvalidData => {
+                    return Err(Error::path("read", path, error));
+                }
+                (Err(error), Home::Nothing) => found = Home::Spoilt(error),
+                _ => {}
             }
-            Err(error) => return Err(Error::path("read", &self.ledger, error)),
-        };
-        let before = || serde_json::from_str(&fs::read_to_string(&self.before).ok()?).ok();
-        serde_json::from_str(&text).or_else(|error| {
-            before().ok_or_else(|| {
-                let path = self.ledger.display();
-                Error::new(format!("'{path}' is no account: {error}"))
-                    .hint("set it aside, and a new one goes on after its history")
-            })
-        })
+        }
+        Ok(found)
     }
 
     /// Keeps the ledger, and hours that are over: where they belong, or the
@@ -119,9 +147,7 @@ impl Book {
     }
 
     fn write_home(&self, ledger: &mut Ledger) -> Result<()> {
-        let _ = fs::remove_file(&self.before);
-        let _ = fs::hard_link(&self.ledger, &self.before);
-        match ledger.closed.is_empty() {
+        match self.keep_before() && ledger.closed.is_empty() {
             true => store::replace_unsynced(&self.ledger, &text(ledger), 0o600)?,
             false => store::replace(&self.ledger, &text(ledger), 0o600)?,
         }
@@ -130,6 +156,25 @@ impl Book {
         }
         ledger.closed.clear();
         Ok(())
+    }
+
+    /// Makes the ledger the one before, if that is old; tells whether there is
+    /// one on the disk that the next may fall back to. However often notes are
+    /// made, the disk is asked for one once in an interval.
+    fn keep_before(&self) -> bool {
+        let written = fs::metadata(&self.before).and_then(|about| about.modified()).ok();
+        // A clock that was set back says nothing.
+        let age = written.and_then(|time| time.elapsed().ok());
+        if age.is_some_and(|age| age < INTERVAL) {
+            return true;
+        }
+        // One that a power failure has emptied replaces none.
+        let Ok(Some(_)) = whole(&self.ledger) else { return written.is_some() };
+        let kept = File::open(&self.ledger).and_then(|file| file.sync_data()).and_then(|()| {
+            let _ = fs::remove_file(&self.before);
+            fs::hard_link(&self.ledger, &self.before)
+        });
+        kept.is_ok()
     }
 
     /// All hours that are known, the present one last. Lines that a crash cut
@@ -146,8 +191,8 @@ impl Book {
     }
 
     fn history(&self) -> Result<Vec<Hour>> {
-        match fs::read_to_string(&self.history) {
-            Ok(text) => Ok(parse(&text)),
+        match fs::read(&self.history) {
+            Ok(bytes) => Ok(parse(&String::from_utf8_lossy(&bytes))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(Error::path("read", &self.history, error)),
         }
@@ -157,7 +202,7 @@ impl Book {
         let mut options = OpenOptions::new();
         let mut file = options.append(true).create(true).mode(0o600).open(&self.history)?;
         if file.metadata()?.len() > LONG {
-            let lines = parse(&fs::read_to_string(&self.history)?);
+            let lines = parse(&String::from_utf8_lossy(&fs::read(&self.history)?));
             let kept: String =
                 lines.iter().skip(lines.len().saturating_sub(KEPT)).map(text).collect();
             store::replace(&self.history, &kept, 0o600)
@@ -167,6 +212,17 @@ impl Book {
         // A newline first: the last line may have been cut short.
         file.write_all(format!("\n{}", text(hour).trim_end()).as_bytes())?;
         file.sync_data()
+    }
+}
+
+/// A ledger that can be read; `None` where there is no file.
+fn whole(path: &Path) -> io::Result<Option<Ledger>> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| io::Error::new(ErrorKind::InvalidData, error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -242,37 +298,116 @@ mod tests {
         }
     }
 
+    /// Sets back when the files of a book were written.
+    fn age(book: &Book, by: Duration) {
+        for path in [&book.ledger, &book.before] {
+            let Ok(file) = File::options().write(true).open(path) else { continue };
+            let written = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(written - by).unwrap();
+        }
+    }
+
+    /// Notes at the usual times, and in between whenever somebody asks.
     #[test]
-    fn a_spoilt_account_is_not_begun_anew() {
+    fn what_a_power_failure_loses_is_a_minute_at_most() {
+        let prefix = tempfile::tempdir().unwrap();
+        let book = Book::new(&Paths::new(prefix.path()), &"web".parse().unwrap());
+        let mut ledger = book.read().unwrap();
+        let half = INTERVAL.as_secs();
+        let asked = [7, 8, half + 1, half + 29, 2 * half + 5, 2 * half + 20, 2 * half + 25];
+        let mut last = 0;
+        for time in (0..20 * half).filter(|time| time % half == 0 || asked.contains(time)) {
+            age(&book, Duration::from_secs(time - last));
+            last = time;
+            // Just before the note, the one of last time is lost, or cut short. The
+            // very first one has been waited for.
+            if book.before.exists() {
+                let now = fs::read(&book.ledger).unwrap();
+                for length in [0, now.len() / 2] {
+                    fs::write(&book.ledger, &now[..length]).unwrap();
+                    let known = book.read().unwrap().total.counters.user_us;
+                    assert!(known + 2 * half >= time, "at {time}: {known}");
+                }
+                fs::write(&book.ledger, &now).unwrap();
+            }
+            ledger.take(time, sample(time));
+            book.write(&mut ledger).unwrap();
+            assert_eq!(book.read().unwrap(), ledger);
+        }
+    }
+
+    /// Each of the two files is emptied, cut short or filled with zeros, and so
+    /// are both.
+    #[test]
+    fn a_spoilt_account_goes_on() {
         let prefix = tempfile::tempdir().unwrap();
         let paths = Paths::new(prefix.path());
         let book = Book::new(&paths, &"web".parse().unwrap());
-        fs::create_dir_all(paths.usage_dir()).unwrap();
-        fs::write(&book.ledger, "{").unwrap();
-        assert!(book.read().unwrap_err().to_string().contains("is no account"));
-        assert_eq!(names(&paths).unwrap(), ["web".parse().unwrap()]);
+        let mut ledger = book.read().unwrap();
+        for hour in 0..4 {
+            age(&book, INTERVAL);
+            ledger.take(hour * HOUR, sample(10 * (hour + 1)));
+            book.write(&mut ledger).unwrap();
+        }
+        let files = [&book.ledger, &book.before].map(|path| fs::read(path).unwrap());
+        let history = fs::read(&book.history).unwrap();
+        // Now, a note before, and what is in the history.
+        for (which, total) in [([false, true], 40), ([true, false], 30), ([true, true], 30)] {
+            for how in
+                [|_: &[u8]| vec![], |it: &[u8]| it[..9].into(), |it: &[u8]| vec![0; it.len()]]
+            {
+                for ((path, whole), spoilt) in
+                    [&book.ledger, &book.before].into_iter().zip(&files).zip(which)
+                {
+                    // Not the one file with two names.
+                    fs::remove_file(path).unwrap();
+                    fs::write(path, if spoilt { how(whole) } else { whole.clone() }).unwrap();
+                }
+                let mut again = book.read().unwrap();
+                assert_eq!(again.total.counters.user_us, total);
+                assert_eq!(sum(book.hours().unwrap(), 0, u64::MAX), again.total);
+                let damage = book.damage().map(|error| error.to_string());
+                assert_eq!(damage.is_some(), which == [true, true], "{damage:?}");
+                // The next note doesn't take away what it fell back to.
+                age(&book, INTERVAL);
+                again.take(9 * HOUR, Sample { source: "b".into(), ..sample(5) });
+                book.write(&mut again).unwrap();
+                assert_eq!(book.read().unwrap().total, again.total);
+                assert!(book.damage().is_none());
+                if !which[1] {
+                    fs::write(&book.ledger, "").unwrap();
+                    assert!(book.read().unwrap().total.counters.user_us >= 30);
+                }
+                fs::write(&book.history, &history).unwrap();
+            }
+        }
     }
 
     #[test]
-    fn one_that_was_emptied_or_set_aside_goes_on() {
+    fn one_that_was_set_aside_goes_on_from_its_history() {
         let prefix = tempfile::tempdir().unwrap();
-        let book = Book::new(&Paths::new(prefix.path()), &"web".parse().unwrap());
+        let paths = Paths::new(prefix.path());
+        let book = Book::new(&paths, &"web".parse().unwrap());
         let mut ledger = book.read().unwrap();
         for hour in 0..4 {
             ledger.take(hour * HOUR, sample(10 * (hour + 1)));
             book.write(&mut ledger).unwrap();
         }
-        // A power failure: what was written last never reached the disk.
-        fs::write(&book.ledger, "").unwrap();
-        assert_eq!(book.read().unwrap().total.counters.user_us, 30);
-        // Set aside: the hours that are over are known still.
-        fs::remove_file(&book.ledger).unwrap();
+        assert_eq!(names(&paths).unwrap(), ["web".parse().unwrap()]);
+        for file in [&book.ledger, &book.before] {
+            fs::remove_file(file).unwrap();
+        }
         let mut again = book.read().unwrap();
+        assert!(book.damage().is_none());
         assert_eq!(again.total.counters.user_us, 30);
         again.take(9 * HOUR, Sample { source: "b".into(), ..sample(5) });
         book.write(&mut again).unwrap();
         assert_eq!(again.total.counters.user_us, 35);
         assert_eq!(sum(book.hours().unwrap(), 0, u64::MAX), again.total);
+        // What the disk itself can't give is not begun anew.
+        fs::remove_file(&book.ledger).unwrap();
+        fs::create_dir(&book.ledger).unwrap();
+        assert!(book.read().unwrap_err().to_string().contains("cannot read"));
     }
 
     #[test]

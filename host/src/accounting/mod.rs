@@ -25,7 +25,7 @@ use procfs::{Current, CurrentSI, FromRead};
 use crate::error::{Error, Result};
 use crate::membership::{Context, Membership};
 
-pub use book::{Book, Kept, names};
+pub use book::{Book, INTERVAL, Kept, names};
 pub use commands::{Command, Commands};
 pub use counters::Usage;
 pub use files::{inode, network, usage};

@@ -33,7 +33,11 @@ pub(super) fn run(args: &MetricsArgs, paths: &Paths) -> Result<Exit> {
     names.dedup();
     let (mut all, mut exit) = (Vec::new(), Exit::DONE);
     for name in names {
-        match Book::new(paths, &name).read() {
+        let book = Book::new(paths, &name);
+        if let Some(damage) = book.damage() {
+            output::warn(&damage);
+        }
+        match book.read() {
             Ok(ledger) => all.push(Metered {
                 name: name.to_string(),
                 account: accounts.remove(&Context::Guest(name)),

@@ -36,7 +36,11 @@ pub(super) fn run(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
             config::load(paths, name)?;
         }
         bring_up_to_date(paths, name);
-        match Book::new(paths, name).hours() {
+        let book = Book::new(paths, name);
+        if let Some(damage) = book.damage() {
+            output::warn(&damage);
+        }
+        match book.hours() {
             Ok(hours) => {
                 let sums = sum(hours, args.since, args.until);
                 all.push(Used { name: name.to_string(), sums });

@@ -9,15 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::accounting::forks::{self, Forks, Made};
-use crate::accounting::{self, Book, Bytes, Kept, Ledger, Sample, Traffic};
+use crate::accounting::{self, Book, Bytes, INTERVAL, Kept, Ledger, Sample, Traffic};
 use crate::error::Result;
 use crate::runtime::State;
 
 use super::timers::Timer;
 use super::{Supervisor, now_ms};
-
-/// Between two notes; what a power failure loses at most.
-const INTERVAL: Duration = Duration::from_secs(60);
 
 /// An account that is open.
 #[derive(Debug)]
@@ -42,6 +39,9 @@ impl Account {
     /// When it can't be read.
     pub fn open(book: Book) -> Result<Self> {
         let ledger = book.read()?;
+        if let Some(damage) = book.damage() {
+            tracing::warn!("{damage}");
+        }
         Ok(Self { book, ledger, is_aside: false })
     }
 

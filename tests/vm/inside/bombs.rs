@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use tests::terminal::Terminal;
 use tests::{Census, DEADLINE, Guest, Host, eventually};
 
 /// How many processes a guest may have (docs/SECURITY.md).
@@ -123,6 +124,10 @@ fn assert_stopped_at_the_limit(host: &Host, says: &str) {
 fn can_be_entered(guest: &Guest<'_>) {
     guest.exec(["cat", "/proc/1/comm"]).ok().says("guest-init\n");
     guest.shell("for word in a b c; do /bin/echo $word; done; exit 0").ok().says("a\nb\nc\n");
+    let mut terminal = Terminal::open(&guest.command("enter", [""; 0]));
+    terminal.type_in("/bin/echo in''side $(cat /proc/1/comm); exit 7\n");
+    terminal.expect("inside guest-init");
+    assert_eq!(terminal.end(), 7, "{}", terminal.seen());
 }
 
 /// The cgroup with the guest's limits.

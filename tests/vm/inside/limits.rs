@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::{DEADLINE, Guest, Host, command, eventually};
@@ -32,6 +33,7 @@ fn hold_and_are_changed_in_the_running_guest() {
     memory_holds(&host, &guest);
     processes_hold(&guest, &first);
     changes_are_made_at_once(&host, &guest, &first);
+    block_devices_are_slowed_down(&guest, &first);
     nothing_is_changed_when_one_cannot_be(&host, &guest, &first);
 
     // What was changed stays over a reboot, and so does what was counted.
@@ -80,9 +82,13 @@ fn changes_are_made_at_once(host: &Host, guest: &Guest<'_>, limited: &Path) {
         "nice=5",
         "cpu_weight=",
         "files=4000",
+        "memory_high=112M",
+        "swap=32M",
     ];
     guest.vserver("limits", changes).ok();
     assert_eq!(read(limited, "memory.max"), "134217728");
+    assert_eq!(read(limited, "memory.high"), "117440512");
+    assert_eq!(read(limited, "memory.swap.max"), "33554432");
     assert_eq!(read(limited, "pids.max"), "90");
     assert_eq!(read(limited, "cpu.max"), "10000 100000");
     assert_eq!(read(limited.parent().expect("the outer one"), "cpu.weight"), "33");
@@ -95,8 +101,9 @@ fn changes_are_made_at_once(host: &Host, guest: &Guest<'_>, limited: &Path) {
     guest.shell("while :; do :; done >/dev/null 2>&1 </dev/null &").ok();
     let before = throttled();
     eventually(DEADLINE, "the kernel holds it back", || (throttled() > before).then_some(()));
-    guest.vserver("limits", ["cpus=", "nice=default"]).ok();
+    guest.vserver("limits", ["cpus=", "nice=default", "memory_high="]).ok();
     assert_eq!(read(limited, "cpu.max"), "max 100000");
+    assert_eq!(read(limited, "memory.high"), "max");
     let shown = host.vserver(["limits", "web", "--json"]).ok();
     let shown: Value = serde_json::from_str(&shown.stdout).expect("it is JSON");
     let row = |key: &str| {
@@ -106,8 +113,39 @@ fn changes_are_made_at_once(host: &Host, guest: &Guest<'_>, limited: &Path) {
     assert_eq!(row("memory")["configured"], "128M");
     assert_eq!(row("memory")["in_force"], 134_217_728);
     assert!(row("memory")["peak"].as_u64() > row("memory")["use"].as_u64().map(|now| now / 2));
+    assert_eq!(row("swap")["in_force"], 33_554_432);
     assert_eq!(row("cpuset")["in_force"], "0-1");
     assert_eq!((&row("nice")["in_force"], &row("files")["in_force"]), (&0.into(), &4000.into()));
+}
+
+/// By a limit, which can only make things last longer, and by a weight, once there
+/// is a device that heeds it.
+fn block_devices_are_slowed_down(guest: &Guest<'_>, limited: &Path) {
+    guest.vserver("limits", ["io_max=/ wbps=1M"]).ok();
+    let device = read(limited, "io.max");
+    let device = device.strip_suffix(" rbps=max wbps=1048576 riops=max wiops=max");
+    let device = device.expect("one device, and nothing else").to_owned();
+    let begun = Instant::now();
+    guest.shell("dd if=/dev/zero of=/root/file bs=256k count=16 oflag=direct 2>/dev/null").ok();
+    let lasted = begun.elapsed();
+    assert!(lasted >= Duration::from_secs(3), "4 MiB were written in {lasted:?}");
+    guest.shell("rm /root/file").ok();
+    guest.vserver("limits", ["io_max="]).ok();
+    assert_eq!(read(limited, "io.max"), "", "its line has gone");
+
+    let refused = guest.vserver("limits", ["io_weight=50"]).code(1);
+    refused.complains("no block device of this host heeds weights");
+    let costs = |enable: &str| {
+        let line = format!("{device} enable={enable}");
+        fs::write("/sys/fs/cgroup/io.cost.qos", line).expect("this kernel has the means");
+    };
+    costs("1");
+    guest.vserver("limits", ["io_weight=50"]).ok();
+    let outer = limited.parent().expect("the outer one");
+    assert_eq!(read(outer, "io.weight"), "default 50");
+    guest.vserver("limits", ["io_weight="]).ok();
+    assert_eq!(read(outer, "io.weight"), "default 100");
+    costs("0");
 }
 
 fn nothing_is_changed_when_one_cannot_be(host: &Host, guest: &Guest<'_>, limited: &Path) {

@@ -141,6 +141,12 @@ fn back_on_what_is_enabled_has_been_started_in_order() {
         let number = |usage: &Value, key: &str| usage[0][key].as_u64().expect("a number");
         assert_eq!(number(&now, "boots"), number(&before, "boots") + 1, "{now}");
         assert_eq!(number(&now, "crashes"), number(&before, "crashes"), "{now}");
+        let sum = |usage: &Value, key: &str| usage[0][key].as_f64().expect("a number");
+        for key in ["user_seconds", "system_seconds", "uptime_seconds", "processes_started"] {
+            let (before, now) = (sum(&before, key), sum(&now, key));
+            // It has been shut down and booted since, for which it takes all of them.
+            assert!(before > 0.0 && now > before, "{name}: {key} {before} {now}");
+        }
     }
     vserver(&["running", SHOP]).code(1);
     let show = |unit: &str, property: &str| -> u64 {
