@@ -15,6 +15,15 @@ fn main() -> ExitCode {
         output::set_program(tool);
     }
     let paths = Paths::from_environment();
+    if let Some(end) = commands::run_unparsed(&argv, &paths) {
+        return end.map_or_else(
+            |error| {
+                output::complain(&error);
+                ExitCode::from(error.kind().exit_code())
+            },
+            |exit| ExitCode::from(exit.code()),
+        );
+    }
     let options = match cli::builds(&argv).then(|| commands::options_of_build(&paths)) {
         Some(Ok(options)) => options,
         None => Vec::new(),

@@ -105,6 +105,7 @@ mod stopped;
 mod storage;
 mod storms;
 mod stubborn;
+mod supervise;
 mod takeover;
 mod tools;
 mod top;

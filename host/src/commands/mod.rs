@@ -68,6 +68,7 @@ mod vps;
 mod wait;
 mod watch;
 
+use std::ffi::OsString;
 use std::thread;
 
 use shared::name::GuestName;
@@ -113,6 +114,11 @@ impl From<Outcome> for Exit {
 
 /// What vserver's own failure in `exec` and `suexec` exits with, as env(1).
 const EXEC_FAILED: u8 = 125;
+
+/// Carries out what is not to cost a parser: `supervise --guard`, if it is that.
+pub fn run_unparsed(argv: &[OsString], paths: &Paths) -> Option<Result<Exit>> {
+    supervise::as_guard(argv, paths)
+}
 
 /// Carries out an action.
 ///

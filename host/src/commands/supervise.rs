@@ -4,12 +4,14 @@ mod machined;
 mod unit;
 
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::FileType;
 use shared::link::Link;
 use shared::message::BootMode;
+use shared::name::GuestName;
 
 use crate::cgroup;
 use crate::cli::SuperviseArgs;
@@ -40,9 +42,14 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     }
     sys::close_inherited()
         .map_err(|error| Error::os("cannot close inherited descriptors", error))?;
-    if role.guard || (role.unit && unit::needs_guard(paths, &args.name)?) {
-        log::supervisor(paths, &args.name, None);
-        return systemd::guard::run(paths, &args.name).map(Exit::of);
+    if role.unit && unit::needs_guard(paths, &args.name)? {
+        // Anew, and without what this process has needed till now. If that fails,
+        // with it.
+        let _ = systemd::guard::replace(&args.name);
+        return guard_supervisors(paths, &args.name);
+    }
+    if role.guard {
+        return guard_supervisors(paths, &args.name);
     }
     let is_unit = role.unit || role.guarded;
     if !is_unit {
@@ -92,6 +99,27 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
         }
         Err(error) => Err(tell(copy, error)),
     }
+}
+
+/// A guard of supervisors, if the arguments say so as guards are called. It comes
+/// here without the parser, which needs five times the memory that a guard has,
+/// and would be the largest part of what a unit costs.
+pub(super) fn as_guard(argv: &[OsString], paths: &Paths) -> Option<Result<Exit>> {
+    let [_, verb, role, name] = argv else { return None };
+    if verb != "supervise" || role != systemd::guard::GUARD {
+        return None;
+    }
+    let name = name.to_str()?.parse().ok()?;
+    let closed = sys::close_inherited();
+    Some(match closed {
+        Ok(()) => guard_supervisors(paths, &name),
+        Err(error) => Err(Error::os("cannot close inherited descriptors", error)),
+    })
+}
+
+fn guard_supervisors(paths: &Paths, name: &GuestName) -> Result<Exit> {
+    log::supervisor(paths, name, None);
+    systemd::guard::run(paths, name).map(Exit::of)
 }
 
 /// Out of the cgroup of the service or login in which somebody has typed

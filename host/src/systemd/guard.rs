@@ -55,6 +55,9 @@ const WATCHDOG: &str = "WATCHDOG_USEC";
 const ALIVE: &[u8] = b"alive";
 const BUSY: &[u8] = b"busy";
 
+/// How a guard is called.
+pub const GUARD: &str = "--guard";
+
 /// How a supervisor that has a guard is called.
 pub const GUARDED: &str = "--guarded";
 
@@ -264,11 +267,11 @@ pub fn tell_busy(guard: &OwnedFd) {
     let _ = send(guard.as_raw_fd(), BUSY, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
 }
 
-/// Becomes the guard in place of one that was killed. The keeper and the lock
+/// Becomes the guard, also in place of one that was killed. The keeper and the lock
 /// are let go of by that, and the supervisor that it starts takes them.
 pub fn replace(name: &GuestName) -> io::Error {
     let mut command = Command::new(program());
-    command.arg0("vserver").args(["supervise", "--guard", name.as_str()]);
+    command.arg0("vserver").args(["supervise", GUARD, name.as_str()]);
     command.stdin(Stdio::null()).exec()
 }
 

@@ -76,28 +76,14 @@ impl Notifier {
             "" => phase.name().to_owned(),
             detail => format!("{phase}, {detail}"),
         };
-        let mut words = vec![NotifyState::Status(&text)];
-        match phase {
-            Phase::Running | Phase::Session => {
-                words.push(NotifyState::Ready);
-                self.is_ready = true;
-            }
-            Phase::Starting | Phase::Booting if !self.is_ready => words.push(extended(PROGRESS)),
-            // Also when it stops: this process ends soon enough, and in a unit
-            // that is stopping no guard can name itself.
-            _ => {}
-        }
-        self.say(&words);
+        let more = with_phase(phase, self.is_ready);
+        self.is_ready |= matches!(more, Some(NotifyState::Ready));
+        self.say_status(&text, more);
     }
 
     /// The boot, or the shutdown, goes on with this.
     pub fn progress(&self, phase: Phase, text: &str) {
-        let text = format!("{phase}: {text}");
-        let mut words = vec![NotifyState::Status(&text)];
-        if !self.is_ready && phase == Phase::Booting {
-            words.push(extended(PROGRESS));
-        }
-        self.say(&words);
+        self.say_status(&format!("{phase}: {text}"), with_progress(phase, self.is_ready));
     }
 
     /// The guest may take so long to shut down.
@@ -110,6 +96,11 @@ impl Notifier {
         self.say(&[NotifyState::Status(text)]);
     }
 
+    fn say_status(&self, text: &str, more: Option<NotifyState<'_>>) {
+        let words: Vec<_> = [NotifyState::Status(text)].into_iter().chain(more).collect();
+        self.say(&words);
+    }
+
     fn say(&self, words: &[NotifyState<'_>]) {
         if self.is_heard
             && let Err(error) = say(words)
@@ -117,6 +108,24 @@ impl Notifier {
             tracing::debug!("systemd doesn't listen: {error}");
         }
     }
+}
+
+/// What systemd is to know beside a new phase's name, of a unit that it takes for
+/// active or not.
+fn with_phase(phase: Phase, is_ready: bool) -> Option<NotifyState<'static>> {
+    match phase {
+        Phase::Running | Phase::Session => Some(NotifyState::Ready),
+        Phase::Starting | Phase::Booting if !is_ready => Some(extended(PROGRESS)),
+        // Also when it stops: this process ends soon enough, and in a unit
+        // that is stopping no guard can name itself.
+        _ => None,
+    }
+}
+
+/// What it is to know beside the step that a phase goes on with: a boot that goes
+/// on is waited for, however many steps it has.
+fn with_progress(phase: Phase, is_ready: bool) -> Option<NotifyState<'static>> {
+    (phase == Phase::Booting && !is_ready).then(|| extended(PROGRESS))
 }
 
 fn extended(by: Duration) -> NotifyState<'static> {
@@ -181,6 +190,55 @@ mod tests {
         let word = NotifyState::Status(name).to_string();
         assert_eq!(clean(&word), "STATUS=S01a?MAINPID=1?[2J");
         assert_eq!(clean(&"ü".repeat(1000)).chars().count(), LONGEST);
+    }
+
+    const PHASES: [Phase; 9] = [
+        Phase::Starting,
+        Phase::Booting,
+        Phase::Running,
+        Phase::Stopping,
+        Phase::Rebooting,
+        Phase::BackingOff,
+        Phase::Stopped,
+        Phase::Session,
+        Phase::Paused,
+    ];
+
+    fn shown(word: Option<NotifyState<'_>>) -> String {
+        word.map(|word| word.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn each_step_of_a_boot_has_its_time() {
+        for phase in PHASES {
+            let expected = match phase {
+                Phase::Booting => "EXTEND_TIMEOUT_USEC=300000000",
+                _ => "",
+            };
+            assert_eq!(shown(with_progress(phase, false)), expected, "{phase}");
+        }
+    }
+
+    #[test]
+    fn a_phase_has_time_until_the_unit_is_active() {
+        for phase in PHASES {
+            let expected = match phase {
+                Phase::Starting | Phase::Booting => "EXTEND_TIMEOUT_USEC=300000000",
+                Phase::Running | Phase::Session => "READY=1",
+                _ => "",
+            };
+            assert_eq!(shown(with_phase(phase, false)), expected, "{phase}");
+        }
+    }
+
+    #[test]
+    fn an_active_unit_is_not_timed() {
+        for phase in PHASES {
+            // That of a reboot isn't: systemd doesn't wait for it.
+            assert_eq!(shown(with_progress(phase, true)), "", "{phase}");
+            let said = shown(with_phase(phase, true));
+            assert!(["", "READY=1"].contains(&said.as_str()), "{phase}: {said}");
+        }
     }
 
     #[test]

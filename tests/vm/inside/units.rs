@@ -325,36 +325,6 @@ fn an_upgrade_changes_supervisors_under_their_guests() {
     assert_eq!(web.show("Result"), "success");
 }
 
-#[test]
-#[ignore = "root: only in the virtual machine of tests/vm"]
-fn many_are_started_and_stopped_at_once() {
-    let machine = Machine::new();
-    let first = machine.guest("storm", Tree::Busybox);
-    let names: Vec<String> = (0..20).map(|number| format!("storm{number}")).collect();
-    let copy = |(number, name): (usize, &String)| {
-        run("cp", &["-a", "/var/lib/vservers/storm", &format!("/var/lib/vservers/{name}")]).ok();
-        let config = format!("/etc/vservers/{name}.toml");
-        fs::write(config, format!("context = {}\n", 2000 + number)).expect("it can be written");
-        Guest { name: name.clone() }
-    };
-    let guests: Vec<_> = names.iter().enumerate().map(copy).collect();
-    drop(first);
-    let words: Vec<&str> = names.iter().map(String::as_str).collect();
-    vserver(&[&["enable"], words.as_slice()].concat()).ok();
-    systemctl(&["start", "vservers.target"]).ok();
-    for guest in &guests {
-        assert_eq!(guest.show("ActiveState"), "active");
-    }
-    let pids: Vec<i32> = guests.iter().map(|guest| guest.pid("init_pid")).collect();
-    systemctl(&["stop", "vservers.target"]).ok();
-    for (guest, pid) in guests.iter().zip(pids) {
-        guest.ends();
-        assert_eq!(guest.show("Result"), "success");
-        assert!(!process::is_alive(pid));
-    }
-    vserver(&[&["disable"], words.as_slice()].concat()).ok();
-}
-
 /// The machine's own installation, held by one test.
 pub struct Machine {
     _turn: Turn,
@@ -380,6 +350,11 @@ pub struct Guest {
 }
 
 impl Guest {
+    /// One that has been made in another way.
+    pub fn made(name: &str) -> Self {
+        Self { name: name.to_owned() }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

@@ -1,0 +1,99 @@
+//! `vserver supervise` by hand, as whoever looks after guests calls it where there
+//! is no systemd; and what it says to who asks as systemd does.
+
+use std::io::Read;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Stdio};
+
+use tests::{DEADLINE, Host, Tree, eventually, process};
+
+on! { Busybox: [
+    one_of_two_takes_over,
+    whoever_waits_for_a_boot_hears_of_each_step,
+] }
+
+/// `vserver supervise --adopt`, which goes on as the guest's supervisor.
+fn adopt(host: &Host) -> Child {
+    let mut command = host.command(["supervise", "--adopt", "web"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().expect("it can be run")
+}
+
+/// It ends, as there is another one.
+#[track_caller]
+fn is_refused(mut child: Child) {
+    let end = eventually(DEADLINE, "it ends", || child.try_wait().ok().flatten());
+    let mut said = String::new();
+    child.stderr.take().expect("it is a pipe").read_to_string(&mut said).expect("it is text");
+    assert_eq!(end.code(), Some(1), "{said}");
+    assert!(said.contains("guest 'web' has a supervisor already"), "{said}");
+}
+
+fn one_of_two_takes_over(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let before = tests::Census::after_a_boot(&web);
+    // A guest that is down stays that.
+    host.vserver(["supervise", "--adopt", "web"]).ok();
+    assert!(!web.is_running());
+
+    web.start();
+    let started = web.status();
+    // Beside a live one, and after its end.
+    for child in [adopt(&host), adopt(&host)] {
+        is_refused(child);
+    }
+    assert_eq!(web.status().supervisor_pid, started.supervisor_pid);
+    web.kill_supervisor();
+    let mut both = vec![adopt(&host), adopt(&host)];
+    let refused = eventually(DEADLINE, "one of them ends", || {
+        both.iter_mut().position(|child| child.try_wait().is_ok_and(|end| end.is_some()))
+    });
+    is_refused(both.remove(refused));
+    let mut left = both.remove(0);
+    let status = eventually(DEADLINE, "the other one has the guest", || {
+        let status = web.status();
+        let is_had = status.supervisor_pid == i32::try_from(left.id()).ok();
+        (is_had && status.state == "running").then_some(status)
+    });
+    assert_eq!([status.init_pid, status.keeper_pid], [started.init_pid, started.keeper_pid]);
+    web.shell("true").ok();
+    is_refused(adopt(&host));
+
+    // It is a supervisor as any other: a reboot is one, and it ends with the guest.
+    let init = web.init_pid();
+    web.exec(["reboot"]);
+    let status = web.wait_for_reboot(init);
+    assert_eq!(status.supervisor_pid, i32::try_from(left.id()).ok());
+    web.stop();
+    let end = eventually(DEADLINE, "it ends", || left.try_wait().ok().flatten());
+    assert!(end.success(), "{end}");
+    before.assert_unchanged(&host);
+}
+
+/// sd_notify(3), without systemd.
+fn whoever_waits_for_a_boot_hears_of_each_step(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let path = host.prefix().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("it can be bound");
+    socket.set_read_timeout(Some(DEADLINE)).expect("it can be set");
+    let mut command = host.command(["supervise", "web"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut supervisor = command.env("NOTIFY_SOCKET", &path).spawn().expect("it can be run");
+    let mut said = Vec::new();
+    let mut bytes = [0; 4096];
+    while !said.iter().any(|words: &String| words.contains("READY=1")) {
+        let length = socket.recv(&mut bytes).expect("it is up in time");
+        said.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
+    }
+    let steps: Vec<_> = said.iter().filter(|words| words.starts_with("STATUS=booting: ")).collect();
+    assert!(steps.iter().any(|words| words.contains("rcS")), "{said:?}");
+    for words in steps {
+        assert!(words.contains("EXTEND_TIMEOUT_USEC=300000000"), "{words:?} of {said:?}");
+    }
+    assert!(process::is_alive(i32::try_from(supervisor.id()).expect("a pid")));
+    web.stop();
+    let end = eventually(DEADLINE, "it ends", || supervisor.try_wait().ok().flatten());
+    assert!(end.success(), "{end}");
+}
