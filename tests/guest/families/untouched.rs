@@ -1,0 +1,71 @@
+//! A guest's files, before it has been booted and after: what isn't in the
+//! list below is as it was, by inode and time of the last change.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use tests::Guest;
+
+use super::layouts::SLOW;
+
+/// What a guest's own programs write, below its root.
+const WRITTEN: &[&str] = &[
+    // Logs, process ids, what services keep.
+    "var/", "run/", "tmp/",
+];
+
+/// All that a change of a file would change.
+#[derive(Debug, PartialEq, Eq)]
+enum Entry {
+    /// Its entries are seen by themselves.
+    Directory {
+        mode: u32,
+        owner: (u32, u32),
+    },
+    Other {
+        inode: u64,
+        changed: (i64, i64),
+    },
+}
+
+/// The files of a guest at one time.
+pub struct Files(BTreeMap<String, Entry>);
+
+impl Files {
+    pub fn of(guest: &Guest<'_>) -> Self {
+        let mut found = BTreeMap::new();
+        collect(&guest.root(), "", &mut found);
+        Self(found)
+    }
+
+    /// Nothing has been changed, made or removed but what guests write.
+    pub fn assert_untouched(&self, guest: &Guest<'_>) {
+        let now = Self::of(guest);
+        let all = self.0.keys().chain(now.0.keys());
+        let changed: Vec<_> = all.filter(|path| self.0.get(*path) != now.0.get(*path)).collect();
+        assert!(changed.is_empty(), "changed, made or removed by booting it: {changed:?}");
+    }
+}
+
+fn collect(root: &Path, below: &str, found: &mut BTreeMap<String, Entry>) {
+    let directory = root.join(below);
+    for entry in fs::read_dir(&directory).expect("a directory can be read") {
+        let name = entry.expect("a directory can be read").file_name();
+        let path = format!("{below}{}", name.to_string_lossy());
+        let is = fs::symlink_metadata(root.join(&path)).expect("it is there");
+        let written = |known: &&str| path == known.trim_end_matches('/');
+        if WRITTEN.iter().any(|known| written(known)) || path == SLOW.trim_start_matches('/') {
+            continue;
+        }
+        if is.is_dir() {
+            let entry = Entry::Directory { mode: is.mode(), owner: (is.uid(), is.gid()) };
+            found.insert(path.clone(), entry);
+            collect(root, &format!("{path}/"), found);
+        } else {
+            let changed = (is.ctime(), is.ctime_nsec());
+            found.insert(path, Entry::Other { inode: is.ino(), changed });
+        }
+    }
+}
