@@ -341,8 +341,8 @@ pub fn s6() -> Layout {
             (
                 "/sbin/init",
                 "#!/usr/bin/execlineb -S0\nexport PATH /usr/sbin:/usr/bin:/sbin:/bin\n\
-                 foreground { cp -a /etc/s6/service /run/service }\n\
-                 foreground { /etc/up }\ns6-svscan /run/service\n",
+                 foreground { sh -c \"cp -a /etc/s6/service /run/service; /etc/up\" }\n\
+                 s6-svscan /run/service\n",
                 0o755,
             ),
             S6_SERVICE,

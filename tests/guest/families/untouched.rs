@@ -10,11 +10,42 @@ use tests::Guest;
 
 use super::layouts::SLOW;
 
-/// What a guest's own programs write, below its root.
+/// What a guest's own programs write, below its root; `*` at the end of a
+/// name stands for any text.
 const WRITTEN: &[&str] = &[
     // Logs, process ids, what services keep.
-    "var/", "run/", "tmp/",
+    "var",
+    "run",
+    "tmp",
+    // A link to /proc/mounts, by Debian's mount scripts.
+    "etc/mtab",
+    // By systemd, where it is empty.
+    "etc/machine-id",
+    // By finit's shutdown.
+    "etc/nologin",
+    // By Debian's OpenRC: what depends on what.
+    "usr/lib/rc/cache",
+    // By runsv, beside each service that it runs.
+    "etc/sv/*/supervise",
+    "etc/sv/*/log/supervise",
+    "etc/runit/runsvdir/default/*/supervise",
+    // By runit's gettys that find no terminal: they disable themselves.
+    "etc/runit/runsvdir/default/getty-*",
+    "etc/runit/runsvdir/default/.getty-*",
 ];
+
+/// Is this what guests write?
+fn is_written(path: &str) -> bool {
+    let fits = |known: &&str| {
+        let (known, path) = (known.split('/'), path.split('/'));
+        known.clone().count() == path.clone().count()
+            && known.zip(path).all(|(known, name)| match known.strip_suffix('*') {
+                Some(start) => name.starts_with(start),
+                None => name == known,
+            })
+    };
+    WRITTEN.iter().any(fits) || path == SLOW.trim_start_matches('/')
+}
 
 /// All that a change of a file would change.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,8 +86,7 @@ fn collect(root: &Path, below: &str, found: &mut BTreeMap<String, Entry>) {
         let name = entry.expect("a directory can be read").file_name();
         let path = format!("{below}{}", name.to_string_lossy());
         let is = fs::symlink_metadata(root.join(&path)).expect("it is there");
-        let written = |known: &&str| path == known.trim_end_matches('/');
-        if WRITTEN.iter().any(|known| written(known)) || path == SLOW.trim_start_matches('/') {
+        if is_written(&path) {
             continue;
         }
         if is.is_dir() {
