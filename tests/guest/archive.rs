@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use tests::same::{assert_holes, differences, furnish};
 use tests::{DEADLINE, Guest, Host, Tree, command, eventually};
 
-on! { Bookworm: [a_whole_system_moves_to_another_host] }
+on! { Bookworm: [a_whole_system_moves_to_another_host, what_rsync_has_copied_is_the_guest] }
 on! { Busybox: [
     nothing_is_lost_on_the_way,
     other_tools_unpack_it_too,
@@ -98,6 +98,42 @@ fn other_tools_unpack_it_too(tree: Tree) {
     let config = fs::read_to_string(place.join("vserver/config.toml")).expect("it is there");
     assert_eq!(config, fs::read_to_string(config_of(&host, "web")).expect("it is there"));
     fs::remove_dir_all(&place).expect("it can be removed");
+}
+
+/// A backup as docs/building.md has it: root, configuration, actions, account.
+fn what_rsync_has_copied_is_the_guest(tree: Tree) {
+    let (here, there) = (Host::new(), Host::new());
+    let web = here.guest("web").tree(tree).set("description", "customer 17").build();
+    furnish(&web);
+    let actions = "#!/bin/sh\necho $1 >>${0%/etc/*}/actions\n";
+    let path = here.paths().config_dir().join("web.sh");
+    fs::write(&path, actions).expect("it can be written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode can be set");
+    web.start();
+    web.wait_for_process("sshd");
+    web.stop();
+    let account = fs::read_dir(here.paths().usage_dir()).expect("there is an account");
+    let account = account.map(|entry| entry.expect("it can be read").path());
+    let source = |path: &Path| path.strip_prefix(here.prefix()).expect("below it").to_owned();
+    let mut rsync = Command::new("rsync");
+    rsync.args(["-aHAX", "--numeric-ids", "--sparse", "--relative"]).current_dir(here.prefix());
+    let paths = [web.root(), config_of(&here, "web"), path].into_iter().chain(account);
+    rsync.args(paths.map(|path| source(&path))).arg(there.prefix());
+    command::run(&mut rsync, LONG).ok();
+    let copy = web.on(&there);
+    assert_eq!(differences(&web.root(), &copy.root()), [""; 0]);
+    assert_holes(&web, &copy);
+    assert_eq!(web.status().context, copy.status().context);
+    let boots = |host: &Host| host.vserver(["usage", "web"]).ok().stdout;
+    assert_eq!(boots(&there), boots(&here));
+    copy.start();
+    copy.wait_for_process("sshd");
+    copy.exec(["apt-get", "check"]).ok();
+    let listed = there.vserver(["list"]).ok();
+    assert!(listed.stdout.contains("customer 17"), "{listed}");
+    copy.stop();
+    let acted = fs::read_to_string(there.prefix().join("actions")).expect("they have run there");
+    assert_eq!(acted, "pre-start\npost-start\npre-stop\npost-stop\n");
 }
 
 fn a_copy_has_an_identity_of_its_own(tree: Tree) {

@@ -5,10 +5,21 @@ mod small;
 
 use tests::Tree;
 
-pub use small::{alpine, arch, bsd, busybox, dinit, gentoo, slackware, unknown};
+pub use small::{alpine, arch, bsd, busybox, dinit, gentoo, one_command, slackware, unknown};
 
 /// Where each orderly shutdown leaves a line.
 pub const MARKS: &str = "/var/log/shutdowns";
+
+/// A step of each boot, which those that have a sign of being up call before they
+/// are. It takes as long as [`SLOW`] does.
+pub const UP: File = (
+    "/etc/up",
+    "#!/bin/sh\n: >/run/booting\n[ ! -e /etc/slow ] || . /etc/slow\n: >/run/up\n",
+    0o755,
+);
+
+/// A part of that step, while it is there.
+pub const SLOW: &str = "/etc/slow";
 
 /// A guest of one family.
 pub struct Layout {
@@ -25,6 +36,10 @@ pub struct Layout {
     /// Its style in `status`, and a part of the reason.
     pub style: &'static str,
     pub reason: &'static str,
+    /// What is booted in place of an init, if anything.
+    pub command: Words,
+    /// Is it up when [`UP`] is done, or at once?
+    pub signs: bool,
     /// The name of a process that runs when it is up.
     pub service: &'static str,
     /// What is typed inside.
@@ -37,7 +52,7 @@ pub struct Layout {
     pub hanging: File,
 }
 
-type File = (&'static str, &'static str, u32);
+pub type File = (&'static str, &'static str, u32);
 
 /// A command.
 pub type Words = &'static [&'static str];
@@ -82,12 +97,14 @@ pub fn sysvinit() -> Layout {
             "#!/bin/sh\n### BEGIN INIT INFO\n# Provides: marks\n\
              # Required-Start: $remote_fs\n# Required-Stop: $remote_fs\n\
              # Default-Start: 2 3 4 5\n# Default-Stop: 0 1 6\n### END INIT INFO\n\
-             [ $1 = start ] || date >>/var/log/shutdowns\n",
+             if [ $1 = start ]; then /etc/up; else date >>/var/log/shutdowns; fi\n",
             0o755,
         )],
         prepare: &["update-rc.d", "marks", "defaults"],
         style: "sysv",
         reason: "/sbin/init is sysvinit",
+        command: &[],
+        signs: true,
         service: "cron",
         reboot: &["reboot"],
         power_off: &["poweroff"],
@@ -97,10 +114,17 @@ pub fn sysvinit() -> Layout {
     }
 }
 
-const RC_MARKS: File =
-    ("/etc/init.d/marks", "#!/bin/sh\n[ $1 = start ] || date >>/var/log/shutdowns\n", 0o755);
+const RC_MARKS: File = (
+    "/etc/init.d/marks",
+    "#!/bin/sh\nif [ $1 = start ]; then /etc/up; else date >>/var/log/shutdowns; fi\n",
+    0o755,
+);
 
-const RC_HANGING: File = ("/etc/init.d/marks", "#!/bin/sh\n[ $1 = start ] || sleep 1000\n", 0o755);
+const RC_HANGING: File = (
+    "/etc/init.d/marks",
+    "#!/bin/sh\nif [ $1 = start ]; then /etc/up; else sleep 1000; fi\n",
+    0o755,
+);
 
 /// systemd from Debian's own files.
 pub fn systemd() -> Layout {
@@ -118,7 +142,7 @@ pub fn systemd() -> Layout {
             ),
             (
                 "/etc/systemd/system/marks.service",
-                "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n\
+                "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/etc/up\n\
              ExecStop=/bin/sh -c 'date >>/var/log/shutdowns'\n[Install]\nWantedBy=multi-user.target\n",
                 0o644,
             ),
@@ -136,8 +160,8 @@ pub fn systemd() -> Layout {
         ],
         hanging: (
             "/etc/systemd/system/marks.service",
-            "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n\
-             ExecStop=/bin/sleep 1000\n",
+            "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/etc/up\n\
+             ExecStop=/bin/sleep 1000\nTimeoutStopSec=infinity\n",
             0o644,
         ),
         ..sysvinit()
@@ -149,11 +173,13 @@ pub fn runit() -> Layout {
     Layout {
         title: "Debian 12, runit",
         tree: Tree::Runit,
-        links: &[],
+        links: &[("/etc/rcS.d/S99up", "/etc/up")],
         files: &[("/etc/runit/rc.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755)],
         prepare: &[],
         style: "init",
         reason: "/sbin/init is runit, '/usr/lib/runit/runit-init'",
+        command: &[],
+        signs: true,
         service: "runsvdir",
         reboot: &["reboot"],
         power_off: &["poweroff"],
@@ -168,6 +194,7 @@ pub fn runit() -> Layout {
 pub fn void() -> Layout {
     Layout {
         title: "Void's stages for runit",
+        links: &[],
         files: &[
             (
                 "/etc/runit/1",
@@ -194,7 +221,11 @@ pub fn void() -> Layout {
                  pkill --inverse -s0,1 -TERM\nsleep 1\npkill --inverse -s0,1 -KILL\n",
                 0o755,
             ),
-            ("/etc/runit/core-services/00-pseudofs.sh", "mkdir -p -m0755 /run/runit\n", 0o644),
+            (
+                "/etc/runit/core-services/00-pseudofs.sh",
+                "mkdir -p -m0755 /run/runit\n/etc/up\n",
+                0o644,
+            ),
             ("/etc/runit/runsvdir/default/sleeper/run", "#!/bin/sh\nexec sleep 100000\n", 0o755),
             ("/etc/rc.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
         ],
@@ -206,12 +237,15 @@ pub fn void() -> Layout {
 
 const OPENRC_SERVICE: File = (
     "/etc/init.d/marks",
-    "#!/sbin/openrc-run\nstart() { :; }\nstop() { date >>/var/log/shutdowns; }\n",
+    "#!/sbin/openrc-run\nstart() { /etc/up; }\nstop() { date >>/var/log/shutdowns; }\n",
     0o755,
 );
 
-const OPENRC_HANGING: File =
-    ("/etc/init.d/marks", "#!/sbin/openrc-run\nstart() { :; }\nstop() { sleep 1000; }\n", 0o755);
+const OPENRC_HANGING: File = (
+    "/etc/init.d/marks",
+    "#!/sbin/openrc-run\nstart() { /etc/up; }\nstop() { sleep 1000; }\n",
+    0o755,
+);
 
 /// Debian's OpenRC below sysvinit's inittab.
 pub fn openrc() -> Layout {
@@ -256,7 +290,8 @@ pub fn finit() -> Layout {
         files: &[
             (
                 "/etc/finit.d/marks.conf",
-                "service [2345] /bin/sleep 100000 -- a service\n\
+                "run [S] /etc/up -- a step\n\
+                 service [2345] /bin/sleep 100000 -- a service\n\
                  shutdown /usr/local/sbin/marks\n",
                 0o644,
             ),
@@ -265,6 +300,8 @@ pub fn finit() -> Layout {
         prepare: &[],
         style: "init",
         reason: "/sbin/init is finit, '/usr/sbin/finit'",
+        command: &[],
+        signs: true,
         service: "sleep",
         reboot: &["reboot"],
         power_off: &["poweroff"],
@@ -304,7 +341,8 @@ pub fn s6() -> Layout {
             (
                 "/sbin/init",
                 "#!/usr/bin/execlineb -S0\nexport PATH /usr/sbin:/usr/bin:/sbin:/bin\n\
-                 foreground { cp -a /etc/s6/service /run/service }\ns6-svscan /run/service\n",
+                 foreground { sh -c \"cp -a /etc/s6/service /run/service; /etc/up\" }\n\
+                 s6-svscan /run/service\n",
                 0o755,
             ),
             S6_SERVICE,
@@ -313,6 +351,8 @@ pub fn s6() -> Layout {
         prepare: &[],
         style: "init",
         reason: "/sbin/init is s6, '/usr/sbin/init'",
+        command: &[],
+        signs: true,
         service: "sleep",
         reboot: &["sh", "-c", "touch /run/reboot && s6-svscanctl -t /run/service"],
         power_off: &["s6-svscanctl", "-t", "/run/service"],
@@ -336,7 +376,7 @@ pub fn s6_linux_init() -> Layout {
             ),
             (
                 "/usr/bin/s6-linux-init",
-                "#!/bin/sh\ncp -a /etc/s6/service /run/service\nexec s6-svscan /run/service\n",
+                "#!/bin/sh\ncp -a /etc/s6/service /run/service\n/etc/up\nexec s6-svscan /run/service\n",
                 0o755,
             ),
             (

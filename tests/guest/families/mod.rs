@@ -2,20 +2,24 @@
 //! inside and from outside, at any moment, and is never killed for it.
 
 mod layouts;
+mod operations;
 mod page;
+mod untouched;
 
 use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
+use tests::random::random;
 use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
 use layouts::After::{Again, Down};
-use layouts::{After, Layout, MARKS, Words};
-
-const MODES: [&str; 3] = ["private", "identity", "host"];
+use layouts::{After, Layout, MARKS, SLOW, UP, Words};
+use operations::{AT_ONCE, FROZEN, HALT, HANGING, OWN, REBOOT, RESTART, SOON, START, STOP, TYPED};
+use untouched::Files;
 
 /// Makes the tests of each layout.
 macro_rules! families {
@@ -46,7 +50,7 @@ macro_rules! families {
 
         /// All of them.
         fn all() -> Vec<Layout> {
-            vec![$(layouts::$layout()),+]
+            vec![$(layouts::$layout(),)+ layouts::one_command()]
         }
     };
 }
@@ -57,18 +61,39 @@ families! {
     slackware arch gentoo alpine bsd unknown
 }
 
+/// A guest that has no init, and in which nothing is typed.
+mod one_command {
+    use super::layouts::one_command;
+
+    #[test]
+    #[ignore = "root: boots guests"]
+    fn boots_reboots_and_stops_from_outside() {
+        super::boots_reboots_and_stops_from_outside(&one_command());
+    }
+
+    #[test]
+    #[ignore = "root: boots guests"]
+    fn stops_at_any_moment() {
+        super::stops_at_any_moment(&one_command());
+    }
+}
+
 /// `VSERVER_TEST_ROUNDS`, as tests/soak sets it, or a few.
 fn rounds() -> usize {
     env::var("VSERVER_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
 }
 
 fn build<'h>(host: &'h Host, layout: &Layout) -> Guest<'h> {
-    let guest = host.guest("web").tree(layout.tree).set("boot.kill_grace", "1s").build();
+    let guest = host.guest("web").tree(layout.tree).set("boot.kill_grace", "1s");
+    let guest = match layout.command {
+        [] => guest.build(),
+        words => guest.list("boot.command", words).build(),
+    };
     for (path, to) in layout.links {
         let path = place(&guest, path);
         symlink(to, &path).unwrap_or_else(|cause| panic!("cannot link {path:?}: {cause}"));
     }
-    for (path, text, mode) in layout.files {
+    for (path, text, mode) in [&UP].into_iter().chain(layout.files) {
         place(&guest, path);
         guest.write(path, text, *mode);
     }
@@ -92,48 +117,102 @@ fn shutdowns(guest: &Guest<'_>) -> usize {
     guest.read(MARKS).lines().count()
 }
 
+/// In this mode of `security.users` from its next start on.
+fn set_users(guest: &Guest<'_>, users: &str) {
+    guest.host().vserver(["config", "set", guest.name(), "security.users", users]).ok();
+}
+
 /// Starts it, and checks that it is up then.
 fn start(guest: &Guest<'_>, layout: &Layout) {
     guest.start();
+    assert_up(guest, layout);
     let status = guest.vserver("status", [""; 0]).ok();
     assert!(status.stdout.contains(layout.reason), "{}\n{status}", layout.reason);
     assert_eq!(guest.status().style.as_deref(), Some(layout.style));
     guest.wait_for_process(layout.service);
 }
 
+/// It is up, and not only said to be.
+fn assert_up(guest: &Guest<'_>, layout: &Layout) {
+    assert_eq!(guest.status().state, "running");
+    if layout.signs {
+        guest.exec(["test", "-e", "/run/up"]).ok();
+    }
+}
+
+/// Neither is the state that of a guest that is up while it boots, nor does
+/// `start` return before it is.
+fn is_up_when_its_boot_is_over(guest: &Guest<'_>, layout: &Layout) {
+    if !layout.signs {
+        return;
+    }
+    guest.write(SLOW, "while [ -e /etc/slow ]; do sleep 0.1; done\n", 0o644);
+    guest.vserver("start", ["--no-wait"]).ok();
+    eventually(DEADLINE, "it boots", || {
+        (guest.exec(["test", "-e", "/run/booting"]).code == 0).then_some(())
+    });
+    assert_eq!(guest.status().state, "booting");
+    let slow = guest.root().join(SLOW.trim_start_matches('/'));
+    fs::remove_file(&slow).expect("it is there");
+    eventually(DEADLINE, "it is up", || (guest.status().state == "running").then_some(()));
+    assert_up(guest, layout);
+    guest.stop();
+    guest.write(SLOW, "sleep 1\n", 0o644);
+    start(guest, layout);
+    guest.stop();
+    fs::remove_file(&slow).expect("it is there");
+}
+
 fn boots_reboots_and_stops_from_outside(layout: &Layout) {
     let host = Host::new();
     let guest = build(&host, layout);
-    start(&guest, layout);
-    guest.stop();
-    assert_eq!(shutdowns(&guest), 1, "stop\n{}", guest.log());
-    start(&guest, layout);
-    let first = guest.init_pid();
-    guest.vserver("reboot", [""; 0]).ok();
-    assert_ne!(guest.init_pid(), first);
-    assert_eq!(shutdowns(&guest), 2, "reboot\n{}", guest.log());
-    guest.wait_for_process(layout.service);
-    guest.stop();
-    assert_eq!(shutdowns(&guest), 3, "stop\n{}", guest.log());
+    let files = Files::of(&guest);
+    is_up_when_its_boot_is_over(&guest, layout);
+    for users in STOP.modes {
+        let before = shutdowns(&guest);
+        let ended = |times, how| {
+            assert_eq!(shutdowns(&guest), before + times, "{how} {users}\n{}", guest.log());
+        };
+        set_users(&guest, users);
+        start(&guest, layout);
+        let mut times = 0;
+        for (verb, operation) in [("reboot", &REBOOT), ("restart", &RESTART)] {
+            if operation.modes.contains(users) {
+                let old = guest.init_pid();
+                guest.vserver(verb, [""; 0]).ok();
+                assert_ne!(guest.init_pid(), old);
+                assert_up(&guest, layout);
+                times += 1;
+                ended(times, verb);
+                guest.wait_for_process(layout.service);
+            }
+        }
+        guest.stop();
+        ended(times + 1, "stop");
+    }
+    files.assert_untouched(&guest);
 }
 
 fn does_what_is_typed_inside(layout: &Layout) {
     let host = Host::new();
     let guest = build(&host, layout);
-    for users in MODES {
-        host.vserver(["config", "set", guest.name(), "security.users", users]).ok();
-        start(&guest, layout);
-        for (after, words) in
-            [(Again, layout.reboot), (Down, layout.halt), (Down, layout.power_off)]
-        {
-            typed(&guest, layout, after, words, 1);
+    for users in START.modes {
+        set_users(&guest, users);
+        if TYPED.modes.contains(users) {
+            for (after, words) in
+                [(Again, layout.reboot), (Down, layout.halt), (Down, layout.power_off)]
+            {
+                typed(&guest, layout, after, words, 1);
+            }
+        }
+        let own = layout.own.iter().enumerate();
+        for (_, (after, words)) in own.filter(|(index, _)| OWN.mode(*index) == *users) {
+            typed(&guest, layout, *after, words, 1);
         }
         // It asks nobody.
-        typed(&guest, layout, Down, &["sh", "-c", HALT_NOW], 0);
-    }
-    host.vserver(["config", "set", guest.name(), "security.users", "private"]).ok();
-    for (after, words) in layout.own {
-        typed(&guest, layout, *after, words, 1);
+        if HALT.modes.contains(users) {
+            typed(&guest, layout, Down, &["sh", "-c", HALT_NOW], 0);
+        }
     }
 }
 
@@ -153,6 +232,7 @@ fn typed(guest: &Guest<'_>, layout: &Layout, after: After, words: Words, expecte
     match after {
         Again => {
             guest.wait_for_reboot(old);
+            assert_up(guest, layout);
             guest.wait_for_process(layout.service);
         }
         Down => {
@@ -176,15 +256,24 @@ const DEAF: &str = "(trap '' HUP INT TERM; while :; do sleep 1; done) >/dev/null
 fn stops_at_any_moment(layout: &Layout) {
     let host = Host::new();
     let guest = build(&host, layout);
-    for round in 1..=rounds() {
+    let mut random = random();
+    let stops = |users: &str, after: u64| {
+        set_users(&guest, users);
         guest.vserver("start", ["--no-wait"]).ok();
+        thread::sleep(Duration::from_millis(after));
         guest.vserver("stop", ["--no-kill"]).ok();
-        assert!(!guest.is_running(), "round {round}");
+        assert!(!guest.is_running(), "{users}, {after} ms");
+    };
+    for round in 0..AT_ONCE.rounds(rounds()) {
+        stops(AT_ONCE.mode(round), 0);
     }
-    // A frozen guest with a deaf process in it, and with other ids on the host.
-    for users in ["identity", "host"] {
+    for round in 0..SOON.rounds(rounds() / 2) {
+        stops(SOON.mode(round), random.u64(1..800));
+    }
+    // With a process that ignores SIGTERM.
+    for users in FROZEN.modes {
         let before = shutdowns(&guest);
-        host.vserver(["config", "set", guest.name(), "security.users", users]).ok();
+        set_users(&guest, users);
         start(&guest, layout);
         guest.shell(DEAF).ok();
         guest.vserver("pause", [""; 0]).ok();
@@ -194,10 +283,17 @@ fn stops_at_any_moment(layout: &Layout) {
     // A shutdown script that hangs.
     let (path, text, mode) = layout.hanging;
     guest.write(path, text, mode);
-    start(&guest, layout);
-    let stop = guest.vserver("stop", ["--timeout", "3"]);
-    assert!(stop.took < Duration::from_secs(40), "{stop}");
-    eventually(DEADLINE, "nothing is left", || (!guest.is_running()).then_some(()));
+    for users in HANGING.modes {
+        set_users(&guest, users);
+        start(&guest, layout);
+        let stop = guest.vserver("stop", ["--timeout", "1"]).ok();
+        assert!(stop.took < Duration::from_secs(40), "{stop}");
+        // Else guest-init has cut it off.
+        if layout.style == "init" {
+            assert!(stop.stderr.contains("guest 'web' had to be killed"), "{stop}");
+        }
+        assert!(!guest.is_running(), "nothing is left");
+    }
 }
 
 on! { Busybox: [an_init_that_could_be_followed_is_pid_1_if_told_so] }
@@ -230,16 +326,6 @@ fn the_next_supervisor_knows_the_family() {
     assert!(status.stdout.contains(layout.reason), "{status}");
     guest.stop();
     assert_eq!(shutdowns(&guest), 1, "{}", guest.log());
-}
-
-#[test]
-#[ignore = "root: boots guests"]
-fn dinit_is_up_when_its_boot_service_is() {
-    let host = Host::new();
-    let guest = build(&host, &layouts::dinit());
-    guest.start();
-    guest.exec(["test", "-e", "/run/boot"]).ok();
-    guest.stop();
 }
 
 /// One made for hardware mounts its /run, and ends when it can't.

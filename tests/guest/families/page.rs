@@ -6,6 +6,7 @@ use std::{env, fs};
 
 use super::all;
 use super::layouts::{After, Layout, Words};
+use super::operations::{self, MODES, Operation};
 
 const HEAD: &str = "# Init families and layouts
 
@@ -21,26 +22,26 @@ the conventions of its public boot scripts, and `sysvinit` for the tools of that
 |---|---|---|---|---|
 ";
 
-/// What `mod.rs` does with each, in which modes of `security.users`.
+/// Before what is done with each.
 const DONE: &str = "
-Each of them:
+Each of them (to `one command` nothing is typed inside; \"in turn\": one of them in this mode, the next in
+the next):
 
 | | private | identity | host |
 |---|---|---|---|
-| `start` returns when it is up, `status` names it | x | x | x |
-| `stop --no-kill`, its own shutdown script has run, once | x | x | x |
-| `reboot` from outside, likewise | x | | |
-| the first command to reboot, and the first two that end it, typed inside, likewise | x | x | x |
-| its other commands, likewise | x | | |
-| reboot(2) to halt, called inside: it ends at once, without its shutdown script | x | x | x |
-| `stop --no-kill` 0 ms after `start`, 5 rounds (100 in `tests/soak/run`) | x | | |
-| `stop --no-kill` of a frozen guest with a process that ignores SIGTERM | | x | x |
-| `stop --timeout` while its shutdown script hangs | | | x |
 ";
 
 fn page() -> String {
     let rows = all().iter().map(row).collect::<String>();
-    format!("{HEAD}{rows}{DONE}")
+    let done = operations::ALL.iter().map(done).collect::<String>();
+    format!("{HEAD}{rows}{DONE}{done}")
+}
+
+fn done(operation: &Operation) -> String {
+    let how = if operation.in_turn { "in turn |" } else { "x |" };
+    let cell = |mode| if operation.modes.contains(mode) { how } else { "|" };
+    let cells: Vec<_> = MODES.iter().map(cell).collect();
+    format!("| {} | {}\n", operation.title, cells.join(" "))
 }
 
 fn row(layout: &Layout) -> String {
@@ -54,11 +55,13 @@ fn row(layout: &Layout) -> String {
 }
 
 fn listed(commands: impl Iterator<Item = Words>) -> String {
+    let commands = commands.filter(|words| !words.is_empty());
     commands.map(|words| format!("`{}`", words.join(" "))).collect::<Vec<_>>().join("; ")
 }
 
 #[test]
 fn says_what_is_tested() {
+    println!("{}", page());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/DISTRIBUTIONS.md");
     if env::var_os("VSERVER_TEST_GOLDEN").is_some_and(|word| word == "write") {
         fs::write(&path, page()).expect("a file of the source can be written");

@@ -15,6 +15,8 @@ const SMALL: Layout = Layout {
     prepare: &[],
     style: "sysv",
     reason: "/sbin/init is sysvinit",
+    command: &[],
+    signs: true,
     service: "sleep",
     reboot: &["sysvinit", "reboot"],
     power_off: &["sysvinit", "poweroff"],
@@ -32,6 +34,7 @@ const SMALL: Layout = Layout {
 pub fn busybox() -> Layout {
     Layout {
         title: "busybox",
+        files: &[("/etc/init.d/rcS", "#!/bin/sh\ndate +%s >>/var/log/boots\n/etc/up\n", 0o755)],
         style: "busybox",
         reason: "/sbin/init is busybox",
         service: "busybox",
@@ -85,7 +88,7 @@ pub fn slackware() -> Layout {
             ("/etc/rc.d/rc.S", "#!/bin/sh\nmount -v proc /proc -t proc\n", 0o755),
             (
                 "/etc/rc.d/rc.M",
-                "#!/bin/sh\n[ -x /etc/rc.d/rc.local ] && . /etc/rc.d/rc.local\n",
+                "#!/bin/sh\n/etc/up\n[ -x /etc/rc.d/rc.local ] && . /etc/rc.d/rc.local\n",
                 0o755,
             ),
             (
@@ -117,7 +120,7 @@ pub fn arch() -> Layout {
                 0o644,
             ),
             ("/etc/rc.sysinit", "#!/bin/sh\n:\n", 0o755),
-            ("/etc/rc.multi", "#!/bin/sh\n[ -x /etc/rc.local ] && /etc/rc.local\n", 0o755),
+            ("/etc/rc.multi", "#!/bin/sh\n/etc/up\n[ -x /etc/rc.local ] && /etc/rc.local\n", 0o755),
             (
                 "/etc/rc.shutdown",
                 "#!/bin/sh\n/etc/rc.local.shutdown\n\
@@ -202,7 +205,7 @@ pub fn bsd() -> Layout {
         links: &[("/sbin/init", "nowhere"), ("/etc/inittab", "nowhere")],
         files: &[
             TOOLS,
-            ("/etc/rc", "#!/bin/sh\nsleep 100000 </dev/null >/dev/null 2>&1 &\n", 0o755),
+            ("/etc/rc", "#!/bin/sh\n/etc/up\nsleep 100000 </dev/null >/dev/null 2>&1 &\n", 0o755),
             ("/etc/rc.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
         ],
         style: "rc",
@@ -226,6 +229,7 @@ pub fn unknown() -> Layout {
         )],
         style: "init",
         reason: "/sbin/init is '/sbin/init', of no known family",
+        signs: false,
         reboot: &["kill", "-INT", "1"],
         power_off: &["kill", "-TERM", "1"],
         halt: &["halt"],
@@ -245,13 +249,13 @@ pub fn dinit() -> Layout {
             (
                 "/sbin/dinit",
                 "#!/bin/sh\nend() { trap '' INT TERM; date >>/var/log/shutdowns; /etc/hang; $1 -f; }\n\
-                 trap 'end halt' TERM\ntrap 'end reboot' INT\nsleep 1\n>/run/boot\n\
+                 trap 'end halt' TERM\ntrap 'end reboot' INT\n/etc/up\n\
                  while :; do sleep 100000 & wait $!; done\n",
                 0o755,
             ),
             (
                 "/sbin/dinitctl",
-                "#!/bin/sh\n[ \"$*\" = '--quiet is-started boot' -a -e /run/boot ]\n",
+                "#!/bin/sh\n[ \"$*\" = '--quiet is-started boot' -a -e /run/up ]\n",
                 0o755,
             ),
             (
@@ -266,6 +270,31 @@ pub fn dinit() -> Layout {
         power_off: &["shutdown", "-p"],
         halt: &["shutdown", "-h"],
         own: &[(Again, &["kill", "-INT", "1"]), (Down, &["kill", "-TERM", "1"])],
+        hanging: ("/etc/hang", "#!/bin/sh\nsleep 1000\n", 0o755),
+        ..SMALL
+    }
+}
+
+/// No init, but a program that the configuration names. It is asked by SIGTERM.
+pub fn one_command() -> Layout {
+    Layout {
+        title: "one command",
+        links: &[("/sbin/init", "nowhere")],
+        files: &[(
+            "/bin/server",
+            "#!/bin/sh\ntrap 'date >>/var/log/shutdowns; /etc/hang; exit' TERM\n\
+             while :; do sleep 100000 & wait $!; done\n",
+            0o755,
+        )],
+        style: "command",
+        reason: "the configuration names one",
+        command: &["/bin/server"],
+        signs: false,
+        service: "server",
+        reboot: &[],
+        power_off: &[],
+        halt: &[],
+        own: &[],
         hanging: ("/etc/hang", "#!/bin/sh\nsleep 1000\n", 0o755),
         ..SMALL
     }
