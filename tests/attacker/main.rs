@@ -8,6 +8,7 @@
 mod bait;
 mod bombs;
 mod calls;
+mod datagrams;
 mod descend;
 mod files;
 mod frames;
@@ -93,6 +94,9 @@ fn attempt(name: &str, arguments: &[&str]) -> Attempt {
         ("packets", [interface]) => ipc::packets(interface),
 
         ("frame", [kind, own, foreign, target]) => frames::send(kind, own, foreign, target),
+        ("datagram", [kind, source, router, target]) => {
+            datagrams::send(kind, source, router, target)
+        }
         ("capture", [interface, last]) => frames::capture(interface, last),
         ("macvlan-upon", [index]) => macvlan::upon(index),
 

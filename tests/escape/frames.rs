@@ -3,14 +3,13 @@
 //! that these send, and what is heard of them.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
 
-use tests::{Guest, Host, Network};
+use caps::Capability;
+use tests::{Capture, Guest, Host, Network};
 use vserver::variables;
 
-const ATTACKER: &str = env!("CARGO_BIN_EXE_attacker");
+pub(crate) const ATTACKER: &str = env!("CARGO_BIN_EXE_attacker");
 
 /// Forged frames that a router passes on, if nothing holds them back.
 pub(crate) const ROUTED: [&str; 12] = [
@@ -49,6 +48,12 @@ pub(crate) const LOCAL: [&str; 17] = [
     "llc",
 ];
 
+/// The names of all capabilities but these, as configurations have them.
+pub(crate) fn capabilities(but: &[Capability]) -> Vec<String> {
+    let all = caps::all().into_iter().filter(|one| !but.contains(one));
+    all.map(|one| one.to_string().to_lowercase()).collect()
+}
+
 /// A host and a machine beside it.
 pub(crate) struct Scene {
     pub(crate) beside: Network,
@@ -63,8 +68,9 @@ impl Scene {
 
     /// A guest that attacks, with this network.
     pub(crate) fn guest(&self, name: &str, network: &[(&str, &[&str])]) -> Guest<'_> {
-        let capabilities = ["net_admin", "net_raw", "sys_admin"];
-        let mut guest = self.host.guest(name).list("security.capabilities.add", &capabilities);
+        let all = capabilities(&[]);
+        let all: Vec<_> = all.iter().map(String::as_str).collect();
+        let mut guest = self.host.guest(name).list("security.capabilities.add", &all);
         for (key, values) in network {
             guest = guest.list(&format!("network.{key}"), values);
         }
@@ -79,35 +85,5 @@ impl Scene {
         let mut inside = guest.command("exec", ["--", "/attacker"]);
         inside.env(variables::PREFIX, self.host.prefix());
         [Capture::begin(outside, "lan0", "own4"), Capture::begin(inside, "eth0", last)]
-    }
-}
-
-/// Frames that arrive somewhere.
-pub(crate) struct Capture {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Capture {
-    /// Listens from now on.
-    fn begin(mut command: Command, interface: &str, last: &str) -> Self {
-        command.args(["capture", interface, last]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the attacker can be run");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut line = String::new();
-        lines.read_line(&mut line).expect("the attacker says that it listens");
-        assert_eq!(line, "listening\n");
-        Self { child, lines }
-    }
-
-    /// What has arrived up to the last frame.
-    pub(crate) fn end(mut self) -> Vec<String> {
-        let mut text = String::new();
-        self.lines.read_to_string(&mut text).expect("a capture is text");
-        self.child.wait().expect("a capture ends");
-        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        // How the attempt ended.
-        assert_eq!(lines.pop().as_deref(), Some("escaped: the last one"));
-        lines
     }
 }

@@ -26,6 +26,7 @@ mod session;
 mod sockets;
 mod spoof;
 mod spoof_segment;
+mod spoof_shared;
 mod terminal;
 
 use case::{Class, Users};

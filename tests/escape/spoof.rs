@@ -3,9 +3,9 @@
 //! beside the host, or the host's own tables. The same frames arrive where the
 //! filter is left out, which shows that they are right.
 
-use tests::{Finished, Guest, Network};
+use tests::{Capture, Finished, Guest, Network};
 
-use crate::frames::{Capture, LOCAL, ROUTED, Scene};
+use crate::frames::{LOCAL, ROUTED, Scene};
 
 const OWN: &str = "192.0.2.10,2001:db8::10";
 const NEIGHBOUR: &str = "192.0.2.11,2001:db8::11";

@@ -3,9 +3,11 @@
 //! its own network. Nothing of it reaches a neighbour or a machine on the
 //! cable; the same frames arrive where the filter is left out.
 
-use tests::{Guest, Network};
+use std::process::Command;
 
-use crate::frames::{Capture, LOCAL, ROUTED, Scene};
+use tests::{Capture, DEADLINE, Guest, Network, command};
+
+use crate::frames::{LOCAL, ROUTED, Scene};
 
 const OWN: &str = "203.0.113.10,2001:db8:1::10";
 const NEIGHBOUR: &str = "203.0.113.11,2001:db8:1::11";
@@ -40,6 +42,17 @@ const BAD_FOR_BRIDGES: [&str; 1] = ["mld-query"];
 /// Frames without a mark, known by who speaks.
 const CLAIMS: [&str; 2] = ["arp-foreign", "arp-announcement"];
 
+/// Frames by which one says that another's address is its own, so that who
+/// knows the other already believes it.
+const TAKING: [&str; 6] = [
+    "arp-foreign",
+    "arp-announcement",
+    "solicit-foreign",
+    "advertise-foreign",
+    "advertise-by-local",
+    "advertise-by-own",
+];
+
 /// What a machine has to say; the last two end the captures.
 const GOOD: [&str; 8] = [
     "arp-own",
@@ -71,7 +84,45 @@ fn guest<'s>(scene: &'s Scene, mode: &str, name: &str, addresses: &str) -> Guest
     let (v4, v6) = addresses.split_once(',').expect("two addresses");
     let (v4, v6) = (format!("{v4}/24"), format!("{v6}/64"));
     let (key, door) = if mode == "bridge" { ("bridge", "br0") } else { ("parent", "lan0") };
-    scene.guest(name, &[(key, &[door]), ("addresses", &[&v4, &v6]), ("mode", &[mode])])
+    let gateways: Vec<_> = BESIDE.split(',').collect();
+    let network: [(&str, &[&str]); 4] =
+        [(key, &[door]), ("addresses", &[&v4, &v6]), ("gateway", &gateways), ("mode", &[mode])];
+    scene.guest(name, &network)
+}
+
+/// Has the neighbour and the gateway know each other, says to all that both
+/// addresses are the guest's, and tells whom each takes for the other then: the
+/// hardware addresses before, and after.
+fn taken(scene: &Scene, web: &Guest<'_>, db: &Guest<'_>) -> [Vec<String>; 2] {
+    let in_guest = format!("--net=/proc/{}/ns/net", db.init_pid());
+    let known = || {
+        let inside = |address: &str| {
+            let mut ip = Command::new("nsenter");
+            ip.args([&in_guest, "ip", "neighbour", "show", address]);
+            command::run(&mut ip, DEADLINE).ok().stdout
+        };
+        let outside = |address: &str| scene.beside.ip(&format!("neighbour show {address}"));
+        let lines = BESIDE.split(',').map(inside).chain(NEIGHBOUR.split(',').map(outside));
+        let mac = |line: String| line.split("lladdr ").nth(1)?.get(..17).map(str::to_owned);
+        lines.map(|line| mac(line).unwrap_or_default()).collect()
+    };
+    for address in BESIDE.split(',') {
+        db.exec(["ping", "-c", "1", "-W", "10", address]).ok();
+    }
+    for address in NEIGHBOUR.split(',') {
+        scene.beside.run("busybox", ["ping", "-c", "1", "-W", "10", address]).ok();
+    }
+    let before = known();
+    for claimed in [NEIGHBOUR, BESIDE] {
+        for kind in TAKING {
+            web.exec(["/attacker", "frame", kind, OWN, claimed, BESIDE]).ok();
+        }
+    }
+    // What was sent first has arrived when this has.
+    let captures = scene.listen(db, "own4");
+    web.exec(["/attacker", "frame", "own4", OWN, FOREIGN, BESIDE]).ok();
+    captures.into_iter().for_each(|capture| drop(capture.end()));
+    [before, known()]
 }
 
 fn bad() -> impl Iterator<Item = &'static str> {
@@ -108,6 +159,9 @@ fn only_what_is_its_own_is_heard(mode: &'static str) {
         let known = scene.beside.ip(kind);
         assert!(!known.contains("203.0.113.99") && !known.contains("::99"), "{known}");
     }
+    let [before, after] = taken(&scene, &web, &db);
+    assert!(before.iter().all(|mac| !mac.is_empty()), "{mode}: {before:?}");
+    assert_eq!(after, before, "{mode}: who has the neighbour's and the gateway's addresses");
     // By the kernel's own means: an address, a hardware address.
     for line in [
         "ip address add 203.0.113.99/24 dev eth0 && ! ping -c 1 -W 1 -I 203.0.113.99 203.0.113.2",
@@ -134,6 +188,9 @@ fn all_is_heard_without_the_filter(mode: &'static str) {
             );
         }
     }
+    let own = web.exec(["cat", "/sys/class/net/eth0/address"]).ok().trimmed().to_owned();
+    let [_, after] = taken(&scene, &web, &db);
+    assert!(after.iter().all(|mac| *mac == own), "{mode}: not all of {own}: {after:?}");
 }
 
 #[test]

@@ -134,8 +134,14 @@ fn a_guest_at_its_limit_starts_again(tree: Tree) {
     other.start();
     assert!(write(&other, 40).0);
     for guest in [&other, &web] {
-        guest.vserver("limits", ["disk=20M"]).ok();
+        let had = limit_by_btrfs(&guest.root());
+        let refused = guest.vserver("limits", ["disk=20M"]).code(1);
+        refused.complains("MiB of the disk now, more than 20.0 MiB").complains("--force");
+        assert_eq!(limit_by_btrfs(&guest.root()), had);
+        guest.vserver("limits", ["disk=20M", "--force"]).ok();
         assert_eq!(limit_by_btrfs(&guest.root()), (20 * MEGABYTE).to_string());
+        // What is so already is in nobody's way.
+        guest.vserver("limits", ["nice=1"]).ok();
         let more = guest.shell("dd if=/dev/urandom of=/srv/more bs=1M count=1 && sync");
         assert_ne!(more.code, 0, "{more}");
         guest.vserver("limits", ["disk="]).ok();

@@ -60,6 +60,7 @@ mod events;
 mod exec;
 mod families;
 mod faults;
+mod forged;
 mod full;
 mod host_safe;
 mod hostile;

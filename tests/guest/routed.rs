@@ -7,7 +7,7 @@ use std::thread;
 use shared::stage::Stage;
 use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
 
-use crate::shared::{judge_traffic, peer};
+use crate::shared::{Server, judge_traffic, peer};
 
 on! { Busybox: [
     guests_are_reached_and_reach_others,
@@ -15,6 +15,7 @@ on! { Busybox: [
     a_guest_that_gets_no_new_address_keeps_no_old_one,
     traffic_is_counted_on_the_link,
     two_starts_at_once_dont_share_an_address,
+    those_started_at_once_are_all_reached,
     a_link_comes_back_with_each_boot,
     the_host_answers_for_a_guest_on_its_own_network,
     a_step_of_the_link_that_fails_is_undone,
@@ -119,6 +120,48 @@ fn two_starts_at_once_dont_share_an_address(tree: Tree) {
     assert_eq!(started.iter().filter(|code| **code == 0).count(), 1, "{started:?}");
     let names = host.network().links();
     assert_eq!(names.matches("altname vserver-").count(), 1, "{names}");
+}
+
+/// On links of their own, and on the host's stack.
+fn those_started_at_once_are_all_reached(tree: Tree) {
+    let (host, beside) = scene();
+    let names = ["one", "two", "three", "four", "five", "six"];
+    let address = |number: usize| format!("192.0.2.{}", 10 + number);
+    let guests: Vec<_> = (0..names.len())
+        .map(|number| {
+            let (name, ip) = (names[number], address(number));
+            let ip6 = format!("2001:db8::{}", 10 + number);
+            if number % 2 == 0 {
+                let web = guest(&host, name, tree, &[&ip, &ip6]);
+                fs::copy(peer(), web.root().join("peer")).expect("the program can be copied");
+                return web;
+            }
+            host.network().ip(&format!("address add {ip}/32 dev lo"));
+            host.network().ip(&format!("address add {ip6}/128 dev lo nodad"));
+            crate::shared::guest(&host, name, tree, &[&ip, &ip6])
+        })
+        .collect();
+    thread::scope(|scope| {
+        for guest in &guests {
+            scope.spawn(|| guest.start());
+        }
+    });
+    let servers: Vec<_> = names.map(|name| Server::new(&host, name, "[::]:80").0).into();
+    let peer = peer().to_str().expect("a path");
+    for (number, name) in names.into_iter().enumerate() {
+        for (to, from) in [
+            (format!("{}:80", address(number)), "203.0.113.2"),
+            (format!("[2001:db8::{}]:80", 10 + number), "2001:db8:1::2"),
+        ] {
+            let said = beside.run(peer, ["ask", &to]).ok();
+            let [from, mapped] = ["", "::ffff:"].map(|how| format!("ask {name} to {how}{from}\n"));
+            assert!([from, mapped].contains(&said.stdout), "{to}: {said}");
+        }
+    }
+    drop(servers);
+    for guest in &guests {
+        guest.stop();
+    }
 }
 
 fn the_link_is_ready_before_the_guest_runs(tree: Tree) {

@@ -16,6 +16,7 @@ on! { Busybox: [
     what_is_not_there_or_is_anothers_is_refused,
     name_servers_are_written_at_each_start,
     addresses_that_move_here_are_found_at_once,
+    links_are_filtered_before_they_are_up,
 ] }
 
 const BRIDGE: [&str; 2] = ["network.bridge", "br0"];
@@ -291,4 +292,50 @@ fn found_at_once(web: &Guest<'_>, beside: &Network) {
         });
     }
     web.stop();
+}
+
+/// As the kernel tells it (rtnetlink(7)): what belongs to the filter is set
+/// before any interface of the guest's is up.
+fn links_are_filtered_before_they_are_up(tree: Tree) {
+    for door in [None, Some(BRIDGE), Some(MACVLAN)] {
+        let (here, _beside) = match door {
+            Some(BRIDGE) => Network::with_bridge(),
+            _ => Network::with_neighbour(),
+        };
+        // Of what it is already, nobody is told.
+        here.set("ipv4/conf/default/rp_filter", "0");
+        let host = Host::on(here);
+        let web = match door {
+            Some(door) => guest(&host, "web", tree, door, &["203.0.113.10/24"]),
+            None => host.guest("web").tree(tree).list("network.addresses", &["192.0.2.10"]).build(),
+        };
+        let file = host.prefix().join("told");
+        let told = || fs::read_to_string(&file).expect("what the kernel has told");
+        let mut monitor = host.network().command("ip");
+        monitor.args(["-o", "monitor", "link", "netconf"]);
+        monitor.stdout(fs::File::create(&file).expect("a file of the installation"));
+        let mut monitor = monitor.spawn().expect("ip(8) can be run");
+        let mut mtu = 60_000;
+        eventually(DEADLINE, "somebody listens", || {
+            mtu += 1;
+            host.network().ip(&format!("link set lo mtu {mtu}"));
+            told().contains(" lo: ").then_some(())
+        });
+        web.start();
+        host.network().ip("link set lo mtu 65000");
+        eventually(DEADLINE, "all is told", || told().contains("mtu 65000").then_some(()));
+        monitor.kill().expect("it can be ended");
+        monitor.wait().expect("it ends");
+        let told = told();
+        let first = |found: &dyn Fn(&str) -> bool| told.lines().position(found);
+        let is_own = |name: Option<&str>| {
+            name.is_some_and(|name| name.starts_with("vs") || name.starts_with("vm"))
+        };
+        let is_filtered =
+            |line: &str| is_own(line.split(' ').nth(1)) && line.contains("rp_filter strict");
+        let is_up = |line: &str| is_own(line.split(' ').nth(1)) && line.contains(",UP");
+        let [filtered, up] = [first(&is_filtered), first(&is_up)];
+        assert!(filtered.is_some() && up.is_some() && filtered < up, "{door:?}: {told}");
+        web.stop();
+    }
 }

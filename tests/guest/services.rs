@@ -24,9 +24,22 @@ fn run_on_a_link_of_their_own(tree: Tree) {
         serves_outside(network, &["192.0.2.10", "2001:db8::10"]);
     }
     web.exec(["ping", "-c", "1", "-W", "10", "203.0.113.2"]).ok();
-    // Its own sockets, and no others.
+    // Its own sockets, and no others, such as the host has one.
+    let peer = peer().to_str().expect("a path");
+    let mut serve = host.network().command(peer);
+    let _server = Server::of(serve.args(["serve", "0.0.0.0:4660", "host"])).0;
     for tool in ["ss -Htlnp", "netstat -tlnp"] {
         let listed = web.exec(tool.split(' ')).ok().stdout;
+        for line in listed.lines().filter(|line| line.contains("LISTEN")) {
+            // What rndc talks to is at a port of its own.
+            let mut known = SERVERS.into_iter().chain([("named", 953)]);
+            let is_known = known.any(|(server, port)| {
+                // The local address is the fourth column of both.
+                let local = line.split_whitespace().nth(3).unwrap_or_default();
+                local.ends_with(&format!(":{port}")) && line.contains(server)
+            });
+            assert!(is_known, "{tool}: {line}");
+        }
         for (server, port) in SERVERS {
             let line = |line: &&str| line.contains(&format!(":{port} ")) && line.contains(server);
             assert!(listed.lines().any(|l| line(&l)), "{server} in {tool}: {listed}");

@@ -17,6 +17,7 @@ on! { Busybox: [
     a_loopback_address_of_ipv6_is_its_own,
     low_ports_are_for_who_has_the_capability,
     nothing_of_the_hosts_network_can_be_changed,
+    the_hosts_sys_is_read_only,
     an_address_is_one_guests,
     traffic_is_counted_by_family,
     addresses_are_changed_in_a_guest_that_runs,
@@ -85,12 +86,15 @@ fn guests_and_the_host_serve_on_one_port(tree: Tree) {
     let (_db, at) = Server::new(&host, "db", "0.0.0.0:80");
     assert_eq!(at, "serving 192.0.2.2:80");
     let peer = peer().to_str().expect("a path");
-    let asks = ["ask", "192.0.2.1:80", "ask", "192.0.2.2:80"];
+    let mut serve = host.network().command(peer);
+    let (_host, at) = Server::of(serve.args(["serve", "192.0.2.3:80", "host"]));
+    assert_eq!(at, "serving 192.0.2.3:80");
+    let asks = ["ask", "192.0.2.1:80", "ask", "192.0.2.2:80", "ask", "192.0.2.3:80"];
     let said = host.network().run(peer, asks).ok();
-    said.says("ask web to 192.0.2.1\nask db to 192.0.2.1\n");
+    said.says("ask web to 192.0.2.1\nask db to 192.0.2.1\nask host to 192.0.2.1\n");
     let said = db.exec([&["/peer"], &asks[..]].concat()).ok();
-    said.says("ask web to 192.0.2.2\nask db to 192.0.2.2\n");
-    drop((_web, _db));
+    said.says("ask web to 192.0.2.2\nask db to 192.0.2.2\nask host to 192.0.2.2\n");
+    drop((_web, _db, _host));
     web.stop();
     db.stop();
 }
@@ -248,6 +252,25 @@ fn addresses_are_changed_in_a_guest_that_runs(tree: Tree) {
     web.stop();
     other.exec(bind).ok().says("tcp 192.0.2.1:83\ntcp 192.0.2.1:84\n");
     other.stop();
+}
+
+fn the_hosts_sys_is_read_only(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    for users in ["private", "identity", "host"] {
+        host.vserver(["config", "set", "web", "security.users", users]).ok();
+        web.start();
+        let mounts = web.exec(["cat", "/proc/self/mountinfo"]).ok().stdout;
+        // Number, parent, device, root, place, options (proc_pid_mountinfo(5)).
+        let found = mounts.lines().find_map(|line| {
+            let fields: Vec<_> = line.split(' ').collect();
+            (fields[4] == "/sys").then(|| fields[5].to_owned())
+        });
+        let options = found.expect("there is a /sys");
+        assert!(options.split(',').any(|option| option == "ro"), "{users}: {options}");
+        web.shell("echo 1 >/sys/class/net/lo/mtu").code(1);
+        web.stop();
+    }
 }
 
 /// Of the guest "web".

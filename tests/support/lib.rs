@@ -4,6 +4,7 @@
 //! Nothing here decides whether vserver is right: that is each test's. Code
 //! here panics with a sentence when a test can't go on.
 
+mod capture;
 pub mod census;
 pub mod command;
 mod disk;
@@ -23,6 +24,7 @@ pub mod tree;
 pub mod wait;
 pub mod witness;
 
+pub use capture::Capture;
 pub use census::Census;
 pub use command::Finished;
 pub use disk::Disk;

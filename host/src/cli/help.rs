@@ -104,8 +104,8 @@ Examples:
   vserver limits web --apply               after 'config set' or 'config edit'
 
 All changes are made, or none. A limit below what the guest uses of memory,
-swap space or processes is refused; --force sets it all the same. Keys and
-units: docs/limits.md and vserver.toml(5), section [limits].";
+swap space, processes or the disk is refused; --force sets it all the same. Keys
+and units: docs/limits.md and vserver.toml(5), section [limits].";
 
 pub(super) const DEVICE: &str = "\
 Examples:

@@ -8,7 +8,8 @@ use shared::name::GuestName;
 use crate::cgroup::GuestCgroup;
 use crate::cli::{Change, LimitsArgs};
 use crate::commands::{Exit, output};
-use crate::config::{self, GuestConfig, edit, schema};
+use crate::config::limits::Amount;
+use crate::config::{self, GuestConfig, StorageKind, edit, schema};
 use crate::control::{Client, Snapshot};
 use crate::error::{Error, Result};
 use crate::facts;
@@ -19,6 +20,7 @@ use crate::plan::{self, Disk};
 use crate::report::limits as report;
 use crate::runtime::Lock;
 use crate::storage::{self, Scratch};
+use crate::sys::quota::Quota;
 use crate::systemd;
 
 use apply::Running;
@@ -38,10 +40,7 @@ fn show(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
         Some(status) => look(&GuestCgroup::new(paths, name)?, &status),
         None => report::Now::default(),
     };
-    // Files are there when nothing runs, too.
-    let project = ids::lookup(paths, name)?.map(|ids| ids.base);
-    let disk = project.and_then(|base| storage::limited(&config.place(paths, name), base));
-    now.disk = disk.map(|quota| (quota.limit, quota.used));
+    now.disk = limited(paths, name, &config)?.map(|quota| (quota.limit, quota.used));
     let rows = report::rows(&config.limits, &now);
     output::print(&match args.json {
         true => report::json_text(name.as_str(), &rows, &now),
@@ -87,6 +86,10 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
     if args.apply && status.is_none() {
         return Err(Error::not_running(name));
     }
+    let disk = limited(paths, name, &config)?;
+    if !args.force {
+        refuse_small_disk(name, &config, disk)?;
+    }
     let mut changed = match &status {
         Some(status) => apply(args, paths, &config, status)?,
         None => {
@@ -106,9 +109,14 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
         changed.undo();
         return Err(error);
     }
-    if after != before
-        && let Err(error) = config::set_text(paths, name, &after)
-    {
+    // What wasn't counted before is now.
+    let is_new = disk.is_none() && !args.force;
+    let noted = if is_new { refuse_small_disk_now(paths, name, &config) } else { Ok(()) };
+    let noted = noted.and_then(|()| match after == before {
+        true => Ok(()),
+        false => config::set_text(paths, name, &after),
+    });
+    if let Err(error) = noted {
         changed.undo();
         if let Ok(before) = config::load(paths, name) {
             let _ = limit_disk(paths, name, &before, is_at_rest);
@@ -130,6 +138,39 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
         status = now;
     }
     Ok(Exit::DONE)
+}
+
+/// Fails when its files are to take less than they take and may take `now`. An
+/// image becomes no shorter anyway.
+fn refuse_small_disk(name: &GuestName, config: &GuestConfig, now: Option<Quota>) -> Result<()> {
+    let (Some(Amount::Bytes(limit)), Some(now)) = (config.limits.disk, now) else { return Ok(()) };
+    let is_low = limit < now.used && (limit < now.limit || now.limit == 0);
+    if !is_low || config.storage.kind == StorageKind::Image {
+        return Ok(());
+    }
+    let [used, limit] = [now.used, limit].map(mebibytes);
+    let text = format!("guest '{name}' uses {used} of the disk now, more than {limit}");
+    Err(Error::new(text).hint(
+        "it could write nothing more; delete what it doesn't need, or lower the limit all the \
+         same: --force",
+    ))
+}
+
+/// The same for files that were counted by nobody before.
+fn refuse_small_disk_now(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Result<()> {
+    let now = limited(paths, name, config)?;
+    refuse_small_disk(name, config, now.map(|now| Quota { limit: 0, ..now }))
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+}
+
+/// How its files are limited, where they are counted.
+fn limited(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Result<Option<Quota>> {
+    // Files are there when nothing runs, too.
+    let project = ids::lookup(paths, name)?.map(|ids| ids.base);
+    Ok(project.and_then(|base| storage::limited(&config.place(paths, name), base)))
 }
 
 /// Limits its files, at once where that can be.

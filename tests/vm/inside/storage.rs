@@ -43,6 +43,9 @@ fn a_project_quota_holds_and_is_seen_inside() {
     let disk = Disk::mount(&host, "loop,prjquota");
     // The host's own programs, as no busybox changes projects.
     let web = host.guest("web").tree(Tree::Busybox).set("mounts.bind", "/usr:/host:ro").build();
+    // Less than it has, which is counted by nobody yet.
+    let is_low = || web.vserver("limits", ["disk=1M"]).code(1).complains("of the disk now, more");
+    is_low();
     web.vserver("limits", ["disk=40M"]).ok();
     for mode in ["private", "identity"] {
         host.vserver(["config", "set", "web", "security.users", mode]).ok();
@@ -73,6 +76,8 @@ fn a_project_quota_holds_and_is_seen_inside() {
         shown["limits"].as_array().expect("it is a list").iter().find(|row| row["key"] == "disk");
     let row = row.expect("it is there");
     assert_eq!(row["in_force"], 100 << 20);
+    is_low();
+    web.shell("touch /srv/more").ok();
     assert!(row["use"].as_u64().is_some_and(|used| used > 1 << 20), "{row}");
     web.vserver("stop", ["--timeout", "1"]);
     host.vserver(["config", "set", "web", "security.users", "host"]).ok();

@@ -14,6 +14,8 @@ use crate::launch::{self, Had};
 use crate::plan::Limits;
 use crate::plan::limits::{Lowered, Use, complete, lowered};
 
+use super::mebibytes;
+
 /// A guest that runs.
 pub(super) struct Running<'g> {
     name: &'g GuestName,
@@ -66,7 +68,6 @@ impl<'g> Running<'g> {
         let low = lowered(limits.settings.iter().filter(is_new), &used);
         let Some(Lowered { key, limit, used }) = low.first() else { return Ok(()) };
         let name = self.name;
-        let bytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
         let (text, hint) = match *key {
             "processes" => (
                 format!("has {used} processes and threads now, more than {limit}"),
@@ -75,8 +76,8 @@ impl<'g> Running<'g> {
             _ => (
                 format!(
                     "uses {} of {key} now that can't be dropped, more than {}",
-                    bytes(*used),
-                    bytes(*limit)
+                    mebibytes(*used),
+                    mebibytes(*limit)
                 ),
                 "stop what uses it, or lower the limit all the same, and let the kernel kill: --force",
             ),
