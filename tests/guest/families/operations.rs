@@ -21,8 +21,10 @@ const fn operation(title: &'static str) -> Operation {
 pub const START: Operation = operation("`start` returns when it is up, `status` names it");
 pub const STOP: Operation =
     operation("`stop --no-kill`, its own shutdown script has run, once; its files are as before");
-pub const REBOOT: Operation = operation("`reboot` from outside, likewise");
-pub const RESTART: Operation = operation("`restart`, likewise");
+pub const REBOOT: Operation =
+    Operation { modes: &["private", "host"], ..operation("`reboot` from outside, likewise") };
+pub const RESTART: Operation =
+    Operation { modes: &["private"], ..operation("`restart`, likewise") };
 pub const TYPED: Operation =
     operation("the first command to reboot, and the first two that end it, typed inside, likewise");
 pub const OWN: Operation = Operation { in_turn: true, ..operation("its other commands, likewise") };
@@ -33,9 +35,12 @@ pub const AT_ONCE: Operation = operation(
 );
 pub const SOON: Operation =
     operation("the same after a random time below 0.8 s, 3 rounds in all (50 in `tests/soak/run`)");
-pub const FROZEN: Operation =
-    operation("`stop --no-kill` of a frozen guest with a process that ignores SIGTERM");
-pub const HANGING: Operation = operation("`stop --timeout` while its shutdown script hangs");
+pub const FROZEN: Operation = Operation {
+    modes: &["identity", "host"],
+    ..operation("`stop --no-kill` of a frozen guest with a process that ignores SIGTERM")
+};
+pub const HANGING: Operation =
+    Operation { modes: &["host"], ..operation("`stop --timeout` while its shutdown script hangs") };
 
 /// In the page's order.
 pub const ALL: &[Operation] =
