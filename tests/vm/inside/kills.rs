@@ -122,7 +122,7 @@ fn is_had_again(guest: &Guest, each: usize) {
             println!("{now}");
             shown = now;
         }
-        let is_main = status["supervisor_pid"].to_string() == main;
+        let is_main = status["supervisor_pid"].as_i64() == main.parse().ok();
         let is_up = state == "active" && status["state"] == "running";
         (is_up && is_main && left == [each, 1]).then_some(())
     });
