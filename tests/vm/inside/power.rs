@@ -149,9 +149,9 @@ fn back_on_one_without_end_had_its_own_time() {
     assert!(ticks < 40, "it went on for {ticks} s, not for 3 s");
     let told = before_that(ENDLESS);
     let last = told.stdout.rsplit("starting the guest").next().unwrap_or_default();
-    let killed = last.find("killing what is left").unwrap_or_else(|| panic!("{told}"));
-    let down = last.find("the guest is down").unwrap_or_else(|| panic!("{told}"));
-    assert!(killed < down, "{told}");
+    for said in ["(power-off), within 3s", "signal 9", "the guest is down"] {
+        assert!(last.contains(said), "{said:?} is missing: {told}");
+    }
     // By its supervisor, not by systemd.
     let unit = format!("vserver@{ENDLESS}.service");
     let words = ["--quiet", "--no-pager", "--output=cat", "--boot=-1", "_PID=1", "--unit", &unit];
