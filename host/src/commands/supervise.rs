@@ -102,8 +102,7 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
 }
 
 /// A guard of supervisors, if the arguments say so as guards are called. It comes
-/// here without the parser, which needs five times the memory that a guard has,
-/// and would be the largest part of what a unit costs.
+/// here without the parser, whose memory would be most of what a guard has.
 pub(super) fn as_guard(argv: &[OsString], paths: &Paths) -> Option<Result<Exit>> {
     let [_, verb, role, name] = argv else { return None };
     if verb != "supervise" || role != systemd::guard::GUARD {
