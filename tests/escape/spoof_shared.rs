@@ -1,5 +1,5 @@
-//! Sources that aren't the guest's, on the host's own stack: another guest's,
-//! the host's, and nobody's, by every kind of socket that there is. A machine
+//! Sources that aren't the guest's, on the host's own stack: another guest's and
+//! the host's, by every kind of socket that there is. A machine
 //! beside the host hears nothing of it; the same datagrams of a process of the
 //! host's arrive, which shows that they are right.
 
