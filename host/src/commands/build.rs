@@ -109,11 +109,21 @@ fn clone_args(args: &BuildArgs) -> Result<CloneArgs> {
         ("--shift", args.shift.is_some()),
         ("--force", args.force),
         ("--keep", args.keep),
+        ("--suite", args.suite.is_some()),
+        ("--mirror", args.mirror.is_some()),
+        ("--components", !args.components.is_empty()),
+        ("--variant", args.variant.is_some()),
+        ("--keyring", args.keyring.is_some()),
+        ("-- OPTION", !args.options.is_empty()),
     ];
     if let Some((option, _)) = others.iter().find(|(_, is_given)| *is_given) {
-        return Err(Error::usage(format!("method 'clone' takes no '{option}'"))
-            .hint("clone it without, then change it: vserver exec NEW, vserver cp"));
+        return Err(Error::usage(format!("method 'clone' takes no '{option}'")).hint(
+            "vserver clone takes no option of /etc/vservers/build.options either; what the copy is \
+             to have more, it gets afterwards: vserver exec NEW, vserver cp",
+        ));
     }
+    // Refuses what has no counterpart.
+    old(args)?;
     let from = one_from(args)?;
     let source = from.to_str().and_then(|name| name.parse().ok()).ok_or_else(|| {
         Error::usage(format!("'{}' is no guest's name", from.display()))

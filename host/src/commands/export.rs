@@ -7,8 +7,8 @@ use shared::name::GuestName;
 
 use crate::archive::{self, Head, Manifest, Written};
 use crate::cli::ExportArgs;
-use crate::commands::{Exit, at_rest, belongings, output};
-use crate::config::{self, GuestConfig};
+use crate::commands::{Exit, at_rest, belongings, output, select};
+use crate::config::{self, GuestConfig, edit};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::interrupt::Interrupt;
@@ -68,9 +68,15 @@ pub(super) fn run(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
 pub(super) fn head(paths: &Paths, name: &GuestName, guest: &GuestConfig) -> Result<Head> {
     let actions = belongings::actions(paths, name)?;
     let hostname = guest.hostname(name).to_owned();
+    let mut config = config::text(paths, name)?;
+    // Said by this host's systemd alone, it would be lost.
+    if select::is_enabled(paths, name, guest) && !guest.autostart {
+        config = edit::set(&config, "autostart", &["true".to_owned()])
+            .map_err(|problems| super::config::refused("autostart", &problems))?;
+    }
     Ok(Head {
         manifest: Manifest::new(name.clone(), guest.context, hostname, actions.is_some()),
-        config: config::text(paths, name)?,
+        config,
         actions,
     })
 }

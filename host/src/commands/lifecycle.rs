@@ -11,7 +11,7 @@ use crate::commands::output;
 use crate::commands::progress::Progress;
 use crate::config;
 use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_failed};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::facts;
 use crate::ids;
 use crate::paths::Paths;
@@ -209,8 +209,11 @@ fn find(paths: &Paths, name: &GuestName) -> Result<Found> {
     // A supervisor hears of a session's end a moment after its user does.
     let deadline = Instant::now() + Duration::from_millis(500);
     while let Some(client) = Client::connect(paths, name)? {
-        // An error: it has ended in this very moment.
-        let Ok(status) = client.status() else { continue };
+        let status = match client.status() {
+            // It has ended in this very moment.
+            Err(error) if error.kind() == Kind::NotRunning => continue,
+            other => other?,
+        };
         match status.phase {
             Phase::Session if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(20));

@@ -87,7 +87,10 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
         return Err(Error::not_running(name));
     }
     let disk = limited(paths, name, &config)?;
-    if !args.force {
+    // Another limit has nothing to do with it.
+    let had = config::judge_text(paths, name, &before).ok().map(|before| before.limits.disk);
+    let may_be_small = args.force || !args.apply && had == Some(config.limits.disk);
+    if !may_be_small {
         refuse_small_disk(name, &config, disk)?;
     }
     let mut changed = match &status {
@@ -110,7 +113,7 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
         return Err(error);
     }
     // What wasn't counted before is now.
-    let is_new = disk.is_none() && !args.force;
+    let is_new = disk.is_none() && !may_be_small;
     let noted = if is_new { refuse_small_disk_now(paths, name, &config) } else { Ok(()) };
     let noted = noted.and_then(|()| match after == before {
         true => Ok(()),

@@ -46,9 +46,12 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
     set_aside(paths, new)?;
     // What is left of a lost ephemeral start has the old name.
     Scratch::new(old, &config::load(paths, old)?.root(paths, old)).remove()?;
-    carry_out(paths, old, new, &moves)?;
+    // Before the rest: one that is killed leaves it enabled.
     if was_enabled {
         systemd::enable(new, true)?;
+    }
+    carry_out(paths, old, new, &moves)?;
+    if was_enabled {
         systemd::enable(old, false)?;
         systemd::reload()?;
     }

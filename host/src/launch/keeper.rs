@@ -40,6 +40,24 @@ pub struct Kept {
     pub forks: Option<OwnedFd>,
 }
 
+impl Kept {
+    /// The same once more, for a keeper that may not come to be.
+    ///
+    /// # Errors
+    /// Those of fcntl(2), `F_DUPFD_CLOEXEC`.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let again = |fd: &Option<OwnedFd>| fd.as_ref().map(OwnedFd::try_clone).transpose();
+        Ok(Self {
+            link: again(&self.link)?,
+            console: again(&self.console)?,
+            notify: again(&self.notify)?,
+            init: self.init.try_clone()?,
+            lookup: again(&self.lookup)?,
+            forks: again(&self.forks)?,
+        })
+    }
+}
+
 /// What has names on the host, and the program.
 pub(super) struct Around {
     supervisors: OwnedFd,

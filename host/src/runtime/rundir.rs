@@ -126,7 +126,12 @@ impl RunDir {
                 Ok(Some(lock)) if !lock.is_at(path) => {}
                 Ok(Some(lock)) => {
                     let follows_end = self.has_noted_end();
-                    lock.sign();
+                    // Until one has done all of it.
+                    if follows_end {
+                        Self::note_end(&lock)
+                    } else {
+                        lock.sign()
+                    }
                     self.sweep();
                     self.create().map_err(|error| Error::path("create", &self.path, error))?;
                     return Ok(Some((lock, follows_end)));
@@ -264,10 +269,9 @@ mod tests {
         drop(lock);
         let (lock, follows_end) = supervise();
         assert!(follows_end);
-        // Its place is taken once.
+        // So is the next.
         drop(lock);
-        assert!(!supervise().1);
-        RunDir::note_end(&supervise().0);
+        assert!(supervise().1);
         run.forget_end();
         assert!(!supervise().1);
         // One that leaves by itself leaves nothing.

@@ -26,7 +26,7 @@ use crate::config;
 use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_failed};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
-use crate::runtime::Lock;
+use crate::runtime::{Lock, RunDir};
 
 pub use account::users;
 pub use self_protection::protect;
@@ -116,6 +116,7 @@ fn open_context(paths: &Paths, name: &GuestName) -> Result<Client> {
     if let Some(client) = Client::connect(paths, name)? {
         return Ok(client);
     }
+    RunDir::new(paths, name).forget_end();
     let (client, _) = spawn_supervisor(name, &["--idle"])?;
     client.send(&Request::Lease)?;
     let deadline = Instant::now() + PATIENCE;

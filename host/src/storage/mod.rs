@@ -126,8 +126,10 @@ pub struct Live {
     pub disk: RootDir,
 }
 
-/// Opens the files of a guest that runs, to be read while it changes them; an
-/// image can't be: who has a file of it open holds back the guest's next boot.
+/// Opens the files of a guest that runs, to be read while it changes them, if they
+/// can be. Not an image: who has a file of it open holds back the guest's next
+/// boot. Not layers on two file systems: the kernel numbers their files otherwise
+/// with each mount, and none could be told from another.
 ///
 /// What the kernel makes of layers that change below a mount is called
 /// undefined, but for no crash (Documentation/filesystems/overlayfs.rst): of a
@@ -140,7 +142,14 @@ pub fn view_live(place: &Place) -> Result<Option<Live>> {
     let disk = match &place.files {
         Files::Directory => RootDir::open(&place.root)?,
         Files::Image => return Ok(None),
-        Files::Overlay { .. } => RootDir::open(&place.root.join(UPPER))?,
+        Files::Overlay { base } => {
+            let upper = place.root.join(UPPER);
+            let device = |path: &Path| std::fs::metadata(path).map(|about| about.dev()).ok();
+            if device(&upper) != device(base) {
+                return Ok(None);
+            }
+            RootDir::open(&upper)?
+        }
     };
     Ok(Some(Live { root: view_only(place)?, disk }))
 }

@@ -239,6 +239,7 @@ impl Supervisor {
                 return self.depart();
             }
             None if self.follows_end => {
+                self.find_scratch();
                 self.clean_up_again();
                 return self.depart();
             }
@@ -363,7 +364,8 @@ impl Supervisor {
                     self.hear_guest();
                     self.end(self.unseen_end());
                 }
-                keeper::Heard::Lost => self.succeed_keeper(),
+                // One that is dead again already has its turn with the others.
+                keeper::Heard::Lost => return self.succeed_keeper(),
             }
         }
     }

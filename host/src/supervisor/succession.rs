@@ -44,6 +44,9 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// What the others wait for. Nobody is answered meanwhile.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How often one is tried that can't be started, with that pause.
+const TRIES: usize = 10;
+
 /// When keepers got a successor.
 #[derive(Debug, Default)]
 pub struct Successions(Vec<Instant>);
@@ -226,7 +229,22 @@ impl Supervisor {
         }
     }
 
+    /// Another one, as long as PID 1 lives: it may be killed as well, before it is
+    /// connected to.
     fn start_keeper(&self, pid: i32, kept: Kept) -> io::Result<Keeper> {
+        for _ in 0..TRIES {
+            match self.try_keeper(pid, kept.try_clone()?) {
+                Err(error) if !sys::has_ended(&kept.init) => {
+                    tracing::warn!("trying again to start a keeper: {error}");
+                    thread::sleep(PAUSE);
+                }
+                other => return other,
+            }
+        }
+        self.try_keeper(pid, kept)
+    }
+
+    fn try_keeper(&self, pid: i32, kept: Kept) -> io::Result<Keeper> {
         // Somebody may have removed it.
         self.run.create()?;
         self.cgroup.create_leaves(self.state.boot)?;

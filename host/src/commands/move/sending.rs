@@ -35,9 +35,17 @@ impl Moving<'_> {
     /// is said.
     pub(super) fn live(&self) -> Result<Option<Live>> {
         let place = self.guest.place(self.paths, self.name);
-        let Some(live) = storage::view_live(&place)? else {
-            remark_on_downtime(&"its image can't be looked into while it runs");
-            return Ok(None);
+        let live = match storage::view_live(&place) {
+            Ok(Some(live)) => live,
+            Ok(None) => {
+                let why = "an image, or a base on another disk, can't be looked into while it runs";
+                remark_on_downtime(&why);
+                return Ok(None);
+            }
+            Err(error) => {
+                remark_on_downtime(&error);
+                return Ok(None);
+            }
         };
         let can_be = Calm::can_be(&live.disk);
         if can_be.map_err(|cause| live.disk.error("examine", Path::new(""), cause))? {

@@ -60,8 +60,11 @@ pub fn take_from_others(paths: &Paths, name: &GuestName) -> Result<()> {
 /// As `stop`.
 pub fn stop(paths: &Paths, name: &GuestName) -> Result<Exit> {
     // Without the directory there is no guest.
-    let _ = fs::write(RunDir::new(paths, name).stopping(), "");
+    let run = RunDir::new(paths, name);
+    let _ = fs::write(run.stopping(), "");
     lifecycle::shut_down(paths, name, Power::PowerOff, &Shutdown::default())?;
+    // The next start is somebody's wish: nobody takes a killed one's place now.
+    run.forget_end();
     Ok(Exit::DONE)
 }
 
@@ -97,6 +100,7 @@ pub fn stopped(paths: &Paths, name: &GuestName) -> Result<Exit> {
         while client.next(Some(deadline))?.is_some() {}
         thread::sleep(Duration::from_millis(20));
     }
+    RunDir::new(paths, name).forget_end();
     Ok(Exit::DONE)
 }
 
