@@ -224,7 +224,7 @@ fn find(paths: &Paths, name: &GuestName) -> Result<Found> {
                 ))
                 .hint(format!("end them, or: vserver stop {name}")));
             }
-            Phase::Stopping | Phase::Stopped => {
+            phase if is_going_down(phase) => {
                 if !goes_down(&client)? {
                     return Ok(Found::Up);
                 }
@@ -236,14 +236,20 @@ fn find(paths: &Paths, name: &GuestName) -> Result<Found> {
     Ok(Found::Down)
 }
 
+fn is_going_down(phase: Phase) -> bool {
+    matches!(phase, Phase::Stopping | Phase::Stopped)
+}
+
 /// Waits for the end of a shutdown; false when the guest comes up again.
 fn goes_down(client: &Client) -> Result<bool> {
     client.send(&Request::Subscribe)?;
     loop {
         match client.next(None)? {
             None => return Ok(true),
-            Some(Event::Phase(Phase::Stopping | Phase::Stopped)) => {}
+            Some(Event::Phase(phase)) if is_going_down(phase) => {}
             Some(Event::Phase(_)) => return Ok(false),
+            // The first is how it is by now.
+            Some(Event::Status(status)) if !is_going_down(status.phase) => return Ok(false),
             Some(_) => {}
         }
     }
