@@ -84,6 +84,11 @@ fn resists(tree: Tree, how: &str) {
     let host = Host::new();
     let other = host.guest("db").tree(tree).build();
     other.start();
+    // What it boots is there, or has ended.
+    other.wait_for_process("busybox");
+    eventually(DEADLINE, "it has booted", || {
+        other.log().trim_end().ends_with("once: ran").then_some(())
+    });
     let guest = guest(&host, tree);
     let before = Census::take(&host);
     guest.start();

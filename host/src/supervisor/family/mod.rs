@@ -50,6 +50,8 @@ pub(super) struct OwnInit {
     up_by: Option<Instant>,
     /// The command inside that is asked whether it is up.
     question: Option<Inside>,
+    /// A shutdown that it will be asked for, once it is known which it is.
+    order: Option<Power>,
     /// The shutdown that it is asked for.
     asking: Option<Asking>,
     /// The command inside by which it is asked.
@@ -78,7 +80,9 @@ impl Supervisor {
 
     /// Asks the guest's own init to shut down, again and again.
     pub(super) fn ask_own_init(&mut self, power: Power) {
-        self.own_init.asking = Some(Asking::new(self.family(), power));
+        // What guest-init says of it may be on its way still.
+        self.own_init.order = Some(power);
+        self.own_init.asking = None;
         self.drop_question();
         self.look_at_own_init();
     }
@@ -95,6 +99,7 @@ impl Supervisor {
 
     /// It shuts down.
     pub(super) fn own_init_heeds(&mut self) {
+        self.own_init.order = None;
         self.own_init.asking = None;
     }
 
@@ -118,10 +123,8 @@ impl Supervisor {
 
     /// Does what is due.
     pub(super) fn look_at_own_init(&mut self) {
-        let pause = match self.own_init.asking {
-            Some(_) => self.press_own_init(),
-            None => self.look_whether_up(),
-        };
+        let is_asked = self.own_init.order.is_some() || self.own_init.asking.is_some();
+        let pause = if is_asked { self.press_own_init() } else { self.look_whether_up() };
         if let Some(pause) = pause {
             self.arm(Timer::OwnInit, pause);
         }
@@ -164,6 +167,9 @@ impl Supervisor {
         // Until then PID 1 is guest-init, and what it hears is lost.
         if keeper.link().is_some() || self.command_runs() {
             return Some(LOOK);
+        }
+        if let Some(power) = self.own_init.order.take() {
+            self.own_init.asking = Some(Asking::new(self.family(), power));
         }
         let is_up = signs::look(self.family(), init_pid) == Look::Up;
         match self.own_init.asking.as_mut()?.next(Hearing::of(init_pid), is_up) {
