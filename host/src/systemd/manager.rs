@@ -78,6 +78,16 @@ pub fn look(name: &GuestName) -> Result<Unit> {
     Ok(read(&String::from_utf8_lossy(&output.stdout)))
 }
 
+/// Does somebody want a guest's unit to end, or to begin anew? (systemctl(1),
+/// "list-jobs")
+pub fn is_being_stopped(name: &GuestName) -> bool {
+    let jobs = systemctl("", &["list-jobs", "--no-legend", &cgroup::unit(name)]);
+    jobs.is_ok_and(|output| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().any(|line| matches!(line.split_whitespace().nth(2), Some("stop" | "restart")))
+    })
+}
+
 /// Has a guest started with the host, or no longer; [`reload`] has systemd know
 /// of it.
 ///

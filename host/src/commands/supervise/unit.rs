@@ -16,6 +16,7 @@ use crate::control::{Client, Request, spawn_supervisor};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::RunDir;
+use crate::systemd;
 
 /// Until a supervisor has killed what is left and cleaned up: it gives the guest
 /// a few seconds, and the kernel some more to bury its processes.
@@ -78,7 +79,8 @@ pub fn stop(paths: &Paths, name: &GuestName) -> Result<Exit> {
 pub fn stopped(paths: &Paths, name: &GuestName) -> Result<Exit> {
     let result = env::var("SERVICE_RESULT").unwrap_or_default();
     let is_late = result == "timeout" && RunDir::new(paths, name).stopping().exists();
-    if !is_late && result != "success" {
+    // One that was killed when a stop had just begun is followed by no other.
+    if !is_late && result != "success" && !systemd::is_being_stopped(name) {
         return Ok(Exit::DONE);
     }
     // A shutdown that isn't forced has as long as systemd gives it.
