@@ -57,6 +57,21 @@ fn heard(web: &Guest<'_>, beside: &Network, own: &str, foreign: &str) -> Vec<Str
     lines
 }
 
+/// First the control: then the host knows its neighbours, and what isn't heard is
+/// the filter's doing.
+fn judge(web: &Guest<'_>, beside: &Network, own: &str, foreign: &str, all: &[&str]) {
+    web.start_without("addresses");
+    eventually(DEADLINE, "all is heard without the filter", || {
+        let now = heard(web, beside, own, foreign);
+        println!("{now:?}");
+        (now == all).then_some(())
+    });
+    web.stop();
+    web.start();
+    assert_eq!(heard(web, beside, own, foreign), [LAST]);
+    web.stop();
+}
+
 fn are_not_heard_beside_the_host(tree: Tree) {
     const OWN: &str = "192.0.2.10,2001:db8::10";
     const FOREIGN: &str = "192.0.2.11,2001:db8::11";
@@ -66,19 +81,7 @@ fn are_not_heard_beside_the_host(tree: Tree) {
     }
     let host = Host::on(here);
     let web = guest(&host, tree, &["192.0.2.10", "2001:db8::10"], None);
-    // First the control: then the host knows its neighbours, and what isn't heard
-    // is the filter's doing.
-    web.start_without("addresses");
-    let all = [&FORGED[..], &[LAST]].concat();
-    eventually(DEADLINE, "all is heard without the filter", || {
-        let now = heard(&web, &beside, OWN, FOREIGN);
-        println!("{now:?}");
-        (now == all).then_some(())
-    });
-    web.stop();
-    web.start();
-    assert_eq!(heard(&web, &beside, OWN, FOREIGN), [LAST]);
-    web.stop();
+    judge(&web, &beside, OWN, FOREIGN, &[&FORGED[..], &[LAST]].concat());
 }
 
 fn are_not_heard_on_a_bridge(tree: Tree) {
@@ -87,15 +90,6 @@ fn are_not_heard_on_a_bridge(tree: Tree) {
     let (here, beside) = Network::with_bridge();
     let host = Host::on(here);
     let web = guest(&host, tree, &["203.0.113.10/24", "2001:db8:1::10/64"], Some("br0"));
-    web.start_without("addresses");
     let all = [&FORGED[..], &["arp 203.0.113.99", LAST]].concat();
-    eventually(DEADLINE, "all is heard without the filter", || {
-        let now = heard(&web, &beside, OWN, FOREIGN);
-        println!("{now:?}");
-        (now == all).then_some(())
-    });
-    web.stop();
-    web.start();
-    assert_eq!(heard(&web, &beside, OWN, FOREIGN), [LAST]);
-    web.stop();
+    judge(&web, &beside, OWN, FOREIGN, &all);
 }
