@@ -74,6 +74,10 @@ fn scene() -> (Host, Network) {
     for setting in ["all/accept_source_route", "lan0/accept_source_route"] {
         beside.set(&format!("ipv4/conf/{setting}"), "1");
     }
+    // The two know each other: nothing of the guest's waits for an answer.
+    for (target, family) in BESIDE.into_iter().zip(["-4", "-6"]) {
+        here.run("busybox", ["ping", family, "-c", "1", "-W", "10", target]).ok();
+    }
     (Host::on(here), beside)
 }
 

@@ -85,6 +85,9 @@ impl Network {
                 let nodad = if address.contains(':') { "nodad" } else { "" };
                 network.ip(&format!("address add {address} dev {name} {nodad}"));
             }
+            // A machine that still asks whether its link-local address is free
+            // doesn't solicit its neighbours, and holds back what is for them.
+            network.set(&format!("ipv6/conf/{name}/accept_dad"), "0");
             network.ip(&format!("link set {name} up"));
         }
     }
