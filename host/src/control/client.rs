@@ -1,6 +1,7 @@
 //! A command's end of the control socket.
 
 use std::env;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -108,10 +109,26 @@ impl Client {
     /// Connects to a supervisor if there is one, and starts none.
     ///
     /// # Errors
-    /// When the socket can't be used.
+    /// When the socket can't be used; when so many wait already for a supervisor
+    /// that stands still that there is no room for another one.
     pub fn reach(paths: &Paths, name: &GuestName) -> Result<Option<Self>> {
-        let socket = connect(&RunDir::new(paths, name).control())?;
-        Ok(socket.map(|socket| Self::new(name, socket)))
+        let run = RunDir::new(paths, name);
+        let path = run.control();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let error = match runtime::connect_within(&path, SockType::SeqPacket, Some(SILENCE)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => error,
+                other => {
+                    return Ok(heard(&path, other)?.map(|socket| Self::new(name, socket)));
+                }
+            };
+            let pid = run.supervisor();
+            pid.and_then(|pid| still::frozen(name, pid)).map_or(Ok(()), Err)?;
+            if Instant::now() > deadline {
+                let stopped = pid.and_then(|pid| still::stopped(name, pid));
+                return Err(stopped.unwrap_or_else(|| Error::path("connect to", &path, error)));
+            }
+        }
     }
 
     /// What [`Client::connect`] gives, with how the guest is. A connection that ends before the
@@ -302,7 +319,12 @@ fn is_unit(paths: &Paths, name: &GuestName) -> bool {
 
 /// `None` when nobody listens there (any more).
 pub(super) fn connect(path: &Path) -> Result<Option<OwnedFd>> {
-    match runtime::connect(path, SockType::SeqPacket) {
+    heard(path, runtime::connect(path, SockType::SeqPacket))
+}
+
+/// The connection to this path, unless nobody listens there.
+fn heard(path: &Path, connected: io::Result<OwnedFd>) -> Result<Option<OwnedFd>> {
+    match connected {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED)) => {
             Ok(None)

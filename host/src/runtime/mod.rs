@@ -8,5 +8,5 @@ mod state;
 
 pub use lock::Lock;
 pub use rundir::RunDir;
-pub use socket::{accept, connect, listen, pair};
+pub use socket::{accept, connect, connect_within, listen, pair};
 pub use state::State;

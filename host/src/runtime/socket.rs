@@ -7,12 +7,14 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
     self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, socketpair,
 };
 use rustix::fs::{Mode, OFlags};
+use rustix::net::sockopt;
 
 use crate::sys;
 
@@ -41,7 +43,21 @@ pub fn listen(path: &Path, kind: SockType) -> io::Result<OwnedFd> {
 /// # Errors
 /// ECONNREFUSED or ENOENT when nobody listens.
 pub fn connect(path: &Path, kind: SockType) -> io::Result<OwnedFd> {
+    connect_within(path, kind, None)
+}
+
+/// The same, and waits no longer than this for room in the queue of those that
+/// nobody has accepted yet (`SO_SNDTIMEO`, socket(7)).
+///
+/// # Errors
+/// Also EAGAIN when there is none by then.
+pub fn connect_within(
+    path: &Path,
+    kind: SockType,
+    patience: Option<Duration>,
+) -> io::Result<OwnedFd> {
     let socket = socket::socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, patience)?;
     with_address(path, |address| socket::connect(socket.as_raw_fd(), address))?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok(socket)
@@ -77,4 +93,28 @@ fn with_address(path: &Path, act: impl FnOnce(&UnixAddr) -> nix::Result<()>) -> 
     let path = format!("/proc/self/fd/{}/{}", directory.as_raw_fd(), name.display());
     act(&UnixAddr::new(path.as_str())?)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_room_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = listen(&path, SockType::SeqPacket).unwrap();
+        let patience = Some(Duration::from_millis(1));
+        let connect = || connect_within(&path, SockType::SeqPacket, patience);
+        let mut queue = Vec::new();
+        let error = loop {
+            match connect() {
+                Ok(socket) => queue.push(socket),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        accept(listener.as_raw_fd()).unwrap().unwrap();
+        connect().unwrap();
+    }
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::thread;
 
 use tests::{DEADLINE, Tree, eventually, process};
 
@@ -188,10 +189,18 @@ fn a_unit_that_was_frozen_goes_on_where_it_was() {
     systemctl(&["freeze", &web.unit()]).ok();
     assert_eq!(web.show("FreezerState"), "frozen");
     // Nobody who could answer, and no long wait for that.
-    for words in [["status", "web"], ["stop", "web"]] {
-        let silent = vserver(&words).code(1);
-        assert!(silent.stderr.contains(&format!("systemctl thaw {}", web.unit())), "{silent}");
-    }
+    // More of them than its socket has room for.
+    thread::scope(|scope| {
+        for number in 0..20 {
+            let words = [["status", "web"], ["stop", "web"]][number % 2];
+            scope.spawn(move || {
+                let silent = vserver(&words).code(1);
+                assert!(silent.stderr.contains("systemctl thaw vserver@web.service"), "{silent}");
+            });
+        }
+    });
+    let silent = vserver(&["status", "web"]).code(1);
+    assert!(silent.stderr.contains(&format!("systemctl thaw {}", web.unit())), "{silent}");
     systemctl(&["thaw", &web.unit()]).ok();
     assert_eq!(pids(), before);
     vserver(&["exec", "web", "--", "true"]).ok();
