@@ -10,6 +10,7 @@
 mod accounts;
 mod adoption;
 mod contender;
+mod hooks;
 mod lxc;
 mod memory;
 mod network;

@@ -7,7 +7,7 @@ use tests::{DEADLINE, command};
 
 use crate::accounts::{Peers, Step, Took};
 use crate::memory::{GUESTS, Memory};
-use crate::network::{ROUNDS, Row};
+use crate::network::{Figures, ROUNDS, Row};
 use crate::speed::Times;
 use crate::storage::{Clone, GUESTS as LIKE, ROUNDS as CLONES, Shared};
 
@@ -114,7 +114,9 @@ pub fn network(rows: &[Row]) -> String {
          on processors, which doesn't count what else the machine does; above 1, the guest is\n\
          faster. In brackets: where that median lies with 95 % certainty. What a connection costs by\n\
          the guest's addresses alone is seen where guests have no system call filter: that one adds\n\
-         its own to each call, whatever the call does (docs/isolation-cost.md).\n\n\
+         its own to each call, whatever the call does (docs/isolation-cost.md). *Hooks alone* are\n\
+         processes of the host in cgroups with programs that do nothing at every place where those\n\
+         of `shared` are: what these lose is the kernel's way into a program and back.\n\n\
          | | bare, Gbit/s | guest | by the clock | on processors | bare, connections/s | guest | \
          by the clock | on processors | without the filter, by the clock | on processors |\n\
          |---|---|---|---|---|---|---|---|---|---|---|\n",
@@ -122,8 +124,11 @@ pub fn network(rows: &[Row]) -> String {
     );
     for row in rows {
         let (data, rate) = (&row.throughput, &row.connections);
+        let unfiltered = row.unfiltered.as_ref();
+        let [clock, processors] = [|f: &Figures| f.ratio, |f: &Figures| f.cost]
+            .map(|of| unfiltered.map_or_else(|| "–".to_owned(), |figures| of(figures).to_string()));
         section += &format!(
-            "| {} | {:.1} | {:.1} | {} | {} | {:.0} | {:.0} | {} | {} | {} | {} |\n",
+            "| {} | {:.1} | {:.1} | {} | {} | {:.0} | {:.0} | {} | {} | {clock} | {processors} |\n",
             row.what,
             data.bare,
             data.guest,
@@ -132,9 +137,7 @@ pub fn network(rows: &[Row]) -> String {
             rate.bare,
             rate.guest,
             rate.ratio,
-            rate.cost,
-            row.unfiltered.ratio,
-            row.unfiltered.cost
+            rate.cost
         );
     }
     section

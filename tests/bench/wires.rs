@@ -1,13 +1,15 @@
 //! A host in a network namespace of its own, with four guests of each kind, two
 //! of them without the system call filter, and beside them what they are
-//! compared with: namespaces joined to the host by bare pairs of veth. All of it
-//! goes with [`Wires`].
+//! compared with: namespaces joined to the host by bare pairs of veth, and
+//! cgroups with programs that do nothing. All of it goes with [`Wires`].
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use tests::{DEADLINE, Host, Network, command};
+
+use crate::hooks::Hooks;
 
 /// The program of tests/peer.
 const PEER: &str = env!("CARGO_BIN_EXE_peer");
@@ -30,6 +32,9 @@ const GUESTS: [(&str, Settings); 12] = [
     ("bridge-d", &[("bridge", "br0"), ("addresses", "203.0.113.13/24")]),
 ];
 
+/// Cgroups of the host with programs that do nothing.
+const HOOKS: [(&str, &str); 2] = [("hooks-a", "192.0.2.6"), ("hooks-b", "192.0.2.7")];
+
 /// How the names of guests without the system call filter end.
 const UNFILTERED: [&str; 2] = ["-c", "-d"];
 
@@ -41,10 +46,11 @@ const PORTS: [(&str, &str); 2] = [("port-a", "203.0.113.110"), ("port-b", "203.0
 pub struct Wires {
     host: Host,
     bare: Vec<(&'static str, Network)>,
+    hooks: Vec<Hooks>,
     _beside: Network,
 }
 
-/// Where programs can be run: the host, a guest, or a bare namespace.
+/// Where programs can be run: the host, a guest, a bare namespace, or a cgroup.
 pub struct End<'a> {
     /// Its name in the scene.
     pub name: &'static str,
@@ -55,6 +61,7 @@ pub struct End<'a> {
 
 enum Place<'a> {
     Network(&'a Network),
+    Hooks(&'a Network, &'a Hooks),
     Guest(&'a Host),
 }
 
@@ -63,7 +70,7 @@ impl Wires {
     pub fn new() -> Self {
         let (here, beside) = Network::with_bridge();
         here.set("ipv4/conf/all/forwarding", "1");
-        for number in 1..=5 {
+        for number in 1..=7 {
             here.ip(&format!("address add 192.0.2.{number}/32 dev lo"));
         }
         let mut bare = Vec::new();
@@ -96,7 +103,8 @@ impl Wires {
                 guest.start();
             }
         }
-        Self { host, bare, _beside: beside }
+        let hooks = HOOKS.map(|(name, _)| Hooks::new(name)).into();
+        Self { host, bare, hooks, _beside: beside }
     }
 
     /// All of its ends.
@@ -107,6 +115,10 @@ impl Wires {
             let (_, address) =
                 ROUTED.iter().chain(&PORTS).find(|(bare, _)| bare == name).expect(name);
             ends.push(End { name, serves: vec![address], place: Place::Network(network) });
+        }
+        for ((name, address), hooks) in HOOKS.iter().zip(&self.hooks) {
+            let place = Place::Hooks(self.host.network(), hooks);
+            ends.push(End { name, serves: vec![address], place });
         }
         for (name, settings) in GUESTS {
             let addresses = settings.iter().filter(|(key, _)| *key == "addresses");
@@ -128,6 +140,16 @@ impl End<'_> {
                 command.arg(program);
                 command
             }
+            Place::Hooks(network, hooks) => {
+                let mut command = network.command("sh");
+                command.args([
+                    "-c",
+                    "echo $$ >\"$1\"/cgroup.procs; shift; exec setsid \"$@\"",
+                    "sh",
+                ]);
+                command.arg(hooks.path()).arg(program);
+                command
+            }
             Place::Guest(host) => host.command(["exec", self.name, "--", program]),
         }
     }
@@ -135,7 +157,7 @@ impl End<'_> {
     /// The path of tests/peer there.
     pub fn peer(&self) -> &'static str {
         match self.place {
-            Place::Network(_) => PEER,
+            Place::Network(_) | Place::Hooks(..) => PEER,
             Place::Guest(_) => "/peer",
         }
     }
