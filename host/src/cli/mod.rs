@@ -231,11 +231,27 @@ pub fn parse(argv: Vec<OsString>, options_of_build: Vec<OsString>) -> Result<Cli
         let verb = ["vserver".into(), "generate".into()];
         return Cli::try_parse_from(verb.into_iter().chain(argv.into_iter().skip(1)));
     }
+    if let Some(args) = supervise(&argv) {
+        return Ok(Cli { verbose: false, quiet: false, action: Action::Supervise(args) });
+    }
     let mut words = reorder(argv);
     if let Some(at) = verb_build(&words) {
         words.splice(at + 1..at + 1, options_of_build);
     }
     Cli::try_parse_from(words)
+}
+
+/// `vserver supervise` alone: who stays as long as the guest would keep the pages
+/// that a parser of all verbs takes. What isn't right is left to that one, to say so.
+fn supervise(argv: &[OsString]) -> Option<SuperviseArgs> {
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: SuperviseArgs,
+    }
+    let words =
+        argv.get(1..).filter(|words| words.first().is_some_and(|verb| verb == "supervise"))?;
+    Alone::try_parse_from(words).ok().map(|alone| alone.args)
 }
 
 /// Is this `vserver build`, in either word order?
@@ -265,6 +281,27 @@ pub fn command() -> clap::Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn supervise_is_read_alone_as_with_the_other_verbs() {
+        let lines = [
+            "web",
+            "web --unit",
+            "--take-over web",
+            "web --foreground --rescue sh -c true",
+            "web --no-such",
+            "",
+            "--help",
+        ];
+        for line in lines {
+            let words = format!("vserver supervise {line}");
+            let words: Vec<_> = words.split_ascii_whitespace().map(OsString::from).collect();
+            let alone = parse(words.clone(), vec![]).map_err(|error| error.to_string());
+            let with_others = Cli::try_parse_from(words).map_err(|error| error.to_string());
+            assert_eq!(format!("{alone:?}"), format!("{with_others:?}"), "{line}");
+        }
+        assert!(supervise(&["vserver", "supervise", "web"].map(OsString::from)).is_some());
+    }
 
     fn action(line: &str) -> Result<Action, clap::Error> {
         parse(line.split(' ').map(OsString::from).collect(), Vec::new()).map(|cli| cli.action)
