@@ -10,7 +10,7 @@ use std::process::Command;
 use tests::{DEADLINE, Tree, command, host, tree};
 
 use crate::machine::{Kind, SELINUX};
-use crate::programs::{KILLS, Program};
+use crate::programs::{GUESTS, KILLS, Program};
 
 /// Trees that guests are built of there.
 fn trees(kind: &Kind) -> &'static [Tree] {
@@ -62,8 +62,9 @@ pub fn make(kind: &Kind, file: &Path, staging: &Path, selected: &[(&Program, Vec
         bytes += packages(staging);
     }
     write(&staging.join("run"), include_str!("run"), 0o755);
-    let kills = env::var(KILLS).map(|kills| format!("export {KILLS}={kills}\n"));
-    write(&staging.join("environment"), &kills.unwrap_or_default(), 0o644);
+    let given = [KILLS, GUESTS].into_iter().filter_map(|name| Some((name, env::var(name).ok()?)));
+    let given: String = given.map(|(name, value)| format!("export {name}={value}\n")).collect();
+    write(&staging.join("environment"), &given, 0o644);
     if kind.name == SELINUX.name {
         policy(&staging.join("policy"));
     } else {

@@ -56,7 +56,10 @@ const AGAIN: &[&str] = &[
 /// longer than a test run may.
 pub const KILLS: &str = "VSERVER_TEST_KILLS";
 
-/// That, of the guest tests.
+/// Says how many guests are started at once.
+pub const GUESTS: &str = "VSERVER_TEST_GUESTS";
+
+/// What takes longer, of the guest tests.
 const LONG: &[&str] = &["kills::"];
 
 /// What is run on the other machines, each with its program. On a newer one:
