@@ -31,6 +31,7 @@ macro_rules! on {
 }
 
 mod actions;
+mod asked;
 mod archive;
 mod audit;
 mod below;
