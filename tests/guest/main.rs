@@ -68,6 +68,7 @@ mod hostile;
 mod images;
 mod init_script;
 mod inside;
+mod installers;
 mod keepers;
 mod kills;
 mod limits;
