@@ -113,4 +113,5 @@ mod takeover;
 mod tools;
 mod top;
 mod unify;
+mod upgrades;
 mod usage;
