@@ -31,8 +31,8 @@ macro_rules! on {
 }
 
 mod actions;
-mod asked;
 mod archive;
+mod asked;
 mod audit;
 mod below;
 mod boot;
@@ -115,3 +115,4 @@ mod top;
 mod unify;
 mod upgrades;
 mod usage;
+mod xfs;
