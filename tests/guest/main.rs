@@ -32,6 +32,7 @@ macro_rules! on {
 
 mod actions;
 mod archive;
+mod asked;
 mod audit;
 mod below;
 mod boot;
@@ -67,6 +68,7 @@ mod hostile;
 mod images;
 mod init_script;
 mod inside;
+mod installers;
 mod keepers;
 mod kills;
 mod limits;
@@ -111,4 +113,6 @@ mod takeover;
 mod tools;
 mod top;
 mod unify;
+mod upgrades;
 mod usage;
+mod xfs;

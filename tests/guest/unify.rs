@@ -34,14 +34,14 @@ const MEGABYTE: usize = 1 << 20;
 const LONG: usize = MEGABYTE + 5;
 
 /// Bytes that are in no other file.
-fn bytes(seed: u8, length: usize) -> Vec<u8> {
+pub(super) fn bytes(seed: u8, length: usize) -> Vec<u8> {
     let byte = |at: usize| (at.wrapping_mul(2_654_435_761) >> 7) as u8 ^ seed;
     (0..length).map(byte).collect()
 }
 
 /// The pieces of the disk that a file lies in, by filefrag(8): where each
 /// begins, and whether something else has it too.
-fn pieces(file: &Path) -> Vec<(u64, bool)> {
+pub(super) fn pieces(file: &Path) -> Vec<(u64, bool)> {
     command::run(Command::new("sync").arg("-f").arg(file), DEADLINE).ok();
     let shown = command::run(Command::new("filefrag").arg("-v").arg(file), DEADLINE).ok();
     // "  0:   0..  255:   3328..   3583:   256:   last,shared,eof".
@@ -54,7 +54,7 @@ fn pieces(file: &Path) -> Vec<(u64, bool)> {
     found
 }
 
-fn is_shared(file: &Path) -> bool {
+pub(super) fn is_shared(file: &Path) -> bool {
     pieces(file).iter().all(|(_, shared)| *shared)
 }
 

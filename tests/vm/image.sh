@@ -11,7 +11,8 @@
 # are hosts by name; apparmor brings the parser and aa-status; procps and
 # iproute2 are what the tests look with, udev and dbus what every host has; with
 # openssh-client's ssh-keygen, 'build' gives guests host keys; the last four make
-# disks, and files with everything that files can have.
+# disks, and files with everything that files can have. xfs's programs come
+# without what their package wants for others: Python, and 36 MB of Unicode.
 vm_packages=systemd,systemd-sysv,systemd-container,libnss-mymachines,dbus,udev,kmod,apparmor,openssh-client,procps,iproute2,util-linux,bsdutils,e2fsprogs,attr,acl,libcap2-bin
 
 # Bytes of the disk. Sparse: only what is used is in the archive.
@@ -39,7 +40,12 @@ vm_image() {
             export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
             name=$(apt-cache depends linux-image-cloud-amd64 | sed -n "s/^ *Depends: //p")
             mkdir "$1/kernel" && cd "$1/kernel" && apt-get -q download "$name"
-            dpkg -x "$name"_*.deb . && rm "$name"_*.deb' \
+            dpkg -x "$name"_*.deb . && rm "$name"_*.deb
+            for name in $(apt-cache depends xfsprogs | sed -n "s/^ *Depends: \(libinih\|liburcu\)/\1/p") xfsprogs; do
+                apt-get -q download "$name"
+                dpkg-deb --fsys-tarfile "$name"_*.deb | tar -C "$1" --keep-directory-symlink -x
+                rm "$name"_*.deb
+            done' \
         --customize-hook='rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*' \
         "$suite" "$stem/root" ${mirror:+"$mirror"}
 

@@ -47,7 +47,7 @@ use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
 
-pub use crate::storage::Size;
+pub use crate::storage::{Blank, Size};
 pub use access::Access;
 pub use distribution::Distribution;
 pub use import::Incoming;

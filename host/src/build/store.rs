@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, unlinkat};
 use crate::config::{Files, Place, Storage};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
-use crate::storage::{self, Attached, Purpose, Size};
+use crate::storage::{self, Attached, Blank, Purpose};
 use crate::tree;
 
 use super::Work;
@@ -27,8 +27,8 @@ pub enum Store {
     Directory,
     /// The same, with a copy of what is in this directory; on btrfs at once.
     DirectoryOf(PathBuf),
-    /// In a new file system of this size, in one file.
-    Image(Size),
+    /// In a new file system, in one file.
+    Image(Blank),
     /// In a copy of this image.
     ImageOf(PathBuf),
     /// Over another directory.
@@ -78,8 +78,8 @@ impl Store {
                 let files = Files::Overlay { base: base.clone() };
                 return Ok(open(storage::view(&Place { root, files })?, Some(how)));
             }
-            Self::Image(size) => {
-                storage::make_image(&root, *size)?;
+            Self::Image(blank) => {
+                storage::make_image(&root, *blank)?;
                 None
             }
             Self::ImageOf(image) => {

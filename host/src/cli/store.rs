@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::build::{Size, Store};
+use crate::build::{Blank, Size, Store};
 use crate::config::limits::bytes;
 use crate::config::{Files, Place};
 use crate::error::{Error, Result};
@@ -17,6 +17,19 @@ pub struct StoreArgs {
     /// written to.
     #[arg(long, value_parser = size)]
     pub size: Option<Size>,
+    /// image: the file system in it; ext4 when not given. A copy of a whole image
+    /// has the other one's.
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub filesystem: Option<FileSystem>,
+}
+
+/// What a new image can be made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileSystem {
+    /// By the host's mkfs.ext4.
+    Ext4,
+    /// By the host's mkfs.xfs; 300 MiB at least.
+    Xfs,
 }
 
 /// As what files can lie there.
@@ -38,13 +51,9 @@ impl StoreArgs {
     /// # Errors
     /// When a size is missing, or given to what has none.
     pub fn of_build(&self) -> Result<Store> {
-        let no_size = || match self.size {
-            None => Ok(Store::Directory),
-            Some(_) => Err(Error::usage("'--size' goes with '--storage image' only")),
-        };
         match self.storage {
-            Kind::Auto | Kind::Directory => no_size(),
-            Kind::Image => self.size.map(Store::Image).ok_or_else(without_size),
+            Kind::Auto | Kind::Directory => self.only_of_image().map(|()| Store::Directory),
+            Kind::Image => self.image(),
             Kind::Overlay => Err(Error::usage("only a clone can lie over other files").hint(
                 "build one guest, make a snapshot of it, and clone that: \
                  vserver clone GUEST NEW --snapshot NAME --storage overlay",
@@ -59,32 +68,31 @@ impl StoreArgs {
     /// When a size is missing, or given to what has none; when what the files
     /// would lie over isn't a snapshot of whole files.
     pub fn of_clone(&self, from: &Place, is_snapshot: bool) -> Result<(Store, bool)> {
-        let only_of_image = || match self.size {
-            None => Ok(()),
-            Some(_) => Err(Error::usage("'--size' goes with '--storage image' only")),
-        };
         let root = || from.root.clone();
         match (self.storage, &from.files) {
             (Kind::Auto | Kind::Image, Files::Image) if self.size.is_none() => {
+                if self.filesystem.is_some() {
+                    return Err(without_size());
+                }
                 Ok((Store::ImageOf(root()), false))
             }
             (Kind::Image, _) | (Kind::Auto, Files::Image) => {
-                self.size.map(|size| (Store::Image(size), true)).ok_or_else(without_size)
+                self.image().map(|image| (image, true))
             }
             (Kind::Auto | Kind::Overlay, Files::Overlay { base }) => {
-                only_of_image()?;
+                self.only_of_image()?;
                 Ok((Store::Overlay { base: base.clone(), of: Some(root()) }, false))
             }
             (Kind::Auto | Kind::Directory, Files::Directory) => {
-                only_of_image()?;
+                self.only_of_image()?;
                 Ok((Store::DirectoryOf(root()), false))
             }
             (Kind::Directory, _) => {
-                only_of_image()?;
+                self.only_of_image()?;
                 Ok((Store::Directory, true))
             }
             (Kind::Overlay, Files::Directory) if is_snapshot => {
-                only_of_image()?;
+                self.only_of_image()?;
                 Ok((Store::Overlay { base: root(), of: None }, false))
             }
             (Kind::Overlay, Files::Directory) => Err(Error::usage(
@@ -96,10 +104,32 @@ impl StoreArgs {
             }
         }
     }
+
+    /// A new image.
+    fn image(&self) -> Result<Store> {
+        let size = self.size.ok_or_else(without_size)?;
+        let blank = match self.filesystem {
+            None | Some(FileSystem::Ext4) => Blank::ext4(size),
+            Some(FileSystem::Xfs) => Blank::xfs(size)?,
+        };
+        Ok(Store::Image(blank))
+    }
+
+    /// # Errors
+    /// When something is given that only a new image has.
+    fn only_of_image(&self) -> Result<()> {
+        let given = [("--size", self.size.is_some()), ("--filesystem", self.filesystem.is_some())];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((option, _)) => {
+                Err(Error::usage(format!("'{option}' goes with '--storage image' only")))
+            }
+        }
+    }
 }
 
 fn without_size() -> Error {
-    Error::usage("an image needs a '--size', such as '--size 4G'")
+    Error::usage("a new image needs a '--size', such as '--size 4G'")
 }
 
 fn size(text: &str) -> std::result::Result<Size, String> {
@@ -114,7 +144,8 @@ mod tests {
     #[test]
     fn a_copy_is_like_what_is_copied_unless_told_otherwise() {
         let of = |storage, size: Option<&str>, files, is_snapshot| {
-            let args = StoreArgs { storage, size: size.map(|text| super::size(text).unwrap()) };
+            let size = size.map(|text| super::size(text).unwrap());
+            let args = StoreArgs { storage, size, filesystem: None };
             args.of_clone(&Place { root: "/r".into(), files }, is_snapshot).ok()
         };
         let size = Size::new(1 << 30).unwrap();
@@ -135,7 +166,7 @@ mod tests {
         let image = Some((Store::ImageOf("/r".into()), false));
         assert_eq!(of(Kind::Auto, None, Files::Image, false), image);
         assert_eq!(of(Kind::Image, None, Files::Image, false), image);
-        let new = Some((Store::Image(size), true));
+        let new = Some((Store::Image(Blank::ext4(size)), true));
         assert_eq!(of(Kind::Auto, Some("1G"), Files::Image, false), new);
         assert_eq!(of(Kind::Image, Some("1G"), overlay.clone(), false), new);
         assert_eq!(of(Kind::Image, None, Files::Directory, false), None);
@@ -147,6 +178,21 @@ mod tests {
             Some((over("/r", None), false))
         );
         assert_eq!(of(Kind::Overlay, None, Files::Image, true), None);
+    }
+
+    #[test]
+    fn a_new_image_has_the_file_system_that_is_wanted() {
+        let of = |storage, size: Option<&str>| {
+            let size = size.map(|text| super::size(text).unwrap());
+            let args = StoreArgs { storage, size, filesystem: Some(FileSystem::Xfs) };
+            let image = Place { root: "/r".into(), files: Files::Image };
+            (args.of_build().ok(), args.of_clone(&image, false).ok())
+        };
+        let new = Store::Image(Blank::xfs(Size::new(1 << 30).unwrap()).unwrap());
+        assert_eq!(of(Kind::Image, Some("1G")), (Some(new.clone()), Some((new, true))));
+        assert_eq!(of(Kind::Image, Some("299M")), (None, None));
+        assert_eq!(of(Kind::Image, None), (None, None));
+        assert_eq!(of(Kind::Directory, None), (None, None));
     }
 
     #[test]

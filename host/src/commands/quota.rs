@@ -46,6 +46,7 @@ pub(super) fn run(args: &QuotaArgs, paths: &Paths) -> Result<Exit> {
             let number = number(user, &users, name, &config)?;
             let mut quota = quotas.of(number)?;
             if args.changes() {
+                quotas.check(number)?;
                 change(&mut quota, args)?;
                 if args.dry_run {
                     output::print(&format!("would limit user '{user}' of guest '{name}'\n"))?;

@@ -93,6 +93,10 @@ impl Part {
             (Self::Root, libc::EMEDIUMTYPE) => {
                 "the image holds none of the file systems ext4, xfs and btrfs".to_owned()
             }
+            (Self::Root, libc::ENODEV) => {
+                "the kernel may lack the file system in the image: modprobe xfs, or btrfs"
+                    .to_owned()
+            }
             (Self::LoopDevice, libc::ENOENT | libc::ENXIO | libc::ENODEV) => {
                 "the host has no loop devices: modprobe loop; in a container its manager has to \
                  give it /dev/loop-control and /dev/loop*"
@@ -108,16 +112,17 @@ impl Part {
             }
             (Self::Growth, libc::EPERM) => {
                 "the image has become longer, and to let its file system grow vserver needs \
-                 CAP_SYS_RESOURCE; or: resize2fs IMAGE"
+                 CAP_SYS_RESOURCE, and of xfs CAP_SYS_ADMIN; or: resize2fs IMAGE, xfs_growfs MOUNT"
                     .to_owned()
             }
             (Self::Layers, libc::EINVAL | libc::ENODEV | libc::EROFS | libc::EOPNOTSUPP) => {
                 NO_OVERLAY.to_owned()
             }
             (Self::Quotas, _) => format!(
-                "the kernel may have no quotas of ext4 (CONFIG_QFMT_V2): modprobe quota_v2; or take \
-                 them out of the image: tune2fs -O ^quota '{}'",
-                place.root.display()
+                "the kernel may have no quotas: of ext4 with CONFIG_QFMT_V2 (modprobe quota_v2), of \
+                 xfs with CONFIG_XFS_QUOTA; or take them out of the image: tune2fs -O ^quota '{root}'; \
+                 if it is xfs, mount it once: mount -o loop '{root}' /mnt && umount /mnt",
+                root = place.root.display()
             ),
             _ => return None,
         })

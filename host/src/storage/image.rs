@@ -6,9 +6,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use rustix::mount::{
 use crate::error::{Error, Result};
 use crate::sys::block;
 
+use super::format::{Blank, Kind};
 use super::{Failed, Part};
 
 /// How long an image is waited for whose last user has only just gone.
@@ -30,84 +30,32 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How often another free loop device is tried when somebody was faster.
 const ATTEMPTS: u32 = 64;
 
-/// The least that an ext4 with a distribution is worth: 16 MiB.
-const LEAST: u64 = 16 << 20;
-
-/// Size of an image in bytes, a multiple of 4096.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(u64);
-
-impl Size {
-    /// The bytes.
-    pub fn bytes(self) -> u64 {
-        self.0
-    }
-
-    /// At least this many bytes.
-    ///
-    /// # Errors
-    /// What is wrong with them.
-    pub fn new(bytes: u64) -> std::result::Result<Self, String> {
-        if bytes < LEAST {
-            return Err(format!("an image has {} MiB at least", LEAST >> 20));
-        }
-        let whole = bytes.checked_next_multiple_of(4096).filter(|bytes| *bytes < 1 << 53);
-        whole.map(Self).ok_or_else(|| "no file is that long".to_owned())
-    }
-}
-
-/// Makes an image with an empty ext4. Blocks of the disk are taken when files
-/// are written.
+/// Makes an image with an empty file system. Blocks of the disk are taken when
+/// files are written.
 ///
 /// # Errors
-/// When there is no mkfs.ext4, or the file can't be made.
-pub fn make(path: &Path, size: Size) -> Result<()> {
+/// When there is no program that makes one, or the file can't be made.
+pub fn make(path: &Path, blank: Blank) -> Result<()> {
     let failed = |cause| Error::path("create", path, cause);
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create_new(true).mode(0o600);
     let file = options.open(path).map_err(failed)?;
-    file.set_len(size.0).map_err(failed)?;
-    format(path, true)?;
-    // One that keeps quotas can't be mounted by a kernel without them.
-    if mount(path, Purpose::Use).is_err_and(|failed| failed.part == Part::Quotas) {
-        format(path, false)?;
+    file.set_len(blank.size().bytes()).map_err(failed)?;
+    blank.write(path, true)?;
+    // An xfs keeps quotas from the first mount on that asks for them; an ext4
+    // that does can't be mounted by a kernel without them.
+    let tried = mount_with(path, Purpose::Use, Quotas::Wanted);
+    if tried.is_err_and(|failed| failed.part == Part::Quotas) {
+        blank.write(path, false)?;
     }
     // A last group that is too small is left out; it isn't to be asked for at
     // each start.
-    let shortened = read_size(&file).and_then(|(has, block)| file.set_len(has * block));
+    let shortened = blank.kind().extent(&file).and_then(|extent| match extent {
+        Some(extent) => file.set_len(extent.bytes()),
+        None => Ok(()),
+    });
     shortened.map_err(failed)
 }
-
-fn format(path: &Path, with_quotas: bool) -> Result<()> {
-    // Nothing is kept back for the host's root, and no work is left to a
-    // kernel thread: a copy of an image that is at rest is whole.
-    let extended = "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0";
-    let (features, extended) = match with_quotas {
-        true => ("quota", format!("{extended},quotatype=usrquota")),
-        false => ("^quota", extended.to_owned()),
-    };
-    let output = Command::new("mkfs.ext4")
-        .args(["-q", "-F", "-m", "0", "-O", features, "-E", &extended, "--"])
-        .arg(path)
-        .stdin(Stdio::null())
-        .output();
-    let output = output.map_err(|cause| match cause.kind() {
-        io::ErrorKind::NotFound => Error::new("cannot make an image without 'mkfs.ext4'")
-            .hint("apt-get install e2fsprogs, or leave '--storage image' out"),
-        _ => Error::os("cannot run 'mkfs.ext4'", cause),
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it has failed");
-    Err(Error::new(format!("cannot make a file system in '{}': mkfs.ext4: {last}", path.display())))
-}
-
-/// File systems by what stands in them: name, where, what; see magic(5)'s
-/// tables and the kernel's linux/magic.h.
-const KINDS: [(&str, u64, &[u8]); 3] =
-    [("ext4", 0x438, b"\x53\xef"), ("xfs", 0, b"XFSB"), ("btrfs", 0x1_0040, b"_BHRfS_M")];
 
 /// What an image is mounted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,26 +70,40 @@ pub enum Purpose {
     Looking,
 }
 
+/// Which images are mounted with quotas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quotas {
+    /// Those that keep them.
+    AsKept,
+    /// Any.
+    Wanted,
+}
+
 /// Mounts an image, attached nowhere.
 ///
 /// # Errors
 /// EBUSY if it stays in use, EMEDIUMTYPE if no file system is in it that is
 /// known here; those of loop(4) and mount(2).
 pub fn mount(path: &Path, purpose: Purpose) -> Result<OwnedFd, Failed> {
+    mount_with(path, purpose, Quotas::AsKept)
+}
+
+fn mount_with(path: &Path, purpose: Purpose, quotas: Quotas) -> Result<OwnedFd, Failed> {
     let root = Part::Root.failed();
     let (file, kind) = claim(path).map_err(&root)?;
     let (device, node) = attach(&file).map_err(Part::LoopDevice.failed())?;
-    let with_quotas = kind == "ext4" && keeps_quotas(&file).map_err(&root)?;
+    let with_quotas = quotas == Quotas::Wanted || kind.keeps_quotas(&file).map_err(&root)?;
     let mount = mount_device(&node, kind, purpose, with_quotas).map_err(|cause| {
-        // Without quotas, a kernel finds the feature or its format unknown.
+        // Without quotas, a kernel finds the feature, the option or its format
+        // unknown.
         match cause.raw_os_error() {
             Some(libc::EINVAL | libc::ESRCH) if with_quotas => Part::Quotas.failed()(cause),
             _ => root(cause),
         }
     })?;
     drop(device);
-    if kind == "ext4" && purpose != Purpose::Looking {
-        grow(&file, &mount).map_err(Part::Growth.failed())?;
+    if purpose != Purpose::Looking {
+        grow(&file, kind, &mount).map_err(Part::Growth.failed())?;
     }
     Ok(mount)
 }
@@ -167,30 +129,32 @@ pub fn open_at_rest(path: &Path) -> io::Result<File> {
 }
 
 /// Opens an image that nobody else uses; says what is in it.
-fn claim(path: &Path) -> io::Result<(File, &'static str)> {
+fn claim(path: &Path) -> io::Result<(File, Kind)> {
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
-    let kind = kind(&file)?.ok_or_else(|| io::Error::from_raw_os_error(libc::EMEDIUMTYPE))?;
+    let kind = Kind::of(&file)?.ok_or_else(|| io::Error::from_raw_os_error(libc::EMEDIUMTYPE))?;
     hold(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok((file, kind))
 }
 
 fn mount_device(
     node: &Path,
-    kind: &str,
+    kind: Kind,
     purpose: Purpose,
     with_quotas: bool,
 ) -> io::Result<OwnedFd> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let context = fsopen(kind.name(), FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), "source", node)?;
-    if kind == "xfs" {
+    if kind == Kind::Xfs {
         // A clone has the same id.
         fsconfig_set_flag(context.as_fd(), "nouuid")?;
     }
-    if with_quotas && purpose != Purpose::Looking {
+    // An xfs that is mounted without its quotas has none from then on, even if
+    // nothing else is written than what its journal holds.
+    if with_quotas && (kind == Kind::Xfs || purpose != Purpose::Looking) {
         // Else users are counted and held to nothing (ext4(5)).
         fsconfig_set_flag(context.as_fd(), "usrquota")?;
     }
@@ -204,18 +168,6 @@ fn mount_device(
         Purpose::Building => MountAttrFlags::empty(),
     };
     Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
-}
-
-fn kind(file: &File) -> io::Result<Option<&'static str>> {
-    for (kind, at, magic) in KINDS {
-        let mut found = vec![0; magic.len()];
-        match file.read_exact_at(&mut found, at) {
-            Ok(()) if found == magic => return Ok(Some(kind)),
-            Err(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => return Err(cause),
-            _ => {}
-        }
-    }
-    Ok(None)
 }
 
 /// Locks a file that no loop device shows: two file systems in one would
@@ -289,23 +241,18 @@ fn attach(file: &File) -> io::Result<(File, PathBuf)> {
 }
 
 /// Lets the file system have all of a file that has become longer.
-fn grow(file: &File, mount: &OwnedFd) -> io::Result<()> {
-    let (has, block) = read_size(file)?;
-    let wanted = file.metadata()?.len() / block;
-    if wanted <= has {
+fn grow(file: &File, kind: Kind, mount: &OwnedFd) -> io::Result<()> {
+    let Some(extent) = kind.extent(file)? else { return Ok(()) };
+    let wanted = extent.within(file.metadata()?.len());
+    if wanted <= extent.blocks {
         return Ok(());
     }
     // A mount that is attached nowhere has no file that is open for ioctl(2).
     let directory = File::open(format!("/proc/self/fd/{}", mount.as_raw_fd()))?;
-    block::grow_ext4(directory.as_fd(), wanted)
-}
-
-/// Does an ext4 keep quotas itself, in files that nobody sees
-/// (Documentation/filesystems/ext4, "Super Block": `RO_COMPAT_QUOTA`)?
-fn keeps_quotas(file: &File) -> io::Result<bool> {
-    let mut features = [0; 4];
-    file.read_exact_at(&mut features, 1024 + 0x64)?;
-    Ok(u32::from_le_bytes(features) & 0x100 != 0)
+    match extent.inodes {
+        None => block::grow_ext4(directory.as_fd(), wanted),
+        Some(inodes) => block::grow_xfs(directory.as_fd(), wanted, inodes),
+    }
 }
 
 /// Is a directory on the file system in an image?
@@ -321,45 +268,9 @@ pub(super) fn holds(directory: &File, image: &Path) -> io::Result<bool> {
     shows(&entry, &node, (file.dev(), file.ino()))
 }
 
-fn read_size(file: &File) -> io::Result<(u64, u64)> {
-    let mut superblock = [0; 1024];
-    file.read_exact_at(&mut superblock, 1024)?;
-    Ok(size_of_ext4(&superblock))
-}
-
-/// Blocks that an ext4 has, and the size of one (Documentation/filesystems/ext4,
-/// "Super Block").
-fn size_of_ext4(superblock: &[u8; 1024]) -> (u64, u64) {
-    let number = |at: usize| {
-        let bytes = superblock.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-        u64::from(u32::from_le_bytes(bytes.unwrap_or_default()))
-    };
-    let is_64bit = number(0x60) & 0x80 != 0;
-    let high = if is_64bit { number(0x150) << 32 } else { 0 };
-    (high | number(0x04), 1024 << number(0x18).min(6))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_whole_blocks() {
-        assert_eq!(Size::new(LEAST + 1), Ok(Size(LEAST + 4096)));
-        assert!(Size::new(LEAST - 1).is_err());
-        assert!(Size::new(u64::MAX).is_err());
-    }
-
-    #[test]
-    fn file_systems_are_told_by_their_marks() {
-        let file = tempfile::tempfile().unwrap();
-        assert_eq!(kind(&file).unwrap(), None);
-        file.write_all_at(b"\x53\xef", 0x438).unwrap();
-        assert_eq!(kind(&file).unwrap(), Some("ext4"));
-        file.write_all_at(b"\0\0", 0x438).unwrap();
-        file.write_all_at(b"XFSB", 0).unwrap();
-        assert_eq!(kind(&file).unwrap(), Some("xfs"));
-    }
 
     #[test]
     fn who_else_has_an_image_is_waited_for_but_not_for_ever() {
@@ -398,16 +309,5 @@ mod tests {
         assert!(shown(&image));
         std::fs::remove_dir_all(entry.join("loop")).unwrap();
         assert!(!shows(&entry, &node, file).unwrap());
-    }
-
-    #[test]
-    fn an_ext4_says_how_many_blocks_it_has() {
-        let mut superblock = [0; 1024];
-        superblock[0x04..0x08].copy_from_slice(&5u32.to_le_bytes());
-        superblock[0x18] = 2;
-        superblock[0x150] = 1;
-        assert_eq!(size_of_ext4(&superblock), (5, 4096));
-        superblock[0x60] = 0x80;
-        assert_eq!(size_of_ext4(&superblock), ((1 << 32) + 5, 4096));
     }
 }

@@ -8,6 +8,7 @@
 //! of the guest they are gone, whatever is killed.
 
 mod failed;
+mod format;
 mod image;
 mod layers;
 mod limit;
@@ -34,8 +35,9 @@ use crate::error::Result;
 use crate::fsroot::RootDir;
 
 pub use failed::{Failed, NO_OVERLAY, Part};
+pub use format::{Blank, Size};
 pub use image::{
-    Purpose, Size, make as make_image, mount as mount_image, open_at_rest, settle as settle_image,
+    Purpose, make as make_image, mount as mount_image, open_at_rest, settle as settle_image,
 };
 pub use layers::{UPPER, WORK, look, make as make_layers, merge, mount as merge_at};
 pub use limit::{change_limit, doubt, limit, limited};

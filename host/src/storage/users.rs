@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, fstatfs, openat};
 
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
@@ -50,9 +50,10 @@ impl UserQuotas {
             Ok(false) => Err(lack(path, "isn't mounted with its quotas")
                 .hint("they count from the guest's next start on: vserver restart NAME")),
             Err(cause) => {
+                let path_shown = path.display();
                 Err(lack(path, &format!("keeps no quotas of users ({cause})")).hint(format!(
-                    "stop the guest, then, if it is ext4: tune2fs -O quota '{}'",
-                    path.display()
+                    "stop the guest, then, if it is ext4: tune2fs -O quota '{path_shown}'; if it is \
+                     xfs, mount it once: mount -o loop,uquota '{path_shown}' /mnt && umount /mnt"
                 )))
             }
         }
@@ -80,7 +81,28 @@ impl UserQuotas {
     /// # Errors
     /// Those of quotactl(2).
     pub fn of(&self, user: u32) -> Result<UserQuota> {
-        quota::of_user(self.0.as_fd(), user).map_err(|cause| refused("read", cause))
+        match quota::of_user(self.0.as_fd(), user) {
+            // xfs has no account yet of who has neither files nor a limit.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(UserQuota::default()),
+            found => found.map_err(|cause| refused("read", cause)),
+        }
+    }
+
+    /// Can this user be limited? The limits that xfs has for root are those of
+    /// all users that have none, and it never holds root to them (xfs_quota(8),
+    /// "limit").
+    ///
+    /// # Errors
+    /// When it can't.
+    pub fn check(&self, user: u32) -> Result<()> {
+        /// `XFS_SUPER_MAGIC` (linux/magic.h).
+        const XFS: u32 = 0x5846_5342;
+        let about = fstatfs(&self.0).map_err(|cause| refused("read", cause.into()))?;
+        if user > 0 || u32::try_from(about.f_type) != Ok(XFS) {
+            return Ok(());
+        }
+        let text = "root can't be limited on xfs, which takes its limits for those of all others";
+        Err(Error::new(text).hint("the size of the image is the limit of all together"))
     }
 
     /// Gives a user other limits; what it has isn't looked at.

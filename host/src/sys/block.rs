@@ -1,4 +1,4 @@
-//! Loop devices (loop(4)), and what ext4 and btrfs do by ioctl(2).
+//! Loop devices (loop(4)), and what ext4, xfs and btrfs do by ioctl(2).
 //!
 //! Numbers and structures are the kernel's own, as linux-raw-sys has them.
 
@@ -24,6 +24,18 @@ use super::check;
 
 /// `EXT4_IOC_RESIZE_FS`: `_IOW('f', 16, __u64)` (fs/ext4/ext4.h).
 const EXT4_IOC_RESIZE_FS: u32 = 0x4008_6610;
+
+/// `XFS_IOC_FSGROWFSDATA`: `_IOW('X', 110, struct xfs_growfs_data)`
+/// (fs/xfs/libxfs/xfs_fs.h).
+const XFS_IOC_FSGROWFSDATA: u32 = 0x4010_586e;
+
+/// `struct xfs_growfs_data`.
+#[repr(C)]
+struct Growth {
+    blocks: u64,
+    inode_percent: u32,
+    padding: u32,
+}
 
 /// The number of a loop device that nobody uses; `control` is
 /// `/dev/loop-control`.
@@ -76,6 +88,21 @@ pub fn grow_ext4(mount: BorrowedFd<'_>, blocks: u64) -> io::Result<()> {
     // SAFETY: the number is what the request reads, and lives through the call.
     let done = unsafe {
         libc::ioctl(mount.as_raw_fd(), request(EXT4_IOC_RESIZE_FS), ptr::from_ref(&blocks))
+    };
+    check(done.into()).map(drop)
+}
+
+/// Lets a mounted xfs have this many blocks, of which inodes may be this share.
+///
+/// # Errors
+/// Those of the ioctl: ENOTTY where it isn't xfs, EINVAL if its device has
+/// fewer.
+pub fn grow_xfs(mount: BorrowedFd<'_>, blocks: u64, inode_percent: u32) -> io::Result<()> {
+    let wanted = Growth { blocks, inode_percent, padding: 0 };
+    // SAFETY: the structure is the one that the request reads, and lives
+    // through the call.
+    let done = unsafe {
+        libc::ioctl(mount.as_raw_fd(), request(XFS_IOC_FSGROWFSDATA), ptr::from_ref(&wanted))
     };
     check(done.into()).map(drop)
 }

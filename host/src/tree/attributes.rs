@@ -18,6 +18,10 @@ pub(super) fn path_of(file: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
+/// xfs shows access lists a second time, as they lie on its disk, with the
+/// numbers of users that it has for them (fs/xfs/libxfs/xfs_da_format.h).
+const LISTS_OF_XFS: &[u8] = b"trusted.SGI_ACL_";
+
 /// A file's extended attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes(Vec<(Vec<u8>, Vec<u8>)>);
@@ -39,7 +43,8 @@ impl Attributes {
         let length = fs::listxattr(&path, names.as_mut_slice())?;
         let names = names.get(..length).unwrap_or_default();
         let mut found = Vec::new();
-        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let is_own = |name: &&[u8]| !name.is_empty() && !name.starts_with(LISTS_OF_XFS);
+        for name in names.split(|byte| *byte == 0).filter(is_own) {
             let key = OsStr::from_bytes(name);
             let mut value = vec![0u8; fs::getxattr_query(&path, key)?];
             let length = fs::getxattr(&path, key, value.as_mut_slice())?;

@@ -260,7 +260,8 @@ pub fn openrc() -> Layout {
     }
 }
 
-/// The same with OpenRC's own init, as its manual has it.
+/// The same with OpenRC's own init, as its manual has it. Its own `reboot` and
+/// the like, which Debian leaves to sysvinit's, call `openrc-shutdown`.
 pub fn openrc_init() -> Layout {
     Layout {
         title: "Debian 12, openrc-init",
@@ -268,14 +269,18 @@ pub fn openrc_init() -> Layout {
             ("/sbin/init", "openrc-init"),
             ("/etc/runlevels/default/marks", "/etc/init.d/marks"),
         ],
+        files: &[
+            OPENRC_SERVICE,
+            ("/usr/local/sbin/reboot", "#!/bin/sh\nexec openrc-shutdown --reboot now\n", 0o755),
+            ("/usr/local/sbin/poweroff", "#!/bin/sh\nexec openrc-shutdown --poweroff now\n", 0o755),
+            ("/usr/local/sbin/halt", "#!/bin/sh\nexec openrc-shutdown --halt now\n", 0o755),
+        ],
         style: "init",
         reason: "/sbin/init is openrc-init, '/usr/sbin/openrc-init'",
-        reboot: &["openrc-shutdown", "--reboot", "now"],
-        power_off: &["openrc-shutdown", "--poweroff", "now"],
-        halt: &["openrc-shutdown", "--halt", "now"],
         own: &[
-            (Again, &["openrc-shutdown", "-r", "now"]),
-            (Down, &["openrc-shutdown", "-p", "now"]),
+            (Again, &["openrc-shutdown", "--reboot", "now"]),
+            (Down, &["openrc-shutdown", "--poweroff", "now"]),
+            (Down, &["openrc-shutdown", "--halt", "now"]),
         ],
         ..openrc()
     }
@@ -326,8 +331,8 @@ const S6_SERVICE: File = ("/etc/s6/service/sleeper/run", "#!/bin/sh\nexec sleep 
 const S6_FINISH: File = (
     "/etc/s6/service/.s6-svscan/finish",
     "#!/bin/sh\ndate >>/var/log/shutdowns\n[ ! -x /etc/hang ] || /etc/hang\n\
-     if [ -e /run/reboot ]; then exec reboot -d -n -f; fi\n\
-     if [ -e /run/halt ]; then exec halt -d -n -f; fi\nexec poweroff -d -n -f\n",
+     if [ -e /run/reboot ]; then exec /sbin/reboot -d -n -f; fi\n\
+     if [ -e /run/halt ]; then exec /sbin/halt -d -n -f; fi\nexec /sbin/poweroff -d -n -f\n",
     0o755,
 );
 
@@ -362,8 +367,9 @@ pub fn s6() -> Layout {
     }
 }
 
-/// As s6-linux-init-maker(8) sets it up, with SIGTERM meaning nothing; two
-/// scripts stand for the programs, which Debian has not got.
+/// As s6-linux-init-maker(8) sets it up, with SIGTERM meaning nothing, and with
+/// its `reboot` and the like in the PATH; scripts stand for the programs, which
+/// Debian has not got.
 pub fn s6_linux_init() -> Layout {
     Layout {
         title: "s6-linux-init",
@@ -390,17 +396,20 @@ pub fn s6_linux_init() -> Layout {
                 "#!/bin/sh\nexec s6-linux-init-shutdown $1 now\n",
                 0o755,
             ),
+            ("/usr/local/sbin/reboot", "#!/bin/sh\nexec s6-linux-init-hpr -r\n", 0o755),
+            ("/usr/local/sbin/poweroff", "#!/bin/sh\nexec s6-linux-init-hpr -p\n", 0o755),
+            ("/usr/local/sbin/halt", "#!/bin/sh\nexec s6-linux-init-hpr -h\n", 0o755),
             ("/etc/s6/service/.s6-svscan/SIGTERM", "#!/bin/sh\n", 0o755),
             S6_SERVICE,
             S6_FINISH,
         ],
-        reboot: &["s6-linux-init-shutdown", "-r", "now"],
-        power_off: &["s6-linux-init-shutdown", "-p", "now"],
-        halt: &["s6-linux-init-shutdown", "-h", "now"],
+        reboot: &["reboot"],
+        power_off: &["poweroff"],
+        halt: &["halt"],
         own: &[
-            (Again, &["s6-linux-init-hpr", "-r"]),
-            (Down, &["s6-linux-init-hpr", "-h"]),
-            (Down, &["s6-linux-init-hpr", "-p"]),
+            (Again, &["s6-linux-init-shutdown", "-r", "now"]),
+            (Down, &["s6-linux-init-shutdown", "-h", "now"]),
+            (Down, &["s6-linux-init-shutdown", "-p", "now"]),
         ],
         ..s6()
     }

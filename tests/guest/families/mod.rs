@@ -218,7 +218,7 @@ fn does_what_is_typed_inside(layout: &Layout) {
 
 /// reboot(2) with LINUX_REBOOT_CMD_HALT.
 const HALT_NOW: &str = "if [ -e /usr/bin/perl ]; then
-    exec perl -e 'syscall(169, 0xfee1dead, 672274793, 0xcdef0123)'; fi; exec halt -f";
+    exec perl -e 'syscall(169, 0xfee1dead, 672274793, 0xcdef0123)'; fi; exec busybox halt -f";
 
 /// Types it in a guest that is started for it if it is down.
 fn typed(guest: &Guest<'_>, layout: &Layout, after: After, words: Words, expected: usize) {

@@ -15,8 +15,10 @@ Written by `VSERVER_TEST_GOLDEN=write cargo test -p tests --test guest page::`, 
 more tests of their own (`boot`, `inside`, `rounds`, `distributions`, `own_init`). How a family is asked to
 shut down, and when it counts as up, is in [boot.md](boot.md).
 
-Trees but `busybox` are Debian's own packages; on `busybox`, scripts stand for a distribution's, by
-the conventions of its public boot scripts, and `sysvinit` for the tools of that name.
+Trees but `busybox` are Debian's own packages, but for the `reboot`, `poweroff` and `halt` of openrc-init
+and all that is s6-linux-init's, which Debian hasn't got: scripts stand for them. On `busybox`, scripts
+stand for a distribution's, by the conventions of its public boot scripts, and `sysvinit` for the tools
+of that name.
 
 | layout | tree | boot style in `status` | reboots, typed inside | ends, typed inside |
 |---|---|---|---|---|

@@ -1,5 +1,5 @@
-//! What a distribution's kernel can do with disks: project quotas, and file
-//! systems that grow.
+//! What a distribution's kernel can do with disks: project quotas, of which
+//! xfs_quota(8) tells, and file systems that grow.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,15 +13,33 @@ struct Disk {
 }
 
 impl Disk {
-    fn mount(host: &Host, options: &str) -> Self {
+    fn ext4(host: &Host, options: &str) -> Self {
+        run(Command::new("modprobe").arg("quota_v2"));
+        Self::mount(host, &["mkfs.ext4", "-q", "-O", "quota,project"], options)
+    }
+
+    fn xfs(host: &Host, options: &str) -> Self {
+        Self::mount(host, &["mkfs.xfs", "-q"], options)
+    }
+
+    fn mount(host: &Host, mkfs: &[&str], options: &str) -> Self {
         let (image, roots) = (host.prefix().join("disk"), host.paths().roots_dir());
         let file = fs::File::create(&image).expect("it can be made");
         file.set_len(512 << 20).expect("it is ours");
         fs::create_dir_all(&roots).expect("it can be made");
-        run(Command::new("mkfs.ext4").args(["-q", "-O", "quota,project"]).arg(&image));
-        run(Command::new("modprobe").arg("quota_v2"));
+        run(Command::new(mkfs[0]).args(&mkfs[1..]).arg(&image));
         run(Command::new("mount").args(["-o", options]).arg(&image).arg(&roots));
         Self { roots }
+    }
+
+    /// The kernel's limits of projects, in KiB.
+    fn limits(&self) -> Vec<u64> {
+        let mut report = Command::new("xfs_quota");
+        report.args(["-f", "-x", "-c", "report -p -n -N -b"]).arg(&self.roots);
+        let shown = command::run(&mut report, DEADLINE).ok();
+        // "#PROJECT USED SOFT HARD 00 [GRACE]".
+        let hard = |line: &str| line.split_whitespace().nth(3)?.parse().ok();
+        shown.stdout.lines().filter_map(hard).filter(|limit| *limit > 0).collect()
     }
 }
 
@@ -38,20 +56,34 @@ fn run(wanted: &mut Command) {
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
 fn a_project_quota_holds_and_is_seen_inside() {
-    const FILL: &str = "dd if=/dev/zero of=/srv/big bs=1M count=60; r=$?; rm -f /srv/big; exit $r";
     let host = Host::new();
-    let disk = Disk::mount(&host, "loop,prjquota");
+    let disk = Disk::ext4(&host, "loop,prjquota");
+    a_project_quota_holds(&host, &disk, &["private", "identity"], "uota exceeded");
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_project_quota_of_xfs_holds_and_is_seen_inside() {
+    let host = Host::new();
+    let disk = Disk::xfs(&host, "loop,prjquota");
+    // xfs tells a project what it tells all when the disk is full.
+    a_project_quota_holds(&host, &disk, &["private"], "No space left");
+}
+
+fn a_project_quota_holds(host: &Host, disk: &Disk, modes: &[&str], is_full: &str) {
+    const FILL: &str = "dd if=/dev/zero of=/srv/big bs=1M count=60; r=$?; rm -f /srv/big; exit $r";
     // The host's own programs, as no busybox changes projects.
     let web = host.guest("web").tree(Tree::Busybox).set("mounts.bind", "/usr:/host:ro").build();
     // Less than it has, which is counted by nobody yet.
     let is_low = || web.vserver("limits", ["disk=1M"]).code(1).complains("of the disk now, more");
     is_low();
     web.vserver("limits", ["disk=40M"]).ok();
-    for mode in ["private", "identity"] {
+    for mode in modes {
         host.vserver(["config", "set", "web", "security.users", mode]).ok();
         web.start();
-        web.shell(FILL).code(1).complains("uota exceeded");
+        web.shell(FILL).code(1).complains(is_full);
         web.shell("df -m / | tail -n 1 | awk '{ exit $2 != 40 }'").ok();
+        assert_eq!(disk.limits(), [40 << 10], "{mode}");
         // What was there before can be renamed, links too.
         web.shell(
             "cd /bin; a=$(stat -c %i ls); mv ls ls2; b=$(stat -c %i ls2); mv ls2 ls; test $a = $b",
@@ -64,7 +96,7 @@ fn a_project_quota_holds_and_is_seen_inside() {
         web.shell(&format!("mkdir -p /srv/dir; {chattr} -P /srv/dir")).code(1);
         web.vserver("stop", ["--timeout", "1"]);
         web.vserver("start", ["--ephemeral"]).ok();
-        web.shell(FILL).code(1).complains("uota exceeded");
+        web.shell(FILL).code(1).complains(is_full);
         web.vserver("stop", ["--timeout", "1"]);
     }
     web.start();
@@ -86,14 +118,14 @@ fn a_project_quota_holds_and_is_seen_inside() {
     web.start();
     web.shell(&FILL.replace("count=60", "count=150")).ok();
     web.vserver("stop", ["--timeout", "1"]);
-    drop(disk);
+    assert_eq!(disk.limits(), [0; 0]);
 }
 
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
 fn an_overlay_is_held_by_a_quota_of_its_own_files() {
     let host = Host::new();
-    let disk = Disk::mount(&host, "loop,prjquota");
+    let disk = Disk::ext4(&host, "loop,prjquota");
     let golden = host.guest("golden").build();
     golden.shell("mkdir /srv/lower").ok();
     host.vserver(["snapshot", "create", "golden", "v1"]).ok();
@@ -118,7 +150,7 @@ fn an_overlay_is_held_by_a_quota_of_its_own_files() {
 #[ignore = "root: only in the virtual machine of tests/vm"]
 fn what_is_only_counted_is_no_limit() {
     let host = Host::new();
-    let disk = Disk::mount(&host, "loop");
+    let disk = Disk::ext4(&host, "loop");
     let web = host.guest("web").build();
     web.vserver("limits", ["disk=40M"]).code(1).complains("prjquota");
     host.vserver(["config", "set", "web", "limits.disk", "40M"]).ok();

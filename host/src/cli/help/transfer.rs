@@ -6,7 +6,7 @@ Examples:
   vserver clone web web2
   vserver clone web web2 --address 192.0.2.11 --hostname web2.example.org
   vserver clone web web2 --snapshot v1 --storage overlay
-  vserver clone web web2 --storage image --size 4G
+  vserver clone web web2 --storage image --size 4G --filesystem xfs
 
 Blocks are shared until one of both writes to them, where the file system can
 do that. The new guest has a context, a range of ids, a host name, a machine-id

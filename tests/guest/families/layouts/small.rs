@@ -240,15 +240,21 @@ pub fn unknown() -> Layout {
 }
 
 /// By dinit(8) and dinitctl(8), which no suite of Debian has: SIGTERM, SIGINT,
-/// `shutdown`, and a service `boot` that takes its time.
+/// `shutdown`, of which `reboot`, `poweroff` and `halt` are other names, and a
+/// service `boot` that takes its time.
 pub fn dinit() -> Layout {
     Layout {
         title: "dinit",
-        links: &[("/sbin/init", "dinit")],
+        links: &[
+            ("/sbin/init", "dinit"),
+            ("/sbin/reboot", "shutdown"),
+            ("/sbin/poweroff", "shutdown"),
+            ("/sbin/halt", "shutdown"),
+        ],
         files: &[
             (
                 "/sbin/dinit",
-                "#!/bin/sh\nend() { trap '' INT TERM; date >>/var/log/shutdowns; /etc/hang; $1 -f; }\n\
+                "#!/bin/sh\nend() { trap '' INT TERM; date >>/var/log/shutdowns; /etc/hang; busybox $1 -f; }\n\
                  trap 'end halt' TERM\ntrap 'end reboot' INT\n/etc/up\n\
                  while :; do sleep 100000 & wait $!; done\n",
                 0o755,
@@ -260,16 +266,22 @@ pub fn dinit() -> Layout {
             ),
             (
                 "/sbin/shutdown",
-                "#!/bin/sh\ncase $1 in -r) kill -INT 1 ;; *) kill 1 ;; esac\n",
+                "#!/bin/sh\ncase $0$1 in *reboot | *-r) kill -INT 1 ;; *) kill 1 ;; esac\n",
                 0o755,
             ),
         ],
         style: "init",
         reason: "/sbin/init is dinit, '/sbin/dinit'",
-        reboot: &["shutdown", "-r"],
-        power_off: &["shutdown", "-p"],
-        halt: &["shutdown", "-h"],
-        own: &[(Again, &["kill", "-INT", "1"]), (Down, &["kill", "-TERM", "1"])],
+        reboot: &["reboot"],
+        power_off: &["poweroff"],
+        halt: &["halt"],
+        own: &[
+            (Again, &["shutdown", "-r"]),
+            (Down, &["shutdown", "-p"]),
+            (Again, &["kill", "-INT", "1"]),
+            (Down, &["shutdown", "-h"]),
+            (Down, &["kill", "-TERM", "1"]),
+        ],
         hanging: ("/etc/hang", "#!/bin/sh\nsleep 1000\n", 0o755),
         ..SMALL
     }

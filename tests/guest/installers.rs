@@ -1,0 +1,176 @@
+//! Guests of rpm, dnf and debootstrap, which are run as they are: on packages
+//! that are made here, of the smallest tree, and signed with a key of the test's.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tests::{DEADLINE, Finished, Host, Tree, command};
+
+on! { Busybox: [
+    rpm_installs_what_it_is_given,
+    dnf_installs_what_is_signed,
+    debootstrap_installs_what_is_signed,
+] }
+
+/// The whole tree in one package, which has the names of all that `dnf` is
+/// asked for.
+const SPEC: &str = "\
+Name: small
+Version: 1
+Release: 1
+Summary: A guest of two megabytes
+License: none
+AutoReqProv: no
+Provides: system-release systemd dnf passwd iproute iputils procps-ng
+%define __os_install_post %{nil}
+%define debug_package %{nil}
+%description
+All of it.
+%install
+mkdir -p %{buildroot}
+tar -C %{buildroot} -xpf %{tree}
+%files
+%defattr(-,root,root)
+/*
+";
+
+/// Packages by rpmbuild(8) and rpmsign(8), and a source of them by
+/// createrepo_c(8).
+const RPM: &str = "
+    rpmbuild -bb --quiet --define \"_topdir $1/top\" --define \"_rpmdir $1/rpm\" \\
+        --define \"tree $2\" $1/spec
+    gpg --armor --export small >$1/key
+    rpmsign --define '_gpg_name small' --define '__gpg /usr/bin/gpg' --addsign $1/rpm/*/*.rpm
+    createrepo_c -q $1/rpm";
+
+/// The same for dpkg: the tree as base-files, with a package manager of two
+/// lines, and nothing in all others that debootstrap wants.
+const DEB: &str = "
+    pool=$1/deb/pool at=$1/deb/dists/bookworm
+    mkdir -p $pool $at/main/binary-amd64 $1/work/base-files
+    tar -C $1/work/base-files -xpf $2
+    (
+        cd $1/work/base-files
+        rm usr/bin/dpkg usr/bin/dpkg-deb linuxrc
+        printf '#!/bin/sh\\necho \"$*\" >>/var/log/dpkg\\n' >usr/bin/dpkg
+        printf '#!/bin/sh\\necho 1\\n' | tee sbin/ldconfig >usr/bin/dpkg-deb
+        chmod 755 usr/bin/dpkg* sbin/ldconfig
+    )
+    for name in base-files base-passwd dpkg libc6 perl-base mawk usr-is-merged apt cron iproute2 \\
+        iputils-ping less login netbase procps sysvinit-core small; do
+        case $name in
+        apt|cron|i*|l[eo]*|netbase|procps|s*) priority=optional ;;
+        *) priority=required ;;
+        esac
+        mkdir -p $1/work/$name/DEBIAN
+        printf '%s\\n' \"Package: $name\" 'Version: 1' 'Architecture: amd64' \\
+            \"Priority: $priority\" 'Maintainer: nobody' 'Description: nothing' \\
+            >$1/work/$name/DEBIAN/control
+        dpkg-deb -Znone -b $1/work/$name $pool/${name}_1_amd64.deb >/dev/null
+    done
+    (cd $1/deb; dpkg-scanpackages -m pool >$at/main/binary-amd64/Packages 2>$1/said)
+    cd $at
+    file=main/binary-amd64/Packages
+    set -- $1 $(sha256sum $file) $(stat -c %s $file)
+    printf '%s\\n' 'Suite: bookworm' 'Codename: bookworm' 'Architectures: amd64' \\
+        'SHA256:' \" $2 $4 $file\" 'Components: main' >Release
+    gpg --batch --yes --clearsign -o InRelease Release
+    gpg --export small >$1/key";
+
+/// Makes packages in a directory of the host's.
+fn packages(host: &Host, tree: Tree, make: &str) -> PathBuf {
+    let made = host.prefix().join("made");
+    fs::create_dir(&made).expect("it can be made");
+    fs::write(made.join("spec"), SPEC).expect("it can be written");
+    // The agent would stay.
+    let script = format!(
+        "mkdir -m 700 $1/gpg; export GNUPGHOME=$1/gpg; trap 'gpgconf --kill all' EXIT
+        gpg --batch --quiet --passphrase '' --quick-gen-key small rsa2048 sign never
+        {make}"
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", &script, "sh"]).arg(&made).arg(tree.archive());
+    command::run(&mut shell, DEADLINE).ok();
+    made
+}
+
+/// The guest is whole, and boots.
+fn boots(host: &Host) {
+    host.vserver(["start", "web"]).ok();
+    let release = host.vserver(["exec", "web", "--", "cat", "/etc/os-release"]).ok();
+    release.says("ID=busybox\nNAME=\"busybox\"\n");
+    host.vserver(["stop", "web", "--no-kill"]).ok();
+}
+
+fn nothing_is_left(host: &Host) {
+    let left = fs::read_dir(host.paths().roots_dir()).into_iter().flatten().count();
+    assert_eq!(left, 0, "something is left");
+    host.vserver(["status", "web"]).code(5);
+}
+
+fn rpm_installs_what_it_is_given(tree: Tree) {
+    let host = Host::new();
+    let package = packages(&host, tree, RPM).join("rpm/x86_64/small-1-1.x86_64.rpm");
+    let package = package.display().to_string();
+    let manifest = host.prefix().join("manifest");
+    fs::write(&manifest, format!("{package}\n")).expect("it can be written");
+    let build = |from: &str| host.vserver(["build", "web", "--method", "rpm", "--from", from]);
+    build("/nowhere.rpm").code(1).complains("nowhere.rpm");
+    nothing_is_left(&host);
+    build(&manifest.display().to_string()).ok().says(&format!(
+        "guest 'web' is built in '{}' from packages that were given, installed by rpm\nnext: \
+         vserver start web\n",
+        host.paths().roots_dir().join("web").display()
+    ));
+    // Its database knows what is there.
+    let mut query = Command::new("rpm");
+    query.arg("--root").arg(host.paths().roots_dir().join("web")).args(["-qa", "small"]);
+    command::run(&mut query, DEADLINE).ok().says("small-1-1.x86_64\n");
+    boots(&host);
+}
+
+fn dnf_installs_what_is_signed(tree: Tree) {
+    let host = Host::new();
+    let made = packages(&host, tree, RPM);
+    let mirror = format!("file://{}", made.join("rpm").display());
+    let build = |more: &[&str]| -> Finished {
+        let words = ["build", "web", "--method", "dnf", "--suite", "1", "--mirror", &mirror];
+        host.vserver(words.iter().chain(more))
+    };
+    // Nobody has said whose signature counts.
+    build(&[]).code(1).complains("'dnf' failed");
+    nothing_is_left(&host);
+    let key = made.join("key").display().to_string();
+    build(&["--keyring", &key, "--packages", "unknown"]).code(1).complains("unknown");
+    nothing_is_left(&host);
+    build(&["--keyring", &key, "--packages", "small"]).ok();
+    boots(&host);
+}
+
+/// Where mmdebstrap isn't.
+fn debootstrap_installs_what_is_signed(tree: Tree) {
+    let host = Host::new();
+    let made = packages(&host, tree, DEB);
+    let mirror = format!("file://{}", made.join("deb").display());
+    let hide = "mount --bind /dev/null /usr/bin/mmdebstrap; exec \"$@\"";
+    let build = |more: &[&str]| -> Finished {
+        let words = ["build", "web", "--method", "debootstrap", "--suite", "bookworm"];
+        let wanted = host.command(words.iter().chain(&["--mirror", &mirror]).chain(more));
+        let mut hidden = Command::new("unshare");
+        hidden.args(["--mount", "sh", "-ec", hide, "sh"]).arg(wanted.get_program());
+        hidden.args(wanted.get_args());
+        hidden.envs(wanted.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command::run(&mut hidden, DEADLINE)
+    };
+    build(&[]).code(1).complains("'debootstrap' failed");
+    nothing_is_left(&host);
+    let key = made.join("key").display().to_string();
+    let built = build(&["--keyring", &key, "--packages", "small"]).ok();
+    assert!(built.stdout.contains("from bookworm, installed by debootstrap"), "{built}");
+    // Both of its stages are done.
+    let log = host.paths().roots_dir().join("web/var/log/dpkg");
+    let log = fs::read_to_string(log).expect("its package manager was asked");
+    assert!(log.contains("/small_1_amd64.deb") && log.ends_with("--configure -a\n"), "{log}");
+    boots(&host);
+}
