@@ -77,7 +77,8 @@ pub enum Stage {
     Console,
     /// The root switched, the old one gone.
     PivotRoot,
-    /// `/run/host`, which tells programs inside what runs them.
+    /// `/run/host`, which tells programs inside what runs them, and the list of
+    /// interfaces that are configured.
     RunHost,
     /// The label of a security module, for what is executed next.
     Label,
@@ -226,7 +227,7 @@ impl Stage {
             Self::Resolver => "writing its '/etc/resolv.conf'",
             Self::Console => "making its console",
             Self::PivotRoot => "switching to its root directory",
-            Self::RunHost => "filling its '/run/host'",
+            Self::RunHost => "filling its '/run'",
             Self::LoginUid => "resetting the login uid",
             Self::Limits => "setting its resource limits",
             Self::Label => "setting its security label",

@@ -320,6 +320,9 @@ fn other_sockets_are_refused() {
         "make udp made\nmake ping made\nmake unix made\nmake: EPERM\nmake: EPERM\nmake: EPERM\n\
          make: EPROTONOSUPPORT\n",
     );
+    // Whether this kernel has it or not.
+    let sctp = network.shell("$C --silent --ip 192.0.2.1 -- $P make sctp").ok();
+    assert!(sctp.stdout.starts_with("make: "), "{sctp}");
     let said = network.shell(&format!("$P {makes}")).ok();
     said.says(
         "make udp made\nmake ping made\nmake unix made\nmake raw made\nmake raw6 made\n\

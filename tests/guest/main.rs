@@ -82,6 +82,7 @@ mod moving_busy;
 mod moving_by_ssh;
 mod moving_in;
 mod nesting;
+mod network_scripts;
 mod orphans;
 mod outside;
 mod own_init;

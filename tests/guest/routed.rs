@@ -20,6 +20,8 @@ on! { Busybox: [
     the_host_answers_for_a_guest_on_its_own_network,
     a_step_of_the_link_that_fails_is_undone,
     a_guest_that_configures_its_link_again_is_still_reached,
+    a_host_that_passes_nothing_on_says_so,
+    without_addresses_there_is_a_loopback_interface_alone,
 ] }
 on! { Busybox, Bookworm, Systemd: [the_link_is_ready_before_the_guest_runs] }
 
@@ -269,5 +271,46 @@ fn a_guest_that_configures_its_link_again_is_still_reached(tree: Tree) {
     web.shell(again).ok();
     web.exec(["ping", "-c", "1", "-W", "10", "203.0.113.2"]).ok();
     beside.run("busybox", ["ping", "-c", "1", "-W", "10", "192.0.2.10"]).ok();
+    web.stop();
+}
+
+/// Of each family that the guest has addresses of.
+fn a_host_that_passes_nothing_on_says_so(tree: Tree) {
+    let (host, beside) = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.10", "2001:db8::10"]);
+    for (family, sysctl) in
+        [("ipv4", "net.ipv4.ip_forward=1"), ("ipv6", "net.ipv6.conf.all.forwarding=1")]
+    {
+        host.network().set(&format!("{family}/conf/all/forwarding"), "0");
+        let said = web.vserver("start", [""; 0]).ok();
+        said.complains("the host doesn't pass packets on").complains("'vserver doctor'");
+        let doctor = host.vserver(["doctor"]).stdout;
+        let line = doctor.lines().find(|line| line.contains(&format!("sysctl -w {sysctl}")));
+        assert!(line.is_some(), "{doctor}");
+        web.stop();
+        host.network().set(&format!("{family}/conf/all/forwarding"), "1");
+    }
+    let said = web.vserver("start", [""; 0]).ok();
+    assert!(!said.stderr.contains("pass packets on"), "{said}");
+    beside.run("busybox", ["ping", "-c", "1", "-W", "10", "192.0.2.10"]).ok();
+    web.stop();
+}
+
+fn without_addresses_there_is_a_loopback_interface_alone(tree: Tree) {
+    let (host, _beside) = scene();
+    let web = host.guest("web").tree(tree).set("network.mode", "none").build();
+    let before = host.network().state();
+    web.start();
+    assert_eq!(host.network().state(), before);
+    let links = web.exec(["ip", "-o", "link"]).ok();
+    assert!(links.stdout.starts_with("1: lo: <LOOPBACK,UP"), "{links}");
+    assert_eq!(links.stdout.lines().count(), 1, "{links}");
+    assert_eq!(web.exec(["ip", "route"]).ok().stdout, "");
+    for address in ["127.0.0.1", "::1"] {
+        web.exec(["ping", "-c", "1", "-W", "10", address]).ok();
+    }
+    for address in ["203.0.113.1", "2001:db8:1::1"] {
+        web.exec(["ping", "-c", "1", "-W", "1", address]).complains("unreachable");
+    }
     web.stop();
 }

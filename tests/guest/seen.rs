@@ -1,6 +1,9 @@
 //! What guests on the host's network stack see of it, and share with others:
 //! the table in docs/network.md, line by line.
 
+use std::fs;
+use std::path::Path;
+
 use tests::{DEADLINE, Finished, Guest, Host, Network, Tree, eventually};
 
 use crate::shared::{Server, guest, peer, scene, set_addresses};
@@ -15,6 +18,57 @@ on! { Busybox: [
     ports_of_sockets_that_bind_nothing_are_shared,
     datagrams_to_localhost_are_answered_without_ipv4_addresses,
 ] }
+
+/// Each line of that table, and what reads it.
+const LINES: [(&str, &[(&str, &str)]); 6] = [
+    (
+        "`/proc/net`, `/sys/class/net`",
+        &[
+            ("seen.rs", "tables_of_the_kernel_are_visible"),
+            ("shared.rs", "the_hosts_sys_is_read_only"),
+        ],
+    ),
+    ("sock_diag (`ss`)", &[("services.rs", "on_the_stack_of_the_host")]),
+    (
+        "rtnetlink (`ip`)",
+        &[
+            ("seen.rs", "interfaces_and_routes_are_visible"),
+            ("shared.rs", "nothing_of_the_hosts_network_can_be_changed"),
+        ],
+    ),
+    ("abstract UNIX sockets", &[("seen.rs", "abstract_names_can_be_reached")]),
+    (
+        "ports that the host binds on every address",
+        &[("seen.rs", "a_port_on_every_address_is_taken_for_all")],
+    ),
+    (
+        "ports that the kernel chooses",
+        &[
+            ("seen.rs", "bound_ports_are_each_addresss_own"),
+            ("seen.rs", "ports_of_sockets_that_bind_nothing_are_shared"),
+        ],
+    ),
+];
+
+/// A line that is new has no test yet, and one that has gone needs none.
+#[test]
+fn each_line_of_the_table_has_a_test() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(here.join(path)).expect(path);
+    let page = read("../docs/network.md");
+    let (_, table) = page.split_once("What is the host's, and seen").expect("the table");
+    let rows = table.lines().skip_while(|line| *line != "|---|---|").skip(1);
+    let rows = rows.take_while(|line| line.starts_with("| "));
+    let first =
+        rows.map(|row| row.split(" | ").next().unwrap_or_default().trim_matches('|').trim());
+    assert_eq!(first.collect::<Vec<_>>(), LINES.map(|(row, _)| row));
+    for (row, tests) in LINES {
+        for (file, test) in tests {
+            let head = format!("fn {test}(");
+            assert!(read(&format!("guest/{file}")).contains(&head), "{row}: {file}, {test}");
+        }
+    }
+}
 
 /// A server of the host's, at this address.
 fn at_host(host: &Host, address: &str) -> Server {
@@ -38,6 +92,13 @@ fn tables_of_the_kernel_are_visible(tree: Tree) {
     // 192.0.2.2:4660, as proc_pid_net(5) has it.
     let tcp = web.exec(["cat", "/proc/net/tcp"]).ok();
     assert!(tcp.stdout.contains("020200C0:1234"), "{tcp}");
+    // The host's /sys is that of the network which the host was booted with.
+    let listed = web.exec(["ls", "/sys/class/net"]).ok();
+    let interfaces = fs::read_dir("/sys/class/net").expect("the host's interfaces");
+    for interface in interfaces.filter_map(Result::ok) {
+        let name = interface.file_name().to_string_lossy().into_owned();
+        assert!(listed.stdout.lines().any(|line| line == name), "{name}: {listed}");
+    }
     let unix = web.exec(["cat", "/proc/net/unix"]).ok();
     assert!(unix.stdout.contains("@of-the-host"), "{unix}");
     web.stop();

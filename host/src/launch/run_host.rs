@@ -1,5 +1,6 @@
 //! `/run/host`: what a guest is told of what runs it, as files, and the socket on
-//! which its own init says that it is up (systemd.io/CONTAINER_INTERFACE).
+//! which its own init says that it is up (systemd.io/CONTAINER_INTERFACE); and,
+//! where its scripts look for that, which interfaces are configured.
 //!
 //! All of it lies on a file system of the guest's, and is its root's to change.
 
@@ -12,6 +13,17 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockop
 
 use crate::plan::NOTIFY_SOCKET;
 
+/// What is configured, as ifupdown (Debian) keeps it for all interfaces and for
+/// each, and that of busybox and Alpine. What is listed there they leave alone:
+/// otherwise an `auto eth0` that asks for an address by DHCP lets a boot wait a
+/// minute for nobody's answer, and scripts that may not set up what is up fail.
+const CONFIGURED: [(&str, &str); 4] = [
+    ("/run/network/ifstate", "lo=lo\neth0=eth0"),
+    ("/run/network/ifstate.lo", "lo"),
+    ("/run/network/ifstate.eth0", "eth0"),
+    ("/run/ifstate", "lo=lo\neth0=eth0"),
+];
+
 /// The socket, which has no name yet. With every message comes who has sent it.
 ///
 /// # Errors
@@ -23,12 +35,9 @@ pub fn socket() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Makes the directory, in a guest whose root is "/" and which hasn't run yet.
+/// Makes the files, in a guest whose root is "/" and which hasn't run yet.
 pub fn fill(uuid: Option<&str>, socket: &OwnedFd) -> io::Result<()> {
-    match DirBuilder::new().mode(0o755).create("/run/host") {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+    directory("/run/host")?;
     file("/run/host/container-manager", "vserver")?;
     if let Some(uuid) = uuid {
         file("/run/host/container-uuid", uuid)?;
@@ -36,6 +45,27 @@ pub fn fill(uuid: Option<&str>, socket: &OwnedFd) -> io::Result<()> {
     socket::bind(socket.as_raw_fd(), &UnixAddr::new(NOTIFY_SOCKET)?)?;
     // Only root is to write to it: to the others it would be no use.
     fs::set_permissions(NOTIFY_SOCKET, Permissions::from_mode(0o600))
+}
+
+/// Says that its interfaces are configured, as all are by the host.
+pub fn tell_interfaces() -> io::Result<()> {
+    directory("/run/network")?;
+    for (path, text) in CONFIGURED {
+        let file = File::options().write(true).create_new(true).mode(0o644).open(path);
+        match file {
+            // What somebody has mounted there is theirs.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            file => writeln!(file?, "{text}")?,
+        }
+    }
+    Ok(())
+}
+
+fn directory(path: &str) -> io::Result<()> {
+    match DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn file(path: &str, text: &str) -> io::Result<()> {
