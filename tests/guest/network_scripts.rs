@@ -1,6 +1,7 @@
 //! Guests that configure their network themselves, as their distributions have
 //! it: the host has done that before, and nothing is lost or waited for.
 
+use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -88,6 +89,19 @@ fn busybox_finds_all_configured(tree: Tree) {
     web.write("/etc/network/interfaces", &format!("auto lo\n{}", STANZAS[0]), 0o644);
     judge(&web, &beside);
     web.exec(["ifup", "eth0"]).complains("interface eth0 already configured");
+    web.stop();
+    // Who may configure it, does.
+    host.vserver(["config", "set", "web", "security.capabilities.add", "net_admin"]).ok();
+    web.start();
+    web.exec(["test", "-e", "/run/network", "-o", "-e", "/run/ifstate"]).code(1);
+    web.stop();
+    host.vserver(["config", "unset", "web", "security.capabilities.add"]).ok();
+    let ours = host.prefix().join("state");
+    fs::create_dir(&ours).expect("a directory");
+    let bind = format!("{}:/run/network:ro", ours.display());
+    host.vserver(["config", "set", "web", "mounts.bind", &bind]).ok();
+    web.start();
+    web.exec(["test", "-e", "/run/ifstate"]).ok();
     web.stop();
 }
 

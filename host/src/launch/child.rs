@@ -68,7 +68,9 @@ fn sequence(
     // From here on no path of the host can be reached.
     at(fault, Stage::PivotRoot, || root::pivot(tree))?;
     at(fault, Stage::RunHost, || run_host::fill(plan.uuid.as_deref(), &prepared.notify))?;
-    at(fault, Stage::RunHost, run_host::tell_interfaces)?;
+    if plan.tells_interfaces {
+        at(fault, Stage::RunHost, run_host::tell_interfaces)?;
+    }
     at(fault, Stage::RunHost, || credentials::lay(&prepared.credentials))?;
     at(fault, Stage::Label, || confinement::label(plan.label.as_ref()))?;
     // Before capabilities go: CAP_SYS_ADMIN lets it be set without

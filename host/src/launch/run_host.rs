@@ -13,6 +13,9 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockop
 
 use crate::plan::NOTIFY_SOCKET;
 
+/// Where ifupdown of Debian keeps what it knows.
+const NETWORK: &str = "/run/network";
+
 /// What is configured, as ifupdown (Debian) keeps it for all interfaces and for
 /// each, and that of busybox and Alpine. What is listed there they leave alone:
 /// otherwise an `auto eth0` that asks for an address by DHCP lets a boot wait a
@@ -49,11 +52,11 @@ pub fn fill(uuid: Option<&str>, socket: &OwnedFd) -> io::Result<()> {
 
 /// Says that its interfaces are configured, as all are by the host.
 pub fn tell_interfaces() -> io::Result<()> {
-    directory("/run/network")?;
-    for (path, text) in CONFIGURED {
+    let is_new = directory(NETWORK)?;
+    // What the configuration has mounted there is somebody's.
+    for (path, text) in CONFIGURED.iter().filter(|(path, _)| is_new || !path.starts_with(NETWORK)) {
         let file = File::options().write(true).create_new(true).mode(0o644).open(path);
         match file {
-            // What somebody has mounted there is theirs.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             file => writeln!(file?, "{text}")?,
         }
@@ -61,10 +64,11 @@ pub fn tell_interfaces() -> io::Result<()> {
     Ok(())
 }
 
-fn directory(path: &str) -> io::Result<()> {
+/// Makes a directory, and says whether it wasn't there.
+fn directory(path: &str) -> io::Result<bool> {
     match DirBuilder::new().mode(0o755).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        made => made.map(|()| true),
     }
 }
 

@@ -69,6 +69,9 @@ pub struct Plan {
     pub binds: Vec<Bind>,
     /// The capabilities that its root keeps.
     pub capabilities: Vec<Capability>,
+    /// Are its scripts told that its interfaces are configured? Not where its root
+    /// may do it as well, and may have reasons to.
+    pub tells_interfaces: bool,
     /// May it make user namespaces?
     pub nesting: bool,
     /// Is its host a guest itself?
@@ -240,6 +243,7 @@ pub fn plan(
              vserver config set {name} accounting.processes false"
         )));
     }
+    let capabilities = capabilities::plan(ids, &config.security)?;
     let identity =
         network::Identity { name, context, instance: &paths.instance(), machine: &host.machine };
     let network = network::plan(identity, &config.network, ids, &without);
@@ -263,7 +267,8 @@ pub fn plan(
         ids,
         mounts: mounts::plan(config, network.is_shared(), &without),
         binds: config.mounts.bind.clone(),
-        capabilities: capabilities::plan(ids, &config.security)?,
+        tells_interfaces: !capabilities.contains(&Capability::CAP_NET_ADMIN),
+        capabilities,
         nesting: config.security.nesting,
         is_nested: host.is_guest,
         io_uring: config.security.io_uring,
