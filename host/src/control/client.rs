@@ -117,7 +117,14 @@ impl Client {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let error = match runtime::connect_within(&path, SockType::SeqPacket, Some(SILENCE)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => error,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) =>
+                {
+                    error
+                }
                 other => {
                     return Ok(heard(&path, other)?.map(|socket| Self::new(name, socket)));
                 }
