@@ -16,12 +16,18 @@ on! { Busybox: [
     an_image_of_xfs_grows_and_never_shrinks,
     an_image_of_xfs_is_made_whole_or_not_at_all,
     a_clone_on_xfs_shares_blocks_until_one_writes,
+    images_on_xfs_share_blocks_and_are_mounted_all_the_same,
 ] }
 
 /// A guest in an image of xfs.
 fn in_image<'h>(host: &'h Host, tree: Tree) -> Guest<'h> {
     let golden = host.guest("golden").tree(tree).build();
     furnish(&golden);
+    in_image_of(host, &golden)
+}
+
+/// The same, with these files.
+fn in_image_of<'h>(host: &'h Host, golden: &Guest<'h>) -> Guest<'h> {
     let image = ["--storage", "image", "--filesystem", "xfs", "--size", "300M"];
     host.vserver(["clone", "golden", "web"].iter().chain(&image)).ok();
     golden.other("web")
@@ -126,8 +132,9 @@ fn a_clone_on_xfs_shares_blocks_until_one_writes(tree: Tree) {
         about.blocks_free() * about.fragment_size()
     };
     let before = free();
-    host.vserver(["clone", "web", "shop"]).ok().complains("");
-    assert!(before - free() < 8 << 20, "{} bytes are taken", before - free());
+    host.vserver(["clone", "web", "shop"]).ok();
+    let taken = before.saturating_sub(free());
+    assert!(taken < 8 << 20, "{taken} bytes are taken");
     let shop = web.other("shop");
     let (ours, theirs) = (web.root().join("srv/big"), shop.root().join("srv/big"));
     assert_eq!(pieces(&ours), pieces(&theirs));
@@ -137,5 +144,40 @@ fn a_clone_on_xfs_shares_blocks_until_one_writes(tree: Tree) {
     assert!(fs::read(&ours).expect("it is there") == big, "the other guest has changed it");
     assert_eq!(fs::read(&theirs).expect("it is there")[5000], b'X');
     assert!(!is_shared(&theirs));
+    drop(disk);
+}
+
+/// Since Linux 6.14 what shares blocks on xfs can't be written past the page cache
+/// in less than 4096 bytes, and a loop device's blocks become that large.
+fn images_on_xfs_share_blocks_and_are_mounted_all_the_same(tree: Tree) {
+    let host = Host::new();
+    let disk = Disk::xfs(&host, 1024);
+    let ext4 = host.guest("golden").tree(tree).build();
+    let image = ["clone", "golden", "small", "--storage", "image", "--size", "32M"];
+    host.vserver(image).ok();
+    let xfs = in_image_of(&host, &ext4);
+    let small = ext4.other("small");
+    // As mkfs.ext4 makes small ones by itself.
+    let hand = ext4.other("hand");
+    host.vserver(["clone", "small", "hand"]).ok();
+    let mut mkfs = Command::new("mkfs.ext4");
+    mkfs.args(["-q", "-F", "-b", "1024", "-d"]).arg(ext4.root()).arg(hand.root());
+    command::run(&mut mkfs, DEADLINE).ok();
+    for guest in [xfs, small, hand] {
+        host.vserver(["snapshot", "create", guest.name(), "s1"]).ok();
+        // All but what the copy's journal held.
+        let pieces = pieces(&guest.root());
+        assert!(pieces.iter().any(|(_, shared)| *shared), "{pieces:?}");
+        for _ in 0..2 {
+            guest.start();
+            guest.shell("echo new >/srv/new").ok();
+            guest.vserver("stop", ["--timeout", "1"]);
+        }
+        // Of the same kind, where another one is made.
+        if guest.name() == "web" {
+            host.vserver(["clone", "web", "bigger", "--size", "310M"]).ok();
+            is_whole(&guest.other("bigger").root());
+        }
+    }
     drop(disk);
 }

@@ -17,8 +17,8 @@ pub struct StoreArgs {
     /// written to.
     #[arg(long, value_parser = size)]
     pub size: Option<Size>,
-    /// image: the file system in it; ext4 when not given. A copy of a whole image
-    /// has the other one's.
+    /// image: the file system in it; ext4 when not given, and for a copy of another
+    /// image that one's.
     #[arg(long, value_enum, value_name = "TYPE")]
     pub filesystem: Option<FileSystem>,
 }
@@ -75,6 +75,10 @@ impl StoreArgs {
                     return Err(without_size());
                 }
                 Ok((Store::ImageOf(root()), false))
+            }
+            (Kind::Auto | Kind::Image, Files::Image) if self.filesystem.is_none() => {
+                let size = self.size.ok_or_else(without_size)?;
+                Ok((Store::Image(Blank::like(size, &from.root)?), true))
             }
             (Kind::Image, _) | (Kind::Auto, Files::Image) => {
                 self.image().map(|image| (image, true))

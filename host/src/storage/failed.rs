@@ -93,6 +93,11 @@ impl Part {
             (Self::Root, libc::EMEDIUMTYPE) => {
                 "the image holds none of the file systems ext4, xfs and btrfs".to_owned()
             }
+            (Self::Root, libc::EINVAL) => {
+                "the kernel refuses the file system in the image, and 'dmesg' says why; one of a newer \
+                 host may have what an older kernel doesn't know"
+                    .to_owned()
+            }
             (Self::Root, libc::ENODEV) => {
                 "the kernel may lack the file system in the image: modprobe xfs, or btrfs"
                     .to_owned()
@@ -119,9 +124,9 @@ impl Part {
                 NO_OVERLAY.to_owned()
             }
             (Self::Quotas, _) => format!(
-                "the kernel may have no quotas: of ext4 with CONFIG_QFMT_V2 (modprobe quota_v2), of \
+                "'dmesg' says why; the kernel may have no quotas: of ext4 with CONFIG_QFMT_V2 (modprobe quota_v2), of \
                  xfs with CONFIG_XFS_QUOTA; or take them out of the image: tune2fs -O ^quota '{root}'; \
-                 if it is xfs, mount it once: mount -o loop '{root}' /mnt && umount /mnt",
+                 if it is xfs, mount it once: mount -o loop,nouuid '{root}' /mnt && umount /mnt",
                 root = place.root.display()
             ),
             _ => return None,

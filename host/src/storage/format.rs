@@ -63,6 +63,18 @@ impl Blank {
         Ok(Self { size, is_xfs: true })
     }
 
+    /// One of the file system that is in another image, if one of it can be made.
+    ///
+    /// # Errors
+    /// When the image can't be read; when it is too small.
+    pub fn like(size: Size, image: &Path) -> Result<Self> {
+        let kind = File::open(image).and_then(|file| Kind::of(&file));
+        match kind.map_err(|cause| Error::path("read", image, cause))? {
+            Some(Kind::Xfs) => Self::xfs(size),
+            _ => Ok(Self::ext4(size)),
+        }
+    }
+
     /// Its size.
     pub(super) fn size(self) -> Size {
         self.size
@@ -82,7 +94,7 @@ impl Blank {
         };
         let mut mkfs = Command::new(program);
         match self.is_xfs {
-            true => mkfs.args(["-q", "-f"]),
+            true => mkfs.args(["-q", "-f", "-s", "size=4096"]),
             false => mkfs.args(options_of_ext4(with_quotas)),
         };
         let output = mkfs.arg("--").arg(path).stdin(Stdio::null()).output();
@@ -107,6 +119,8 @@ impl Blank {
     }
 }
 
+/// As mke2fs(8) has them. Blocks are no smaller in small ones: a disk, or a file
+/// that shares blocks, may be read in these only.
 fn options_of_ext4(with_quotas: bool) -> Vec<String> {
     // Nothing is kept back for the host's root, and no work is left to a
     // kernel thread: a copy of an image that is at rest is whole.
@@ -115,7 +129,7 @@ fn options_of_ext4(with_quotas: bool) -> Vec<String> {
         true => ("quota", format!("{extended},quotatype=usrquota")),
         false => ("^quota", extended.to_owned()),
     };
-    ["-q", "-F", "-m", "0", "-O", features, "-E", &extended].map(str::to_owned).into()
+    ["-q", "-F", "-m", "0", "-b", "4096", "-O", features, "-E", &extended].map(str::to_owned).into()
 }
 
 /// What can be in an image.
@@ -169,6 +183,19 @@ impl Kind {
             // as long as it isn't mounted without that.
             Self::Xfs => Ok(u16::from_be_bytes(read(file, 176)?) & 0x2 != 0),
             Self::Btrfs => Ok(false),
+        }
+    }
+
+    /// The least that it reads at a time, in bytes, if that can be little.
+    pub(super) fn unit(self, file: &File) -> io::Result<Option<u32>> {
+        match self {
+            Self::Ext4 => {
+                let extent = self.extent(file)?;
+                Ok(extent.and_then(|extent| u32::try_from(extent.block).ok()))
+            }
+            // `sb_sectsize` (fs/xfs/libxfs/xfs_format.h).
+            Self::Xfs => Ok(Some(u16::from_be_bytes(read(file, 102)?).into())),
+            Self::Btrfs => Ok(None),
         }
     }
 

@@ -27,6 +27,10 @@ use super::{Failed, Part};
 /// How long an image is waited for whose last user has only just gone.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// What files can be written by past the page cache on any disk, and where they
+/// share blocks (xfs since Linux 6.14).
+const BLOCK: u32 = 4096;
+
 /// How often another free loop device is tried when somebody was faster.
 const ATTEMPTS: u32 = 64;
 
@@ -45,7 +49,8 @@ pub fn make(path: &Path, blank: Blank) -> Result<()> {
     // An xfs keeps quotas from the first mount on that asks for them; an ext4
     // that does can't be mounted by a kernel without them.
     let tried = mount_with(path, Purpose::Use, Quotas::Wanted);
-    if tried.is_err_and(|failed| failed.part == Part::Quotas) {
+    let is_ext4 = blank.kind() == Kind::Ext4;
+    if is_ext4 && tried.is_err_and(|failed| failed.part == Part::Quotas) {
         blank.write(path, false)?;
     }
     // A last group that is too small is left out; it isn't to be asked for at
@@ -91,7 +96,8 @@ pub fn mount(path: &Path, purpose: Purpose) -> Result<OwnedFd, Failed> {
 fn mount_with(path: &Path, purpose: Purpose, quotas: Quotas) -> Result<OwnedFd, Failed> {
     let root = Part::Root.failed();
     let (file, kind) = claim(path).map_err(&root)?;
-    let (device, node) = attach(&file).map_err(Part::LoopDevice.failed())?;
+    let small = kind.unit(&file).map_err(&root)?.filter(|unit| *unit < BLOCK);
+    let (device, node) = attach(&file, small).map_err(Part::LoopDevice.failed())?;
     let with_quotas = quotas == Quotas::Wanted || kind.keeps_quotas(&file).map_err(&root)?;
     let mount = mount_device(&node, kind, purpose, with_quotas).map_err(|cause| {
         // Without quotas, a kernel finds the feature, the option or its format
@@ -225,14 +231,16 @@ fn shows(entry: &Path, node: &Path, file: (u64, u64)) -> io::Result<bool> {
     }
 }
 
-/// Has a free loop device show the file; the device, open, and its node.
-fn attach(file: &File) -> io::Result<(File, PathBuf)> {
+/// Has a free loop device show the file; the device, open, and its node. Its
+/// blocks are the kernel's choice, which may be [`BLOCK`], unless the file system
+/// in it has smaller ones: then it couldn't be mounted.
+fn attach(file: &File, block: Option<u32>) -> io::Result<(File, PathBuf)> {
     let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
     for _ in 0..ATTEMPTS {
         let number = block::free_loop_device(control.as_fd())?;
         let node = PathBuf::from(format!("/dev/loop{number}"));
         let device = OpenOptions::new().read(true).write(true).open(&node)?;
-        match block::attach_loop_device(device.as_fd(), file.as_fd()) {
+        match block::attach_loop_device(device.as_fd(), file.as_fd(), block) {
             Err(cause) if cause.raw_os_error() == Some(libc::EBUSY) => {}
             other => return other.map(|()| (device, node)),
         }

@@ -53,7 +53,7 @@ impl UserQuotas {
                 let path_shown = path.display();
                 Err(lack(path, &format!("keeps no quotas of users ({cause})")).hint(format!(
                     "stop the guest, then, if it is ext4: tune2fs -O quota '{path_shown}'; if it is \
-                     xfs, mount it once: mount -o loop,uquota '{path_shown}' /mnt && umount /mnt"
+                     xfs, mount it once: mount -o loop,nouuid,uquota '{path_shown}' /mnt && umount /mnt"
                 )))
             }
         }

@@ -48,14 +48,20 @@ pub fn free_loop_device(control: BorrowedFd<'_>) -> io::Result<u32> {
     check(number.into()).map(|number| u32::try_from(number).unwrap_or_default())
 }
 
-/// Makes a loop device show a file. When its last user is gone, so is that.
+/// Makes a loop device show a file, in blocks of this size, or of what suits the
+/// file (loop(4), `LOOP_CONFIGURE`). When its last user is gone, so is that.
 ///
 /// # Errors
 /// EBUSY if somebody has taken the device meanwhile; else as in loop(4).
-pub fn attach_loop_device(device: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<()> {
+pub fn attach_loop_device(
+    device: BorrowedFd<'_>,
+    file: BorrowedFd<'_>,
+    block: Option<u32>,
+) -> io::Result<()> {
     // SAFETY: all fields are numbers and arrays of such: zero is a value of each.
     let mut config: loop_config = unsafe { std::mem::zeroed() };
     config.fd = u32::try_from(file.as_raw_fd()).unwrap_or(u32::MAX);
+    config.block_size = block.unwrap_or(0);
     config.info.lo_flags = LO_FLAGS_AUTOCLEAR as u32 | LO_FLAGS_DIRECT_IO as u32;
     // SAFETY: the structure is the one that the request reads, and lives
     // through the call.
