@@ -1,14 +1,16 @@
-//! What guests on the host's network stack see of it, and share with others:
-//! the table in docs/network.md, line by line.
+//! What guests on the host's network stack can do, and what they see of it and
+//! share with others: the tables in docs/network.md, line by line.
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 
 use tests::{DEADLINE, Finished, Guest, Host, Network, Tree, eventually};
 
 use crate::shared::{Server, guest, peer, scene, set_addresses};
 
 on! { Busybox: [
+    what_is_for_many_is_not_received,
     tables_of_the_kernel_are_visible,
     interfaces_and_routes_are_visible,
     a_ping_has_the_source_that_the_hosts_routes_give,
@@ -19,8 +21,48 @@ on! { Busybox: [
     datagrams_to_localhost_are_answered_without_ipv4_addresses,
 ] }
 
-/// Each line of that table, and what reads it.
-const LINES: [(&str, &[(&str, &str)]); 6] = [
+/// A line of a table, and the tests of it: file and name.
+type Line = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// How the tables' lines begin in the page.
+const TABLES: [(&str, &[Line]); 2] = [("## shared", HELD), ("What is the host's, and seen", LINES)];
+
+/// What sockets do.
+const HELD: &[Line] = &[
+    (
+        "bind to an own address",
+        &[
+            ("shared.rs", "guests_and_the_host_serve_on_one_port"),
+            ("shared.rs", "low_ports_are_for_who_has_the_capability"),
+        ],
+    ),
+    (
+        "bind to any address, TCP",
+        &[
+            ("serving.rs", "one_socket_serves_all_addresses"),
+            ("serving.rs", "what_listens_at_the_very_address_comes_first"),
+        ],
+    ),
+    (
+        "bind to any address, UDP",
+        &[
+            ("serving.rs", "one_socket_serves_all_addresses"),
+            ("chbind.rs", "datagrams_have_own_sources"),
+        ],
+    ),
+    ("bind to another address", &[("shared.rs", "only_own_addresses_can_be_used")]),
+    ("source of a client", &[("chbind.rs", "sources_are_on_the_destinations_network")]),
+    ("`IP_PKTINFO` with another source", &[("chbind.rs", "implicit_binds_reach_nothing_else")]),
+    ("127.0.0.1", &[("chbind.rs", "the_loopback_address_is_private")]),
+    ("connect to 127.0.0.1", &[("chbind.rs", "the_loopback_address_is_private")]),
+    ("::1", &[("shared.rs", "a_loopback_address_of_ipv6_is_its_own")]),
+    ("ping", &[("seen.rs", "a_ping_has_the_source_that_the_hosts_routes_give")]),
+    ("raw, packet, SCTP, MPTCP sockets", &[("chbind.rs", "other_sockets_are_refused")]),
+    ("broadcast, multicast", &[("seen.rs", "what_is_for_many_is_not_received")]),
+];
+
+/// What is the host's, and seen or shared all the same.
+const LINES: &[Line] = &[
     (
         "`/proc/net`, `/sys/class/net`",
         &[
@@ -56,18 +98,56 @@ fn each_line_of_the_table_has_a_test() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| fs::read_to_string(here.join(path)).expect(path);
     let page = read("../docs/network.md");
-    let (_, table) = page.split_once("What is the host's, and seen").expect("the table");
-    let rows = table.lines().skip_while(|line| *line != "|---|---|").skip(1);
-    let rows = rows.take_while(|line| line.starts_with("| "));
-    let first =
-        rows.map(|row| row.split(" | ").next().unwrap_or_default().trim_matches('|').trim());
-    assert_eq!(first.collect::<Vec<_>>(), LINES.map(|(row, _)| row));
-    for (row, tests) in LINES {
-        for (file, test) in tests {
-            let head = format!("fn {test}(");
-            assert!(read(&format!("guest/{file}")).contains(&head), "{row}: {file}, {test}");
+    for (beginning, lines) in TABLES {
+        let (_, table) = page.split_once(beginning).expect(beginning);
+        let rows = table.lines().skip_while(|line| *line != "|---|---|").skip(1);
+        let rows = rows.take_while(|line| line.starts_with("| "));
+        let first =
+            rows.map(|row| row.split(" | ").next().unwrap_or_default().trim_matches('|').trim());
+        let listed: Vec<_> = lines.iter().map(|(row, _)| *row).collect();
+        assert_eq!(first.collect::<Vec<_>>(), listed);
+        for (row, tests) in lines {
+            for (file, test) in *tests {
+                let head = format!("fn {test}(");
+                assert!(read(&format!("guest/{file}")).contains(&head), "{row}: {file}, {test}");
+            }
         }
     }
+}
+
+/// Only what is for an address of its own is, whoever else hears the rest.
+fn what_is_for_many_is_not_received(tree: Tree) {
+    let (here, beside) = Network::with_neighbour();
+    for network in [&here, &beside] {
+        network.ip("route add 239.0.0.0/8 dev lan0");
+    }
+    let host = Host::on(here);
+    let web = guest(&host, "web", tree, &["203.0.113.1"]);
+    web.start();
+    let peer = peer().to_str().expect("a path");
+    let tells = [("own", "203.0.113.1"), ("broadcast", "203.0.113.255"), ("group", "239.1.2.3")];
+    let heard = |hear: &(dyn Fn() -> Finished + Sync)| {
+        thread::scope(|scope| {
+            let hearing = scope.spawn(hear);
+            let mut is_joined = false;
+            while !hearing.is_finished() {
+                for (text, address) in tells {
+                    beside.run(peer, ["tell", &format!("{address}:4000"), text]).ok();
+                }
+                is_joined |= host.network().ip("maddress show dev lan0").contains("239.1.2.3");
+            }
+            (hearing.join().expect("it ends").stdout, is_joined)
+        })
+    };
+    let anywhere = ["hear", "0.0.0.0:4000+239.1.2.3"];
+    let of_host = heard(&|| host.network().run(peer, anywhere));
+    assert_eq!(of_host, ("hear broadcast group own\n".to_owned(), true));
+    let of_guest = heard(&|| web.exec([&["/peer"], &anywhere[..]].concat()));
+    assert_eq!(of_guest, ("hear own\n".to_owned(), true));
+    let chbind = ["chbind", "--silent", "--ip", "203.0.113.1/24", "--", peer];
+    let of_chbind = heard(&|| host.vserver(chbind.iter().chain(&["hear", "203.0.113.255:4000"])));
+    assert_eq!(of_chbind, ("hear broadcast\n".to_owned(), false));
+    web.stop();
 }
 
 /// A server of the host's, at this address.

@@ -4,9 +4,10 @@
 //! Steps are read from the arguments. One that fails tells the error and is
 //! not the end; nothing waits for longer than a moment, but `serve`.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
@@ -38,6 +39,8 @@ fn main() {
             "udp" => sockets.udp(&next()),
             "connect" => sockets.connect(&next()),
             "send" => sockets.send(&next()),
+            "hear" => hear(&next()),
+            "tell" => tell(&next(), &next()),
             "send-as" => sockets.send_as(&next(), &next()),
             "ask" => ask(&next()),
             "fetch" => ask(&next()).map(|text| text.len().to_string()),
@@ -57,6 +60,41 @@ fn main() {
             Err(error) => writeln!(io::stdout(), "{step}: {}", name_of(&error)),
         };
     }
+}
+
+/// What [`tell`] says to an address and port, and to the group after a `+`, in a
+/// moment or so.
+fn hear(place: &str) -> Said {
+    let (address, group) = place.split_once('+').unwrap_or((place, ""));
+    let socket = UdpSocket::bind(parse(address))?;
+    if let Ok(group) = group.parse() {
+        socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED)?;
+    }
+    socket.set_read_timeout(Some(MOMENT))?;
+    let (mut heard, begun) = (BTreeSet::new(), Instant::now());
+    while begun.elapsed() < MOMENT {
+        let mut text = [0; 64];
+        match timed(socket.recv_from(&mut text)) {
+            Ok((length, _)) => {
+                let text = text.get(..length).unwrap_or_default();
+                heard.insert(String::from_utf8_lossy(text).into_owned());
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
+            Err(error) => return Err(error),
+        }
+    }
+    match heard.is_empty() {
+        true => Err(io::ErrorKind::TimedOut.into()),
+        false => Ok(heard.into_iter().collect::<Vec<_>>().join(" ")),
+    }
+}
+
+/// Sends a text to an address, which may be that of many.
+fn tell(address: &str, text: &str) -> Said {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_broadcast(true)?;
+    socket.send_to(text.as_bytes(), parse(address))?;
+    Ok("sent".to_owned())
 }
 
 /// The error by its number's name.
