@@ -1,8 +1,7 @@
-//! What guests on the host's network stack can do, and what they see of it and
-//! share with others: the tables in docs/network.md, line by line.
+//! What guests on the host's network stack see of it, and share with others:
+//! the table in docs/network.md, line by line (style/tables.rs).
 
 use std::fs;
-use std::path::Path;
 use std::thread;
 
 use tests::{DEADLINE, Finished, Guest, Host, Network, Tree, eventually};
@@ -20,100 +19,6 @@ on! { Busybox: [
     ports_of_sockets_that_bind_nothing_are_shared,
     datagrams_to_localhost_are_answered_without_ipv4_addresses,
 ] }
-
-/// A line of a table, and the tests of it: file and name.
-type Line = (&'static str, &'static [(&'static str, &'static str)]);
-
-/// How the tables' lines begin in the page.
-const TABLES: [(&str, &[Line]); 2] = [("## shared", HELD), ("What is the host's, and seen", LINES)];
-
-/// What sockets do.
-const HELD: &[Line] = &[
-    (
-        "bind to an own address",
-        &[
-            ("shared.rs", "guests_and_the_host_serve_on_one_port"),
-            ("shared.rs", "low_ports_are_for_who_has_the_capability"),
-        ],
-    ),
-    (
-        "bind to any address, TCP",
-        &[
-            ("serving.rs", "one_socket_serves_all_addresses"),
-            ("serving.rs", "what_listens_at_the_very_address_comes_first"),
-        ],
-    ),
-    (
-        "bind to any address, UDP",
-        &[
-            ("serving.rs", "one_socket_serves_all_addresses"),
-            ("chbind.rs", "datagrams_have_own_sources"),
-        ],
-    ),
-    ("bind to another address", &[("shared.rs", "only_own_addresses_can_be_used")]),
-    ("source of a client", &[("chbind.rs", "sources_are_on_the_destinations_network")]),
-    ("`IP_PKTINFO` with another source", &[("chbind.rs", "implicit_binds_reach_nothing_else")]),
-    ("127.0.0.1", &[("chbind.rs", "the_loopback_address_is_private")]),
-    ("connect to 127.0.0.1", &[("chbind.rs", "the_loopback_address_is_private")]),
-    ("::1", &[("shared.rs", "a_loopback_address_of_ipv6_is_its_own")]),
-    ("ping", &[("seen.rs", "a_ping_has_the_source_that_the_hosts_routes_give")]),
-    ("raw, packet, SCTP, MPTCP sockets", &[("chbind.rs", "other_sockets_are_refused")]),
-    ("broadcast, multicast", &[("seen.rs", "what_is_for_many_is_not_received")]),
-];
-
-/// What is the host's, and seen or shared all the same.
-const LINES: &[Line] = &[
-    (
-        "`/proc/net`, `/sys/class/net`",
-        &[
-            ("seen.rs", "tables_of_the_kernel_are_visible"),
-            ("shared.rs", "the_hosts_sys_is_read_only"),
-        ],
-    ),
-    ("sock_diag (`ss`)", &[("services.rs", "on_the_stack_of_the_host")]),
-    (
-        "rtnetlink (`ip`)",
-        &[
-            ("seen.rs", "interfaces_and_routes_are_visible"),
-            ("shared.rs", "nothing_of_the_hosts_network_can_be_changed"),
-        ],
-    ),
-    ("abstract UNIX sockets", &[("seen.rs", "abstract_names_can_be_reached")]),
-    (
-        "ports that the host binds on every address",
-        &[("seen.rs", "a_port_on_every_address_is_taken_for_all")],
-    ),
-    (
-        "ports that the kernel chooses",
-        &[
-            ("seen.rs", "bound_ports_are_each_addresss_own"),
-            ("seen.rs", "ports_of_sockets_that_bind_nothing_are_shared"),
-        ],
-    ),
-];
-
-/// A line that is new has no test yet, and one that has gone needs none.
-#[test]
-fn each_line_of_the_table_has_a_test() {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let read = |path: &str| fs::read_to_string(here.join(path)).expect(path);
-    let page = read("../docs/network.md");
-    for (beginning, lines) in TABLES {
-        let (_, table) = page.split_once(beginning).expect(beginning);
-        let rows = table.lines().skip_while(|line| *line != "|---|---|").skip(1);
-        let rows = rows.take_while(|line| line.starts_with("| "));
-        let first =
-            rows.map(|row| row.split(" | ").next().unwrap_or_default().trim_matches('|').trim());
-        let listed: Vec<_> = lines.iter().map(|(row, _)| *row).collect();
-        assert_eq!(first.collect::<Vec<_>>(), listed);
-        for (row, tests) in lines {
-            for (file, test) in *tests {
-                let head = format!("fn {test}(");
-                assert!(read(&format!("guest/{file}")).contains(&head), "{row}: {file}, {test}");
-            }
-        }
-    }
-}
 
 /// Only what is for an address of its own is, whoever else hears the rest.
 fn what_is_for_many_is_not_received(tree: Tree) {

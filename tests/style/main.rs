@@ -3,6 +3,7 @@
 
 mod layers;
 mod sources;
+mod tables;
 
 use sources::{Source, sources};
 

@@ -76,7 +76,7 @@ const ELSEWHERE: &[(&str, &str, &[&str])] = &[
             "keepers::",
             "kills::",
             "late::",
-            "machined::a_killed_leader",
+            "machined::a",
             "machined::every",
             "machined::nothing_waits",
             "many::",

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tests::{DEADLINE, Finished, Tree, eventually};
+use tests::{DEADLINE, Finished, Tree, eventually, process};
 
 use crate::units::{Guest, Machine, read, run, systemctl, vserver};
 
@@ -220,6 +220,39 @@ fn a_killed_leader_is_a_crash() {
     });
     web.ends();
     assert_eq!(web.show("Result"), "success");
+    is_gone(&web);
+}
+
+/// What a unit loses with its supervisor is what `Restart=` is for, where systemd
+/// can start a process in a cgroup that has controllers.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn all_of_a_unit_that_is_killed_is_gone_or_starts_again() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    systemctl(&["start", &web.unit()]).ok();
+    is_registered(&web);
+    let before = ["init_pid", "keeper_pid", "supervisor_pid"].map(|who| web.pid(who));
+    machinectl(&["kill", "--signal=KILL", "web"]).ok();
+    eventually(DEADLINE, "all that it had is gone", || {
+        before.iter().all(|pid| !process::is_alive(*pid)).then_some(())
+    });
+    let version = run("systemctl", &["--version"]).ok();
+    let number: Option<u32> =
+        version.stdout.split_ascii_whitespace().nth(1).and_then(|word| word.parse().ok());
+    if number.unwrap_or_else(|| panic!("{version}")) < 254 {
+        eventually(DEADLINE, "the unit has ended", || {
+            (web.show("ActiveState") == "inactive").then_some(())
+        });
+        is_gone(&web);
+        systemctl(&["start", &web.unit()]).ok();
+    }
+    eventually(DEADLINE, "it is up again", || {
+        let status = web.status();
+        (status["init_pid"] != before[0] && status["state"] == "running").then_some(())
+    });
+    is_registered(&web);
+    vserver(&["stop", "web"]).ok();
     is_gone(&web);
 }
 

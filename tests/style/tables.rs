@@ -1,0 +1,149 @@
+//! Tables of the documentation that say what a user can expect, line by line:
+//! each line has a test that reads it, by the name of the function that does.
+
+use std::fs;
+use std::path::Path;
+
+/// A line of a table, by its first cell, and what tests it: file and function.
+type Line = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// Each table: the page, the text that stands before it, and its lines.
+const TABLES: [(&str, &str, &[Line]); 3] = [
+    ("network.md", "## shared", SHARED),
+    ("network.md", "What is the host's, and seen", SEEN),
+    ("systemd.md", "## machinectl", MACHINECTL),
+];
+
+/// What sockets do.
+const SHARED: &[Line] = &[
+    (
+        "bind to an own address",
+        &[
+            ("guest/shared.rs", "guests_and_the_host_serve_on_one_port"),
+            ("guest/shared.rs", "low_ports_are_for_who_has_the_capability"),
+        ],
+    ),
+    (
+        "bind to any address, TCP",
+        &[
+            ("guest/serving.rs", "one_socket_serves_all_addresses"),
+            ("guest/serving.rs", "what_listens_at_the_very_address_comes_first"),
+        ],
+    ),
+    (
+        "bind to any address, UDP",
+        &[
+            ("guest/serving.rs", "one_socket_serves_all_addresses"),
+            ("guest/chbind.rs", "datagrams_have_own_sources"),
+        ],
+    ),
+    ("bind to another address", &[("guest/shared.rs", "only_own_addresses_can_be_used")]),
+    ("source of a client", &[("guest/chbind.rs", "sources_are_on_the_destinations_network")]),
+    (
+        "`IP_PKTINFO` with another source",
+        &[("guest/chbind.rs", "implicit_binds_reach_nothing_else")],
+    ),
+    ("127.0.0.1", &[("guest/chbind.rs", "the_loopback_address_is_private")]),
+    ("connect to 127.0.0.1", &[("guest/chbind.rs", "the_loopback_address_is_private")]),
+    ("::1", &[("guest/shared.rs", "a_loopback_address_of_ipv6_is_its_own")]),
+    ("ping", &[("guest/seen.rs", "a_ping_has_the_source_that_the_hosts_routes_give")]),
+    ("raw, packet, SCTP, MPTCP sockets", &[("guest/chbind.rs", "other_sockets_are_refused")]),
+    ("broadcast, multicast", &[("guest/seen.rs", "what_is_for_many_is_not_received")]),
+];
+
+/// What is the host's, and seen or shared all the same.
+const SEEN: &[Line] = &[
+    (
+        "`/proc/net`, `/sys/class/net`",
+        &[
+            ("guest/seen.rs", "tables_of_the_kernel_are_visible"),
+            ("guest/shared.rs", "the_hosts_sys_is_read_only"),
+        ],
+    ),
+    ("sock_diag (`ss`)", &[("guest/services.rs", "on_the_stack_of_the_host")]),
+    (
+        "rtnetlink (`ip`)",
+        &[
+            ("guest/seen.rs", "interfaces_and_routes_are_visible"),
+            ("guest/shared.rs", "nothing_of_the_hosts_network_can_be_changed"),
+        ],
+    ),
+    ("abstract UNIX sockets", &[("guest/seen.rs", "abstract_names_can_be_reached")]),
+    (
+        "ports that the host binds on every address",
+        &[("guest/seen.rs", "a_port_on_every_address_is_taken_for_all")],
+    ),
+    (
+        "ports that the kernel chooses",
+        &[
+            ("guest/seen.rs", "bound_ports_are_each_addresss_own"),
+            ("guest/seen.rs", "ports_of_sockets_that_bind_nothing_are_shared"),
+        ],
+    ),
+];
+
+/// Of the host's commands, for guests of each family.
+const MACHINECTL: &[Line] = &[
+    ("`machinectl list`, `status`, `show`", &[("vm/inside/machined.rs", "are_shown")]),
+    (
+        "`machinectl poweroff`, `stop`",
+        &[
+            ("vm/inside/machined.rs", "every_verb_does_the_same_for_every_family"),
+            ("vm/inside/machined.rs", "stop"),
+        ],
+    ),
+    ("`machinectl reboot`", &[("vm/inside/machined.rs", "reboot")]),
+    (
+        "`machinectl terminate`",
+        &[
+            ("vm/inside/machined.rs", "every_verb_does_the_same_for_every_family"),
+            ("vm/inside/machined.rs", "stop"),
+        ],
+    ),
+    (
+        "`machinectl kill`",
+        &[
+            ("vm/inside/machined.rs", "every_verb_does_the_same_for_every_family"),
+            ("vm/inside/machined.rs", "stop"),
+        ],
+    ),
+    (
+        "`machinectl kill --signal=KILL --kill-whom=leader`",
+        &[("vm/inside/machined.rs", "a_killed_leader_is_a_crash")],
+    ),
+    (
+        "`machinectl kill --signal=KILL`",
+        &[("vm/inside/machined.rs", "all_of_a_unit_that_is_killed_is_gone_or_starts_again")],
+    ),
+    ("`machinectl shell`, `login`", &[("vm/inside/machined.rs", "are_reached")]),
+    (
+        "`systemctl -M`, `systemd-run -M`, `loginctl -M`, `hostnamectl -M`",
+        &[("vm/inside/machined.rs", "are_reached"), ("vm/inside/machined.rs", "has_session")],
+    ),
+    ("`journalctl -M`", &[("vm/inside/machined.rs", "are_reached")]),
+    ("`getent hosts NAME`, with nss-mymachines(8)", &[("vm/inside/machined.rs", "are_shown")]),
+];
+
+/// A line that is new has no test yet, and one that has gone needs none.
+#[test]
+fn each_line_of_a_table_has_a_test() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(here.join(path)).expect(path);
+    for (page, before, lines) in TABLES {
+        let text = read(&format!("../docs/{page}"));
+        let (_, table) = text.split_once(before).expect(before);
+        let rows = table.lines().skip_while(|line| !line.starts_with("|---|")).skip(1);
+        let rows = rows.take_while(|line| line.starts_with("| "));
+        let first =
+            rows.map(|row| row.split(" | ").next().unwrap_or_default().trim_matches('|').trim());
+        let listed: Vec<_> = lines.iter().map(|(row, _)| *row).collect();
+        assert_eq!(first.collect::<Vec<_>>(), listed, "{page}, {before}");
+        for (row, tests) in lines {
+            for (file, test) in *tests {
+                let text = read(file);
+                let is_there = [format!("fn {test}("), format!("fn {test}<")];
+                assert!(is_there.iter().any(|head| text.contains(head)), "{row}: {file}, {test}");
+            }
+        }
+    }
+}
