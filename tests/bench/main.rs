@@ -4,11 +4,12 @@
 //! and what addresses of guests cost.
 //!
 //! What is measured is in [`speed`], [`memory`], [`rc`], [`accounts`],
-//! [`network`], [`storage`] and [`adoption`];
+//! [`network`], [`storage`], [`alike`] and [`adoption`];
 //! how each contender is used, at its best, is in [`contender`].
 
 mod accounts;
 mod adoption;
+mod alike;
 mod contender;
 mod hooks;
 mod lxc;
@@ -116,8 +117,7 @@ fn network(_: &Workshop) -> String {
 }
 
 fn storage(workshop: &Workshop) -> String {
-    let (clones, shared) = storage::measure(workshop);
-    report::storage(&clones, &shared)
+    report::storage(&storage::measure(workshop), &alike::measure(workshop))
 }
 
 fn main() {

@@ -6,10 +6,11 @@ use std::process::Command;
 use tests::{DEADLINE, command};
 
 use crate::accounts::{Peers, Step, Took};
+use crate::alike::{Alike, GUESTS as LIKE};
 use crate::memory::{GUESTS, Memory};
 use crate::network::{Figures, ROUNDS, Row};
 use crate::speed::Times;
-use crate::storage::{Clone, GUESTS as LIKE, ROUNDS as CLONES, Shared};
+use crate::storage::{Clone, ROUNDS as CLONES};
 
 /// The whole page. Ratios are to the first contender.
 pub fn text(times: &[Times], memory: &[Memory]) -> String {
@@ -144,7 +145,7 @@ pub fn network(rows: &[Row]) -> String {
 }
 
 /// The section on copies.
-pub fn storage(clones: &[Clone], shared: &[Shared]) -> String {
+pub fn storage(clones: &[Clone], alike: &[Alike]) -> String {
     let mut section = format!(
         "{STORAGE}\n\
          {}\n\n\
@@ -161,12 +162,13 @@ pub fn storage(clones: &[Clone], shared: &[Shared]) -> String {
     }
     section += &format!(
         "\n{LIKE} guests of that tree, booted, in MiB a guest: the proportional set size of all\n\
-         that runs inside, and the pages of their files that are in memory since the start.\n\n\
+         that runs inside but PID 1, and the pages of their files that are in memory since the\n\
+         start.\n\n\
          | | processes | files | ratio of the sums |\n|---|---|---|---|\n"
     );
-    let sum = |row: &Shared| row.processes + row.files;
-    let first = shared.first().map_or(f64::NAN, sum);
-    for row in shared {
+    let sum = |row: &Alike| row.processes + row.files;
+    let first = alike.first().map_or(f64::NAN, sum);
+    for row in alike {
         section += &format!(
             "| {} | {:.1} | {:.1} | {:.2}× |\n",
             row.name,
