@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, unlinkat};
 use crate::config::{Files, Place, Storage};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
-use crate::storage::{self, Attached, Blank, Purpose};
+use crate::storage::{self, Attached, Blank, Purpose, Size};
 use crate::tree;
 
 use super::Work;
@@ -29,6 +29,8 @@ pub enum Store {
     DirectoryOf(PathBuf),
     /// In a new file system, in one file.
     Image(Blank),
+    /// The same, of this size, with the file system that this image has.
+    ImageLike(Size, PathBuf),
     /// In a copy of this image.
     ImageOf(PathBuf),
     /// Over another directory.
@@ -45,10 +47,15 @@ impl Store {
     pub fn storage(&self) -> Storage {
         let files = match self {
             Self::Directory | Self::DirectoryOf(_) => Files::Directory,
-            Self::Image(_) | Self::ImageOf(_) => Files::Image,
+            Self::Image(_) | Self::ImageLike(..) | Self::ImageOf(_) => Files::Image,
             Self::Overlay { base, .. } => Files::Overlay { base: base.clone() },
         };
         Place { root: PathBuf::new(), files }.storage()
+    }
+
+    /// Is it a file system that is to be made?
+    pub fn is_new_image(&self) -> bool {
+        matches!(self, Self::Image(_) | Self::ImageLike(..))
     }
 
     /// Makes it in a workspace, to be filled.
@@ -82,6 +89,10 @@ impl Store {
                 storage::make_image(&root, *blank)?;
                 None
             }
+            Self::ImageLike(size, image) => {
+                storage::make_image(&root, Blank::like(*size, image)?)?;
+                None
+            }
             Self::ImageOf(image) => {
                 copy_image(image, &root, false, interrupt)?;
                 Some("one image".to_owned())
@@ -91,7 +102,7 @@ impl Store {
         let at = workspace.make_mount_point()?;
         let tree = storage::mount_image(&root, Purpose::Building)
             .map_err(|failed| failed.into_error(&Place { root, files: Files::Image }))?;
-        if matches!(self, Self::Image(_)) {
+        if self.is_new_image() {
             // mkfs's own, in the way of one that is copied; fsck makes it anew.
             let _ = unlinkat(&tree, "lost+found", AtFlags::REMOVEDIR);
         }

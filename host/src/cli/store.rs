@@ -70,15 +70,11 @@ impl StoreArgs {
     pub fn of_clone(&self, from: &Place, is_snapshot: bool) -> Result<(Store, bool)> {
         let root = || from.root.clone();
         match (self.storage, &from.files) {
-            (Kind::Auto | Kind::Image, Files::Image) if self.size.is_none() => {
-                if self.filesystem.is_some() {
-                    return Err(without_size());
-                }
-                Ok((Store::ImageOf(root()), false))
-            }
             (Kind::Auto | Kind::Image, Files::Image) if self.filesystem.is_none() => {
-                let size = self.size.ok_or_else(without_size)?;
-                Ok((Store::Image(Blank::like(size, &from.root)?), true))
+                Ok(match self.size {
+                    None => (Store::ImageOf(root()), false),
+                    Some(size) => (Store::ImageLike(size, root()), true),
+                })
             }
             (Kind::Image, _) | (Kind::Auto, Files::Image) => {
                 self.image().map(|image| (image, true))
@@ -170,8 +166,9 @@ mod tests {
         let image = Some((Store::ImageOf("/r".into()), false));
         assert_eq!(of(Kind::Auto, None, Files::Image, false), image);
         assert_eq!(of(Kind::Image, None, Files::Image, false), image);
+        let like = Some((Store::ImageLike(size, "/r".into()), true));
+        assert_eq!(of(Kind::Auto, Some("1G"), Files::Image, false), like);
         let new = Some((Store::Image(Blank::ext4(size)), true));
-        assert_eq!(of(Kind::Auto, Some("1G"), Files::Image, false), new);
         assert_eq!(of(Kind::Image, Some("1G"), overlay.clone(), false), new);
         assert_eq!(of(Kind::Image, None, Files::Directory, false), None);
         assert_eq!(of(Kind::Directory, Some("1G"), Files::Directory, false), None);

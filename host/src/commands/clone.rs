@@ -82,7 +82,7 @@ fn text(args: &CloneArgs, store: &Store, theirs: &str) -> Result<String> {
     for key in OWN {
         text = edit::unset(&text, key).map_err(|found| super::config::refused(key, &found))?;
     }
-    if matches!(store, Store::Image(_)) {
+    if store.is_new_image() {
         // Its '--size' is its limit; the other one's would lengthen it, or keep
         // it from starting.
         let key = "limits.disk";
