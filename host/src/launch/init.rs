@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::sys::mount::{self, Attributes};
@@ -55,6 +56,17 @@ fn is_ours(path: &Path) -> bool {
     })
 }
 
+/// Gives the file its name, unless another guest's start has been faster: of two
+/// files nobody would share the pages.
+fn place(temporary: &Path, path: &Path) -> io::Result<()> {
+    match renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST) if is_ours(path) => fs::remove_file(temporary),
+        // What is there isn't right, or the file system can't do that (rename(2)).
+        Err(Errno::EXIST | Errno::INVAL) => fs::rename(temporary, path),
+        other => Ok(other?),
+    }
+}
+
 /// Writes the program whole or not at all, and removes older builds: what
 /// still runs keeps them open.
 fn install(directory: &Path, path: &Path) -> io::Result<()> {
@@ -66,7 +78,7 @@ fn install(directory: &Path, path: &Path) -> io::Result<()> {
         file.set_permissions(fs::Permissions::from_mode(0o555))?;
         file.sync_all()?;
         drop(file);
-        fs::rename(&temporary, path)
+        place(&temporary, path)
     };
     let written = write();
     if written.is_err() {
