@@ -4,11 +4,14 @@
 use std::io::Read;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Stdio};
+use std::thread;
+use std::time::Duration;
 
-use tests::{DEADLINE, Host, Tree, eventually, process};
+use tests::{DEADLINE, Host, Tree, eventually, process, random};
 
 on! { Busybox: [
     one_of_two_takes_over,
+    a_units_own_takes_the_guest_from_whoever_was_quicker,
     whoever_waits_for_a_boot_hears_of_each_step,
 ] }
 
@@ -69,6 +72,35 @@ fn one_of_two_takes_over(tree: Tree) {
     let end = eventually(DEADLINE, "it ends", || left.try_wait().ok().flatten());
     assert!(end.success(), "{end}");
     before.assert_unchanged(&host);
+}
+
+/// Where systemd is busy, commands are quicker.
+fn a_units_own_takes_the_guest_from_whoever_was_quicker(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    web.start();
+    let started = web.status();
+    let mut rng = random();
+    for _ in 0..12 {
+        web.kill_supervisor();
+        let quicker = adopt(&host);
+        thread::sleep(Duration::from_micros(rng.u64(..20_000)));
+        let mut command = host.command(["supervise", "--unit", "web"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut own = command.spawn().expect("it can be run");
+        let pid = i32::try_from(own.id()).ok();
+        eventually(DEADLINE, "the unit has its guest", || {
+            assert_eq!(own.try_wait().expect("it is a child"), None, "it has given up");
+            (web.status().supervisor_pid == pid).then_some(())
+        });
+        for mut child in [quicker, own] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+    let status = web.status();
+    assert_eq!([status.init_pid, status.keeper_pid], [started.init_pid, started.keeper_pid]);
+    web.stop();
 }
 
 /// sd_notify(3), without systemd.

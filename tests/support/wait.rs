@@ -14,16 +14,16 @@ pub const DEADLINE: Duration = Duration::from_secs(180);
 #[track_caller]
 pub fn eventually<T>(deadline: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
-    // Short at first, so that fast things are measured as fast; then longer,
-    // so that waiting takes no time from what is waited for.
-    let mut pause = Duration::from_millis(1);
+    // Short at first, so that fast things are measured as fast; then a part of what
+    // it has taken, so that asking takes no time from what is waited for.
+    const SHORTEST: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_secs(1);
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
         let waited = start.elapsed();
         assert!(waited < deadline, "still waiting after {:.1} s: {what}", waited.as_secs_f64());
-        thread::sleep(pause.min(deadline - waited));
-        pause = (pause * 2).min(Duration::from_millis(50));
+        thread::sleep((waited / 16).clamp(SHORTEST, LONGEST).min(deadline - waited));
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -166,6 +166,7 @@ fn run(kind: &Kind, files: &Files, cases: &Cases) -> Result<(), String> {
 
 /// Starts it, reads what it says, and waits for its end.
 fn boot(kind: &Kind, files: &Files, cases: &Cases, log: &mut File) -> Result<End, String> {
+    let began = Instant::now();
     let mut child =
         start(kind, files).map_err(|cause| format!("qemu can't be started: {cause}"))?;
     let output = child.stdout.take().expect("stdout is a pipe");
@@ -183,7 +184,7 @@ fn boot(kind: &Kind, files: &Files, cases: &Cases, log: &mut File) -> Result<End
     let mut end = None;
     for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
-        let _ = writeln!(log, "{line}");
+        let _ = writeln!(log, "{:6.1} {line}", began.elapsed().as_secs_f64());
         if line.starts_with("machine: done") {
             end = Some(End::Done);
         } else if line.starts_with("machine: comes back") {

@@ -7,6 +7,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::FileType;
 use shared::link::Link;
@@ -22,11 +23,14 @@ use crate::error::{Error, Result};
 use crate::launch::be_spared;
 use crate::log;
 use crate::paths::Paths;
-use crate::runtime::{RunDir, State};
+use crate::runtime::{Place, RunDir, State};
 use crate::supervisor::{self, Planner, Start, Supervisor};
 use crate::sys;
 use crate::systemd::{self, Notifier};
 use crate::variables;
+
+/// How long a supervisor that is about to leave may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs until the guest is down for good.
 pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
@@ -82,12 +86,14 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     if let Err(error) = config::load(paths, &args.name) {
         tracing::warn!("the guest runs on as it is, and can't be started so again: {error}");
     }
-    if is_unit && let Err(error) = unit::take_from_others(paths, &args.name) {
-        return Err(tell(starter, error));
-    }
+    let place = if is_unit { unit::place(paths, &args.name) } else { place(paths, args) };
+    let place = match place {
+        Ok(place) => place,
+        Err(error) => return Err(tell(starter, error)),
+    };
     let copy = starter.as_ref().and_then(|fd| fd.try_clone().ok());
     let start = if args.take_over { Start::Never } else { Start::IfDown };
-    match Supervisor::new(planner, plan, start, starter) {
+    match Supervisor::new(planner, plan, start, place, starter) {
         Ok(supervisor) => {
             drop(copy);
             let supervisor = supervisor.guarded_by(guard);
@@ -99,6 +105,18 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
         }
         Err(error) => Err(tell(copy, error)),
     }
+}
+
+/// Takes the supervisor's place. Whoever only wants to take over is content if
+/// somebody else does.
+fn place(paths: &Paths, args: &SuperviseArgs) -> Result<Place> {
+    let patience = if args.take_over { Duration::ZERO } else { PATIENCE };
+    let place = RunDir::new(paths, &args.name).supervise(patience)?;
+    place.ok_or_else(|| is_taken(&args.name))
+}
+
+fn is_taken(name: &GuestName) -> Error {
+    Error::new(format!("guest '{name}' has a supervisor already"))
 }
 
 /// A guard of supervisors, if the arguments say so as guards are called. It comes

@@ -7,6 +7,6 @@ mod socket;
 mod state;
 
 pub use lock::Lock;
-pub use rundir::RunDir;
+pub use rundir::{Place, RunDir};
 pub use socket::{accept, connect, connect_within, listen, pair};
 pub use state::State;

@@ -28,6 +28,15 @@ pub struct RunDir {
     lock: PathBuf,
 }
 
+/// That of a guest's supervisor, as long as its lock is held.
+#[derive(Debug)]
+pub struct Place {
+    /// What nobody else has.
+    pub lock: Lock,
+    /// Was one killed shortly before that had noted the guest's end?
+    pub follows_end: bool,
+}
+
 impl RunDir {
     /// The directory of a guest; nothing is made yet.
     pub fn new(paths: &Paths, name: &GuestName) -> Self {
@@ -112,12 +121,11 @@ impl RunDir {
 
     /// Takes the lock that makes one process the guest's supervisor, and makes
     /// the directory. Another one that is about to leave is waited for, at most
-    /// for `patience`. Comes with whether one was killed shortly before that had
-    /// noted the guest's end.
+    /// for `patience`.
     ///
     /// # Errors
     /// When the directory or the file can't be made.
-    pub fn supervise(&self, patience: Duration) -> Result<Option<(Lock, bool)>> {
+    pub fn supervise(&self, patience: Duration) -> Result<Option<Place>> {
         let path = &self.lock;
         let deadline = Instant::now() + patience;
         loop {
@@ -134,7 +142,7 @@ impl RunDir {
                     }
                     self.sweep();
                     self.create().map_err(|error| Error::path("create", &self.path, error))?;
-                    return Ok(Some((lock, follows_end)));
+                    return Ok(Some(Place { lock, follows_end }));
                 }
                 Ok(None) if Instant::now() >= deadline => return Ok(None),
                 Ok(None) => thread::sleep(Duration::from_millis(2)),
@@ -242,7 +250,7 @@ mod tests {
         for other in [".gone-web-1-17", ".gone-web-", ".gone-webs-17"] {
             fs::create_dir(path(other)).unwrap();
         }
-        let (lock, _) = run.supervise(Duration::ZERO).unwrap().expect("nobody else has it");
+        let Place { lock, .. } = run.supervise(Duration::ZERO).unwrap().expect("nobody has it");
         assert!(!path(".gone-web-17").exists());
         run.remove().unwrap();
         run.give_up(lock);
@@ -261,23 +269,23 @@ mod tests {
         let path = |name: &str| directory.path().join(name);
         let run = RunDir { path: path("web"), lock: path("web.lock") };
         let supervise = || run.supervise(Duration::ZERO).unwrap().expect("nobody else has it");
-        let (lock, follows_end) = supervise();
+        let Place { lock, follows_end } = supervise();
         assert!(!follows_end);
         RunDir::note_end(&lock);
         assert_eq!(run.supervisor(), i32::try_from(std::process::id()).ok());
         // It is killed.
         drop(lock);
-        let (lock, follows_end) = supervise();
+        let Place { lock, follows_end } = supervise();
         assert!(follows_end);
         // So is the next.
         drop(lock);
-        assert!(supervise().1);
+        assert!(supervise().follows_end);
         run.forget_end();
-        assert!(!supervise().1);
+        assert!(!supervise().follows_end);
         // One that leaves by itself leaves nothing.
-        let (lock, _) = supervise();
+        let Place { lock, .. } = supervise();
         RunDir::note_end(&lock);
         run.give_up(lock);
-        assert!(!supervise().1);
+        assert!(!supervise().follows_end);
     }
 }

@@ -47,7 +47,7 @@ use crate::exhausted;
 use crate::journal::Kind;
 use crate::launch::explain;
 use crate::plan::Plan;
-use crate::runtime::{self, Lock, RunDir, State};
+use crate::runtime::{self, Lock, Place, RunDir, State};
 use crate::sys;
 use crate::systemd::Notifier;
 
@@ -64,9 +64,6 @@ use registration::Registration;
 use state::{Event, Machine, Purpose};
 use succession::Successions;
 use timers::{Timer, Timers};
-
-/// How long a supervisor that is about to leave may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A guest's supervisor.
 #[derive(Debug)]
@@ -141,19 +138,20 @@ struct Guest {
 }
 
 impl Supervisor {
-    /// Becomes the supervisor of a guest. `first` is a connection of whoever
-    /// started this process.
+    /// Becomes the supervisor of a guest, whose `place` it has. `first` is a
+    /// connection of whoever started this process.
     ///
     /// # Errors
-    /// When the guest has a supervisor already, or its run directory can't be
-    /// made.
-    pub fn new(planner: Planner, plan: Plan, start: Start, first: Option<OwnedFd>) -> Result<Self> {
+    /// When its socket or cgroups can't be made.
+    pub fn new(
+        planner: Planner,
+        plan: Plan,
+        start: Start,
+        place: Place,
+        first: Option<OwnedFd>,
+    ) -> Result<Self> {
         let run = RunDir::new(&planner.paths, &plan.name);
-        // Whoever only wants to take over is content if somebody else does.
-        let patience = if start == Start::Never { Duration::ZERO } else { PATIENCE };
-        let (lock, follows_end) = run
-            .supervise(patience)?
-            .ok_or_else(|| Error::new(format!("guest '{}' has a supervisor already", plan.name)))?;
+        let Place { lock, follows_end } = place;
         let cgroup = GuestCgroup::of_supervisor(&planner.paths, &plan.name);
         let listener = runtime::listen(&run.control(), SockType::SeqPacket)
             .map_err(|error| Error::path("listen on", &run.control(), error));

@@ -59,12 +59,16 @@ pub fn start(name: &GuestName) -> Result<()> {
     systemctl(&what, &["start", "--no-block", &cgroup::unit(name)]).map(drop)
 }
 
-/// Has a unit that has failed started again for a guest that runs on. One that
-/// is being stopped, or has another job, is left alone: `false`.
+/// Has a unit that has failed started again for a guest that runs on, or finds that
+/// it is being started. One that is being stopped, or has another job, is left
+/// alone: `false`.
 pub fn revive(name: &GuestName) -> bool {
-    let is_down = look(name).is_ok_and(|unit| matches!(&*unit.active, "failed" | "inactive"));
     let words = ["start", "--no-block", "--job-mode=fail", &cgroup::unit(name)];
-    is_down && systemctl("", &words).is_ok()
+    look(name).is_ok_and(|unit| match &*unit.active {
+        "failed" | "inactive" => systemctl("", &words).is_ok(),
+        "activating" => true,
+        _ => false,
+    })
 }
 
 /// How a guest's unit is.
