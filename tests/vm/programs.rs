@@ -9,48 +9,122 @@ use serde::Deserialize;
 
 use crate::machine::{BOOKWORM, Kind, SELINUX, TRIXIE};
 
+use Usual::{Both, LongRun, Newer, Older};
+
+/// The machines on which `tests/run` has tests. Everything takes ten to twenty times
+/// as long there, so each is run where it has most to say; on both only where what
+/// differs, the version of systemd or of the kernel, may change how it goes. The long
+/// run has all of them on both.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Usual {
+    Older,
+    Newer,
+    Both,
+    /// On none.
+    LongRun,
+}
+
+impl Usual {
+    fn has(self, kind: &Kind) -> bool {
+        match kind.name {
+            name if name == BOOKWORM.name => matches!(self, Older | Both),
+            name if name == TRIXIE.name => matches!(self, Newer | Both),
+            _ => false,
+        }
+    }
+}
+
+/// Beginnings of names of tests, and where those are run.
+type List = &'static [(&'static str, Usual)];
+
+/// The tests for such hosts.
+const INSIDE: List = &[
+    ("accounts::", Older),
+    ("alone::", Older),
+    ("apparmor::a_profile", Older),
+    ("apparmor::busybox", Older),
+    ("apparmor::debian_boots", LongRun),
+    ("apparmor::denies", Older),
+    ("apparmor::holds", Older),
+    ("apparmor::is_enforcing", Older),
+    ("apparmor::systemd_boots", LongRun),
+    ("bombs::", Older),
+    ("controllers::", Newer),
+    ("exhausted::a_unit_without_room", Both),
+    ("exhausted::", Older),
+    ("host::", Both),
+    ("journal::", Older),
+    ("keepers::", Both),
+    ("kills::", Both),
+    ("late::", Older),
+    ("limits::", Older),
+    ("machined::a_", Older),
+    ("machined::all_of", Both),
+    ("machined::another", Older),
+    ("machined::every_verb_does_the_same_for_systemd", Older),
+    ("machined::every_verb_does_the_same_for_sysvinit", LongRun),
+    ("machined::nothing_waits", Newer),
+    ("machined::sysvinit", Newer),
+    ("many::", Newer),
+    ("package::", Newer),
+    ("power::", Newer),
+    ("quota::", Older),
+    ("sockets::", Older),
+    ("steered::", Newer),
+    ("storage::", Newer),
+    ("units::a_", Both),
+    ("units::an_upgrade", Both),
+    ("units::", Newer),
+];
+
+/// Tests that need SELinux in place of AppArmor, and have a machine of their own.
+const SELINUX_ONLY: &str = "selinux::";
+
 /// Guest tests that are run again in the virtual machine. They are chosen by
 /// what differs there: an older kernel, pure cgroup v2, systemd as the host's
-/// init, AppArmor. Everything takes ten times as long, so not all are.
-const AGAIN: &[&str] = &[
-    "boot::leaves_nothing_when_stopped::Busybox",
-    "boot::pid_1_is_small_and_holds_nothing_of_the_host::Busybox",
-    "chbind::datagrams_have_own_sources",
-    "chbind::many_addresses_fit",
-    "chbind::other_sockets_are_refused",
-    "chbind::programs_that_look_for_linux_vserver_find_it",
-    "chbind::sockets_are_bound_to_own_addresses_only",
-    "chbind::the_cgroup_goes_with_its_last_process",
-    "chbind::the_loopback_address_is_private",
-    "chbind::two_and_the_host_serve_on_one_port",
-    "crash::a_crashed_guest_is_started_again::Busybox",
-    "enter::is_a_shell_with_its_own_terminal::Busybox",
-    "ephemeral::every_form_can_be_ephemeral::Busybox",
-    "exec::death_by_a_signal_is_128_and_the_number::Busybox",
-    "exec::sessions_are_as_confined_as_the_guest::Busybox",
-    "exec::suexec_takes_the_users_groups_from_the_guest::Busybox",
-    "exec::the_hosts_environment_and_descriptors_stay_outside::Busybox",
-    "forged::are_not_heard_beside_the_host::Busybox",
-    "forged::are_not_heard_on_a_bridge::Busybox",
-    "host_safe::guest_init_cannot_be_overwritten_from_inside::Busybox",
-    "inside::poweroff::Busybox",
-    "inside::reboot::Busybox",
-    "keepers::a_guest_outlives_all_of_the_host::",
-    "keepers::its_addresses_outlive_keeper_and_supervisor::Busybox",
-    "pause::a_stop_thaws_first::Busybox",
-    "records::what_the_kernel_records_outlives_all::Busybox",
-    "routed::traffic_is_counted_on_the_link::Busybox",
-    "segment::a_step_that_fails_is_undone::Busybox",
-    "serving::one_socket_serves_all_addresses::Busybox",
-    "shared::a_loopback_address_of_ipv6_is_its_own::Busybox",
-    "shared::guests_and_the_host_serve_on_one_port::Busybox",
-    "shared::low_ports_are_for_who_has_the_capability::Busybox",
-    "stubborn::stop_without_kill_fails_rather_than_kills::Busybox",
-    "takeover::a_guest_outlives_its_supervisor::Busybox",
-    "takeover::reboot_still_reboots_under_the_next_supervisor::Busybox",
-    "takeover::stop_works_without_a_supervisor::Busybox",
-    "usage::what_nobody_looked_after_is_counted_once::Busybox",
+/// init, AppArmor.
+const AGAIN: List = &[
+    ("boot::leaves_nothing_when_stopped::Busybox", Both),
+    ("boot::pid_1_is_small_and_holds_nothing_of_the_host::Busybox", Older),
+    ("chbind::datagrams_have_own_sources", Older),
+    ("chbind::many_addresses_fit", Older),
+    ("chbind::other_sockets_are_refused", Older),
+    ("chbind::programs_that_look_for_linux_vserver_find_it", Older),
+    ("chbind::sockets_are_bound_to_own_addresses_only", Older),
+    ("chbind::the_cgroup_goes_with_its_last_process", Older),
+    ("chbind::the_loopback_address_is_private", Older),
+    ("chbind::two_and_the_host_serve_on_one_port", Older),
+    ("crash::a_crashed_guest_is_started_again::Busybox", LongRun),
+    ("enter::is_a_shell_with_its_own_terminal::Busybox", LongRun),
+    ("ephemeral::every_form_can_be_ephemeral::Busybox", LongRun),
+    ("exec::death_by_a_signal_is_128_and_the_number::Busybox", LongRun),
+    ("exec::sessions_are_as_confined_as_the_guest::Busybox", Older),
+    ("exec::suexec_takes_the_users_groups_from_the_guest::Busybox", LongRun),
+    ("exec::the_hosts_environment_and_descriptors_stay_outside::Busybox", LongRun),
+    ("forged::are_not_heard_beside_the_host::Busybox", Older),
+    ("forged::are_not_heard_on_a_bridge::Busybox", Older),
+    ("host_safe::guest_init_cannot_be_overwritten_from_inside::Busybox", LongRun),
+    ("inside::poweroff::Busybox", LongRun),
+    ("inside::reboot::Busybox", Both),
+    ("keepers::a_guest_outlives_all_of_the_host::", LongRun),
+    ("keepers::its_addresses_outlive_keeper_and_supervisor::Busybox", Older),
+    ("pause::a_stop_thaws_first::Busybox", Newer),
+    ("records::what_the_kernel_records_outlives_all::Busybox", Newer),
+    ("routed::traffic_is_counted_on_the_link::Busybox", Older),
+    ("segment::a_step_that_fails_is_undone::Busybox", Older),
+    ("serving::one_socket_serves_all_addresses::Busybox", Older),
+    ("shared::a_loopback_address_of_ipv6_is_its_own::Busybox", Older),
+    ("shared::guests_and_the_host_serve_on_one_port::Busybox", Older),
+    ("shared::low_ports_are_for_who_has_the_capability::Busybox", Both),
+    ("stubborn::stop_without_kill_fails_rather_than_kills::Busybox", LongRun),
+    ("takeover::a_guest_outlives_its_supervisor::Busybox", Newer),
+    ("takeover::reboot_still_reboots_under_the_next_supervisor::Busybox", LongRun),
+    ("takeover::stop_works_without_a_supervisor::Busybox", Newer),
+    ("usage::what_nobody_looked_after_is_counted_once::Busybox", Newer),
 ];
+
+/// Has the machines run all of that, wherever it is run usually.
+pub const ALL: &str = "VSERVER_TEST_ALL";
 
 /// Says how many supervisors are killed, and makes the machine run what takes
 /// longer than a test run may.
@@ -60,53 +134,7 @@ pub const KILLS: &str = "VSERVER_TEST_KILLS";
 pub const GUESTS: &str = "VSERVER_TEST_GUESTS";
 
 /// What takes longer, of the guest tests.
-const LONG: &[&str] = &["kills::"];
-
-/// What is run on the other machines, each with its program. On a newer one:
-/// what another version of systemd, or of the kernel's cgroups, may do
-/// otherwise.
-const ELSEWHERE: &[(&str, &str, &[&str])] = &[
-    (
-        TRIXIE.name,
-        "inside",
-        &[
-            "controllers::",
-            "exhausted::a_unit_without_room",
-            "host::",
-            "keepers::",
-            "kills::",
-            "late::",
-            "machined::a",
-            "machined::every",
-            "machined::nothing_waits",
-            "many::",
-            "package::",
-            "power::",
-            "quota::a_user",
-            "steered::a_unit",
-            "storage::",
-            "units::a_",
-            "units::an_upgrade",
-            "units::its_limits",
-            "units::one_that_is_not_up_yet",
-            "units::vserver_and_systemctl",
-        ],
-    ),
-    (
-        TRIXIE.name,
-        "guest",
-        &[
-            "boot::leaves_nothing_when_stopped::Busybox",
-            "inside::reboot::Busybox",
-            "shared::low_ports_are_for_who_has_the_capability::Busybox",
-            "takeover::a_guest_outlives_its_supervisor::Busybox",
-        ],
-    ),
-    (SELINUX.name, "inside", &[SELINUX_ONLY]),
-];
-
-/// Tests that need SELinux in place of AppArmor.
-const SELINUX_ONLY: &str = "selinux::";
+const LONG: List = &[("kills::", Older)];
 
 /// A test program of this workspace.
 pub struct Program {
@@ -114,37 +142,39 @@ pub struct Program {
     pub name: &'static str,
     /// The file.
     pub path: PathBuf,
-    /// Beginnings of the names of its tests that are run on the first machine.
-    starts: Vec<&'static str>,
+    /// Its tests that the machines run.
+    list: Vec<(&'static str, Usual)>,
 }
 
 impl Program {
     /// The names of its tests that are run on this machine.
     ///
     /// # Panics
-    /// When it can't say them, and when a beginning fits none.
+    /// When it can't say them, when a beginning fits none, and when a test for such
+    /// hosts isn't in the list.
     pub fn tests(&self, kind: &Kind) -> Vec<String> {
-        let starts = match kind.name {
-            name if name == BOOKWORM.name => &self.starts,
-            _ => ELSEWHERE
-                .iter()
-                .find(|(machine, program, _)| *machine == kind.name && *program == self.name)
-                .map_or(&[][..], |(.., starts)| starts),
-        };
-        let mut list = Command::new(&self.path);
-        let list = list.args(["--list", "--ignored", "--format", "terse"]).output();
-        let list = list.unwrap_or_else(|cause| panic!("cannot run {:?}: {cause}", self.path));
-        let list = String::from_utf8_lossy(&list.stdout).into_owned();
-        let all = || list.lines().filter_map(|line| line.strip_suffix(": test"));
-        for start in starts {
-            let any = all().any(|name| name.starts_with(start));
+        let output = Command::new(&self.path)
+            .args(["--list", "--ignored", "--format", "terse"])
+            .output()
+            .unwrap_or_else(|cause| panic!("cannot run {:?}: {cause}", self.path));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let all: Vec<_> = text.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+        for (start, _) in &self.list {
+            let any = all.iter().any(|name| name.starts_with(start));
             assert!(any, "the program '{}' has no test '{start}'; see {}", self.name, file!());
         }
-        let chosen = |name: &&str| {
-            let fits = name.starts_with(SELINUX_ONLY) == (kind.name == SELINUX.name);
-            fits && starts.iter().any(|start| name.starts_with(start))
+        let is_chosen = |name: &str| {
+            if name.starts_with(SELINUX_ONLY) {
+                return kind.name == SELINUX.name;
+            }
+            let places = self.list.iter().filter(|(start, _)| name.starts_with(start));
+            let mut places = places.map(|(_, usual)| *usual).peekable();
+            let is_known = places.peek().is_some() || self.name != INSIDE_NAME;
+            assert!(is_known, "'{name}' is run nowhere; see {}", file!());
+            let everywhere = kind.name != SELINUX.name && env::var_os(ALL).is_some();
+            places.any(|usual| everywhere || usual.has(kind))
         };
-        all().filter(chosen).map(str::to_owned).collect()
+        all.into_iter().filter(|name| is_chosen(name)).map(str::to_owned).collect()
     }
 
     /// What a test of it is called here.
@@ -152,6 +182,8 @@ impl Program {
         format!("{}::{test}", self.name)
     }
 }
+
+const INSIDE_NAME: &str = "inside";
 
 /// A line that cargo prints with `--message-format=json`.
 #[derive(Deserialize)]
@@ -181,10 +213,10 @@ pub fn all() -> Vec<Program> {
     let messages = text.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
     let built: Vec<_> =
         messages.filter_map(|message| Some((message.target?.name, message.executable?))).collect();
-    let find = |name: &'static str, starts| {
+    let find = |name: &'static str, list| {
         let path = built.iter().find(|(built, _)| built == name).map(|(_, path)| path.clone());
-        Program { name, path: path.expect("cargo says where it puts what it builds"), starts }
+        Program { name, path: path.expect("cargo says where it puts what it builds"), list }
     };
     let long = env::var_os(KILLS).map_or(&[][..], |_| LONG);
-    vec![find("inside", vec![""]), find("guest", [AGAIN, long].concat())]
+    vec![find(INSIDE_NAME, INSIDE.to_vec()), find("guest", [AGAIN, long].concat())]
 }
