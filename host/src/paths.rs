@@ -57,6 +57,12 @@ impl Paths {
         self.config_dir().join(format!("{name}.toml"))
     }
 
+    /// `/etc/vservers/.NAME.toml.next`: its configuration, as long as it waits for
+    /// other files of the guest.
+    pub fn next_config(&self, name: &GuestName) -> PathBuf {
+        self.config_dir().join(format!(".{name}.toml.next"))
+    }
+
     /// `/etc/vservers/NAME.sh`: actions on the host.
     pub fn actions(&self, name: &GuestName) -> PathBuf {
         self.config_dir().join(format!("{name}.sh"))

@@ -114,6 +114,7 @@ mod takeover;
 mod tools;
 mod top;
 mod unify;
+mod unify_base;
 mod upgrades;
 mod usage;
 mod xfs;

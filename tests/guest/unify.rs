@@ -58,11 +58,11 @@ pub(super) fn is_shared(file: &Path) -> bool {
     pieces(file).iter().all(|(_, shared)| *shared)
 }
 
-fn json(finished: &Finished) -> Value {
+pub(super) fn json(finished: &Finished) -> Value {
     serde_json::from_str(&finished.stdout).unwrap_or_else(|cause| panic!("{cause}: {finished}"))
 }
 
-fn of<'j>(outcome: &'j Value, guest: &str) -> &'j Value {
+pub(super) fn of<'j>(outcome: &'j Value, guest: &str) -> &'j Value {
     let guests = outcome["guests"].as_array().expect("guests");
     guests.iter().find(|it| it["name"] == guest).expect("it is there")
 }

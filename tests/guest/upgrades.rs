@@ -18,7 +18,7 @@ fn content(version: u8) -> Vec<u8> {
 }
 
 /// A package with a file, a link to it, a setting and a script.
-fn package(host: &Host, version: u8) -> PathBuf {
+pub(super) fn package(host: &Host, version: u8) -> PathBuf {
     let tree = host.prefix().join(format!("tiny-{version}"));
     for directory in ["DEBIAN", "usr/lib/tiny", "etc"] {
         fs::create_dir_all(tree.join(directory)).expect("it can be made");
@@ -42,7 +42,7 @@ fn package(host: &Host, version: u8) -> PathBuf {
     file
 }
 
-fn install(guest: &Guest<'_>, package: &Path) {
+pub(super) fn install(guest: &Guest<'_>, package: &Path) {
     let package = package.display().to_string();
     let inside = format!("{}:/tmp/tiny.deb", guest.name());
     guest.host().vserver(["cp", &package, &inside]).ok();
@@ -51,7 +51,7 @@ fn install(guest: &Guest<'_>, package: &Path) {
 
 /// This version is there, as dpkg knows it.
 #[track_caller]
-fn has(guest: &Guest<'_>, root: &Path, version: u8) {
+pub(super) fn has(guest: &Guest<'_>, root: &Path, version: u8) {
     let seen = guest.shell("dpkg-query -f '${Version} ${Status}' -W tiny; dpkg --verify tiny").ok();
     assert_eq!(seen.stdout, format!("{version} install ok installed"), "{seen}");
     guest.shell("test -z \"$(dpkg --audit)\"").ok();

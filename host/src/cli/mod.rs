@@ -38,7 +38,7 @@ pub use quota::QuotaArgs;
 pub use store::StoreArgs;
 pub use tools::Tool;
 pub use transfer::*;
-pub use unify::UnifyArgs;
+pub use unify::{Base, UnifyArgs};
 pub use units::*;
 
 /// A guest's name that wasn't typed, under the rules of those that are.

@@ -33,6 +33,21 @@ pub(super) fn refuse_for_others(
     others.try_for_each(|name| refuse_for(paths, name, directory, &what))
 }
 
+/// # Errors
+/// When another guest has the same root.
+pub(super) fn refuse_shared(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
+    for other in config::names(paths)?.iter().filter(|other| *other != name) {
+        // A file with mistakes may name any directory; it is not guessed at.
+        let theirs = config::load(paths, other).map(|config| config.root(paths, other));
+        if theirs.is_ok_and(|theirs| theirs == root) {
+            return Err(Error::new(format!(
+                "guest '{name}' has the same root directory as guest '{other}'"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn refuse_for(
     paths: &Paths,
     name: &GuestName,

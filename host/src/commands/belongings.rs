@@ -26,6 +26,7 @@ pub(super) fn files(paths: &Paths, name: &GuestName) -> Vec<PathBuf> {
         paths.boots(name),
         of_log("supervisor.log"),
         of_log("supervisor.log.1"),
+        paths.next_config(name),
         paths.config(name),
     ]);
     files

@@ -4,7 +4,7 @@ use crate::build::{self, Access, Method, Request, Site, Store};
 use crate::cli::CloneArgs;
 use crate::commands::belongings::New;
 use crate::commands::{Exit, at_rest, belongings, output, snapshot};
-use crate::config::{self, GuestConfig, StorageKind, edit};
+use crate::config::{self, GuestConfig, Storage, StorageKind, edit};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::interrupt::Interrupt;
@@ -90,18 +90,28 @@ fn text(args: &CloneArgs, store: &Store, theirs: &str) -> Result<String> {
     }
     let root = args.root.as_ref().map(|root| root.to_string_lossy().into_owned());
     let hostname = args.hostname.clone();
-    let storage = store.storage();
-    let kind = Some(storage.kind).filter(|kind| *kind != StorageKind::default());
-    let base = storage.base.map(|base| base.to_string_lossy().into_owned());
     for (key, values) in [
         ("hostname", hostname.into_iter().collect::<Vec<_>>()),
         ("root", root.into_iter().collect()),
         ("network.addresses", args.address.clone()),
-        ("storage.kind", kind.map(|kind| kind.name().to_owned()).into_iter().collect()),
-        ("storage.base", base.into_iter().collect()),
     ] {
         if !values.is_empty() {
             text = set(&text, key, &values)?;
+        }
+    }
+    stored(&text, &store.storage())
+}
+
+/// A configuration that says so of a guest's files, and said nothing yet.
+pub(super) fn stored(text: &str, storage: &Storage) -> Result<String> {
+    let kind = Some(storage.kind).filter(|kind| *kind != StorageKind::default());
+    let base = storage.base.as_ref().map(|base| base.to_string_lossy().into_owned());
+    let mut text = text.to_owned();
+    for (key, value) in
+        [("storage.kind", kind.map(|kind| kind.name().to_owned())), ("storage.base", base)]
+    {
+        if let Some(value) = value {
+            text = set(&text, key, &[value])?;
         }
     }
     Ok(text)

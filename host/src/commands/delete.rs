@@ -72,16 +72,8 @@ fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
         }
         Err(error) => return Err(error),
     };
-    for other in config::names(paths)?.iter().filter(|other| *other != name) {
-        // A file with mistakes may name any directory; it is not guessed at.
-        let theirs = config::load(paths, other).map(|config| config.root(paths, other));
-        if theirs.is_ok_and(|theirs| theirs == root) {
-            return Err(Error::new(format!(
-                "guest '{name}' has the same root directory as guest '{other}'"
-            ))
-            .hint(format!("vserver config unset {name} root, then delete it")));
-        }
-    }
+    let hint = || format!("vserver config unset {name} root, then delete it");
+    based::refuse_shared(paths, name, &root).map_err(|error| error.hint(hint()))?;
     for directory in [&*root, snapshots(name, &root).directory()] {
         let what = || format!("cannot delete guest '{name}'");
         based::refuse_for_others(paths, name, directory, what)?;

@@ -75,6 +75,7 @@ fn ended_unit(name: &GuestName) -> Result<systemd::Unit> {
 pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<Client>> {
     let config = config::load(paths, name)?;
     let _lock = Lock::wait(&paths.lock(name))?;
+    config::settle(paths, name)?;
     match find(paths, name)? {
         Found::Up => {
             output::warn(format_args!("guest '{name}' is already running"));

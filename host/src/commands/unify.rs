@@ -1,4 +1,6 @@
-//! `vserver unify`: equal files of guests share blocks of the disk.
+//! `vserver unify`: equal files of guests share blocks of the disk, or a base.
+
+mod base;
 
 use shared::name::GuestName;
 
@@ -9,11 +11,18 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
-use crate::report::unify as report;
+use crate::report::unify::{self as report, Common};
 use crate::unify::{self, Done, Guest, Request};
 
 /// Shares, and says what that has saved.
 pub(super) fn run(args: &UnifyArgs, paths: &Paths) -> Result<Exit> {
+    match &args.base {
+        Some(base) => base::run(args, base, paths),
+        None => share(args, paths),
+    }
+}
+
+fn share(args: &UnifyArgs, paths: &Paths) -> Result<Exit> {
     let targets = select::guests(&args.guests, paths)?;
     let (mut guests, mut passed) = (Vec::new(), Vec::new());
     for name in &targets {
@@ -30,8 +39,7 @@ pub(super) fn run(args: &UnifyArgs, paths: &Paths) -> Result<Exit> {
             guests.push(guest(args, paths, name, &config, false)?);
         }
     }
-    let interrupt =
-        Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
+    let interrupt = watch()?;
     let request = Request { guests, minimum: args.minimum, dry_run: args.dry_run };
     let mut outcome = unify::unify(request, &interrupt, &mut Progress::on_terminal());
     for name in &outcome.unable {
@@ -40,24 +48,46 @@ pub(super) fn run(args: &UnifyArgs, paths: &Paths) -> Result<Exit> {
     }
     outcome.guests.extend(passed);
     outcome.guests.sort_by_key(|done| targets.iter().position(|name| *name == done.shared.name));
-    for done in &outcome.guests {
+    show(args, &outcome.guests, Common::Blocks, outcome.is_interrupted)?;
+    if let Some(name) = outcome.unable.first() {
+        return Err(unable(name));
+    }
+    Ok(code(&outcome.guests))
+}
+
+fn code(guests: &[Done]) -> Exit {
+    if guests.iter().any(|done| done.has_failed) { Exit::NO } else { Exit::DONE }
+}
+
+/// Says what was done.
+///
+/// # Errors
+/// When that wasn't all.
+fn show(args: &UnifyArgs, guests: &[Done], common: Common<'_>, is_interrupted: bool) -> Result<()> {
+    for done in guests {
         if let Some(why) = &done.shared.skipped {
             output::remark(format_args!("guest '{}' is passed by: {why}", done.shared.name));
         }
     }
-    let shared: Vec<_> = outcome.guests.iter().map(|done| done.shared.clone()).collect();
+    let shared: Vec<_> = guests.iter().map(|done| done.shared.clone()).collect();
     output::print(&match args.json {
-        true => report::json(&shared, args.dry_run, outcome.is_interrupted),
-        false => report::text(&shared, args.dry_run),
+        true => report::json(&shared, common, args.dry_run, is_interrupted),
+        false => report::text(&shared, common, args.dry_run),
     })?;
-    if outcome.is_interrupted {
+    if is_interrupted {
         return Err(Error::new("interrupted: what is said above was done, and the rest was not")
             .hint("the same command goes on with the rest"));
     }
-    if let Some(name) = outcome.unable.first() {
-        return Err(unable(name));
-    }
-    Ok(if outcome.guests.iter().any(|done| done.has_failed) { Exit::NO } else { Exit::DONE })
+    Ok(())
+}
+
+fn watch() -> Result<Interrupt> {
+    Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))
+}
+
+fn excluded(args: &UnifyArgs, config: &GuestConfig) -> Result<Excluded> {
+    let texts = args.exclude.iter().chain(&config.unify.exclude);
+    Excluded::new(texts.map(String::as_str)).map_err(Error::usage)
 }
 
 fn guest(
@@ -67,8 +97,7 @@ fn guest(
     config: &GuestConfig,
     is_target: bool,
 ) -> Result<Guest> {
-    let texts = args.exclude.iter().chain(&config.unify.exclude);
-    let excluded = Excluded::new(texts.map(String::as_str)).map_err(Error::usage)?;
+    let excluded = excluded(args, config)?;
     Ok(Guest { name: name.clone(), root: config.root(paths, name), excluded, is_target })
 }
 
@@ -91,6 +120,7 @@ fn unable(name: &GuestName) -> Error {
     ))
     .hint(
         "lay like guests over one base, whose files they have on the disk and in memory once: \
-         vserver snapshot create GUEST v1; vserver clone GUEST NEW --snapshot v1 --storage overlay",
+         vserver snapshot create GUEST v1; vserver unify --base GUEST@v1 NAME...; new ones: \
+         vserver clone GUEST NEW --snapshot v1 --storage overlay",
     )
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use shared::name::{ContextId, GuestName};
 
+use super::next::InForce;
 use super::parse::{self, Document};
 use super::problem::Problem;
 use super::{GuestConfig, Order, template};
@@ -15,7 +16,7 @@ use crate::paths::Paths;
 use crate::store;
 
 /// Mode of a configuration file: it holds no secrets.
-const MODE: u32 = 0o644;
+pub(super) const MODE: u32 = 0o644;
 
 /// Reads a guest's configuration, with the site's defaults below it.
 ///
@@ -117,8 +118,8 @@ pub fn effective(paths: &Paths, name: &GuestName) -> Result<GuestConfig> {
 /// # Errors
 /// No such guest, or the file can't be read.
 pub fn text(paths: &Paths, name: &GuestName) -> Result<String> {
-    let path = paths.config(name);
-    read(&path)?.ok_or_else(|| Error::no_such_guest(name))
+    let own = read(&paths.config(name))?.ok_or_else(|| Error::no_such_guest(name))?;
+    Ok(InForce::find(paths, name, &own)?.map_or(own, |next| next.text))
 }
 
 /// Would this text be right as a guest's configuration?
@@ -142,11 +143,24 @@ pub fn judge_text(paths: &Paths, name: &GuestName, text: &str) -> Result<GuestCo
 /// it is as it was.
 pub fn set_text(paths: &Paths, name: &GuestName, text: &str) -> Result<()> {
     judge_text(paths, name, text)?;
+    let own = read(&paths.config(name))?.unwrap_or_default();
+    let next = InForce::find(paths, name, &own)?;
     // A guest that was deleted meanwhile doesn't come back as half of one.
     match store::replace_existing(&paths.config(name), text, MODE)? {
-        true => Ok(()),
+        true => next.map_or(Ok(()), InForce::settle),
         false => Err(Error::no_such_guest(name)),
     }
+}
+
+/// Lets a guest's own file say what counts in its place, if something does: a
+/// command that was killed didn't come to that.
+///
+/// # Errors
+/// As [`set_text`].
+pub fn settle(paths: &Paths, name: &GuestName) -> Result<()> {
+    let own = read(&paths.config(name))?.unwrap_or_default();
+    let next = InForce::find(paths, name, &own)?;
+    next.map_or(Ok(()), |next| set_text(paths, name, &next.text))
 }
 
 /// Writes the configuration file of a new guest: every key with an
@@ -244,7 +258,7 @@ fn mistaken(mistakes: Vec<String>) -> Error {
 }
 
 /// The text of a file; `None` when there is none.
-fn read(path: &Path) -> Result<Option<String>> {
+pub(super) fn read(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

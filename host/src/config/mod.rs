@@ -14,6 +14,7 @@ pub mod limits;
 mod load;
 mod mount;
 mod network;
+mod next;
 pub mod parse;
 pub mod problem;
 pub mod schema;
@@ -32,8 +33,8 @@ use shared::name::{ContextId, GuestName};
 use crate::paths::Paths;
 
 pub use load::{
-    contexts, effective, judge_text, load, load_of_running, mistakes, names, set_text, text,
-    write_new, write_new_text,
+    contexts, effective, judge_text, load, load_of_running, mistakes, names, set_text, settle,
+    text, write_new, write_new_text,
 };
 
 /// Everything that a guest's configuration file can say.
@@ -264,6 +265,7 @@ pub use device::DeviceRule;
 pub use limits::Limits;
 pub use mount::{Bind, Mounts, Tmpfs};
 pub use network::{Network, NetworkMode};
+pub use next::Next;
 pub use storage::{Files, Place, Storage, StorageKind, mentions};
 pub use unify::{Excluded, Unify};
 

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::mem;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -124,6 +125,12 @@ pub fn context_in(text: &str) -> Option<u32> {
     let (root, _) = DeTable::parse_recoverable(text);
     let number = root.get_ref().get("context")?.get_ref().as_integer()?.clone();
     u32::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+/// The guest's root in a text, even if everything else in it is wrong.
+pub fn root_in(text: &str) -> Option<PathBuf> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    Some(root.get_ref().get("root")?.get_ref().as_str()?.into())
 }
 
 fn deserialize(table: DeTable<'_>, span: Range<usize>) -> Result<GuestConfig, toml::de::Error> {
@@ -304,6 +311,7 @@ f:7:1: there is no key 'stop-timeout' in [boot]
     fn a_context_is_found_in_a_broken_file() {
         assert_eq!(context_in("hostnam = 3\ncontext = 0x10\n[boot\n"), Some(16));
         assert_eq!(context_in("context = \"x\""), None);
+        assert_eq!(root_in("hostnam = 3\nroot = '/r'\n[boot\n"), Some("/r".into()));
     }
 
     proptest! {

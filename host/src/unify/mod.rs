@@ -23,7 +23,7 @@ mod volume;
 mod work;
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use shared::name::GuestName;
@@ -120,6 +120,14 @@ struct Member {
 /// The work ends before its end.
 enum Stop {
     Interrupted,
+}
+
+/// Bytes of a file in blocks that nothing else has.
+///
+/// # Errors
+/// When its file system doesn't tell.
+pub fn own_bytes(file: BorrowedFd<'_>) -> io::Result<u64> {
+    file::layout(file, &|| Ok(())).map(|layout| layout.own)
 }
 
 /// Lets equal files of guests share blocks.
