@@ -3,7 +3,7 @@
 //! apart as before.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,6 +18,7 @@ use super::upgrades::{has, install, package};
 on! { Busybox: [
     guests_laid_over_a_base_stay_what_they_were,
     who_can_not_be_laid_over_a_base_is_left_as_it_is,
+    files_that_can_not_go_are_left_as_they_are,
     a_killed_command_leaves_a_whole_guest,
 ] }
 on! { Bookworm: [packages_are_upgraded_in_a_guest_laid_over_a_base] }
@@ -154,6 +155,33 @@ fn who_can_not_be_laid_over_a_base_is_left_as_it_is(tree: Tree) {
     let base = snapshot(&host, "bad", "v1");
     assert_eq!(changed(&host, &before, &golden, &base), [""; 0]);
     golden.shell("test -e /srv/gone/x").ok();
+}
+
+/// What would stay on the disk beside the layer, or be lost.
+fn files_that_can_not_go_are_left_as_they_are(tree: Tree) {
+    let host = Host::new();
+    let [_golden, web] = ["golden", "web"].map(|name| host.guest(name).tree(tree).build());
+    host.vserver(["snapshot", "create", "golden", "v1"]).ok();
+    let (before, names) = (copy(&host, &web), beside(&host));
+    let file = web.root().join("bin/busybox");
+    for flag in ["i", "a"] {
+        let chattr = |sign: &str| {
+            let mut chattr = Command::new("chattr");
+            command::run(chattr.arg(format!("{sign}{flag}")).arg(&file), DEADLINE).ok();
+        };
+        chattr("+");
+        let done = host.vserver(["unify", "--base", "golden@v1", "web"]);
+        // Before anything fails, or nobody could remove it.
+        chattr("-");
+        done.code(1).complains("bin/busybox' is immutable or append-only");
+    }
+    let elsewhere = host.prefix().join("elsewhere");
+    fs::rename(web.root(), &elsewhere).expect("it can be moved");
+    symlink(&elsewhere, web.root()).expect("a link");
+    host.vserver(["unify", "--base", "golden@v1", "web"]).ok().complains("is a symbolic link");
+    assert!(!is_over(&web) && web.root().is_symlink());
+    assert_eq!(differences(&before, &elsewhere), [""; 0]);
+    assert_eq!(beside(&host), names);
 }
 
 /// The system calls by which the layer is made and the old files go.

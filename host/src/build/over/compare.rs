@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{self, FileType, Stat};
+use rustix::fs::{self, AtFlags, FileType, Stat, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
 
 use crate::build::kind_of;
 use crate::error::Result;
@@ -22,6 +23,16 @@ pub(super) fn misread(stat: &Stat, attributes: &Attributes) -> Option<&'static s
     let is_note = |name: &[u8]| NOTES.iter().any(|notes| name.starts_with(notes));
     let has_note = attributes.iter().any(|(name, _)| is_note(name));
     has_note.then_some("a file with attributes 'overlay', which in a layer belong to the kernel")
+}
+
+/// Is it one that nobody may remove or give further names (chattr(1), `+i` and
+/// `+a`)? A layer would lose that, and the old files could not go.
+///
+/// # Errors
+/// Those of statx(2).
+pub(super) fn is_fixed(file: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let found = fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
+    Ok(found.stx_attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND))
 }
 
 /// Can a file or link have become the base's, if its bytes are the same? One

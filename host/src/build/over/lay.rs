@@ -23,7 +23,7 @@ use crate::tree::{self, Attributes, Check, Entry, Ground, Pinned, Step, walk};
 use crate::unify::own_bytes;
 
 use super::Laid;
-use super::compare::{is_alike, is_same, may_be_same, misread};
+use super::compare::{is_alike, is_fixed, is_same, may_be_same, misread};
 
 /// Longer paths belong to files that are kept without a look at patterns.
 const LONGEST: usize = 4096;
@@ -191,7 +191,7 @@ impl Making<'_> {
         let unread = |cause| self.of.mine.error("read", entry.path, cause);
         let pinned = entry.pin().map_err(unread)?;
         let attributes = own_attributes(pinned.file.as_fd(), entry.path).map_err(unread)?;
-        fits(self.of.mine, entry.path, &pinned.stat, &attributes)?;
+        fits(self.of.mine, entry.path, &pinned, &attributes)?;
         Ok((pinned, attributes))
     }
 
@@ -199,7 +199,7 @@ impl Making<'_> {
     fn bases(&self, below: &Pinned, path: &Path) -> Result<Attributes> {
         let unread = |cause| self.of.base.error("read", path, cause);
         let attributes = own_attributes(below.file.as_fd(), path).map_err(unread)?;
-        fits(self.of.base, path, &below.stat, &attributes)?;
+        fits(self.of.base, path, below, &attributes)?;
         Ok(attributes)
     }
 
@@ -209,15 +209,23 @@ impl Making<'_> {
 }
 
 /// # Errors
-/// When in a layer it would be taken for something else.
-fn fits(root: &RootDir, path: &Path, stat: &Stat, attributes: &Attributes) -> Result<()> {
-    match misread(stat, attributes) {
-        None => Ok(()),
-        Some(why) => {
-            let shown = root.shown(path);
-            Err(Error::new(format!("'{}' is {why}", shown.display().to_string().escape_debug()))
-                .hint("remove it, if nobody needs it"))
-        }
+/// When in a layer it would be taken for something else, or it can't become part
+/// of one.
+fn fits(root: &RootDir, path: &Path, file: &Pinned, attributes: &Attributes) -> Result<()> {
+    let refused = |why: &str, hint: &str| {
+        let shown = root.shown(path).display().to_string();
+        Error::new(format!("'{}' is {why}", shown.escape_debug())).hint(hint)
+    };
+    if let Some(why) = misread(&file.stat, attributes) {
+        return Err(refused(why, "remove it, if nobody needs it"));
+    }
+    match is_fixed(file.file.as_fd()) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(refused(
+            "immutable or append-only, so that it can't leave its place",
+            "'chattr -ia' takes that away",
+        )),
+        Err(cause) => Err(root.error("read", path, cause)),
     }
 }
 

@@ -64,6 +64,11 @@ impl Over<'_> {
     /// When that can't be told.
     pub fn why_not(&self) -> Result<Option<&'static str>> {
         let failed = |cause| Error::path("examine", self.root, cause);
+        // What takes its place would be beside the link, and the files stay where they
+        // are.
+        if fs::symlink_metadata(self.root).map_err(failed)?.is_symlink() {
+            return Ok(Some("its root is a symbolic link: name what it points to in 'root'"));
+        }
         let root = File::open(self.root).map_err(failed)?;
         if extents::btrfs_id(root.as_fd()).is_ok() {
             return Ok(Some(
