@@ -10,7 +10,7 @@ use std::process::Command;
 use tests::{DEADLINE, Tree, command, host, tree};
 
 use crate::machine::{Kind, SELINUX};
-use crate::programs::{GUESTS, KILLS, Program};
+use crate::programs::{GUESTS, INSIDE_NAME, KILLS, Program};
 
 /// Trees that guests are built of there.
 fn trees(kind: &Kind) -> &'static [Tree] {
@@ -56,7 +56,7 @@ pub fn make(kind: &Kind, file: &Path, staging: &Path, selected: &[(&Program, Vec
         write(&staging.join(format!("{}.list", program.name)), &list, 0o644);
     }
     let packaged = |(program, names): &(&Program, Vec<String>)| {
-        program.name == "inside" && names.iter().any(|name| name.starts_with("package::"))
+        program.name == INSIDE_NAME && names.iter().any(|name| name.starts_with("package::"))
     };
     if selected.iter().any(packaged) {
         bytes += packages(staging);

@@ -184,7 +184,8 @@ impl Program {
     }
 }
 
-const INSIDE_NAME: &str = "inside";
+/// The program whose tests all have a machine.
+pub const INSIDE_NAME: &str = "inside";
 
 /// A line that cargo prints with `--message-format=json`.
 #[derive(Deserialize)]

@@ -108,12 +108,7 @@ impl Workspace {
 
     /// Changes places with the root that is at `target`, in one step. The old
     /// one goes with the workspace.
-    pub(super) fn exchange(self, target: &Path) -> Result<()> {
-        self.swap(target)
-    }
-
-    /// The same, and once more if it is to be as it was.
-    pub(super) fn swap(&self, target: &Path) -> Result<()> {
+    pub(super) fn exchange(&self, target: &Path) -> Result<()> {
         let cwd = rustix::fs::CWD;
         let root = self.path.join(ROOT);
         rustix::fs::renameat_with(cwd, &root, cwd, target, RenameFlags::EXCHANGE)

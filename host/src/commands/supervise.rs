@@ -1,13 +1,13 @@
 //! `vserver supervise`: one guest's supervisor.
 
 mod machined;
+mod place;
 mod unit;
 
 use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::fs::FileType;
 use shared::link::Link;
@@ -23,14 +23,11 @@ use crate::error::{Error, Result};
 use crate::launch::be_spared;
 use crate::log;
 use crate::paths::Paths;
-use crate::runtime::{Place, RunDir, State};
+use crate::runtime::{RunDir, State};
 use crate::supervisor::{self, Planner, Start, Supervisor};
 use crate::sys;
 use crate::systemd::{self, Notifier};
 use crate::variables;
-
-/// How long a supervisor that is about to leave may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs until the guest is down for good.
 pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
@@ -86,7 +83,10 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     if let Err(error) = config::load(paths, &args.name) {
         tracing::warn!("the guest runs on as it is, and can't be started so again: {error}");
     }
-    let place = if is_unit { unit::place(paths, &args.name) } else { place(paths, args) };
+    let place = match is_unit {
+        true => place::take_from_others(paths, &args.name),
+        false => place::take(paths, &args.name, args.take_over),
+    };
     let place = match place {
         Ok(place) => place,
         Err(error) => return Err(tell(starter, error)),
@@ -105,18 +105,6 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
         }
         Err(error) => Err(tell(copy, error)),
     }
-}
-
-/// Takes the supervisor's place. Whoever only wants to take over is content if
-/// somebody else does.
-fn place(paths: &Paths, args: &SuperviseArgs) -> Result<Place> {
-    let patience = if args.take_over { Duration::ZERO } else { PATIENCE };
-    let place = RunDir::new(paths, &args.name).supervise(patience)?;
-    place.ok_or_else(|| is_taken(&args.name))
-}
-
-fn is_taken(name: &GuestName) -> Error {
-    Error::new(format!("guest '{name}' has a supervisor already"))
 }
 
 /// A guard of supervisors, if the arguments say so as guards are called. It comes

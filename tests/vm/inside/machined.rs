@@ -39,7 +39,7 @@ fn every_verb_does_the_same_for_systemd_and_for_busybox() {
     });
 }
 
-/// With what a systemd of its own isn't needed for.
+/// Two of the verbs: all of them take long enough for the long run.
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
 fn sysvinit_goes_down_by_its_own_scripts() {

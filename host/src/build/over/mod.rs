@@ -116,8 +116,7 @@ impl Over<'_> {
         progress.end();
         let next = config::Next::prepare(paths, self.name, &workspace.root(), text)?;
         is_still()?;
-        workspace.swap(self.root)?;
-        // The configuration must not be on the disk before its files are.
+        workspace.exchange(self.root)?;
         // The guest is over the base now, also if nothing more can be written. On
         // the disk its files come first.
         sync(parent).and_then(|()| next.commit()).map_err(|error| {

@@ -13,23 +13,14 @@ use crate::cgroup::{self, GuestCgroup, SUPERVISOR};
 use crate::cli::Shutdown;
 use crate::commands::{Exit, lifecycle};
 use crate::control::{Client, Request, spawn_supervisor};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::paths::Paths;
-use crate::runtime::{Place, RunDir};
+use crate::runtime::RunDir;
 use crate::systemd;
-
-use super::is_taken;
 
 /// Until a supervisor has killed what is left and cleaned up: it gives the guest
 /// a few seconds, and the kernel some more to bury its processes.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// So long another supervisor may take to leave: it may take the guest over
-/// still, or boot it.
-const LEAVES: Duration = Duration::from_secs(30);
-
-/// So long one may take to listen that has its place; then it is asked again.
-const LISTENS: Duration = Duration::from_millis(200);
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -47,37 +38,6 @@ pub fn needs_guard(paths: &Paths, name: &GuestName) -> Result<bool> {
     let moved = fs::create_dir_all(&leaf).and_then(|()| cgroup::enter(&leaf));
     moved.map_err(|error| Error::path("move to", &leaf, error))?;
     Ok(true)
-}
-
-/// Takes the supervisor's place. A guest that was started before its unit, or whose
-/// unit had failed, has one elsewhere: that leaves it to this one. Some command may
-/// have started another just now, as none was there; it is asked as soon as it
-/// listens.
-///
-/// # Errors
-/// When the other one can't leave.
-pub fn place(paths: &Paths, name: &GuestName) -> Result<Place> {
-    let run = RunDir::new(paths, name);
-    // Of a stop that failed.
-    let _ = fs::remove_file(run.stopping());
-    let deadline = Instant::now() + LEAVES;
-    loop {
-        let left = match Client::reach(paths, name)? {
-            Some(client) => client.ask(&Request::Leave).map(drop),
-            None => Ok(()),
-        };
-        let left = match left {
-            // By itself.
-            Err(error) if error.kind() == Kind::NotRunning => Ok(()),
-            other => other,
-        };
-        if let Some(place) = run.supervise(LISTENS)? {
-            return Ok(place);
-        }
-        if Instant::now() > deadline {
-            return Err(left.err().unwrap_or_else(|| is_taken(name)));
-        }
-    }
 }
 
 /// `ExecStop=`: the guest's own shutdown. What has asked for it is noted for
