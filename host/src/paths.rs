@@ -148,6 +148,12 @@ impl Paths {
         self.run_dir().join(format!(".move-{name}"))
     }
 
+    /// `/run/vserver/.rest-NAME`: whoever has locked it is at work with the files of
+    /// the guest, which is down, and keeps its supervisor from booting it.
+    pub fn rest_lock(&self, name: &GuestName) -> PathBuf {
+        self.run_dir().join(format!(".rest-{name}"))
+    }
+
     /// `/run/vserver/.contexts`: one file for each running context that is no
     /// guest. No guest's name begins with a dot.
     pub fn contexts_dir(&self) -> PathBuf {

@@ -52,6 +52,10 @@ impl Workshop {
     /// is the real one, which no namespace changes.
     fn tree(&self) -> PathBuf {
         let root = self.directory.join("tree");
+        // Another part has made it.
+        if root.exists() {
+            return root;
+        }
         fs::create_dir(&root).expect("a directory can be made");
         let mut unpack = Command::new("tar");
         unpack.args(["--numeric-owner", "-xpf"]).arg(Tree::Bookworm.archive()).arg("-C").arg(&root);

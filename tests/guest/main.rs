@@ -33,6 +33,7 @@ macro_rules! on {
 mod actions;
 mod archive;
 mod asked;
+mod at_rest;
 mod audit;
 mod below;
 mod boot;

@@ -1,5 +1,7 @@
 //! Is a guest at rest, so that its files can be moved, copied or removed?
 
+use std::fs;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,12 +10,57 @@ use shared::name::GuestName;
 use crate::control::{Client, Phase};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
+use crate::runtime::{Lock, RunDir};
 
 /// How long a supervisor may take to clean up after its guest.
 const CLEAN_UP: Duration = Duration::from_secs(5);
 
 /// How long the end of a stopped guest's last session is waited for.
 const LAST_SESSION: Duration = Duration::from_secs(1);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Keeps a guest at rest: as long as this is there, a supervisor that is to boot it
+/// waits, whoever has started that. Commands hold the guest's own lock as well, and
+/// before: with that they wait for each other, and systemd knows nothing of it.
+#[derive(Debug)]
+pub(super) struct AtRest {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Drop for AtRest {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Finds it at rest, and keeps it so.
+///
+/// # Errors
+/// As [`check`], and when its lock can't be made.
+pub(super) fn keep(paths: &Paths, name: &GuestName) -> Result<AtRest> {
+    let path = paths.rest_lock(name);
+    let lock = Lock::wait(&path)?;
+    lock.sign();
+    let kept = AtRest { path, _lock: lock };
+    let run = RunDir::new(paths, name);
+    let start = Instant::now();
+    loop {
+        check(paths, name)?;
+        // A supervisor takes its place, and then looks for this lock: either it sees
+        // that, or is seen here. One that leaves is out of its place soon.
+        if !run.has_supervisor() {
+            return Ok(kept);
+        }
+        if start.elapsed() >= CLEAN_UP {
+            return Err(Error::new(format!("guest '{name}' is being started"))
+                .hint(format!("'vserver stop {name}' first")));
+        }
+        thread::sleep(PAUSE);
+    }
+}
 
 /// # Errors
 /// When the guest runs or has open sessions. What has just ended is waited for
@@ -31,7 +78,7 @@ pub(super) fn check(paths: &Paths, name: &GuestName) -> Result<()> {
             return Err(Error::new(format!("guest '{name}' {state}"))
                 .hint(format!("'vserver stop {name}' first")));
         }
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(PAUSE);
     }
     Ok(())
 }

@@ -22,11 +22,11 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
     // While this is held, nobody starts it.
     let _lock = Lock::wait(&paths.lock(source))?;
     let theirs = config::load(paths, source)?;
-    let from = match &args.snapshot {
-        Some(snapshot) => snapshot::of(paths, source)?.files(snapshot)?,
+    let (from, _at_rest) = match &args.snapshot {
+        Some(snapshot) => (snapshot::of(paths, source)?.files(snapshot)?, None),
         None => {
-            at_rest::check(paths, source)?;
-            theirs.place(paths, source)
+            let at_rest = at_rest::keep(paths, source)?;
+            (theirs.place(paths, source), Some(at_rest))
         }
     };
     let (store, is_copied) = args.store.of_clone(&from, args.snapshot.is_some())?;

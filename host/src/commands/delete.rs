@@ -46,6 +46,7 @@ pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
 pub(super) fn now(paths: &Paths, name: &GuestName) -> Result<()> {
     // A question may have taken its time.
     let lock = Lock::wait(&paths.lock(name))?;
+    let _at_rest = at_rest::keep(paths, name)?;
     let root = check(paths, name)?;
     let was_enabled = systemd::starts_guests(paths) && systemd::is_enabled(name);
     delete(paths, name, &root)?;

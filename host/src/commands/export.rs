@@ -27,7 +27,7 @@ pub(super) fn run(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
     // While this is held, nobody starts it.
     let _lock = Lock::wait(&paths.lock(name))?;
     let guest = config::load(paths, name)?;
-    at_rest::check(paths, name)?;
+    let _at_rest = at_rest::keep(paths, name)?;
     let root = storage::view_only(&guest.place(paths, name))?;
     let head = head(paths, name, &guest)?;
     let interrupt =

@@ -35,8 +35,6 @@ pub struct Start {
     pub rescue: Option<Vec<String>>,
     /// The caller stays until the guest is down.
     pub foreground: bool,
-    /// The caller is moving the guest to another host.
-    pub moving: bool,
 }
 
 /// Starts a guest; a guest that runs is left alone, with a warning.
@@ -96,10 +94,7 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
         Found::Down => {}
     }
     // Who has waited for the lock may come when the other host starts it.
-    if !wanted.moving && Lock::is_signed(&paths.move_lock(name)) {
-        return Err(Error::new(format!("guest '{name}' is being moved to another host"))
-            .hint("wait until 'vserver move' has ended: it says where the guest runs then"));
-    }
+    refuse_moving(paths, name)?;
     // The supervisor makes the same plan; mistakes are better said here.
     let by_systemd = systemd::starts_guests(paths) && !wanted.foreground && wanted.rescue.is_none();
     let ids = ids::allocate(paths, name, config.context)?;
@@ -131,6 +126,16 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
         }
     }
     spawned.map(Some)
+}
+
+/// # Errors
+/// When another host has the guest, or is about to.
+pub(super) fn refuse_moving(paths: &Paths, name: &GuestName) -> Result<()> {
+    if !Lock::is_signed(&paths.move_lock(name)) {
+        return Ok(());
+    }
+    Err(Error::new(format!("guest '{name}' is being moved to another host"))
+        .hint("wait until 'vserver move' has ended: it says where the guest runs then"))
 }
 
 /// Starts a supervisor as a process of its own.

@@ -223,9 +223,10 @@ impl Moving<'_> {
     /// After a failure: as it was before.
     fn back(&self, error: Error) -> Error {
         let name = self.name;
-        let start = lifecycle::Start { moving: true, ..lifecycle::Start::default() };
-        let again =
-            self.enable_here(true).and_then(|()| lifecycle::start(self.paths, name, &start));
+        // It is this host's again.
+        self.only.iter().for_each(Lock::blank);
+        let start = || lifecycle::start(self.paths, name, &lifecycle::Start::default());
+        let again = self.enable_here(true).and_then(|()| start());
         match again {
             Ok(()) => {
                 output::remark(format_args!("guest '{name}' runs here again"));

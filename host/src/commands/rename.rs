@@ -34,6 +34,7 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
     let (first, second) = if old < new { (old, new) } else { (new, old) };
     let _first = Lock::wait(&paths.lock(first))?;
     let _second = Lock::wait(&paths.lock(second))?;
+    let _at_rest = [at_rest::keep(paths, old)?, at_rest::keep(paths, new)?];
     let moves = plan(paths, old, new)?;
     if args.dry_run {
         for (from, to) in moves.iter().filter(|(from, _)| from.symlink_metadata().is_ok()) {
@@ -64,8 +65,6 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
 /// What has to be renamed to what, the configuration last.
 fn plan(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<Vec<(PathBuf, PathBuf)>> {
     let root = config::load(paths, old)?.root;
-    at_rest::check(paths, old)?;
-    at_rest::check(paths, new)?;
     // A rename that was killed has given the numbers to the new name already.
     let is_resumed = ids::lookup(paths, old)?.is_none() && ids::lookup(paths, new)?.is_some();
     let mut moves = Vec::new();

@@ -6,7 +6,8 @@ use shared::name::GuestName;
 
 use crate::build::Snapshots;
 use crate::cli::{SnapshotAction, SnapshotArgs};
-use crate::commands::{Exit, at_rest, based, delete, output, pause};
+use crate::commands::at_rest::{self, AtRest};
+use crate::commands::{Exit, based, delete, output, pause};
 use crate::config;
 use crate::control::{Client, Phase};
 use crate::error::{Error, Result};
@@ -51,18 +52,19 @@ fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Res
     };
     let interrupt = watch()?;
     let held = hold(paths, name)?;
-    if held.is_some() {
+    let runs = matches!(held, Held::Frozen(_));
+    if runs {
         // An image has in it what was written to the disk.
         rustix::fs::sync();
     }
     let is_still = || match &held {
-        Some(client) if !client.status()?.frozen => {
+        Held::Frozen(client) if !client.status()?.frozen => {
             Err(Error::new(format!("guest '{name}' went on while it was copied")))
         }
         _ => Ok(()),
     };
     let progress = Progress::on_terminal();
-    let how = snapshots.create(&snapshot, held.is_some(), &interrupt, progress, is_still)?;
+    let how = snapshots.create(&snapshot, runs, &interrupt, progress, is_still)?;
     drop(held);
     let root = config::load(paths, name)?.root(paths, name);
     if Scratch::new(name, &root).is_used() {
@@ -74,17 +76,24 @@ fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Res
     Ok(Exit::DONE)
 }
 
-/// Freezes a guest that runs, for as long as the connection lasts: also if this
-/// program is killed, it goes on.
-fn hold(paths: &Paths, name: &GuestName) -> Result<Option<Client>> {
+/// A guest whose files nobody changes.
+#[derive(Debug)]
+enum Held {
+    /// It runs, and is frozen for as long as the connection lasts: also if this
+    /// program is killed, it goes on.
+    Frozen(Client),
+    AtRest(#[expect(dead_code, reason = "it counts while it is there")] AtRest),
+}
+
+fn hold(paths: &Paths, name: &GuestName) -> Result<Held> {
     // What is on its way out, a context of sessions for example, is waited for.
     let ends = |phase| matches!(phase, Phase::Session | Phase::Stopping | Phase::Stopped);
     match Client::find(paths, name)? {
         Some((client, status)) if !ends(status.phase) => {
             pause::hold(&client, name)?;
-            Ok(Some(client))
+            Ok(Held::Frozen(client))
         }
-        _ => at_rest::check(paths, name).map(|()| None),
+        _ => at_rest::keep(paths, name).map(Held::AtRest),
     }
 }
 
@@ -96,7 +105,7 @@ fn restore(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) 
     delete::ask(yes, &question, || format!("guest '{name}' is left as it is"))?;
     // The answer may have taken its time.
     let _lock = Lock::wait(&paths.lock(name))?;
-    at_rest::check(paths, name)?;
+    let _at_rest = at_rest::keep(paths, name)?;
     let how = of(paths, name)?.restore(snapshot, &watch()?, Progress::on_terminal())?;
     output::print(&format!("guest '{name}' is as it was at '{snapshot}' ({how})\n"))?;
     Ok(Exit::DONE)

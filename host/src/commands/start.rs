@@ -15,7 +15,6 @@ pub(super) fn run(args: &StartArgs, paths: &Paths) -> Result<Exit> {
         ephemeral: args.ephemeral,
         rescue: args.rescue.clone(),
         foreground: args.foreground,
-        moving: false,
     };
     if args.dry_run {
         return dry_run::start(&names, paths);

@@ -23,7 +23,8 @@ use crate::error::{Error, Result};
 use crate::launch::be_spared;
 use crate::log;
 use crate::paths::Paths;
-use crate::runtime::{RunDir, State};
+use crate::plan::Plan;
+use crate::runtime::{Place, RunDir, State};
 use crate::supervisor::{self, Planner, Start, Supervisor};
 use crate::sys;
 use crate::systemd::{self, Notifier};
@@ -43,6 +44,9 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     }
     sys::close_inherited()
         .map_err(|error| Error::os("cannot close inherited descriptors", error))?;
+    if role.unit {
+        unit::forget_end_if_wanted(paths, &args.name);
+    }
     if role.unit && unit::needs_guard(paths, &args.name)? {
         // Anew, and without what this process has needed till now. If that fails,
         // with it.
@@ -67,19 +71,13 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     // Executed as /proc/self/exe, it would be "exe" in ps.
     let _ = rustix::thread::set_name(c"vserver");
     rustix::process::chdir("/").map_err(|error| Error::os("cannot change to '/'", error))?;
-    let runs = supervisor::runs(paths, &args.name);
-    let planner = planner(args, paths, runs);
-    let fault = env::var(variables::FAULT).ok();
-    let plan = match args.take_over || runs {
-        true => planner.plan_of_running(),
-        false => planner.plan(fault.as_deref()),
-    };
-    let context = plan.as_ref().ok().map(|plan| plan.context);
+    // Before another supervisor leaves its place for this one.
+    let plan = plan(args, paths, supervisor::runs(paths, &args.name));
+    let context = plan.as_ref().ok().map(|(_, plan)| plan.context);
     log::supervisor(paths, &args.name, context);
-    let plan = match plan {
-        Ok(plan) => plan,
-        Err(error) => return Err(tell(starter, error)),
-    };
+    if let Err(error) = plan {
+        return Err(tell(starter, error));
+    }
     if let Err(error) = config::load(paths, &args.name) {
         tracing::warn!("the guest runs on as it is, and can't be started so again: {error}");
     }
@@ -90,6 +88,13 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     let place = match place {
         Ok(place) => place,
         Err(error) => return Err(tell(starter, error)),
+    };
+    let (planner, plan) = match plan_in_place(args, paths, &place) {
+        Ok(planned) => planned,
+        Err(error) => {
+            RunDir::new(paths, &args.name).leave(place.lock);
+            return Err(tell(starter, error));
+        }
     };
     let copy = starter.as_ref().and_then(|fd| fd.try_clone().ok());
     let start = if args.take_over { Start::Never } else { Start::IfDown };
@@ -105,6 +110,29 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
         }
         Err(error) => Err(tell(copy, error)),
     }
+}
+
+/// How the guest is booted, or taken over if it `runs`.
+///
+/// # Errors
+/// As [`Planner::plan`] and [`Planner::plan_of_running`].
+fn plan(args: &SuperviseArgs, paths: &Paths, runs: bool) -> Result<(Planner, Plan)> {
+    let planner = planner(args, paths, runs);
+    let plan = match args.take_over || runs {
+        true => planner.plan_of_running()?,
+        false => planner.plan(env::var(variables::FAULT).ok().as_deref())?,
+    };
+    Ok((planner, plan))
+}
+
+/// The same, once this process is the guest's supervisor: nobody boots it, nor puts
+/// other files in their place, between this look at it and its boot.
+fn plan_in_place(args: &SuperviseArgs, paths: &Paths, place: &Place) -> Result<(Planner, Plan)> {
+    let runs = supervisor::runs(paths, &args.name);
+    if !runs && !args.take_over && !place.follows_end {
+        place::wait_for_rest(paths, &args.name)?;
+    }
+    plan(args, paths, runs)
 }
 
 /// A guard of supervisors, if the arguments say so as guards are called. It comes

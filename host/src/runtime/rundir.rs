@@ -161,7 +161,13 @@ impl RunDir {
     /// Makes the next supervisor boot the guest whatever was noted: somebody has
     /// asked for it.
     pub fn forget_end(&self) {
+        self.forget_end_if(|| true);
+    }
+
+    /// The same, if something was noted and `is_wanted` says so.
+    pub fn forget_end_if(&self, is_wanted: impl FnOnce() -> bool) {
         if self.has_noted_end()
+            && is_wanted()
             && let Ok(Some(lock)) = Lock::try_now(&self.lock)
         {
             lock.blank();
@@ -176,6 +182,15 @@ impl RunDir {
         };
         let text = fs::read_to_string(&self.lock).unwrap_or_default();
         text.lines().nth(1) == Some(ENDED) && is_recent().is_some()
+    }
+
+    /// Leaves the place of a supervisor, in which nothing was done. What taking it
+    /// has made goes, unless a guest runs, whose keeper has its sockets there.
+    pub fn leave(&self, lock: Lock) {
+        if !self.keeper().exists() {
+            let _ = self.remove();
+            self.give_up(lock);
+        }
     }
 
     /// Removes the lock, by its holder.

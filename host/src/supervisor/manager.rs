@@ -19,9 +19,9 @@ use crate::error::Error;
 use crate::runtime;
 use crate::systemd::guard;
 
+use super::Supervisor;
 use super::state::{Event, Stop};
 use super::timers::Timer;
-use super::{Supervisor, unmake};
 
 /// A descriptor that is readable when the signal has come.
 fn pipe_of(signal: i32) -> io::Result<OwnedFd> {
@@ -90,7 +90,7 @@ impl Supervisor {
                 Ok(self)
             }
             Err(error) => {
-                unmake(&self.run, self.lock);
+                self.run.leave(self.lock);
                 Err(error)
             }
         }

@@ -151,17 +151,17 @@ impl Supervisor {
         first: Option<OwnedFd>,
     ) -> Result<Self> {
         let run = RunDir::new(&planner.paths, &plan.name);
-        let Place { lock, follows_end } = place;
         let cgroup = GuestCgroup::of_supervisor(&planner.paths, &plan.name);
         let listener = runtime::listen(&run.control(), SockType::SeqPacket)
             .map_err(|error| Error::path("listen on", &run.control(), error));
         let (cgroup, listener) = match (cgroup, listener) {
             (Ok(cgroup), Ok(listener)) => (cgroup, listener),
             (Err(error), _) | (_, Err(error)) => {
-                unmake(&run, lock);
+                run.leave(place.lock);
                 return Err(error);
             }
         };
+        let Place { lock, follows_end } = place;
         let purpose = match plan.boot.mode {
             BootMode::Boot | BootMode::Command(_) => Purpose::Boot,
             BootMode::Rescue(_) => Purpose::Rescue,
@@ -436,15 +436,6 @@ impl Supervisor {
             Some(error) => Err(error),
             None => Ok(()),
         }
-    }
-}
-
-/// Removes what a supervisor that can't be one has made, unless a guest runs,
-/// whose keeper has its sockets there.
-fn unmake(run: &RunDir, lock: Lock) {
-    if !run.keeper().exists() {
-        let _ = run.remove();
-        run.give_up(lock);
     }
 }
 

@@ -35,6 +35,9 @@ pub struct Unit {
     pub status: String,
     /// Is it about to be started or stopped?
     pub has_job: bool,
+    /// How often systemd has started it again by itself since somebody wanted it to
+    /// be started last (systemd.service(5), `NRestarts`); `None` if it doesn't say.
+    pub restarts: Option<u32>,
 }
 
 /// Does systemd start this installation's guests? It does where it is this
@@ -77,7 +80,7 @@ pub fn revive(name: &GuestName) -> bool {
 /// What systemctl(1) says.
 pub fn look(name: &GuestName) -> Result<Unit> {
     let what = format!("cannot ask systemd about guest '{name}'");
-    let properties = "--property=ActiveState,Result,StatusText,Job";
+    let properties = "--property=ActiveState,Result,StatusText,Job,NRestarts";
     let output = systemctl(&what, &["show", properties, &cgroup::unit(name)])?;
     Ok(read(&String::from_utf8_lossy(&output.stdout)))
 }
@@ -186,6 +189,7 @@ fn read(text: &str) -> Unit {
         result: value("Result"),
         status: value("StatusText"),
         has_job: !value("Job").is_empty(),
+        restarts: value("NRestarts").parse().ok(),
     }
 }
 
@@ -195,12 +199,13 @@ mod tests {
 
     #[test]
     fn properties_are_read_by_their_names() {
-        let text = "ActiveState=failed\nResult=exit-code\nStatusText=a=b\nJob=\n";
+        let text = "ActiveState=failed\nResult=exit-code\nStatusText=a=b\nJob=\nNRestarts=2\n";
         let unit = Unit {
             active: "failed".into(),
             result: "exit-code".into(),
             status: "a=b".into(),
             has_job: false,
+            restarts: Some(2),
         };
         assert_eq!(read(text), unit);
         assert_eq!(version_in("systemd 252 (252.39-1~deb12u2)\n+PAM\n"), 252);

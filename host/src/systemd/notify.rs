@@ -86,6 +86,11 @@ impl Notifier {
         self.say_status(&format!("{phase}: {text}"), with_progress(phase, self.is_ready));
     }
 
+    /// The guest isn't started yet, for this reason, and is worth waiting for.
+    pub fn waiting(&self, text: &str) {
+        self.say_status(text, Some(extended(PROGRESS)));
+    }
+
     /// The guest may take so long to shut down.
     pub fn stopping(&self, within: Duration) {
         self.say(&[extended(within.saturating_add(MARGIN))]);

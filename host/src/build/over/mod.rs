@@ -90,20 +90,18 @@ impl Over<'_> {
         self.layer(None, interrupt, progress)
     }
 
-    /// Does it. `text` is the guest's configuration from then on; `is_still` is
-    /// asked before: is the guest at rest?
+    /// Does it. `text` is the guest's configuration from then on.
     ///
     /// # Errors
     /// When something can't be read or made, would mean something else in a
-    /// layer, it is interrupted, or `is_still` says no. The guest is as it was
-    /// then, unless the error says that it is over the base.
+    /// layer, or it is interrupted. The guest is as it was then, unless the error
+    /// says that it is over the base.
     pub fn lay(
         &self,
         paths: &Paths,
         text: &str,
         interrupt: &Interrupt,
         progress: &mut Progress,
-        is_still: impl FnOnce() -> Result<()>,
     ) -> Result<Laid> {
         let parent = self.root.parent().unwrap_or(self.root);
         let guard = workspace::guard(parent)?;
@@ -115,7 +113,6 @@ impl Over<'_> {
         let laid = self.layer(Some(&upper), interrupt, progress)?;
         progress.end();
         let next = config::Next::prepare(paths, self.name, &workspace.root(), text)?;
-        is_still()?;
         workspace.exchange(self.root)?;
         // The guest is over the base now, also if nothing more can be written. On
         // the disk its files come first.

@@ -59,7 +59,7 @@ impl Moving<'_> {
     pub(super) fn send(&self) -> Result<()> {
         // While this is held, nobody starts it.
         let _lock = Lock::wait(&self.paths.lock(self.name))?;
-        at_rest::check(self.paths, self.name)?;
+        let _at_rest = at_rest::keep(self.paths, self.name)?;
         self.only.iter().for_each(Lock::sign);
         let root = storage::view_only(&self.guest.place(self.paths, self.name))?;
         self.stream(&self.head(false)?, |to, _, interrupt, head| {
@@ -95,8 +95,7 @@ impl Moving<'_> {
             // One that has ended meanwhile is left as it is.
             *stopped = self.runs()? && self.stop()?;
             check()?;
-            lock = Some(self.lock(&check)?);
-            at_rest::check(paths, name)?;
+            lock = Some((self.lock(&check)?, at_rest::keep(paths, name)?));
             self.only.iter().for_each(Lock::sign);
             self.check_still(head)?;
             // A snapshot may have been put in the place of what was sent.

@@ -1,14 +1,17 @@
 //! The place of a guest's supervisor, which one process has.
 
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use shared::name::GuestName;
 
+use crate::commands::lifecycle;
 use crate::control::{Client, Request};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
-use crate::runtime::{Place, RunDir};
+use crate::runtime::{Lock, Place, RunDir};
+use crate::systemd::Notifier;
 
 /// How long a supervisor that is about to leave may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,6 +22,13 @@ const LEAVES: Duration = Duration::from_secs(30);
 
 /// So long one may take to listen that has its place; then it is asked again.
 const LISTENS: Duration = Duration::from_millis(200);
+
+/// Between two looks at a guest's files being at rest.
+const LOOKS: Duration = Duration::from_millis(20);
+
+/// systemd is told so often that a unit waits: it gives that some more time each
+/// time.
+const TOLD: Duration = Duration::from_secs(5);
 
 /// Takes it. Whoever only wants to take over is content if somebody else does.
 ///
@@ -57,6 +67,33 @@ pub(super) fn take_from_others(paths: &Paths, name: &GuestName) -> Result<Place>
         if Instant::now() > deadline {
             return Err(left.err().unwrap_or_else(|| is_taken(name)));
         }
+    }
+}
+
+/// Waits while a command is at work with the files of a guest that is down
+/// ([`at_rest::keep`]), as other commands do.
+///
+/// # Errors
+/// When it is being moved to another host, which is about to start it.
+///
+/// [`at_rest::keep`]: crate::commands::at_rest::keep
+pub(super) fn wait_for_rest(paths: &Paths, name: &GuestName) -> Result<()> {
+    let lock = paths.rest_lock(name);
+    let notifier = Notifier::from_environment();
+    let mut told: Option<Instant> = None;
+    loop {
+        lifecycle::refuse_moving(paths, name)?;
+        if !Lock::is_held(&lock) {
+            return Ok(());
+        }
+        if told.is_none() {
+            tracing::info!("a command is at work with the guest's files; waiting for its end");
+        }
+        if told.is_none_or(|at| at.elapsed() > TOLD) {
+            told = Some(Instant::now());
+            notifier.waiting("waiting for a command that is at work with the guest's files");
+        }
+        thread::sleep(LOOKS);
     }
 }
 

@@ -40,6 +40,14 @@ pub fn needs_guard(paths: &Paths, name: &GuestName) -> Result<bool> {
     Ok(true)
 }
 
+/// Has an end of the guest that a killed supervisor had noted count no more, if this
+/// process was started for somebody who wants the guest to run, and not by
+/// `Restart=` in the place of the killed one.
+pub fn forget_end_if_wanted(paths: &Paths, name: &GuestName) {
+    let is_wanted = || systemd::look(name).is_ok_and(|unit| unit.restarts == Some(0));
+    RunDir::new(paths, name).forget_end_if(is_wanted);
+}
+
 /// `ExecStop=`: the guest's own shutdown. What has asked for it is noted for
 /// [`stopped`].
 ///

@@ -103,7 +103,7 @@ fn lay(
     if let Some(why) = super::why_not(&config) {
         return Ok(Outcome::Passed(why));
     }
-    at_rest::check(paths, name)?;
+    let _at_rest = at_rest::keep(paths, name)?;
     let directory = directory(base, paths)?;
     let (root, excluded) = (config.root(paths, name), super::excluded(args, &config)?);
     let over = Over { name, root: &root, base: &directory, excluded: &excluded };
@@ -119,7 +119,7 @@ fn lay(
     if args.dry_run {
         return over.look(interrupt, progress).map(Outcome::Laid);
     }
-    let laid = over.lay(paths, &text, interrupt, progress, || at_rest::check(paths, name))?;
+    let laid = over.lay(paths, &text, interrupt, progress)?;
     remark_on(paths, name, &config);
     Ok(Outcome::Laid(laid))
 }
