@@ -40,6 +40,7 @@ type List = &'static [(&'static str, Usual)];
 /// The tests for such hosts.
 const INSIDE: List = &[
     ("accounts::", Older),
+    ("adopted::", Both),
     ("alone::", Older),
     ("apparmor::a_profile", Older),
     ("apparmor::busybox", Older),
@@ -71,6 +72,7 @@ const INSIDE: List = &[
     ("power::", Newer),
     ("quota::", Older),
     ("sockets::", Older),
+    ("steered::a_start_by_hand", Both),
     ("steered::", Newer),
     ("storage::", Newer),
     ("units::a_supervisor_that_is_killed", Both),

@@ -291,6 +291,13 @@ pub fn own_unit(paths: &Paths, name: &GuestName) -> Option<PathBuf> {
     places.unit_of(own.strip_prefix(places.mount()).ok()?, name)
 }
 
+/// Is a process of the host's in the unit of this guest?
+pub fn is_in_unit(pid: i32, name: &GuestName) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
+    path.and_then(|path| unit_in(Path::new(path))).is_some_and(|(unit, _)| unit == *name)
+}
+
 /// The ids in a file of this cgroup and of all below it: `cgroup.procs` or
 /// `cgroup.threads`. A guest decides what is below its own.
 pub fn ids(directory: &Path, file: &str) -> BTreeSet<i32> {

@@ -14,7 +14,7 @@ use shared::link::Link;
 use shared::message::BootMode;
 use shared::name::GuestName;
 
-use crate::cgroup;
+use crate::cgroup::{self, GuestCgroup};
 use crate::cli::SuperviseArgs;
 use crate::commands::Exit;
 use crate::config;
@@ -44,7 +44,12 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     }
     sys::close_inherited()
         .map_err(|error| Error::os("cannot close inherited descriptors", error))?;
-    if role.unit {
+    // The unit that is started when the guest's own has failed.
+    let adopts = role.unit && args.take_over;
+    if adopts && !supervisor::runs(paths, &args.name) {
+        return Ok(Exit::DONE);
+    }
+    if role.unit && !adopts {
         unit::forget_end_if_wanted(paths, &args.name);
     }
     if role.unit && unit::needs_guard(paths, &args.name)? {
@@ -81,12 +86,14 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     if let Err(error) = config::load(paths, &args.name) {
         tracing::warn!("the guest runs on as it is, and can't be started so again: {error}");
     }
-    let place = match is_unit {
-        true => place::take_from_others(paths, &args.name),
-        false => place::take(paths, &args.name, args.take_over),
+    let place = match (adopts, is_unit) {
+        (true, _) => place::take_for_failed(paths, &args.name),
+        (false, true) => place::take_from_others(paths, &args.name).map(Some),
+        (false, false) => place::take(paths, &args.name, args.take_over).map(Some),
     };
     let place = match place {
-        Ok(place) => place,
+        Ok(Some(place)) => place,
+        Ok(None) => return Ok(Exit::DONE),
         Err(error) => return Err(tell(starter, error)),
     };
     let (planner, plan) = match plan_in_place(args, paths, &place) {
@@ -182,7 +189,9 @@ fn planner(args: &SuperviseArgs, paths: &Paths, runs: bool) -> Planner {
         None => BootMode::Boot,
     };
     let without = env::var(variables::WITHOUT).ok();
-    let in_unit = cgroup::own_unit(paths, &args.name).is_some();
+    // The guest's cgroup may be the unit's while this process is in another.
+    let in_unit = cgroup::own_unit(paths, &args.name).is_some()
+        || GuestCgroup::new(paths, &args.name).is_ok_and(|cgroup| cgroup.is_in_unit());
     Planner { paths: paths.clone(), name: args.name.clone(), mode, in_unit, without, scratch: None }
 }
 

@@ -14,6 +14,7 @@ use nix::sys::socket::SockType;
 use shared::message::Power;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::cgroup;
 use crate::control::{Event as Told, Phase};
 use crate::error::Error;
 use crate::runtime;
@@ -209,16 +210,18 @@ impl Supervisor {
         let _ = self.keep_account();
         // The next one tells machined again.
         self.registration.abandon();
-        let role = match (&self.guard, self.notifier.is_heard()) {
-            (Some(_), _) => guard::GUARDED,
-            (None, true) => "--unit",
-            (None, false) => "--take-over",
+        let is_own = || cgroup::own_unit(&self.planner.paths, &self.plan.name).is_some();
+        let role: &[&str] = match (&self.guard, self.notifier.is_heard()) {
+            (Some(_), _) => &[guard::GUARDED],
+            (None, true) if is_own() => &["--unit"],
+            (None, true) => &["--take-over", "--unit"],
+            (None, false) => &["--take-over"],
         };
         // Another version may never say that it isn't stuck.
         self.be_busy();
         let mut command = Command::new(program);
         let error =
-            command.arg0("vserver").args(["supervise", role, self.plan.name.as_str()]).exec();
+            command.arg0("vserver").arg("supervise").args(role).arg(self.plan.name.as_str()).exec();
         tracing::error!("cannot execute '{}': {error}", program.display());
         self.register();
     }

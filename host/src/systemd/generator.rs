@@ -97,8 +97,10 @@ pub fn files(guests: &[Description], units: &Path, version: u32) -> Vec<File> {
             let wants = marked.entry(mark).or_insert_with(|| "[Unit]\n".to_owned());
             let _ = writeln!(wants, "Wants={unit}");
         }
-        let path = PathBuf::from(format!("{unit}.d")).join("50-vserver.conf");
-        files.push(File::Text { path, text: drop_in(guest, &order) });
+        for unit in [unit, adopting(&guest.name)] {
+            let path = PathBuf::from(format!("{unit}.d")).join("50-vserver.conf");
+            files.push(File::Text { path, text: drop_in(guest, &order) });
+        }
     }
     for (mark, text) in marked {
         let path = PathBuf::from(format!("vservers@{mark}.target.d")).join("50-vserver.conf");
@@ -108,6 +110,11 @@ pub fn files(guests: &[Description], units: &Path, version: u32) -> Vec<File> {
     let path = PathBuf::from("multi-user.target.wants/vservers.target");
     files.push(File::Link { path, to: units.join("vservers.target") });
     files
+}
+
+/// The unit that looks after a guest whose own has failed.
+fn adopting(name: &GuestName) -> String {
+    format!("vserver-adopt@{name}.service")
 }
 
 /// May this stand after the `@` of a unit's name (systemd.unit(5))?
@@ -125,7 +132,7 @@ fn drop_in(guest: &Description, order: &Order) -> String {
     let keeps_back =
         |other: &&GuestName| **other != guest.name && !order.is_mutual(&guest.name, other);
     for other in guest.after.iter().filter(keeps_back) {
-        let _ = writeln!(text, "After={}", cgroup::unit(other));
+        let _ = writeln!(text, "After={} {}", cgroup::unit(other), adopting(other));
     }
     let root = guest.root.to_string_lossy();
     let _ = writeln!(text, "RequiresMountsFor=\"{}\"", escaped(&root).replace('"', "\\\""));
@@ -169,14 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_nobody_starts_has_a_drop_in_only() {
+    fn a_guest_that_nobody_starts_has_drop_ins_only() {
+        let text = "# From /etc/vservers/web.toml.\n[Unit]\n\
+              RequiresMountsFor=\"/var/lib/vservers/web\"\n[Service]\nTimeoutStopSec=185s\n";
+        let drop_in = |unit| format!("{unit}@web.service.d/50-vserver.conf: {text}");
         assert_eq!(
             shown(&[guest("web")]),
-            [
-                "vserver@web.service.d/50-vserver.conf: # From /etc/vservers/web.toml.\n[Unit]\n\
-              RequiresMountsFor=\"/var/lib/vservers/web\"\n[Service]\nTimeoutStopSec=185s\n",
-                TARGET
-            ]
+            [&*drop_in("vserver"), &*drop_in("vserver-adopt"), TARGET]
         );
     }
 
@@ -202,12 +208,15 @@ mod tests {
         let files = shown(&[web]);
         let template = "/lib/systemd/system/vserver@.service";
         assert_eq!(files[0], format!("vservers.target.wants/vserver@web.service -> {template}"));
-        assert!(files[1].contains("\nAfter=vserver@db.service\n"), "{}", files[1]);
+        let after = "\nAfter=vserver@db.service vserver-adopt@db.service\n";
+        for (file, unit) in [(&files[1], "vserver@web"), (&files[2], "vserver-adopt@web")] {
+            assert!(file.starts_with(unit) && file.contains(after), "{file}");
+        }
         let marked =
             "vservers@customers.target.d/50-vserver.conf: [Unit]\nWants=vserver@web.service\n";
-        assert_eq!(files[2], marked);
-        assert_eq!(files[3], TARGET);
-        assert_eq!(files.len(), 4);
+        assert_eq!(files[3], marked);
+        assert_eq!(files[4], TARGET);
+        assert_eq!(files.len(), 5);
     }
 
     #[test]
@@ -218,7 +227,7 @@ mod tests {
         };
         let files = shown(&[waits("a", &["b", "c"]), waits("b", &["a", "b"]), guest("c")]);
         assert!(files[0].contains("After=vserver@c") && !files[0].contains("@b"), "{}", files[0]);
-        assert!(!files[1].contains("After="), "{}", files[1]);
+        assert!(!files[2].contains("After="), "{}", files[2]);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 pub const GENERATOR: &str = "vserver-generator";
 
 /// With `@BIN@` and `@VERSION@` in them.
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 5] = [
     ("vserver@.service", include_str!("../../units/vserver@.service")),
+    ("vserver-adopt@.service", include_str!("../../units/vserver-adopt@.service")),
     ("vservers.target", include_str!("../../units/vservers.target")),
     ("vservers@.target", include_str!("../../units/vservers@.target")),
     ("vserver.slice", include_str!("../../units/vserver.slice")),

@@ -3,6 +3,7 @@
 //! a host and runs them there; elsewhere they fail.
 
 mod accounts;
+mod adopted;
 mod alone;
 mod apparmor;
 mod bombs;

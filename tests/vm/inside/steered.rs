@@ -4,9 +4,12 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 
 use tests::{DEADLINE, Tree, eventually, process};
+
+use vserver::runtime::{Lock, RunDir};
 
 use crate::units::{Machine, run, systemctl, vserver};
 
@@ -216,4 +219,68 @@ fn a_unit_that_was_frozen_goes_on_where_it_was() {
     eventually(DEADLINE, "its processes have ended", || {
         before.iter().all(|pid| !process::is_alive(*pid)).then_some(())
     });
+}
+
+/// As `vserver start` does; systemd knows nothing of the locks that commands have.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_start_waits_for_who_is_at_work_with_the_files() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let mut export = Command::new("sh");
+    export.args(["-c", "vserver export web - | { read -r go </run/go; cat >/dev/null; }"]);
+    run("mkfifo", &["/run/go"]).ok();
+    fs::write("/var/lib/vservers/web/srv/noise", noise()).expect("it can be written");
+    let mut export = export.spawn().expect("it can be run");
+    let lock = Path::new("/run/vserver/.rest-web");
+    eventually(DEADLINE, "it is at work", || lock.exists().then_some(()));
+    let started = thread::spawn(|| systemctl(&["start", "vserver@web"]));
+    let text = "waiting for a command that is at work with the guest's files";
+    eventually(DEADLINE, "it says what it waits for", || {
+        (web.show("StatusText") == text).then_some(())
+    });
+    assert_eq!(web.show("ActiveState"), "activating");
+    vserver(&["status", "web"]).code(3);
+    fs::write("/run/go", "\n").expect("somebody reads it");
+    assert!(export.wait().expect("it ends").success());
+    started.join().expect("it is run").ok();
+    assert_eq!(web.show("ActiveState"), "active");
+    systemctl(&["stop", "vserver@web"]).ok();
+
+    // So does a stop: it is what was started last that counts.
+    let mut export = Command::new("sh");
+    export.args(["-c", "vserver export web - | { read -r go </run/go; cat >/dev/null; }"]);
+    let mut export = export.spawn().expect("it can be run");
+    eventually(DEADLINE, "it is at work", || lock.exists().then_some(()));
+    systemctl(&["start", "--no-block", "vserver@web"]).ok();
+    eventually(DEADLINE, "it waits", || (web.show("StatusText") == text).then_some(()));
+    systemctl(&["stop", "vserver@web"]).ok();
+    assert_eq!(web.show("ActiveState"), "inactive");
+    fs::write("/run/go", "\n").expect("somebody reads it");
+    assert!(export.wait().expect("it ends").success());
+    vserver(&["status", "web"]).code(3);
+    fs::remove_file("/run/go").expect("it can be removed");
+}
+
+/// What no compressor makes smaller than a pipe.
+fn noise() -> Vec<u8> {
+    (0..1_u32 << 18).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
+}
+
+/// A supervisor that is killed while it cleans up is followed by one that boots
+/// nothing, unless somebody has asked for a boot.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_start_by_hand_boots_whatever_a_killed_supervisor_has_noted() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    systemctl(&["start", &web.unit()]).ok();
+    systemctl(&["stop", &web.unit()]).ok();
+    let lock = Lock::wait(Path::new("/var/lib/vserver/supervisors/web")).expect("it is free");
+    RunDir::note_end(&lock);
+    drop(lock);
+    systemctl(&["start", &web.unit()]).ok();
+    assert_eq!(web.show("ActiveState"), "active");
+    vserver(&["running", "web"]).ok();
+    systemctl(&["stop", &web.unit()]).ok();
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use shared::name::GuestName;
 
+use crate::cgroup;
 use crate::commands::lifecycle;
 use crate::control::{Client, Request};
 use crate::error::{Error, Kind, Result};
@@ -30,12 +31,15 @@ const LOOKS: Duration = Duration::from_millis(20);
 /// time.
 const TOLD: Duration = Duration::from_secs(5);
 
+/// So long whoever looks whether there is a supervisor may seem to be one.
+const LOOKED_AT: Duration = Duration::from_millis(20);
+
 /// Takes it. Whoever only wants to take over is content if somebody else does.
 ///
 /// # Errors
 /// When another supervisor has it.
 pub(super) fn take(paths: &Paths, name: &GuestName, takes_over: bool) -> Result<Place> {
-    let patience = if takes_over { Duration::ZERO } else { PATIENCE };
+    let patience = if takes_over { LOOKED_AT } else { PATIENCE };
     RunDir::new(paths, name).supervise(patience)?.ok_or_else(|| is_taken(name))
 }
 
@@ -47,11 +51,34 @@ pub(super) fn take(paths: &Paths, name: &GuestName, takes_over: bool) -> Result<
 /// # Errors
 /// When the other one can't leave.
 pub(super) fn take_from_others(paths: &Paths, name: &GuestName) -> Result<Place> {
-    let run = RunDir::new(paths, name);
     // Of a stop that failed.
-    let _ = fs::remove_file(run.stopping());
+    let _ = fs::remove_file(RunDir::new(paths, name).stopping());
+    take_unless(paths, name, || false)?.ok_or_else(|| is_taken(name))
+}
+
+/// Takes it for what looks after the guest of a unit that has failed, unless that
+/// unit runs again.
+///
+/// # Errors
+/// As [`take_from_others`].
+pub(super) fn take_for_failed(paths: &Paths, name: &GuestName) -> Result<Option<Place>> {
+    take_unless(paths, name, || {
+        let pid = RunDir::new(paths, name).supervisor();
+        pid.is_some_and(|pid| cgroup::is_in_unit(pid, name))
+    })
+}
+
+fn take_unless(
+    paths: &Paths,
+    name: &GuestName,
+    has_better: impl Fn() -> bool,
+) -> Result<Option<Place>> {
+    let run = RunDir::new(paths, name);
     let deadline = Instant::now() + LEAVES;
     loop {
+        if has_better() {
+            return Ok(None);
+        }
         let left = match Client::reach(paths, name)? {
             Some(client) => client.ask(&Request::Leave).map(drop),
             None => Ok(()),
@@ -62,7 +89,7 @@ pub(super) fn take_from_others(paths: &Paths, name: &GuestName) -> Result<Place>
             other => other,
         };
         if let Some(place) = run.supervise(LISTENS)? {
-            return Ok(place);
+            return Ok(Some(place));
         }
         if Instant::now() > deadline {
             return Err(left.err().unwrap_or_else(|| is_taken(name)));

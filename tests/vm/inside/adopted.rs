@@ -1,0 +1,184 @@
+//! A guest whose unit has failed runs on; another unit looks after it, and shuts it
+//! down with the host.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use tests::{DEADLINE, Tree, eventually, process};
+
+use crate::units::{Guest, Machine, read, run, systemctl, vserver};
+
+/// What looks after `web`.
+const ADOPTING: &str = "vserver-adopt@web.service";
+
+fn of_adopting(property: &str) -> String {
+    systemctl(&["show", "-P", property, ADOPTING]).ok().trimmed().to_owned()
+}
+
+/// Units of guests aren't started again, as if that failed; undone when dropped.
+struct Once {
+    drop_in: PathBuf,
+}
+
+impl Once {
+    fn new() -> Self {
+        let drop_in = PathBuf::from("/run/systemd/system/vserver@web.service.d/90-test.conf");
+        fs::create_dir_all(drop_in.parent().expect("it has one")).expect("it can be made");
+        fs::write(&drop_in, "[Service]\nRestart=no\n").expect("it can be written");
+        systemctl(&["daemon-reload"]).ok();
+        Self { drop_in }
+    }
+}
+
+impl Drop for Once {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", run("journalctl", &["-b", "-n", "60", "-u", ADOPTING]));
+        }
+        let _ = fs::remove_file(&self.drop_in);
+        systemctl(&["daemon-reload"]);
+    }
+}
+
+/// Kills all that watches over the guest: its unit fails, and another one has it.
+#[track_caller]
+fn fails(web: &Guest) {
+    let cgroup = "/sys/fs/cgroup/vserver.slice/vserver@web.service/supervisor/cgroup.procs";
+    let pids = ["init_pid", "keeper_pid"].map(|who| web.pid(who));
+    let all = read(cgroup);
+    let all: Vec<_> = ["-9"].into_iter().chain(all.lines()).collect();
+    run("kill", &all).ok();
+    eventually(DEADLINE, "its unit has failed", || {
+        (web.show("ActiveState") == "failed").then_some(())
+    });
+    is_adopted(web);
+    assert_eq!(["init_pid", "keeper_pid"].map(|who| web.pid(who)), pids, "the guest goes on");
+}
+
+#[track_caller]
+fn is_adopted(web: &Guest) {
+    eventually(DEADLINE, "another unit looks after it", || {
+        let status = web.status();
+        let main = status["supervisor_pid"].to_string();
+        (of_adopting("ActiveState") == "active" && of_adopting("MainPID") == main).then_some(())
+    });
+}
+
+#[track_caller]
+fn is_left_alone(result: &str) {
+    eventually(DEADLINE, "it has nothing to look after", || {
+        (of_adopting("ActiveState") == "inactive").then_some(())
+    });
+    assert_eq!(of_adopting("Result"), result);
+}
+
+/// Its shutdown scripts were the last that was heard of it.
+#[track_caller]
+fn was_shut_down(init: i32) {
+    eventually(DEADLINE, "it is down", || (!process::is_alive(init)).then_some(()));
+    let log = vserver(&["logs", "web"]).ok();
+    assert!(log.stdout.ends_with("rcK: shutdown scripts run\n"), "{log}");
+    eventually(DEADLINE, "its directory is gone", || {
+        (!Path::new("/run/vserver/web").exists()).then_some(())
+    });
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_guest_whose_unit_has_failed_is_shut_down_with_the_host() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let _once = Once::new();
+    systemctl(&["start", "vserver@web"]).ok();
+    fails(&web);
+    vserver(&["exec", "web", "--", "true"]).ok();
+
+    // A supervisor as any other: killed, upgraded, and there over a reboot.
+    let init = web.pid("init_pid");
+    let main = of_adopting("MainPID");
+    run("kill", &["-9", &main]).ok();
+    eventually(DEADLINE, "there is another one", || {
+        (![main.as_str(), "0"].contains(&&*of_adopting("MainPID"))).then_some(())
+    });
+    is_adopted(&web);
+    let main = of_adopting("MainPID");
+    vserver(&["reexec", "web"]).ok();
+    is_adopted(&web);
+    assert_eq!(of_adopting("MainPID"), main);
+    assert_eq!(web.pid("init_pid"), init);
+    vserver(&["exec", "web", "--", "reboot"]).ok();
+    eventually(DEADLINE, "it is up again", || {
+        let status = web.status();
+        (status["init_pid"] != init && status["state"] == "running").then_some(())
+    });
+    is_adopted(&web);
+
+    // What systemd does at the host's shutdown: it stops the unit, and waits.
+    let conflicts = of_adopting("Conflicts");
+    assert!(conflicts.contains("shutdown.target"), "{conflicts}");
+    let init = web.pid("init_pid");
+    systemctl(&["stop", ADOPTING]).ok();
+    was_shut_down(init);
+    is_left_alone("success");
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_guest_whose_unit_has_failed_is_stopped_and_started_as_before() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let once = Once::new();
+    let all = ["systemctl", "stop", "vservers.target"];
+    for stop in [&all[..], &["vserver", "stop", "web"]] {
+        systemctl(&["start", "vserver@web"]).ok();
+        fails(&web);
+        let init = web.pid("init_pid");
+        run(stop[0], &stop[1..]).ok();
+        was_shut_down(init);
+        is_left_alone("success");
+    }
+    systemctl(&["start", "vserver@web"]).ok();
+    fails(&web);
+    drop(once);
+
+    // Its own unit takes it back, where systemd can start that.
+    let init = web.pid("init_pid");
+    let version = systemctl(&["--version"]).ok();
+    let takes_back = !version.stdout.starts_with("systemd 252 ");
+    let started = systemctl(&["start", "vserver@web"]);
+    assert_eq!(started.code == 0, takes_back, "{started}");
+    if takes_back {
+        assert_eq!(web.pid("init_pid"), init);
+        assert_eq!(web.show("ActiveState"), "active");
+        assert_eq!(web.status()["supervisor_pid"].to_string(), web.show("MainPID"));
+        is_left_alone("success");
+    } else {
+        is_adopted(&web);
+    }
+    assert_eq!(web.pid("init_pid"), init);
+    vserver(&["exec", "web", "--", "poweroff"]).ok();
+    eventually(DEADLINE, "it is down", || (!process::is_alive(init)).then_some(()));
+    is_left_alone("success");
+    systemctl(&["start", "vserver@web"]).ok();
+    assert_eq!(web.show("ActiveState"), "active");
+    systemctl(&["stop", "vserver@web"]).ok();
+}
+
+/// Nothing looks after what isn't there.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_start_that_has_failed_leaves_nothing_to_look_after() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let _once = Once::new();
+    let file = "/etc/vservers/web.toml";
+    let usual = read(file);
+    fs::write(file, format!("{usual}\n[boot\n")).expect("it can be written");
+    systemctl(&["start", "vserver@web"]).code(1);
+    assert_eq!(web.show("ActiveState"), "failed");
+    is_left_alone("success");
+    fs::write(file, usual).expect("it can be written");
+    systemctl(&["start", "vserver@web"]).ok();
+    systemctl(&["stop", "vserver@web"]).ok();
+}
