@@ -1,6 +1,8 @@
-//! Controllers of cgroups that a guest has for itself, below its limits.
+//! Limits in the cgroup of a unit, and controllers that a guest has for itself below
+//! them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tests::{DEADLINE, Tree, eventually};
 
@@ -38,4 +40,63 @@ fn a_guests_systemd_has_its_own() {
     assert_eq!(of_cron("memory.max"), "52428800\n");
     systemctl(&["stop", "vserver@own"]).ok();
     assert_eq!(web.show("Result"), "success");
+}
+
+/// In the cgroup that systemd has handed over, with that of systemd's own around it.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn limits_hold_in_a_unit() {
+    let machine = Machine::new();
+    let held = machine.guest("held", Tree::Busybox);
+    systemctl(&["start", &held.unit()]).ok();
+    let unit = Path::new("/sys/fs/cgroup/vserver.slice/vserver@held.service");
+    let limited = unit.join("payload/guest-1");
+    let in_force = |file: &str| read(&limited.join(file).display().to_string());
+    let inside = |line: &str| vserver(&["exec", "held", "--", "sh", "-c", line]);
+
+    vserver(&["limits", "held", "processes=60", "cpus=0.1", "cpuset=0", "io_max=/ wbps=1M"]).ok();
+    assert_eq!(in_force("pids.max"), "60\n");
+    assert_eq!(in_force("cpu.max"), "10000 100000\n");
+    assert_eq!(in_force("cpuset.cpus"), "0\n");
+    let device = in_force("io.max");
+    assert!(device.ends_with(" rbps=max wbps=1048576 riops=max wiops=max\n"), "{device}");
+
+    inside("for i in $(seq 100); do sleep 1000 & done 2>/dev/null").code(2);
+    vserver(&["exec", "held", "--", "true"]).ok();
+    inside("kill $(pidof sleep)").ok();
+    let throttled = || {
+        let stat = in_force("cpu.stat");
+        let line = stat.lines().find_map(|line| line.strip_prefix("nr_throttled "));
+        line.and_then(|number| number.parse::<u64>().ok()).unwrap_or_else(|| panic!("{stat}"))
+    };
+    let before = throttled();
+    inside("while :; do :; done >/dev/null 2>&1 </dev/null & echo $! >/run/burns").ok();
+    eventually(DEADLINE, "the kernel holds it back", || (throttled() > before).then_some(()));
+    inside("kill $(cat /run/burns)").ok();
+    vserver(&["limits", "held", "cpus="]).ok();
+    let begun = Instant::now();
+    inside("dd if=/dev/zero of=/root/file bs=256k count=16 oflag=direct 2>/dev/null").ok();
+    assert!(begun.elapsed() >= Duration::from_secs(3), "{:?} for 4 MiB", begun.elapsed());
+
+    // What systemd is told lies around that, and reads its units anew without a word.
+    let own = ["TasksMax=500", "CPUQuota=150%", "AllowedCPUs=0"];
+    systemctl(&[&["set-property", "--runtime", &*held.unit()][..], &own].concat()).ok();
+    systemctl(&["daemon-reload"]).ok();
+    let around = |file: &str| read(&unit.join(file).display().to_string());
+    assert_eq!([around("pids.max"), around("cpu.max")], ["500\n", "150000 100000\n"]);
+    assert_eq!([in_force("pids.max"), in_force("cpu.max")], ["60\n", "max 100000\n"]);
+    assert_eq!(in_force("io.max"), device);
+
+    // The next boot and the next supervisor know of them.
+    let init = held.pid("init_pid");
+    vserver(&["reboot", "held"]).ok();
+    assert_ne!(held.pid("init_pid"), init);
+    let limited = unit.join("payload/guest-2");
+    let in_force = |file: &str| read(&limited.join(file).display().to_string());
+    held.loses_supervisor("-9");
+    assert_eq!([in_force("pids.max"), in_force("io.max")], ["60\n", &*device]);
+    vserver(&["limits", "held", "processes=70", "io_max="]).ok();
+    assert_eq!([in_force("pids.max"), in_force("io.max")], ["70\n", ""]);
+    systemctl(&["stop", &held.unit()]).ok();
+    assert_eq!(held.show("Result"), "success");
 }

@@ -144,6 +144,48 @@ fn an_overlay_is_held_by_a_quota_of_its_own_files() {
     drop(disk);
 }
 
+/// Guests with limits are laid over a base, of one with a limit, too.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_quota_holds_for_a_guest_that_is_laid_over_a_base() {
+    let host = Host::new();
+    let disk = Disk::ext4(&host, "loop,prjquota");
+    let [golden, web] = ["golden", "web"].map(|name| host.guest(name).tree(Tree::Busybox).build());
+    for guest in [&golden, &web] {
+        guest.write("/srv/both", &"same\n".repeat(1 << 20), 0o644);
+        guest.shell("touch -d 2001-02-03 /srv/both").ok();
+        guest.vserver("limits", ["disk=60M"]).ok();
+        // Files get the guest's project.
+        guest.start().stop();
+    }
+    web.write("/srv/own", &"web\n".repeat(1 << 20), 0o644);
+    host.vserver(["snapshot", "create", "golden", "v1"]).ok();
+    let used = || {
+        let shown = web.vserver("limits", ["--json"]).ok();
+        let shown: serde_json::Value = serde_json::from_str(&shown.stdout).expect("it is JSON");
+        let rows = shown["limits"].as_array().expect("it is a list");
+        let row = rows.iter().find(|row| row["key"] == "disk").expect("it is there");
+        row["use"].as_u64().expect("a number")
+    };
+    let before = used();
+    host.vserver(["unify", "--base", "golden@v1", "web", "golden"]).ok();
+    let after = used();
+    // Its own file, and little else.
+    assert!(before >= 9 << 20 && (4 << 20..6 << 20).contains(&after), "{before}, then {after}");
+    for guest in [&golden, &web] {
+        guest.start();
+        guest.shell("test $(wc -c </srv/both) = 5242880").ok();
+        guest.shell("df -m / | tail -n 1 | awk '{ exit $2 != 60 }'").ok();
+        let fill = "dd if=/dev/zero of=/srv/big bs=1M count=70; r=$?; rm -f /srv/big; exit $r";
+        guest.shell(fill).code(1).complains("uota exceeded");
+        // What is copied up is its own, and so charged to it.
+        guest.shell("echo more >>/srv/both && mv /srv/both /srv/moved").ok();
+        guest.vserver("stop", ["--timeout", "1"]);
+    }
+    assert!(used() >= after + (5 << 20), "{} after {after}", used());
+    assert_eq!(disk.limits(), [60 << 10; 2]);
+}
+
 /// ext4 counts projects whenever it has the feature, and holds nobody to a limit
 /// without the option.
 #[test]
