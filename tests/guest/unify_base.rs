@@ -67,7 +67,7 @@ fn two<'h>(host: &'h Host, tree: Tree) -> (Guest<'h>, Guest<'h>) {
     for guest in &guests {
         guest.write("/srv/both", &"same\n".repeat(1 << 18), 0o644);
         let line = "cd /srv; mkdir -p kept gone was; echo x >kept/x; echo x >gone/x; echo x >was/x
-            touch -d '2001-02-03' both kept/x gone/x was/x kept gone was";
+            touch -d '2001-02-03 04:05:06' both kept/x gone/x was/x kept gone was";
         guest.shell(line).ok();
     }
     let [golden, web] = guests;

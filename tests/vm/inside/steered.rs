@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use tests::{DEADLINE, Tree, eventually, process};
@@ -227,11 +227,9 @@ fn a_unit_that_was_frozen_goes_on_where_it_was() {
 fn a_start_waits_for_who_is_at_work_with_the_files() {
     let machine = Machine::new();
     let web = machine.guest("web", Tree::Busybox);
-    let mut export = Command::new("sh");
-    export.args(["-c", "vserver export web - | { read -r go </run/go; cat >/dev/null; }"]);
     run("mkfifo", &["/run/go"]).ok();
     fs::write("/var/lib/vservers/web/srv/noise", noise()).expect("it can be written");
-    let mut export = export.spawn().expect("it can be run");
+    let mut export = slow_export();
     let lock = Path::new("/run/vserver/.rest-web");
     eventually(DEADLINE, "it is at work", || lock.exists().then_some(()));
     let started = thread::spawn(|| systemctl(&["start", "vserver@web"]));
@@ -248,9 +246,7 @@ fn a_start_waits_for_who_is_at_work_with_the_files() {
     systemctl(&["stop", "vserver@web"]).ok();
 
     // So does a stop: it is what was started last that counts.
-    let mut export = Command::new("sh");
-    export.args(["-c", "vserver export web - | { read -r go </run/go; cat >/dev/null; }"]);
-    let mut export = export.spawn().expect("it can be run");
+    let mut export = slow_export();
     eventually(DEADLINE, "it is at work", || lock.exists().then_some(()));
     systemctl(&["start", "--no-block", "vserver@web"]).ok();
     eventually(DEADLINE, "it waits", || (web.show("StatusText") == text).then_some(()));
@@ -260,6 +256,13 @@ fn a_start_waits_for_who_is_at_work_with_the_files() {
     assert!(export.wait().expect("it ends").success());
     vserver(&["status", "web"]).code(3);
     fs::remove_file("/run/go").expect("it can be removed");
+}
+
+/// One that goes on when something is written to `/run/go`.
+fn slow_export() -> Child {
+    let mut export = Command::new("sh");
+    export.args(["-c", "vserver -q export web - | { read -r go </run/go; cat >/dev/null; }"]);
+    export.stderr(Stdio::null()).spawn().expect("it can be run")
 }
 
 /// What no compressor makes smaller than a pipe.
