@@ -13,17 +13,28 @@ use crate::units::{Guest, Machine, read, run, systemctl, vserver};
 const ADOPTING: &str = "vserver-adopt@web.service";
 
 fn of_adopting(property: &str) -> String {
-    systemctl(&["show", "-P", property, ADOPTING]).ok().trimmed().to_owned()
+    of(ADOPTING, property)
 }
 
-/// Units of guests aren't started again, as if that failed; undone when dropped.
-struct Once {
+fn of(unit: &str, property: &str) -> String {
+    systemctl(&["show", "-P", property, unit]).ok().trimmed().to_owned()
+}
+
+/// A guest's unit isn't started again, as if that failed; undone when dropped.
+pub struct Once {
     drop_in: PathBuf,
 }
 
 impl Once {
+    /// For `web`.
     fn new() -> Self {
-        let drop_in = PathBuf::from("/run/systemd/system/vserver@web.service.d/90-test.conf");
+        Self::of("web")
+    }
+
+    /// For this guest.
+    pub fn of(name: &str) -> Self {
+        let directory = format!("/run/systemd/system/vserver@{name}.service.d");
+        let drop_in = Path::new(&directory).join("90-test.conf");
         fs::create_dir_all(drop_in.parent().expect("it has one")).expect("it can be made");
         fs::write(&drop_in, "[Service]\nRestart=no\n").expect("it can be written");
         systemctl(&["daemon-reload"]).ok();
@@ -43,10 +54,10 @@ impl Drop for Once {
 
 /// Kills all that watches over the guest: its unit fails, and another one has it.
 #[track_caller]
-fn fails(web: &Guest) {
-    let cgroup = "/sys/fs/cgroup/vserver.slice/vserver@web.service/supervisor/cgroup.procs";
+pub fn fails(web: &Guest) {
     let pids = ["init_pid", "keeper_pid"].map(|who| web.pid(who));
-    let all = read(cgroup);
+    let unit = format!("/sys/fs/cgroup/vserver.slice/{}", web.unit());
+    let all = read(&format!("{unit}/supervisor/cgroup.procs"));
     let all: Vec<_> = ["-9"].into_iter().chain(all.lines()).collect();
     run("kill", &all).ok();
     eventually(DEADLINE, "its unit has failed", || {
@@ -58,10 +69,10 @@ fn fails(web: &Guest) {
 
 #[track_caller]
 fn is_adopted(web: &Guest) {
+    let unit = format!("vserver-adopt@{}.service", web.name());
     eventually(DEADLINE, "another unit looks after it", || {
-        let status = web.status();
-        let main = status["supervisor_pid"].to_string();
-        (of_adopting("ActiveState") == "active" && of_adopting("MainPID") == main).then_some(())
+        let main = web.status()["supervisor_pid"].to_string();
+        (of(&unit, "ActiveState") == "active" && of(&unit, "MainPID") == main).then_some(())
     });
 }
 

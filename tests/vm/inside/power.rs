@@ -12,7 +12,8 @@ use std::time::SystemTime;
 use serde_json::Value;
 use tests::{Finished, Tree};
 
-use crate::units::{Machine, run, systemctl, vserver};
+use crate::adopted::{Once, fails};
+use crate::units::{Guest, Machine, run, systemctl, vserver};
 
 /// They start with the machine. `web` is after `db`, and has the host's address.
 const ENABLED: [&str; 3] = ["db", "web", "mail"];
@@ -22,6 +23,9 @@ const SHOP: &str = "shop";
 
 /// Started by hand, too; its shutdown has no end but the guest's own time.
 const ENDLESS: &str = "endless";
+
+/// Started by hand, and its unit has failed since.
+const FAILED: &str = "failed";
 
 /// What it does in each second of its shutdown.
 const TICKS: &str = "trap '' TERM\nwhile :; do echo tick >>/ticks; sleep 1; done";
@@ -67,7 +71,7 @@ fn guests_run_when_the_machine_goes_off() {
     let closed = fs::Permissions::from_mode(0o700);
     fs::set_permissions("/var/lib/meeting", closed).expect("it can be closed");
 
-    for name in ENABLED.into_iter().chain([SHOP, ENDLESS]) {
+    for name in ENABLED.into_iter().chain([SHOP, ENDLESS, FAILED]) {
         mem::forget(machine.guest(name, Tree::Busybox));
         let script = match name {
             ENDLESS => TICKS,
@@ -92,8 +96,12 @@ fn guests_run_when_the_machine_goes_off() {
     vserver(&["config", "set", ENDLESS, "boot.stop_timeout", "3s"]).ok();
     vserver(&[&["enable"], ENABLED.as_slice()].concat()).ok();
     systemctl(&["start", "vservers.target"]).ok();
-    vserver(&["start", SHOP, ENDLESS]).ok();
-    for name in ENABLED.into_iter().chain([SHOP, ENDLESS]) {
+    vserver(&["start", SHOP, ENDLESS, FAILED]).ok();
+    mem::forget(Once::of(FAILED));
+    let failed = Guest::made(FAILED);
+    fails(&failed);
+    mem::forget(failed);
+    for name in ENABLED.into_iter().chain([SHOP, ENDLESS, FAILED]) {
         vserver(&["running", name]).ok();
         // Others before this have had guests of these names.
         fs::write(noted(name), counted(name).to_string()).expect("it can be written");
@@ -114,7 +122,7 @@ fn counted(name: &str) -> Value {
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
 fn back_on_all_guests_had_been_shut_down_first_and_in_order() {
-    for name in ENABLED.into_iter().chain([SHOP]) {
+    for name in ENABLED.into_iter().chain([SHOP, FAILED]) {
         assert!(root(name).join("begun").exists(), "{name}: its scripts have begun");
         assert!(root(name).join("ended").exists(), "{name}: its scripts have ended");
         let told = before_that(name);
@@ -132,7 +140,7 @@ fn back_on_all_guests_had_been_shut_down_first_and_in_order() {
     let address = fs::read_to_string(root("web").join("address")).expect("it is there");
     assert!(address.contains("192.0.2.1/24"), "{address}");
     let seen = fs::read_to_string(SEEN).expect("the network has gone, too");
-    for name in ENABLED.into_iter().chain([SHOP]) {
+    for name in ENABLED.into_iter().chain([SHOP, FAILED]) {
         assert!(seen.contains(&format!("/{name}/ended\n")), "{name}: {seen}");
     }
 }
