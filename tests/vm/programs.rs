@@ -40,6 +40,7 @@ type List = &'static [(&'static str, Usual)];
 /// The tests for such hosts.
 const INSIDE: List = &[
     ("accounts::", Older),
+    ("adopted::a_boot", LongRun),
     ("adopted::", Both),
     ("alone::", Older),
     ("apparmor::a_profile", Older),

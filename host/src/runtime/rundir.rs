@@ -166,11 +166,17 @@ impl RunDir {
 
     /// The same, if something was noted and `is_wanted` says so.
     pub fn forget_end_if(&self, is_wanted: impl FnOnce() -> bool) {
-        if self.has_noted_end()
-            && is_wanted()
-            && let Ok(Some(lock)) = Lock::try_now(&self.lock)
-        {
-            lock.blank();
+        if !self.has_noted_end() || !is_wanted() {
+            return;
+        }
+        // Whoever looks whether there is a supervisor has it for a moment.
+        let deadline = Instant::now() + Duration::from_millis(20);
+        while Instant::now() < deadline {
+            match Lock::try_now(&self.lock) {
+                Ok(Some(lock)) => return lock.blank(),
+                Ok(None) => thread::sleep(Duration::from_millis(1)),
+                Err(_) => return,
+            }
         }
     }
 

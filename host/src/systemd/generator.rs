@@ -99,7 +99,8 @@ pub fn files(guests: &[Description], units: &Path, version: u32) -> Vec<File> {
         }
         for unit in [unit, adopting(&guest.name)] {
             let path = PathBuf::from(format!("{unit}.d")).join("50-vserver.conf");
-            files.push(File::Text { path, text: drop_in(guest, &order) });
+            let text = drop_in(guest, &order, unit == cgroup::unit(&guest.name));
+            files.push(File::Text { path, text });
         }
     }
     for (mark, text) in marked {
@@ -123,9 +124,11 @@ fn is_instance(word: &str) -> bool {
     word.len() < 200 && !word.is_empty() && word.bytes().all(valid)
 }
 
-fn drop_in(guest: &Description, order: &Order) -> String {
+/// What one of a guest's units is told; `is_own` is the guest's, the other one says
+/// itself what it is.
+fn drop_in(guest: &Description, order: &Order, is_own: bool) -> String {
     let mut text = format!("# From /etc/vservers/{}.toml.\n[Unit]\n", guest.name);
-    if !guest.description.is_empty() {
+    if is_own && !guest.description.is_empty() {
         let _ = writeln!(text, "Description=Virtual server %i, {}", escaped(&guest.description));
     }
     // systemd would drop one of a circle: it wouldn't be started at all.

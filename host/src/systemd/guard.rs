@@ -29,6 +29,7 @@ use sd_notify::NotifyState;
 use shared::name::GuestName;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::manager::look;
 use super::notify::{barrier, say};
 use crate::error::{Error, Result};
 use crate::exhausted;
@@ -113,6 +114,11 @@ pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
             be_main();
             return Ok(0);
         }
+        // systemd has given the unit up (`TimeoutStartFailureMode=kill`), and has
+        // started another one that looks after the guest.
+        if look(name).is_ok_and(|unit| unit.active == "failed") {
+            return Ok(0);
+        }
         let now = Instant::now();
         killed.retain(|at| now.duration_since(*at) < WITHIN);
         killed.push(now);
@@ -124,9 +130,7 @@ pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
             return Err(Error::new(format!(
                 "supervisors of guest '{name}' are killed all the time"
             ))
-            .hint(format!(
-                "the guest goes on; the next command starts one: vserver status {name}"
-            )));
+            .hint(format!("the guest goes on, and vserver-adopt@{name}.service looks after it")));
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tests::{DEADLINE, Tree, eventually, process};
 
@@ -192,4 +193,54 @@ fn a_start_that_has_failed_leaves_nothing_to_look_after() {
     fs::write(file, usual).expect("it can be written");
     systemctl(&["start", "vserver@web"]).ok();
     systemctl(&["stop", "vserver@web"]).ok();
+}
+
+/// systemd gives it up after five minutes, and the guest goes on. It has no
+/// shorter time.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_boot_in_which_nothing_happens_goes_on() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let scripts = "/var/lib/vservers/web/etc/init.d/rcS";
+    fs::write(scripts, "#!/bin/sh\nsleep 400\n").expect("it can be written");
+    let version = systemctl(&["--version"]).ok();
+    let has_guard = version.stdout.starts_with("systemd 252 ");
+    systemctl(&["start", "--no-block", "vserver@web"]).ok();
+    eventually(DEADLINE, "its script runs", || {
+        web.show("StatusText").contains("rcS").then_some(())
+    });
+    let (init, main) = (web.pid("init_pid"), web.show("MainPID"));
+    let begun = Instant::now();
+    while web.show("MainPID") == main && begun.elapsed() < Duration::from_secs(400) {
+        thread::sleep(Duration::from_secs(2));
+    }
+    if has_guard {
+        assert_eq!(web.show("ActiveState"), "failed");
+        is_adopted(&web);
+    } else {
+        assert_eq!(web.show("ActiveState"), "activating");
+    }
+    // By that one, and by no other.
+    let supervisors = || {
+        process::processes(|process| {
+            let line = fs::read(process.join("cmdline")).unwrap_or_default();
+            let words: Vec<_> = line.split(|byte| *byte == 0).collect();
+            words.contains(&&b"supervise"[..]) && words.contains(&&b"web"[..])
+        })
+    };
+    eventually(DEADLINE, "one is left", || (supervisors().len() == 1).then_some(()));
+    assert_eq!(web.pid("init_pid"), init);
+    let begun = Instant::now();
+    while web.status()["state"] != "running" && begun.elapsed() < DEADLINE {
+        thread::sleep(Duration::from_secs(2));
+    }
+    assert_eq!(web.status()["state"], "running");
+    if has_guard {
+        is_adopted(&web);
+    } else {
+        assert_eq!(web.show("ActiveState"), "active");
+    }
+    vserver(&["stop", "web"]).ok();
+    assert!(!process::is_alive(init));
 }

@@ -12,7 +12,7 @@ use crate::control::{Client, Request};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::runtime::{Lock, Place, RunDir};
-use crate::systemd::Notifier;
+use crate::systemd::{self, Notifier};
 
 /// How long a supervisor that is about to leave may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -64,7 +64,9 @@ pub(super) fn take_from_others(paths: &Paths, name: &GuestName) -> Result<Place>
 pub(super) fn take_for_failed(paths: &Paths, name: &GuestName) -> Result<Option<Place>> {
     take_unless(paths, name, || {
         let pid = RunDir::new(paths, name).supervisor();
-        pid.is_some_and(|pid| cgroup::is_in_unit(pid, name))
+        // One may have stayed in a unit that has failed: nothing waits for that.
+        let has_failed = || systemd::look(name).is_ok_and(|unit| unit.active == "failed");
+        pid.is_some_and(|pid| cgroup::is_in_unit(pid, name)) && !has_failed()
     })
 }
 
@@ -76,10 +78,12 @@ fn take_unless(
     let run = RunDir::new(paths, name);
     let deadline = Instant::now() + LEAVES;
     loop {
+        let found = Client::reach(paths, name)?;
+        // Whoever listens has the place: none that is better comes after this look.
         if has_better() {
             return Ok(None);
         }
-        let left = match Client::reach(paths, name)? {
+        let left = match found {
             Some(client) => client.ask(&Request::Leave).map(drop),
             None => Ok(()),
         };
@@ -111,7 +115,8 @@ pub(super) fn wait_for_rest(paths: &Paths, name: &GuestName) -> Result<()> {
     loop {
         lifecycle::refuse_moving(paths, name)?;
         if !Lock::is_held(&lock) {
-            return Ok(());
+            // Once more: what moves it has signed that before it has let go of this.
+            return lifecycle::refuse_moving(paths, name);
         }
         if told.is_none() {
             tracing::info!("a command is at work with the guest's files; waiting for its end");

@@ -42,10 +42,18 @@ pub fn needs_guard(paths: &Paths, name: &GuestName) -> Result<bool> {
 
 /// Has an end of the guest that a killed supervisor had noted count no more, if this
 /// process was started for somebody who wants the guest to run, and not by
-/// `Restart=` in the place of the killed one.
+/// `Restart=` in the place of the killed one. What is left of the guest has to be
+/// cleaned up first, whoever wants what: a command that meets it has the unit
+/// started as well.
 pub fn forget_end_if_wanted(paths: &Paths, name: &GuestName) {
+    let run = RunDir::new(paths, name);
+    let is_left = || {
+        run.keeper().exists()
+            || GuestCgroup::new(paths, name)
+                .is_ok_and(|cgroup| GuestCgroup::populated(cgroup.outer()))
+    };
     let is_wanted = || systemd::look(name).is_ok_and(|unit| unit.restarts == Some(0));
-    RunDir::new(paths, name).forget_end_if(is_wanted);
+    run.forget_end_if(|| !is_left() && is_wanted());
 }
 
 /// `ExecStop=`: the guest's own shutdown. What has asked for it is noted for
