@@ -58,10 +58,12 @@ impl Drop for Once {
 pub fn fails(web: &Guest) {
     let pids = ["init_pid", "keeper_pid"].map(|who| web.pid(who));
     let unit = format!("/sys/fs/cgroup/vserver.slice/{}", web.unit());
-    let all = read(&format!("{unit}/supervisor/cgroup.procs"));
-    let all: Vec<_> = ["-9"].into_iter().chain(all.lines()).collect();
-    run("kill", &all).ok();
     eventually(DEADLINE, "its unit has failed", || {
+        let all = fs::read_to_string(format!("{unit}/supervisor/cgroup.procs")).unwrap_or_default();
+        if !all.is_empty() {
+            // What has told machined of the guest may have ended by itself.
+            run("kill", &["-9"].into_iter().chain(all.lines()).collect::<Vec<_>>());
+        }
         (web.show("ActiveState") == "failed").then_some(())
     });
     is_adopted(web);
