@@ -46,7 +46,7 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
         .map_err(|error| Error::os("cannot close inherited descriptors", error))?;
     // The unit that is started when the guest's own has failed.
     let adopts = role.unit && args.take_over;
-    if adopts && !supervisor::runs(paths, &args.name) {
+    if adopts && (unit::is_coming(&args.name) || !supervisor::runs(paths, &args.name)) {
         return Ok(Exit::DONE);
     }
     if role.unit && !adopts {

@@ -56,6 +56,12 @@ pub fn forget_end_if_wanted(paths: &Paths, name: &GuestName) {
     run.forget_end_if(|| !is_left() && is_wanted());
 }
 
+/// Is the guest's unit there, or started again by itself? From version 254 on systemd
+/// starts what stands in `OnFailure=` then, too.
+pub fn is_coming(name: &GuestName) -> bool {
+    systemd::look(name).is_ok_and(|unit| !matches!(&*unit.active, "failed" | "inactive"))
+}
+
 /// `ExecStop=`: the guest's own shutdown. What has asked for it is noted for
 /// [`stopped`].
 ///
