@@ -294,8 +294,13 @@ pub fn own_unit(paths: &Paths, name: &GuestName) -> Option<PathBuf> {
 /// Is a process of the host's in the unit of this guest?
 pub fn is_in_unit(pid: i32, name: &GuestName) -> bool {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    path.and_then(|path| unit_in(Path::new(path))).is_some_and(|(unit, _)| unit == *name)
+    path_in(&text).and_then(unit_in).is_some_and(|(unit, _)| unit == *name)
+}
+
+/// The cgroup that `/proc/PID/cgroup` names (cgroups(7)), relative to the top of the
+/// hierarchy.
+pub fn path_in(lines: &str) -> Option<&Path> {
+    lines.lines().find_map(|line| line.strip_prefix("0::/")).map(Path::new)
 }
 
 /// The ids in a file of this cgroup and of all below it: `cgroup.procs` or
@@ -326,12 +331,15 @@ pub fn enter(directory: &Path) -> io::Result<()> {
 pub fn own() -> Result<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup")
         .map_err(|error| Error::os("cannot read '/proc/self/cgroup'", error))?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let path = path_in(&text).unwrap_or(Path::new(""));
     let directory = find_mount()?.join(path);
     if directory.is_dir() && !path.starts_with("..") {
         return Ok(directory);
     }
-    Err(Error::new(format!("this process's cgroup, '/{path}', can't be reached from here")))
+    Err(Error::new(format!(
+        "this process's cgroup, '/{}', can't be reached from here",
+        path.display()
+    )))
 }
 
 /// Removes a cgroup and all below it, if no process is there.

@@ -128,8 +128,10 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
     spawned.map(Some)
 }
 
+/// Refuses to boot a guest here that another host has, or is about to have.
+///
 /// # Errors
-/// When another host has the guest, or is about to.
+/// When it is such a guest.
 pub(super) fn refuse_moving(paths: &Paths, name: &GuestName) -> Result<()> {
     if !Lock::is_signed(&paths.move_lock(name)) {
         return Ok(());

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use shared::name::GuestName;
 
-use crate::cgroup::Places;
+use crate::cgroup::{self, Places};
 use crate::config;
 use crate::context::Contexts;
 use crate::error::{Error, Kind, Result};
@@ -113,8 +113,7 @@ impl Membership {
     /// The context that `/proc/PID/cgroup` (cgroups(7)) names. A guest's
     /// keeper is a process of the host's, though below the guest's cgroup.
     fn named_by(&self, lines: &str) -> Context {
-        let path = lines.lines().find_map(|line| line.strip_prefix("0::/"));
-        match path.and_then(|path| self.places.guest_of(Path::new(path))) {
+        match cgroup::path_in(lines).and_then(|path| self.places.guest_of(path)) {
             Some((name, part)) if is_inside(part) => Context::Guest(name),
             _ => Context::Main,
         }
