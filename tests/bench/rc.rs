@@ -5,12 +5,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tests::{DEADLINE, Host, Median, command, eventually};
+use tests::{DEADLINE, Host, Median, command, eventually, executable};
 
 use crate::Workshop;
 use crate::contender::copy_tree;
@@ -142,8 +141,7 @@ fn furnish(tree: &Path) {
             wait % 1000
         );
         let path = tree.join("etc/init.d").join(name);
-        fs::write(&path, script).expect("it can be written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        executable::write(&path, script, 0o755);
     }
     let mut insserv = Command::new("chroot");
     let names = SERVERS.iter().map(|(name, ..)| name);

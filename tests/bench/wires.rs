@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use tests::{DEADLINE, Host, Network, command};
+use tests::{DEADLINE, Host, Network, command, executable};
 
 use crate::hooks::Hooks;
 
@@ -95,7 +95,7 @@ impl Wires {
             for (key, value) in settings {
                 host.vserver(["config", "set", name, &format!("network.{key}"), value]).ok();
             }
-            fs::copy(PEER, guest.root().join("peer")).expect("the program can be copied");
+            executable::copy(PEER, guest.root().join("peer"));
             copy_with_libraries("/usr/bin/iperf3", &guest.root());
             if UNFILTERED.iter().any(|end| name.ends_with(end)) {
                 guest.start_without("system-calls");
@@ -170,6 +170,6 @@ fn copy_with_libraries(program: &str, root: &Path) {
     for path in libraries.chain([program]) {
         let to = root.join(path.trim_start_matches('/'));
         fs::create_dir_all(to.parent().expect("a directory")).expect("a directory can be made");
-        fs::copy(path, to).expect("a file of the host can be copied");
+        executable::copy(path, to);
     }
 }

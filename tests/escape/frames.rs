@@ -2,11 +2,10 @@
 //! it and guests whose roots have every capability over their network, frames
 //! that these send, and what is heard of them.
 
-use std::fs;
 use std::path::PathBuf;
 
 use caps::Capability;
-use tests::{Capture, Guest, Host, Network};
+use tests::{Capture, Guest, Host, Network, executable};
 use vserver::variables;
 
 pub(crate) const ATTACKER: &str = env!("CARGO_BIN_EXE_attacker");
@@ -75,7 +74,7 @@ impl Scene {
             guest = guest.list(&format!("network.{key}"), values);
         }
         let guest = guest.build();
-        fs::copy(ATTACKER, guest.root().join("attacker")).expect("the attacker can be copied");
+        executable::copy(ATTACKER, guest.root().join("attacker"));
         guest
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tests::guest::Status;
-use tests::{DEADLINE, Finished, Host, command, eventually, machine, process};
+use tests::{DEADLINE, Finished, Host, command, eventually, executable, machine, process};
 
 use vserver::variables;
 
@@ -43,7 +43,7 @@ impl Scene {
             plain: OnceCell::new(),
             host,
         };
-        fs::copy(ATTACKER, scene.attacker()).expect("the attacker can be copied");
+        executable::copy(ATTACKER, scene.attacker());
         fs::write(scene.canary(), SECRET).expect("a file can be made");
         scene
     }
@@ -67,7 +67,7 @@ impl Scene {
         }
         let name = format!("guest{}", self.guests.borrow().len());
         let guest = self.host.guest(&name).set("security.users", users.name()).build();
-        fs::copy(ATTACKER, guest.root().join("attacker")).expect("the attacker can be copied");
+        executable::copy(ATTACKER, guest.root().join("attacker"));
         let mut start = guest.command("start", [""; 0]);
         if !without.is_empty() {
             start.env("VSERVER_WITHOUT", &without);
@@ -127,7 +127,7 @@ impl Scene {
     pub fn plain_root(&self) -> &Path {
         self.plain.get_or_init(|| {
             let guest = self.host.guest("plain").build();
-            fs::copy(ATTACKER, guest.root().join("attacker")).expect("the attacker can be copied");
+            executable::copy(ATTACKER, guest.root().join("attacker"));
             guest.root()
         })
     }
@@ -174,7 +174,7 @@ impl Scene {
     fn neighbour(&self) -> &Bait {
         self.neighbour.get_or_init(|| {
             let guest = self.host.guest("neighbour").build();
-            fs::copy(ATTACKER, guest.root().join("attacker")).expect("the attacker can be copied");
+            executable::copy(ATTACKER, guest.root().join("attacker"));
             guest.start();
             let mut command = guest.command("exec", ["--", "/attacker"]);
             Bait::lay(&mut command, "/attacker", tag(&self.host, "guest"))

@@ -3,11 +3,10 @@
 //! beside the host hears nothing of it; the same datagrams of a process of the
 //! host's arrive, which shows that they are right.
 
-use std::fs;
 use std::path::Path;
 
 use caps::{CapSet, Capability};
-use tests::{Capture, Finished, Host, Network};
+use tests::{Capture, Finished, Host, Network, executable};
 
 use crate::frames::{ATTACKER, capabilities};
 
@@ -96,7 +95,7 @@ fn on_the_hosts_stack_no_source_of_another_is_ever_heard() {
         let web = web.set("security.users", users);
         let web = web.list("network.addresses", &[SOURCES[0][0], SOURCES[1][0]]);
         let web = web.set("network.mode", "shared").build();
-        fs::copy(ATTACKER, web.root().join("attacker")).expect("the attacker can be copied");
+        executable::copy(ATTACKER, web.root().join("attacker"));
         web.start();
         let run = |words: &[&str]| web.exec([&["/attacker"], words].concat());
         assert_eq!(heard(&beside, 0, &run), ["v6-own", LAST], "{users}");

@@ -1,13 +1,12 @@
 //! `NAME.sh`: actions on the host around a start and a stop.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{Census, DEADLINE, Host, Tree, eventually};
+use tests::{Census, DEADLINE, Host, Tree, eventually, executable};
 
 on! { Busybox: [
     run_in_order_with_their_environment,
@@ -20,8 +19,7 @@ fn install(host: &Host, script: &str) -> PathBuf {
     let record = host.prefix().join("actions");
     let path = host.paths().config_dir().join("web.sh");
     let script = script.replace("RECORD", &record.to_string_lossy());
-    fs::write(&path, script).expect("the actions can be written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode can be set");
+    executable::write(&path, script, 0o755);
     record
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::same::{assert_holes, differences, furnish};
-use tests::{DEADLINE, Guest, Host, Tree, command, eventually};
+use tests::{DEADLINE, Guest, Host, Tree, command, eventually, executable};
 
 on! { Bookworm: [a_whole_system_moves_to_another_host, what_rsync_has_copied_is_the_guest] }
 on! { Busybox: [
@@ -107,8 +107,7 @@ fn what_rsync_has_copied_is_the_guest(tree: Tree) {
     furnish(&web);
     let actions = "#!/bin/sh\necho $1 >>${0%/etc/*}/actions\n";
     let path = here.paths().config_dir().join("web.sh");
-    fs::write(&path, actions).expect("it can be written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode can be set");
+    executable::write(&path, actions, 0o755);
     web.start();
     web.wait_for_process("sshd");
     web.stop();

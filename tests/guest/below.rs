@@ -2,11 +2,11 @@
 //! use, snapshots that are read, bases that a file with mistakes may name.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::Instant;
 
-use tests::{DEADLINE, Host, Tree, command};
+use tests::{DEADLINE, Host, Tree, command, executable};
 
 use super::storage::{another_over, attached, beside, in_image, over, snapshot};
 
@@ -95,8 +95,7 @@ fn an_image_is_filled_by_programs_that_make_devices(tree: Tree) {
     );
     for name in ["mmdebstrap", "debootstrap"] {
         let script = programs.join(name);
-        fs::write(&script, &text).expect("it can be written");
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        executable::write(&script, &text, 0o755);
     }
     // Builds take tools of the host's own directories only.
     let words = ["build", "web", "-m", "debootstrap", "--suite", "bookworm"];

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tests::census::Census;
 use tests::terminal::Terminal;
-use tests::{DEADLINE, Finished, Host, Tree, command, eventually, process};
+use tests::{DEADLINE, Finished, Host, Tree, command, eventually, executable, process};
 
 /// An installation that ordinary users can reach, and `chcontext` in it.
 struct Contexts {
@@ -22,7 +22,7 @@ impl Contexts {
     fn new() -> Self {
         let host = Host::new();
         fs::set_permissions(host.prefix(), fs::Permissions::from_mode(0o755)).expect("a mode");
-        fs::copy(tests::host::program(), host.prefix().join("chcontext")).expect("a copy");
+        executable::copy(tests::host::program(), host.prefix().join("chcontext"));
         let mut contexts = Self { host, before: None };
         // The register is made once, and stays.
         contexts.shell("$C --silent -- true").ok();

@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use tests::{DEADLINE, Guest, Host, Tree, eventually};
+use tests::{DEADLINE, Guest, Host, Tree, eventually, executable};
 
 use crate::cp::{cp, leftovers, place};
 
@@ -96,7 +96,7 @@ fn swapping(web: &Guest<'_>, one: &str, other: &str) -> Child {
 const SWAPPED: Duration = Duration::from_secs(8);
 
 fn with_attacker(web: &Guest<'_>) {
-    fs::copy(ATTACKER, web.root().join("attacker")).expect("it can be copied");
+    executable::copy(ATTACKER, web.root().join("attacker"));
     web.start();
 }
 

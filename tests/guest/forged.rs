@@ -2,10 +2,9 @@
 //! of tests/escape, also for kernels that hold the filter in another way
 //! (before Linux 6.6 by clsact).
 
-use std::fs;
 use std::path::Path;
 
-use tests::{Capture, DEADLINE, Guest, Host, Network, Tree, eventually};
+use tests::{Capture, DEADLINE, Guest, Host, Network, Tree, eventually, executable};
 
 on! { Busybox: [are_not_heard_beside_the_host, are_not_heard_on_a_bridge] }
 
@@ -34,7 +33,7 @@ fn guest<'h>(host: &'h Host, tree: Tree, addresses: &[&str], bridge: Option<&str
     }
     let guest = guest.list("network.addresses", addresses);
     let guest = guest.list("security.capabilities.add", &["net_admin", "net_raw"]).build();
-    fs::copy(attacker(), guest.root().join("attacker")).expect("the attacker can be copied");
+    executable::copy(attacker(), guest.root().join("attacker"));
     guest
 }
 

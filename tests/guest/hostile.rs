@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use tests::{Census, DEADLINE, Guest, Host, Tree, eventually};
+use tests::{Census, DEADLINE, Guest, Host, Tree, eventually, executable};
 
 on! { Busybox: [
     garbage_on_the_link,
@@ -29,7 +29,7 @@ fn attacker() -> &'static str {
 
 fn guest<'a>(host: &'a Host, tree: Tree) -> Guest<'a> {
     let guest = host.guest("web").tree(tree).build();
-    std::fs::copy(attacker(), guest.root().join("attacker")).expect("it can be copied");
+    executable::copy(attacker(), guest.root().join("attacker"));
     let inittab = guest.read("/etc/inittab") + "\n::respawn:/attacker link\n";
     guest.write("/etc/inittab", &inittab, 0o644);
     guest

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use tests::host::program;
-use tests::{DEADLINE, Finished, Host, Tree, command, eventually};
+use tests::{DEADLINE, Finished, Host, Tree, command, eventually, executable};
 use vserver::variables;
 
 on! { Busybox: [starts_and_stops_side_by_side_and_in_order] }
@@ -59,8 +59,7 @@ exit 1
     );
     for guest in [&web, &db, &mail] {
         let path = host.paths().config_dir().join(format!("{}.sh", guest.name()));
-        fs::write(&path, &meet).expect("the actions can be written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode can be set");
+        executable::write(&path, &meet, 0o755);
     }
     let lines = || -> Vec<String> {
         let text = fs::read_to_string(&record).unwrap_or_default();
@@ -109,7 +108,7 @@ fn a_host_is_booted_and_shut_down_with_it(tree: Tree) {
     let outer = host.guest("outer").tree(tree).set("boot.style", "init");
     let outer = outer.set("security.nesting", "true").build();
     let root = outer.root();
-    fs::copy(program(), root.join("root/vserver")).expect("the program can be copied");
+    executable::copy(program(), root.join("root/vserver"));
     fs::set_permissions(root.join("root/vserver"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(Tree::Busybox.archive(), root.join("root/busybox.tar")).expect("a tree can be copied");
     outer.start();

@@ -3,7 +3,7 @@
 //! a script that runs its commands.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::host::program;
 use tests::same::{differences, furnish};
-use tests::{DEADLINE, Finished, Guest, Host, Tree, command, eventually, random};
+use tests::{DEADLINE, Finished, Guest, Host, Tree, command, eventually, executable, random};
 
 on! { Busybox: [
     one_that_runs_goes_on_there,
@@ -59,8 +59,7 @@ impl Hosts {
         fs::create_dir_all(ssh.join("bin")).expect("it can be made");
         fs::create_dir_all(ssh.join("path")).expect("it can be made");
         let script = ssh.join("path/ssh");
-        fs::write(&script, SSH).expect("it can be written");
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        executable::write(&script, SSH, 0o755);
         symlink(program(), ssh.join("bin/vserver")).expect("it can be made");
         Self { here, there, ssh }
     }
@@ -157,8 +156,7 @@ fn the_other_host_is_asked_first(tree: Tree) {
     hosts.go(&["web", "there", "--address", "nonsense"]).code(1);
     let old = hosts.ssh.join("bin/old");
     let text = "#!/bin/sh\n[ \"$1\" != --version ] || { echo vserver 0.0.1; exit; }\nexit 2\n";
-    fs::write(&old, text).expect("it can be written");
-    fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    executable::write(&old, text, 0o755);
     hosts.go(&["web", "there", "--vserver", "old"]).code(1).complains("vserver 0.0.1 on 'there'");
     hosts.there.configure("mail", "context = 77\n");
     hosts.go(&["web", "there", "--context", "77"]).code(1).complains("context 77 is guest 'mail'");

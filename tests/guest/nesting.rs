@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use tests::host::program;
-use tests::{DEADLINE, Guest, Host, Tree, eventually};
+use tests::{DEADLINE, Guest, Host, Tree, eventually, executable};
 
 on! { Bookworm: [user_namespaces_work_with_nesting_only, bubblewrap_works_with_nesting_only] }
 on! { Busybox: [
@@ -74,7 +74,7 @@ echo end
 fn with_vserver(host: &Host, tree: Tree) -> Guest<'_> {
     let guest = host.guest("outer").tree(tree).set("security.nesting", "true").build();
     let root = guest.root();
-    fs::copy(program(), root.join("root/vserver")).expect("the program can be copied");
+    executable::copy(program(), root.join("root/vserver"));
     fs::set_permissions(root.join("root/vserver"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(tree.archive(), root.join("root/busybox.tar")).expect("a tree can be copied");
     guest

@@ -2,14 +2,14 @@
 //! password and keys. What fails there leaves no guest.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{DEADLINE, Finished, Host, Tree, command, eventually};
+use tests::{DEADLINE, Finished, Host, Tree, command, eventually, executable};
 
 on! { Bookworm: [a_password_is_one_that_login_takes, apt_installs_packages_inside] }
 on! { Busybox: [
@@ -128,8 +128,7 @@ fn packages_are_installed_by_the_guests_own_manager(tree: Tree) {
     let apk = archive(&host, "apk.tar", |directory| {
         let program = directory.join("sbin/apk");
         fs::create_dir(directory.join("sbin")).expect("a directory can be made");
-        fs::write(&program, "#!/bin/sh\necho \"$@\" >/srv/apk\n").expect("it can be written");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        executable::write(&program, "#!/bin/sh\necho \"$@\" >/srv/apk\n", 0o755);
     });
     let with_packages = |build: &mut Command| {
         command::run(build.args(["--packages", "nginx,less", "--packages", "vim"]), DEADLINE)

@@ -9,7 +9,7 @@ use std::thread;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
-use tests::{DEADLINE, Guest, Host, Tree, command, eventually, tree};
+use tests::{DEADLINE, Guest, Host, Tree, command, eventually, executable, tree};
 use vserver::variables;
 
 on! { Busybox: [
@@ -308,8 +308,7 @@ fn a_guest_cannot_reach_its_records(tree: Tree) {
         };
         let accton = fs::read(tree::unpacked("acct/usr/sbin/accton")).expect("a program");
         let inside = guest.root().join("usr/sbin/accton");
-        fs::write(&inside, accton).expect("it can be copied");
-        fs::set_permissions(&inside, fs::Permissions::from_mode(0o755)).expect("a mode");
+        executable::write(&inside, accton, 0o755);
         for target in ["off", "/tmp/own"] {
             let refused = format!(": >/tmp/own && ! accton {target} && test ! -s /tmp/own");
             guest.shell(&format!("{refused} && counted")).ok();

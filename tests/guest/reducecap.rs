@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use tests::{DEADLINE, Finished, Host, command};
+use tests::{DEADLINE, Finished, Host, command, executable};
 
 /// The set that `--secure` leaves of a full one, as `/proc` shows it.
 const SECURE: &str = "00000000b40c05ff";
@@ -55,7 +55,7 @@ fn su_works_and_brings_nothing_back() {
     // needs a password of whoever isn't root, so root's is asked for inside by
     // a setuid copy of a shell in place of it, which is as much root as su's.
     let become_root = installed.host.prefix().join("become-root");
-    fs::copy("/usr/bin/setpriv", &become_root).expect("a copy");
+    executable::copy("/usr/bin/setpriv", &become_root);
     fs::set_permissions(&become_root, fs::Permissions::from_mode(0o4755)).expect("a mode");
     let script = format!(
         "ip link add eth0 type veth peer name eth1 && ip link set eth0 up &&

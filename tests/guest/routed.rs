@@ -1,11 +1,10 @@
 //! Guests with addresses of their own: who reaches whom, what is refused, and
 //! that nothing of a link is left.
 
-use std::fs;
 use std::thread;
 
 use shared::stage::Stage;
-use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
+use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually, executable};
 
 use crate::shared::{Server, judge_traffic, peer};
 
@@ -74,7 +73,7 @@ fn guests_are_reached_and_reach_others(tree: Tree) {
 fn traffic_is_counted_on_the_link(tree: Tree) {
     let (host, beside) = scene();
     let web = guest(&host, "web", tree, &["192.0.2.10", "2001:db8::10"]);
-    fs::copy(peer(), web.root().join("peer")).expect("the program can be copied");
+    executable::copy(peer(), web.root().join("peer"));
     web.start();
     judge_traffic(&web, &beside, ["192.0.2.10:80", "[2001:db8::10]:80"], 14.0, |_| {});
 }
@@ -135,7 +134,7 @@ fn those_started_at_once_are_all_reached(tree: Tree) {
             let ip6 = format!("2001:db8::{}", 10 + number);
             if number % 2 == 0 {
                 let web = guest(&host, name, tree, &[&ip, &ip6]);
-                fs::copy(peer(), web.root().join("peer")).expect("the program can be copied");
+                executable::copy(peer(), web.root().join("peer"));
                 return web;
             }
             host.network().ip(&format!("address add {ip}/32 dev lo"));

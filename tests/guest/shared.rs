@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::command::Finished;
-use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
+use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually, executable};
 
 on! { Busybox: [
     guests_and_the_host_serve_on_one_port,
@@ -40,7 +40,7 @@ pub(crate) fn scene() -> Host {
 pub(crate) fn guest<'h>(host: &'h Host, name: &str, tree: Tree, addresses: &[&str]) -> Guest<'h> {
     let guest = host.guest(name).tree(tree).list("network.addresses", addresses);
     let guest = guest.set("network.mode", "shared").build();
-    fs::copy(peer(), guest.root().join("peer")).expect("the program can be copied");
+    executable::copy(peer(), guest.root().join("peer"));
     guest
 }
 

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use serde::Deserialize;
 use vserver::variables;
 
 use crate::command::{self, Finished};
+use crate::executable;
 use crate::host::Host;
 use crate::process;
 use crate::tree::Tree;
@@ -280,8 +280,7 @@ impl Guest<'_> {
     /// Writes a file of the guest from the host; only while it is stopped.
     pub fn write(&self, path: &str, content: &str, mode: u32) {
         let path = self.root().join(path.trim_start_matches('/'));
-        fs::write(&path, content).unwrap_or_else(|cause| panic!("cannot write {path:?}: {cause}"));
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode can be set");
+        executable::write(path, content, mode);
     }
 
     /// A file of the guest, read from the host; empty if it isn't there.

@@ -8,6 +8,7 @@ mod capture;
 pub mod census;
 pub mod command;
 mod disk;
+pub mod executable;
 pub mod guest;
 pub mod host;
 pub mod machine;

@@ -9,12 +9,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::command;
+use crate::executable;
 use crate::host::directory;
 use crate::place::Place;
 use crate::process;
@@ -146,6 +146,5 @@ fn watch(script: &Path, name: &str) {
         "if [ \"${{RC_WITNESS:-}}\" != {name} ]; then RC_WITNESS={name} /etc/init.d/{name} \"$@\"; \
          set -- \"$?\" \"$@\"; echo \"{name} ${{2:-}} $1\" >>{RECORD}; exit \"$1\"; fi"
     );
-    fs::write(script, format!("{first}\n{line}\n{rest}")).expect("an init script can be written");
-    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).expect("a mode can be set");
+    executable::write(script, format!("{first}\n{line}\n{rest}"), 0o755);
 }

@@ -14,7 +14,7 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
-use tests::{DEADLINE, Guest, Host, Tree, command};
+use tests::{DEADLINE, Guest, Host, Tree, command, executable};
 
 use figures::{CONTENDERS, Figures};
 
@@ -60,7 +60,7 @@ fn put_on_a_disk_of_its_own(host: &Host) {
 fn built<'a>(host: &'a Host, name: &str) -> Guest<'a> {
     let guest = host.guest(name).tree(Tree::Bookworm).build();
     let own = env::current_exe().expect("this program has a path");
-    fs::copy(own, guest.root().join("root/work")).expect("a program can be copied");
+    executable::copy(own, guest.root().join("root/work"));
     guest
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tests::terminal::Terminal;
-use tests::{Census, DEADLINE, Guest, Host, eventually};
+use tests::{Census, DEADLINE, Guest, Host, eventually, executable};
 
 /// How many processes a guest may have (docs/SECURITY.md).
 const PROCESSES: u32 = 8000;
@@ -90,7 +90,7 @@ fn of_a_session_are_bounded_by_this_layer() {
 /// A guest with a bomb in it.
 fn armed(host: &Host) -> Guest<'_> {
     let guest = host.guest("web").build();
-    fs::copy(ATTACKER, guest.root().join("attacker")).expect("the attacker can be copied");
+    executable::copy(ATTACKER, guest.root().join("attacker"));
     guest.write("/etc/init.d/once", &BOMB.replace("MANY", MANY), 0o755);
     guest
 }

@@ -2,11 +2,10 @@
 //! whose guest has just ended.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use tests::{DEADLINE, Tree, eventually};
+use tests::{DEADLINE, Tree, eventually, executable};
 
 use crate::units::{Guest, Machine, PROGRAM, read, run, systemctl, vserver};
 
@@ -81,8 +80,7 @@ fn a_supervisor_killed_after_the_end_boots_nothing() {
     let web = machine.guest("web", Tree::Busybox);
     let script = "#!/bin/sh\n[ $1 = post-stop ] || exit 0\n\
                   echo begun >>/run/post-stop\nsleep 3\necho done >>/run/post-stop\n";
-    fs::write(SCRIPT, script).expect("it can be written");
-    fs::set_permissions(SCRIPT, fs::Permissions::from_mode(0o755)).expect("it is there");
+    executable::write(SCRIPT, script, 0o755);
     for words in [&["exec", "web", "--", "poweroff"][..], &["stop", "web"]] {
         vserver(&["start", "web"]).ok();
         let main = web.show("MainPID");

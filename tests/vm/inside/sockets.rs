@@ -1,9 +1,7 @@
 //! A kernel with BPF among its security modules: there the family of a socket
 //! is judged where the kernel makes it, however it was asked for.
 
-use std::fs;
-
-use tests::{Guest, Host};
+use tests::{Guest, Host, executable};
 
 /// The program of tests/attacker.
 const ATTACKER: &str = "/payload/attacker";
@@ -71,7 +69,7 @@ fn are_judged_when_io_uring_makes_them() {
 
 fn guest<'a>(host: &'a Host, io_uring: &str) -> Guest<'a> {
     let guest = host.guest("web").set("security.io_uring", io_uring).build();
-    fs::copy(ATTACKER, guest.root().join("attacker")).expect("the attacker can be copied");
+    executable::copy(ATTACKER, guest.root().join("attacker"));
     guest
 }
 

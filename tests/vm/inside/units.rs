@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{DEADLINE, Finished, Tree, command, eventually, process};
+use tests::{DEADLINE, Finished, Tree, command, eventually, executable, process};
 
 use crate::turn::{self, Turn};
 
@@ -311,7 +311,7 @@ fn an_upgrade_changes_supervisors_under_their_guests() {
     let (init, main) = (web.pid("init_pid"), web.show("MainPID"));
     // As package managers do it: another file under the same name.
     let new = "/usr/local/bin/.vserver-new";
-    fs::copy(PROGRAM, new).expect("it can be copied");
+    executable::copy(PROGRAM, new);
     fs::rename(new, PROGRAM).expect("it can be renamed");
     let inode = |path: &str| fs::metadata(path).expect("it is there").ino();
     assert_ne!(inode(&format!("/proc/{main}/exe")), inode(PROGRAM));
