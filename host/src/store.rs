@@ -211,7 +211,10 @@ fn make_directory(path: &Path) -> Result<()> {
 
 /// The name itself survives a power failure only when its directory is
 /// written (fsync(2)).
-fn sync_directory(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// Those of open(2) and fsync(2).
+pub fn sync_directory(path: &Path) -> Result<()> {
     let Some(directory) = path.parent() else { return Ok(()) };
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(|error| Error::path("write", directory, error))

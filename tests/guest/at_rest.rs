@@ -14,6 +14,7 @@ use vserver::runtime::Lock;
 
 on! { Busybox: [
     a_supervisor_waits_for_who_reads_the_files,
+    a_supervisor_waits_for_who_copies_into_the_guest,
     a_supervisor_boots_what_was_put_in_the_place_of_the_files,
     a_supervisor_starts_nothing_that_is_being_moved,
     a_guest_whose_supervisor_is_on_its_way_is_not_at_rest,
@@ -80,6 +81,34 @@ fn a_supervisor_waits_for_who_reads_the_files(tree: Tree) {
     boots_and_stops(&web, supervisor);
     assert!(!lock.exists());
     before.assert_unchanged(&host);
+}
+
+fn a_supervisor_waits_for_who_copies_into_the_guest(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let many = host.prefix().join("many");
+    fs::create_dir(&many).expect("it can be made");
+    for number in 0..5000 {
+        fs::write(many.join(number.to_string()), "v").expect("it can be written");
+    }
+    let mut copy = host.command(["cp", &many.display().to_string(), "web:/srv"]);
+    copy.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut copy = copy.spawn().expect("it can be run");
+    let pid = i32::try_from(copy.id()).ok().and_then(Pid::from_raw).expect("a pid");
+    let lock = host.paths().rest_lock(&"web".parse().expect("a name"));
+    let inside = web.root().join("srv");
+    while fs::read_dir(&inside).expect("it is there").next().is_none() {
+        assert!(copy.try_wait().expect("it is a child").is_none(), "it is at work");
+    }
+    kill_process(pid, Signal::STOP).expect("it can be signalled");
+    assert!(Lock::is_signed(&lock));
+    let mut supervisor = supervise(&host);
+    waits(&web, &mut supervisor);
+    kill_process(pid, Signal::CONT).expect("it can be signalled");
+    assert!(copy.wait().expect("it ends").success());
+    assert_eq!(fs::read_dir(web.root().join("srv/many")).expect("it is there").count(), 5000);
+    boots_and_stops(&web, supervisor);
+    assert!(!lock.exists());
 }
 
 /// What was planned before that is not what is booted.

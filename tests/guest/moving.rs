@@ -20,6 +20,7 @@ on! { Busybox: [
     a_link_that_breaks_changes_nothing,
     who_is_killed_on_the_way_changes_nothing,
     what_does_not_start_there_runs_here,
+    a_limit_that_nothing_holds_there_is_refused_first,
 ] }
 
 /// Runs what follows the host's name on the other one. `cut`: so many bytes,
@@ -244,4 +245,30 @@ fn what_does_not_start_there_runs_here(tree: Tree) {
     hosts.revoke("fail");
     hosts.go(&["web", "there", "--no-start"]).ok();
     assert!(!web.is_running() && !there.is_running());
+}
+
+fn a_limit_that_nothing_holds_there_is_refused_first(tree: Tree) {
+    let hosts = Hosts::new();
+    let golden = hosts.here.guest("golden").tree(tree).build();
+    hosts.here.vserver(["clone", "golden", "web", "--storage", "image", "--size", "64M"]).ok();
+    let web = golden.other("web");
+    web.vserver("limits", ["disk=64M"]).ok();
+    web.start();
+    let init = web.init_pid();
+    let refused = hosts.go(&["web", "there"]).code(1);
+    let refused =
+        refused.complains("guest 'web' couldn't start here: limits.disk can't be enforced");
+    refused.complains("--storage image --size SIZE");
+    hosts.assert_nothing_there();
+    hosts.go(&["web", "there", "--size", "96M"]).code(2).complains("'--size' goes with");
+    assert_eq!(web.init_pid(), init, "it was stopped");
+
+    hosts.go(&["web", "there", "--storage", "image", "--size", "96M"]).ok();
+    let there = web.on(&hosts.there);
+    assert!(!web.is_running() && there.is_running());
+    let shown = there.shell("grep -c ' / ext4 ' /proc/mounts && df -m / | tail -n 1").ok();
+    let size = shown.stdout.split_whitespace().nth(2).and_then(|word| word.parse().ok());
+    assert!(size.is_some_and(|megabytes: u64| (70..=96).contains(&megabytes)), "{shown}");
+    there.stop();
+    assert!(there.root().is_file());
 }

@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 use shared::name::GuestName;
 
@@ -217,7 +217,7 @@ pub fn build(
         }
         Ok(filled)
     };
-    make(&request.site, paths, interrupt, progress, filled, register)
+    make(&request.site, paths, interrupt, progress, Keeps::Another, filled, register)
 }
 
 /// The same for a guest that comes out of an archive of `vserver export`,
@@ -240,13 +240,19 @@ pub fn import(
         if as_new {
             identity::renew(&hostname, site.hostname(), work)?;
         }
-        // Who hears that it is here may delete the original.
-        rustix::fs::open(work.root.path(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .and_then(rustix::fs::syncfs)
-            .map_err(|cause| work.root.error("write", Path::new(""), cause))?;
         Ok((summary, Settings::default()))
     };
-    make(site, paths, interrupt, progress, filled, |_| register())
+    // Who hears that it is here may delete the original.
+    make(site, paths, interrupt, progress, Keeps::Nobody, filled, |_| register())
+}
+
+/// Who has the files that a guest is made of, if this host loses its power now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeps {
+    /// They can be had again.
+    Another,
+    /// They have to be on the disk before the guest is there.
+    Nobody,
 }
 
 /// Makes a root beside its place, and puts it there when it is whole.
@@ -255,6 +261,7 @@ fn make(
     paths: &Paths,
     interrupt: &Interrupt,
     mut progress: Progress,
+    keeps: Keeps,
     fill: impl FnOnce(&mut Work<'_>) -> Result<(String, Settings)>,
     register: impl FnOnce(&Settings) -> Result<()>,
 ) -> Result<Report> {
@@ -287,6 +294,9 @@ fn make(
     };
     open.close();
     progress.end();
+    if keeps == Keeps::Nobody {
+        workspace.sync(&mut progress)?;
+    }
 
     let mut aside = if site.force {
         Aside::take(&target, &paths.config(&site.name))?

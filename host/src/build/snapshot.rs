@@ -102,7 +102,7 @@ impl Snapshots {
     }
 
     /// Copies the root. `is_still` is asked when that is done: did nothing
-    /// change meanwhile?
+    /// change meanwhile? From then on it may. A snapshot that is listed is on the disk.
     ///
     /// # Errors
     /// When there is such a snapshot, the root can't be copied, or `is_still`
@@ -112,7 +112,7 @@ impl Snapshots {
         name: &SnapshotName,
         live: bool,
         interrupt: &Interrupt,
-        progress: Progress,
+        mut progress: Progress,
         is_still: impl FnOnce() -> Result<()>,
     ) -> Result<String> {
         let description = self.description(name);
@@ -128,7 +128,8 @@ impl Snapshots {
         }
         let created = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         self.make_directory()?;
-        let workspace = self.copy(&self.place.root, &self.directory, live, interrupt, progress);
+        let workspace =
+            self.copy(&self.place.root, &self.directory, live, interrupt, &mut progress);
         let (workspace, how) = workspace.inspect_err(|_| self.remove_directory())?;
         let made = Made { created, live, storage: self.place.storage() };
         let finish = || {
@@ -140,6 +141,7 @@ impl Snapshots {
                     failed.into_error(&self.place).context("the copy can't be used")
                 })?;
             }
+            workspace.sync(&mut progress)?;
             let text = toml::to_string(&made).map_err(|cause| {
                 Error::new(format!("cannot describe snapshot '{name}': {cause}"))
             })?;
@@ -163,7 +165,7 @@ impl Snapshots {
         &self,
         name: &SnapshotName,
         interrupt: &Interrupt,
-        progress: Progress,
+        mut progress: Progress,
     ) -> Result<String> {
         let root = &self.place.root;
         if self.read(&self.find(name)?)?.storage != self.place.storage() {
@@ -178,7 +180,8 @@ impl Snapshots {
         }
         let parent = root.parent().unwrap_or(root);
         let from = self.directory.join(name.as_str());
-        let (workspace, how) = self.copy(&from, parent, false, interrupt, progress)?;
+        let (workspace, how) = self.copy(&from, parent, false, interrupt, &mut progress)?;
+        workspace.sync(&mut progress)?;
         workspace.exchange(root)?;
         Ok(how)
     }
@@ -239,7 +242,7 @@ impl Snapshots {
         parent: &Path,
         is_frozen: bool,
         interrupt: &Interrupt,
-        mut progress: Progress,
+        progress: &mut Progress,
     ) -> Result<(workspace::Workspace, String)> {
         let guard = workspace::guard(parent)?;
         workspace::sweep(parent)?;
@@ -250,7 +253,7 @@ impl Snapshots {
             copy_image(from, &workspace.root(), is_frozen, interrupt)?;
             return Ok((workspace, "one image".to_owned()));
         }
-        let (_, how) = stores::copy(from, &workspace, interrupt, &mut progress)?;
+        let (_, how) = stores::copy(from, &workspace, interrupt, progress)?;
         Ok((workspace, how))
     }
 

@@ -21,7 +21,9 @@ use shared::name::GuestName;
 
 use crate::error::{Error, Result};
 use crate::fsroot::{RootDir, remove_tree};
+use crate::progress::Progress;
 use crate::storage;
+use crate::store;
 use crate::tree;
 
 const BUILDING: &str = ".build-";
@@ -90,7 +92,10 @@ impl Workspace {
         let cwd = rustix::fs::CWD;
         rustix::fs::renameat_with(cwd, &root, cwd, target, RenameFlags::NOREPLACE)
             .map_err(|cause| failed(cause.into()))?;
-        Ok(Placed { workspace: self, target: Some(target.to_owned()) })
+        let placed = Placed { workspace: self, target: Some(target.to_owned()) };
+        // Before what says that it is complete.
+        store::sync_directory(target)?;
+        Ok(placed)
     }
 }
 
@@ -112,7 +117,20 @@ impl Workspace {
         let cwd = rustix::fs::CWD;
         let root = self.path.join(ROOT);
         rustix::fs::renameat_with(cwd, &root, cwd, target, RenameFlags::EXCHANGE)
-            .map_err(|cause| Error::path("put in place", target, cause))
+            .map_err(|cause| Error::path("put in place", target, cause))?;
+        // Before the old one goes.
+        store::sync_directory(target)
+    }
+
+    /// Waits until the disk has all that is in the root: what is named then is there
+    /// after a power failure, too (syncfs(2)).
+    pub(super) fn sync(&self, progress: &mut Progress) -> Result<()> {
+        progress.lines("written to the disk");
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let synced =
+            rustix::fs::open(&self.path, flags, Mode::empty()).and_then(rustix::fs::syncfs);
+        progress.end();
+        synced.map_err(|cause| Error::path("write", &self.path, cause))
     }
 }
 

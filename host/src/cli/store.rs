@@ -61,6 +61,22 @@ impl StoreArgs {
         }
     }
 
+    /// The options that say the same to another host's vserver; none for what it does
+    /// by itself.
+    pub fn words(&self) -> Vec<String> {
+        fn name(value: &impl ValueEnum) -> String {
+            value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+        }
+        let storage = Some(&self.storage).filter(|kind| **kind != Kind::Auto);
+        let size = self.size.map(|size| format!("--size={}", size.bytes()));
+        let options = [
+            storage.map(|kind| format!("--storage={}", name(kind))),
+            size,
+            self.filesystem.as_ref().map(|kind| format!("--filesystem={}", name(kind))),
+        ];
+        options.into_iter().flatten().collect()
+    }
+
     /// For a copy of the files at this place; says too if they are to be
     /// copied one by one.
     ///

@@ -100,6 +100,9 @@ pub struct ImportArgs {
     /// It is a copy: another context, host name, machine-id and ssh host keys.
     #[arg(long)]
     pub new_identity: bool,
+    /// As what its files lie here.
+    #[command(flatten)]
+    pub store: super::StoreArgs,
     /// Take over its actions, which the host runs as root.
     #[arg(long)]
     pub actions: bool,
@@ -128,6 +131,9 @@ pub struct MoveArgs {
     /// given.
     #[arg(long, value_name = "IP[/LEN]")]
     pub address: Vec<String>,
+    /// As what its files lie there.
+    #[command(flatten)]
+    pub store: super::StoreArgs,
     /// Take its actions along, which the other host runs as root.
     #[arg(long)]
     pub actions: bool,

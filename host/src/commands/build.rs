@@ -9,14 +9,16 @@ use shared::name::GuestName;
 use crate::build::{self, Access, Distribution, Installer, Request, Settings, Site};
 use crate::cli::{BuildArgs, CloneArgs, Method};
 use crate::commands::provision::Provision;
-use crate::commands::{Exit, belongings, clone, output};
+use crate::commands::{Exit, based, belongings, clone, delete, output};
 use crate::config::{self, Boot, GuestConfig, Network, Place, Storage, edit};
 use crate::config_import::{Content, File, Format, Outcome, import};
+use crate::control::at_rest::{self, AtRest};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::runtime::Lock;
 
 /// The options in the file of the site's: one a line, as on the command line,
 /// with its value behind a blank or '='; '#' begins a comment.
@@ -62,8 +64,9 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     let provision = Provision::new(args)?;
     let waiting = waiting(args, paths, &provision)?;
     let request = request(args, &provision, waiting.as_ref())?;
+    // Before anything is made of it.
+    build::refuse(&request.site, paths)?;
     if args.dry_run {
-        build::refuse(&request.site, paths)?;
         output::print(&format!(
             "guest '{}' would be built by method '{}' in '{}'\n",
             args.name,
@@ -72,17 +75,30 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
         ))?;
         return Ok(Exit::DONE);
     }
+    // Who is interrupted while it waits for others just ends.
+    let mut held = Some(hold(&request.site, paths)?);
     let interrupt =
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
-    let report = build::build(&request, paths, &interrupt, Progress::on_terminal(), |settings| {
+    let built = build::build(&request, paths, &interrupt, Progress::on_terminal(), |settings| {
         if let Some(config) = &waiting {
             return complete(&args.name, config, &request.site.store.storage(), paths);
         }
         register(args, old, settings, paths, || {
+            // What goes on inside starts the guest's context.
+            held = None;
             let place = Place::new(request.site.target(paths), &request.site.store.storage());
             provision.run(paths, &args.name, &place, &interrupt)
         })
-    })?;
+    });
+    let lock = paths.lock(&args.name);
+    if built.is_err() && !paths.config(&args.name).exists() {
+        let own = held.take().map(|(lock, _)| lock);
+        if let Some(own) = own.or_else(|| Lock::try_now(&lock).ok().flatten()) {
+            own.remove(&lock);
+        }
+    }
+    drop(held);
+    let report = built?;
     for remark in &report.remarks {
         output::remark(remark);
     }
@@ -93,6 +109,33 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
         summary = report.summary,
     ))?;
     Ok(Exit::DONE)
+}
+
+/// Has other commands that are at work with a guest of this name wait, and finds one
+/// that is to be set aside down, with nothing that others need.
+///
+/// # Errors
+/// When it runs, has snapshots, or other guests lie over it.
+fn hold(site: &Site, paths: &Paths) -> Result<(Lock, Option<AtRest>)> {
+    let name = &site.name;
+    let lock = Lock::wait(&paths.lock(name))?;
+    let target = site.target(paths);
+    let is_there =
+        [&target, &paths.config(name)].iter().any(|path| path.symlink_metadata().is_ok());
+    if !site.force || !is_there {
+        return Ok((lock, None));
+    }
+    let what = || format!("cannot set guest '{name}' aside");
+    let at_rest = at_rest::keep(paths, name).map_err(|error| error.context(what()))?;
+    based::refuse_for_others(paths, name, &target, what)?;
+    let snapshots = delete::snapshots(name, &target);
+    if !snapshots.list()?.is_empty() {
+        return Err(Error::new(format!("{}: it has snapshots", what())).hint(format!(
+            "'vserver rename {name} OTHER' keeps it with them; \
+             'vserver snapshot list {name}' shows them"
+        )));
+    }
+    Ok((lock, Some(at_rest)))
 }
 
 /// The same in the words of `vserver clone`.

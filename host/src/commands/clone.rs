@@ -3,8 +3,9 @@
 use crate::build::{self, Access, Method, Request, Site, Store};
 use crate::cli::CloneArgs;
 use crate::commands::belongings::New;
-use crate::commands::{Exit, at_rest, belongings, output, snapshot};
+use crate::commands::{Exit, belongings, output, snapshot};
 use crate::config::{self, GuestConfig, Storage, StorageKind, edit};
+use crate::control::at_rest;
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::interrupt::Interrupt;

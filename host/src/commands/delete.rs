@@ -12,8 +12,9 @@ use shared::name::GuestName;
 
 use crate::build::{Doomed, Snapshots};
 use crate::cli::DeleteArgs;
-use crate::commands::{Exit, at_rest, based, belongings, output};
+use crate::commands::{Exit, based, belongings, output};
 use crate::config::{self, Place};
+use crate::control::at_rest;
 use crate::error::{Error, Kind, Result};
 use crate::ids;
 use crate::net;

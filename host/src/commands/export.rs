@@ -7,8 +7,9 @@ use shared::name::GuestName;
 
 use crate::archive::{self, Head, Manifest, Written};
 use crate::cli::ExportArgs;
-use crate::commands::{Exit, at_rest, belongings, output, select};
+use crate::commands::{Exit, belongings, output, select};
 use crate::config::{self, GuestConfig, edit};
+use crate::control::at_rest;
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::interrupt::Interrupt;

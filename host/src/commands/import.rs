@@ -13,6 +13,7 @@ use crate::ids::{self, Allocation};
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::storage;
 
 /// What it says to `move` when the files of a guest that still runs have come.
 /// Other versions wait for these words, too.
@@ -26,7 +27,8 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
         .tell_first_part(|| output::print(&format!("{FIRST_PART}\n")));
     let head = incoming.head().clone();
     let name = args.name.as_ref().unwrap_or(&head.manifest.name);
-    let text = text(args, &head.config)?;
+    let store = args.store.of_build()?;
+    let text = text(args, &store, &head.config)?;
     let config = config::judge_text(paths, name, &text).map_err(|error| {
         error.context(format_args!("the archive's configuration doesn't suit this host"))
     })?;
@@ -36,12 +38,24 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
         root: args.root.clone(),
         force: false,
         keep: false,
-        store: Store::Directory,
+        store,
         access: Access::default(),
         goes_on_inside: false,
         is_configured: false,
     };
     // Better now than when all has come.
+    if matches!(site.store, Store::Directory)
+        && config.limits.disk.is_some()
+        && config.limits.required
+        && let Some(parent) = site.target(paths).parent()
+    {
+        storage::can_limit(parent).map_err(|error| {
+            error.context(format_args!("guest '{name}' couldn't start here")).hint(
+                "lay it in an image here: --storage image --size SIZE; or mount ext4 or xfs with \
+                 the option prjquota (ext4 needs the features quota and project)",
+            )
+        })?;
+    }
     if let Some(context) = args.context {
         ids::check(paths, name, context)?;
     }
@@ -83,7 +97,7 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
 const PLACE: [&str; 4] = ["context", "root", "storage.kind", "storage.base"];
 
 /// The configuration without what belongs to the place where it was.
-fn text(args: &ImportArgs, theirs: &str) -> Result<String> {
+fn text(args: &ImportArgs, store: &Store, theirs: &str) -> Result<String> {
     let refused = |key| move |found: Vec<_>| super::config::refused(key, &found);
     let mut text = theirs.to_owned();
     for key in if args.new_identity { clone::OWN.as_slice() } else { &PLACE } {
@@ -99,7 +113,11 @@ fn text(args: &ImportArgs, theirs: &str) -> Result<String> {
             text = edit::set(&text, key, &values).map_err(refused(key))?;
         }
     }
-    Ok(text)
+    if store.is_new_image() {
+        // Its '--size' is its limit.
+        text = edit::unset(&text, "limits.disk").map_err(refused("limits.disk"))?;
+    }
+    clone::stored(&text, &store.storage())
 }
 
 /// The context that was asked for, or the one that it had, or a free one.

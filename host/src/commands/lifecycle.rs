@@ -305,16 +305,36 @@ fn wait_for(
 }
 
 /// Stops or reboots a guest; a stopped one is left alone. Returns whether it
-/// ran.
+/// ran, or was about to be started by systemd.
 ///
 /// # Errors
 /// When it has not ended at the timeout and must not be killed.
 pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Result<bool> {
-    let ran = shut_down(paths, name, power, how)?;
-    if ran && systemd::starts_guests(paths) {
+    if !shut_down(paths, name, power, how)? {
+        return call_off(paths, name);
+    }
+    if systemd::starts_guests(paths) {
         systemd::settle(name, ARRIVAL);
     }
-    Ok(ran)
+    Ok(true)
+}
+
+/// Calls off the start of a guest that isn't there yet: its unit waits for other
+/// units, or its supervisor for a command that is at work with its files. Returns
+/// whether there was one.
+///
+/// # Errors
+/// What systemctl(1) says.
+pub fn call_off(paths: &Paths, name: &GuestName) -> Result<bool> {
+    if !systemd::starts_guests(paths) {
+        return Ok(false);
+    }
+    let unit = systemd::look(name)?;
+    let is_coming = unit.active == "activating" || unit.has_job;
+    if is_coming {
+        systemd::stop(name)?;
+    }
+    Ok(is_coming)
 }
 
 /// What the unit's own `ExecStop=` does, for which systemd waits.

@@ -6,7 +6,6 @@
 pub mod output;
 pub mod select;
 
-mod at_rest;
 mod based;
 mod belongings;
 mod build;

@@ -33,6 +33,8 @@ pub(super) fn run(args: &MoveArgs, paths: &Paths) -> Result<Exit> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::of(Kind::Permission, "only root can move guests"));
     }
+    // Said here as it would be there.
+    args.store.of_build()?;
     let remote = Remote { host, options: &args.ssh_option, program: &args.vserver };
     let was_enabled = select::is_enabled(paths, name, &guest);
     let mut moving = Moving { args, name, guest, was_enabled, remote, paths, only: None };
@@ -171,6 +173,7 @@ impl Moving<'_> {
         let mut words: Vec<String> = vec!["import".into(), "-".into(), self.there().to_string()];
         words.extend(self.args.context.map(|number| format!("--context={number}")));
         words.extend(self.args.address.iter().map(|address| format!("--address={address}")));
+        words.extend(self.args.store.words());
         words.extend(self.args.actions.then(|| "--actions".into()));
         words.extend(more.iter().map(|&word| word.to_owned()));
         words

@@ -15,8 +15,9 @@ use shared::name::GuestName;
 
 use crate::build::Snapshots;
 use crate::cli::RenameArgs;
-use crate::commands::{Exit, at_rest, based, belongings, output};
+use crate::commands::{Exit, based, belongings, output};
 use crate::config::{self, Place, edit};
+use crate::control::at_rest;
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;

@@ -6,9 +6,9 @@ use shared::name::GuestName;
 
 use crate::build::Snapshots;
 use crate::cli::{SnapshotAction, SnapshotArgs};
-use crate::commands::at_rest::{self, AtRest};
 use crate::commands::{Exit, based, delete, output, pause};
 use crate::config;
+use crate::control::at_rest::{self, AtRest};
 use crate::control::{Client, Phase};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -57,7 +57,8 @@ fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Res
         // An image has in it what was written to the disk.
         rustix::fs::sync();
     }
-    let is_still = || match &held {
+    // It goes on as soon as that is known.
+    let is_still = move || match &held {
         Held::Frozen(client) if !client.status()?.frozen => {
             Err(Error::new(format!("guest '{name}' went on while it was copied")))
         }
@@ -65,7 +66,6 @@ fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Res
     };
     let progress = Progress::on_terminal();
     let how = snapshots.create(&snapshot, runs, &interrupt, progress, is_still)?;
-    drop(held);
     let root = config::load(paths, name)?.root(paths, name);
     if Scratch::new(name, &root).is_used() {
         output::remark(

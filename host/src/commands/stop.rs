@@ -21,7 +21,9 @@ pub(super) fn run(args: &StopArgs, paths: &Paths) -> Result<Exit> {
         // Of all guests, one that doesn't run is no matter, whatever has become
         // of its configuration.
         if is_chosen && Client::find(paths, name)?.is_none() {
-            output::warn(format_args!("guest '{name}' is not running"));
+            if !lifecycle::call_off(paths, name)? {
+                output::warn(format_args!("guest '{name}' is not running"));
+            }
             return Ok(Exit::DONE);
         }
         if !lifecycle::stop(paths, name, Power::PowerOff, &args.shutdown)? {

@@ -4,6 +4,7 @@
 //! directory. Only root reaches it. A client sends requests and gets events;
 //! events come to every client that has subscribed.
 
+pub mod at_rest;
 mod client;
 mod still;
 mod watch;

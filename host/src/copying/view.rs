@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use shared::name::GuestName;
 
 use crate::config::{self, UserMode};
+use crate::control::at_rest::{self, AtRest};
 use crate::control::{Client, Snapshot};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
@@ -52,13 +53,13 @@ pub struct View {
     /// Whose ids its files have.
     pub owners: Owners,
     /// Nobody starts or deletes a stopped guest meanwhile.
-    _lock: Option<Lock>,
+    _held: Option<(AtRest, Lock)>,
 }
 
 impl View {
     /// The host's side.
     pub(super) fn host() -> Result<Self> {
-        Ok(Self { root: RootDir::open(Path::new("/"))?, owners: Owners::all(), _lock: None })
+        Ok(Self { root: RootDir::open(Path::new("/"))?, owners: Owners::all(), _held: None })
     }
 
     /// A guest's.
@@ -72,13 +73,18 @@ impl View {
             let guest = config::load(paths, name)?;
             match Client::find(paths, name)? {
                 None => {
+                    let at_rest = match at_rest::keep(paths, name) {
+                        // Somebody has started it meanwhile.
+                        Err(_) if Instant::now() < deadline => continue,
+                        other => other?,
+                    };
                     let root = storage::view(&guest.place(paths, name))?;
                     let root = RootDir::from_fd(into_fd(&root)?, shown(name));
                     let owners = match guest.security.users {
                         UserMode::Host => Owners::all(),
                         _ => Owners::from(0),
                     };
-                    return Ok(Self { root, owners, _lock: Some(lock) });
+                    return Ok(Self { root, owners, _held: Some((at_rest, lock)) });
                 }
                 Some((_, status)) if status.init_pid > 0 => {
                     if let Some(view) = Self::running(paths, name, &status)? {
@@ -119,7 +125,7 @@ impl View {
             "host" => Owners::all(),
             _ => Owners::from(0),
         };
-        Ok(Some(Self { root: RootDir::from_fd(root, shown(name)), owners, _lock: None }))
+        Ok(Some(Self { root: RootDir::from_fd(root, shown(name)), owners, _held: None }))
     }
 
     /// From now on, whatever this thread makes is made by the side's root: on

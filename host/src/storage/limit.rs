@@ -77,6 +77,20 @@ pub fn change_limit(place: &Place, scratch: Option<&Path>, disk: Disk) -> Result
     limit(place, scratch, disk).map(|()| true)
 }
 
+/// Looks whether files in this directory, or in the nearest one that is there, can be
+/// limited.
+///
+/// # Errors
+/// When they can't.
+pub fn can_limit(directory: &Path) -> Result<()> {
+    let there = directory.ancestors().find(|directory| directory.exists());
+    let there = there.unwrap_or(directory);
+    if File::open(there).is_ok_and(|file| qgroup::is_btrfs(&file)) {
+        return Ok(());
+    }
+    check(there).map(drop)
+}
+
 /// # Errors
 /// When the file system holds nobody to a limit.
 fn check(root: &Path) -> Result<File> {

@@ -70,7 +70,9 @@ pub fn describe(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Descri
 }
 
 /// The first version of systemd that starts a unit's process in a cgroup below
-/// the unit's own (`DelegateSubgroup=`); an older one complains of the word.
+/// the unit's own (`DelegateSubgroup=`), and that replaces one without the unit
+/// having failed meanwhile, which starts `OnFailure=` (`RestartMode=`); an older
+/// one complains of these words.
 const SUBGROUPS: u32 = 254;
 
 /// The files for these guests, with the unit files in this directory, for this
@@ -80,8 +82,10 @@ pub fn files(guests: &[Description], units: &Path, version: u32) -> Vec<File> {
     let mut files = Vec::new();
     if version >= SUBGROUPS {
         let path = format!("{}.d/50-cgroup.conf", cgroup::unit_template());
-        let text =
-            format!("[Service]\nDelegateSubgroup={}\nNotifyAccess=main\n", cgroup::SUPERVISOR);
+        let text = format!(
+            "[Service]\nDelegateSubgroup={}\nNotifyAccess=main\nRestartMode=direct\n",
+            cgroup::SUPERVISOR
+        );
         files.push(File::Text { path: path.into(), text });
     }
     let template = units.join("vserver@.service");
@@ -196,7 +200,7 @@ mod tests {
             _ => String::new(),
         };
         let drop_in = "vserver@.service.d/50-cgroup.conf: [Service]\n\
-                       DelegateSubgroup=supervisor\nNotifyAccess=main\n";
+                       DelegateSubgroup=supervisor\nNotifyAccess=main\nRestartMode=direct\n";
         assert_eq!([text(253), text(254), text(257)], ["", drop_in, drop_in]);
     }
 

@@ -62,6 +62,15 @@ pub fn start(name: &GuestName) -> Result<()> {
     systemctl(&what, &["start", "--no-block", &cgroup::unit(name)]).map(drop)
 }
 
+/// Has a guest's unit stopped, or its start called off, and waits until it is down.
+///
+/// # Errors
+/// What systemctl(1) says.
+pub fn stop(name: &GuestName) -> Result<()> {
+    let what = format!("cannot stop guest '{name}'");
+    systemctl(&what, &["stop", &cgroup::unit(name)]).map(drop)
+}
+
 /// Has a unit that has failed started again for a guest that runs on, or finds that
 /// it is being started. One that is being stopped, or has another job, is left
 /// alone: `false`.

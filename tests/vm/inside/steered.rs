@@ -245,16 +245,21 @@ fn a_start_waits_for_who_is_at_work_with_the_files() {
     assert_eq!(web.show("ActiveState"), "active");
     systemctl(&["stop", "vserver@web"]).ok();
 
-    // So does a stop: it is what was started last that counts.
-    let mut export = slow_export();
-    eventually(DEADLINE, "it is at work", || lock.exists().then_some(()));
-    systemctl(&["start", "--no-block", "vserver@web"]).ok();
-    eventually(DEADLINE, "it waits", || (web.show("StatusText") == text).then_some(()));
-    systemctl(&["stop", "vserver@web"]).ok();
-    assert_eq!(web.show("ActiveState"), "inactive");
-    fs::write("/run/go", "\n").expect("somebody reads it");
-    assert!(export.wait().expect("it ends").success());
-    vserver(&["status", "web"]).code(3);
+    // What is asked for last counts, by whichever command.
+    for stop in ["systemctl stop vserver@web", "vserver stop web", "vserver stop --all"] {
+        let mut export = slow_export();
+        eventually(DEADLINE, "it is at work", || lock.exists().then_some(()));
+        systemctl(&["start", "--no-block", "vserver@web"]).ok();
+        eventually(DEADLINE, "it waits", || (web.show("StatusText") == text).then_some(()));
+        let stopped = run("sh", &["-c", stop]).ok();
+        assert_eq!(stopped.stderr, "", "{stopped}");
+        assert_eq!(web.show("ActiveState"), "inactive");
+        assert_eq!(web.show("Result"), "success");
+        fs::write("/run/go", "\n").expect("somebody reads it");
+        assert!(export.wait().expect("it ends").success());
+        vserver(&["status", "web"]).code(3);
+    }
+    vserver(&["stop", "web"]).ok().complains("guest 'web' is not running");
     fs::remove_file("/run/go").expect("it can be removed");
 }
 

@@ -143,10 +143,15 @@ fn a_supervisor_that_is_killed_is_replaced() {
     let web = machine.guest("web", Tree::Busybox);
     vserver(&["start", "web"]).ok();
     let init = web.pid("init_pid");
+    let began = run("date", &["+@%s"]).ok().stdout;
     for _ in 0..5 {
         web.loses_supervisor("-9");
         assert_eq!(web.status()["supervisor_pid"].to_string(), web.show("MainPID"));
     }
+    // No unit has failed by that.
+    let since = ["-q", "-o", "cat", "-u", "vserver-adopt@web", "--since", began.trim()];
+    let said = run("journalctl", &since).ok();
+    assert_eq!(said.stdout, "", "the unit for those whose own has failed was started");
 
     // Where there is a guard, that too; then both at once.
     let unit = "/sys/fs/cgroup/vserver.slice/vserver@web.service/supervisor/cgroup.procs";

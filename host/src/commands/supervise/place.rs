@@ -107,7 +107,7 @@ fn take_unless(
 /// # Errors
 /// When it is being moved to another host, which is about to start it.
 ///
-/// [`at_rest::keep`]: crate::commands::at_rest::keep
+/// [`at_rest::keep`]: crate::control::at_rest::keep
 pub(super) fn wait_for_rest(paths: &Paths, name: &GuestName) -> Result<()> {
     let lock = paths.rest_lock(name);
     let notifier = Notifier::from_environment();

@@ -6,8 +6,9 @@ use shared::name::GuestName;
 
 use crate::build::{Laid, Over, Snapshots};
 use crate::cli::{Base, UnifyArgs};
-use crate::commands::{Exit, at_rest, based, clone, output, select, snapshot};
+use crate::commands::{Exit, based, clone, output, select, snapshot};
 use crate::config::{self, Files, GuestConfig, Storage, StorageKind};
+use crate::control::at_rest;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;

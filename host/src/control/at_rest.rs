@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use shared::name::GuestName;
 
-use crate::control::{Client, Phase};
+use super::{Client, Phase};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{Lock, RunDir};
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// waits, whoever has started that. Commands hold the guest's own lock as well, and
 /// before: with that they wait for each other, and systemd knows nothing of it.
 #[derive(Debug)]
-pub(super) struct AtRest {
+pub struct AtRest {
     path: PathBuf,
     _lock: Lock,
 }
@@ -40,7 +40,7 @@ impl Drop for AtRest {
 ///
 /// # Errors
 /// As [`check`], and when its lock can't be made.
-pub(super) fn keep(paths: &Paths, name: &GuestName) -> Result<AtRest> {
+pub fn keep(paths: &Paths, name: &GuestName) -> Result<AtRest> {
     let path = paths.rest_lock(name);
     let lock = Lock::wait(&path)?;
     lock.sign();
@@ -65,7 +65,7 @@ pub(super) fn keep(paths: &Paths, name: &GuestName) -> Result<AtRest> {
 /// # Errors
 /// When the guest runs or has open sessions. What has just ended is waited for
 /// while its supervisor cleans up.
-pub(super) fn check(paths: &Paths, name: &GuestName) -> Result<()> {
+pub fn check(paths: &Paths, name: &GuestName) -> Result<()> {
     let start = Instant::now();
     while let Some(client) = Client::connect(paths, name)? {
         let phase = client.status().map_or(Phase::Stopped, |status| status.phase);
