@@ -143,7 +143,7 @@ fn look<F: Fn() -> Vec<Process>>(
         let servers = all.iter().filter(|process| process.comm == "sshd").count();
         (servers >= GUESTS).then_some(all)
     });
-    let pages: u64 = inside.iter().map(|process| process::pss(process.pid)).sum();
+    let pages: u64 = inside.iter().filter_map(|process| process::pss_if_there(process.pid)).sum();
     let files = resident(files).saturating_sub(before);
     let each = |bytes: u64| bytes as f64 / GUESTS as f64 / 1_048_576.0;
     let alike = Alike { name, processes: each(pages), files: each(files) };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::same::{assert_holes, differences, furnish};
-use tests::{DEADLINE, Guest, Host, Tree, command, eventually, executable};
+use tests::{DEADLINE, Guest, Host, Tree, command, eventually, executable, until_cut};
 
 on! { Bookworm: [a_whole_system_moves_to_another_host, what_rsync_has_copied_is_the_guest] }
 on! { Busybox: [
@@ -215,12 +215,17 @@ fn an_export_that_fails_leaves_nothing(tree: Tree) {
     assert_eq!(end.code(), Some(1));
     // Interrupted while it writes.
     web.shell("dd if=/dev/urandom of=/srv/large bs=1M count=64").ok();
-    let mut exporting = host.command(["export", "web", &file]).spawn().expect("it runs");
-    eventually(DEADLINE, "it has begun", || (left_in(&place) > before).then_some(()));
-    kill(Pid::from_raw(exporting.id().cast_signed()), Signal::SIGTERM).expect("it is there");
-    if !exporting.wait().expect("it ends").success() {
+    until_cut(|| {
+        let mut exporting = host.command(["export", "web", &file]).spawn().expect("it runs");
+        eventually(DEADLINE, "it has begun", || (left_in(&place) > before).then_some(()));
+        kill(Pid::from_raw(exporting.id().cast_signed()), Signal::SIGTERM).expect("it is there");
+        let is_cut = !exporting.wait().expect("it ends").success();
+        if !is_cut {
+            fs::remove_file(&file).expect("it was written");
+        }
         assert_eq!(left_in(&place), before);
-    }
+        is_cut
+    });
     fs::write(&file, "mine").expect("it can be written");
     host.vserver(["export", "web", &file]).code(1).complains("exists");
     assert_eq!(fs::read(&file).expect("it is there"), b"mine");

@@ -6,7 +6,7 @@ use std::fs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::same::{differences, furnish};
-use tests::{DEADLINE, Guest, Host, Tree, eventually};
+use tests::{DEADLINE, Guest, Host, Tree, eventually, until_cut};
 
 on! { Busybox: [
     a_guest_becomes_what_it_was,
@@ -107,20 +107,23 @@ fn a_snapshot_that_is_cut_short_lets_the_guest_go_on(tree: Tree) {
         let large = fs::File::create(web.root().join("srv/large")).expect("it can be made");
         large.set_len(0).expect("it is ours");
         web.shell("dd if=/dev/urandom of=/srv/large bs=1M count=96").ok();
-        let mut making =
-            host.command(["snapshot", "create", "web", "cut"]).spawn().expect("it runs");
-        eventually(DEADLINE, "the guest stands still", || {
-            let ended = making.try_wait().expect("it is ours").is_some();
-            (ended || web.status().state == "paused").then_some(())
+        until_cut(|| {
+            let mut making =
+                host.command(["snapshot", "create", "web", "cut"]).spawn().expect("it runs");
+            eventually(DEADLINE, "the guest stands still", || {
+                let ended = making.try_wait().expect("it is ours").is_some();
+                (ended || web.status().state == "paused").then_some(())
+            });
+            let _ = kill(Pid::from_raw(making.id().cast_signed()), signal);
+            let whole = making.wait().expect("it ends").success();
+            eventually(DEADLINE, "it goes on", || (web.status().state == "running").then_some(()));
+            web.shell("true").ok();
+            assert_eq!(names(&host).is_empty(), !whole, "{signal}");
+            if whole {
+                host.vserver(["snapshot", "delete", "web", "cut", "--yes"]).ok();
+            }
+            !whole
         });
-        let _ = kill(Pid::from_raw(making.id().cast_signed()), signal);
-        let whole = making.wait().expect("it ends").success();
-        eventually(DEADLINE, "it goes on", || (web.status().state == "running").then_some(()));
-        web.shell("true").ok();
-        assert_eq!(names(&host).is_empty(), !whole, "{signal}");
-        if whole {
-            host.vserver(["snapshot", "delete", "web", "cut", "--yes"]).ok();
-        }
     }
     // What the killed one has left goes with the next.
     host.vserver(["snapshot", "create", "web", "whole"]).ok();

@@ -36,4 +36,4 @@ pub use network::Network;
 pub use random::random;
 pub use small::Small;
 pub use tree::Tree;
-pub use wait::{DEADLINE, eventually};
+pub use wait::{DEADLINE, eventually, until_cut};

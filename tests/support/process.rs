@@ -67,14 +67,25 @@ pub fn descriptors(pid: i32) -> usize {
 }
 
 /// Its proportional set size (proc(5), `smaps_rollup`), in bytes.
+///
+/// # Panics
+/// When there is no such process.
 pub fn pss(pid: i32) -> u64 {
+    pss_if_there(pid).unwrap_or_else(|| panic!("process {pid} has ended"))
+}
+
+/// The same of one that may end.
+pub fn pss_if_there(pid: i32) -> Option<u64> {
     let path = directory(pid).join("smaps_rollup");
-    let text =
-        fs::read_to_string(&path).unwrap_or_else(|cause| panic!("cannot read {path:?}: {cause}"));
+    let text = match fs::read_to_string(&path) {
+        // It ends in this moment (ESRCH).
+        Err(_) if !is_alive(pid) => return None,
+        other => other.unwrap_or_else(|cause| panic!("cannot read {path:?}: {cause}")),
+    };
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
     let kilobytes =
         line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    1024 * kilobytes.unwrap_or_else(|| panic!("no Pss in {path:?}: {text}"))
+    Some(1024 * kilobytes.unwrap_or_else(|| panic!("no Pss in {path:?}: {text}")))
 }
 
 /// Its children.

@@ -27,3 +27,13 @@ pub fn eventually<T>(deadline: Duration, what: &str, mut ask: impl FnMut() -> Op
         thread::sleep((waited / 16).clamp(SHORTEST, LONGEST).min(deadline - waited));
     }
 }
+
+/// Cuts something short that may have ended just before: does it again until it was
+/// met at work, which `cut` says.
+///
+/// # Panics
+/// When it never is.
+#[track_caller]
+pub fn until_cut(mut cut: impl FnMut() -> bool) {
+    assert!((0..10).any(|_| cut()), "it was never met at work");
+}

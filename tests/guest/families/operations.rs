@@ -36,15 +36,21 @@ pub const AT_ONCE: Operation = operation(
 pub const SOON: Operation =
     operation("the same after a random time below 0.8 s, 3 rounds in all (50 in `tests/soak/run`)");
 pub const FROZEN: Operation = Operation {
-    modes: &["identity", "host"],
+    modes: &["private", "host"],
     ..operation("`stop --no-kill` of a frozen guest with a process that ignores SIGTERM")
 };
-pub const HANGING: Operation =
-    Operation { modes: &["host"], ..operation("`stop --timeout` while its shutdown script hangs") };
+pub const STUCK: Operation = Operation {
+    modes: &["private"],
+    ..operation("`stop --timeout` while a step of its boot hangs, where that has steps")
+};
+pub const HANGING: Operation = Operation {
+    modes: &["private"],
+    ..operation("`stop --timeout` while its shutdown script hangs")
+};
 
 /// In the page's order.
 pub const ALL: &[Operation] =
-    &[START, STOP, REBOOT, RESTART, TYPED, OWN, HALT, AT_ONCE, SOON, FROZEN, HANGING];
+    &[START, STOP, REBOOT, RESTART, TYPED, OWN, HALT, AT_ONCE, SOON, FROZEN, STUCK, HANGING];
 
 impl Operation {
     /// The mode of a round, or of one of several commands.
