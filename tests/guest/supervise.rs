@@ -13,6 +13,7 @@ on! { Busybox: [
     one_of_two_takes_over,
     a_units_own_takes_the_guest_from_whoever_was_quicker,
     whoever_waits_for_a_boot_hears_of_each_step,
+    who_is_too_busy_to_hear_that_it_is_up_is_told_again,
 ] }
 
 /// `vserver supervise --adopt`, which goes on as the guest's supervisor.
@@ -125,6 +126,38 @@ fn whoever_waits_for_a_boot_hears_of_each_step(tree: Tree) {
         assert!(words.contains("EXTEND_TIMEOUT_USEC=300000000"), "{words:?} of {said:?}");
     }
     assert!(process::is_alive(i32::try_from(supervisor.id()).expect("a pid")));
+    web.stop();
+    let end = eventually(DEADLINE, "it ends", || supervisor.try_wait().ok().flatten());
+    assert!(end.success(), "{end}");
+}
+
+/// As systemd is for a moment, when it reads all units anew.
+fn who_is_too_busy_to_hear_that_it_is_up_is_told_again(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let path = host.prefix().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("it can be bound");
+    socket.set_read_timeout(Some(DEADLINE)).expect("it can be set");
+    let full = UnixDatagram::unbound().expect("a socket");
+    full.set_nonblocking(true).expect("it can be set");
+    while full.send_to(b"other", &path).is_ok() {}
+    let mut command = host.command(["supervise", "web"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Twice a second.
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000000");
+    let mut supervisor = command.spawn().expect("it can be run");
+    eventually(DEADLINE, "it is up", || {
+        (web.is_running() && web.status().state == "running").then_some(())
+    });
+    let mut bytes = [0; 4096];
+    let mut hear = || {
+        let length = socket.recv(&mut bytes).expect("somebody says something");
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    let said: Vec<_> =
+        std::iter::repeat_with(&mut hear).filter(|words| words != "other").take(4).collect();
+    let ready = said.iter().filter(|words| words.contains("READY=1")).count();
+    assert_eq!(ready, 1, "once is enough: {said:?}");
     web.stop();
     let end = eventually(DEADLINE, "it ends", || supervisor.try_wait().ok().flatten());
     assert!(end.success(), "{end}");

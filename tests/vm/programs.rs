@@ -107,6 +107,7 @@ const AGAIN: List = &[
     ("exec::the_hosts_environment_and_descriptors_stay_outside::Busybox", LongRun),
     ("forged::are_not_heard_beside_the_host::Busybox", Older),
     ("forged::are_not_heard_on_a_bridge::Busybox", Older),
+    ("hostile::descriptors_on_the_link::Busybox", Older),
     ("host_safe::guest_init_cannot_be_overwritten_from_inside::Busybox", LongRun),
     ("inside::poweroff::Busybox", LongRun),
     ("inside::reboot::Busybox", Both),

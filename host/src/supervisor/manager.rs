@@ -55,10 +55,11 @@ impl Supervisor {
         self
     }
 
-    /// Tells the guard that what comes now takes as long as it does.
+    /// Tells the guard, or systemd, that what comes now takes as long as it does.
     pub(super) fn be_busy(&self) {
-        if let Some(guard) = &self.guard {
-            guard::tell_busy(guard);
+        match &self.guard {
+            Some(guard) => guard::tell_busy(guard),
+            None => self.notifier.busy(),
         }
     }
 
@@ -71,7 +72,10 @@ impl Supervisor {
         };
         let Some(interval) = interval else { return };
         match &self.guard {
-            Some(guard) => guard::tell(guard),
+            Some(guard) => {
+                guard::tell(guard);
+                self.notifier.again();
+            }
             None => self.notifier.alive(),
         }
         self.timers.set(Timer::Watchdog, Instant::now().checked_add(interval));
@@ -218,7 +222,9 @@ impl Supervisor {
             (None, false) => &["--take-over"],
         };
         // Another version may never say that it isn't stuck.
-        self.be_busy();
+        if let Some(guard) = &self.guard {
+            guard::tell_busy(guard);
+        }
         let mut command = Command::new(program);
         let error =
             command.arg0("vserver").arg("supervise").args(role).arg(self.plan.name.as_str()).exec();

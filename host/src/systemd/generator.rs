@@ -25,8 +25,8 @@ pub struct Description {
     pub marks: Vec<String>,
     /// Guests that are up before it is started.
     pub after: Vec<GuestName>,
-    /// Where its files are.
-    pub root: PathBuf,
+    /// Where its files are, and others that it can't be started without.
+    pub places: Vec<PathBuf>,
     /// How long its shutdown may take.
     pub stop: Duration,
 }
@@ -62,11 +62,25 @@ pub fn describe(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Descri
         autostart: config.autostart,
         marks: config.marks.clone(),
         after: config.after.clone(),
-        root: config.root(paths, name),
+        places: places(paths, name, config),
         // Nobody knows yet what is in it.
         stop: (config.boot.stop_timeout.unwrap_or(STOP_TIMEOUT_OF_SYSTEMD))
             .saturating_add(config.boot.kill_grace),
     }
+}
+
+/// Directories of the host's that a guest needs.
+fn places(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Vec<PathBuf> {
+    let place = config.place(paths, name);
+    let base = place.base().map(Path::to_owned);
+    let needed = config.mounts.bind.iter().filter(|bind| !bind.optional);
+    let mut places: Vec<_> = [place.root]
+        .into_iter()
+        .chain(base)
+        .chain(needed.map(|bind| bind.source.clone()))
+        .collect();
+    places.dedup();
+    places
 }
 
 /// The first version of systemd that starts a unit's process in a cgroup below
@@ -141,8 +155,10 @@ fn drop_in(guest: &Description, order: &Order, is_own: bool) -> String {
     for other in guest.after.iter().filter(keeps_back) {
         let _ = writeln!(text, "After={} {}", cgroup::unit(other), adopting(other));
     }
-    let root = guest.root.to_string_lossy();
-    let _ = writeln!(text, "RequiresMountsFor=\"{}\"", escaped(&root).replace('"', "\\\""));
+    for place in &guest.places {
+        let place = place.to_string_lossy();
+        let _ = writeln!(text, "RequiresMountsFor=\"{}\"", escaped(&place).replace('"', "\\\""));
+    }
     let seconds = guest.stop.saturating_add(MARGIN).as_secs();
     let _ = write!(text, "[Service]\nTimeoutStopSec={seconds}s\n");
     text
@@ -169,7 +185,7 @@ mod tests {
             autostart: false,
             marks: Vec::new(),
             after: Vec::new(),
-            root: format!("/var/lib/vservers/{name}").into(),
+            places: vec![format!("/var/lib/vservers/{name}").into()],
             stop: Duration::from_secs(65),
         }
     }
@@ -241,7 +257,7 @@ mod tests {
     fn texts_of_administrators_are_no_settings() {
         let web = Description {
             description: "50 % off\n[Service]\nExecStart=/bin/evil \\".into(),
-            root: "/srv/a \"b\"%i".into(),
+            places: vec!["/srv/a \"b\"%i".into()],
             ..guest("web")
         };
         let text = &shown(&[web])[0];

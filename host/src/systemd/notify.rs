@@ -1,5 +1,6 @@
 //! What a supervisor tells systemd about its guest (sd_notify(3)).
 
+use std::cell::Cell;
 use std::env;
 use std::fmt::Write;
 use std::io::{self, IoSlice};
@@ -30,7 +31,12 @@ const LONGEST: usize = 200;
 pub struct Notifier {
     is_heard: bool,
     is_ready: bool,
+    /// Was systemd so busy that it hasn't heard of that yet? It is said again with
+    /// the next words, and these come when the watchdog is due at the latest.
+    is_unheard: Cell<bool>,
     watchdog: Option<Duration>,
+    /// Has the watchdog been given more time?
+    is_busy: Cell<bool>,
 }
 
 impl Notifier {
@@ -38,8 +44,8 @@ impl Notifier {
     pub fn from_environment() -> Self {
         Self {
             is_heard: env::var_os("NOTIFY_SOCKET").is_some(),
-            is_ready: false,
             watchdog: sd_notify::watchdog_enabled(),
+            ..Self::default()
         }
     }
 
@@ -56,7 +62,25 @@ impl Notifier {
 
     /// This process isn't stuck.
     pub fn alive(&self) {
-        self.say(&[NotifyState::Watchdog]);
+        let usual = self.watchdog.filter(|_| self.is_busy.take()).map(watchdog_of);
+        let words: Vec<_> = [NotifyState::Watchdog].into_iter().chain(usual).collect();
+        self.say(&words);
+    }
+
+    /// What comes now takes as long as it does: the watchdog waits, until
+    /// [`Notifier::alive`] is called again.
+    pub fn busy(&self) {
+        if self.watchdog.is_some() {
+            self.is_busy.set(true);
+            self.say(&[watchdog_of(Duration::MAX)]);
+        }
+    }
+
+    /// What systemd didn't hear of.
+    pub fn again(&self) {
+        if self.is_unheard.get() {
+            self.say(&[]);
+        }
     }
 
     /// The unit is active.
@@ -107,9 +131,15 @@ impl Notifier {
     }
 
     fn say(&self, words: &[NotifyState<'_>]) {
-        if self.is_heard
-            && let Err(error) = say(words)
-        {
+        if !self.is_heard {
+            return;
+        }
+        let again = self.is_unheard.get().then_some(NotifyState::Ready);
+        let words: Vec<_> = words.iter().cloned().chain(again).collect();
+        let said = say(&words);
+        let has_ready = words.iter().any(|word| matches!(word, NotifyState::Ready));
+        self.is_unheard.set(has_ready && said.is_err());
+        if let Err(error) = said {
             tracing::debug!("systemd doesn't listen: {error}");
         }
     }
@@ -131,6 +161,11 @@ fn with_phase(phase: Phase, is_ready: bool) -> Option<NotifyState<'static>> {
 /// on is waited for, however many steps it has.
 fn with_progress(phase: Phase, is_ready: bool) -> Option<NotifyState<'static>> {
     (phase == Phase::Booting && !is_ready).then(|| extended(PROGRESS))
+}
+
+/// Other times than the unit's own (`WATCHDOG_USEC=`, sd_notify(3)).
+fn watchdog_of(time: Duration) -> NotifyState<'static> {
+    NotifyState::WatchdogUsec(u32::try_from(time.as_micros()).unwrap_or(u32::MAX))
 }
 
 fn extended(by: Duration) -> NotifyState<'static> {

@@ -148,6 +148,18 @@ fn a_supervisor_that_is_killed_is_replaced() {
         web.loses_supervisor("-9");
         assert_eq!(web.status()["supervisor_pid"].to_string(), web.show("MainPID"));
     }
+    // Nor is it needed that the guest could be booted.
+    let file = "/etc/vservers/web.toml";
+    let [main, aside] = [web.show("MainPID"), format!("{file}.aside")];
+    fs::rename(file, &aside).expect("it can be moved");
+    run("kill", &["-9", &main]).ok();
+    eventually(DEADLINE, "it is replaced", || {
+        let now = web.show("MainPID");
+        (now != main && now != "0" && web.show("ActiveState") == "active").then_some(())
+    });
+    fs::rename(aside, file).expect("it can be moved back");
+    vserver(&["exec", "web", "--", "true"]).ok();
+    assert_eq!(web.pid("init_pid"), init);
     // No unit has failed by that.
     let since = ["-q", "-o", "cat", "-u", "vserver-adopt@web", "--since", began.trim()];
     let said = run("journalctl", &since).ok();
