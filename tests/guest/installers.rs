@@ -1,4 +1,4 @@
-//! Guests of rpm, dnf and debootstrap, which are run as they are: on packages
+//! Guests of rpm, dnf, pacstrap and debootstrap, which are run as they are: on packages
 //! that are made here, of the smallest tree, and signed with a key of the test's.
 
 use std::fs;
@@ -10,6 +10,7 @@ use tests::{DEADLINE, Finished, Host, Tree, command};
 on! { Busybox: [
     rpm_installs_what_it_is_given,
     dnf_installs_what_is_signed,
+    pacstrap_installs_what_is_signed,
     debootstrap_installs_what_is_signed,
 ] }
 
@@ -78,6 +79,27 @@ const DEB: &str = "
     gpg --batch --yes --clearsign -o InRelease Release
     gpg --export small >$1/key";
 
+/// The same for pacman: the tree as base, and nothing in another one. Whose
+/// signatures count is in the directory that gpg itself keeps it in.
+const PACMAN: &str = "
+    mkdir $1/pacman $1/nobody
+    chmod 700 $1/nobody
+    for name in base small; do
+        mkdir -p $1/work/$name
+        [ $name = small ] || tar -C $1/work/$name -xpf $2
+        printf '%s\\n' \"pkgname = $name\" 'pkgver = 1-1' 'pkgdesc = nothing' 'arch = any' \\
+            'size = 1' >$1/work/$name/.PKGINFO
+        file=$1/pacman/$name-1-1-any.pkg.tar
+        (cd $1/work/$name; tar -cf $file .PKGINFO $(ls))
+        gpg --batch --detach-sign $file
+    done
+    repo-add --quiet $1/pacman/small.db.tar $1/pacman/*.pkg.tar
+    for keys in gpg nobody; do
+        printf '%s\\n' '[options]' 'Architecture = auto' \"GPGDir = $1/$keys\" \\
+            'SigLevel = Required DatabaseOptional TrustAll' \\
+            '[small]' \"Server = file://$1/pacman\" >$1/$keys.conf
+    done";
+
 /// Makes packages in a directory of the host's.
 fn packages(host: &Host, tree: Tree, make: &str) -> PathBuf {
     let made = host.prefix().join("made");
@@ -145,6 +167,26 @@ fn dnf_installs_what_is_signed(tree: Tree) {
     build(&["--keyring", &key, "--packages", "unknown"]).code(1).complains("unknown");
     nothing_is_left(&host);
     build(&["--keyring", &key, "--packages", "small"]).ok();
+    boots(&host);
+}
+
+fn pacstrap_installs_what_is_signed(tree: Tree) {
+    let host = Host::new();
+    let made = packages(&host, tree, PACMAN);
+    let build = |sources: &str, package: &str| -> Finished {
+        let sources = made.join(sources).display().to_string();
+        let words = ["build", "web", "--method", "pacstrap", "--packages", package];
+        host.vserver(words.iter().chain(&["--", "-C", &sources]))
+    };
+    build("nobody.conf", "small").code(1).complains("'pacstrap' failed");
+    nothing_is_left(&host);
+    build("gpg.conf", "unknown").code(1).complains("target not found: unknown");
+    nothing_is_left(&host);
+    let built = build("gpg.conf", "small").ok();
+    assert!(built.stdout.contains("installed by pacstrap"), "{built}");
+    let mut query = Command::new("pacman");
+    query.arg("--root").arg(host.paths().roots_dir().join("web")).arg("-Q");
+    command::run(&mut query, DEADLINE).ok().says("base 1-1\nsmall 1-1\n");
     boots(&host);
 }
 
