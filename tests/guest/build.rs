@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tests::same::differences;
 use tests::{DEADLINE, Host, Tree, command, eventually};
 
 on! { Bookworm: [
-    debootstrap_makes_a_guest_that_boots_and_stops,
+    debootstrap_makes_guests_that_boot_and_are_alike,
     an_interrupted_build_leaves_nothing,
     a_template_keeps_owners_and_modes,
 ] }
@@ -36,11 +37,30 @@ fn files(host: &Host) -> Vec<String> {
     found.stdout.lines().map(str::to_owned).collect()
 }
 
-/// Takes half a minute, and the mirror that this machine itself uses.
-fn debootstrap_makes_a_guest_that_boots_and_stops(tree: Tree) {
+/// Takes half a minute each, and the mirror that this machine itself uses.
+fn debootstrap_makes_guests_that_boot_and_are_alike(tree: Tree) {
     let host = Host::new();
-    let mut build = host.command(["build", "web", "--method", "debootstrap"]);
-    command::run(build.args(["--suite", tree.name()]), Duration::from_secs(600)).ok();
+    let build = |name: &str, epoch: &str| {
+        let mut build = host.command(["build", name, "--method", "debootstrap"]);
+        build.args(["--hostname", "same", "--suite", tree.name()]).env("SOURCE_DATE_EPOCH", epoch);
+        command::run(&mut build, Duration::from_secs(600))
+    };
+    build("web", "tomorrow").code(2).complains("SOURCE_DATE_EPOCH is 'tomorrow'");
+    let roots = ["web", "shop"].map(|name| {
+        build(name, "1700000000").ok();
+        host.paths().roots_dir().join(name)
+    });
+    assert_eq!(differences(&roots[0], &roots[1]), [""; 0]);
+    let dates = roots.map(|root| {
+        let mut find = Command::new("find");
+        find.arg(root).args(["-printf", "%P %T@\\n"]);
+        let found = command::run(&mut find, DEADLINE).ok().stdout;
+        let mut dates: Vec<_> = found.lines().map(str::to_owned).collect();
+        dates.sort();
+        dates
+    });
+    assert!(dates[0].iter().any(|line| line == "etc/hostname 1700000000.0000000000"));
+    assert!(dates[0] == dates[1], "files or directories have other dates");
     host.vserver(["start", "web"]).ok();
     host.vserver(["exec", "web", "--", "cat", "/proc/1/comm"]).ok().says("guest-init\n");
     host.vserver(["exec", "web", "--", "runlevel"]).ok().says("N 2\n");

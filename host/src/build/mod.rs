@@ -10,6 +10,7 @@ mod accounts;
 mod apt_sources;
 mod clone;
 mod copy;
+mod dates;
 mod debootstrap;
 mod directory;
 mod distribution;
@@ -217,7 +218,11 @@ pub fn build(
         }
         Ok(filled)
     };
-    make(&request.site, paths, interrupt, progress, Keeps::Another, filled, register)
+    // What has been somewhere before has the dates that it had there.
+    let is_new = !request.method.is_move() && !matches!(request.method, Method::Clone { .. });
+    let epoch = if is_new { dates::epoch()? } else { None };
+    let manner = Manner { epoch, is_only_one: false };
+    make(&request.site, paths, interrupt, progress, &manner, filled, register)
 }
 
 /// The same for a guest that comes out of an archive of `vserver export`,
@@ -243,16 +248,17 @@ pub fn import(
         Ok((summary, Settings::default()))
     };
     // Who hears that it is here may delete the original.
-    make(site, paths, interrupt, progress, Keeps::Nobody, filled, |_| register())
+    let manner = Manner { epoch: None, is_only_one: true };
+    make(site, paths, interrupt, progress, &manner, filled, |_| register())
 }
 
-/// Who has the files that a guest is made of, if this host loses its power now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keeps {
-    /// They can be had again.
-    Another,
-    /// They have to be on the disk before the guest is there.
-    Nobody,
+/// What is done with files that are whole.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    /// Nothing is younger than that, in seconds since 1970.
+    epoch: Option<i64>,
+    /// Nobody else may have them soon: they are on the disk before the guest is there.
+    is_only_one: bool,
 }
 
 /// Makes a root beside its place, and puts it there when it is whole.
@@ -261,7 +267,7 @@ fn make(
     paths: &Paths,
     interrupt: &Interrupt,
     mut progress: Progress,
-    keeps: Keeps,
+    manner: &Manner,
     fill: impl FnOnce(&mut Work<'_>) -> Result<(String, Settings)>,
     register: impl FnOnce(&Settings) -> Result<()>,
 ) -> Result<Report> {
@@ -278,6 +284,9 @@ fn make(
     let mut work = Work { root, interrupt, progress: &mut progress, remarks: &mut remarks };
     let filled = fill(&mut work).and_then(|filled| {
         site.access.grant(root)?;
+        if let Some(epoch) = manner.epoch {
+            dates::clamp(root, epoch, interrupt)?;
+        }
         interrupt.check()?;
         Ok(filled)
     });
@@ -294,7 +303,7 @@ fn make(
     };
     open.close();
     progress.end();
-    if keeps == Keeps::Nobody {
+    if manner.is_only_one {
         workspace.sync(&mut progress)?;
     }
 

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::error::{Error, Result};
 
+use super::dates::EPOCH;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
@@ -86,11 +87,8 @@ pub fn follow(
     Err(Error::new(format!("'{program}' failed ({}):\n{}", describe(status), last.join("\n"))))
 }
 
-/// What makes a tool date files back, so that two builds are alike
-/// (reproducible-builds.org, "`SOURCE_DATE_EPOCH`"); mmdebstrap(1) knows it.
-const EPOCH: &str = "SOURCE_DATE_EPOCH";
-
-/// PATH, and of the caller's the proxy settings that apt needs, and [`EPOCH`].
+/// PATH, and of the caller's the proxy settings that apt needs, and [`EPOCH`], which
+/// mmdebstrap(1) knows.
 fn environment() -> impl Iterator<Item = (String, String)> {
     let is_kept = |name: &str| name == EPOCH || name.to_ascii_lowercase().ends_with("_proxy");
     let proxies = std::env::vars().filter(move |(name, _)| is_kept(name));
