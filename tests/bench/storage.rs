@@ -50,6 +50,7 @@ pub fn measure(workshop: &Workshop) -> Vec<Clone> {
     let mut lxc = Lxc::new(workshop);
     lxc.prepare("golden", tree);
     let nspawn = workshop.path().join("nspawn-clone");
+    let key = workshop.path().join("key");
     let ours = |name: &str, more: &[&str]| {
         let mut command = host.command(["clone", "golden", name]);
         command.args(more);
@@ -91,6 +92,19 @@ pub fn measure(workshop: &Workshop) -> Vec<Clone> {
                 command
             }),
             Box::new(|| fs::remove_dir_all(&nspawn).expect("it is there")),
+        ),
+        (
+            "`ssh-keygen -t rsa`, which each of vserver's has done",
+            Box::new(|| {
+                let mut command = Command::new("ssh-keygen");
+                command.args(["-q", "-N", "", "-t", "rsa", "-f"]).arg(&key);
+                command
+            }),
+            Box::new(|| {
+                for key in [key.clone(), key.with_extension("pub")] {
+                    fs::remove_file(key).expect("it was made");
+                }
+            }),
         ),
     ];
     let mut took: Vec<Vec<f64>> = ways.iter().map(|_| Vec::new()).collect();

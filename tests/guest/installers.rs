@@ -2,15 +2,18 @@
 //! that are made here, of the smallest tree, and signed with a key of the test's.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use tests::{DEADLINE, Finished, Host, Tree, command};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::{DEADLINE, Finished, Host, Tree, command, eventually, process, until_cut};
 
 on! { Busybox: [
     rpm_installs_what_it_is_given,
     dnf_installs_what_is_signed,
     pacstrap_installs_what_is_signed,
+    a_tool_that_is_interrupted_leaves_nothing,
     debootstrap_installs_what_is_signed,
 ] }
 
@@ -187,6 +190,51 @@ fn pacstrap_installs_what_is_signed(tree: Tree) {
     let mut query = Command::new("pacman");
     query.arg("--root").arg(host.paths().roots_dir().join("web")).arg("-Q");
     command::run(&mut query, DEADLINE).ok().says("base 1-1\nsmall 1-1\n");
+    boots(&host);
+}
+
+/// Not even its daemons: pacstrap's keyring has one.
+fn a_tool_that_is_interrupted_leaves_nothing(tree: Tree) {
+    let host = Host::new();
+    let made = packages(&host, tree, PACMAN);
+    let sources = made.join("gpg.conf").display().to_string();
+    let build = || host.command(["build", "web", "--method", "pacstrap", "--", "-C", &sources]);
+    let roots = host.paths().roots_dir();
+    let shown = roots.display().to_string();
+    let has_keys = || {
+        let mut places = fs::read_dir(&roots).into_iter().flatten().flatten();
+        places.any(|place| place.path().join("root/etc/pacman.d/gnupg").exists())
+    };
+    let speaks_of_it = |process: &Path| {
+        let words = fs::read(process.join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&words).contains(&shown)
+    };
+    for signal in [Signal::SIGINT, Signal::SIGKILL] {
+        until_cut(|| {
+            let mut build = build();
+            build.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let mut build = build.spawn().expect("it can be run");
+            eventually(DEADLINE, "it is at work", || has_keys().then_some(()));
+            let pid = Pid::from_raw(build.id().cast_signed());
+            kill(pid, signal).expect("it is there");
+            let is_cut = !build.wait().expect("it ends").success();
+            eventually(DEADLINE, "all that it has started ends", || {
+                process::processes(speaks_of_it).is_empty().then_some(())
+            });
+            let mounts = fs::read_to_string("/proc/self/mountinfo").expect("it is there");
+            assert!(!mounts.contains(&shown), "{signal}: {mounts}");
+            match (is_cut, signal) {
+                (true, Signal::SIGINT) => nothing_is_left(&host),
+                (true, _) => {}
+                (false, _) => drop(host.vserver(["delete", "web", "--yes"]).ok()),
+            }
+            is_cut
+        });
+    }
+    // What a killed one has left goes with the next.
+    command::run(&mut build(), DEADLINE).ok();
+    let left: Vec<_> = fs::read_dir(&roots).expect("it is there").flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
     boots(&host);
 }
 
