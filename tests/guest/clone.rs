@@ -7,6 +7,7 @@ use tests::same::{assert_holes, differences, furnish};
 use tests::{DEADLINE, Guest, Host, Tree, command, eventually, until_cut};
 
 on! { Bookworm: [a_copy_differs_by_its_identity_alone] }
+on! { Systemd: [two_of_systemd_are_two_machines] }
 on! { Busybox: [
     files_of_all_kinds_come_over,
     what_runs_is_not_copied,
@@ -47,6 +48,26 @@ fn a_copy_differs_by_its_identity_alone(tree: Tree) {
     shop.exec(["getent", "hosts", "shop"]).ok();
     shop.exec(["apt-get", "check"]).ok();
     web.exec(["hostname"]).ok().says("web\n");
+    shop.stop();
+    web.stop();
+}
+
+fn two_of_systemd_are_two_machines(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let id = |guest: &Guest<'_>| guest.exec(["cat", "/etc/machine-id"]).ok().stdout;
+    web.start();
+    let own = id(&web);
+    web.stop();
+    host.vserver(["clone", "web", "shop"]).ok();
+    let shop = web.other("shop");
+    for guest in [&web, &shop] {
+        guest.start();
+        guest.wait_for_systemd();
+    }
+    assert_eq!(id(&web), own);
+    let other = id(&shop);
+    assert!(other.len() == 33 && other != own, "{other}");
     shop.stop();
     web.stop();
 }
