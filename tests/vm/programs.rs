@@ -41,6 +41,7 @@ type List = &'static [(&'static str, Usual)];
 const INSIDE: List = &[
     ("accounts::", Older),
     ("adopted::a_boot", LongRun),
+    ("adopted::a_unit_that_is_started_too_often", Newer),
     ("adopted::", Both),
     ("alone::", Older),
     ("apparmor::a_profile", Older),

@@ -21,7 +21,8 @@ fn of(unit: &str, property: &str) -> String {
     systemctl(&["show", "-P", property, unit]).ok().trimmed().to_owned()
 }
 
-/// A guest's unit isn't started again, as if that failed; undone when dropped.
+/// A guest's unit isn't started again, as if that failed, or not often; undone when
+/// dropped.
 pub struct Once {
     drop_in: PathBuf,
 }
@@ -34,10 +35,15 @@ impl Once {
 
     /// For this guest.
     pub fn of(name: &str) -> Self {
+        Self::with(name, "[Service]\nRestart=no\n")
+    }
+
+    /// With this in its unit.
+    fn with(name: &str, text: &str) -> Self {
         let directory = format!("/run/systemd/system/vserver@{name}.service.d");
         let drop_in = Path::new(&directory).join("90-test.conf");
         fs::create_dir_all(drop_in.parent().expect("it has one")).expect("it can be made");
-        fs::write(&drop_in, "[Service]\nRestart=no\n").expect("it can be written");
+        fs::write(&drop_in, text).expect("it can be written");
         systemctl(&["daemon-reload"]).ok();
         Self { drop_in }
     }
@@ -255,4 +261,35 @@ fn a_boot_in_which_nothing_happens_goes_on() {
     }
     vserver(&["stop", "web"]).ok();
     assert!(!process::is_alive(init));
+}
+
+/// The unit's usual limit is 60 times.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_unit_that_is_started_too_often_is_given_up_and_its_guest_is_not() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let _seldom = Once::with("web", "[Unit]\nStartLimitBurst=3\nStartLimitIntervalSec=10min\n");
+    systemctl(&["start", "vserver@web"]).ok();
+    let pids = ["init_pid", "keeper_pid"].map(|who| web.pid(who));
+    let mut killed = std::collections::BTreeSet::new();
+    eventually(DEADLINE, "its unit is given up", || {
+        let main = web.show("MainPID");
+        if main != "0" && web.show("ActiveState") == "active" && killed.insert(main.clone()) {
+            run("kill", &["-9", &main]).ok();
+        }
+        (web.show("ActiveState") == "failed").then_some(())
+    });
+    assert_eq!(killed.len(), 3);
+    is_adopted(&web);
+    assert_eq!(["init_pid", "keeper_pid"].map(|who| web.pid(who)), pids, "the guest goes on");
+    vserver(&["exec", "web", "--", "true"]).ok();
+
+    systemctl(&["reset-failed", "vserver@web"]).ok();
+    systemctl(&["start", "vserver@web"]).ok();
+    assert_eq!(web.show("ActiveState"), "active");
+    assert_eq!(["init_pid", "keeper_pid"].map(|who| web.pid(who)), pids, "it has it back");
+    is_left_alone("success");
+    vserver(&["stop", "web"]).ok();
+    was_shut_down(pids[0]);
 }
