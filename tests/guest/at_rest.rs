@@ -15,6 +15,7 @@ use vserver::runtime::Lock;
 on! { Busybox: [
     a_supervisor_waits_for_who_reads_the_files,
     a_supervisor_waits_for_who_copies_into_the_guest,
+    a_supervisor_that_waits_comes_before_the_next_command,
     a_supervisor_boots_what_was_put_in_the_place_of_the_files,
     a_supervisor_starts_nothing_that_is_being_moved,
     a_guest_whose_supervisor_is_on_its_way_is_not_at_rest,
@@ -109,6 +110,31 @@ fn a_supervisor_waits_for_who_copies_into_the_guest(tree: Tree) {
     assert_eq!(fs::read_dir(web.root().join("srv/many")).expect("it is there").count(), 5000);
     boots_and_stops(&web, supervisor);
     assert!(!lock.exists());
+}
+
+/// That would hold it up, and wait for it.
+fn a_supervisor_that_waits_comes_before_the_next_command(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let name = "web".parse().expect("a name");
+    let file = host.prefix().join("file");
+    fs::write(&file, "copied").expect("it can be written");
+    let [lock, rest] = [host.paths().lock(&name), host.paths().rest_lock(&name)].map(|path| {
+        let lock = Lock::wait(&path).expect("it can be locked");
+        lock.sign();
+        lock
+    });
+    let mut supervisor = supervise(&host);
+    waits(&web, &mut supervisor);
+    let mut copy = host.command(["cp", &file.display().to_string(), "web:/srv"]);
+    let mut copy = copy.spawn().expect("it can be run");
+    thread::sleep(WHILE);
+    assert!(copy.try_wait().expect("it is a child").is_none(), "it waits");
+    rest.remove(&host.paths().rest_lock(&name));
+    drop(lock);
+    assert!(copy.wait().expect("it ends").success());
+    web.exec(["cat", "/srv/file"]).ok().says("copied");
+    boots_and_stops(&web, supervisor);
 }
 
 /// What was planned before that is not what is booted.

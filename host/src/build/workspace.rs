@@ -116,10 +116,12 @@ impl Workspace {
     pub(super) fn exchange(&self, target: &Path) -> Result<()> {
         let cwd = rustix::fs::CWD;
         let root = self.path.join(ROOT);
-        rustix::fs::renameat_with(cwd, &root, cwd, target, RenameFlags::EXCHANGE)
-            .map_err(|cause| Error::path("put in place", target, cause))?;
+        let exchange = || rustix::fs::renameat_with(cwd, &root, cwd, target, RenameFlags::EXCHANGE);
+        exchange().map_err(|cause| Error::path("put in place", target, cause))?;
         // Before the old one goes.
-        store::sync_directory(target)
+        store::sync_directory(target).inspect_err(|_| {
+            let _ = exchange();
+        })
     }
 
     /// Waits until the disk has all that is in the root: what is named then is there

@@ -1,5 +1,6 @@
 //! `vserver build`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -127,9 +128,15 @@ fn hold(site: &Site, paths: &Paths) -> Result<(Lock, Option<AtRest>)> {
     }
     let what = || format!("cannot set guest '{name}' aside");
     let at_rest = at_rest::keep(paths, name).map_err(|error| error.context(what()))?;
-    based::refuse_for_others(paths, name, &target, what)?;
-    let snapshots = delete::snapshots(name, &target);
-    if !snapshots.list()?.is_empty() {
+    // Where its configuration says that its files are, and where the new ones come.
+    let theirs = config::load(paths, name).ok().map(|config| config.root(paths, name));
+    let roots: BTreeSet<_> = theirs.into_iter().chain([target]).collect();
+    let mut has_snapshots = false;
+    for root in &roots {
+        based::refuse_for_others(paths, name, root, what)?;
+        has_snapshots |= !delete::snapshots(name, root).list()?.is_empty();
+    }
+    if has_snapshots {
         return Err(Error::new(format!("{}: it has snapshots", what())).hint(format!(
             "'vserver rename {name} OTHER' keeps it with them; \
              'vserver snapshot list {name}' shows them"

@@ -26,7 +26,10 @@ pub(super) fn run(args: &EnableArgs, enable: bool, paths: &Paths) -> Result<Exit
         if enable {
             lifecycle::start(paths, name, &lifecycle::Start::default())?;
         } else {
-            lifecycle::stop(paths, name, Power::PowerOff, &Shutdown::default())?;
+            let ran = lifecycle::stop(paths, name, Power::PowerOff, &Shutdown::default())?;
+            if !ran {
+                lifecycle::call_off(paths, name)?;
+            }
         }
         Ok(Exit::DONE)
     })

@@ -187,6 +187,10 @@ fn by_unit(paths: &Paths, name: &GuestName) -> Result<Client> {
 
 fn unit_failed(name: &GuestName, unit: &systemd::Unit) -> Error {
     let text = match &*unit.status {
+        // It wasn't even begun.
+        "" if unit.result == "success" => {
+            format!("systemd could not start something that guest '{name}' needs, such as a mount")
+        }
         "" => format!("systemd could not start guest '{name}': {}", unit.result),
         status => status.to_owned(),
     };
@@ -305,18 +309,16 @@ fn wait_for(
 }
 
 /// Stops or reboots a guest; a stopped one is left alone. Returns whether it
-/// ran, or was about to be started by systemd.
+/// ran.
 ///
 /// # Errors
 /// When it has not ended at the timeout and must not be killed.
 pub fn stop(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Result<bool> {
-    if !shut_down(paths, name, power, how)? {
-        return call_off(paths, name);
-    }
-    if systemd::starts_guests(paths) {
+    let ran = shut_down(paths, name, power, how)?;
+    if ran && systemd::starts_guests(paths) {
         systemd::settle(name, ARRIVAL);
     }
-    Ok(true)
+    Ok(ran)
 }
 
 /// Calls off the start of a guest that isn't there yet: its unit waits for other
@@ -329,8 +331,7 @@ pub fn call_off(paths: &Paths, name: &GuestName) -> Result<bool> {
     if !systemd::starts_guests(paths) {
         return Ok(false);
     }
-    let unit = systemd::look(name)?;
-    let is_coming = unit.active == "activating" || unit.has_job;
+    let is_coming = systemd::look(name)?.active == "activating" || systemd::is_to_start(name);
     if is_coming {
         systemd::stop(name)?;
     }

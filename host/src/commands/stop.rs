@@ -20,13 +20,9 @@ pub(super) fn run(args: &StopArgs, paths: &Paths) -> Result<Exit> {
     each_of(groups, |name: &GuestName| {
         // Of all guests, one that doesn't run is no matter, whatever has become
         // of its configuration.
-        if is_chosen && Client::find(paths, name)?.is_none() {
-            if !lifecycle::call_off(paths, name)? {
-                output::warn(format_args!("guest '{name}' is not running"));
-            }
-            return Ok(Exit::DONE);
-        }
-        if !lifecycle::stop(paths, name, Power::PowerOff, &args.shutdown)? {
+        let is_down = is_chosen && Client::find(paths, name)?.is_none();
+        let ran = !is_down && lifecycle::stop(paths, name, Power::PowerOff, &args.shutdown)?;
+        if !ran && !lifecycle::call_off(paths, name)? {
             output::warn(format_args!("guest '{name}' is not running"));
         }
         Ok(Exit::DONE)

@@ -21,6 +21,10 @@ const LAST_SESSION: Duration = Duration::from_secs(1);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// So long a lock is left to a supervisor that waits for it: longer than the time
+/// between two of its looks.
+pub const GIVES_WAY: Duration = Duration::from_millis(100);
+
 /// Keeps a guest at rest: as long as this is there, a supervisor that is to boot it
 /// waits, whoever has started that. Commands hold the guest's own lock as well, and
 /// before: with that they wait for each other, and systemd knows nothing of it.
@@ -41,13 +45,13 @@ impl Drop for AtRest {
 /// # Errors
 /// As [`check`], and when its lock can't be made.
 pub fn keep(paths: &Paths, name: &GuestName) -> Result<AtRest> {
-    let path = paths.rest_lock(name);
-    let lock = Lock::wait(&path)?;
-    lock.sign();
-    let kept = AtRest { path, _lock: lock };
     let run = RunDir::new(paths, name);
     let start = Instant::now();
     loop {
+        let path = paths.rest_lock(name);
+        let lock = Lock::wait(&path)?;
+        lock.sign();
+        let kept = AtRest { path, _lock: lock };
         check(paths, name)?;
         // A supervisor takes its place, and then looks for this lock: either it sees
         // that, or is seen here. One that leaves is out of its place soon.
@@ -58,7 +62,9 @@ pub fn keep(paths: &Paths, name: &GuestName) -> Result<AtRest> {
             return Err(Error::new(format!("guest '{name}' is being started"))
                 .hint(format!("'vserver stop {name}' first")));
         }
-        thread::sleep(PAUSE);
+        // One that waits for this very lock was first, and boots.
+        drop(kept);
+        thread::sleep(GIVES_WAY);
     }
 }
 

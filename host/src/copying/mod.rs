@@ -12,8 +12,7 @@ mod stream;
 mod view;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rustix::fs::{FileType, Stat};
@@ -120,17 +119,16 @@ type Views = BTreeMap<Option<GuestName>, View>;
 
 /// The sides of these places.
 fn views<'a>(places: impl IntoIterator<Item = &'a Place>, paths: &Paths) -> Result<Views> {
-    let mut views = Views::new();
-    for place in places {
-        if let Entry::Vacant(side) = views.entry(place.guest().cloned()) {
-            let view = match side.key() {
-                None => View::host()?,
-                Some(name) => View::guest(paths, name)?,
-            };
-            side.insert(view);
-        }
-    }
-    Ok(views)
+    // Always in the same order, so that no two commands wait for each other.
+    let sides: BTreeSet<_> = places.into_iter().map(|place| place.guest().cloned()).collect();
+    let views = sides.into_iter().map(|side| {
+        let view = match &side {
+            None => View::host()?,
+            Some(name) => View::guest(paths, name)?,
+        };
+        Ok((side, view))
+    });
+    views.collect()
 }
 
 /// The side that a place is on.

@@ -24,7 +24,7 @@ use crate::fsroot::RootDir;
 use crate::ids;
 use crate::membership::{self, Context, Membership};
 use crate::paths::Paths;
-use crate::runtime::Lock;
+use crate::runtime::{Lock, RunDir};
 use crate::storage;
 
 use super::owners::Owners;
@@ -68,14 +68,19 @@ impl View {
     /// When there is no such guest, or it is only on its way up or down.
     pub fn guest(paths: &Paths, name: &GuestName) -> Result<Self> {
         let deadline = Instant::now() + PATIENCE;
+        let is_coming = || RunDir::new(paths, name).has_supervisor();
         loop {
             let lock = Lock::wait(&paths.lock(name))?;
             let guest = config::load(paths, name)?;
             match Client::find(paths, name)? {
                 None => {
                     let at_rest = match at_rest::keep(paths, name) {
-                        // Somebody has started it meanwhile.
-                        Err(_) if Instant::now() < deadline => continue,
+                        // Somebody is starting it.
+                        Err(_) if is_coming() && Instant::now() < deadline => {
+                            drop(lock);
+                            thread::sleep(at_rest::GIVES_WAY);
+                            continue;
+                        }
                         other => other?,
                     };
                     let root = storage::view(&guest.place(paths, name))?;

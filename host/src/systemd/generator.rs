@@ -1,7 +1,7 @@
 //! What guests' configurations add to their units: which are wanted at boot, in
 //! what order, with what time to stop (systemd.generator(7)). Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,8 +25,10 @@ pub struct Description {
     pub marks: Vec<String>,
     /// Guests that are up before it is started.
     pub after: Vec<GuestName>,
-    /// Where its files are, and others that it can't be started without.
+    /// Where its files are, and those that they lie over.
     pub places: Vec<PathBuf>,
+    /// What it has mounted of the host's.
+    pub mounted: Vec<PathBuf>,
     /// How long its shutdown may take.
     pub stop: Duration,
 }
@@ -63,24 +65,18 @@ pub fn describe(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Descri
         marks: config.marks.clone(),
         after: config.after.clone(),
         places: places(paths, name, config),
+        mounted: config.mounts.bind.iter().map(|bind| bind.source.clone()).collect(),
         // Nobody knows yet what is in it.
         stop: (config.boot.stop_timeout.unwrap_or(STOP_TIMEOUT_OF_SYSTEMD))
             .saturating_add(config.boot.kill_grace),
     }
 }
 
-/// Directories of the host's that a guest needs.
+/// Where a guest's files are, and those that they lie over.
 fn places(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Vec<PathBuf> {
     let place = config.place(paths, name);
     let base = place.base().map(Path::to_owned);
-    let needed = config.mounts.bind.iter().filter(|bind| !bind.optional);
-    let mut places: Vec<_> = [place.root]
-        .into_iter()
-        .chain(base)
-        .chain(needed.map(|bind| bind.source.clone()))
-        .collect();
-    places.dedup();
-    places
+    [place.root].into_iter().chain(base).collect()
 }
 
 /// The first version of systemd that starts a unit's process in a cgroup below
@@ -88,6 +84,10 @@ fn places(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Vec<PathBuf>
 /// having failed meanwhile, which starts `OnFailure=` (`RestartMode=`); an older
 /// one complains of these words.
 const SUBGROUPS: u32 = 254;
+
+/// The first one that has `WantsMountsFor=`: a mount that fails, or is undone, is no
+/// matter to a guest that has what lies there already.
+const WANTED_MOUNTS: u32 = 256;
 
 /// The files for these guests, with the unit files in this directory, for this
 /// version of systemd.
@@ -117,7 +117,11 @@ pub fn files(guests: &[Description], units: &Path, version: u32) -> Vec<File> {
         }
         for unit in [unit, adopting(&guest.name)] {
             let path = PathBuf::from(format!("{unit}.d")).join("50-vserver.conf");
-            let text = drop_in(guest, &order, unit == cgroup::unit(&guest.name));
+            let is_own = unit == cgroup::unit(&guest.name);
+            let mut text = drop_in(guest, &order, is_own);
+            if is_own && version >= WANTED_MOUNTS {
+                wait_for_mounts(&mut text, guest);
+            }
             files.push(File::Text { path, text });
         }
     }
@@ -156,12 +160,28 @@ fn drop_in(guest: &Description, order: &Order, is_own: bool) -> String {
         let _ = writeln!(text, "After={} {}", cgroup::unit(other), adopting(other));
     }
     for place in &guest.places {
-        let place = place.to_string_lossy();
-        let _ = writeln!(text, "RequiresMountsFor=\"{}\"", escaped(&place).replace('"', "\\\""));
+        let _ = writeln!(text, "RequiresMountsFor={}", quoted(place));
     }
     let seconds = guest.stop.saturating_add(MARGIN).as_secs();
     let _ = write!(text, "[Service]\nTimeoutStopSec={seconds}s\n");
     text
+}
+
+/// The file systems of what it has mounted are mounted first, as far as systemd can.
+fn wait_for_mounts(text: &mut String, guest: &Description) {
+    let is_elsewhere = |path: &&PathBuf| !guest.places.contains(path);
+    let paths: BTreeSet<_> = guest.mounted.iter().filter(is_elsewhere).collect();
+    if !paths.is_empty() {
+        text.push_str("[Unit]\n");
+    }
+    for path in paths {
+        let _ = writeln!(text, "WantsMountsFor={}", quoted(path));
+    }
+}
+
+/// A path as one word.
+fn quoted(path: &Path) -> String {
+    format!("\"{}\"", escaped(&path.to_string_lossy()).replace('"', "\\\""))
 }
 
 /// A text in which nothing means something else to systemd: specifiers,
@@ -186,6 +206,7 @@ mod tests {
             marks: Vec::new(),
             after: Vec::new(),
             places: vec![format!("/var/lib/vservers/{name}").into()],
+            mounted: Vec::new(),
             stop: Duration::from_secs(65),
         }
     }
@@ -218,6 +239,28 @@ mod tests {
         let drop_in = "vserver@.service.d/50-cgroup.conf: [Service]\n\
                        DelegateSubgroup=supervisor\nNotifyAccess=main\nRestartMode=direct\n";
         assert_eq!([text(253), text(254), text(257)], ["", drop_in, drop_in]);
+    }
+
+    #[test]
+    fn what_it_has_mounted_is_waited_for_where_systemd_can() {
+        let web = Description {
+            places: vec!["/srv/web".into(), "/srv/golden/v1".into()],
+            mounted: vec!["/srv/www".into(), "/srv/web".into(), "/srv/www".into()],
+            ..guest("web")
+        };
+        let of = |version, unit: &str| {
+            let path = PathBuf::from(format!("{unit}@web.service.d/50-vserver.conf"));
+            let files = files(std::slice::from_ref(&web), Path::new("/"), version);
+            let text = files.iter().find_map(|file| match file {
+                File::Text { path: found, text } if *found == path => Some(text),
+                _ => None,
+            });
+            let is_mount = |line: &&str| line.contains("MountsFor");
+            text.unwrap().lines().filter(is_mount).collect::<Vec<_>>().join("\n")
+        };
+        let files = "RequiresMountsFor=\"/srv/web\"\nRequiresMountsFor=\"/srv/golden/v1\"";
+        assert_eq!([of(255, "vserver"), of(256, "vserver-adopt")], [files, files]);
+        assert_eq!(of(256, "vserver"), format!("{files}\nWantsMountsFor=\"/srv/www\""));
     }
 
     #[test]

@@ -94,13 +94,23 @@ pub fn look(name: &GuestName) -> Result<Unit> {
     Ok(read(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Does somebody want a guest's unit to end, or to begin anew? (systemctl(1),
-/// "list-jobs")
+/// Does somebody want a guest's unit to end, or to begin anew?
 pub fn is_being_stopped(name: &GuestName) -> bool {
+    has_job(name, &["stop", "restart"])
+}
+
+/// Does somebody want a guest's unit to begin?
+pub fn is_to_start(name: &GuestName) -> bool {
+    has_job(name, &["start", "restart"])
+}
+
+/// Has its unit one of these jobs? (systemctl(1), "list-jobs")
+fn has_job(name: &GuestName, kinds: &[&str]) -> bool {
     let jobs = systemctl("", &["list-jobs", "--no-legend", &cgroup::unit(name)]);
     jobs.is_ok_and(|output| {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.lines().any(|line| matches!(line.split_whitespace().nth(2), Some("stop" | "restart")))
+        let mut jobs = text.lines().filter_map(|line| line.split_whitespace().nth(2));
+        jobs.any(|job| kinds.contains(&job))
     })
 }
 

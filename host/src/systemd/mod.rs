@@ -14,8 +14,8 @@ mod units;
 
 pub use generator::{Description, File, describe, files};
 pub use manager::{
-    Unit, enable, installed_in, is_being_stopped, is_enabled, look, reload, reload_if_booted,
-    revive, settle, start, starts_guests, stop, version,
+    Unit, enable, installed_in, is_being_stopped, is_enabled, is_to_start, look, reload,
+    reload_if_booted, revive, settle, start, starts_guests, stop, version,
 };
 pub use notify::Notifier;
 pub use units::{GENERATOR, texts};

@@ -62,9 +62,9 @@ impl Notifier {
 
     /// This process isn't stuck.
     pub fn alive(&self) {
-        let usual = self.watchdog.filter(|_| self.is_busy.take()).map(watchdog_of);
+        let usual = self.watchdog.filter(|_| self.is_busy.get()).map(watchdog_of);
         let words: Vec<_> = [NotifyState::Watchdog].into_iter().chain(usual).collect();
-        self.say(&words);
+        self.is_busy.set(!self.say(&words) && self.is_busy.get());
     }
 
     /// What comes now takes as long as it does: the watchdog waits, until
@@ -130,18 +130,20 @@ impl Notifier {
         self.say(&words);
     }
 
-    fn say(&self, words: &[NotifyState<'_>]) {
+    /// Has it been heard?
+    fn say(&self, words: &[NotifyState<'_>]) -> bool {
         if !self.is_heard {
-            return;
+            return false;
         }
         let again = self.is_unheard.get().then_some(NotifyState::Ready);
         let words: Vec<_> = words.iter().cloned().chain(again).collect();
         let said = say(&words);
         let has_ready = words.iter().any(|word| matches!(word, NotifyState::Ready));
         self.is_unheard.set(has_ready && said.is_err());
-        if let Err(error) = said {
+        if let Err(error) = &said {
             tracing::debug!("systemd doesn't listen: {error}");
         }
+        said.is_ok()
     }
 }
 
