@@ -7,13 +7,14 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use tests::{DEADLINE, Host, Tree, eventually, process, random};
+use tests::{DEADLINE, Host, Tree, command, eventually, process, random};
 
 on! { Busybox: [
     one_of_two_takes_over,
     a_units_own_takes_the_guest_from_whoever_was_quicker,
     whoever_waits_for_a_boot_hears_of_each_step,
     who_is_too_busy_to_hear_that_it_is_up_is_told_again,
+    a_stop_cleans_up_after_a_guest_that_has_ended_meanwhile,
 ] }
 
 /// `vserver supervise --adopt`, which goes on as the guest's supervisor.
@@ -161,4 +162,33 @@ fn who_is_too_busy_to_hear_that_it_is_up_is_told_again(tree: Tree) {
     web.stop();
     let end = eventually(DEADLINE, "it ends", || supervisor.try_wait().ok().flatten());
     assert!(end.success(), "{end}");
+}
+
+/// What systemd calls when it has killed a supervisor that was stuck, and had heard
+/// nothing of its guest's end.
+fn a_stop_cleans_up_after_a_guest_that_has_ended_meanwhile(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let before = tests::Census::after_a_boot(&web);
+    for with_keeper in [false, true] {
+        web.start();
+        let status = web.status();
+        let send = |pid: Option<i32>, signal| {
+            let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a pid");
+            rustix::process::kill_process(pid, signal).expect("it is there");
+        };
+        let init = status.init_pid.expect("it runs");
+        send(status.supervisor_pid, rustix::process::Signal::STOP);
+        send(status.init_pid, rustix::process::Signal::KILL);
+        eventually(DEADLINE, "it ends", || (!process::is_alive(init)).then_some(()));
+        send(status.supervisor_pid, rustix::process::Signal::KILL);
+        if with_keeper {
+            send(status.keeper_pid, rustix::process::Signal::KILL);
+        }
+        let mut stopped = host.command(["supervise", "--unit-stopped", "web"]);
+        command::run(stopped.env("SERVICE_RESULT", "success"), DEADLINE).ok();
+        let run = host.prefix().join("run/vserver/web");
+        eventually(DEADLINE, "its directory is gone", || (!run.exists()).then_some(()));
+        before.assert_unchanged(&host);
+    }
 }

@@ -46,14 +46,14 @@ pub fn needs_guard(paths: &Paths, name: &GuestName) -> Result<bool> {
 /// cleaned up first, whoever wants what: a command that meets it has the unit
 /// started as well.
 pub fn forget_end_if_wanted(paths: &Paths, name: &GuestName) {
-    let run = RunDir::new(paths, name);
-    let is_left = || {
-        run.keeper().exists()
-            || GuestCgroup::new(paths, name)
-                .is_ok_and(|cgroup| GuestCgroup::populated(cgroup.outer()))
-    };
     let is_wanted = || systemd::look(name).is_ok_and(|unit| unit.restarts == Some(0));
-    run.forget_end_if(|| !is_left() && is_wanted());
+    RunDir::new(paths, name).forget_end_if(|| !is_left(paths, name) && is_wanted());
+}
+
+/// Is there anything of a guest's boot, be it only to be cleaned up?
+fn is_left(paths: &Paths, name: &GuestName) -> bool {
+    let populated = |cgroup: GuestCgroup| GuestCgroup::populated(cgroup.outer());
+    RunDir::new(paths, name).keeper().exists() || GuestCgroup::new(paths, name).is_ok_and(populated)
 }
 
 /// Is the guest's unit there, or started again by itself? From version 254 on systemd
@@ -93,11 +93,10 @@ pub fn stopped(paths: &Paths, name: &GuestName) -> Result<Exit> {
     }
     // A shutdown that isn't forced has as long as systemd gives it.
     let (timeout_ms, patience) = if is_late { (Some(0), PATIENCE) } else { (None, HOUR) };
-    let cgroup = GuestCgroup::new(paths, name)?;
     tell_supervisors(paths, name);
     let order = Request::Stop { power: Power::PowerOff, timeout_ms, no_kill: false };
     let deadline = Instant::now() + patience;
-    while GuestCgroup::populated(cgroup.outer()) {
+    while is_left(paths, name) {
         if Instant::now() > deadline {
             return Err(Error::new(format!("what is left of guest '{name}' doesn't end")));
         }
@@ -106,8 +105,10 @@ pub fn stopped(paths: &Paths, name: &GuestName) -> Result<Exit> {
             Some(client) => client,
             None => spawn_supervisor(name, &["--take-over"])?.0,
         };
-        client.send(&order)?;
-        while client.next(Some(deadline))?.is_some() {}
+        // One that has only to clean up may have ended.
+        if client.send(&order).is_ok() {
+            while matches!(client.next(Some(deadline)), Ok(Some(_))) {}
+        }
         thread::sleep(Duration::from_millis(20));
     }
     RunDir::new(paths, name).forget_end();
