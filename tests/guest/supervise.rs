@@ -24,6 +24,13 @@ fn adopt(host: &Host) -> Child {
     command.spawn().expect("it can be run")
 }
 
+/// It ends with its guest.
+#[track_caller]
+fn ends(mut supervisor: Child) {
+    let end = eventually(DEADLINE, "it ends", || supervisor.try_wait().ok().flatten());
+    assert!(end.success(), "{end}");
+}
+
 /// It ends, as there is another one.
 #[track_caller]
 fn is_refused(mut child: Child) {
@@ -114,7 +121,7 @@ fn whoever_waits_for_a_boot_hears_of_each_step(tree: Tree) {
     socket.set_read_timeout(Some(DEADLINE)).expect("it can be set");
     let mut command = host.command(["supervise", "web"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut supervisor = command.env("NOTIFY_SOCKET", &path).spawn().expect("it can be run");
+    let supervisor = command.env("NOTIFY_SOCKET", &path).spawn().expect("it can be run");
     let mut said = Vec::new();
     let mut bytes = [0; 4096];
     while !said.iter().any(|words: &String| words.contains("READY=1")) {
@@ -128,8 +135,7 @@ fn whoever_waits_for_a_boot_hears_of_each_step(tree: Tree) {
     }
     assert!(process::is_alive(i32::try_from(supervisor.id()).expect("a pid")));
     web.stop();
-    let end = eventually(DEADLINE, "it ends", || supervisor.try_wait().ok().flatten());
-    assert!(end.success(), "{end}");
+    ends(supervisor);
 }
 
 /// As systemd is for a moment, when it reads all units anew.
@@ -146,7 +152,7 @@ fn who_is_too_busy_to_hear_that_it_is_up_is_told_again(tree: Tree) {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // Twice a second.
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000000");
-    let mut supervisor = command.spawn().expect("it can be run");
+    let supervisor = command.spawn().expect("it can be run");
     eventually(DEADLINE, "it is up", || {
         (web.is_running() && web.status().state == "running").then_some(())
     });
@@ -160,8 +166,7 @@ fn who_is_too_busy_to_hear_that_it_is_up_is_told_again(tree: Tree) {
     let ready = said.iter().filter(|words| words.contains("READY=1")).count();
     assert_eq!(ready, 1, "once is enough: {said:?}");
     web.stop();
-    let end = eventually(DEADLINE, "it ends", || supervisor.try_wait().ok().flatten());
-    assert!(end.success(), "{end}");
+    ends(supervisor);
 }
 
 /// What systemd calls when it has killed a supervisor that was stuck, and had heard

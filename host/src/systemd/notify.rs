@@ -67,8 +67,8 @@ impl Notifier {
         self.is_busy.set(!self.say(&words) && self.is_busy.get());
     }
 
-    /// What comes now takes as long as it does: the watchdog waits, until
-    /// [`Notifier::alive`] is called again.
+    /// What comes now takes long: the watchdog waits until [`Notifier::alive`] is
+    /// called again, or for 71 minutes, the most that the word's microseconds hold.
     pub fn busy(&self) {
         if self.watchdog.is_some() {
             self.is_busy.set(true);
