@@ -109,21 +109,26 @@ impl Counters {
         Bytes { received, sent, received_ipv6, sent_ipv6 }
     }
 
-    /// What was counted since another sample of the same source. A counter
-    /// that is less than it was has begun again.
+    /// What was counted since another sample of the same source.
+    ///
+    /// The kernel's figures of a cgroup are sums, of which a part can go: that of a
+    /// disk goes with the disk, and that of the sessions with their cgroup, which
+    /// systemd may remove. One that is less than it was has lost such a part; nothing
+    /// has been used. A map of ours that is less than it was has begun again.
     fn since(&self, before: &Self) -> Self {
-        let grown = |now: u64, then: u64| now.checked_sub(then).unwrap_or(now);
+        let grown = u64::saturating_sub;
+        let begun = |now: u64, then: u64| now.checked_sub(then).unwrap_or(now);
         Self {
             user_us: grown(self.user_us, before.user_us),
             system_us: grown(self.system_us, before.system_us),
             read: grown(self.read, before.read),
             written: grown(self.written, before.written),
-            received: grown(self.received, before.received),
-            sent: grown(self.sent, before.sent),
-            received_ipv6: grown(self.received_ipv6, before.received_ipv6),
-            sent_ipv6: grown(self.sent_ipv6, before.sent_ipv6),
+            received: begun(self.received, before.received),
+            sent: begun(self.sent, before.sent),
+            received_ipv6: begun(self.received_ipv6, before.received_ipv6),
+            sent_ipv6: begun(self.sent_ipv6, before.sent_ipv6),
             kills: grown(self.kills, before.kills),
-            forks: grown(self.forks, before.forks),
+            forks: begun(self.forks, before.forks),
         }
     }
 
@@ -275,9 +280,20 @@ mod tests {
         ledger.take(0, sample("b", 3000, 30, 0));
         assert_eq!(ledger.total.counters.user_us, 130);
         assert_eq!(ledger.total.boots, 2);
-        // A counter that was set back.
-        ledger.take(0, sample("b", 4000, 10, 0));
-        assert_eq!(ledger.total.counters.user_us, 140);
+    }
+
+    #[test]
+    fn what_goes_is_not_counted_again() {
+        let mut ledger = Ledger::default();
+        let mut take = |taken_ms, read, received| {
+            let counters = Counters { read, received, ..Counters::default() };
+            ledger.take(0, Sample { counters, ..sample("a", taken_ms, 0, 0) });
+            (ledger.total.counters.read, ledger.total.counters.received)
+        };
+        assert_eq!(take(1000, 1000, 100), (1000, 100));
+        // A disk is gone of two, and a map was made anew.
+        assert_eq!(take(2000, 990, 10), (1000, 110));
+        assert_eq!(take(3000, 995, 15), (1005, 115));
     }
 
     /// Hours are named by the clock on the wall; how long they were, another tells.
