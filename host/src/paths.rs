@@ -121,6 +121,11 @@ impl Paths {
         self.state_dir().join(".ids.lock")
     }
 
+    /// `/var/lib/vserver/.configurations.lock`: serialises changes of configurations.
+    pub fn configurations_lock(&self) -> PathBuf {
+        self.state_dir().join(".configurations.lock")
+    }
+
     /// `/var/lib/vserver/supervisors/NAME`: whoever has locked it is the guest's
     /// supervisor, also when somebody has emptied `/run`.
     pub fn supervisor_lock(&self, name: &GuestName) -> PathBuf {
@@ -140,6 +145,12 @@ impl Paths {
     /// `/run/vserver/.lock-NAME`: serialises commands on one guest.
     pub fn lock(&self, name: &GuestName) -> PathBuf {
         self.run_dir().join(format!(".lock-{name}"))
+    }
+
+    /// `/run/vserver/.starts`: whoever has locked it takes addresses, or attaches what
+    /// all guests share. No directory, which any user of the host may open and lock.
+    pub fn starts_lock(&self) -> PathBuf {
+        self.run_dir().join(".starts")
     }
 
     /// `/run/vserver/.move-NAME`: whoever has locked it moves the guest to another

@@ -1,6 +1,8 @@
 //! Guests with addresses of their own: who reaches whom, what is refused, and
 //! that nothing of a link is left.
 
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
 use shared::stage::Stage;
@@ -14,6 +16,7 @@ on! { Busybox: [
     a_guest_that_gets_no_new_address_keeps_no_old_one,
     traffic_is_counted_on_the_link,
     two_starts_at_once_dont_share_an_address,
+    no_user_of_the_host_holds_a_start_up,
     those_started_at_once_are_all_reached,
     a_link_comes_back_with_each_boot,
     the_host_answers_for_a_guest_on_its_own_network,
@@ -121,6 +124,31 @@ fn two_starts_at_once_dont_share_an_address(tree: Tree) {
     assert_eq!(started.iter().filter(|code| **code == 0).count(), 1, "{started:?}");
     let names = host.network().links();
     assert_eq!(names.matches("altname vserver-").count(), 1, "{names}");
+}
+
+/// Whoever may open a file may lock it.
+fn no_user_of_the_host_holds_a_start_up(tree: Tree) {
+    let (host, _beside) = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.10"]);
+    web.start();
+    web.stop();
+    let mut locks = Vec::new();
+    let mut found = vec![host.paths().run_dir()];
+    while let Some(path) = found.pop() {
+        let mode = fs::metadata(&path).map_or(0, |meta| meta.permissions().mode());
+        if mode & 0o4 != 0 {
+            let file = File::open(&path).expect("it can be opened");
+            file.lock_shared().expect("it can be locked");
+            locks.push(file);
+        }
+        let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+        found.extend(entries.map(|entry| entry.path()).filter(|_| mode & 0o1 != 0));
+    }
+    assert!(!locks.is_empty(), "not even the directory itself");
+    web.start();
+    host.vserver(["config", "set", "web", "description", "x"]).ok();
+    web.vserver("limits", [""; 0]).ok();
+    web.stop();
 }
 
 /// On links of their own, and on the host's stack.

@@ -1,7 +1,8 @@
 //! What the supervisor does about its guest's addresses: before a boot, and
 //! after it.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
+use std::io;
 use std::mem;
 use std::net::IpAddr;
 use std::thread;
@@ -18,7 +19,7 @@ use crate::facts::{self, Forwarding};
 use crate::net;
 use crate::plan::network::long_names;
 use crate::plan::{Far, Link, Network};
-use crate::runtime::{RunDir, State};
+use crate::runtime::{Lock, RunDir, State};
 
 use super::Supervisor;
 
@@ -193,16 +194,20 @@ impl Supervisor {
     /// Keeps others from taking addresses, and from attaching what all guests
     /// share, until the file is dropped: of two that start at the same time, the
     /// second sees the first.
-    pub(super) fn hold_starts(&self) -> Result<File> {
-        let directory = self.planner.paths.run_dir();
-        let failed = |error| Error::path("lock", &directory, error);
-        let file = File::open(&directory).map_err(failed)?;
+    pub(super) fn hold_starts(&self) -> Result<Lock> {
+        let path = self.planner.paths.starts_lock();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(PAUSE),
-                Err(error) => return Err(failed(error.into())),
+            match Lock::try_now(&path)? {
+                Some(lock) => return Ok(lock),
+                None if Instant::now() < deadline => thread::sleep(PAUSE),
+                None => {
+                    return Err(Error::path(
+                        "lock",
+                        &path,
+                        io::Error::from(io::ErrorKind::TimedOut),
+                    ));
+                }
             }
         }
     }
