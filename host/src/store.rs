@@ -75,6 +75,37 @@ fn exchange(path: &Path, text: &str, mode: u32, sync: Sync) -> Result<()> {
     fs::rename(&temporary.path, path).map_err(|error| Error::path("replace", path, error))
 }
 
+/// A copy of a file for somebody to edit, beside it, which nobody but root may read.
+/// It goes when this is dropped.
+pub struct Scratch {
+    temporary: Temporary,
+}
+
+impl Scratch {
+    /// Writes one.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write(target: &Path, text: &str) -> Result<Self> {
+        let failed = |error| Error::path("copy", target, error);
+        let (temporary, mut file) = Temporary::open(target, "edit").map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        Ok(Self { temporary })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.temporary.path
+    }
+
+    /// Leaves it there.
+    pub fn keep(self) -> PathBuf {
+        let path = self.temporary.path.clone();
+        std::mem::forget(self);
+        path
+    }
+}
+
 /// A file that is written bit by bit, and has its name when it is whole. Before
 /// that it goes when this is dropped. Only root may read it.
 pub struct Growing {
@@ -89,7 +120,7 @@ impl Growing {
     /// # Errors
     /// When it can't be made.
     pub fn begin(target: &Path) -> Result<Self> {
-        let opened = Temporary::open(target);
+        let opened = Temporary::open(target, NEW);
         let (temporary, file) = opened.map_err(|error| Error::path("write", target, error))?;
         Ok(Self { temporary, file, target: target.to_owned() })
     }
@@ -141,6 +172,9 @@ pub fn lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// The ending of what is to take a file's place.
+const NEW: &str = "new";
+
 /// A file that goes away unless it was renamed.
 struct Temporary {
     path: PathBuf,
@@ -148,10 +182,10 @@ struct Temporary {
 
 impl Temporary {
     /// An empty file beside the target, which nobody but root may read.
-    fn open(target: &Path) -> io::Result<(Self, File)> {
+    fn open(target: &Path, ending: &str) -> io::Result<(Self, File)> {
         let mut name = std::ffi::OsString::from(".");
         name.push(target.file_name().unwrap_or_default());
-        name.push(format!(".{}.new", process::id()));
+        name.push(format!(".{}.{ending}", process::id()));
         let path = target.with_file_name(name);
         // Left over from a crashed process that had the same number.
         match fs::remove_file(&path) {
@@ -172,7 +206,7 @@ impl Temporary {
     ) -> Result<Self> {
         make_directory(target)?;
         let fail = |error| Error::path("write", target, error);
-        let (temporary, file) = Self::open(target).map_err(fail)?;
+        let (temporary, file) = Self::open(target, NEW).map_err(fail)?;
         fill(&file, text, mode, like).map_err(fail)?;
         match sync {
             Sync::Disk => file.sync_all().map_err(fail)?,

@@ -2,8 +2,12 @@
 //! and what isn't touched stays as it was written.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
 
-use tests::Host;
+use tests::terminal::Terminal;
+use tests::{Host, host};
 
 /// What `config check` says of this text, with the file's path taken out.
 fn findings(text: &str) -> String {
@@ -132,4 +136,84 @@ fn the_effective_configuration_has_every_refusal_with_its_reason() {
     host.configure("box", "context = 40001\nsecurity.nesting = true\n");
     let nesting = host.vserver(["config", "show", "box", "--effective"]).ok();
     assert!(!nesting.stdout.contains("pivot_root") && !nesting.stdout.contains("/proc/kcore"));
+}
+
+#[test]
+fn changes_at_the_same_time_are_all_made() {
+    let host = Host::without_root();
+    host.configure("web", "context = 40000\n");
+    let set = |key: &str, values: [&str; 20]| {
+        for value in values {
+            host.vserver(["config", "set", "web", key, value]).ok();
+        }
+    };
+    let words: [String; 20] = std::array::from_fn(|number| format!("m{number}"));
+    let words = words.each_ref().map(String::as_str);
+    thread::scope(|scope| {
+        for key in ["description", "hostname", "boot.runlevel", "limits.memory"] {
+            scope.spawn(move || match key {
+                "boot.runlevel" => set(key, ["3"; 20]),
+                "limits.memory" => set(key, ["1G"; 20]),
+                key => set(key, words),
+            });
+        }
+    });
+    let text = host.vserver(["config", "show", "web"]).ok().stdout;
+    for line in [
+        "description = \"m19\"",
+        "hostname = \"m19\"",
+        "runlevel = \"3\"",
+        "memory = \"1G\"",
+        "context = 40000",
+    ] {
+        assert!(text.contains(line), "{line} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn an_editor_overwrites_nobodys_change() {
+    let host = Host::without_root();
+    let file = host.configure("web", "context = 40000\n");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("it has a mode");
+    let edit = |editor: &str| {
+        let mut edit = host.command(["config", "edit", "web"]);
+        edit.env_remove("VISUAL").env("EDITOR", format!("sh -c '{editor}' sh"));
+        Terminal::open(&edit)
+    };
+    let program = host::program().display().to_string();
+    // Somebody else is quicker.
+    let mut terminal = edit(&format!(
+        "echo \"# edited\" >>\"$1\"; \"{program}\" config set web description other"
+    ));
+    terminal.expect("was changed while it was edited");
+    terminal.expect("what was edited is in '");
+    assert_eq!(terminal.end(), 1);
+    let text = fs::read_to_string(&file).expect("it is there");
+    assert!(text.contains("description = \"other\"") && !text.contains("edited"), "{text}");
+    let kept = others(&file);
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let copy = fs::read_to_string(&kept[0]).expect("it is there");
+    assert!(copy.contains("# edited\n") && !copy.contains("other"), "{copy}");
+    let mode = fs::metadata(&kept[0]).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    fs::remove_file(&kept[0]).expect("it can be removed");
+
+    // A key that interrupts is the editor's.
+    let mut terminal =
+        edit("trap : INT; echo re\"\"ady; sleep 1; sleep 1; echo \"# more\" >>\"$1\"");
+    terminal.expect("ready");
+    terminal.type_in("\x03");
+    assert_eq!(terminal.end(), 0);
+    let text = fs::read_to_string(&file).expect("it is there");
+    assert!(text.ends_with("# more\n"), "{text}");
+    let mode = fs::metadata(&file).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(others(&file), Vec::<PathBuf>::new());
+}
+
+/// What else lies beside it.
+fn others(file: &Path) -> Vec<PathBuf> {
+    let directory = file.parent().expect("it is in a directory");
+    let entries = fs::read_dir(directory).expect("it can be read");
+    entries.flatten().map(|entry| entry.path()).filter(|path| path != file).collect()
 }

@@ -323,10 +323,11 @@ fn complete(
     if *storage == config.storage {
         return Ok(());
     }
-    let text = config::text(paths, name)?;
-    let text = edit::set(&text, KEY, &[storage.kind.name().to_owned()])
-        .map_err(|problems| super::config::refused(KEY, &problems))?;
-    config::set_text(paths, name, &text)
+    config::change(paths, name, |text| {
+        edit::set(text, KEY, &[storage.kind.name().to_owned()])
+            .map_err(|problems| super::config::refused(KEY, &problems))
+    })
+    .map(drop)
 }
 
 fn request(

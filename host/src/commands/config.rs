@@ -6,8 +6,10 @@ use std::fs;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use shared::name::GuestName;
+use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use crate::cli::{ConfigAction, ConfigArgs};
 use crate::commands::{Exit, config_import, dry_run, output};
@@ -18,6 +20,7 @@ use crate::facts;
 use crate::paths::Paths;
 use crate::report;
 use crate::report::effective::Effective;
+use crate::store;
 use crate::systemd;
 
 /// Carries out what is asked of a configuration.
@@ -132,13 +135,14 @@ fn change(
     dry_run: bool,
     edit: impl FnOnce(&str) -> Result<String>,
 ) -> Result<Exit> {
-    let before = config::text(paths, name)?;
-    let after = edit(&before)?;
     if dry_run {
+        let after = edit(&config::text(paths, name)?)?;
         config::judge_text(paths, name, &after)?;
         output::print(&after)?;
-    } else if after != before {
-        config::set_text(paths, name, &after)?;
+        return Ok(Exit::DONE);
+    }
+    let changed = config::change(paths, name, edit)?;
+    if changed.is_one() {
         if keys.iter().any(|key| IN_UNITS.contains(key)) && systemd::starts_guests(paths) {
             output::remark("systemd has not heard of this yet: systemctl daemon-reload");
         }
@@ -146,7 +150,7 @@ fn change(
             && let Err(error) =
                 keys.iter().try_for_each(|key| take_effect(paths, name, key, &client))
         {
-            config::set_text(paths, name, &before)?;
+            changed.undo(paths, name)?;
             return Err(error);
         }
     }
@@ -216,22 +220,35 @@ fn edit_file(paths: &Paths, name: &GuestName) -> Result<Exit> {
             .hint("'vserver config set' changes single keys"));
     }
     let before = config::text(paths, name)?;
-    let copy = paths.config_dir().join(format!(".{name}.toml.edit"));
-    let written = fs::write(&copy, &before).map_err(|error| Error::path("write", &copy, error));
-    let edited = written.and_then(|()| edit_until_right(paths, name, &copy));
-    let _ = fs::remove_file(&copy);
-    let Some(after) = edited? else { return Ok(Exit::NO) };
-    if after != before {
-        config::set_text(paths, name, &after)?;
+    let copy = store::Scratch::write(&paths.config(name), &before)?;
+    let Some(after) = edit_until_right(paths, name, copy.path())? else { return Ok(Exit::NO) };
+    let put = config::change(paths, name, |now| match now == before || now == after {
+        true => Ok(after.clone()),
+        false => Err(Error::new(format!(
+            "the configuration of guest '{name}' was changed while it was edited"
+        ))),
+    });
+    match put {
+        Ok(_) => Ok(Exit::DONE),
+        Err(error) => {
+            let kept = copy.keep();
+            Err(error.hint(format!("what was edited is in '{}'", kept.display())))
+        }
     }
-    Ok(Exit::DONE)
 }
 
 /// The right text; `None` when the user gives up.
 fn edit_until_right(paths: &Paths, name: &GuestName, copy: &Path) -> Result<Option<String>> {
+    // Keys that interrupt are the editor's: neither this process nor the shell ends by
+    // them, and who is executed isn't told of that.
+    for signal in [SIGINT, SIGQUIT] {
+        signal_hook::flag::register(signal, Arc::default())
+            .map_err(|error| Error::os("cannot leave signals to the editor", error))?;
+    }
     loop {
         // The variable may hold options, which a shell splits, as in crontab(1).
-        let mut script = editor();
+        let mut script = OsString::from("trap : INT QUIT; ");
+        script.push(editor());
         script.push(" \"$1\"");
         let status = Command::new("/bin/sh").arg("-c").arg(script).arg("sh").arg(copy).status();
         let status = status.map_err(|error| Error::os("cannot execute '/bin/sh'", error))?;

@@ -165,7 +165,8 @@ fn change(paths: &Paths, name: &GuestName, wish: &Wish, runtime: bool) -> Result
     if after == before {
         return Ok(Exit::DONE);
     }
-    if let Err(error) = config::set_text(paths, name, &after) {
+    // What others have changed meanwhile stays.
+    if let Err(error) = config::change(paths, name, |text| edited(paths, name, text, wish)) {
         if let Some(had) = had.filter(|had| Some(had.boot) == boot) {
             // What was taken from it isn't given back.
             let undone = |now: &KeptDevices| {

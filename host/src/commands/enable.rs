@@ -65,7 +65,9 @@ fn set(paths: &Paths, name: &GuestName, enable: bool) -> Result<()> {
     if config::load(paths, name)?.autostart == enable {
         return Ok(());
     }
-    let text = edit::set(&config::text(paths, name)?, key, &[enable.to_string()])
-        .map_err(|problems| super::config::refused(key, &problems))?;
-    config::set_text(paths, name, &text)
+    config::change(paths, name, |text| {
+        edit::set(text, key, &[enable.to_string()])
+            .map_err(|problems| super::config::refused(key, &problems))
+    })
+    .map(drop)
 }

@@ -115,9 +115,10 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
     // What wasn't counted before is now.
     let is_new = disk.is_none() && !may_be_small;
     let noted = if is_new { refuse_small_disk_now(paths, name, &config) } else { Ok(()) };
+    // What others have changed meanwhile stays.
     let noted = noted.and_then(|()| match after == before {
         true => Ok(()),
-        false => config::set_text(paths, name, &after),
+        false => config::change(paths, name, |text| edited(text, &args.changes)).map(drop),
     });
     if let Err(error) = noted {
         changed.undo();

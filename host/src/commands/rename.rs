@@ -158,9 +158,9 @@ fn follow(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<()> {
         let names = theirs.after.iter().map(|name| if name == old { new } else { name });
         let names: Vec<String> = names.map(ToString::to_string).collect();
         let key = "after";
-        let text = edit::set(&config::text(paths, &other)?, key, &names)
-            .map_err(|problems| super::config::refused(key, &problems))?;
-        config::set_text(paths, &other, &text)?;
+        config::change(paths, &other, |text| {
+            edit::set(text, key, &names).map_err(|problems| super::config::refused(key, &problems))
+        })?;
         output::remark(format_args!("guest '{other}' is started after '{new}' now"));
     }
     Ok(())

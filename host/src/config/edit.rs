@@ -177,11 +177,22 @@ fn uncommented(text: &str, path: &[&str], value: &Value, wanted: &str) -> Option
         if line.starts_with('[') {
             current = Some(line.trim_end().to_owned());
         }
-        let rest = line.strip_prefix('#').and_then(|rest| rest.trim_start().strip_prefix(&*key));
-        current == section && rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+        let rest = line.strip_prefix('#').map(str::trim_start).unwrap_or_default();
+        let is_the_key =
+            rest.strip_prefix(&*key).is_some_and(|rest| rest.trim_start().starts_with('='));
+        current == section && is_the_key && says_no_more(rest)
     })?;
     *lines.get_mut(at)? = &replacement;
     same_meaning(lines.join("\n"), wanted)
+}
+
+/// Is this line a value and nothing else? What somebody has noted beside one stays.
+fn says_no_more(line: &str) -> bool {
+    let Ok(document) = line.parse::<DocumentMut>() else { return false };
+    let is_blank = |text: &str| text.trim().is_empty();
+    let ends = document.iter().filter_map(|(_, item)| item.as_value()?.decor().suffix());
+    let after = ends.chain([document.trailing()]);
+    after.into_iter().all(|raw| raw.as_str().is_none_or(is_blank))
 }
 
 /// `text` with the lines of a key commented out, if that means the same as
@@ -236,6 +247,20 @@ mod tests {
             "# mine\ncontext = 42 # the answer\n\n[boot] # here\nstyle = \"auto\"\n\
              stop_timeout = \"90s\"\n"
         );
+    }
+
+    #[test]
+    fn notes_on_lines_that_are_commented_out_are_kept() {
+        let set = |line: &str| {
+            let text = format!("[limits]\n{line}\n");
+            set_words(&text, "limits.memory", &["1G"]).unwrap()
+        };
+        for line in ["#memory = \"2G\" until May", "# memory = \"2G\" # contract 118"] {
+            assert_eq!(set(line), format!("[limits]\nmemory = \"1G\"\n{line}\n"));
+        }
+        for line in ["#memory = \"2G\"", "# memory = \"2G\"  ", "#memory=3"] {
+            assert_eq!(set(line), "[limits]\nmemory = \"1G\"\n");
+        }
     }
 
     #[test]

@@ -142,6 +142,59 @@ pub fn judge_text(paths: &Paths, name: &GuestName, text: &str) -> Result<GuestCo
 /// Everything that is wrong with the text, or the file can't be written; then
 /// it is as it was.
 pub fn set_text(paths: &Paths, name: &GuestName, text: &str) -> Result<()> {
+    let _held = store::lock(&paths.configurations_lock())?;
+    put_text(paths, name, text)
+}
+
+/// Changes the text of a guest's configuration file: `edit` is given what it is, and
+/// returns what it is to be. Nobody else changes it, or takes a number that it
+/// names, meanwhile.
+///
+/// # Errors
+/// Those of `edit`, and as [`set_text`].
+pub fn change(
+    paths: &Paths,
+    name: &GuestName,
+    edit: impl FnOnce(&str) -> Result<String>,
+) -> Result<Change> {
+    let _held = store::lock(&paths.configurations_lock())?;
+    let before = text(paths, name)?;
+    let after = edit(&before)?;
+    if after != before {
+        put_text(paths, name, &after)?;
+    }
+    Ok(Change { before, after })
+}
+
+/// A change of a configuration's text.
+#[derive(Debug)]
+pub struct Change {
+    /// Its text before.
+    pub before: String,
+    /// And after.
+    pub after: String,
+}
+
+impl Change {
+    /// Is there a difference?
+    pub fn is_one(&self) -> bool {
+        self.before != self.after
+    }
+
+    /// Takes it back, unless somebody has changed the text again.
+    ///
+    /// # Errors
+    /// As [`change`].
+    pub fn undo(&self, paths: &Paths, name: &GuestName) -> Result<()> {
+        change(paths, name, |now| {
+            let text = if now == self.after { &self.before } else { now };
+            Ok(text.to_owned())
+        })
+        .map(drop)
+    }
+}
+
+fn put_text(paths: &Paths, name: &GuestName, text: &str) -> Result<()> {
     judge_text(paths, name, text)?;
     let own = read(&paths.config(name))?.unwrap_or_default();
     let next = InForce::find(paths, name, &own)?;
@@ -178,6 +231,7 @@ pub fn write_new(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Resul
 /// # Errors
 /// When the file exists, the text is wrong, or the file can't be written.
 pub fn write_new_text(paths: &Paths, name: &GuestName, text: &str) -> Result<()> {
+    let _held = store::lock(&paths.configurations_lock())?;
     judge_text(paths, name, text)?;
     store::create(&paths.config(name), text, MODE)
 }
