@@ -323,6 +323,14 @@ fn other_sockets_are_refused() {
     // Whether this kernel has it or not.
     let sctp = network.shell("$C --silent --ip 192.0.2.1 -- $P make sctp").ok();
     assert!(sctp.stdout.starts_with("make: "), "{sctp}");
+    // Calls that don't show what they make.
+    let attacker = env!("CARGO_BIN_EXE_attacker");
+    for call in ["call io_uring_setup", "call32 socketcall-inet"] {
+        let bound = network.shell(&format!("$C --silent --ip 192.0.2.1 -- {attacker} {call}"));
+        assert!(bound.stdout.contains("Operation not permitted"), "{call}: {bound}");
+        let free = network.shell(&format!("{attacker} {call}"));
+        assert!(free.stdout.starts_with("escaped: "), "{call}: {free}");
+    }
     let said = network.shell(&format!("$P {makes}")).ok();
     said.says(
         "make udp made\nmake ping made\nmake unix made\nmake raw made\nmake raw6 made\n\

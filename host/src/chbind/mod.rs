@@ -24,6 +24,7 @@ use crate::cgroup::{self, Serving};
 use crate::context::{self, Shown};
 use crate::error::{Error, Kind, Result};
 use crate::facts;
+use crate::plan::syscalls::SOCKETCALL_NEW;
 use crate::seccomp::{self, Answer, Rule, When};
 use crate::sys;
 
@@ -53,12 +54,21 @@ pub struct Bound {
 
 /// Packet sockets see and send whatever they like, past the addresses of
 /// sockets. They are refused here, not by a hook: that needs a security
-/// module which many hosts don't have.
-const NO_PACKETS: [Rule; 1] = [Rule {
-    calls: &["socket"],
-    when: When::OneOf { argument: 0, values: &[libc::AF_PACKET as u32] },
-    answer: Answer::NotPermitted,
-}];
+/// module which many hosts don't have. What doesn't show the family goes with
+/// them: programs of 32 bits have had socket(2) as well since Linux 4.3.
+const NO_PACKETS: [Rule; 3] = [
+    Rule {
+        calls: &["socket"],
+        when: When::OneOf { argument: 0, values: &[libc::AF_PACKET as u32] },
+        answer: Answer::NotPermitted,
+    },
+    Rule {
+        calls: &["socketcall"],
+        when: When::OneOf { argument: 0, values: &SOCKETCALL_NEW },
+        answer: Answer::NotPermitted,
+    },
+    Rule { calls: &["io_uring_setup"], when: When::Always, answer: Answer::NotPermitted },
+];
 
 /// Gives the calling process, and what it executes, these addresses for good.
 ///

@@ -110,7 +110,7 @@ const SOCKET_FAMILIES: [u32; FAMILIES.len()] = {
 };
 
 /// `SYS_SOCKET` and `SYS_SOCKETPAIR` (linux/net.h).
-const SOCKETCALL_NEW: [u32; 2] = [1, 8];
+pub const SOCKETCALL_NEW: [u32; 2] = [1, 8];
 
 /// ioctl_tty(2).
 const TERMINAL_INPUT: [u32; 2] = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
