@@ -19,20 +19,17 @@ use shared::message::{BootOrder, FromGuest, Power, RcMode, Style};
 
 use crate::fifo::Fifo;
 use crate::inittab::Dialect;
-use crate::machine::{Effect, Event, Kill, Machine, Millis, Sig};
+use crate::machine::{Effect, Event, Kill, Machine, Millis};
 use crate::reading::{Reading, Wanted};
 use crate::records::Records;
 use crate::report::Reporter;
 use crate::sys::{self, Reaped};
 use crate::utmp::Kind;
-use crate::{console, look, spawn};
+use crate::{console, signals, spawn};
 
 /// Exit status when the guest is down but reboot(2) was refused, which
 /// happens without CAP_SYS_BOOT.
 pub const REBOOT_REFUSED: i32 = 70;
-
-/// `si_code` of a signal sent by kill(2) (sigaction(2)).
-const SI_USER: i32 = 0;
 
 /// One of our processes.
 struct Child {
@@ -147,11 +144,7 @@ impl EventLoop {
 
     fn read_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
-            // A sender that this namespace doesn't know is the host
-            // (pid_namespaces(7)); nobody in here can say so of itself
-            // (rt_sigqueueinfo(2)).
-            let is_host = info.ssi_code == SI_USER && info.ssi_pid == 0;
-            if let Some(signal) = signal(info.ssi_signo, is_host) {
+            if let Some(signal) = signals::read(&info) {
                 self.happened(Event::Signal(signal));
             }
         }
@@ -288,38 +281,6 @@ impl EventLoop {
 /// every process but PID 1, and the caller.
 fn is_alone() -> bool {
     kill(Pid::from_raw(-1), None) == Err(Errno::ESRCH)
-}
-
-/// The meaning of signal numbers. SIGRTMIN is glibc's 34, on which the
-/// senders of these signals (systemd's tools, LXC) count.
-fn signal(number: u32, is_host: bool) -> Option<Sig> {
-    const SIGRTMIN: u32 = 34;
-    let from_rtmin = match number.wrapping_sub(SIGRTMIN) {
-        3 => Some(Sig::Halt),
-        4 => Some(Sig::PowerOff),
-        5 => Some(Sig::Reboot),
-        13 => Some(Sig::Now(Power::Halt)),
-        14 => Some(Sig::Now(Power::PowerOff)),
-        15 => Some(Sig::Now(Power::Reboot)),
-        _ => None,
-    };
-    if from_rtmin.is_some() {
-        return from_rtmin;
-    }
-    match Signal::try_from(i32::try_from(number).ok()?).ok()? {
-        Signal::SIGHUP => Some(Sig::Hup),
-        // The keys that it stands for are the host's own: from there it is
-        // 'machinectl reboot'.
-        Signal::SIGINT if is_host => Some(Sig::Reboot),
-        Signal::SIGINT => Some(Sig::Int),
-        Signal::SIGQUIT => Some(Sig::Quit),
-        Signal::SIGTERM => Some(Sig::Term),
-        Signal::SIGUSR1 => Some(Sig::Usr1),
-        Signal::SIGUSR2 => Some(Sig::Usr2),
-        Signal::SIGPWR => Some(Sig::Pwr(look::power_status())),
-        Signal::SIGWINCH => Some(Sig::Winch),
-        _ => None,
-    }
 }
 
 /// Milliseconds of the monotonic clock.

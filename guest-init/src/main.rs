@@ -1,6 +1,7 @@
-//! PID 1 of a vserver guest; as `keeper`, its parent on the host.
+//! PID 1 of a vserver guest; as `keeper`, its parent on the host; as [`leader`], what
+//! the host's machinectl(1) speaks to where PID 1 doesn't understand it.
 //!
-//! One static program in two roles, told apart by argument 0, so that both
+//! One static program in three roles, told apart by argument 0, so that they
 //! share their pages. As PID 1 it is executed in namespaces that are set up
 //! already and finds its orders at descriptor 3 ([`shared::message`]); it
 //! boots the guest from the guest's own files ([`detect`]), reaps, and shuts
@@ -37,12 +38,14 @@ mod init;
 mod initctl;
 mod inittab;
 mod keeper;
+mod leader;
 mod look;
 mod machine;
 mod rc;
 mod reading;
 mod records;
 mod report;
+mod signals;
 mod spawn;
 #[allow(unsafe_code)]
 mod sys;
@@ -51,9 +54,13 @@ mod utmp;
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
-    if Path::new(&name).file_name().is_some_and(|name| name == shared::keeper::KEEPER_NAME) {
+    let name = Path::new(&name).file_name().unwrap_or_default();
+    if name == shared::keeper::KEEPER_NAME {
         let args: Vec<OsString> = args.collect();
         return keeper::main(&args);
+    }
+    if name == shared::leader::LEADER_NAME {
+        return leader::main();
     }
     init::main()
 }

@@ -13,6 +13,7 @@
 pub mod capability;
 pub mod family;
 pub mod keeper;
+pub mod leader;
 pub mod link;
 pub mod message;
 pub mod name;

@@ -11,6 +11,7 @@ mod disk;
 pub mod executable;
 pub mod guest;
 pub mod host;
+pub mod layouts;
 pub mod machine;
 pub mod median;
 pub mod network;
@@ -22,6 +23,7 @@ mod small;
 pub mod terminal;
 pub mod transcript;
 pub mod tree;
+pub mod verbs;
 pub mod wait;
 pub mod witness;
 

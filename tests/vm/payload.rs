@@ -12,11 +12,19 @@ use tests::{DEADLINE, Tree, command, host, tree};
 use crate::machine::{Kind, SELINUX};
 use crate::programs::{GUESTS, INSIDE_NAME, KILLS, Program};
 
-/// Trees that guests are built of there.
-fn trees(kind: &Kind) -> &'static [Tree] {
+/// Trees that guests are built of there, and tests without which none is.
+fn trees(kind: &Kind) -> &'static [(Tree, Option<&'static str>)] {
     match kind.name == SELINUX.name {
-        true => &[Tree::Busybox],
-        false => &[Tree::Busybox, Tree::Bookworm, Tree::Openrc, Tree::Systemd],
+        true => &[(Tree::Busybox, None)],
+        false => &[
+            (Tree::Busybox, None),
+            (Tree::Bookworm, None),
+            (Tree::Systemd, None),
+            (Tree::Openrc, Some("verbs::openrc")),
+            (Tree::Runit, Some("verbs::runit")),
+            (Tree::Finit, Some("verbs::finit")),
+            (Tree::S6, Some("verbs::s6")),
+        ],
     }
 }
 
@@ -39,8 +47,14 @@ pub fn make(kind: &Kind, file: &Path, staging: &Path, selected: &[(&Program, Vec
     put(&host::program(), "vserver");
     put(Path::new(env!("CARGO_BIN_EXE_attacker")), "attacker");
     put(Path::new(env!("CARGO_BIN_EXE_peer")), "peer");
-    for tree in trees(kind) {
-        put(&tree.archive(), &format!("cache/{}.tar", tree.name()));
+    let is_used = |test: &str| {
+        let mut names = selected.iter().flat_map(|(_, names)| names);
+        names.any(|name| name.starts_with(test))
+    };
+    for (tree, test) in trees(kind) {
+        if test.is_none_or(is_used) {
+            put(&tree.archive(), &format!("cache/{}.tar", tree.name()));
+        }
     }
     for path in UNPACKED {
         let to = format!("cache/{path}");

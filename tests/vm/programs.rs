@@ -66,8 +66,6 @@ const INSIDE: List = &[
     ("machined::a_", Older),
     ("machined::all_of", Both),
     ("machined::another", Older),
-    ("machined::every_verb_does_the_same_for_systemd", Older),
-    ("machined::every_verb_does_the_same_for_sysvinit", LongRun),
     ("machined::nothing_waits", Newer),
     ("machined::sysvinit", Newer),
     ("many::", Newer),
@@ -81,6 +79,10 @@ const INSIDE: List = &[
     ("units::a_supervisor_that_is_killed", Both),
     ("units::an_upgrade", Both),
     ("units::", Newer),
+    ("verbs::", LongRun),
+    ("verbs::busybox", Older),
+    ("verbs::dinit", Both),
+    ("verbs::systemd", Older),
 ];
 
 /// Tests that need SELinux in place of AppArmor, and have a machine of their own.

@@ -41,6 +41,12 @@ pub fn reserve(most: u64) -> u64 {
 }
 
 impl GuestCgroup {
+    /// Is this a process of the guest's?
+    pub fn has(&self, pid: i32) -> bool {
+        let lies_in = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        self.limited_named_by(&lies_in).is_some()
+    }
+
     /// The cgroup with the limits of the boot that the text of
     /// `/proc/PID/cgroup` (cgroups(7)) says the process is of. Names of cgroups
     /// further down are the guest's, and any bytes.

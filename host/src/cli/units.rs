@@ -27,9 +27,13 @@ pub struct SuperviseArgs {
     /// Boot nothing: a context for sessions, which ends with the last one.
     #[arg(long, conflicts_with = "rescue")]
     pub idle: bool,
-    /// With --machined: host pid of the guest's PID 1, if it runs.
+    /// With --machined: host pid of the machine's leader, if it runs.
     #[arg(long, value_name = "PID", requires = "machined", requires = "root")]
     pub leader: Option<u32>,
+    /// Start a leader beside this PID 1, which doesn't understand machinectl(1); its
+    /// supervisor calls this.
+    #[arg(long, value_name = "PID")]
+    pub lead: Option<i32>,
     /// With --machined: the guest's root directory.
     #[arg(long, value_name = "DIR", requires = "leader")]
     pub root: Option<PathBuf>,

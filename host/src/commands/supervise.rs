@@ -42,6 +42,9 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     if role.machined {
         return machined::tell(paths, args);
     }
+    if let Some(init_pid) = args.lead {
+        return machined::lead(paths, args, init_pid);
+    }
     sys::close_inherited()
         .map_err(|error| Error::os("cannot close inherited descriptors", error))?;
     // The unit that is started when the guest's own has failed.

@@ -66,6 +66,7 @@ pub use identity::become_root;
 pub use inherited::{
     be_spared, leave_execution_domain, make_ordinary, processors_of, score_of, use_processors,
 };
+pub use init::open as open_guest_init;
 pub use keeper::{Kept, replace as replace_keeper};
 pub use launcher::unset_login_uid;
 pub use limits::{Had, give_back, limit, limit_files, limits_of, shift_nice};

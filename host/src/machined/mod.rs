@@ -7,8 +7,10 @@
 
 mod bus;
 mod helper;
+mod leader;
 mod machine;
 
 pub use bus::settle;
 pub use helper::{End, Helper, PATIENCE, Wanted, is_reachable};
+pub use leader::Leader;
 pub use machine::{Machine, can_bear};

@@ -11,6 +11,7 @@ mod account;
 mod gate;
 mod inside;
 mod join;
+mod leader;
 mod program;
 mod relay;
 mod self_protection;
@@ -29,6 +30,7 @@ use crate::paths::Paths;
 use crate::runtime::{Lock, RunDir};
 
 pub use account::users;
+pub use leader::lead;
 pub use self_protection::protect;
 
 /// Longest time until a context is there: nothing in it waits.

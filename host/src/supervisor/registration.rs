@@ -1,4 +1,5 @@
-//! Keeps machined informed of the guest, by a helper at a time.
+//! Keeps machined informed of the guest, by a helper at a time; and hears what
+//! machined wants of a guest whose PID 1 doesn't.
 //!
 //! What machined is to know changes with every boot. While a helper runs that
 //! was told something else it is of no use: it is killed, and the next one
@@ -7,11 +8,17 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use crate::machined::{self, End, Helper, Wanted};
+use shared::family::Family;
+use shared::leader::FromLeader;
+use shared::link::RecvError;
+use shared::message::{Power, Style};
 
-use super::Supervisor;
+use crate::machined::{self, End, Helper, Leader, Wanted};
+
 use super::keeper::Keeper;
+use super::state::{Event, Stop};
 use super::timers::Timer;
+use super::{Supervisor, telling};
 
 /// Until it is tried again, after machined didn't answer; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -22,16 +29,23 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// What machined is to know, and who sees to that.
 #[derive(Debug, Default)]
 pub(super) struct Registration {
-    /// The guest's PID 1, while it runs.
+    /// The machine's leader, while the guest runs: its PID 1, or what stands beside it.
     leader: Option<i32>,
     helper: Option<Helper>,
     failures: u32,
+    /// Does machined know all of that?
+    is_settled: bool,
+    /// Where PID 1 doesn't do as machined says.
+    beside: Option<Leader>,
+    /// How many of those this boot has lost.
+    losses: u32,
 }
 
 impl Registration {
-    /// Readable when the helper has ended.
-    pub(super) fn watched(&self) -> Option<BorrowedFd<'_>> {
-        self.helper.as_ref().map(AsFd::as_fd)
+    /// Readable when the helper has ended, or a leader has something to say.
+    pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let helper = self.helper.as_ref().map(AsFd::as_fd);
+        helper.into_iter().chain(self.beside.as_ref().and_then(Leader::watched))
     }
 
     /// Ends the helper: this process is about to.
@@ -51,8 +65,11 @@ impl Supervisor {
             && self.planner.paths.instance().is_empty()
             && machined::can_bear(&self.plan.name);
         if is_machine {
-            self.registration.leader = self.keeper.as_ref().map(Keeper::init_pid);
-            self.registration.failures = 0;
+            self.registration.abandon();
+            self.registration = Registration {
+                leader: self.keeper.as_ref().map(Keeper::init_pid),
+                ..Registration::default()
+            };
             self.settle_registration();
         }
     }
@@ -61,6 +78,7 @@ impl Supervisor {
     pub(super) fn unregister(&mut self) {
         if self.registration.leader.take().is_some() {
             self.registration.failures = 0;
+            self.registration.beside = None;
             self.settle_registration();
         }
     }
@@ -69,6 +87,7 @@ impl Supervisor {
     pub(super) fn settle_registration(&mut self) {
         self.timers.set(Timer::Registration, None);
         self.registration.abandon();
+        self.registration.is_settled = false;
         if !machined::is_reachable() {
             return;
         }
@@ -87,12 +106,17 @@ impl Supervisor {
         }
     }
 
-    /// Takes note of a helper's end.
+    /// Takes note of a helper's end, and of what a leader says.
     pub(super) fn hear_registration(&mut self) {
+        self.hear_leader();
         let Some(end) = self.registration.helper.as_mut().and_then(Helper::ended) else { return };
         self.registration.helper = None;
         match end {
-            End::Settled => self.registration.failures = 0,
+            End::Settled => {
+                self.registration.failures = 0;
+                self.registration.is_settled = true;
+                self.set_beside();
+            }
             End::Taken => {
                 let name = &self.plan.name;
                 tracing::warn!(
@@ -102,6 +126,59 @@ impl Supervisor {
             End::Absent => tracing::debug!("there is no machined"),
             End::Failed => self.try_registration_again(),
         }
+    }
+
+    /// Gives the machine a leader that does as machined says, where that knows the guest
+    /// and PID 1 is an init that ignores its signals.
+    pub(super) fn set_beside(&mut self) {
+        let registration = &self.registration;
+        let is_due = registration.is_settled
+            && registration.leader.is_some()
+            && registration.beside.is_none()
+            && self.guest.style == Some(Style::Init)
+            && self.family() != Family::Systemd;
+        // Until then PID 1 is guest-init.
+        let Some(keeper) = self.keeper.as_ref().filter(|it| is_due && it.link().is_none()) else {
+            return;
+        };
+        match Leader::start(&self.plan.name, keeper.init_pid()) {
+            Ok(leader) => self.registration.beside = Some(leader),
+            Err(error) => {
+                tracing::debug!("cannot start a leader for machined: {error}");
+                self.lose_leader();
+            }
+        }
+    }
+
+    fn hear_leader(&mut self) {
+        let Some(leader) = &mut self.registration.beside else { return };
+        match leader.hear() {
+            Ok(FromLeader::Born(pid)) if self.cgroup.has(pid) => {
+                self.registration.leader = Some(pid);
+                self.settle_registration();
+            }
+            Ok(FromLeader::Asked(power)) => self.machined_asks(power),
+            Err(RecvError::Empty) => {}
+            // One of the guest's has ended it, or speaks in its place.
+            Ok(FromLeader::Born(_)) | Err(_) => self.lose_leader(),
+        }
+    }
+
+    /// What `vserver stop` and `reboot` do.
+    fn machined_asks(&mut self, power: Power) {
+        tracing::info!("machined asks for {}", telling::word(power));
+        let timeout = self.stop_timeout();
+        self.feed(Event::Stop(Stop { power, timeout, no_kill: false }));
+    }
+
+    /// PID 1 leads again, and later there is another one.
+    fn lose_leader(&mut self) {
+        let registration = &mut self.registration;
+        registration.beside = None;
+        registration.leader = self.keeper.as_ref().map(Keeper::init_pid);
+        let after = pause(registration.losses);
+        registration.losses = registration.losses.saturating_add(1);
+        self.arm(Timer::Registration, after);
     }
 
     fn try_registration_again(&mut self) {

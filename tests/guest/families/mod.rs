@@ -1,7 +1,6 @@
 //! Every init family boots, is up, reboots and stops by its own means, from
 //! inside and from outside, at any moment, and is never killed for it.
 
-mod layouts;
 mod operations;
 mod page;
 mod untouched;
@@ -13,11 +12,11 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use tests::layouts::After::{Again, Down};
+use tests::layouts::{self, After, Layout, MARKS, SLOW, UP, Words};
 use tests::random::random;
 use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
-use layouts::After::{Again, Down};
-use layouts::{After, Layout, MARKS, SLOW, UP, Words};
 use operations::{
     AT_ONCE, FROZEN, HALT, HANGING, OWN, REBOOT, RESTART, SOON, START, STOP, STUCK, TYPED,
 };
@@ -28,7 +27,7 @@ macro_rules! families {
     ($($layout:ident)+) => {
         $(
             mod $layout {
-                use super::layouts::$layout as layout;
+                use tests::layouts::$layout as layout;
 
                 #[test]
                 #[ignore = "root: boots guests"]
@@ -65,7 +64,7 @@ families! {
 
 /// A guest that has no init, and in which nothing is typed.
 mod one_command {
-    use super::layouts::one_command;
+    use tests::layouts::one_command;
 
     #[test]
     #[ignore = "root: boots guests"]

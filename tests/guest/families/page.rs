@@ -5,8 +5,8 @@ use std::path::Path;
 use std::{env, fs};
 
 use super::all;
-use super::layouts::{After, Layout, Words};
 use super::operations::{self, MODES, Operation};
+use tests::layouts::{After, Layout, Words};
 
 const HEAD: &str = "# Init families and layouts
 

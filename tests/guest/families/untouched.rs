@@ -8,7 +8,7 @@ use std::path::Path;
 
 use tests::Guest;
 
-use super::layouts::SLOW;
+use tests::layouts::SLOW;
 
 /// What a guest's own programs write, below its root; `*` at the end of a
 /// name stands for any text.

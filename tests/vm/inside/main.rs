@@ -26,3 +26,4 @@ mod steered;
 mod storage;
 mod turn;
 mod units;
+mod verbs;

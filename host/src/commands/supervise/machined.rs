@@ -1,5 +1,7 @@
-//! Tells systemd-machined of a guest: the short-lived process that a
-//! supervisor starts for that.
+//! What a supervisor has short-lived processes do for systemd-machined.
+
+use std::io;
+use std::os::fd::AsFd;
 
 use nix::unistd::alarm;
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -11,6 +13,7 @@ use crate::machined::{self, Machine};
 use crate::net;
 use crate::paths::Paths;
 use crate::plan::network::long_names;
+use crate::session;
 
 /// Makes machined know the guest's PID 1, or that it has none. Says by its exit
 /// code how that went ([`machined::End`]).
@@ -32,4 +35,19 @@ pub fn tell(paths: &Paths, args: &SuperviseArgs) -> Result<Exit> {
         interfaces: end.and_then(|index| i32::try_from(index).ok()).into_iter().collect(),
     });
     Ok(Exit::of(machined::settle(name, machine.as_ref()).code()))
+}
+
+/// Starts the machine's leader beside a PID 1 that doesn't do as machined says. The
+/// supervisor's socket is standard input.
+///
+/// # Errors
+/// As [`session::lead`].
+pub fn lead(paths: &Paths, args: &SuperviseArgs, init_pid: i32) -> Result<Exit> {
+    session::protect()?;
+    let socket = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|error| Error::os("cannot look at standard input", error))?;
+    session::lead(paths, &args.name, init_pid, socket)?;
+    Ok(Exit::DONE)
 }

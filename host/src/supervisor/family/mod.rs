@@ -76,6 +76,7 @@ impl Supervisor {
             self.own_init.up_by = Instant::now().checked_add(UP_AFTER);
             self.look_at_own_init();
         }
+        self.set_beside();
     }
 
     /// Asks the guest's own init to shut down, again and again.
@@ -136,7 +137,7 @@ impl Supervisor {
         configured.unwrap_or_else(|| usual_stop_timeout(self.guest.style, self.state.family))
     }
 
-    fn family(&self) -> Family {
+    pub(super) fn family(&self) -> Family {
         // An older guest-init doesn't tell.
         let silent = if self.state.notifies { Family::Systemd } else { Family::Other };
         self.state.family.unwrap_or(silent)

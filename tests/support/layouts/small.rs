@@ -1,6 +1,6 @@
 //! Layouts on two megabytes of busybox.
 
-use tests::Tree;
+use crate::Tree;
 
 use super::After::{Again, Down};
 use super::{File, Layout, RC_HANGING, RC_MARKS};

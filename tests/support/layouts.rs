@@ -3,7 +3,7 @@
 
 mod small;
 
-use tests::Tree;
+use crate::Tree;
 
 pub use small::{alpine, arch, bsd, busybox, dinit, gentoo, one_command, slackware, unknown};
 
@@ -35,6 +35,7 @@ pub struct Layout {
     pub prepare: Words,
     /// Its style in `status`, and a part of the reason.
     pub style: &'static str,
+    /// That part.
     pub reason: &'static str,
     /// What is booted in place of an init, if anything.
     pub command: Words,
@@ -44,7 +45,9 @@ pub struct Layout {
     pub service: &'static str,
     /// What is typed inside.
     pub reboot: Words,
+    /// Likewise.
     pub power_off: Words,
+    /// Likewise.
     pub halt: Words,
     /// What else its family has for that.
     pub own: &'static [(After, Words)],
@@ -52,6 +55,7 @@ pub struct Layout {
     pub hanging: File,
 }
 
+/// A file: its path, its text, its mode.
 pub type File = (&'static str, &'static str, u32);
 
 /// A command.

@@ -1,0 +1,102 @@
+//! A leader beside the guest's PID 1, as its supervisor sees it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use shared::leader::FromLeader;
+use shared::link::{Link, RecvError};
+use shared::name::GuestName;
+
+use crate::runtime;
+use crate::variables;
+
+/// One that is there, or is being started. It ends with this.
+#[derive(Debug)]
+pub struct Leader {
+    link: Link<(), FromLeader>,
+    /// What starts it.
+    starter: Child,
+    is_born: bool,
+    has_asked: bool,
+}
+
+impl Leader {
+    /// Has one started beside this PID 1.
+    ///
+    /// # Errors
+    /// Those of socketpair(2) and fork(2).
+    pub fn start(name: &GuestName, init_pid: i32) -> io::Result<Self> {
+        let (ours, theirs) = runtime::pair()?;
+        let kept = variables::ALL.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let starter = Command::new("/proc/self/exe")
+            .arg0("vserver")
+            .env_clear()
+            .envs(kept)
+            .args(["supervise", name.as_str(), "--lead", &init_pid.to_string()])
+            .stdin(theirs)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self { link: Link::new(ours), starter, is_born: false, has_asked: false })
+    }
+
+    /// Readable when it has something to say that is to be heard.
+    pub fn watched(&self) -> Option<BorrowedFd<'_>> {
+        (!self.has_asked).then(|| self.link.as_fd())
+    }
+
+    /// What it says: once that it is there, then once what it is asked for.
+    ///
+    /// # Errors
+    /// As [`Link::recv`]; a message that says something else is nonsense.
+    pub fn hear(&mut self) -> Result<FromLeader, RecvError> {
+        let _ = self.starter.try_wait();
+        if self.has_asked {
+            return Err(RecvError::Empty);
+        }
+        let said = self.link.recv()?;
+        match said {
+            FromLeader::Born(_) if !self.is_born => self.is_born = true,
+            FromLeader::Asked(_) if self.is_born => self.has_asked = true,
+            FromLeader::Born(_) | FromLeader::Asked(_) => return Err(RecvError::Nonsense),
+        }
+        Ok(said)
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        // One that is frozen with the guest ends as well.
+        let _ = self.starter.kill();
+        let _ = self.starter.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::message::Power;
+
+    #[test]
+    fn it_is_born_once_and_asks_once() {
+        let (ours, theirs) = runtime::pair().unwrap();
+        let starter = Command::new("true").spawn().unwrap();
+        let mut leader =
+            Leader { link: Link::new(ours), starter, is_born: false, has_asked: false };
+        let guest: Link<FromLeader, ()> = Link::new(theirs);
+        let mut heard = |said: FromLeader| {
+            guest.send(&said).unwrap();
+            leader.hear()
+        };
+        let asked = FromLeader::Asked(Power::PowerOff);
+        assert_eq!(heard(asked), Err(RecvError::Nonsense));
+        assert_eq!(heard(FromLeader::Born(7)), Ok(FromLeader::Born(7)));
+        assert_eq!(heard(FromLeader::Born(1)), Err(RecvError::Nonsense));
+        assert_eq!(heard(asked), Ok(asked));
+        // Whatever the guest says then.
+        assert_eq!(heard(FromLeader::Asked(Power::Reboot)), Err(RecvError::Empty));
+        assert!(leader.watched().is_none());
+    }
+}
