@@ -94,8 +94,16 @@ fn line(child: &mut Child) -> String {
 
 /// The program of tests/peer, in the virtual machine of tests/vm as well.
 fn peer() -> &'static str {
-    let built = env!("CARGO_BIN_EXE_peer");
-    if Path::new(built).exists() { built } else { "/payload/peer" }
+    there(env!("CARGO_BIN_EXE_peer"), "/payload/peer")
+}
+
+/// That of tests/attacker, likewise.
+fn attacker() -> &'static str {
+    there(env!("CARGO_BIN_EXE_attacker"), "/payload/attacker")
+}
+
+fn there(built: &'static str, carried: &'static str) -> &'static str {
+    if Path::new(built).exists() { built } else { carried }
 }
 
 #[test]
@@ -282,6 +290,26 @@ fn the_loopback_address_is_private() {
 
 #[test]
 #[ignore = "root: makes cgroups"]
+fn no_two_have_the_same_loopback_address() {
+    let network = Network::new();
+    let bind = "$C --silent --ip 192.0.2.1 -- $P serve 127.0.0.1:83 private";
+    let (one, _) = network.serve(bind);
+    let (two, _) = network.serve(bind);
+    let sockets = network.shell("ss -Hltn").ok();
+    for address in [" 127.255.255.1:83 ", " 127.255.254.1:83 "] {
+        assert!(sockets.stdout.contains(address), "{sockets}");
+    }
+    // It is free with the last that has it.
+    drop(one);
+    eventually(DEADLINE, "the first one's is had again", || {
+        let (_again, _) = network.serve(bind);
+        network.shell("ss -Hltn").ok().stdout.contains(" 127.255.255.1:83 ").then_some(())
+    });
+    drop(two);
+}
+
+#[test]
+#[ignore = "root: makes cgroups"]
 fn datagrams_have_own_sources() {
     let network = Network::new();
     let both = "$C --silent --ip 192.0.2.1 --ip 2001:db8::1 -- $P";
@@ -324,7 +352,7 @@ fn other_sockets_are_refused() {
     let sctp = network.shell("$C --silent --ip 192.0.2.1 -- $P make sctp").ok();
     assert!(sctp.stdout.starts_with("make: "), "{sctp}");
     // Calls that don't show what they make.
-    let attacker = env!("CARGO_BIN_EXE_attacker");
+    let attacker = attacker();
     for call in ["call io_uring_setup", "call32 socketcall-inet"] {
         let bound = network.shell(&format!("$C --silent --ip 192.0.2.1 -- {attacker} {call}"));
         assert!(bound.stdout.contains("Operation not permitted"), "{call}: {bound}");

@@ -6,6 +6,7 @@
 //! the programs of both cgroups hold. A process that stays outside removes
 //! the cgroup when the last process in it has ended (`watcher`).
 
+mod number;
 mod options;
 mod place;
 mod watcher;
@@ -13,6 +14,7 @@ mod watcher;
 use core::net::{IpAddr, Ipv4Addr};
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use nix::ifaddrs::getifaddrs;
@@ -88,9 +90,12 @@ pub fn enter(wish: &Wish) -> Result<Bound> {
     let serving = serving(&addresses);
     // From here on the cgroup is removed also when something fails.
     let link = serving.as_ref().and_then(Serving::link);
-    let gate = watcher::start(place, link).map_err(fail)?;
-    let number = wish.number.or_else(context::own_number).unwrap_or_else(|| {
-        // Cgroups that exist have different inodes.
+    let given = wish.number.or_else(context::own_number);
+    let claimed = if given.is_none() { number::claim() } else { None };
+    let held = link.into_iter().chain(claimed.as_ref().map(|(_, name)| name.as_fd()));
+    let gate = watcher::start(place, &held.collect::<Vec<_>>()).map_err(fail)?;
+    let number = given.or(claimed.map(|(number, _)| number)).unwrap_or_else(|| {
+        // Cgroups that exist have different inodes, though not for the remainder.
         context::dynamic(fs::metadata(&directory).map_or(0, |found| found.ino()))
     });
     addresses.loopback = loopback(wish, &addresses, number)?;

@@ -27,7 +27,7 @@ const PAUSE: u16 = 20;
 ///
 /// # Errors
 /// Those of pipe(2) and fork(2); then the cgroup has been removed.
-pub fn start(place: Place, held: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+pub fn start(place: Place, held: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
     let prepare = || -> io::Result<_> {
         let events = File::open(place.directory().join("cgroup.events"))?;
         Ok((events, pipe_with(PipeFlags::CLOEXEC)?))
@@ -53,7 +53,7 @@ pub fn start(place: Place, held: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> 
     }
 }
 
-fn watch(place: &Place, events: &File, go: &OwnedFd, held: Option<BorrowedFd<'_>>) {
+fn watch(place: &Place, events: &File, go: &OwnedFd, held: &[BorrowedFd<'_>]) {
     let _ = rustix::process::setsid();
     let _ = rustix::process::chdir("/");
     let _ = rustix::thread::set_name(c"chbind");
@@ -64,7 +64,7 @@ fn watch(place: &Place, events: &File, go: &OwnedFd, held: Option<BorrowedFd<'_>
         let _ = null.try_clone().map(|null| sys::place_descriptor(null.into(), number));
     }
     let mut kept = vec![events.as_fd(), go.as_fd(), place.as_fd()];
-    kept.extend(held);
+    kept.extend_from_slice(held);
     if sys::close_all_but(&kept).is_err() {
         return;
     }
