@@ -11,7 +11,7 @@ use rustix::fs::{FileType, Stat};
 
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
-use crate::tree::Attributes;
+use crate::tree::{self, Attributes};
 
 use super::layout::{self, Layout};
 use super::unpack::{LeftOut, NOBODY, Shift, remarks};
@@ -75,7 +75,7 @@ fn find(from: &Path) -> Result<(RootDir, Layout)> {
 }
 
 /// What a name becomes: with owners and attributes that a guest has; no device
-/// nodes, because the host makes a guest's.
+/// nodes, because the host makes a guest's, but what an overlay takes for removed.
 fn change(
     path: &Path,
     stat: &mut Stat,
@@ -83,10 +83,9 @@ fn change(
     shift: Shift,
     left_out: &mut LeftOut,
 ) -> bool {
-    if matches!(
-        FileType::from_raw_mode(stat.st_mode),
-        FileType::CharacterDevice | FileType::BlockDevice
-    ) {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) && !tree::is_whiteout(stat)
+    {
         left_out.add("device nodes are left out", path);
         return false;
     }

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io::Cursor;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use super::*;
 use crate::archive::write;
@@ -80,6 +80,22 @@ fn it_comes_back_as_it_was() {
         let read = |path| fs::read_to_string(place.path().join("root").join(path)).unwrap();
         assert_eq!((read("etc/issue"), read("again")), ("hello\n".into(), "hello\n".into()));
     }
+}
+
+/// What any user of a guest may make there doesn't keep it from coming back.
+#[test]
+fn what_an_overlay_in_a_guest_has_removed_comes_back() {
+    let tree = tempfile::tempdir().unwrap();
+    let of = |root: &Path, name: &str| root.join(name).symlink_metadata().unwrap();
+    let gone = tree.path().join("gone");
+    rustix::fs::mknodat(CWD, &gone, FileType::CharacterDevice, Mode::RUSR, 0).unwrap();
+    fs::hard_link(&gone, tree.path().join("also")).unwrap();
+    let (place, head) = import(&archive_of(tree.path()));
+    head.unwrap();
+    let root = place.path().join("root");
+    let (gone, also) = (of(&root, "gone"), of(&root, "also"));
+    assert!(gone.file_type().is_char_device());
+    assert_eq!((gone.rdev(), gone.ino(), gone.nlink()), (0, also.ino(), 2));
 }
 
 /// The map of a file's holes ends anywhere in its last block.

@@ -23,7 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
-use crate::tree::{Attributes, Ground, Manner, Passed, Staging};
+use crate::tree::{self, Attributes, Ground, Manner, Passed, Staging};
 
 pub use place::{Place, named};
 pub use view::View;
@@ -178,6 +178,7 @@ impl Carrier<'_> {
                 Passed::Gone => "what went away meanwhile is left out",
                 Passed::Kernel => "what is the kernel's and no file is left out",
                 Passed::Mount => "what is mounted is left out",
+                Passed::Whiteout => "what the other file system would take for removed is left out",
             };
             left_out.borrow_mut().add(why, path);
         };
@@ -234,7 +235,8 @@ impl Carrier<'_> {
             // The host makes a guest's devices, and one that a guest has is
             // made on the host only for who wants all there is.
             FileType::CharacterDevice | FileType::BlockDevice
-                if !archive || self.request.target.guest().is_some() =>
+                if !tree::is_whiteout(stat)
+                    && (!archive || self.request.target.guest().is_some()) =>
             {
                 left_out.add("device nodes are left out", path);
                 return false;

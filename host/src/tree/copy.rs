@@ -18,11 +18,11 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 
-use super::Check;
 use super::attributes::{self, Attributes};
 use super::content::{self, How};
 use super::kernel;
 use super::walk::{Entry, Ground, Passed, Pinned, Step, walk_on};
+use super::{Check, is_whiteout};
 
 /// What was copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -218,8 +218,14 @@ impl<'a> Copying<'a> {
                 }
                 to.into()
             }
-            _ => special(&pinned, kind, parent.as_fd(), entry.name)
-                .map_err(|cause| written(cause.into()))?,
+            _ => match special(&pinned, kind, parent.as_fd(), entry.name) {
+                // In an overlay nobody can make one.
+                Err(Errno::PERM) if is_whiteout(&pinned.stat) => {
+                    self.links.remove(&identity);
+                    return self.pass(entry, Passed::Whiteout);
+                }
+                other => other.map_err(|cause| written(cause.into()))?,
+            },
         };
         let given = attributes::give(&new, &stat, &attributes);
         self.note(given, entry.path)

@@ -13,12 +13,20 @@ mod kernel;
 mod staging;
 mod walk;
 
+use rustix::fs::{FileType, Stat};
+
 pub use attributes::{Attributes, give};
 pub use calm::Calm;
 pub use content::copy_file;
 pub use copy::{Change, Copied, Manner, copy, copy_name};
 pub use staging::{Placed, Staging, check_place, sweep};
 pub use walk::{Entry, Ground, Passed, Pinned, Step, mounted, pin, walk, walk_on};
+
+/// Is it a character device 0:0, by which an overlay knows what was removed from
+/// below? Anybody may make one (mknod(2)), and no device is behind it.
+pub fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
 
 /// Called between two files; its error ends the work.
 pub type Check<'a> = &'a dyn Fn() -> crate::error::Result<()>;

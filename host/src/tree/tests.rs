@@ -45,14 +45,18 @@ fn a_copy_is_like_its_source() {
     fs::hard_link(file("a/one"), file("z")).unwrap();
     symlink("/etc/passwd", file("link")).unwrap();
     symlink("nowhere", file("a/dangling")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, file("fifo"), FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+        .unwrap();
+    // What anybody may make, with a second name.
     rustix::fs::mknodat(
         rustix::fs::CWD,
-        file("fifo"),
-        rustix::fs::FileType::Fifo,
+        file("gone"),
+        FileType::CharacterDevice,
         rustix::fs::Mode::RUSR,
         0,
     )
     .unwrap();
+    fs::hard_link(file("gone"), file("also")).unwrap();
     let value = rustix::fs::setxattr(
         file("a/one"),
         "user.colour",
@@ -63,7 +67,7 @@ fn a_copy_is_like_its_source() {
     fs::set_permissions(file("a/one"), fs::Permissions::from_mode(0o4711)).unwrap();
     let done = copied(from.path(), to.path()).unwrap();
     assert_eq!(seen(from.path()), seen(to.path()));
-    assert_eq!((done.files, done.shared + done.copied), (9, 2));
+    assert_eq!((done.files, done.shared + done.copied), (11, 2));
     let one = fs::metadata(to.path().join("a/one")).unwrap();
     assert_eq!(one.ino(), fs::metadata(to.path().join("z")).unwrap().ino());
     assert_ne!(one.ino(), fs::metadata(file("z")).unwrap().ino());

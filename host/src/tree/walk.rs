@@ -62,6 +62,9 @@ pub enum Passed {
     /// Something is mounted on it, and mounts don't belong to a tree that
     /// somebody changes meanwhile.
     Mount,
+    /// It is none to the file system that it is copied to: see
+    /// [`super::is_whiteout`].
+    Whiteout,
 }
 
 /// One name, not followed if it is a link.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::build::kind_of;
 use crate::error::Result;
-use crate::tree::{Attributes, Check, Pinned};
+use crate::tree::{Attributes, Check, Pinned, is_whiteout};
 
 /// What the kernel keeps in attributes of these names says how layers lie over
 /// each other.
@@ -17,7 +17,7 @@ const NOTES: [&[u8]; 2] = [b"user.overlay.", b"trusted.overlay."];
 
 /// Why a name can't be in a layer: there it would mean something else.
 pub(super) fn misread(stat: &Stat, attributes: &Attributes) -> Option<&'static str> {
-    if kind_of(stat) == FileType::CharacterDevice && stat.st_rdev == 0 {
+    if is_whiteout(stat) {
         return Some("a device 0:0, which in a layer says that a file is removed");
     }
     let is_note = |name: &[u8]| NOTES.iter().any(|notes| name.starts_with(notes));

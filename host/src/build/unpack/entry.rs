@@ -38,7 +38,10 @@ pub(in crate::build) enum Kind {
     HardLink(Vec<u8>),
     /// A FIFO.
     Fifo,
-    /// A device node.
+    /// A character device 0:0, by which an overlay knows what was removed, and which
+    /// anybody may make: no device is behind it.
+    Whiteout,
+    /// Another device node.
     Device,
     /// A socket, or what nobody knows.
     Other,

@@ -38,6 +38,9 @@ const ON_THE_WAY: ResolveFlags =
 /// A guest's own accounts are read up to this length.
 const LONGEST: usize = 4 * 1024 * 1024;
 
+/// Why device nodes aren't extracted.
+const DEVICES: &str = "device nodes are left out";
+
 /// Paths that were not extracted, by reason.
 #[derive(Debug, Default)]
 pub(crate) struct LeftOut(BTreeMap<&'static str, Vec<String>>);
@@ -82,6 +85,8 @@ pub(in crate::build) struct Extractor<'a> {
     /// Access lists with names of users, who may come in later.
     lists: Vec<(PathBuf, bool, List)>,
     left_out: LeftOut,
+    /// Names that were left out, whose further names are so, too.
+    absent: BTreeSet<PathBuf>,
 }
 
 impl<'a> Extractor<'a> {
@@ -102,6 +107,7 @@ impl<'a> Extractor<'a> {
             directories: BTreeMap::new(),
             lists: Vec::new(),
             left_out: LeftOut::default(),
+            absent: BTreeSet::new(),
         }
     }
 
@@ -198,16 +204,22 @@ impl<'a> Extractor<'a> {
             Kind::File(content) => self.file(content, data, path, &metadata),
             Kind::Symlink(target) => self.symlink(target, path, &metadata),
             Kind::HardLink(target) => self.hard_link(target, path),
-            Kind::Fifo => self.fifo(path, &metadata),
+            Kind::Fifo => self.special(FileType::Fifo, path, &metadata),
+            Kind::Whiteout => self.special(FileType::CharacterDevice, path, &metadata),
             Kind::Device => {
-                self.left_out.add("device nodes are left out", path);
+                self.leave_out(DEVICES, path);
                 Ok(())
             }
             Kind::Directory | Kind::Other => {
-                self.left_out.add("entries of unknown kind are left out", path);
+                self.leave_out("entries of unknown kind are left out", path);
                 Ok(())
             }
         }
+    }
+
+    fn leave_out(&mut self, reason: &'static str, path: &Path) {
+        self.left_out.add(reason, path);
+        self.absent.insert(path.to_owned());
     }
 
     /// A tree's first entry is its root or a directory in that, root's own.
@@ -383,16 +395,28 @@ impl<'a> Extractor<'a> {
         if target == path {
             return Ok(());
         }
+        if self.absent.contains(&target) {
+            self.leave_out("further names of what is left out are, too", path);
+            return Ok(());
+        }
         let (parent, name) = self.clear(path)?;
         let failed = |cause| self.root.error("create link", path, cause);
         let (target_parent, target_name) = self.root.open_parent(&target).map_err(failed)?;
         fs::linkat(&target_parent, target_name, &parent, name, AtFlags::empty()).map_err(failed)
     }
 
-    fn fifo(&mut self, path: &Path, metadata: &Metadata) -> Result<()> {
+    /// What has neither bytes nor a device behind it.
+    fn special(&mut self, kind: FileType, path: &Path, metadata: &Metadata) -> Result<()> {
         let (parent, name) = self.clear(path)?;
-        let failed = |cause| self.root.error("create FIFO", path, cause);
-        fs::mknodat(&parent, name, FileType::Fifo, Mode::RUSR, 0).map_err(failed)?;
+        let failed = |cause| self.root.error("create", path, cause);
+        match fs::mknodat(&parent, name, kind, Mode::RUSR, 0) {
+            // An overlay takes none that says of itself that it isn't there.
+            Err(Errno::PERM) if kind == FileType::CharacterDevice => {
+                self.leave_out(DEVICES, path);
+                return Ok(());
+            }
+            other => other.map_err(failed)?,
+        }
         fs::chmodat(&parent, name, metadata.mode(), AtFlags::empty()).map_err(failed)?;
         metadata.apply_to_name(&parent, name).map_err(failed)
     }
@@ -401,6 +425,7 @@ impl<'a> Extractor<'a> {
     /// the one that holds it.
     fn clear<'p>(&mut self, path: &'p Path) -> Result<(OwnedFd, &'p OsStr)> {
         self.make_parent(path)?;
+        self.absent.remove(path);
         let failed = |cause| self.root.error("replace", path, cause);
         let (parent, name) = self.root.open_parent(path).map_err(failed)?;
         match kind_at(&parent, name).map_err(failed)? {

@@ -16,11 +16,18 @@ struct Made {
     link: String,
     data: Vec<u8>,
     mode: u32,
+    device: (u32, u32),
 }
 
 fn made(kind: EntryType, name: &str, link: &str) -> Made {
     let data = if kind == EntryType::Regular { b"evil".to_vec() } else { Vec::new() };
-    Made { kind, name: name.to_owned(), link: link.to_owned(), data, mode: 0o755 }
+    let (name, link) = (name.to_owned(), link.to_owned());
+    Made { kind, name, link, data, mode: 0o755, device: (1, 3) }
+}
+
+/// What an overlay has in the place of a removed file.
+fn whiteout(name: &str) -> Made {
+    Made { device: (0, 0), ..made(EntryType::Char, name, "") }
 }
 
 fn file(name: &str) -> Made {
@@ -45,6 +52,8 @@ fn archive(entries: &[Made]) -> Vec<u8> {
         header.set_uid(u64::from(rustix::process::getuid().as_raw()));
         header.set_gid(u64::from(rustix::process::getgid().as_raw()));
         header.set_mtime(1_000_000);
+        header.set_device_major(entry.device.0).unwrap();
+        header.set_device_minor(entry.device.1).unwrap();
         header.set_cksum();
         builder.append(&header, entry.data.as_slice()).unwrap();
     }
@@ -208,6 +217,42 @@ fn devices_are_left_out_and_named() {
 }
 
 #[test]
+fn further_names_of_devices_are_left_out_too() {
+    let scene = Scene::new();
+    let second = |name, of| made(EntryType::Link, name, of);
+    let entries = [
+        made(EntryType::Char, "a", ""),
+        second("b", "a"),
+        second("c", "./b"),
+        made(EntryType::Block, "d", ""),
+        file("d"),
+        second("e", "d"),
+    ];
+    let left_out = scene.extract(&entries).unwrap();
+    let paths: Vec<_> = left_out.by_reason().flat_map(|(_, paths)| paths).collect();
+    assert_eq!(paths, ["'a'", "'d'", "'b'", "'c'"]);
+    let of = |path: &str| scene.root().join(path).metadata().unwrap().ino();
+    assert_eq!(of("d"), of("e"));
+    assert_eq!(std::fs::read_dir(scene.root()).unwrap().count(), 2);
+}
+
+/// Any user may make one, and an overlay in a guest is full of them.
+#[test]
+fn what_says_that_a_file_was_removed_is_no_device() {
+    let scene = Scene::new();
+    let mut first = whiteout("layer/gone");
+    first.mode = 0o640;
+    let entries = [first, made(EntryType::Link, "layer/also", "layer/gone"), whiteout("x")];
+    let left_out = scene.extract(&entries).unwrap();
+    assert_eq!(left_out.by_reason().count(), 0, "{left_out:?}");
+    let of = |path: &str| scene.root().join(path).symlink_metadata().unwrap();
+    let gone = of("layer/gone");
+    assert!(gone.file_type().is_char_device() && of("x").file_type().is_char_device());
+    assert_eq!((gone.rdev(), gone.mode() & 0o7777, gone.mtime()), (0, 0o640, 1_000_000));
+    assert_eq!((gone.ino(), gone.nlink()), (of("layer/also").ino(), 2));
+}
+
+#[test]
 fn zeros_become_holes() {
     let scene = Scene::new();
     let mut sparse = file("sparse");
@@ -276,10 +321,10 @@ fn any_kind() -> impl Strategy<Value = EntryType> {
 }
 
 fn any_entry() -> impl Strategy<Value = Made> {
-    (any_kind(), any_name(), any_name(), any::<bool>(), 0u32..0o10000).prop_map(
-        |(kind, name, link, climbs, mode)| {
+    (any_kind(), any_name(), any_name(), any::<bool>(), 0u32..0o10000, 0u32..2).prop_map(
+        |(kind, name, link, climbs, mode, minor)| {
             let link = if climbs { format!("../../{link}") } else { link };
-            Made { mode, ..made(kind, &name, &link) }
+            Made { mode, device: (0, minor), ..made(kind, &name, &link) }
         },
     )
 }

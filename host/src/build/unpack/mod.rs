@@ -3,7 +3,7 @@
 //! `source` takes the compression off, `tarball` and `newc` read the two
 //! forms into the same [`Entry`], and `extract` lays entries into the root
 //! and nowhere else. Device nodes are left out and named: the host makes a
-//! guest's devices.
+//! guest's devices. What an overlay shows as nothing (0:0) is none.
 
 pub(crate) mod acl;
 mod entry;

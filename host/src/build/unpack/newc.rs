@@ -32,7 +32,7 @@ pub(super) fn walk(
             break;
         }
         let entry = describe(&header, &mut reader)?;
-        if matches!(entry.kind, Kind::File(_)) && header.nlink() > 1 {
+        if matches!(entry.kind, Kind::File(_) | Kind::Whiteout) && header.nlink() > 1 {
             let file = (header.dev_major(), header.dev_minor(), header.ino());
             let names = files.entry(file).or_default();
             match &names.first {
@@ -50,7 +50,7 @@ pub(super) fn walk(
         }
         plain = reader.finish().map_err(damaged)?;
     }
-    // Several names of empty files.
+    // Several names of what has no bytes.
     for names in files.into_values() {
         let mut waiting = names.waiting.into_iter();
         let Some(first) = waiting.next() else { continue };
@@ -99,6 +99,7 @@ fn describe(header: &cpio::newc::Entry, reader: &mut impl Read) -> Result<Entry>
             Kind::Symlink(target)
         }
         0o010_000 => Kind::Fifo,
+        0o020_000 if (header.rdev_major(), header.rdev_minor()) == (0, 0) => Kind::Whiteout,
         0o020_000 | 0o060_000 => Kind::Device,
         _ => Kind::Other,
     };

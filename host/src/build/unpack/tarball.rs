@@ -117,6 +117,7 @@ fn describe(raw: &ParsedEntry<'_>, sparse: Option<Content>) -> Result<Entry> {
         EntryType::Symlink => Kind::Symlink(link()),
         EntryType::Link => Kind::HardLink(link()),
         EntryType::Fifo => Kind::Fifo,
+        EntryType::Char if (raw.dev_major, raw.dev_minor) == (Some(0), Some(0)) => Kind::Whiteout,
         EntryType::Char | EntryType::Block => Kind::Device,
         _ => Kind::Other,
     };

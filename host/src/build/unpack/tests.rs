@@ -1,7 +1,7 @@
 //! Whole archives of every form and compression, and damaged ones.
 
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::process::Command;
 
 use crate::fsroot::RootDir;
@@ -124,7 +124,13 @@ fn all_names_of_a_file_in_a_cpio_are_one_file() {
     };
     let uid = rustix::process::getuid().as_raw();
     let gid = rustix::process::getgid().as_raw();
+    let whiteout = |name: &str| {
+        let builder = cpio::newc::Builder::new(name).mode(0o020_644).ino(4).nlink(2);
+        (builder, &b""[..])
+    };
     let entries = [
+        whiteout("gone-a"),
+        whiteout("gone-b"),
         entry("last-a", 1, b""),
         entry("last-b", 1, b"data"),
         entry("first-a", 2, b"data"),
@@ -144,7 +150,9 @@ fn all_names_of_a_file_in_a_cpio_are_one_file() {
     let mut extractor = Extractor::new(&root, &interrupt, None);
     let plain = Box::new(io::Cursor::new(bytes));
     walk(plain, &mut |entry, data| extractor.extract(&entry, data)).unwrap();
-    extractor.finish().unwrap();
+    assert_eq!(extractor.finish().unwrap().by_reason().count(), 0);
+    let [a, b] = ["gone-a", "gone-b"].map(|name| scene.path().join(name).metadata().unwrap());
+    assert!(a.file_type().is_char_device() && a.ino() == b.ino());
     for (name, data) in [("last", "data"), ("first", "data"), ("empty", "")] {
         let [a, b] = ["a", "b"].map(|end| scene.path().join(format!("{name}-{end}")));
         assert_eq!(std::fs::read_to_string(&a).unwrap(), data);
