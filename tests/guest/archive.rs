@@ -158,15 +158,23 @@ fn a_copy_has_an_identity_of_its_own(tree: Tree) {
 
 fn what_belongs_to_the_host_is_not_taken_over_unasked(tree: Tree) {
     let host = Host::new();
-    let web = host.guest("web").tree(tree).set("security.capabilities.add", "net_admin").build();
+    let web = host.guest("web").tree(tree).set("security.capabilities.add", "net_admin");
+    let web = web.set("boot.credentials.key", "{ file = \"/etc/shadow\" }").build();
     let actions = |name: &str| host.paths().actions(&name.parse().expect("a name"));
     fs::write(actions("web"), "#!/bin/sh\n").expect("it can be written");
     let file = exported(&web, &host);
     let imported = host.vserver(["import", &file, "shop"]).ok();
     imported.clone().complains("'--actions' takes them over");
+    imported.clone().complains("its credential 'key', which is '/etc/shadow' of this host");
     imported.complains("its configuration sets what its root may do");
     assert!(!actions("shop").exists());
+    let has_key = |name| {
+        let text = fs::read_to_string(config_of(&host, name)).expect("it is there");
+        text.lines().any(|line| line.contains("/etc/shadow") && !line.starts_with('#'))
+    };
+    assert!(!has_key("shop"));
     host.vserver(["import", &file, "mail", "--actions"]).ok();
+    assert!(has_key("mail"));
     let mode = |name| fs::metadata(actions(name)).expect("it is there").permissions().mode();
     assert_eq!(mode("mail"), mode("web"));
 }

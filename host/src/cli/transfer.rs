@@ -103,7 +103,8 @@ pub struct ImportArgs {
     /// As what its files lie here.
     #[command(flatten)]
     pub store: super::StoreArgs,
-    /// Take over its actions, which the host runs as root.
+    /// Take over its actions, which the host runs as root, and credentials that are
+    /// files of this host.
     #[arg(long)]
     pub actions: bool,
     /// Say what would be done, and do nothing.
@@ -134,7 +135,8 @@ pub struct MoveArgs {
     /// As what its files lie there.
     #[command(flatten)]
     pub store: super::StoreArgs,
-    /// Take its actions along, which the other host runs as root.
+    /// Take its actions along, which the other host runs as root, and credentials
+    /// that are files of the other host.
     #[arg(long)]
     pub actions: bool,
     /// Delete it here when it is there.

@@ -1,5 +1,7 @@
 //! `vserver import`: a guest out of an archive of `vserver export`.
 
+use std::path::PathBuf;
+
 use shared::name::GuestName;
 
 use crate::archive::Head;
@@ -7,7 +9,9 @@ use crate::build::{self, Access, Incoming, Site, Store};
 use crate::cli::ImportArgs;
 use crate::commands::belongings::New;
 use crate::commands::{Exit, clone, output};
-use crate::config::{self, Devices, GuestConfig, Security, edit};
+use crate::config::parse::Document;
+use crate::config::{self, Credential, CredentialFile, Devices, GuestConfig};
+use crate::config::{NetworkMode, Security, edit};
 use crate::error::{Error, Result};
 use crate::ids::{self, Allocation};
 use crate::interrupt::Interrupt;
@@ -28,7 +32,8 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
     let head = incoming.head().clone();
     let name = args.name.as_ref().unwrap_or(&head.manifest.name);
     let store = args.store.of_build()?;
-    let text = text(args, &store, &head.config)?;
+    let files = if args.actions { Vec::new() } else { files_of_host(&head.config) };
+    let text = text(args, &store, &head.config, &files)?;
     let config = config::judge_text(paths, name, &text).map_err(|error| {
         error.context(format_args!("the archive's configuration doesn't suit this host"))
     })?;
@@ -84,7 +89,20 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
     {
         output::remark(format_args!("its context is {context}, and no longer {old}"));
     }
-    remark_on(args, name, &head, &config);
+    if head.actions.is_some() && !args.actions {
+        output::remark(
+            "its actions, which the host would run as root, are left out; \
+             '--actions' takes them over",
+        );
+    }
+    for (credential, file) in &files {
+        output::remark(format_args!(
+            "its credential '{credential}', which is '{}' of this host, is left out; \
+             '--actions' takes it over",
+            file.display()
+        ));
+    }
+    widened(name, &config).iter().for_each(output::remark);
     output::print(&format!(
         "guest '{name}' is built in '{}' from {}\nnext: vserver start {name}\n",
         report.root.display(),
@@ -96,12 +114,35 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
 /// Keys that say where the guest was.
 const PLACE: [&str; 4] = ["context", "root", "storage.kind", "storage.base"];
 
-/// The configuration without what belongs to the place where it was.
-fn text(args: &ImportArgs, store: &Store, theirs: &str) -> Result<String> {
+/// The credentials that would hand the guest a file of this host's, which root
+/// alone may read perhaps.
+fn files_of_host(theirs: &str) -> Vec<(String, PathBuf)> {
+    // A text with mistakes is refused as soon as it is judged.
+    let read = Document::read(theirs).config_as_it_is(&Document::read(""));
+    let all = read.unwrap_or_default().boot.credentials.into_iter();
+    all.filter_map(|(name, credential)| match credential {
+        Credential::File(CredentialFile { file }) => Some((name, file)),
+        Credential::Text(_) => None,
+    })
+    .collect()
+}
+
+/// The configuration without what belongs to the place where it was, and without
+/// the credentials out of `files`.
+fn text(
+    args: &ImportArgs,
+    store: &Store,
+    theirs: &str,
+    files: &[(String, PathBuf)],
+) -> Result<String> {
     let refused = |key| move |found: Vec<_>| super::config::refused(key, &found);
     let mut text = theirs.to_owned();
     for key in if args.new_identity { clone::OWN.as_slice() } else { &PLACE } {
         text = edit::unset(&text, key).map_err(refused(key))?;
+    }
+    for (name, _) in files {
+        let key = &*format!("boot.credentials.{name}");
+        text = edit::unset(&text, key).map_err(|found| super::config::refused(key, &found))?;
     }
     let root = args.root.as_ref().map(|root| root.to_string_lossy().into_owned());
     for (key, values) in [
@@ -131,20 +172,62 @@ fn allocate(args: &ImportArgs, name: &GuestName, head: &Head, paths: &Paths) -> 
     ids::allocate(paths, name, args.context)
 }
 
-/// Says what may surprise on another host.
-fn remark_on(args: &ImportArgs, name: &GuestName, head: &Head, config: &GuestConfig) {
-    if head.actions.is_some() && !args.actions {
-        output::remark(
-            "its actions, which the host would run as root, are left out; \
-             '--actions' takes them over",
-        );
+/// What a guest's configuration has of the host: it may surprise on another one.
+fn widened(name: &GuestName, config: &GuestConfig) -> Vec<String> {
+    let binds = config.mounts.bind.iter();
+    let mut all: Vec<_> =
+        binds.map(|bind| format!("it sees this host's '{}'", bind.source.display())).collect();
+    let (network, mode) = (&config.network, config.network.mode());
+    if mode == NetworkMode::Shared {
+        all.push("it has this host's network, held to its own addresses".to_owned());
     }
-    for bind in &config.mounts.bind {
-        output::remark(format_args!("it sees this host's '{}'", bind.source.display()));
+    let named = [
+        (NetworkMode::Bridge, &network.bridge, "it is joined to this host's bridge"),
+        (NetworkMode::Macvlan, &network.parent, "it is on the network of this host's interface"),
+        (NetworkMode::Routed, &network.proxy_arp, "this host answers for its addresses on"),
+    ];
+    for (_, interface, what) in named.into_iter().filter(|(of, ..)| *of == mode) {
+        all.extend(interface.iter().map(|interface| format!("{what} '{interface}'")));
     }
     if config.security != Security::default() || config.devices != Devices::default() {
-        output::remark(format_args!(
+        all.push(format!(
             "its configuration sets what its root may do: see 'vserver config show {name}'"
         ));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    #[test]
+    fn files_of_the_host_are_found_however_they_are_written() {
+        for text in [
+            "[boot.credentials]\na = \"text\"\n\"b.c\" = { file = \"/etc/shadow\" }\n",
+            "boot.credentials = { a = \"text\", \"b.c\" = { file = \"/etc/shadow\" } }\n",
+            "[boot]\nstyle = \"auto\"\n[boot.credentials.\"b.c\"]\nfile = \"/etc/shadow\"\n",
+        ] {
+            let found = files_of_host(text);
+            assert_eq!(found, [("b.c".to_owned(), PathBuf::from("/etc/shadow"))], "{text}");
+            let left = edit::unset(text, "boot.credentials.b.c").unwrap();
+            assert_eq!(files_of_host(&left), [], "{left}");
+        }
+        assert_eq!(files_of_host("[boot"), []);
+    }
+
+    #[test]
+    fn what_a_guest_has_of_the_host_is_said() {
+        let said = |text: &str| {
+            let config = parse::parse(text).unwrap();
+            widened(&"web".parse().unwrap(), &config).join("; ")
+        };
+        assert_eq!(said("network.addresses = [\"192.0.2.1\"]\n"), "");
+        let network = |more: &str| said(&format!("[network]\naddresses = [\"192.0.2.1\"]\n{more}"));
+        assert!(network("mode = \"shared\"\n").contains("this host's network"));
+        assert!(network("bridge = \"br0\"\n").contains("bridge 'br0'"));
+        assert!(network("parent = \"eth0\"\n").contains("interface 'eth0'"));
+        assert!(network("proxy_arp = \"eth0\"\n").contains("answers for its addresses on 'eth0'"));
     }
 }
