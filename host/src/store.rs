@@ -5,11 +5,14 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process;
 
-use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
+use rustix::fs::{
+    self as system, Advice, AtFlags, CWD, RenameFlags, fadvise, renameat_with, statat,
+};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -139,13 +142,66 @@ impl Growing {
         let failed = |error| Error::path("write", &self.target, error);
         self.file.sync_all().map_err(failed)?;
         let length = self.file.metadata().map_err(failed)?.len();
-        let how = if replaces { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        match renameat_with(CWD, &self.temporary.path, CWD, &self.target, how) {
+        let (from, to) = (&self.temporary.path, &self.target);
+        let renamed = match replaces {
+            true => system::rename(from, to),
+            false => rename_new((CWD, from), (CWD, to)),
+        };
+        match renamed {
             Ok(()) => {}
             Err(Errno::EXIST) => return Ok(None),
             Err(error) => return Err(failed(error.into())),
         }
         sync_directory(&self.target).map(|()| Some(length))
+    }
+}
+
+/// Gives a file or directory another name, which nothing may have yet. Each name is
+/// one in a directory, or a path.
+///
+/// # Errors
+/// EEXIST if something has it; those of renameat2(2).
+pub fn rename_new(
+    (from, name): (impl AsFd, &Path),
+    (to, new): (impl AsFd, &Path),
+) -> Result<(), Errno> {
+    let rename = |how| renameat_with(&from, name, &to, new, how);
+    let link = || {
+        system::linkat(&from, name, &to, new, AtFlags::empty())?;
+        system::unlinkat(&from, name, AtFlags::empty()).inspect_err(|_| {
+            let _ = system::unlinkat(&to, new, AtFlags::empty());
+        })
+    };
+    let is_there = || match statat(&to, new, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(cause) => Err(cause),
+    };
+    without_replacing(rename, link, is_there)
+}
+
+/// Renames by what the file system can do: NFS, CephFS, 9p and most that lie on FUSE
+/// rename only in the place of what is there.
+fn without_replacing(
+    rename: impl Fn(RenameFlags) -> Result<(), Errno>,
+    link: impl FnOnce() -> Result<(), Errno>,
+    is_there: impl FnOnce() -> Result<bool, Errno>,
+) -> Result<(), Errno> {
+    match rename(RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        other => return other,
+    }
+    // link(2) replaces nothing either.
+    match link() {
+        // A directory, or a file system without links.
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => {}
+        other => return other,
+    }
+    // Whoever makes the same name holds the same lock, but for files that a user
+    // has named.
+    match is_there()? {
+        true => Err(Errno::EXIST),
+        false => rename(RenameFlags::empty()),
     }
 }
 
@@ -270,6 +326,56 @@ mod tests {
         assert!(create(&path, "two", 0o644).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "one");
         assert_eq!(entries(path.parent().unwrap()), 1);
+    }
+
+    /// What a file system says, and what was asked of it.
+    fn renamed(noreplace: Errno, link: Result<(), Errno>, there: bool) -> (String, Vec<String>) {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let ask = |what: String| asked.borrow_mut().push(what);
+        let rename = |how: RenameFlags| {
+            ask(format!("rename {}", how.bits()));
+            if how.is_empty() { Ok(()) } else { Err(noreplace) }
+        };
+        let linked = || {
+            ask("link".to_owned());
+            link
+        };
+        let end = without_replacing(rename, linked, || Ok(there));
+        (format!("{end:?}"), asked.into_inner())
+    }
+
+    #[test]
+    fn nothing_is_replaced_where_the_file_system_knows_no_such_renaming() {
+        let ends = |error: Errno| format!("{:?}", Err::<(), _>(error));
+        assert_eq!(
+            renamed(Errno::EXIST, Ok(()), false),
+            (ends(Errno::EXIST), vec!["rename 1".into()])
+        );
+        for unknown in [Errno::INVAL, Errno::NOSYS] {
+            let tried = ["rename 1", "link"].map(String::from).to_vec();
+            assert_eq!(renamed(unknown, Ok(()), false), ("Ok(())".into(), tried.clone()));
+            let exists = renamed(unknown, Err(Errno::EXIST), false);
+            assert_eq!(exists, (ends(Errno::EXIST), tried.clone()));
+            for refused in [Errno::PERM, Errno::OPNOTSUPP, Errno::NOTSUP, Errno::NOSYS] {
+                let all = ["rename 1", "link", "rename 0"].map(String::from).to_vec();
+                assert_eq!(renamed(unknown, Err(refused), false), ("Ok(())".into(), all));
+                let exists = renamed(unknown, Err(refused), true);
+                assert_eq!(exists, (ends(Errno::EXIST), tried.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_name_is_none_that_something_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, two, below] = ["one", "two", "below"].map(|name| directory.path().join(name));
+        fs::write(&one, "one").unwrap();
+        fs::create_dir(&below).unwrap();
+        rename_new((CWD, &one), (CWD, &two)).unwrap();
+        assert_eq!(rename_new((CWD, &one), (CWD, &below)), Err(Errno::NOENT));
+        assert_eq!(rename_new((CWD, &below), (CWD, &two)), Err(Errno::EXIST));
+        assert_eq!(rename_new((CWD, &two), (CWD, &below)), Err(Errno::EXIST));
+        assert_eq!(fs::read_to_string(&two).unwrap(), "one");
     }
 
     #[test]

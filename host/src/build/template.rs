@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::fsroot::{RootDir, names_in, remove_tree};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+use crate::store;
 
 use super::unpack::{
     Counted, Extractor, LeftOut, Shift, Watched, decompressed, input, remarks, walk,
@@ -94,7 +95,7 @@ fn lift(root: &RootDir, below: &Path) -> Result<(), Errno> {
     let top = root.open_at(Path::new(""), flags, Mode::empty())?;
     let (parent, name) = root.open_parent(below)?;
     let lifted = root.open_at(below, flags, Mode::empty())?;
-    fs::renameat_with(&parent, name, &top, LIFTED, RenameFlags::NOREPLACE)?;
+    store::rename_new((&parent, Path::new(name)), (&top, Path::new(LIFTED)))?;
     for name in names_in(&top)?.iter().filter(|name| *name != LIFTED) {
         remove_tree(&top, name)?;
     }

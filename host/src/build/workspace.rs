@@ -90,8 +90,7 @@ impl Workspace {
         journal.extend_from_slice(if goes_on { GOES_ON } else { b"" });
         fs::write(self.path.join(JOURNAL), journal).map_err(failed)?;
         let cwd = rustix::fs::CWD;
-        rustix::fs::renameat_with(cwd, &root, cwd, target, RenameFlags::NOREPLACE)
-            .map_err(|cause| failed(cause.into()))?;
+        store::rename_new((cwd, &root), (cwd, target)).map_err(|cause| failed(cause.into()))?;
         let placed = Placed { workspace: self, target: Some(target.to_owned()) };
         // Before what says that it is complete.
         store::sync_directory(target)?;

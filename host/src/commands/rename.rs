@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use shared::name::GuestName;
 
@@ -23,6 +23,7 @@ use crate::ids;
 use crate::paths::Paths;
 use crate::runtime::Lock;
 use crate::storage::Scratch;
+use crate::store;
 use crate::systemd;
 
 /// Renames one guest.
@@ -130,7 +131,7 @@ fn carry_out(
     }
     let mut done = Vec::new();
     for (from, to) in moves {
-        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        match store::rename_new((CWD, from), (CWD, to)) {
             Ok(()) => done.push((from, to)),
             // No such file, or renamed before the last attempt was killed.
             Err(Errno::NOENT) => {}
