@@ -310,6 +310,16 @@ pub fn sync_directory(path: &Path) -> Result<()> {
     synced.map_err(|error| Error::path("write", directory, error))
 }
 
+/// Waits until the disk has all that the file system has on which a file or
+/// directory lies (syncfs(2)).
+///
+/// # Errors
+/// Those of open(2) and syncfs(2).
+pub fn sync_file_system(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|file| Ok(system::syncfs(file)?));
+    synced.map_err(|error| Error::path("write", path, error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -221,8 +221,7 @@ pub fn build(
     // What has been somewhere before has the dates that it had there.
     let is_new = !request.method.is_move() && !matches!(request.method, Method::Clone { .. });
     let epoch = if is_new { dates::epoch()? } else { None };
-    let manner = Manner { epoch, is_only_one: false };
-    make(&request.site, paths, interrupt, progress, &manner, filled, register)
+    make(&request.site, paths, interrupt, progress, epoch, filled, register)
 }
 
 /// The same for a guest that comes out of an archive of `vserver export`,
@@ -247,27 +246,17 @@ pub fn import(
         }
         Ok((summary, Settings::default()))
     };
-    // Who hears that it is here may delete the original.
-    let manner = Manner { epoch: None, is_only_one: true };
-    make(site, paths, interrupt, progress, &manner, filled, |_| register())
+    make(site, paths, interrupt, progress, None, filled, |_| register())
 }
 
-/// What is done with files that are whole.
-#[derive(Clone, Copy, Debug)]
-struct Manner {
-    /// Nothing is younger than that, in seconds since 1970.
-    epoch: Option<i64>,
-    /// Nobody else may have them soon: they are on the disk before the guest is there.
-    is_only_one: bool,
-}
-
-/// Makes a root beside its place, and puts it there when it is whole.
+/// Makes a root beside its place, and puts it there when it is whole: nothing in it
+/// is younger than `epoch`, in seconds since 1970, and all of it is on the disk.
 fn make(
     site: &Site,
     paths: &Paths,
     interrupt: &Interrupt,
     mut progress: Progress,
-    manner: &Manner,
+    epoch: Option<i64>,
     fill: impl FnOnce(&mut Work<'_>) -> Result<(String, Settings)>,
     register: impl FnOnce(&Settings) -> Result<()>,
 ) -> Result<Report> {
@@ -284,7 +273,7 @@ fn make(
     let mut work = Work { root, interrupt, progress: &mut progress, remarks: &mut remarks };
     let filled = fill(&mut work).and_then(|filled| {
         site.access.grant(root)?;
-        if let Some(epoch) = manner.epoch {
+        if let Some(epoch) = epoch {
             dates::clamp(root, epoch, interrupt)?;
         }
         interrupt.check()?;
@@ -303,9 +292,9 @@ fn make(
     };
     open.close();
     progress.end();
-    if manner.is_only_one {
-        workspace.sync(&mut progress)?;
-    }
+    // A guest that is there is whole after a power failure, too. Who hears of it may
+    // delete what it was made of.
+    workspace.sync(&mut progress)?;
 
     let mut aside = if site.force {
         Aside::take(&target, &paths.config(&site.name))?

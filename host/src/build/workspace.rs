@@ -124,14 +124,12 @@ impl Workspace {
     }
 
     /// Waits until the disk has all that is in the root: what is named then is there
-    /// after a power failure, too (syncfs(2)).
+    /// after a power failure, too.
     pub(super) fn sync(&self, progress: &mut Progress) -> Result<()> {
         progress.lines("written to the disk");
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let synced =
-            rustix::fs::open(&self.path, flags, Mode::empty()).and_then(rustix::fs::syncfs);
+        let synced = store::sync_file_system(&self.path);
         progress.end();
-        synced.map_err(|cause| Error::path("write", &self.path, cause))
+        synced
     }
 }
 
