@@ -6,6 +6,22 @@ use std::io;
 use tar_core::EntryType;
 use tar_core::builder::EntryBuilder;
 
+/// How pax archives mark extended attributes (star(1)).
+const XATTR: &str = "SCHILY.xattr.";
+
+/// The key of an attribute. A key ends with the first `=`: one in a name is written
+/// as GNU tar and star(1) do.
+fn key(name: &str) -> String {
+    format!("{XATTR}{}", name.replace('%', "%25").replace('=', "%3D"))
+}
+
+/// The name of the attribute that a key stands for, if it does.
+pub fn attribute(key: &str) -> Option<String> {
+    let name = key.strip_prefix(XATTR)?;
+    // What has become `%` begins nothing any more.
+    Some(name.replace("%3D", "=").replace("%25", "%"))
+}
+
 /// One member of an archive.
 #[derive(Debug)]
 pub(super) struct Member<'a> {
@@ -84,7 +100,7 @@ impl Member<'_> {
             entry.add_pax("mtime", format!("{seconds}.{nanoseconds:09}"));
         }
         for (name, value) in &self.attributes {
-            entry.add_pax(&format!("SCHILY.xattr.{name}"), value);
+            entry.add_pax(&key(name), value);
         }
         Ok(entry.finish_bytes())
     }
@@ -97,8 +113,8 @@ mod tests {
     use tar_core::PaxExtensions;
     use tar_core::parse::{ParseEvent, Parser};
 
-    /// Name, link, modification time, attribute and length, as they are read.
-    type Read = (Vec<u8>, Vec<u8>, Option<String>, Vec<u8>, u64);
+    /// Name, link, modification time, attributes and length, as they are read.
+    type Read = (Vec<u8>, Vec<u8>, Option<String>, Vec<(String, Vec<u8>)>, u64);
 
     fn read_back(member: &Member<'_>) -> Read {
         let bytes = member.headers().unwrap();
@@ -107,12 +123,16 @@ mod tests {
             panic!("no entry");
         };
         assert_eq!(consumed, bytes.len());
-        let mtime = entry.pax.and_then(|pax| PaxExtensions::new(pax).get("mtime"));
+        let pax = || PaxExtensions::new(entry.pax.unwrap_or_default());
+        let found = pax().map(Result::unwrap).filter_map(|extension| {
+            let name = attribute(extension.key().unwrap())?;
+            Some((name, extension.value_bytes().to_vec()))
+        });
         (
             entry.path.into_owned(),
             entry.link_target.map(Vec::from).unwrap_or_default(),
-            mtime.map(str::to_owned),
-            entry.xattrs.first().map(|(_, value)| value.to_vec()).unwrap_or_default(),
+            pax().get("mtime").map(str::to_owned),
+            found.collect(),
             entry.size,
         )
     }
@@ -122,15 +142,23 @@ mod tests {
         fn anything_comes_through(
             name in proptest::collection::vec(1u8.., 1..300),
             link in proptest::collection::vec(1u8.., 1..300),
+            attribute in "user\\.[a%=235D.\n]{0,20}",
             value in proptest::collection::vec(any::<u8>(), 1..100),
             size: u64,
         ) {
             let size = size >> 1;
-            let attributes = vec![("user.a".to_owned(), value.clone())];
-            let kind = EntryType::Symlink;
+            let attributes = vec![(attribute, value)];
+            let (kind, had) = (EntryType::Symlink, attributes.clone());
             let member = Member { name: &name, link: &link, kind, size, attributes, ..Member::default() };
-            prop_assert_eq!(read_back(&member), (name, link, None, value, size));
+            prop_assert_eq!(read_back(&member), (name, link, None, had, size));
         }
+    }
+
+    #[test]
+    fn attributes_have_the_keys_that_tar_knows() {
+        assert_eq!(key("user.a=b%"), "SCHILY.xattr.user.a%3Db%25");
+        assert_eq!(attribute("SCHILY.xattr.user.%253D").as_deref(), Some("user.%3D"));
+        assert_eq!(attribute("mtime"), None);
     }
 
     #[test]

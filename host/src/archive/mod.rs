@@ -7,7 +7,7 @@
 //! - `vserver/config.toml`: the text of the guest's configuration file.
 //! - `vserver/actions`: its actions on the host, if the manifest says so.
 //! - `root/…`: its files, with numeric owners, nanoseconds, extended attributes
-//!   (`SCHILY.xattr.`), hard links and holes (GNU's sparse format 1.0).
+//!   (`SCHILY.xattr.`, with `%` and `=` in their names as `%25` and `%3D`), hard links and holes (GNU's sparse format 1.0).
 //! - only of a guest that ran, as the manifest says by its form: `vserver/first`,
 //!   which is empty, when all of its files were written while they went on
 //!   living; `vserver/removed`, the paths (each with a zero byte behind it) that
@@ -28,6 +28,7 @@ mod write;
 pub use digest::{Summed, hex};
 pub use listing::{Listing, Seen};
 pub use manifest::Manifest;
+pub use member::attribute;
 pub use write::{Archive, Head, Written, plain, write};
 
 /// The members beside the guest's files.

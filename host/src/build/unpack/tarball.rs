@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use tar_core::parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser};
 use tar_core::{EntryType, Header, PaxExtensions, SparseEntry};
 
-use crate::archive::{MOST_METADATA, MOST_PARTS};
+use crate::archive::{self, MOST_METADATA, MOST_PARTS};
 use crate::error::{Error, Result};
 
 use super::acl;
@@ -17,9 +17,7 @@ use super::metadata::{CAPABILITY, TRUSTED};
 /// Everything stands in blocks of this size (tar(5)).
 const BLOCK: usize = 512;
 
-/// How pax archives mark extended attributes and the text of access lists
-/// (star(1), tar(5)).
-const XATTR: &str = "SCHILY.xattr.";
+/// How pax archives mark the text of access lists (star(1)).
 const LISTS: [(&str, bool); 2] = [("SCHILY.acl.access", false), ("SCHILY.acl.default", true)];
 
 /// A tar header, or the zeros of an empty archive?
@@ -154,8 +152,8 @@ fn extend(entry: &mut Entry, key: &str, value: &[u8]) {
             Some(items) => entry.lists.push((*default, items)),
             None => entry.has_more = true,
         }
-    } else if let Some(name) = key.strip_prefix(XATTR) {
-        attribute(entry, name, value);
+    } else if let Some(name) = archive::attribute(key) {
+        attribute(entry, &name, value);
     }
 }
 
@@ -253,7 +251,7 @@ mod tests {
     fn nothing_in_a_value_is_a_record_of_its_own() {
         let evil = b"x\n40 SCHILY.xattr.security.capability=abc\n".to_vec();
         let mut made = tar_core::builder::EntryBuilder::new_ustar();
-        made.path(b"a").add_pax("SCHILY.xattr.user.note", &evil);
+        made.path(b"a").add_pax("SCHILY.xattr.user.note%3D", &evil);
         let mut bytes = made.finish_bytes();
         bytes.resize(bytes.len() + 2 * BLOCK, 0);
         let mut found = Vec::new();
@@ -262,6 +260,6 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        assert_eq!(found, [[("user.note".to_owned(), evil)]]);
+        assert_eq!(found, [[("user.note=".to_owned(), evil)]]);
     }
 }
