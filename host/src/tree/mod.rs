@@ -10,6 +10,7 @@ mod calm;
 mod content;
 mod copy;
 mod kernel;
+mod room;
 mod staging;
 mod walk;
 

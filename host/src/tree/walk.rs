@@ -15,9 +15,10 @@ use crate::fsroot::{RootDir, names_in};
 use super::Check;
 use super::attributes::path_of;
 use super::kernel;
+use super::room::Room;
 
 /// Directories that may lie in each other. Each one on the way is open.
-const DEEPEST: usize = 1000;
+pub(super) const DEEPEST: usize = 1000;
 
 /// Nothing but what lies in the directory itself.
 const BELOW: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
@@ -201,6 +202,7 @@ pub fn walk_on(
     check: Check<'_>,
     mut visit: impl FnMut(Step<'_>) -> Result<()>,
 ) -> Result<()> {
+    let _room = Room::make();
     let top = level(root.as_fd(), OsStr::new("."), PathBuf::new(), ground)
         .map_err(|cause| root.error("read", Path::new(""), cause))?;
     let (nameless, pathless) = (OsStr::new(""), Path::new(""));
