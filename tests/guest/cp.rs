@@ -73,6 +73,8 @@ fn all_comes_over_and_back_if_that_is_asked_for(tree: Tree) {
         tool("setfattr", &["-x", "trusted.note", "closed"], &web.root().join("srv"));
         web.shell("mkdir -p /srv/theirs/deep; chown -R 33:44 /srv/theirs; ln /srv/one /srv/theirs")
             .ok();
+        // As an overlay in it has it.
+        web.shell("mknod /srv/gone c 0 0; ln /srv/gone /srv/theirs").ok();
         let srv = web.root().join("srv");
         for is_running in [true, false] {
             if is_running {
