@@ -1,12 +1,15 @@
 //! `vserver snapshot`: what a guest was can be had again, and a guest that runs
 //! stands still while it is copied, and not a moment longer.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::same::{differences, furnish};
-use tests::{DEADLINE, Guest, Host, Tree, eventually, until_cut};
+use tests::{DEADLINE, Guest, Host, Tree, command, eventually, until_cut};
 
 on! { Busybox: [
     a_guest_becomes_what_it_was,
@@ -14,6 +17,8 @@ on! { Busybox: [
     a_snapshot_that_is_cut_short_lets_the_guest_go_on,
     mistakes_change_nothing,
     snapshots_go_with_their_guest,
+    what_a_link_leads_to_is_put_back_and_goes,
+    what_is_mounted_in_a_root_keeps_it,
 ] }
 
 fn names(host: &Host) -> Vec<String> {
@@ -164,4 +169,74 @@ fn snapshots_go_with_their_guest(tree: Tree) {
     host.vserver(["delete", "shop", "--yes"]).ok();
     assert_eq!(beside(&host), [""; 0]);
     drop(web);
+}
+
+/// An administrator has given it another disk.
+fn what_a_link_leads_to_is_put_back_and_goes(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let big = host.prefix().join("big");
+    fs::create_dir(&big).expect("it can be made");
+    fs::set_permissions(&big, Permissions::from_mode(0o700)).expect("it is ours");
+    fs::rename(web.root(), big.join("files")).expect("it is ours");
+    symlink(big.join("files"), web.root()).expect("it can be made");
+    let in_big = || fs::read_dir(&big).expect("it is there").count();
+    web.start();
+    web.shell("echo before >/srv/one").ok();
+    host.vserver(["snapshot", "create", "web", "s1"]).ok();
+    web.shell("echo after >/srv/one").ok();
+    web.stop();
+    host.vserver(["snapshot", "restore", "web", "s1", "--yes"]).ok();
+    assert_eq!(fs::read(big.join("files/srv/one")).expect("it is there"), b"before\n");
+    assert!(web.root().is_symlink());
+    assert_eq!((in_big(), beside(&host)), (1, vec![".snapshots".into(), "web".into()]));
+    let told = host.vserver(["delete", "web", "--dry-run"]).ok();
+    assert!(told.stdout.contains(&format!("'{}'", big.join("files").display())), "{told}");
+    host.vserver(["delete", "web", "--yes"]).ok().says("guest 'web' is deleted\n");
+    assert_eq!((in_big(), beside(&host)), (0, vec![]));
+    host.vserver(["status", "web"]).code(5);
+}
+
+fn what_is_mounted_in_a_root_keeps_it(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    fs::write(web.root().join("srv/one"), "before").expect("it can be written");
+    host.vserver(["snapshot", "create", "web", "s1"]).ok();
+    fs::write(web.root().join("srv/one"), "after").expect("it can be written");
+    let (roots, elsewhere) = (host.paths().roots_dir(), host.prefix().join("elsewhere"));
+    for is_elsewhere in [false, true] {
+        if is_elsewhere {
+            fs::rename(&roots, &elsewhere).expect("it is ours");
+            symlink(&elsewhere, &roots).expect("it can be made");
+        }
+        let srv = web.root().join("srv");
+        let mounted = Mounted::on(&srv);
+        for words in
+            [&["snapshot", "restore", "web", "s1", "--yes"][..], &["delete", "web", "--yes"]]
+        {
+            host.vserver(words).code(1).complains("something is mounted on '");
+        }
+        drop(mounted);
+        let one = fs::read(web.root().join("srv/one")).expect("it is there");
+        assert_eq!((&*one, names(&host)), (&b"after"[..], vec!["s1".to_owned()]));
+        assert_eq!(beside(&host), [".snapshots", "web"]);
+    }
+    host.vserver(["snapshot", "restore", "web", "s1", "--yes"]).ok();
+    host.vserver(["delete", "web", "--yes"]).ok();
+}
+
+/// Something of the host's, mounted in a guest's root.
+struct Mounted<'p>(&'p Path);
+
+impl<'p> Mounted<'p> {
+    fn on(place: &'p Path) -> Self {
+        command::run(Command::new("mount").args(["--bind", "/usr"]).arg(place), DEADLINE).ok();
+        Self(place)
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
 }

@@ -55,7 +55,7 @@ pub use distribution::Distribution;
 pub use import::Incoming;
 pub use installer::Installer;
 pub use over::{Laid, Over};
-pub use removal::Doomed;
+pub use removal::{Doomed, real as real_root};
 pub use snapshot::Snapshots;
 pub use store::Store;
 pub(crate) use template::unpack as unpack_archive;

@@ -6,9 +6,11 @@
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use shared::name::GuestName;
 
 use crate::error::{Error, Result};
@@ -19,30 +21,40 @@ use super::workspace::{self, DELETING};
 #[derive(Debug)]
 pub struct Doomed {
     path: PathBuf,
+    /// Where it was.
+    was: PathBuf,
     /// Tells a sweep that somebody cares for it; a file or link has none.
     _lock: Option<OwnedFd>,
 }
 
 impl Doomed {
-    /// Moves a guest's root out of its place; `None` when there is none.
+    /// Moves a guest's root out of its place; `None` when there is none. One that is
+    /// a symbolic link goes with what it leads to.
     ///
     /// # Errors
     /// When something is mounted on it or below it, or the system refuses.
     /// The root is where it was then.
     pub fn take(root: &Path, name: &GuestName) -> Result<Option<Self>> {
+        let real = real(root, || format!("cannot remove '{}'", root.display()))?;
+        let doomed = Self::take_name(&real, name)?;
+        if real == root {
+            return Ok(doomed);
+        }
+        // The last: as long as it is there, what it leads to is found again.
+        std::fs::remove_file(root).map_err(|cause| {
+            if let Some(doomed) = &doomed {
+                let _ = std::fs::rename(&doomed.path, &doomed.was);
+            }
+            Error::path("remove", root, cause)
+        })?;
+        Ok(doomed)
+    }
+
+    fn take_name(root: &Path, name: &GuestName) -> Result<Option<Self>> {
         let failed = |cause: std::io::Error| Error::path("remove", root, cause);
         let (Some(parent), true) = (root.parent(), root.file_name().is_some()) else {
             return Err(failed(Errno::INVAL.into()));
         };
-        let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-        if let Some(mount) = mount_at_or_below(root, &mounts) {
-            let text = format!(
-                "cannot remove '{}': something is mounted on '{}'",
-                root.display(),
-                mount.display()
-            );
-            return Err(Error::new(text).hint(format!("'umount {}' first", mount.display())));
-        }
         let _guard = match workspace::guard(parent) {
             Err(_) if !parent.exists() => return Ok(None),
             guard => guard?,
@@ -54,7 +66,7 @@ impl Doomed {
             other => other.map_err(failed)?,
         }
         let lock = workspace::lock(&path).ok().flatten();
-        Ok(Some(Self { path, _lock: lock }))
+        Ok(Some(Self { path, was: root.to_owned(), _lock: lock }))
     }
 
     /// Removes it, file by file.
@@ -64,6 +76,51 @@ impl Doomed {
     pub fn remove(self) -> Result<()> {
         workspace::remove_path(&self.path).map_err(|cause| Error::path("remove", &self.path, cause))
     }
+}
+
+/// Where a guest's root is that is to be moved: what a symbolic link leads to, or
+/// led to. `what` is done with it.
+///
+/// # Errors
+/// When something is mounted on it or below it; when somebody else may have made the
+/// link, or it would take along what it lies in.
+pub fn real(root: &Path, what: impl Fn() -> String) -> Result<PathBuf> {
+    refuse_mounts(root, &what)?;
+    let Ok(target) = std::fs::read_link(root) else { return Ok(root.to_owned()) };
+    let refused = |why: &str| {
+        let text = format!("{}: it is a symbolic link, {why}", what());
+        Error::new(text).hint("remove it, or name what it leads to in 'root'")
+    };
+    let parent = root.parent().unwrap_or(root);
+    let own = |path: &Path, bits| {
+        let about = path.symlink_metadata();
+        about.is_ok_and(|a| a.uid() == geteuid().as_raw() && a.mode() & bits == 0)
+    };
+    // Whoever can make one could have anything of the host's removed.
+    if !own(root, 0) || !own(&std::fs::canonicalize(parent).unwrap_or_default(), OTHERS_WRITE) {
+        return Err(refused("and others may have made it"));
+    }
+    // A removal that was cut short has left the link.
+    let real = std::fs::canonicalize(root).unwrap_or_else(|_| parent.join(target));
+    let holds = |path: &Path| std::fs::canonicalize(path).is_ok_and(|path| path.starts_with(&real));
+    if holds(parent) {
+        return Err(refused("and lies in what it leads to"));
+    }
+    Ok(real)
+}
+
+/// The permissions of others to write (inode(7)).
+const OTHERS_WRITE: u32 = 0o022;
+
+fn refuse_mounts(root: &Path, what: impl Fn() -> String) -> Result<()> {
+    let mounts = std::fs::read("/proc/self/mountinfo")
+        .map_err(|cause| Error::path("read", Path::new("/proc/self/mountinfo"), cause))?;
+    // That tells where mounts are, however one comes there.
+    let Ok(real) = std::fs::canonicalize(root) else { return Ok(()) };
+    let Some(mount) = mount_at_or_below(&real, &mounts) else { return Ok(()) };
+    let (what, mount) = (what(), mount.display());
+    Err(Error::new(format!("{what}: something is mounted on '{mount}'"))
+        .hint(format!("'umount {mount}' first")))
 }
 
 /// The first mount at or below a directory, from the text of mountinfo
@@ -105,6 +162,8 @@ fn unescaped(field: &[u8]) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -115,6 +174,65 @@ mod tests {
         assert_eq!(found("/a/web"), Some("/a/web/my disk".into()));
         assert_eq!(found("/a/web2"), Some("/a/web2".into()));
         assert_eq!(found("/a/we"), None);
+    }
+
+    #[test]
+    fn what_a_link_leads_to_goes_with_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let [link, far, beside] = ["web", "far", "beside"].map(|name| parent.path().join(name));
+        let name = "web".parse().unwrap();
+        let left = |directory: &Path| std::fs::read_dir(directory).unwrap().count();
+        for target in [&far.join("big"), Path::new("far/big")] {
+            std::fs::create_dir_all(far.join("big/etc")).unwrap();
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            let doomed = Doomed::take(&link, &name).unwrap().unwrap();
+            assert!(link.symlink_metadata().is_err() && !far.join("big").exists());
+            doomed.remove().unwrap();
+            assert_eq!(left(&far), 0);
+        }
+        // One that was cut short, after what it leads to has left its place.
+        std::fs::create_dir(far.join(".delete-web-1")).unwrap();
+        std::os::unix::fs::symlink(far.join("big"), &link).unwrap();
+        assert!(Doomed::take(&link, &name).unwrap().is_none());
+        assert_eq!((left(&far), link.is_symlink()), (0, false));
+        // And one that leads nowhere.
+        std::os::unix::fs::symlink(beside.join("none"), &link).unwrap();
+        assert!(Doomed::take(&link, &name).unwrap().is_none());
+        assert!(!link.is_symlink());
+    }
+
+    #[test]
+    fn a_link_that_could_do_harm_is_not_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let (roots, far) = (parent.path().join("roots"), parent.path().join("far"));
+        std::fs::create_dir(&roots).unwrap();
+        std::fs::create_dir(&far).unwrap();
+        let complaint = |target: &Path, mode| {
+            let link = roots.join("web");
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            std::fs::set_permissions(&roots, std::fs::Permissions::from_mode(mode)).unwrap();
+            let error = Doomed::take(&link, &"web".parse().unwrap()).unwrap_err().to_string();
+            assert!(link.is_symlink() && far.exists());
+            error
+        };
+        assert!(complaint(&far, 0o777).contains("others may have made it"));
+        for holder in [&roots, parent.path()] {
+            assert!(complaint(holder, 0o700).contains("lies in what it leads to"));
+        }
+    }
+
+    #[test]
+    fn mounts_are_found_through_a_link() {
+        let parent = tempfile::tempdir().unwrap();
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink("/proc", &link).unwrap();
+        for root in [Path::new("/proc"), &link, &link.join("self/..")] {
+            let error = refuse_mounts(root, || "no".to_owned()).unwrap_err().to_string();
+            assert!(error.starts_with("no: something is mounted on '/proc"), "{error}");
+        }
+        refuse_mounts(parent.path(), || "no".to_owned()).unwrap();
+        refuse_mounts(&parent.path().join("none"), || "no".to_owned()).unwrap();
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::snapshot::{DESCRIPTION, Made, Snapshot, SnapshotName};
 use crate::storage;
 use crate::store;
 
+use super::removal::real;
 use super::store::{self as stores, copy_image};
 use super::{Doomed, workspace};
 use crate::interrupt::Interrupt;
@@ -159,8 +160,8 @@ impl Snapshots {
     /// root is removed.
     ///
     /// # Errors
-    /// When there is no such snapshot, or it can't be copied. The root is as it
-    /// was then.
+    /// When there is no such snapshot, it can't be copied, or something is mounted in
+    /// the root. That is as it was then.
     pub fn restore(
         &self,
         name: &SnapshotName,
@@ -178,11 +179,12 @@ impl Snapshots {
                 self.guest
             )));
         }
-        let parent = root.parent().unwrap_or(root);
+        let root = real(root, || format!("cannot restore guest '{}'", self.guest))?;
+        let parent = root.parent().unwrap_or(&root);
         let from = self.directory.join(name.as_str());
         let (workspace, how) = self.copy(&from, parent, false, interrupt, &mut progress)?;
         workspace.sync(&mut progress)?;
-        workspace.exchange(root)?;
+        workspace.exchange(&root)?;
         Ok(how)
     }
 
@@ -249,7 +251,7 @@ impl Snapshots {
         let workspace = workspace::Workspace::create(parent, &self.guest)?;
         drop(guard);
         let failed = |cause| Error::path("copy", from, cause);
-        if fs::symlink_metadata(from).map_err(failed)?.is_file() {
+        if fs::metadata(from).map_err(failed)?.is_file() {
             copy_image(from, &workspace.root(), is_frozen, interrupt)?;
             return Ok((workspace, "one image".to_owned()));
         }
@@ -292,6 +294,23 @@ impl Snapshots {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_link_leads_to_is_put_back() {
+        let parent = tempfile::tempdir().unwrap();
+        let [root, far] = ["web", "far"].map(|name| parent.path().join(name));
+        fs::create_dir_all(far.join("big")).unwrap();
+        std::os::unix::fs::symlink("far/big", &root).unwrap();
+        fs::write(root.join("file"), "before").unwrap();
+        let snapshots = Snapshots::new(&"web".parse().unwrap(), Place::directory(&root));
+        let (one, interrupt) = ("one".parse().unwrap(), Interrupt::default());
+        snapshots.create(&one, false, &interrupt, Progress::silent(), || Ok(())).unwrap();
+        fs::write(root.join("file"), "after").unwrap();
+        snapshots.restore(&one, &interrupt, Progress::silent()).unwrap();
+        assert_eq!(fs::read(far.join("big/file")).unwrap(), b"before");
+        assert!(root.is_symlink());
+        assert_eq!(fs::read_dir(&far).unwrap().count(), 1, "nothing is left");
+    }
 
     #[test]
     fn they_are_made_listed_put_back_and_removed() {

@@ -1,7 +1,7 @@
 //! Guests, and snapshots of guests, whose files lie over a directory.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shared::name::GuestName;
 
@@ -36,16 +36,39 @@ pub(super) fn refuse_for_others(
 /// # Errors
 /// When another guest has the same root.
 pub(super) fn refuse_shared(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
+    let mine = real(root);
     for other in config::names(paths)?.iter().filter(|other| *other != name) {
         // A file with mistakes may name any directory; it is not guessed at.
         let theirs = config::load(paths, other).map(|config| config.root(paths, other));
-        if theirs.is_ok_and(|theirs| theirs == root) {
+        if theirs.is_ok_and(|theirs| real(&theirs) == mine) {
             return Err(Error::new(format!(
                 "guest '{name}' has the same root directory as guest '{other}'"
             )));
         }
     }
     Ok(())
+}
+
+/// # Errors
+/// When the root of another guest lies in this one.
+pub(super) fn refuse_around(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
+    let mine = real(root);
+    for other in config::names(paths)?.iter().filter(|other| *other != name) {
+        let Ok(config) = config::load(paths, other) else { continue };
+        let theirs = real(&config.root(paths, other));
+        if theirs.starts_with(&mine) {
+            return Err(Error::new(format!(
+                "guest '{other}' has its root directory in that of guest '{name}'"
+            ))
+            .hint(format!("first: vserver delete {other}")));
+        }
+    }
+    Ok(())
+}
+
+/// A path without links, as far as it is there.
+pub(super) fn real(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn refuse_for(

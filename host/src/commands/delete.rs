@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use shared::name::GuestName;
 
-use crate::build::{Doomed, Snapshots};
+use crate::build::{Doomed, Snapshots, real_root};
 use crate::cli::DeleteArgs;
 use crate::commands::{Exit, based, belongings, output};
 use crate::config::{self, Place};
@@ -74,10 +74,16 @@ fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
         }
         Err(error) => return Err(error),
     };
-    let hint = || format!("vserver config unset {name} root, then delete it");
-    based::refuse_shared(paths, name, &root).map_err(|error| error.hint(hint()))?;
-    for directory in [&*root, snapshots(name, &root).directory()] {
-        let what = || format!("cannot delete guest '{name}'");
+    let what = || format!("cannot delete guest '{name}'");
+    let real = real_root(&root, what)?;
+    based::refuse_shared(paths, name, &root).map_err(|error| {
+        error.hint(match real == root {
+            true => format!("vserver config unset {name} root, then delete it"),
+            false => format!("rm {}, then delete it", root.display()),
+        })
+    })?;
+    based::refuse_around(paths, name, &root)?;
+    for directory in [&*root, &*based::real(&root), snapshots(name, &root).directory()] {
         based::refuse_for_others(paths, name, directory, what)?;
     }
     Ok(root)
@@ -91,6 +97,8 @@ pub(super) fn snapshots(name: &GuestName, root: &Path) -> Snapshots {
 fn listing(paths: &Paths, name: &GuestName, root: &Path) -> String {
     [root.to_owned(), snapshots(name, root).directory().to_owned()]
         .into_iter()
+        // What a link leads to goes with it.
+        .chain(root.is_symlink().then(|| based::real(root)))
         .chain(belongings::files(paths, name))
         .filter(|path| path.symlink_metadata().is_ok())
         .map(|path| format!("would delete '{}'\n", path.display()))
