@@ -218,10 +218,8 @@ pub fn build(
         }
         Ok(filled)
     };
-    // What has been somewhere before has the dates that it had there.
     let is_new = !request.method.is_move() && !matches!(request.method, Method::Clone { .. });
-    let epoch = if is_new { dates::epoch()? } else { None };
-    make(&request.site, paths, interrupt, progress, epoch, filled, register)
+    make(&request.site, paths, interrupt, progress, is_new, filled, register)
 }
 
 /// The same for a guest that comes out of an archive of `vserver export`,
@@ -246,20 +244,22 @@ pub fn import(
         }
         Ok((summary, Settings::default()))
     };
-    make(site, paths, interrupt, progress, None, filled, |_| register())
+    make(site, paths, interrupt, progress, false, filled, |_| register())
 }
 
-/// Makes a root beside its place, and puts it there when it is whole: nothing in it
-/// is younger than `epoch`, in seconds since 1970, and all of it is on the disk.
+/// Makes a root beside its place, and puts it there when it is whole. One that is new
+/// can be made once more. What has been somewhere before has the dates that it had
+/// there, and is on the disk before it is here: who hears of it may delete the original.
 fn make(
     site: &Site,
     paths: &Paths,
     interrupt: &Interrupt,
     mut progress: Progress,
-    epoch: Option<i64>,
+    is_new: bool,
     fill: impl FnOnce(&mut Work<'_>) -> Result<(String, Settings)>,
     register: impl FnOnce(&Settings) -> Result<()>,
 ) -> Result<Report> {
+    let epoch = if is_new { dates::epoch()? } else { None };
     let target = site.target(paths);
     refuse(site, paths)?;
     let parent = prepare_parent(site, paths, &target)?;
@@ -292,9 +292,9 @@ fn make(
     };
     open.close();
     progress.end();
-    // A guest that is there is whole after a power failure, too. Who hears of it may
-    // delete what it was made of.
-    workspace.sync(&mut progress)?;
+    if !is_new {
+        workspace.sync(&mut progress)?;
+    }
 
     let mut aside = if site.force {
         Aside::take(&target, &paths.config(&site.name))?

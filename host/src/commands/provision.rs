@@ -21,7 +21,6 @@ use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::storage;
-use crate::store;
 
 /// Where the script is while it runs: not below a directory over which
 /// something may be mounted.
@@ -121,11 +120,10 @@ impl Provision {
         let now = Shutdown { timeout: Some(std::time::Duration::ZERO), no_kill: false };
         let closed = lifecycle::stop(paths, name, Power::PowerOff, &now);
         done.and(closed.map(drop))?;
-        if self.script.is_some() {
-            storage::view(place)?.remove(SCRIPT)?;
+        match &self.script {
+            Some(_) => storage::view(place)?.remove(SCRIPT),
+            None => Ok(()),
         }
-        // As all that is in the guest before.
-        store::sync_file_system(&place.root)
     }
 
     /// Lays the script ready, and says how packages are installed.
