@@ -15,6 +15,7 @@ on! { Busybox: [
     an_image_has_xfs_if_that_is_wanted,
     an_image_of_xfs_grows_and_never_shrinks,
     an_image_of_xfs_is_made_whole_or_not_at_all,
+    what_is_in_an_image_is_in_its_place_before_it_is_copied,
     a_clone_on_xfs_shares_blocks_until_one_writes,
     images_on_xfs_share_blocks_and_are_mounted_all_the_same,
 ] }
@@ -118,6 +119,33 @@ fn an_image_of_xfs_is_made_whole_or_not_at_all(tree: Tree) {
     let taken: u64 =
         taken.stdout.split('\t').next().and_then(|word| word.parse().ok()).expect("MB");
     assert!(taken < 100, "{taken} MB of {roots:?} are taken by what nobody wrote");
+}
+
+/// What is in the journal alone would go to its place meanwhile.
+fn what_is_in_an_image_is_in_its_place_before_it_is_copied(tree: Tree) {
+    let host = Host::new();
+    let xfs = in_image(&host, tree);
+    let ext4 = xfs.other("small");
+    host.vserver(["clone", "golden", "small", "--storage", "image", "--size", "32M"]).ok();
+    let [copy, mounted] = ["copy", "mounted"].map(|name| host.prefix().join(name));
+    fs::create_dir(&mounted).expect("it can be made");
+    for (guest, options) in [(xfs, "loop,ro,norecovery,nouuid"), (ext4, "loop,ro,noload")] {
+        guest.start();
+        guest.shell("mkdir /srv/new; echo new >/srv/new/file; sync").ok();
+        host.vserver(["snapshot", "create", guest.name(), "s1"]).ok();
+        // As it lies on the disk, with no look at the journal.
+        fs::copy(guest.root(), &copy).expect("it can be copied");
+        let mut mount = Command::new("mount");
+        mount.args(["-o", options]).arg(&copy).arg(&mounted);
+        command::run(&mut mount, DEADLINE).ok();
+        let found = fs::read(mounted.join("srv/new/file"));
+        command::run(Command::new("umount").arg(&mounted), DEADLINE).ok();
+        assert_eq!(found.expect("it is in its place"), b"new\n", "{}", guest.name());
+        // It goes on.
+        guest.shell("echo more >/srv/more; sync").ok();
+        guest.vserver("stop", ["--timeout", "1"]);
+    }
+    is_whole(&host.paths().roots_dir().join("web"));
 }
 
 fn a_clone_on_xfs_shares_blocks_until_one_writes(tree: Tree) {

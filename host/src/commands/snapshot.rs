@@ -7,9 +7,10 @@ use shared::name::GuestName;
 use crate::build::Snapshots;
 use crate::cli::{SnapshotAction, SnapshotArgs};
 use crate::commands::{Exit, based, delete, output, pause};
-use crate::config;
+use crate::config::{self, Files};
 use crate::control::at_rest::{self, AtRest};
 use crate::control::{Client, Phase};
+use crate::copying::View;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
@@ -17,7 +18,7 @@ use crate::progress::Progress;
 use crate::report;
 use crate::runtime::Lock;
 use crate::snapshot::SnapshotName;
-use crate::storage::Scratch;
+use crate::storage::{self, Scratch};
 
 /// Carries out what is asked of snapshots.
 pub(super) fn run(args: &SnapshotArgs, paths: &Paths) -> Result<Exit> {
@@ -53,9 +54,10 @@ fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Res
     let interrupt = watch()?;
     let held = hold(paths, name)?;
     let runs = matches!(held, Held::Frozen(_));
-    if runs {
+    if let Held::Frozen(client) = &held {
         // An image has in it what was written to the disk.
         rustix::fs::sync();
+        flush(paths, name, client)?;
     }
     // It goes on as soon as that is known.
     let is_still = move || match &held {
@@ -95,6 +97,20 @@ fn hold(paths: &Paths, name: &GuestName) -> Result<Held> {
         }
         _ => at_rest::keep(paths, name).map(Held::AtRest),
     }
+}
+
+/// Has the file system in an image, whose guest is frozen, be as still as the guest.
+fn flush(paths: &Paths, name: &GuestName, client: &Client) -> Result<()> {
+    let place = config::load(paths, name)?.place(paths, name);
+    if place.files != Files::Image {
+        return Ok(());
+    }
+    let status = client.status()?;
+    // Without a PID 1 nothing has the image mounted for long.
+    let view = if status.init_pid > 0 { View::running(paths, name, &status)? } else { None };
+    let Some(view) = view else { return Ok(()) };
+    let flushed = storage::flush_image(&view.root, &place.root);
+    flushed.map(drop).map_err(|cause| Error::path("write what has changed in", &place.root, cause))
 }
 
 fn restore(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) -> Result<Exit> {

@@ -109,7 +109,10 @@ impl View {
     }
 
     /// That of a guest that runs; `None` if its PID 1 has just ended.
-    fn running(paths: &Paths, name: &GuestName, status: &Snapshot) -> Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub fn running(paths: &Paths, name: &GuestName, status: &Snapshot) -> Result<Option<Self>> {
         let membership = Membership::read(paths)?;
         let pid = status.init_pid;
         let Ok(init) = membership.open(&Context::Guest(name.clone()), pid) else { return Ok(None) };

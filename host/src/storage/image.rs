@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, FlockOperation, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
@@ -19,6 +19,7 @@ use rustix::mount::{
 };
 
 use crate::error::{Error, Result};
+use crate::fsroot::RootDir;
 use crate::sys::block;
 
 use super::format::{Blank, Kind};
@@ -121,6 +122,35 @@ fn mount_with(path: &Path, purpose: Purpose, quotas: Quotas) -> Result<OwnedFd, 
 /// As [`mount`].
 pub fn settle(path: &Path) -> Result<(), Failed> {
     mount(path, Purpose::Looking).map(drop)
+}
+
+/// Has the kernel write all that it has of an image whose guest stands still, and has
+/// this as its root. After sync(2) what has changed may be in the journal alone,
+/// from where it would go to its place while the image is copied. False if that is
+/// another file system: then the guest writes elsewhere.
+///
+/// # Errors
+/// Those of looking at it, and of `FIFREEZE` (ioctl_fsfreeze(2)).
+pub fn flush(root: &RootDir, image: &Path) -> io::Result<bool> {
+    let image = std::fs::metadata(image)?;
+    // No file system is asked that may be one of the guest's own.
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let found = rustix::fs::statx(root, "", flags, StatxFlags::empty())?;
+    let entry = format!("/sys/dev/block/{}:{}", found.stx_dev_major, found.stx_dev_minor);
+    let Ok(device) = std::fs::read_link(&entry) else { return Ok(false) };
+    let node = Path::new("/dev").join(device.file_name().unwrap_or_default());
+    if !shows(Path::new(&entry), &node, (image.dev(), image.ino()))? {
+        return Ok(false);
+    }
+    // As in `grow`.
+    let directory = File::open(format!("/proc/self/fd/{}", root.as_fd().as_raw_fd()))?;
+    match block::freeze(directory.as_fd()) {
+        // So one of us has left it that was killed between these two.
+        Err(cause) if cause.raw_os_error() == Some(libc::EBUSY) => {}
+        other => other?,
+    }
+    // Its guest writes nothing as long as it stands still.
+    block::thaw(directory.as_fd()).map(|()| true)
 }
 
 /// Opens an image for copying, and keeps it from being mounted meanwhile.

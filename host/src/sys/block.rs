@@ -13,7 +13,7 @@ use linux_raw_sys::btrfs::{
 };
 use linux_raw_sys::ioctl::{
     BTRFS_IOC_GET_SUBVOL_ROOTREF, BTRFS_IOC_SNAP_CREATE_V2, BTRFS_IOC_SUBVOL_CREATE_V2,
-    BTRFS_IOC_SUBVOL_GETFLAGS, BTRFS_IOC_SUBVOL_SETFLAGS,
+    BTRFS_IOC_SUBVOL_GETFLAGS, BTRFS_IOC_SUBVOL_SETFLAGS, FIFREEZE, FITHAW,
 };
 use linux_raw_sys::loop_device::{
     LO_FLAGS_AUTOCLEAR, LO_FLAGS_DIRECT_IO, LOOP_CONFIGURE, LOOP_CTL_GET_FREE, LOOP_GET_STATUS64,
@@ -110,6 +110,27 @@ pub fn grow_xfs(mount: BorrowedFd<'_>, blocks: u64, inode_percent: u32) -> io::R
     let done = unsafe {
         libc::ioctl(mount.as_raw_fd(), request(XFS_IOC_FSGROWFSDATA), ptr::from_ref(&wanted))
     };
+    check(done.into()).map(drop)
+}
+
+/// Has a mounted file system write all that it has, and keeps whoever writes to it
+/// waiting until [`thaw`].
+///
+/// # Errors
+/// EBUSY if it is so already, EOPNOTSUPP if it can't.
+pub fn freeze(mount: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the request reads nothing.
+    let done = unsafe { libc::ioctl(mount.as_raw_fd(), request(FIFREEZE), 0) };
+    check(done.into()).map(drop)
+}
+
+/// Lets a file system be written to again.
+///
+/// # Errors
+/// EINVAL if that is so already.
+pub fn thaw(mount: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the request reads nothing.
+    let done = unsafe { libc::ioctl(mount.as_raw_fd(), request(FITHAW), 0) };
     check(done.into()).map(drop)
 }
 
