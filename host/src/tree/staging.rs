@@ -7,16 +7,16 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{
-    self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat,
-};
+use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::fsroot::{RootDir, names_in, remove_tree};
+use crate::store;
 
 use super::copy::{Manner, copy, copy_name};
 use super::kernel;
+use super::room::Room;
 
 /// How these directories are called, before a number.
 const PREFIX: &str = ".vserver-cp-";
@@ -141,6 +141,7 @@ impl<'a> Staging<'a> {
     /// way round, which is found out before anything is put in place; and when
     /// the system refuses, which leaves what was put in place until then.
     pub fn place(self, name: &OsStr, check: super::Check<'_>) -> Result<Placed> {
+        let _room = Room::make();
         let mut placed = Placed::default();
         for staged in self.names()? {
             self.put_name(&staged, name, check, &mut placed)?;
@@ -153,6 +154,7 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// As [`Staging::place`].
     pub fn place_content(self, check: super::Check<'_>) -> Result<Placed> {
+        let _room = Room::make();
         let failed = |cause| self.target.error("write", Path::new(""), cause);
         let copied = open_below(self.directory.as_fd(), OsStr::new(COPY)).map_err(failed)?;
         let mut placed = Placed::default();
@@ -200,7 +202,6 @@ impl<'a> Staging<'a> {
         placed: &mut Placed,
     ) -> Result<()> {
         let failed = |cause| into.error("write", Path::new(name), cause);
-        let flags = if self.keeps { RenameFlags::NOREPLACE } else { RenameFlags::empty() };
         let ours = stat_of(staged, name).map_err(failed)?;
         let theirs = stat_of(into.as_fd(), name);
         if is_directory(ours.as_ref()) && is_directory(theirs.map_err(failed)?.as_ref()) {
@@ -211,7 +212,11 @@ impl<'a> Staging<'a> {
             }
             return Ok(());
         }
-        match fs::renameat_with(staged, name, into, name, flags) {
+        let renamed = match self.keeps {
+            true => store::rename_new((staged, Path::new(name)), (into, Path::new(name))),
+            false => fs::renameat(staged, name, into, name),
+        };
+        match renamed {
             Ok(()) => placed.put += 1,
             Err(Errno::EXIST) if self.keeps => placed.left += 1,
             // Something is mounted on the way: another file system, on which it

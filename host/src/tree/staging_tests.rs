@@ -142,7 +142,13 @@ fn a_tree_that_moves_gives_nothing_of_what_lies_outside() {
         let cwd = fs::canonicalize(place.from.path()).unwrap();
         let here = fs::File::open(cwd).unwrap();
         while !done.load(Ordering::Relaxed) {
-            let _ = rustix::fs::renameat_with(&here, "d/sub", &here, "link", RenameFlags::EXCHANGE);
+            let _ = rustix::fs::renameat_with(
+                &here,
+                "d/sub",
+                &here,
+                "link",
+                rustix::fs::RenameFlags::EXCHANGE,
+            );
         }
     };
     let (mut directories, mut links) = (0u32, 0u32);

@@ -145,4 +145,14 @@ fn a_deep_tree_takes_no_more_descriptors_than_there_are() {
     setrlimit(Resource::Nofile, few).unwrap();
     let (from, to) = (deep(990), Gone(tempfile::tempdir().unwrap()));
     assert_eq!(copied(from.0.path(), to.0.path()).unwrap().files, 991);
+    // And into one that is there.
+    let [from, into] = [&from, &to].map(|tree| RootDir::open(tree.0.path()).unwrap());
+    let staging = Staging::make(&into, true).unwrap();
+    staging.copy_directory(&from, Path::new(""), &Manner::plain(&go_on), |_| {}).unwrap();
+    // With the stack that a program has.
+    let placed = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(8 << 20);
+        thread.spawn_scoped(scope, || staging.place_content(&go_on)).unwrap().join().unwrap()
+    });
+    assert_eq!(placed.unwrap().put, 0);
 }
