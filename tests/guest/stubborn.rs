@@ -1,7 +1,10 @@
 //! Guests that don't want to end do so all the same, by the deadline.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
+use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{Census, DEADLINE, Host, Tree, command, eventually};
@@ -13,6 +16,7 @@ on! { Busybox: [
     stop_without_kill_fails_rather_than_kills,
     a_second_stop_brings_the_deadline_forward,
     a_pid_1_that_stands_still_is_killed_at_the_deadline,
+    what_cant_be_killed_keeps_nobody_waiting,
 ] }
 
 const HANGING: &str = "#!/bin/sh\n[ \"$1\" = start ] || sleep 1000\n";
@@ -110,5 +114,40 @@ fn a_pid_1_that_stands_still_is_killed_at_the_deadline(tree: Tree) {
     let stop = guest.vserver("stop", ["--timeout", "1"]).ok();
     assert!(stop.stderr.contains("had to be killed"), "{stop}");
     assert!(!guest.is_running());
+    before.assert_unchanged(&host);
+}
+
+/// A tracer on the host holds PID 1 at its very end (ptrace(2), "Death under ptrace"),
+/// where it stays as one does that waits for a dead file server.
+fn what_cant_be_killed_keeps_nobody_waiting(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let shop = host.guest("shop").tree(tree).build();
+    shop.start().stop();
+    let before = Census::after_a_boot(&web);
+    web.start();
+    shop.start();
+    let init = Pid::from_raw(web.init_pid());
+    let (let_go, held) = mpsc::channel::<()>();
+    let (seized, is_held) = mpsc::channel();
+    thread::scope(|scope| {
+        // It is let go of with the end of the thread.
+        scope.spawn(move || {
+            seized.send(ptrace::seize(init, ptrace::Options::PTRACE_O_TRACEEXIT)).expect("heard");
+            let _ = held.recv();
+        });
+        is_held.recv().expect("it is said").expect("it can be traced");
+        let stop = web.vserver("stop", ["--timeout", "2"]).code(1);
+        assert!(stop.took < Duration::from_secs(30), "{stop}");
+        let stop = stop.complains("guest 'web' was killed and has not ended");
+        let stop = stop.complains(&format!("process {init} (state ")).complains(", traced by ");
+        assert_eq!(stop.stderr.matches("vserver: ").count(), 2, "one warning, one error: {stop}");
+        // The others are stopped all the same.
+        let all = host.vserver(["stop", "--all", "--timeout", "2"]).code(1);
+        assert!(all.took < Duration::from_secs(30), "{all}");
+        assert!(web.is_running() && !shop.is_running());
+        drop(let_go);
+    });
+    web.wait_until_stopped();
     before.assert_unchanged(&host);
 }

@@ -44,6 +44,10 @@ pub(super) fn run(name: &GuestName, paths: &Paths, wanted: &lifecycle::Start) ->
                     console = runtime::connect(&run.console(), SockType::Stream).ok();
                 }
                 Some(Event::Failed { text, hint }) => failure = Some(start_failed(text, hint)),
+                // It stays as long as the guest does, and says why.
+                Some(Event::Unkillable(left)) => {
+                    output::warn(lifecycle::unkillable(name, &left));
+                }
                 Some(_) => {}
                 None => return failure.map_or(Ok(Exit::DONE), Err),
             }

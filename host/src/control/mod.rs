@@ -112,6 +112,30 @@ pub enum Event {
     StopTimedOut,
     /// What remained after the timeout was killed.
     Killed,
+    /// It was, and hasn't ended since: what is left of it. It is killed again and
+    /// again.
+    Unkillable(Vec<Left>),
+}
+
+/// A process that was killed and hasn't ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Its pid on the host.
+    pub pid: i32,
+    /// The letter of its state (proc(5)).
+    pub state: char,
+    /// Pid of the process that traces it; 0 if none does.
+    pub tracer: i32,
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid, state, tracer } = self;
+        match tracer {
+            0 => write!(f, "{pid} (state {state})"),
+            _ => write!(f, "{pid} (state {state}, traced by {tracer})"),
+        }
+    }
 }
 
 impl Event {

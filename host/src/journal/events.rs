@@ -43,6 +43,8 @@ pub enum Kind {
     StopTimedOut,
     /// What was left of the guest is killed.
     Killed,
+    /// What was killed of the guest has not ended.
+    Unkillable,
     /// The guest is down.
     Stopped,
     /// The guest is down and started again.
@@ -157,6 +159,15 @@ pub const ALL: &[Entry] = &[
         subject: "The rest of guest @VSERVER_NAME@ is killed",
         text: "It had not ended at the deadline of its shutdown. Its deadline is\n\
                boot.stop_timeout; its console may say what took so long: vserver logs {n}",
+    },
+    Entry {
+        kind: Kind::Unkillable,
+        id: "a20b1be9d03645ee9a9c9a09ab50298f",
+        level: Level::Error,
+        subject: "Guest @VSERVER_NAME@ can't be killed",
+        text: "The message names processes that are left. One in state D waits in the kernel, for\n\
+               a disk or for another machine, one in state t or Z for what traces it. The\n\
+               guest is down when they have ended; until then it is killed again and again.",
     },
     Entry {
         kind: Kind::Stopped,

@@ -18,6 +18,7 @@ mod perform;
 mod planner;
 mod records;
 mod registration;
+mod remains;
 mod requests;
 mod scratch;
 mod state;

@@ -50,6 +50,9 @@ impl Supervisor {
                 Effect::Thaw => self.thaw(),
                 Effect::AskStop(power, deadline) => self.ask_stop(power, deadline),
                 Effect::Kill => self.kill(),
+                Effect::KillAgain => self.kill_again(),
+                // systemd isn't told of it: it is to wait no longer.
+                Effect::AwaitEnd(after) => self.arm(Timer::Deadline, after),
                 Effect::CleanUp => {
                     if is_over {
                         RunDir::note_end(&self.lock);

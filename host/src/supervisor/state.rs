@@ -28,6 +28,11 @@ const FREE_REBOOTS: u32 = 5;
 /// first, and only what it can't kill is left.
 const MARGIN: Duration = Duration::from_secs(3);
 
+/// So long the kernel may take to end what was killed. What is there then waits for
+/// a disk, for another machine or for whoever traces it; it is killed once more, and
+/// given twice as long each time.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
 /// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -76,6 +81,11 @@ pub enum Effect {
     AskStop(Power, Option<Duration>),
     /// Kill every process of the guest; [`Event::Ended`] follows.
     Kill,
+    /// Tell who ordered a stop that what was killed hasn't ended, and kill what
+    /// there is by now.
+    KillAgain,
+    /// [`Event::Deadline`] after this time, which nobody is to wait for.
+    AwaitEnd(Duration),
     /// Remove what is left of a boot.
     CleanUp,
     /// [`Event::Deadline`] after this time; replaces an earlier one.
@@ -124,6 +134,8 @@ pub struct Machine {
     policy: RestartPolicy,
     purpose: Purpose,
     no_kill: bool,
+    /// How often this boot was killed.
+    kills: u32,
     crashes: u32,
     reboots: u32,
     first: bool,
@@ -138,6 +150,7 @@ impl Machine {
             policy,
             purpose,
             no_kill: false,
+            kills: 0,
             crashes: 0,
             reboots: 0,
             first: true,
@@ -208,7 +221,7 @@ impl Machine {
 
             (_, Event::Stop(stop)) => self.stop(stop),
             (Phase::Stopping, Event::Deadline) if self.no_kill => vec![Effect::ReportTimeout],
-            (Phase::Stopping, Event::Deadline) => vec![Effect::Kill],
+            (Phase::Stopping, Event::Deadline) => self.kill(),
             (_, Event::Deadline) => Vec::new(),
 
             (Phase::BackingOff, Event::PauseOver) => self.launch(),
@@ -238,6 +251,7 @@ impl Machine {
     fn launch(&mut self) -> Vec<Effect> {
         self.wish = Wish::Own;
         self.no_kill = false;
+        self.kills = 0;
         let mut effects = self.enter(Phase::Starting);
         effects.push(Effect::Launch);
         effects
@@ -277,6 +291,11 @@ impl Machine {
         if self.wish != Wish::Down {
             self.wish = if stop.power == Power::Reboot { Wish::Again } else { Wish::Down };
         }
+        if self.kills > 0 {
+            // Nothing in it hears anything any more.
+            self.kills = 0;
+            return self.kill();
+        }
         self.no_kill = stop.no_kill;
         let power = if self.wish == Wish::Down && stop.power == Power::Reboot {
             Power::PowerOff
@@ -289,6 +308,12 @@ impl Machine {
         let until = if stop.no_kill { stop.timeout } else { stop.timeout.saturating_add(MARGIN) };
         effects.push(Effect::ArmDeadline(until));
         effects
+    }
+
+    fn kill(&mut self) -> Vec<Effect> {
+        let kill = if self.kills == 0 { Effect::Kill } else { Effect::KillAgain };
+        self.kills = self.kills.saturating_add(1);
+        vec![kill, Effect::AwaitEnd(doubled(ENDS_WITHIN, self.kills))]
     }
 
     fn ended(&mut self, end: GuestEnd) -> Vec<Effect> {
@@ -340,8 +365,13 @@ impl Machine {
 
 /// The pause after so many in a row: 1 s, 2 s, 4 s … 5 min.
 fn pause(count: u32) -> Duration {
+    doubled(FIRST_PAUSE, count)
+}
+
+/// A time that has doubled with every one in a row, up to [`LONGEST_PAUSE`].
+fn doubled(first: Duration, count: u32) -> Duration {
     let doublings = count.saturating_sub(1).min(16);
-    FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
+    first.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]

@@ -120,7 +120,44 @@ fn no_kill_reports_and_never_kills() {
     assert_eq!(machine.step(Event::Deadline), [Effect::ReportTimeout]);
     assert_eq!(machine.phase(), Phase::Stopping);
     machine.step(stop(Power::Halt));
-    assert_eq!(machine.step(Event::Deadline), [Effect::Kill]);
+    assert_eq!(machine.step(Event::Deadline), [Effect::Kill, Effect::AwaitEnd(ENDS_WITHIN)]);
+}
+
+#[test]
+fn what_cant_be_killed_is_reported_and_killed_again_and_again() {
+    let mut machine = running();
+    machine.step(stop(Power::PowerOff));
+    assert_eq!(machine.step(Event::Deadline).first(), Some(&Effect::Kill));
+    let mut times = Vec::new();
+    for _ in 0..8 {
+        let effects = machine.step(Event::Deadline);
+        let [Effect::KillAgain, Effect::AwaitEnd(time)] = effects[..] else {
+            panic!("{effects:?}")
+        };
+        times.push(time.as_secs());
+    }
+    assert_eq!(times, [20, 40, 80, 160, 300, 300, 300, 300]);
+    // Whoever asks now isn't kept waiting, also if it was not to kill.
+    let order = Stop { power: Power::Halt, timeout: Duration::from_secs(600), no_kill: true };
+    let effects = machine.step(Event::Stop(order));
+    assert_eq!(effects, [Effect::Kill, Effect::AwaitEnd(ENDS_WITHIN)]);
+    assert_eq!(machine.step(Event::Deadline).first(), Some(&Effect::KillAgain));
+    let effects = machine.step(Event::Ended(GuestEnd::Died(Outcome::Killed(9))));
+    assert_eq!(effects.first(), Some(&Effect::DisarmDeadline));
+    assert_eq!(effects.last(), Some(&Effect::Finish));
+}
+
+#[test]
+fn the_next_boot_has_not_been_killed() {
+    let mut machine = running();
+    machine.step(stop(Power::Reboot));
+    machine.step(Event::Deadline);
+    machine.step(Event::Ended(GuestEnd::Died(Outcome::Killed(9))));
+    machine.step(Event::Launched);
+    machine.step(RUNNING);
+    let effects = machine.step(stop(Power::Reboot));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::AskStop(..))), "{effects:?}");
+    assert_eq!(machine.step(Event::Deadline).first(), Some(&Effect::Kill));
 }
 
 #[test]
@@ -213,12 +250,18 @@ proptest! {
         let mut alive = true;
         let mut finished = false;
         let mut wanted_down = false;
+        let mut is_timed = false;
+        let mut no_kill = false;
         prop_assert!(machine.start().contains(&Effect::Launch));
         for event in events {
             let effects = machine.step(event);
             if let Event::Stop(stop) = event
                 && stop.power != Power::Reboot && !finished {
                 wanted_down = true;
+            }
+            is_timed &= event != Event::Deadline;
+            if let Event::Stop(stop) = event {
+                no_kill = stop.no_kill;
             }
             // A failed launch has been undone before it is told.
             alive &= event != Event::LaunchFailed;
@@ -231,15 +274,20 @@ proptest! {
                         prop_assert!(!wanted_down, "launched what is wanted down");
                         alive = true;
                     }
-                    Effect::Kill | Effect::AskStop(..) => {
+                    Effect::Kill | Effect::KillAgain | Effect::AskStop(..) => {
                         let lost = event == Event::KeeperLost;
                         prop_assert!(lost || machine.phase() != Phase::BackingOff);
                     }
+                    Effect::ArmDeadline(_) | Effect::AwaitEnd(_) => is_timed = true,
+                    Effect::DisarmDeadline => is_timed = false,
                     Effect::Finish => finished = true,
                     _ => {}
                 }
             }
             prop_assert_eq!(finished, machine.phase() == Phase::Stopped);
+            // Whoever has ordered a stop hears of it once more, however it goes.
+            let is_ordered = machine.phase() == Phase::Stopping && !machine.may_freeze();
+            prop_assert!(is_timed || no_kill || !is_ordered, "nothing is waited for");
         }
     }
 }
