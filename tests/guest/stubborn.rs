@@ -1,5 +1,6 @@
 //! Guests that don't want to end do so all the same, by the deadline.
 
+use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{Census, DEADLINE, Host, Tree, command, eventually};
+use tests::{Census, DEADLINE, Host, Tree, command, eventually, executable};
+use vserver::variables;
 
 on! { Busybox, Bookworm, Trixie: [a_hanging_shutdown_script_is_cut_off_at_the_deadline] }
 on! { Busybox, Bookworm: [a_process_that_ignores_sigterm_is_killed_after_the_grace] }
@@ -17,11 +19,12 @@ on! { Busybox: [
     a_second_stop_brings_the_deadline_forward,
     a_pid_1_that_stands_still_is_killed_at_the_deadline,
     what_cant_be_killed_keeps_nobody_waiting,
+    a_shutdown_from_inside_that_hangs_keeps_nobody_waiting,
 ] }
 
 const HANGING: &str = "#!/bin/sh\n[ \"$1\" = start ] || sleep 1000\n";
 
-fn hanging(guest: &tests::Guest<'_>) {
+pub(super) fn hanging(guest: &tests::Guest<'_>) {
     let script = if guest.tree().is_debian() { "/etc/init.d/urandom" } else { "/etc/init.d/rcK" };
     guest.write(script, HANGING, 0o755);
 }
@@ -150,4 +153,41 @@ fn what_cant_be_killed_keeps_nobody_waiting(tree: Tree) {
     });
     web.wait_until_stopped();
     before.assert_unchanged(&host);
+}
+
+/// No deadline is known of what was begun inside: a start doesn't wait for ever, nor
+/// does anybody for the start, and an upgrade goes on.
+fn a_shutdown_from_inside_that_hangs_keeps_nobody_waiting(tree: Tree) {
+    let host = Host::new();
+    let guest =
+        host.guest("web").tree(tree).set("boot.kill_grace", "1s").set("boot.stop_timeout", "3s");
+    let guest = guest.build();
+    hanging(&guest);
+    guest.start();
+    let init = guest.init_pid();
+    guest.exec(["poweroff"]);
+    eventually(DEADLINE, "it shuts down", || (guest.status().state == "stopping").then_some(()));
+    thread::scope(|scope| {
+        let start = scope.spawn(|| guest.vserver("start", [""; 0]));
+        thread::sleep(Duration::from_secs(1));
+        let other = host.vserver(["enable", "web"]).ok();
+        assert!(!start.is_finished(), "it waits");
+        assert!(other.took < Duration::from_secs(5), "{other}");
+        let start = start.join().expect("it ends").code(1);
+        assert!(start.took < Duration::from_secs(40), "{start}");
+        start.complains("still shuts down").complains("vserver stop web");
+    });
+    // An upgrade, after which the guest is what it was.
+    let old = guest.status();
+    let other = host.prefix().join("vserver");
+    executable::copy(tests::host::program(), &other);
+    let mut reexec = Command::new(&other);
+    reexec.args(["reexec", "web"]).env(variables::PREFIX, host.prefix());
+    command::run(&mut reexec, DEADLINE).ok();
+    eventually(DEADLINE, "the next one knows", || {
+        (guest.status().state == "stopping").then_some(())
+    });
+    assert_eq!((guest.init_pid(), guest.status().supervisor_pid), (init, old.supervisor_pid));
+    guest.vserver("stop", ["--timeout", "1"]).ok();
+    assert!(!guest.is_running());
 }

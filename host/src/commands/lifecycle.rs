@@ -1,5 +1,6 @@
 //! Starting and stopping one guest, as several verbs need it.
 
+mod going_down;
 mod stopping;
 
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use crate::storage::Scratch;
 use crate::systemd;
 
 pub use stopping::{call_off, shut_down, stop, unkillable};
+
+use going_down::{Patience, is_going_down};
 
 /// Longest time until a new supervisor is there: it may wait for one that is
 /// about to leave.
@@ -76,9 +79,20 @@ fn ended_unit(name: &GuestName) -> Result<systemd::Unit> {
 /// As [`start`].
 pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<Client>> {
     let config = config::load(paths, name)?;
-    let _lock = Lock::wait(&paths.lock(name))?;
-    config::settle(paths, name)?;
-    match find(paths, name)? {
+    let mut patience = Patience::new(&config);
+    let (_lock, found) = loop {
+        let lock = Lock::wait(&paths.lock(name))?;
+        config::settle(paths, name)?;
+        match find(paths, name)? {
+            Found::GoingDown(client) => {
+                // Other commands have nothing to wait for with this one.
+                drop(lock);
+                patience.wait(&client, name)?;
+            }
+            found => break (lock, found),
+        }
+    };
+    match found {
         Found::Up => {
             output::warn(format_args!("guest '{name}' is already running"));
             return Ok(None);
@@ -95,7 +109,7 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
             client.send(&at_once)?;
             return Ok(Some(client));
         }
-        Found::Down => {}
+        Found::Down | Found::GoingDown(_) => {}
     }
     // Who has waited for the lock may come when the other host starts it.
     refuse_moving(paths, name)?;
@@ -214,13 +228,14 @@ enum Found {
     Up,
     /// It has crashed, and waits to be started again.
     Waiting(Client),
+    /// It shuts down.
+    GoingDown(Client),
     /// Down.
     Down,
 }
 
-/// Looks at a guest that is to be started. One that is going down is waited
-/// for, so that a start right after a stop, or after a session in the guest's
-/// bare context, is no matter of luck.
+/// Looks at a guest that is to be started. The end of a session in the guest's bare
+/// context is waited for, so that a start right after it is no matter of luck.
 fn find(paths: &Paths, name: &GuestName) -> Result<Found> {
     // A supervisor hears of a session's end a moment after its user does.
     let deadline = Instant::now() + Duration::from_millis(500);
@@ -240,35 +255,12 @@ fn find(paths: &Paths, name: &GuestName) -> Result<Found> {
                 ))
                 .hint(format!("end them, or: vserver stop {name}")));
             }
-            phase if is_going_down(phase) => {
-                if !goes_down(&client)? {
-                    return Ok(Found::Up);
-                }
-            }
+            phase if is_going_down(phase) => return Ok(Found::GoingDown(client)),
             Phase::BackingOff => return Ok(Found::Waiting(client)),
             _ => return Ok(Found::Up),
         }
     }
     Ok(Found::Down)
-}
-
-fn is_going_down(phase: Phase) -> bool {
-    matches!(phase, Phase::Stopping | Phase::Stopped)
-}
-
-/// Waits for the end of a shutdown; false when the guest comes up again.
-fn goes_down(client: &Client) -> Result<bool> {
-    client.send(&Request::Subscribe)?;
-    loop {
-        match client.next(None)? {
-            None => return Ok(true),
-            Some(Event::Phase(phase)) if is_going_down(phase) => {}
-            Some(Event::Phase(_)) => return Ok(false),
-            // The first is how it is by now.
-            Some(Event::Status(status)) if !is_going_down(status.phase) => return Ok(false),
-            Some(_) => {}
-        }
-    }
 }
 
 /// Waits until PID 1 runs, or the start has failed.

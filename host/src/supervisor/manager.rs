@@ -15,7 +15,7 @@ use shared::message::Power;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::cgroup;
-use crate::control::{Event as Told, Phase};
+use crate::control::Event as Told;
 use crate::error::Error;
 use crate::runtime;
 use crate::systemd::guard;
@@ -180,12 +180,12 @@ impl Supervisor {
         std::process::exit(0);
     }
 
-    /// What a start or a shutdown in progress waits for is known to this process
-    /// alone, and so is who has sessions in a guest that isn't booted: then no
-    /// other can go on, and that is the answer.
+    /// Who has sessions in a guest that isn't booted is known to this process alone,
+    /// as are other things ([`super::state::Machine::may_be_left`]): then no other can
+    /// go on, and that is the answer.
     fn may_be_replaced(&mut self, client: u64) -> bool {
         let (name, phase) = (&self.plan.name, self.machine.phase());
-        if matches!(phase, Phase::Running | Phase::Booting) {
+        if self.machine.may_be_left() {
             return true;
         }
         let error = Error::new(format!(

@@ -189,6 +189,17 @@ impl Machine {
         }
     }
 
+    /// May another supervisor go on with it from here? What a start waits for, or a
+    /// stop that somebody has ordered, this one alone knows; a shutdown of the guest's
+    /// own it tells the next one, too.
+    pub fn may_be_left(&self) -> bool {
+        match self.phase {
+            Phase::Booting | Phase::Running => true,
+            Phase::Stopping => self.wish == Wish::Own,
+            _ => false,
+        }
+    }
+
     /// The first start.
     pub fn start(&mut self) -> Vec<Effect> {
         self.launch()

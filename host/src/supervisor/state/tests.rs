@@ -64,6 +64,16 @@ fn a_frozen_guest_is_thawed_before_it_is_asked() {
 }
 
 #[test]
+fn a_shutdown_that_only_the_guest_wants_keeps_no_supervisor() {
+    let mut machine = running();
+    assert!(machine.may_be_left());
+    machine.step(Event::Guest(GuestState::Stopping(Power::PowerOff)));
+    assert_eq!((machine.phase(), machine.may_be_left()), (Phase::Stopping, true));
+    machine.step(stop(Power::PowerOff));
+    assert!(!machine.may_be_left());
+}
+
+#[test]
 fn a_stop_during_the_boot_is_passed_on_at_once() {
     let mut machine = Machine::new(RestartPolicy::OnCrash, Purpose::Boot);
     machine.start();
