@@ -56,6 +56,11 @@ fn one_of_two_takes_over(tree: Tree) {
         is_refused(child);
     }
     assert_eq!(web.status().supervisor_pid, started.supervisor_pid);
+    // However often: more than a keeper has room for in its queue.
+    for _ in 0..25 {
+        is_refused(adopt(&host));
+    }
+    assert_eq!(web.status().supervisor_pid, started.supervisor_pid);
     web.kill_supervisor();
     let mut both = vec![adopt(&host), adopt(&host)];
     let refused = eventually(DEADLINE, "one of them ends", || {

@@ -82,9 +82,8 @@ impl Client {
                 thread::sleep(RETRY);
                 continue;
             }
-            // A keeper that listens has a guest. The connection waits in its
-            // queue and is gone before it is served.
-            if connect(&run.keeper())?.is_none() && !has_orphans(paths, name) {
+            // A keeper that listens has a guest.
+            if !is_listened_on(&run.keeper())? && !has_orphans(paths, name) {
                 return Ok(None);
             }
             // systemd starts the next supervisor of a unit's guest by itself.
@@ -324,18 +323,17 @@ fn is_unit(paths: &Paths, name: &GuestName) -> bool {
         && systemd::starts_guests(paths)
 }
 
-/// `None` when nobody listens there (any more).
-pub(super) fn connect(path: &Path) -> Result<Option<OwnedFd>> {
-    heard(path, runtime::connect(path, SockType::SeqPacket))
+/// Is there somebody who takes connections?
+pub(super) fn is_listened_on(path: &Path) -> Result<bool> {
+    let heard = runtime::is_listened_on(path, SockType::SeqPacket);
+    heard.map_err(|error| Error::path("connect to", path, error))
 }
 
 /// The connection to this path, unless nobody listens there.
-fn heard(path: &Path, connected: io::Result<OwnedFd>) -> Result<Option<OwnedFd>> {
+pub(super) fn heard(path: &Path, connected: io::Result<OwnedFd>) -> Result<Option<OwnedFd>> {
     match connected {
         Ok(socket) => Ok(Some(socket)),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED)) => {
-            Ok(None)
-        }
+        Err(error) if runtime::is_nobodys(&error) => Ok(None),
         Err(error) => Err(Error::path("connect to", path, error)),
     }
 }

@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::SockType;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use shared::name::GuestName;
 
 use crate::error::{Error, Result};
 use crate::paths::Paths;
-use crate::runtime::RunDir;
+use crate::runtime::{self, RunDir};
 
-use super::client::{connect, has_orphans};
+use super::client::{has_orphans, heard, is_listened_on};
 use super::{Client, Event, Phase, Request, Snapshot};
 
 /// A guest whose supervisor has died is given to another one after this time:
@@ -187,9 +188,9 @@ impl Watcher {
     /// A guest that had no supervisor may have one.
     fn look_again(&mut self, name: &GuestName) {
         if let Some(contact @ (Contact::Down | Contact::Lost(_))) = self.guests.get_mut(name)
-            && let Ok(Some(socket)) = connect(&RunDir::new(&self.paths, name).control())
+            && let Ok(Some(client)) = reach(&RunDir::new(&self.paths, name), name)
         {
-            *contact = greet(Client::new(name, socket), self.told.get(name));
+            *contact = greet(client, self.told.get(name));
         }
     }
 
@@ -273,10 +274,16 @@ fn seek(
     told: Option<&u64>,
 ) -> Result<Contact> {
     let run = RunDir::new(paths, name);
-    if let Some(socket) = connect(&run.control())? {
-        return Ok(greet(Client::new(name, socket), told));
+    match reach(&run, name) {
+        Ok(Some(client)) => return Ok(greet(client, told)),
+        Ok(None) => {}
+        // It stands still, or is busy: the others aren't to wait for it.
+        Err(error) if error.errno() == Some(libc::EAGAIN) => {
+            return Ok(Contact::Lost(Instant::now() + GRACE));
+        }
+        Err(error) => return Err(error),
     }
-    if connect(&run.keeper())?.is_none() && !has_orphans(paths, name) {
+    if !is_listened_on(&run.keeper())? && !has_orphans(paths, name) {
         return Ok(Contact::Down);
     }
     match until {
@@ -287,6 +294,13 @@ fn seek(
             Ok(client.map_or(Contact::Down, |client| greet(client, told)))
         }
     }
+}
+
+/// A connection to its supervisor, if there is one.
+fn reach(run: &RunDir, name: &GuestName) -> Result<Option<Client>> {
+    let path = run.control();
+    let connected = runtime::connect_at_once(&path, SockType::SeqPacket);
+    Ok(heard(&path, connected)?.map(|socket| Client::new(name, socket)))
 }
 
 /// Asks for what hasn't been told. A supervisor that doesn't answer is heard

@@ -8,5 +8,7 @@ mod state;
 
 pub use lock::Lock;
 pub use rundir::{Place, RunDir};
-pub use socket::{accept, connect, connect_within, listen, pair};
+pub use socket::{
+    accept, connect, connect_at_once, connect_within, is_listened_on, is_nobodys, listen, pair,
+};
 pub use state::State;

@@ -63,6 +63,36 @@ pub fn connect_within(
     Ok(socket)
 }
 
+/// Connects, and waits for nothing.
+///
+/// # Errors
+/// Also EAGAIN when as many wait there already as can.
+pub fn connect_at_once(path: &Path, kind: SockType) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket::socket(AddressFamily::Unix, kind, flags, None)?;
+    with_address(path, |address| socket::connect(socket.as_raw_fd(), address))?;
+    Ok(socket)
+}
+
+/// Does somebody listen there? What is asked with stays in the queue until that is
+/// taken; a full queue is somebody's, too.
+///
+/// # Errors
+/// Those of socket(2), and of connect(2) when it can't be known.
+pub fn is_listened_on(path: &Path, kind: SockType) -> io::Result<bool> {
+    match connect_at_once(path, kind) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) if is_nobodys(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Does nobody listen there (any more)?
+pub fn is_nobodys(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED))
+}
+
 /// Takes a waiting connection; `None` when there is none.
 ///
 /// # Errors
@@ -114,7 +144,13 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        let is_heard = || is_listened_on(&path, SockType::SeqPacket).unwrap();
+        assert!(is_heard(), "however many wait there");
         accept(listener.as_raw_fd()).unwrap().unwrap();
         connect().unwrap();
+        drop(listener);
+        assert!(!is_heard());
+        fs::remove_file(&path).unwrap();
+        assert!(!is_heard());
     }
 }

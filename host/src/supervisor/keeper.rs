@@ -81,7 +81,8 @@ pub fn find(run: &RunDir) -> io::Result<Option<Keeper>> {
 /// # Errors
 /// ETIMEDOUT or EPROTO when it doesn't answer as a keeper does.
 pub fn connect(run: &RunDir) -> io::Result<Keeper> {
-    let socket = runtime::connect(&run.keeper(), SockType::SeqPacket)?;
+    // Those before may have gone without having been served.
+    let socket = runtime::connect_within(&run.keeper(), SockType::SeqPacket, Some(PATIENCE))?;
     let socket: Link<ToKeeper, FromKeeper> = Link::new(socket);
     let deadline = Instant::now() + PATIENCE;
     let (hello, fds) = loop {

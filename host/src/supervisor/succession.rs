@@ -63,7 +63,7 @@ impl Successions {
 /// Does this guest run, with or without anybody who watches over it?
 pub fn runs(paths: &Paths, name: &GuestName) -> bool {
     let run = RunDir::new(paths, name);
-    runtime::connect(&run.keeper(), SockType::SeqPacket).is_ok()
+    runtime::is_listened_on(&run.keeper(), SockType::SeqPacket).unwrap_or(false)
         || GuestCgroup::new(paths, name)
             .is_ok_and(|cgroup| find_init(&cgroup, &State::read(&run.state())).is_some())
 }
