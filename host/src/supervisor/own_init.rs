@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recv, recvmsg};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{
+    Signal, WaitId, WaitIdOptions, pidfd_send_signal, set_parent_process_death_signal, waitid,
+};
 use shared::message::{GuestState, Power};
 
 use crate::control::Phase;
@@ -102,7 +104,9 @@ fn drop_message(socket: BorrowedFd<'_>) {
 fn drop_elsewhere(socket: BorrowedFd<'_>) -> io::Result<()> {
     match sys::fork()? {
         Cloned::Child => {
-            drop_message(socket);
+            if keep_nothing_but(socket).is_ok() {
+                drop_message(socket);
+            }
             sys::exit_now(0);
         }
         Cloned::Parent { pidfd, .. } => {
@@ -113,6 +117,13 @@ fn drop_elsewhere(socket: BorrowedFd<'_>) -> io::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Nobody takes this process for the supervisor, whose lock and sockets it has, if
+/// that is killed meanwhile; then it ends, too.
+fn keep_nothing_but(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    sys::close_all_but(&[socket])
 }
 
 /// The next message, if there is one; it stays.
@@ -162,6 +173,31 @@ fn read(message: &[u8]) -> Words {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_drops_descriptors_has_none_of_the_supervisors() {
+        let lock = std::fs::File::open("/dev/null").unwrap();
+        let (socket, _other) = crate::runtime::pair().unwrap();
+        let is_open = |fd: i32| format!("/proc/self/fd/{fd}");
+        let [lock_path, socket_path] = [lock.as_raw_fd(), socket.as_raw_fd()].map(is_open);
+        let pidfd = match sys::fork().unwrap() {
+            Cloned::Child => {
+                let kept = keep_nothing_but(socket.as_fd()).is_ok();
+                let dies = rustix::process::parent_process_death_signal();
+                let right = [
+                    kept,
+                    std::fs::symlink_metadata(&lock_path).is_err(),
+                    std::fs::symlink_metadata(&socket_path).is_ok(),
+                    dies.is_ok_and(|signal| signal == Some(Signal::KILL)),
+                ];
+                let wrong = right.iter().filter(|is_right| !**is_right).count();
+                sys::exit_now(u8::try_from(wrong).unwrap_or(u8::MAX));
+            }
+            Cloned::Parent { pidfd, .. } => pidfd,
+        };
+        let end = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap().unwrap();
+        assert_eq!(end.exit_status(), Some(0));
+    }
 
     #[test]
     fn messages_are_read_by_lines() {
