@@ -164,6 +164,9 @@ impl Supervisor {
     /// While nobody writes there.
     fn limit_disk(&mut self) -> Result<()> {
         let plan = &mut self.plan;
+        if plan.disk.bytes.is_some() {
+            self.notifier.counting();
+        }
         let limited = storage::limit(&plan.place, plan.scratch.as_deref(), plan.disk);
         match limited {
             Err(error) if !plan.limits.required => {

@@ -76,6 +76,12 @@ impl Notifier {
         }
     }
 
+    /// A guest's files are counted, which may take long, and nothing can be said
+    /// meanwhile: a start has the most time that the word holds, as the watchdog has.
+    pub fn counting(&self) {
+        self.say_status("counting the guest's files for limits.disk", with_counting(self.is_ready));
+    }
+
     /// What systemd didn't hear of.
     pub fn again(&self) {
         if self.is_unheard.get() {
@@ -163,6 +169,12 @@ fn with_phase(phase: Phase, is_ready: bool) -> Option<NotifyState<'static>> {
 /// on is waited for, however many steps it has.
 fn with_progress(phase: Phase, is_ready: bool) -> Option<NotifyState<'static>> {
     (phase == Phase::Booting && !is_ready).then(|| extended(PROGRESS))
+}
+
+/// A reboot isn't timed. systemd makes no time shorter again (`service.c`), so what
+/// comes in this start after that has as long.
+fn with_counting(is_ready: bool) -> Option<NotifyState<'static>> {
+    (!is_ready).then(|| extended(Duration::MAX))
 }
 
 /// Other times than the unit's own (`WATCHDOG_USEC=`, sd_notify(3)).
@@ -281,6 +293,12 @@ mod tests {
             let said = shown(with_phase(phase, true));
             assert!(["", "READY=1"].contains(&said.as_str()), "{phase}: {said}");
         }
+    }
+
+    #[test]
+    fn whoever_counts_files_has_time_until_the_unit_is_active() {
+        assert_eq!(shown(with_counting(false)), "EXTEND_TIMEOUT_USEC=4294967295");
+        assert_eq!(shown(with_counting(true)), "");
     }
 
     #[test]
