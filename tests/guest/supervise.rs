@@ -7,6 +7,8 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::{DEADLINE, Host, Tree, command, eventually, process, random};
 
 on! { Busybox: [
@@ -15,6 +17,7 @@ on! { Busybox: [
     whoever_waits_for_a_boot_hears_of_each_step,
     who_is_too_busy_to_hear_that_it_is_up_is_told_again,
     a_stop_cleans_up_after_a_guest_that_has_ended_meanwhile,
+    a_stop_of_a_guest_that_could_not_come_up_again_is_no_failure,
 ] }
 
 /// `vserver supervise --adopt`, which goes on as the guest's supervisor.
@@ -201,4 +204,26 @@ fn a_stop_cleans_up_after_a_guest_that_has_ended_meanwhile(tree: Tree) {
         eventually(DEADLINE, "its directory is gone", || (!run.exists()).then_some(()));
         before.assert_unchanged(&host);
     }
+}
+
+/// Else its unit would have failed, though somebody has stopped it.
+fn a_stop_of_a_guest_that_could_not_come_up_again_is_no_failure(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let mut command = host.command(["supervise", "web"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let supervisor = command.spawn().expect("it can be run");
+    eventually(DEADLINE, "it is up", || {
+        (web.is_running() && web.status().state == "running").then_some(())
+    });
+    let script = host.paths().config_dir().join("web.sh");
+    tests::executable::write(&script, "#!/bin/sh\ntest \"$1\" != pre-start\n", 0o755);
+    let init = Pid::from_raw(web.init_pid());
+    kill(init, Signal::SIGKILL).expect("it runs");
+    eventually(DEADLINE, "it can't be started again", || {
+        let end = web.vserver("status", [""; 0]).stdout;
+        (end.contains("not started") && web.status().state == "backing-off").then_some(())
+    });
+    web.vserver("stop", [""; 0]).ok();
+    ends(supervisor);
 }

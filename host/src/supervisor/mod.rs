@@ -316,6 +316,10 @@ impl Supervisor {
 
     fn feed(&mut self, event: Event) {
         tracing::debug!("{}: {event:?}", self.machine.phase());
+        if matches!(event, Event::Stop(_)) && self.machine.phase() == Phase::BackingOff {
+            // What was ordered is done now, whatever has become of the last boot.
+            self.failure = None;
+        }
         let effects = self.machine.step(event);
         self.perform(effects);
     }
