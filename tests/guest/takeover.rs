@@ -2,6 +2,8 @@
 //! one goes on where it was.
 
 use std::fs;
+use std::process::Stdio;
+use std::thread;
 
 use tests::{DEADLINE, Guest, Host, Tree, eventually, process};
 
@@ -15,6 +17,8 @@ on! { Busybox: [
     a_file_that_breaks_rules_costs_no_guest_its_supervisor,
     a_poweroff_without_a_supervisor_is_remembered,
     a_reboot_without_a_supervisor_is_remembered,
+    what_was_ordered_outlives_the_supervisor,
+    a_stop_survives_the_supervisors_it_was_told,
 ] }
 
 /// Brings the next supervisor, as an administrator would.
@@ -130,4 +134,62 @@ fn a_reboot_without_a_supervisor_is_remembered(tree: Tree) {
     start_again(&guest);
     assert_ne!(guest.init_pid(), init);
     guest.stop();
+}
+
+/// An init that nobody knows, and that has nothing to say but its end.
+const OWN_INIT: &str = "#!/bin/sh\ntrap 'sleep 2; exit 7' TERM\nwhile :; do sleep 0.1; done\n";
+
+fn with_own_init(host: &Host, tree: Tree) -> Guest<'_> {
+    let guest = host.guest("web").tree(tree).set("boot.style", "init").build();
+    // A link, maybe.
+    fs::remove_file(guest.root().join("sbin/init")).expect("it has one");
+    guest.write("/sbin/init", OWN_INIT, 0o755);
+    guest
+}
+
+/// The guest has been ordered to go down, and its supervisor is killed with whoever has
+/// ordered that.
+#[track_caller]
+fn order_and_kill(guest: &Guest<'_>, verb: &str) {
+    let mut command = guest.command(verb, [""; 0]);
+    let mut client = command.stderr(Stdio::null()).spawn().expect("it can be run");
+    eventually(DEADLINE, "it shuts down", || (guest.status().state == "stopping").then_some(()));
+    client.kill().expect("it can be killed");
+    client.wait().expect("it has ended");
+    guest.kill_supervisor();
+}
+
+fn what_was_ordered_outlives_the_supervisor(tree: Tree) {
+    let host = Host::new();
+    let guest = with_own_init(&host, tree);
+    guest.start();
+    order_and_kill(&guest, "stop");
+    let supervisor = guest.command("supervise", ["--adopt"]).status().expect("it can be run");
+    assert!(supervisor.success(), "it ends with its guest: {supervisor}");
+    assert!(!guest.is_running());
+
+    // Its end doesn't tell that it is to come up again, nor is it a crash.
+    guest.start();
+    let init = guest.init_pid();
+    order_and_kill(&guest, "reboot");
+    let status = guest.wait_for_reboot(init);
+    assert_eq!(guest.vserver("status", [""; 0]).ok().stdout.contains("rash"), false, "{status:?}");
+    guest.vserver("stop", [""; 0]).ok();
+    assert!(!guest.is_running());
+}
+
+/// Who waits for a stop has the next supervisor go on with it.
+fn a_stop_survives_the_supervisors_it_was_told(tree: Tree) {
+    let host = Host::new();
+    let guest = with_own_init(&host, tree);
+    guest.start();
+    thread::scope(|scope| {
+        let stop = scope.spawn(|| guest.vserver("stop", [""; 0]));
+        eventually(DEADLINE, "it shuts down", || {
+            (guest.status().state == "stopping").then_some(())
+        });
+        guest.kill_supervisor();
+        stop.join().expect("it ends").ok();
+        assert!(!guest.is_running());
+    });
 }

@@ -11,4 +11,4 @@ pub use rundir::{Place, RunDir};
 pub use socket::{
     accept, connect, connect_at_once, connect_within, is_listened_on, is_nobodys, listen, pair,
 };
-pub use state::State;
+pub use state::{Order, State};

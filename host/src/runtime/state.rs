@@ -35,6 +35,8 @@ pub struct State {
     pub notifies: bool,
     /// How guest-init has said that boot is about to end.
     pub power: Option<Power>,
+    /// How somebody on the host has ordered it to end.
+    pub order: Option<Order>,
     /// Does it stand still for somebody's connection, which is to end with it?
     pub held: bool,
     /// Is it only a context, without a boot?
@@ -53,6 +55,17 @@ pub struct State {
     pub traffic: Option<u32>,
     /// Id of the map in which that boot's processes are counted.
     pub forks: Option<u32>,
+}
+
+/// An order to stop, for a supervisor that comes in the place of the one that got it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// What comes after.
+    pub power: Power,
+    /// When what remains is killed, by the clock of [`State::booted_at_ms`].
+    pub until_ms: u64,
+    /// Rather fail than kill.
+    pub no_kill: bool,
 }
 
 impl State {

@@ -13,6 +13,7 @@ mod keeper;
 mod kills;
 mod manager;
 mod network;
+mod orders;
 mod own_init;
 mod perform;
 mod planner;
@@ -291,6 +292,7 @@ impl Supervisor {
         self.take_over_records();
         self.guest.style = self.state.style;
         self.guest.reason.clone_from(&self.state.reason);
+        self.heed_noted_order();
         if self.guest.style == Some(Style::Init) && self.state.up {
             self.feed(Event::Guest(GuestState::HandedOver));
         }

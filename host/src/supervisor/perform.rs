@@ -47,6 +47,7 @@ impl Supervisor {
                     self.be_busy();
                     follow = Some(self.launch());
                 }
+                Effect::Note(stop) => self.note_order(stop),
                 Effect::Thaw => self.thaw(),
                 Effect::AskStop(power, deadline) => self.ask_stop(power, deadline),
                 Effect::Kill => self.kill(),
@@ -103,6 +104,7 @@ impl Supervisor {
         self.state.notifies = false;
         self.state.family = None;
         self.state.power = None;
+        self.state.order = None;
         self.state.held = false;
         self.state.crashes = self.machine.crashes();
         self.state.idle = self.plan.boot.mode == BootMode::Idle;

@@ -75,6 +75,8 @@ pub enum Effect {
     /// Start the next boot; [`Event::Launched`] or [`Event::LaunchFailed`]
     /// follows.
     Launch,
+    /// Note this order for the next supervisor, which is to be given it again.
+    Note(Stop),
     /// Let the guest's processes go on if they are frozen.
     Thaw,
     /// Tell the guest to shut down; `None` without a deadline.
@@ -302,18 +304,20 @@ impl Machine {
         if self.wish != Wish::Down {
             self.wish = if stop.power == Power::Reboot { Wish::Again } else { Wish::Down };
         }
-        if self.kills > 0 {
-            // Nothing in it hears anything any more.
-            self.kills = 0;
-            return self.kill();
-        }
-        self.no_kill = stop.no_kill;
         let power = if self.wish == Wish::Down && stop.power == Power::Reboot {
             Power::PowerOff
         } else {
             stop.power
         };
-        let mut effects = self.enter(Phase::Stopping);
+        let mut effects = vec![Effect::Note(Stop { power, ..stop })];
+        if self.kills > 0 {
+            // Nothing in it hears anything any more.
+            self.kills = 0;
+            effects.extend(self.kill());
+            return effects;
+        }
+        self.no_kill = stop.no_kill;
+        effects.extend(self.enter(Phase::Stopping));
         let deadline = (!stop.no_kill).then_some(stop.timeout);
         effects.extend([Effect::Thaw, Effect::AskStop(power, deadline)]);
         let until = if stop.no_kill { stop.timeout } else { stop.timeout.saturating_add(MARGIN) };

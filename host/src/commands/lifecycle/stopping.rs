@@ -87,11 +87,13 @@ pub fn shut_down(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) 
 }
 
 /// A connection to the same boot of a guest as before, if that still runs: no
-/// two keepers that live at the same time have the same pid.
+/// two keepers that live at the same time have the same pid. A guest that is about to
+/// be started again isn't down either.
 fn still_there(paths: &Paths, name: &GuestName, keeper_pid: i32) -> Result<Option<Client>> {
     let Some((client, status)) = Client::find(paths, name)? else { return Ok(None) };
-    let same = status.keeper_pid == keeper_pid;
-    Ok((same && keeper_pid > 0).then_some(client))
+    let is_same = keeper_pid > 0 && status.keeper_pid == keeper_pid;
+    let comes_up = matches!(status.phase, Phase::BackingOff | Phase::Rebooting);
+    Ok((is_same || comes_up).then_some(client))
 }
 
 /// What was killed is there still, and nobody knows for how long: that isn't waited

@@ -74,6 +74,35 @@ fn a_shutdown_that_only_the_guest_wants_keeps_no_supervisor() {
 }
 
 #[test]
+fn an_order_outlives_the_supervisor_that_got_it() {
+    for (first, then, again) in [
+        (Power::Reboot, None, true),
+        (Power::PowerOff, None, false),
+        (Power::Reboot, Some(Power::Halt), false),
+        (Power::Halt, Some(Power::Reboot), false),
+    ] {
+        let mut machine = running();
+        let effects: Vec<_> = [Some(first), then]
+            .into_iter()
+            .flatten()
+            .flat_map(|power| machine.step(stop(power)))
+            .collect();
+        let mut notes = effects.iter().filter_map(|effect| match effect {
+            Effect::Note(stop) => Some(*stop),
+            _ => None,
+        });
+        let mut next = Machine::new(RestartPolicy::OnCrash, Purpose::Boot).attached(0);
+        next.step(Event::Stop(notes.next_back().expect("it is noted")));
+        // As an init does that knows no reboot, or is killed.
+        for end in [GuestEnd::Halt, GuestEnd::Died(Outcome::Exited(0)), GuestEnd::Unknown] {
+            let effects = next.clone().step(Event::Ended(end));
+            assert_eq!(effects.contains(&Effect::Launch), again, "{first:?} {then:?} {end:?}");
+            assert_eq!(effects.contains(&Effect::Finish), !again, "{first:?} {then:?} {end:?}");
+        }
+    }
+}
+
+#[test]
 fn a_stop_during_the_boot_is_passed_on_at_once() {
     let mut machine = Machine::new(RestartPolicy::OnCrash, Purpose::Boot);
     machine.start();
@@ -150,7 +179,7 @@ fn what_cant_be_killed_is_reported_and_killed_again_and_again() {
     // Whoever asks now isn't kept waiting, also if it was not to kill.
     let order = Stop { power: Power::Halt, timeout: Duration::from_secs(600), no_kill: true };
     let effects = machine.step(Event::Stop(order));
-    assert_eq!(effects, [Effect::Kill, Effect::AwaitEnd(ENDS_WITHIN)]);
+    assert_eq!(effects[1..], [Effect::Kill, Effect::AwaitEnd(ENDS_WITHIN)]);
     assert_eq!(machine.step(Event::Deadline).first(), Some(&Effect::KillAgain));
     let effects = machine.step(Event::Ended(GuestEnd::Died(Outcome::Killed(9))));
     assert_eq!(effects.first(), Some(&Effect::DisarmDeadline));
@@ -244,7 +273,8 @@ fn any_event() -> impl Strategy<Value = Event> {
 proptest! {
     /// Whatever happens in whatever order: a boot is launched only when none
     /// is there, nothing is killed or asked when nothing runs, whoever wants
-    /// the guest down gets it down, and after the end nothing more happens.
+    /// the guest down gets it down, and after the end nothing more happens. All
+    /// that also where supervisors are replaced, while there is a boot.
     #[test]
     fn orders_hold_over_random_events(
         purpose in prop_oneof![
@@ -253,7 +283,10 @@ proptest! {
             Just(Purpose::Sessions),
         ],
         never: bool,
-        events in proptest::collection::vec(any_event(), 0..60),
+        events in proptest::collection::vec(
+            prop_oneof![9 => any_event().prop_map(Some), 1 => Just(None)],
+            0..60,
+        ),
     ) {
         let policy = if never { RestartPolicy::Never } else { RestartPolicy::OnCrash };
         let mut machine = Machine::new(policy, purpose);
@@ -262,8 +295,15 @@ proptest! {
         let mut wanted_down = false;
         let mut is_timed = false;
         let mut no_kill = false;
+        let mut noted = None;
         prop_assert!(machine.start().contains(&Effect::Launch));
         for event in events {
+            if event.is_none() && alive && machine.phase() != Phase::Starting {
+                machine = Machine::new(policy, purpose).attached(machine.crashes());
+                is_timed = false;
+            }
+            // What a supervisor has noted is given to the next one again.
+            let Some(event) = event.or(noted.map(Event::Stop)) else { continue };
             let effects = machine.step(event);
             if let Event::Stop(stop) = event
                 && stop.power != Power::Reboot && !finished {
@@ -278,7 +318,11 @@ proptest! {
             for effect in effects {
                 prop_assert!(!finished, "{effect:?} after the end");
                 match effect {
-                    Effect::CleanUp => alive = false,
+                    Effect::CleanUp => {
+                        alive = false;
+                        noted = None;
+                    }
+                    Effect::Note(stop) => noted = Some(stop),
                     Effect::Launch => {
                         prop_assert!(!alive, "launched over a living guest");
                         prop_assert!(!wanted_down, "launched what is wanted down");
