@@ -19,6 +19,7 @@ on! { Busybox: [
     a_reboot_without_a_supervisor_is_remembered,
     what_was_ordered_outlives_the_supervisor,
     a_stop_survives_the_supervisors_it_was_told,
+    who_waits_for_a_boot_waits_on_under_the_next_supervisor,
 ] }
 
 /// Brings the next supervisor, as an administrator would.
@@ -192,4 +193,23 @@ fn a_stop_survives_the_supervisors_it_was_told(tree: Tree) {
         stop.join().expect("it ends").ok();
         assert!(!guest.is_running());
     });
+}
+
+/// An upgrade, say, while a guest boots.
+fn who_waits_for_a_boot_waits_on_under_the_next_supervisor(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.write("/etc/init.d/rcS", "#!/bin/sh\nsleep 5\n", 0o755);
+    for verb in ["start", "reboot"] {
+        thread::scope(|scope| {
+            let started = scope.spawn(|| guest.vserver(verb, [""; 0]));
+            let boots = || (guest.status().state == "booting").then_some(());
+            eventually(DEADLINE, "it boots", boots);
+            let init = guest.init_pid();
+            guest.kill_supervisor();
+            started.join().expect("it ends").ok();
+            assert_eq!((guest.status().state.as_str(), guest.init_pid()), ("running", init));
+        });
+    }
+    guest.stop();
 }

@@ -1,5 +1,6 @@
 //! Starting and stopping one guest, as several verbs need it.
 
+mod booting;
 mod going_down;
 mod stopping;
 
@@ -9,9 +10,7 @@ use shared::message::{BootMode, Power};
 use shared::name::GuestName;
 
 use crate::cgroup;
-use crate::cli::Shutdown;
 use crate::commands::output;
-use crate::commands::progress::Progress;
 use crate::config;
 use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_failed};
 use crate::error::{Error, Kind, Result};
@@ -23,8 +22,10 @@ use crate::runtime::{Lock, RunDir};
 use crate::storage::Scratch;
 use crate::systemd;
 
+pub use booting::reboot;
 pub use stopping::{call_off, shut_down, stop, unkillable};
 
+use booting::{begun, until_up};
 use going_down::{Patience, is_going_down};
 
 /// Longest time until a new supervisor is there: it may wait for one that is
@@ -51,7 +52,10 @@ pub struct Start {
 /// guest ends before it has reached its runlevel.
 pub fn start(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<()> {
     let Some(client) = launch(paths, name, wanted)? else { return Ok(()) };
-    let result = if wanted.no_wait { begun(&client, name) } else { until_up(&client, name) };
+    let result = match wanted.no_wait {
+        true => begun(paths, client, name),
+        false => until_up(paths, client, name),
+    };
     // The supervisor may have ended before it has heard who wants to know.
     result.map_err(|error| match systemd::starts_guests(paths).then(|| ended_unit(name)) {
         Some(Ok(unit)) if unit.active == "failed" => unit_failed(name, &unit),
@@ -261,77 +265,4 @@ fn find(paths: &Paths, name: &GuestName) -> Result<Found> {
         }
     }
     Ok(Found::Down)
-}
-
-/// Waits until PID 1 runs, or the start has failed.
-fn begun(client: &Client, name: &GuestName) -> Result<()> {
-    wait_for(client, name, |phase| phase != Phase::Starting, &mut Progress::silent())
-}
-
-/// Waits until the guest has reached its runlevel, showing its scripts.
-fn until_up(client: &Client, name: &GuestName) -> Result<()> {
-    let reached = |phase| matches!(phase, Phase::Running | Phase::Session);
-    wait_for(client, name, reached, &mut Progress::of_boot(name))
-}
-
-fn wait_for(
-    client: &Client,
-    name: &GuestName,
-    reached: impl Fn(Phase) -> bool,
-    progress: &mut Progress,
-) -> Result<()> {
-    let mut failure = None;
-    loop {
-        match client.next(None)? {
-            Some(Event::Phase(Phase::Stopped)) | None => {
-                return Err(failure.unwrap_or_else(|| {
-                    Error::new(format!("guest '{name}' ended before it was up"))
-                        .hint(format!("its console may say why: vserver logs {name}"))
-                }));
-            }
-            Some(Event::Failed { text, hint }) => failure = Some(start_failed(text, hint)),
-            // A guest that crashes in every boot would be waited for for ever.
-            Some(Event::Phase(Phase::BackingOff)) => {
-                return Err(failure.unwrap_or_else(|| {
-                    Error::new(format!("guest '{name}' crashed before it was up"))
-                        .hint(format!("it is started again later; see: vserver logs {name}"))
-                }));
-            }
-            Some(Event::Phase(phase)) if reached(phase) => return Ok(()),
-            Some(Event::Status(status)) if reached(status.phase) => return Ok(()),
-            Some(event) => progress.show(&event),
-        }
-    }
-}
-
-/// Reboots a guest in place and waits until it is up again.
-///
-/// # Errors
-/// As [`start`] and [`stop`]; also when the guest doesn't run.
-pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) -> Result<()> {
-    let Some(client) = Client::connect(paths, name)? else {
-        config::load(paths, name)?;
-        return Err(Error::not_running(name).hint(format!("start it: vserver start {name}")));
-    };
-    let timeout_ms = how.timeout.map(plan::milliseconds);
-    client.send(&Request::Stop { power: Power::Reboot, timeout_ms, no_kill: how.no_kill })?;
-    let mut progress = Progress::of_boot(name);
-    loop {
-        match client.next(None)? {
-            None | Some(Event::Phase(Phase::Stopped)) => {
-                return Err(Error::new(format!("guest '{name}' did not come up again")));
-            }
-            Some(Event::Failed { text, hint }) => return Err(start_failed(text, hint)),
-            Some(Event::StopTimedOut) => {
-                return Err(Error::new(format!("guest '{name}' has not shut down in time")));
-            }
-            Some(Event::Killed) => {
-                output::warn(format_args!("guest '{name}' had to be killed"));
-            }
-            Some(Event::Unkillable(left)) => return Err(unkillable(name, &left)),
-            Some(Event::Phase(Phase::Booting)) => break,
-            Some(event) => progress.show(&event),
-        }
-    }
-    if no_wait { Ok(()) } else { until_up(&client, name) }
 }

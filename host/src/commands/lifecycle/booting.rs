@@ -1,0 +1,126 @@
+//! Waiting for a guest that boots: whoever is its supervisor meanwhile.
+
+use shared::message::Power;
+use shared::name::GuestName;
+
+use crate::cli::Shutdown;
+use crate::commands::output;
+use crate::commands::progress::Progress;
+use crate::config;
+use crate::control::{Client, Event, Phase, Request, Snapshot, start_failed};
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::plan;
+
+use super::unkillable;
+
+/// Waits until PID 1 runs, or the start has failed.
+pub(super) fn begun(paths: &Paths, client: Client, name: &GuestName) -> Result<()> {
+    wait_for(paths, client, name, |phase| phase != Phase::Starting, &mut Progress::silent())
+}
+
+/// Waits until the guest has reached its runlevel, showing its scripts.
+pub(super) fn until_up(paths: &Paths, client: Client, name: &GuestName) -> Result<()> {
+    let reached = |phase| matches!(phase, Phase::Running | Phase::Session);
+    wait_for(paths, client, name, reached, &mut Progress::of_boot(name))
+}
+
+fn wait_for(
+    paths: &Paths,
+    mut client: Client,
+    name: &GuestName,
+    reached: impl Fn(Phase) -> bool,
+    progress: &mut Progress,
+) -> Result<()> {
+    let mut failure = None;
+    loop {
+        match client.next(None)? {
+            // Has the guest ended, or only its supervisor?
+            None if failure.is_none() => match successor(paths, name)? {
+                Some((_, status)) if status.phase == Phase::BackingOff => {
+                    return Err(crashed(name));
+                }
+                Some((next, _)) => {
+                    next.send(&Request::Subscribe)?;
+                    client = next;
+                }
+                None => return Err(ended(name)),
+            },
+            Some(Event::Phase(Phase::Stopped)) | None => {
+                return Err(failure.unwrap_or_else(|| ended(name)));
+            }
+            Some(Event::Failed { text, hint }) => failure = Some(start_failed(text, hint)),
+            // A guest that crashes in every boot would be waited for for ever.
+            Some(Event::Phase(Phase::BackingOff)) => {
+                return Err(failure.unwrap_or_else(|| crashed(name)));
+            }
+            Some(Event::Phase(phase)) if reached(phase) => return Ok(()),
+            Some(Event::Status(status)) if reached(status.phase) => return Ok(()),
+            Some(event) => progress.show(&event),
+        }
+    }
+}
+
+fn ended(name: &GuestName) -> Error {
+    Error::new(format!("guest '{name}' ended before it was up"))
+        .hint(format!("its console may say why: vserver logs {name}"))
+}
+
+fn crashed(name: &GuestName) -> Error {
+    Error::new(format!("guest '{name}' crashed before it was up"))
+        .hint(format!("it is started again later; see: vserver logs {name}"))
+}
+
+/// The next supervisor of a guest that goes on, when one has ended that has said
+/// nothing of its guest's end: an upgrade replaces it, or somebody has killed it.
+fn successor(paths: &Paths, name: &GuestName) -> Result<Option<(Client, Snapshot)>> {
+    let found = Client::find(paths, name)?;
+    Ok(found.filter(|(_, status)| status.phase != Phase::Stopped))
+}
+
+/// Reboots a guest in place and waits until it is up again.
+///
+/// # Errors
+/// As [`super::start`] and [`super::stop`]; also when the guest doesn't run.
+pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) -> Result<()> {
+    let Some((mut client, before)) = Client::find(paths, name)? else {
+        config::load(paths, name)?;
+        return Err(Error::not_running(name).hint(format!("start it: vserver start {name}")));
+    };
+    let timeout_ms = how.timeout.map(plan::milliseconds);
+    let order = Request::Stop { power: Power::Reboot, timeout_ms, no_kill: how.no_kill };
+    client.send(&order)?;
+    let mut progress = Progress::of_boot(name);
+    loop {
+        match client.next(None)? {
+            None => {
+                let next = successor(paths, name)?.ok_or_else(|| not_up_again(name))?;
+                let is_same = next.1.keeper_pid == before.keeper_pid && before.keeper_pid > 0;
+                client = next.0;
+                if is_same {
+                    // It may not have heard of it.
+                    client.send(&order)?;
+                } else {
+                    client.send(&Request::Subscribe)?;
+                    break;
+                }
+            }
+            Some(Event::Phase(Phase::Stopped)) => return Err(not_up_again(name)),
+            Some(Event::Failed { text, hint }) => return Err(start_failed(text, hint)),
+            Some(Event::StopTimedOut) => {
+                return Err(Error::new(format!("guest '{name}' has not shut down in time")));
+            }
+            Some(Event::Killed) => {
+                output::warn(format_args!("guest '{name}' had to be killed"));
+            }
+            Some(Event::Unkillable(left)) => return Err(unkillable(name, &left)),
+            Some(Event::Phase(Phase::Booting)) => break,
+            Some(event) => progress.show(&event),
+        }
+    }
+    if no_wait { Ok(()) } else { until_up(paths, client, name) }
+}
+
+fn not_up_again(name: &GuestName) -> Error {
+    Error::new(format!("guest '{name}' did not come up again"))
+}
