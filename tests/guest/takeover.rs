@@ -2,9 +2,13 @@
 //! one goes on where it was.
 
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::thread;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::{DEADLINE, Guest, Host, Tree, eventually, process};
 
 on! { Busybox, Bookworm: [
@@ -20,7 +24,10 @@ on! { Busybox: [
     what_was_ordered_outlives_the_supervisor,
     a_stop_survives_the_supervisors_it_was_told,
     who_waits_for_a_boot_waits_on_under_the_next_supervisor,
+    a_guest_whose_state_file_is_lost_goes_on_and_down,
 ] }
+
+use super::stubborn::hanging;
 
 /// Brings the next supervisor, as an administrator would.
 fn start_again(guest: &Guest<'_>) -> tests::guest::Status {
@@ -212,4 +219,43 @@ fn who_waits_for_a_boot_waits_on_under_the_next_supervisor(tree: Tree) {
         });
     }
     guest.stop();
+}
+
+/// By a clean-up, or by a version that can't read it.
+fn a_guest_whose_state_file_is_lost_goes_on_and_down(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = tests::Census::after_a_boot(&guest);
+    let file = host.prefix().join("run/vserver/web/state.json");
+    guest.start();
+    let supervisor = guest.status().supervisor_pid.expect("it has one");
+    fs::remove_file(&file).expect("it is there");
+    // Its supervisor writes it again when it is told that something is missed.
+    kill(Pid::from_raw(supervisor), Signal::SIGHUP).expect("it runs");
+    eventually(DEADLINE, "it is there again", || file.exists().then_some(()));
+
+    hanging(&guest);
+    for spoil in [|file: &Path| fs::remove_file(file), |file: &Path| fs::write(file, "{")] {
+        let init = guest.init_pid();
+        spoil(&file).expect("it can be spoilt");
+        guest.kill_supervisor();
+        let mut supervisor = guest.command("supervise", ["--adopt"]);
+        let supervisor = supervisor.stderr(Stdio::null()).spawn().expect("it can be run");
+        let status = eventually(DEADLINE, "it has another one", || {
+            let status = guest.status();
+            let pid = i32::try_from(supervisor.id()).ok();
+            (status.supervisor_pid == pid && status.state == "running").then_some(status)
+        });
+        assert_eq!(status.init_pid, Some(init));
+        assert!(status.processes > Some(0), "{status:?}");
+        // What is left at the deadline is found, and killed.
+        let stop = guest.vserver("stop", ["--timeout", "2"]).ok();
+        assert!(stop.took < Duration::from_secs(20), "{stop}");
+        let mut supervisor = supervisor;
+        assert!(supervisor.wait().expect("it ends").success());
+        assert!(!guest.is_running());
+        guest.start();
+    }
+    guest.vserver("stop", ["--timeout", "1"]).ok();
+    before.assert_unchanged(&host);
 }

@@ -5,7 +5,8 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use shared::family::Family;
 use shared::message::{Power, Style};
 
@@ -26,16 +27,20 @@ pub struct State {
     /// How the last boot ended.
     pub last_end: Option<String>,
     /// Which boot files are followed: an own init doesn't tell a second time.
+    #[serde(deserialize_with = "if_known")]
     pub style: Option<Style>,
     /// Why these.
     pub reason: String,
     /// Which family the guest's own init is of.
+    #[serde(deserialize_with = "if_known")]
     pub family: Option<Family>,
     /// Does the guest's own init say itself when that boot is done?
     pub notifies: bool,
     /// How guest-init has said that boot is about to end.
+    #[serde(deserialize_with = "if_known")]
     pub power: Option<Power>,
     /// How somebody on the host has ordered it to end.
+    #[serde(deserialize_with = "if_known")]
     pub order: Option<Order>,
     /// Does it stand still for somebody's connection, which is to end with it?
     pub held: bool,
@@ -50,6 +55,7 @@ pub struct State {
     /// Address on the host's loopback interface that is its ::1.
     pub loopback: Option<Ipv6Addr>,
     /// By which the maps of its listening sockets are found.
+    #[serde(deserialize_with = "if_known")]
     pub serving: Option<ServingIds>,
     /// Id of the map in which that boot's traffic is counted.
     pub traffic: Option<u32>,
@@ -84,5 +90,34 @@ impl State {
         let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
         // Half a file takes room where there is none.
         written.inspect_err(|_| drop(fs::remove_file(&temporary)))
+    }
+}
+
+/// What another version has written, and this one doesn't know, is none: all else in
+/// the file counts.
+fn if_known<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(serde_json::from_value(value).unwrap_or(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_version_knows_costs_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        let text = r#"{"boot":3,"family":"future","style":"sysv","power":"hibernate",
+            "order":{"power":"sleep","until_ms":1,"no_kill":false},"serving":7,"new":[]}"#;
+        fs::write(&path, text).unwrap();
+        let expected = State { boot: 3, style: Some(Style::Sysv), ..State::default() };
+        assert_eq!(State::read(&path), expected);
+        let order = Some(Order { power: Power::Reboot, until_ms: 7, no_kill: true });
+        let state = State { family: Some(Family::Runit), order, ..expected };
+        state.write(&path).unwrap();
+        assert_eq!(State::read(&path), state);
     }
 }

@@ -118,6 +118,10 @@ impl Supervisor {
     /// well. What the confinement of this boot was is lost.
     pub(super) fn come_back(&mut self) {
         let keeper_is_missed = self.keeper.is_some() && !self.run.keeper().exists();
+        if self.keeper.is_some() && !self.run.state().exists() {
+            tracing::warn!("somebody has removed the state file; it is written again");
+            self.note_state();
+        }
         if self.run.control().exists() && !keeper_is_missed {
             return;
         }

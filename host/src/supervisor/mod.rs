@@ -224,7 +224,7 @@ impl Supervisor {
         };
         let found = match found {
             Some(keeper) => {
-                self.state = State::read(&self.run.state());
+                self.find_state(keeper.init_pid());
                 Some(keeper)
             }
             None => self.find_orphan(),

@@ -122,14 +122,12 @@ impl Supervisor {
     /// The guest that a supervisor and a keeper have left that were both killed, or
     /// whose keeper nobody finds any more.
     pub(super) fn find_orphan(&mut self) -> Option<Keeper> {
-        let mut state = State::read(&self.run.state());
+        let state = State::read(&self.run.state());
         let init = find_init(&self.cgroup, &state)?;
-        if state.boot != init.boot {
-            let started = accounting::started(init.pid).unwrap_or_default();
-            let booted_at_ms = u64::try_from(started.as_millis()).unwrap_or(0);
-            state = State { boot: init.boot, booted_at_ms, ..self.state_of_plan() };
-        }
-        self.state = state;
+        self.state = match state.boot == init.boot {
+            true => state,
+            false => self.state_of_boot(init.boot, init.pid),
+        };
         self.note_state();
         let kept = self.find_kept(init.handle);
         let is_linked = kept.link.is_some();
@@ -150,16 +148,32 @@ impl Supervisor {
         }
     }
 
+    /// What was noted of the boot that runs, with this PID 1; or what can be known of it
+    /// where that is lost.
+    pub(super) fn find_state(&mut self, init_pid: i32) {
+        self.state = State::read(&self.run.state());
+        if self.state.boot > 0 {
+            return;
+        }
+        let Some(boot) = self.cgroup.last_boot() else { return };
+        tracing::warn!("what was noted of the guest is lost; going on with boot {boot}");
+        self.state = self.state_of_boot(boot, init_pid);
+        self.note_state();
+    }
+
     /// What can be known of a boot whose state file is lost: what it has by its
     /// configuration.
-    fn state_of_plan(&self) -> State {
+    fn state_of_boot(&self, boot: u32, init_pid: i32) -> State {
+        let started = accounting::started(init_pid).unwrap_or_default();
+        let booted_at_ms = u64::try_from(started.as_millis()).unwrap_or(0);
         let network = &self.plan.network;
         let (proxy, loopback) = match network {
             Network::Linked(Link { far: Far::Host { proxy }, .. }) => (proxy.clone(), None),
             Network::Shared(shared) => (None, shared.allowed.loopback6),
             _ => (None, None),
         };
-        State { addresses: network.addresses(), proxy, loopback, ..State::default() }
+        let addresses = network.addresses();
+        State { boot, booted_at_ms, addresses, proxy, loopback, ..State::default() }
     }
 
     /// What a keeper that nobody finds holds still, which is ended, and what can be

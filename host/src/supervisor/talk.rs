@@ -41,7 +41,11 @@ impl Supervisor {
                     if let Some(keeper) = &mut self.keeper {
                         keeper.forget_link();
                     }
-                    return self.left_to_own_init();
+                    return match self.guest.style {
+                        Some(_) => self.left_to_own_init(),
+                        // What is noted nowhere any more has been said long ago.
+                        None => self.go_on_unheard(),
+                    };
                 }
             }
         }
