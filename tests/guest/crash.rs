@@ -12,6 +12,7 @@ on! { Busybox: [
     crash_after_crash_takes_longer_and_longer,
     a_guest_that_backs_off_can_be_stopped,
     a_start_does_not_wait_for_a_guest_that_crashes,
+    a_supervisor_that_dies_between_two_boots_costs_no_guest_its_next,
 ] }
 
 fn crash(guest: &Guest<'_>) -> i32 {
@@ -96,4 +97,37 @@ fn a_start_does_not_wait_for_a_guest_that_crashes(tree: Tree) {
         start.join().expect("the start ends").code(1).complains("crashed before it was up");
     });
     guest.vserver("stop", [""; 0]).ok();
+}
+
+/// Where nobody starts another supervisor, the next command does.
+fn a_supervisor_that_dies_between_two_boots_costs_no_guest_its_next(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = tests::Census::after_a_boot(&guest);
+    guest.start();
+    // Pauses double.
+    for _ in 0..3 {
+        let old = crash(&guest);
+        guest.wait_for_reboot(old);
+    }
+    let backs_off = || {
+        eventually(DEADLINE, "it backs off", || {
+            (guest.status().state == "backing-off").then_some(())
+        });
+    };
+    let old = crash(&guest);
+    backs_off();
+    let killed = guest.kill_supervisor();
+    let status = guest.status();
+    assert_eq!(status.state, "backing-off", "{status:?}");
+    assert_ne!(status.supervisor_pid, Some(killed));
+    let status = guest.wait_for_reboot(old);
+    assert_ne!(status.supervisor_pid, Some(killed));
+    // Nor is it booted when somebody has stopped it.
+    crash(&guest);
+    backs_off();
+    guest.kill_supervisor();
+    guest.vserver("stop", [""; 0]).ok();
+    assert!(!guest.is_running());
+    before.assert_unchanged(&host);
 }

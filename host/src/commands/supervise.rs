@@ -49,7 +49,8 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
         .map_err(|error| Error::os("cannot close inherited descriptors", error))?;
     // The unit that is started when the guest's own has failed.
     let adopts = role.unit && args.take_over;
-    if adopts && (unit::is_coming(&args.name) || !supervisor::runs(paths, &args.name)) {
+    let is_up = || supervisor::runs(paths, &args.name) || RunDir::new(paths, &args.name).is_due();
+    if adopts && (unit::is_coming(&args.name) || !is_up()) {
         return Ok(Exit::DONE);
     }
     if role.unit && !adopts {

@@ -82,8 +82,7 @@ impl Client {
                 thread::sleep(RETRY);
                 continue;
             }
-            // A keeper that listens has a guest.
-            if !is_listened_on(&run.keeper())? && !has_orphans(paths, name) {
+            if !is_there(paths, name)? {
                 return Ok(None);
             }
             // systemd starts the next supervisor of a unit's guest by itself.
@@ -313,8 +312,15 @@ pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<(Client,
 
 /// Do processes of the guest live? Without keeper and supervisor nobody watches
 /// over them: both were killed.
-pub(super) fn has_orphans(paths: &Paths, name: &GuestName) -> bool {
+fn has_orphans(paths: &Paths, name: &GuestName) -> bool {
     GuestCgroup::new(paths, name).is_ok_and(|cgroup| GuestCgroup::populated(cgroup.outer()))
+}
+
+/// Is there a guest that needs a supervisor, if it has none: one that runs, or is about
+/// to be booted again?
+pub(super) fn is_there(paths: &Paths, name: &GuestName) -> Result<bool> {
+    let run = RunDir::new(paths, name);
+    Ok(is_listened_on(&run.keeper())? || has_orphans(paths, name) || run.is_due())
 }
 
 /// Has systemd started this guest?
@@ -324,7 +330,7 @@ fn is_unit(paths: &Paths, name: &GuestName) -> bool {
 }
 
 /// Is there somebody who takes connections?
-pub(super) fn is_listened_on(path: &Path) -> Result<bool> {
+fn is_listened_on(path: &Path) -> Result<bool> {
     let heard = runtime::is_listened_on(path, SockType::SeqPacket);
     heard.map_err(|error| Error::path("connect to", path, error))
 }

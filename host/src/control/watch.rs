@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
 
-use super::client::{has_orphans, heard, is_listened_on};
+use super::client::{heard, is_there};
 use super::{Client, Event, Phase, Request, Snapshot};
 
 /// A guest whose supervisor has died is given to another one after this time:
@@ -283,7 +283,7 @@ fn seek(
         }
         Err(error) => return Err(error),
     }
-    if !is_listened_on(&run.keeper())? && !has_orphans(paths, name) {
+    if !is_there(paths, name)? {
         return Ok(Contact::Down);
     }
     match until {

@@ -12,7 +12,7 @@ use shared::name::GuestName;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 
-use super::Lock;
+use super::{Lock, State};
 
 /// Stands in the lock of a supervisor that has seen the guest's end.
 const ENDED: &str = "ended";
@@ -101,6 +101,11 @@ impl RunDir {
     /// The state file.
     pub fn state(&self) -> PathBuf {
         self.path.join("state.json")
+    }
+
+    /// Was the guest about to be booted again when its supervisor ended, if it has none?
+    pub fn is_due(&self) -> bool {
+        State::read(&self.state()).is_due
     }
 
     /// There when the guest's unit is being stopped.

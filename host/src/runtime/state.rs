@@ -42,6 +42,8 @@ pub struct State {
     /// How somebody on the host has ordered it to end.
     #[serde(deserialize_with = "if_known")]
     pub order: Option<Order>,
+    /// Has it ended, and is the guest to be booted again?
+    pub is_due: bool,
     /// Does it stand still for somebody's connection, which is to end with it?
     pub held: bool,
     /// Is it only a context, without a boot?

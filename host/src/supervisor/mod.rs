@@ -234,6 +234,7 @@ impl Supervisor {
                 self.find_scratch();
                 self.take_over(keeper);
             }
+            None if !self.follows_end && self.run.is_due() => self.go_on_between_boots(),
             None if self.start == Start::Never => {
                 self.sweep();
                 return self.depart();
@@ -283,6 +284,7 @@ impl Supervisor {
         self.keeper = Some(keeper);
         self.say(Kind::Adopted, "this supervisor has taken over the running guest");
         self.is_booted = !self.state.idle;
+        self.note_due(false);
         if self.state.up {
             // Whatever the guest says now, or doesn't.
             self.notifier.ready();

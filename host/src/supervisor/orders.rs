@@ -1,9 +1,11 @@
-//! Orders to stop, which the next supervisor goes on with if this one is killed.
+//! What the next supervisor goes on with if this one is killed: orders to stop, and
+//! boots that are due.
 
+use std::mem;
 use std::time::Duration;
 
 use crate::plan::milliseconds;
-use crate::runtime::Order;
+use crate::runtime::{Order, State};
 
 use super::state::{Event, Stop};
 use super::{Supervisor, now_ms};
@@ -14,6 +16,31 @@ impl Supervisor {
     pub(super) fn note_order(&mut self, stop: Stop) {
         self.state.order = Some(note(stop, now_ms()));
         self.note_state();
+    }
+
+    /// Notes whether the guest is down, and to be booted again.
+    pub(super) fn note_due(&mut self, is_due: bool) {
+        let crashes = self.machine.crashes();
+        if (self.state.is_due, self.state.crashes) != (is_due, crashes) {
+            (self.state.is_due, self.state.crashes) = (is_due, crashes);
+            self.note_state();
+        }
+    }
+
+    /// Goes on with a guest that was down when a supervisor died that was about to
+    /// boot it.
+    pub(super) fn go_on_between_boots(&mut self) {
+        let before = State::read(&self.run.state());
+        self.find_scratch();
+        self.sweep();
+        let State { boot, crashes, last_end, is_due, .. } = before;
+        self.state = State { boot, crashes, last_end, is_due, ..mem::take(&mut self.state) };
+        self.note_state();
+        tracing::info!("the guest was about to be booted again; going on with that");
+        // It was up once: nobody waits for that.
+        self.notifier.ready();
+        let effects = self.machine.go_on(crashes);
+        self.perform(effects);
     }
 
     /// Goes on with what a supervisor before was ordered.

@@ -38,6 +38,9 @@ impl Supervisor {
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
         let mut follow = None;
         let is_over = effects.contains(&Effect::Finish);
+        if is_over && self.state.is_due {
+            self.note_due(false);
+        }
         for effect in effects {
             // Of the administrator's scripts each may take a minute.
             self.arm_watchdog();
@@ -55,8 +58,10 @@ impl Supervisor {
                 // systemd isn't told of it: it is to wait no longer.
                 Effect::AwaitEnd(after) => self.arm(Timer::Deadline, after),
                 Effect::CleanUp => {
-                    if is_over {
-                        RunDir::note_end(&self.lock);
+                    // Whoever comes in this one's place meanwhile goes on from here.
+                    match is_over {
+                        true => RunDir::note_end(&self.lock),
+                        false => self.note_due(true),
                     }
                     self.clean_up();
                 }
@@ -65,7 +70,10 @@ impl Supervisor {
                     self.arm(Timer::Deadline, after);
                 }
                 Effect::DisarmDeadline => self.timers.set(Timer::Deadline, None),
-                Effect::ArmPause(after) => self.arm(Timer::Pause, after),
+                Effect::ArmPause(after) => {
+                    self.note_due(true);
+                    self.arm(Timer::Pause, after);
+                }
                 Effect::ArmStable => self.arm(Timer::Stable, STABLE),
                 Effect::ReportTimeout => {
                     self.say(Kind::StopTimedOut, "the guest has not shut down in time");
@@ -128,6 +136,7 @@ impl Supervisor {
                 self.watch_records(records);
                 self.kills = Kills::open(&self.cgroup.limited(self.state.boot), false);
                 self.failure = None;
+                self.note_due(false);
                 // Injected faults are for one start.
                 self.plan.fault = None;
                 self.is_booted = self.plan.boot.mode != BootMode::Idle;

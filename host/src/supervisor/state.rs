@@ -196,7 +196,7 @@ impl Machine {
     /// own it tells the next one, too.
     pub fn may_be_left(&self) -> bool {
         match self.phase {
-            Phase::Booting | Phase::Running => true,
+            Phase::Booting | Phase::Running | Phase::BackingOff => true,
             Phase::Stopping => self.wish == Wish::Own,
             _ => false,
         }
@@ -205,6 +205,19 @@ impl Machine {
     /// The first start.
     pub fn start(&mut self) -> Vec<Effect> {
         self.launch()
+    }
+
+    /// In place of that: goes on with a guest whose supervisor has died between two
+    /// boots, after so many crashes. What was no crash isn't followed by a pause.
+    pub fn go_on(&mut self, crashes: u32) -> Vec<Effect> {
+        self.first = false;
+        self.crashes = crashes;
+        if crashes == 0 {
+            return self.launch();
+        }
+        let mut effects = self.enter(Phase::BackingOff);
+        effects.push(Effect::ArmPause(pause(crashes)));
+        effects
     }
 
     /// Takes in an event, and says what is to be done.

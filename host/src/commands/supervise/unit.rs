@@ -50,10 +50,11 @@ pub fn forget_end_if_wanted(paths: &Paths, name: &GuestName) {
     RunDir::new(paths, name).forget_end_if(|| !is_left(paths, name) && is_wanted());
 }
 
-/// Is there anything of a guest's boot, be it only to be cleaned up?
+/// Is there anything of a guest's boot, be it only to be cleaned up, or of the next?
 fn is_left(paths: &Paths, name: &GuestName) -> bool {
     let populated = |cgroup: GuestCgroup| GuestCgroup::populated(cgroup.outer());
-    RunDir::new(paths, name).keeper().exists() || GuestCgroup::new(paths, name).is_ok_and(populated)
+    let run = RunDir::new(paths, name);
+    run.keeper().exists() || run.is_due() || GuestCgroup::new(paths, name).is_ok_and(populated)
 }
 
 /// Is the guest's unit there, or started again by itself? From version 254 on systemd

@@ -224,6 +224,22 @@ fn a_rescue_command_runs_once() {
 }
 
 #[test]
+fn a_boot_that_was_due_comes_under_the_next_supervisor() {
+    let down = || Machine::new(RestartPolicy::OnCrash, Purpose::Boot);
+    let launch = [Effect::Announce(Phase::Starting), Effect::Launch];
+    assert_eq!(down().go_on(0), launch, "a reboot has no pause");
+    let mut machine = down();
+    let pause = Effect::ArmPause(Duration::from_secs(4));
+    assert_eq!(machine.go_on(3), [Effect::Announce(Phase::BackingOff), pause]);
+    assert_eq!(machine.clone().step(Event::PauseOver), launch);
+    assert_eq!(machine.clone().step(stop(Power::PowerOff)).last(), Some(&Effect::Finish));
+    // It is no first start, whose failure would be the end.
+    machine.step(Event::PauseOver);
+    let effects = machine.step(Event::LaunchFailed);
+    assert_eq!(effects.last(), Some(&Effect::ArmPause(Duration::from_secs(8))));
+}
+
+#[test]
 fn a_guest_that_reboots_in_a_circle_is_slowed_down() {
     let mut machine = running();
     let mut paused = false;
