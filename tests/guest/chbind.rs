@@ -17,7 +17,7 @@ const SETUP: &str = "\
     done && ip link set lo up && echo ready && exec cat";
 
 /// A network with nothing but a loopback interface, and `chbind` in it.
-struct Network {
+pub struct Network {
     /// Ends the holder with its last copy.
     _holds: ChildStdin,
     holder: Child,
@@ -25,7 +25,7 @@ struct Network {
 }
 
 impl Network {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut unshare = Command::new("unshare");
         unshare.args(["--net", "--", "sh", "-c", SETUP]);
         let mut holder =
@@ -47,12 +47,12 @@ impl Network {
     }
 
     /// Runs a line of shell as the host's root, in the network.
-    fn shell(&self, line: &str) -> Finished {
+    pub fn shell(&self, line: &str) -> Finished {
         command::run(&mut self.command(line), DEADLINE)
     }
 
     /// Starts a server; returns when it serves, and where it says it does.
-    fn serve(&self, line: &str) -> (Server, String) {
+    pub fn serve(&self, line: &str) -> (Server, String) {
         let mut child =
             self.command(&format!("exec {line}")).stdout(Stdio::piped()).spawn().expect("a server");
         let serving = self::line(&mut child);
@@ -60,7 +60,7 @@ impl Network {
     }
 
     /// Demands that no cgroup of any chbind is left.
-    fn nothing_is_left(&self) {
+    pub fn nothing_is_left(&self) {
         let find = "find $G -name 'chbind-*'";
         eventually(DEADLINE, "no cgroup is left", || {
             self.shell(find).stdout.is_empty().then_some(())
@@ -76,7 +76,7 @@ impl Drop for Network {
 }
 
 /// A server that ends with this value.
-struct Server(Child);
+pub struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -286,26 +286,6 @@ fn the_loopback_address_is_private() {
     said.ok().says("ask: ECONNREFUSED\nask: ECONNREFUSED\nsend sent\n");
     let said = network.shell(&format!("{bind} send-as 127.0.0.1 192.0.2.3:53"));
     said.ok().says("send-as: EPERM\n");
-}
-
-#[test]
-#[ignore = "root: makes cgroups"]
-fn no_two_have_the_same_loopback_address() {
-    let network = Network::new();
-    let bind = "$C --silent --ip 192.0.2.1 -- $P serve 127.0.0.1:83 private";
-    let (one, _) = network.serve(bind);
-    let (two, _) = network.serve(bind);
-    let sockets = network.shell("ss -Hltn").ok();
-    for address in [" 127.255.255.1:83 ", " 127.255.254.1:83 "] {
-        assert!(sockets.stdout.contains(address), "{sockets}");
-    }
-    // It is free with the last that has it.
-    drop(one);
-    eventually(DEADLINE, "the first one's is had again", || {
-        let (_again, _) = network.serve(bind);
-        network.shell("ss -Hltn").ok().stdout.contains(" 127.255.255.1:83 ").then_some(())
-    });
-    drop(two);
 }
 
 #[test]

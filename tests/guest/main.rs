@@ -73,6 +73,7 @@ mod installers;
 mod keepers;
 mod kills;
 mod limits;
+mod loopbacks;
 mod lynis;
 mod many;
 mod metrics;
