@@ -18,6 +18,7 @@ on! { Busybox: [
     owners_and_set_id_bits_stay_behind_if_not,
     what_a_guest_sees_is_what_is_meant,
     files_lie_where_they_may,
+    what_an_overlay_can_not_hold_is_named,
     names_of_any_bytes_come_over,
     destinations_are_those_of_cp,
     mistakes_change_nothing,
@@ -208,6 +209,22 @@ fn files_lie_where_they_may(tree: Tree) {
         assert!(place(&host).join(guest.name()).join("inittab").exists());
         assert_eq!(leftovers(&guest.root()), [""; 0].map(PathBuf::from));
     }
+}
+
+/// In a guest over a base nobody can make what says that a file was removed.
+fn what_an_overlay_can_not_hold_is_named(tree: Tree) {
+    let host = Host::new();
+    let golden = host.guest("golden").tree(tree).build();
+    host.vserver(["snapshot", "create", "golden", "v1"]).ok();
+    host.vserver(["clone", "golden", "web", "--snapshot", "v1", "--storage", "overlay"]).ok();
+    let layer = place(&host).join("layer");
+    fs::create_dir(&layer).expect("it can be made");
+    tool("mknod", &["gone", "c", "0", "0"], &layer);
+    fs::hard_link(layer.join("gone"), layer.join("also")).expect("it can be made");
+    fs::write(layer.join("file"), "x").expect("it can be written");
+    let copied = cp(&host, ["-a", "layer", "web:/srv"]).ok();
+    copied.complains("would take for removed is left out: 'also', 'gone'");
+    golden.other("web").shell("ls /srv/layer").ok().says("file\n");
 }
 
 fn names_of_any_bytes_come_over(tree: Tree) {
