@@ -6,6 +6,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
+use super::stubborn::upgrade;
+
 on! { Busybox: [
     a_crashed_guest_is_started_again,
     a_crashed_guest_stays_down_when_told_so,
@@ -117,6 +119,8 @@ fn a_supervisor_that_dies_between_two_boots_costs_no_guest_its_next(tree: Tree) 
     };
     let old = crash(&guest);
     backs_off();
+    upgrade(&guest);
+    assert_eq!(guest.status().state, "backing-off");
     let killed = guest.kill_supervisor();
     let status = guest.status();
     assert_eq!(status.state, "backing-off", "{status:?}");

@@ -155,6 +155,16 @@ fn what_cant_be_killed_keeps_nobody_waiting(tree: Tree) {
     before.assert_unchanged(&host);
 }
 
+/// Another program, which does the same, takes the place of its supervisor's.
+#[track_caller]
+pub(super) fn upgrade(guest: &tests::Guest<'_>) {
+    let other = guest.host().prefix().join("vserver");
+    executable::copy(tests::host::program(), &other);
+    let mut reexec = Command::new(&other);
+    reexec.args(["reexec", guest.name()]).env(variables::PREFIX, guest.host().prefix());
+    command::run(&mut reexec, DEADLINE).ok();
+}
+
 /// No deadline is known of what was begun inside: a start doesn't wait for ever, nor
 /// does anybody for the start, and an upgrade goes on.
 fn a_shutdown_from_inside_that_hangs_keeps_nobody_waiting(tree: Tree) {
@@ -177,13 +187,9 @@ fn a_shutdown_from_inside_that_hangs_keeps_nobody_waiting(tree: Tree) {
         assert!(start.took < Duration::from_secs(40), "{start}");
         start.complains("still shuts down").complains("vserver stop web");
     });
-    // An upgrade, after which the guest is what it was.
+    // After that the guest is what it was.
     let old = guest.status();
-    let other = host.prefix().join("vserver");
-    executable::copy(tests::host::program(), &other);
-    let mut reexec = Command::new(&other);
-    reexec.args(["reexec", "web"]).env(variables::PREFIX, host.prefix());
-    command::run(&mut reexec, DEADLINE).ok();
+    upgrade(&guest);
     eventually(DEADLINE, "the next one knows", || {
         (guest.status().state == "stopping").then_some(())
     });
