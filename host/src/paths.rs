@@ -147,10 +147,10 @@ impl Paths {
         self.run_dir().join(format!(".lock-{name}"))
     }
 
-    /// `/run/vserver/.starts`: whoever has locked it takes addresses, or attaches what
-    /// all guests share. No directory, which any user of the host may open and lock.
+    /// `/var/lib/vserver/.starts.lock`: whoever has locked it takes addresses, or attaches
+    /// what all guests share. No directory, which any user of the host may open and lock.
     pub fn starts_lock(&self) -> PathBuf {
-        self.run_dir().join(".starts")
+        self.state_dir().join(".starts.lock")
     }
 
     /// `/run/vserver/.move-NAME`: whoever has locked it moves the guest to another

@@ -13,7 +13,6 @@ on! { SystemdTrixie: [tmp_is_mounted_where_systemd_wants_it] }
 on! { Systemd: [
     its_machine_id_is_its_own_and_stays,
     what_it_says_outlives_a_supervisor,
-    its_shutdown_outlives_a_supervisor,
     only_its_pid_1_says_that_it_is_up,
     it_is_stopped_while_it_boots,
     what_ignores_sigterm_is_left_to_it,
@@ -24,11 +23,6 @@ on! { Systemd: [
 const GATE: &str = "[Unit]\nBefore=multi-user.target\n\
     [Service]\nType=oneshot\nTimeoutStopSec=5\n\
     ExecStart=/bin/sh -c 'until [ -e /run/open ]; do sleep 0.1; done'\n\
-    [Install]\nWantedBy=multi-user.target\n";
-
-/// A unit whose end systemd has to wait for.
-const DEAF: &str = "[Service]\n\
-    ExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/deaf; while :; do sleep 1; done'\n\
     [Install]\nWantedBy=multi-user.target\n";
 
 /// A guest whose boot waits.
@@ -145,25 +139,6 @@ fn what_it_says_outlives_a_supervisor(tree: Tree) {
     guest.stop();
 }
 
-/// Begun inside, and long: systemd says so once.
-fn its_shutdown_outlives_a_supervisor(tree: Tree) {
-    let host = Host::new();
-    let guest = host.guest("web").tree(tree).build();
-    guest.write("/etc/systemd/system/deaf.service", DEAF, 0o644);
-    guest.shell("systemctl enable deaf.service").ok();
-    guest.start();
-    eventually(DEADLINE, "it is deaf", || {
-        (guest.exec(["test", "-e", "/run/deaf"]).code == 0).then_some(())
-    });
-    let init = guest.init_pid();
-    guest.exec(["systemctl", "poweroff"]);
-    eventually(DEADLINE, "it shuts down", || (guest.status().state == "stopping").then_some(()));
-    guest.kill_supervisor();
-    assert_eq!((guest.status().state.as_str(), guest.init_pid()), ("stopping", init));
-    guest.vserver("stop", ["--timeout", "1"]).ok();
-    assert!(!guest.is_running());
-}
-
 fn only_its_pid_1_says_that_it_is_up(tree: Tree) {
     let host = Host::new();
     let guest = gated(&host, tree);
@@ -186,6 +161,9 @@ fn it_is_stopped_while_it_boots(tree: Tree) {
 
 /// What doesn't end is waited for, and killed, by the guest's systemd.
 fn what_ignores_sigterm_is_left_to_it(tree: Tree) {
+    const DEAF: &str = "[Service]\n\
+        ExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/deaf; while :; do sleep 1; done'\n\
+        [Install]\nWantedBy=multi-user.target\n";
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     guest.shell("mkdir -p /etc/systemd/system.conf.d").ok();

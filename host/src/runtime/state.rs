@@ -36,8 +36,6 @@ pub struct State {
     pub family: Option<Family>,
     /// Does the guest's own init say itself when that boot is done?
     pub notifies: bool,
-    /// Has the guest's own init said that it shuts down?
-    pub shuts_down: bool,
     /// How guest-init has said that boot is about to end.
     #[serde(deserialize_with = "if_known")]
     pub power: Option<Power>,

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
 use rustix::time::{ClockId, clock_gettime};
-use shared::message::{BootMode, GuestState, Power, Runlevel, Style, ToGuest};
+use shared::message::{BootMode, GuestState, Runlevel, Style, ToGuest};
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
@@ -297,10 +297,6 @@ impl Supervisor {
         self.heed_noted_order();
         if self.guest.style == Some(Style::Init) && self.state.up {
             self.feed(Event::Guest(GuestState::HandedOver));
-        }
-        if self.state.shuts_down {
-            // It says so once.
-            self.feed(Event::Guest(GuestState::Stopping(Power::PowerOff)));
         }
         self.let_go_of_others();
         self.go_on_unheard();

@@ -77,10 +77,6 @@ impl Supervisor {
         }
         if words.stopping {
             self.own_init_heeds();
-            if !self.state.shuts_down {
-                self.state.shuts_down = true;
-                self.note_state();
-            }
             self.feed(Event::Guest(GuestState::Stopping(Power::PowerOff)));
         } else if words.ready && self.machine.phase() == Phase::Booting {
             self.feed(Event::Guest(GuestState::HandedOver));

@@ -111,7 +111,6 @@ impl Supervisor {
         self.state.up = false;
         self.state.notifies = false;
         self.state.family = None;
-        self.state.shuts_down = false;
         self.state.power = None;
         self.state.order = None;
         self.state.held = false;
