@@ -82,6 +82,11 @@ fn has_session(guest: &Guest) {
         Some(session[0].to_owned())
     };
     let session = eventually(DEADLINE, "the session is listed", find);
+    // Until then the shell isn't in it.
+    eventually(DEADLINE, "the session is open", || {
+        let state = loginctl(&["show-session", "--value", "-p", "State", &session]);
+        (state.trimmed() != "opening").then_some(())
+    });
     loginctl(&["terminate-session", &session]);
     eventually(DEADLINE, "the shell has ended", || shell.try_wait().ok().flatten());
     eventually(DEADLINE, "the session is gone", || {
