@@ -10,7 +10,7 @@ use nix::sys::socket::SockType;
 use rustix::fs::{FileType, Stat, fstat, makedev};
 use rustix::process::{PidfdGetfdFlags, WaitId, WaitIdOptions, pidfd_getfd, waitid};
 use shared::keeper::{FromKeeper, HANDED, KEEPER_PROTOCOL, ToKeeper, fd};
-use shared::link::{Link, RecvError};
+use shared::link::{Link, RecvError, SendError};
 use shared::message::{FromGuest, ToGuest};
 use shared::outcome::Outcome;
 
@@ -204,10 +204,11 @@ impl Keeper {
 
     /// Sends to guest-init; when that fails, deadlines do the rest.
     pub fn tell_guest(&self, message: &ToGuest) {
-        if let Some(link) = &self.link
-            && let Err(error) = link.send(message)
-        {
-            tracing::warn!(?error, "cannot tell guest-init");
+        let sent = self.link.as_ref().map_or(Ok(()), |link| link.send(message));
+        match sent {
+            // The guest's own init has taken over, or there is none any more.
+            Ok(()) | Err(SendError::Closed) => {}
+            Err(error) => tracing::warn!(?error, "cannot tell guest-init"),
         }
     }
 
