@@ -1,10 +1,12 @@
 //! A leader beside the guest's PID 1, as its supervisor sees it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::socket::{Shutdown, shutdown};
 use shared::leader::FromLeader;
 use shared::link::{Link, RecvError};
 use shared::name::GuestName;
@@ -67,7 +69,20 @@ impl Leader {
 }
 
 impl Drop for Leader {
+    /// Descriptors that the guest has sent stay open until this process ends, where
+    /// nothing waits: to drop the last reference to one can take as long as its sender
+    /// likes ([`RecvError::Descriptors`]).
     fn drop(&mut self) {
+        let _ = shutdown(self.link.as_fd().as_raw_fd(), Shutdown::Both);
+        let end = loop {
+            match self.link.recv() {
+                Ok(_) | Err(RecvError::Nonsense) => {}
+                Err(error) => break error,
+            }
+        };
+        if end == RecvError::Descriptors {
+            mem::forget(self.link.as_fd().try_clone_to_owned());
+        }
         // One that is frozen with the guest ends as well.
         let _ = self.starter.kill();
         let _ = self.starter.wait();
