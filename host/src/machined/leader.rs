@@ -91,8 +91,51 @@ impl Drop for Leader {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use nix::sys::socket::{setsockopt, sockopt::Linger};
     use shared::message::Power;
+
+    use super::*;
+
+    /// A connection that takes as long as its peer likes to be closed.
+    fn lingering() -> (OwnedFd, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (peer, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        while stream.write(&[0; 1 << 16]).is_ok() {}
+        setsockopt(&stream, Linger, &libc::linger { l_onoff: 1, l_linger: 3600 }).unwrap();
+        (stream.into(), peer)
+    }
+
+    #[test]
+    fn descriptors_that_the_guest_has_sent_hold_nobody_up() {
+        let (ours, theirs) = runtime::pair().unwrap();
+        let starter = Command::new("true").spawn().unwrap();
+        let leader = Leader { link: Link::new(ours), starter, is_born: true, has_asked: false };
+        let guest: Link<FromLeader, ()> = Link::new(theirs);
+        let (stream, peer) = lingering();
+        let asked = FromLeader::Asked(Power::PowerOff);
+        guest.send(&asked).unwrap();
+        guest.send_with_fds(&asked, &[stream.as_fd()]).unwrap();
+        drop(stream);
+        let (tell, ended) = mpsc::channel();
+        let dropping = thread::spawn(move || {
+            drop(leader);
+            tell.send(()).unwrap();
+        });
+        let is_free = ended.recv_timeout(Duration::from_secs(20)).is_ok();
+        // It lingers for nobody now.
+        drop(peer);
+        dropping.join().unwrap();
+        assert!(is_free);
+    }
 
     #[test]
     fn it_is_born_once_and_asks_once() {

@@ -66,15 +66,22 @@ pub fn change_limit(place: &Place, scratch: Option<&Path>, disk: Disk) -> Result
     if place.files == Files::Image {
         return disk.bytes.map_or(Ok(true), |bytes| lengthen(&place.root, bytes).map(|()| false));
     }
-    let is_in = |root: &Path| {
-        let is_in = |file: &File| qgroup::is_btrfs(file) || is_whole(file, disk.project);
-        disk.bytes.is_none() || File::open(root).is_ok_and(|file| is_in(&file))
-    };
-    if !is_in(&place.root) || !scratch.is_none_or(is_in) {
+    if must_count(place, scratch, disk) {
         check(&place.root)?;
         return Ok(false);
     }
     limit(place, scratch, disk).map(|()| true)
+}
+
+/// Has each file to be given to the guest's project before its limit holds? That
+/// takes the longer the more there are.
+pub fn must_count(place: &Place, scratch: Option<&Path>, disk: Disk) -> bool {
+    let root = (place.files != Files::Image).then_some(place.root.as_path());
+    let is_in = |root: &Path| {
+        let is_in = |file: &File| qgroup::is_btrfs(file) || is_whole(file, disk.project);
+        File::open(root).is_ok_and(|file| is_in(&file))
+    };
+    disk.bytes.is_some() && !root.into_iter().chain(scratch).all(is_in)
 }
 
 /// Looks whether files in this directory, or in the nearest one that is there, can be

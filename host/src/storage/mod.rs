@@ -41,7 +41,7 @@ pub use image::{
     settle as settle_image,
 };
 pub use layers::{UPPER, WORK, look, make as make_layers, merge, mount as merge_at};
-pub use limit::{can_limit, change_limit, doubt, limit, limited};
+pub use limit::{can_limit, change_limit, doubt, limit, limited, must_count};
 pub use scratch::Scratch;
 pub use subvolume::{make as make_subvolume, snapshot as snapshot_subvolume};
 pub use users::UserQuotas;

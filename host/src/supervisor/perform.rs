@@ -175,7 +175,7 @@ impl Supervisor {
     /// While nobody writes there.
     fn limit_disk(&mut self) -> Result<()> {
         let plan = &mut self.plan;
-        if plan.disk.bytes.is_some() {
+        if storage::must_count(&plan.place, plan.scratch.as_deref(), plan.disk) {
             self.notifier.counting();
         }
         let limited = storage::limit(&plan.place, plan.scratch.as_deref(), plan.disk);
