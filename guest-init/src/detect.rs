@@ -2,7 +2,8 @@
 //!
 //! Pure: [`crate::look`] gathers the facts. The rule, for style `auto`:
 //!
-//! 1. Who owns `/sbin/init`? busybox (a link to it, or a copy): busybox
+//! 1. Who owns `/sbin/init`, or without one systemd's own place
+//!    ([`shared::family::INITS`])? busybox (a link to it, or a copy): busybox
 //!    style. Neither sysvinit nor busybox (systemd, runit, openrc-init, finit,
 //!    s6, dinit, or an unknown one): the guest's own init. These can't be
 //!    followed from their files.
@@ -16,7 +17,7 @@ use shared::message::{Style, StyleChoice};
 
 use crate::inittab::Dialect;
 
-/// Whose program `/sbin/init` is.
+/// Whose the guest's init program is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InitProgram {
     /// There is none that could be executed.
@@ -30,7 +31,7 @@ pub enum InitProgram {
 }
 
 impl InitProgram {
-    /// The program of a family, at the path that `/sbin/init` leads to.
+    /// The program of a family, at the path that its place leads to.
     pub fn of(family: Family, path: String) -> Self {
         match family {
             Family::Sysvinit => Self::Sysvinit,
@@ -53,8 +54,10 @@ impl InitProgram {
 /// What was seen in the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Whose `/sbin/init` is.
+    /// Whose the init program is.
     pub init: InitProgram,
+    /// Where it is called ([`shared::family::INITS`]).
+    pub place: &'static str,
     /// Is there an `/etc/inittab`, and if so, of which form? `Some(None)`
     /// when no line of it is an entry.
     pub inittab: Option<Option<Dialect>>,
@@ -87,8 +90,8 @@ fn by_facts(facts: &Facts) -> (Style, String) {
     let (style, reason) = match (&facts.init, facts.inittab) {
         (InitProgram::Other(family, path), _) => {
             let reason = match family.name() {
-                Some(name) => format!("/sbin/init is {name}, '{path}'"),
-                None => format!("/sbin/init is '{path}', of no known family"),
+                Some(name) => format!("{} is {name}, '{path}'", facts.place),
+                None => format!("{} is '{path}', of no known family", facts.place),
             };
             return (Style::Init, reason);
         }
@@ -117,10 +120,12 @@ fn by_facts(facts: &Facts) -> (Style, String) {
 
 #[cfg(test)]
 mod tests {
+    use shared::family::INITS;
+
     use super::*;
 
     fn auto(init: InitProgram, inittab: Option<Option<Dialect>>, rc: Option<Rc>) -> Style {
-        detect(StyleChoice::Auto, &Facts { init, inittab, rc }).0
+        detect(StyleChoice::Auto, &Facts { init, place: INITS[0], inittab, rc }).0
     }
 
     #[test]
@@ -155,7 +160,7 @@ mod tests {
     fn the_reason_names_the_family() {
         let reason = |family, path: &str| {
             let init = InitProgram::of(family, path.to_owned());
-            detect(StyleChoice::Auto, &Facts { init, inittab: None, rc: None }).1
+            detect(StyleChoice::Auto, &Facts { init, place: INITS[0], inittab: None, rc: None }).1
         };
         let runit = reason(Family::Runit, "/lib/runit/runit-init");
         assert_eq!(runit, "/sbin/init is runit, '/lib/runit/runit-init'");
@@ -165,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_configured_style_is_taken() {
-        let facts = Facts { init: InitProgram::Sysvinit, inittab: None, rc: None };
+        let facts = Facts { init: InitProgram::Sysvinit, place: INITS[0], inittab: None, rc: None };
         let (style, reason) = detect(StyleChoice::Init, &facts);
         assert_eq!((style, reason.as_str()), (Style::Init, "the configuration says so"));
     }

@@ -21,9 +21,6 @@ use crate::{console, detect, environment, look, sys};
 /// Exit status when the guest's own init can't be executed.
 const NO_INIT: u8 = 71;
 
-/// The guest's own init.
-const INIT: &str = "/sbin/init";
-
 /// Runs as PID 1. Returns only when it must not or can't.
 pub fn main() -> ExitCode {
     match start() {
@@ -81,7 +78,7 @@ fn start() -> Result<Infallible, Refusal> {
         }));
         drop(signals);
         // The link is closed by the execution: so the supervisor knows of it.
-        return hand_over(&order, notifies);
+        return hand_over(facts.place, &order, notifies);
     }
     EventLoop::new(signals, reporter, order, style, reason).run()
 }
@@ -111,7 +108,7 @@ fn choose(order: &BootOrder, facts: &Facts) -> (Style, String) {
 }
 
 /// Becomes the guest's own init, as the kernel would have started it.
-fn hand_over(order: &BootOrder, notifies: bool) -> Result<Infallible, Refusal> {
+fn hand_over(place: &str, order: &BootOrder, notifies: bool) -> Result<Infallible, Refusal> {
     sys::reset_signals();
     let mut variables: environment::Variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -125,12 +122,12 @@ fn hand_over(order: &BootOrder, notifies: bool) -> Result<Infallible, Refusal> {
     }
     let pairs = variables.iter().map(|(name, value)| format!("{name}={value}"));
     let environment: Vec<CString> = pairs.filter_map(|pair| CString::new(pair).ok()).collect();
-    let init = CString::new(INIT).unwrap_or_default();
+    let init = CString::new(place).unwrap_or_default();
     let errno = match nix::unistd::execve(&init, &[&init], &environment) {
         Ok(never) => match never {},
         Err(errno) => errno,
     };
-    let text = format!("cannot execute '{INIT}': {}", errno.desc());
+    let text = format!("cannot execute '{place}': {}", errno.desc());
     console::say(&format!("guest-init: {text}"));
     Err(Refusal { text, status: NO_INIT })
 }

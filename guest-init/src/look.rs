@@ -1,4 +1,4 @@
-//! Looks at the guest: who owns `/sbin/init`, which boot files there are.
+//! Looks at the guest: whose init program it has, which boot files there are.
 //!
 //! Runs with the guest's own privileges in the guest's own root, so ordinary
 //! paths are right here; what is read is bounded by [`crate::files`].
@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use shared::family::Family;
+use shared::family::{Family, INITS};
 use shared::message::RcMode;
 
 use crate::detect::{Facts, InitProgram, Rc};
@@ -35,7 +35,8 @@ pub fn facts() -> Facts {
     } else {
         load::has_rc_local().then_some(Rc::Directories)
     };
-    Facts { init: init_program(Path::new("/sbin/init")), inittab, rc }
+    let place = INITS.iter().find(|path| Path::new(path).exists()).unwrap_or(&INITS[0]);
+    Facts { init: init_program(Path::new(place)), place, inittab, rc }
 }
 
 /// By the name of what it leads to, else by a text that only this program

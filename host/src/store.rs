@@ -306,6 +306,8 @@ fn make_directory(path: &Path) -> Result<()> {
 /// Those of open(2) and fsync(2).
 pub fn sync_directory(path: &Path) -> Result<()> {
     let Some(directory) = path.parent() else { return Ok(()) };
+    // That of a bare name (`Path::parent`).
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(|error| Error::path("write", directory, error))
 }
@@ -336,6 +338,11 @@ mod tests {
         assert!(create(&path, "two", 0o644).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "one");
         assert_eq!(entries(path.parent().unwrap()), 1);
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_working_directory() {
+        sync_directory(Path::new("name")).unwrap();
     }
 
     /// What a file system says, and what was asked of it.

@@ -29,6 +29,11 @@ pub enum Family {
     Other,
 }
 
+/// Where a guest's own init is looked for, as the first of these that is there. The
+/// others are what systemd-nspawn(1) boots: Debian's package `systemd` alone has no
+/// `/sbin/init`.
+pub const INITS: [&str; 3] = ["/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
+
 /// Names of programs, and whose they are.
 const PROGRAMS: [(&str, Family); 9] = [
     ("systemd", Family::Systemd),

@@ -21,6 +21,7 @@ on! { Busybox: [
     what_belongs_to_the_host_is_not_taken_over_unasked,
     what_is_damaged_makes_no_guest,
     an_export_that_fails_leaves_nothing,
+    a_bare_name_is_in_the_working_directory,
 ] }
 
 /// What a whole system takes, on a busy machine.
@@ -208,6 +209,21 @@ fn what_is_damaged_makes_no_guest(tree: Tree) {
     assert!(!import.wait().expect("it ends").success());
     drop(writing);
     assert_eq!((left_in(&host.paths().roots_dir()), ids()), (1, before));
+}
+
+fn a_bare_name_is_in_the_working_directory(tree: Tree) {
+    let host = Host::new();
+    host.guest("web").tree(tree).build();
+    let place = file(&host).parent().expect("it has one").to_owned();
+    let export = |words: &[&str]| {
+        let mut export = host.command(["export", "web", "web.tar.zst"]);
+        command::run(export.args(words).current_dir(&place), DEADLINE)
+    };
+    export(&[]).ok();
+    export(&[]).code(1).complains("web.tar.zst");
+    export(&["--force"]).ok();
+    let mut import = host.command(["import", "web.tar.zst", "copy"]);
+    command::run(import.current_dir(&place), DEADLINE).ok();
 }
 
 fn an_export_that_fails_leaves_nothing(tree: Tree) {

@@ -20,6 +20,7 @@ on! { Busybox: [
     another_machine_boots_by_rsync,
     nothing_leads_out_of_the_directory,
     what_is_mounted_inside_is_no_part_of_it,
+    its_own_names_and_name_servers_stay,
 ] }
 
 const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef\n";
@@ -214,6 +215,26 @@ fn nothing_leads_out_of_the_directory(tree: Tree) {
         .code(2)
         .complains("shifted by 0");
     host.vserver(["status", "web"]).code(5);
+}
+
+fn its_own_names_and_name_servers_stay(tree: Tree) {
+    let resolver = "search corp.example\nnameserver 192.0.2.53\n";
+    let host = Host::new();
+    let root = unpacked(&host, tree, "", 0);
+    let write = |path: &str, text: &str| fs::write(root.join(path), text).expect("it can be");
+    write("etc/hosts", "127.0.0.1 localhost shop\n127.0.1.1 old\n192.0.2.9 db\n");
+    write("etc/resolv.conf", resolver);
+    let old = host.prefix().join("old");
+    build(&host, "directory", &old).ok();
+    let read = |path: &str| {
+        let path = host.paths().roots_dir().join("web").join(path);
+        fs::read_to_string(path).expect("it can be read")
+    };
+    assert_eq!(read("etc/resolv.conf"), resolver);
+    let hosts = read("etc/hosts");
+    for line in ["127.0.0.1\tlocalhost shop\n", "127.0.1.1\tweb old\n", "192.0.2.9 db\n"] {
+        assert!(hosts.contains(line), "{line:?} is missing:\n{hosts}");
+    }
 }
 
 fn what_is_mounted_inside_is_no_part_of_it(tree: Tree) {

@@ -11,6 +11,7 @@ on! { Systemd, SystemdTrixie: [
 ] }
 on! { SystemdTrixie: [tmp_is_mounted_where_systemd_wants_it] }
 on! { Systemd: [
+    it_is_found_without_sbin_init,
     its_machine_id_is_its_own_and_stays,
     what_it_says_outlives_a_supervisor,
     only_its_pid_1_says_that_it_is_up,
@@ -62,6 +63,21 @@ fn systemd_is_up_when_start_returns(tree: Tree) {
     assert_ne!(guest.init_pid(), first);
     guest.shell("systemctl is-system-running").ok().says("running\n");
     guest.stop();
+}
+
+/// As Debian's package `systemd` is without `systemd-sysv`.
+fn it_is_found_without_sbin_init(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    fs::remove_file(guest.root().join("usr/sbin/init")).expect("it is there");
+    guest.start();
+    guest.wait_for_systemd();
+    let style = guest.vserver("status", [""; 0]).ok();
+    assert!(style.stdout.contains("init (/usr/lib/systemd/systemd is systemd"), "{style}");
+    let init = guest.init_pid();
+    guest.vserver("reboot", [""; 0]).ok();
+    assert_ne!(guest.init_pid(), init);
+    guest.vserver("stop", ["--no-kill"]).ok();
 }
 
 /// With the default set of capabilities.

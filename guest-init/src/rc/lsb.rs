@@ -32,7 +32,8 @@ pub fn parse(text: &str) -> Option<Header> {
         if line.trim_end() == "### END INIT INFO" {
             break;
         }
-        let Some((key, value)) = line.strip_prefix("# ").and_then(|rest| rest.split_once(':'))
+        // insserv(8) takes any blanks there, and none.
+        let Some((key, value)) = line.strip_prefix('#').and_then(|rest| rest.split_once(':'))
         else {
             continue;
         };
@@ -147,6 +148,17 @@ mod tests {
         assert_eq!(header.stop_before, ["$syslog"]);
         assert!(header.interactive);
         assert_eq!(parse("#!/bin/sh\n"), None);
+    }
+
+    #[test]
+    fn blanks_are_taken_as_insserv_takes_them() {
+        let text =
+            "### BEGIN INIT INFO\n#Provides: a\n#\tRequired-Start:\tb c\n### END INIT INFO\n";
+        let header = parse(text).unwrap();
+        assert_eq!(
+            (header.provides, header.start_after),
+            (vec!["a".into()], vec!["b".into(), "c".into()])
+        );
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod oci;
 mod over;
 mod rclinks;
 mod removal;
+mod resolver;
 mod rsync;
 mod skeleton;
 mod snapshot;

@@ -7,10 +7,14 @@
 
 use std::path::Path;
 
+use rustix::fs::FileType;
+
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 
-use super::{Request, Work, host_keys};
+use super::{Request, Work, host_keys, resolver};
+
+const RESOLVER: &str = "etc/resolv.conf";
 
 /// No file changed here is longer than this.
 pub(super) const LONGEST: usize = 4 * 1024 * 1024;
@@ -41,14 +45,16 @@ pub(super) fn tidy(request: &Request, work: &mut Work<'_>) -> Result<()> {
         root.create_dir_all("etc", 0o755)?;
     }
     root.write("etc/hostname", format!("{hostname}\n").as_bytes(), 0o644)?;
-    let hosts = changed_hosts(&text(root, "etc/hosts")?, hostname);
+    let is_move = request.method.is_move();
+    let hosts = changed_hosts(&text(root, "etc/hosts")?, hostname, is_move);
     root.write("etc/hosts", hosts.as_bytes(), 0o644)?;
-    let resolver = std::fs::read("/etc/resolv.conf").unwrap_or_default();
-    root.write("etc/resolv.conf", &resolver, 0o644)?;
+    if !is_move || !has_servers(root)? {
+        inherit_servers(work)?;
+    }
     lock_root(root)?;
     // Debian's builders use it to keep services from starting in a chroot.
     root.remove("usr/sbin/policy-rc.d")?;
-    if request.method.is_move() {
+    if is_move {
         return Ok(());
     }
     // Empty, not absent: then the guest makes one at its first boot
@@ -60,27 +66,64 @@ pub(super) fn tidy(request: &Request, work: &mut Work<'_>) -> Result<()> {
     host_keys::renew(work)
 }
 
+/// Does the guest say itself whom it asks for names? A link is a service's of its own.
+fn has_servers(root: &RootDir) -> Result<bool> {
+    Ok(root.stat(RESOLVER)?.is_some_and(|found| {
+        let kind = FileType::from_raw_mode(found.st_mode);
+        kind.is_symlink() || kind.is_file() && found.st_size > 0
+    }))
+}
+
+fn inherit_servers(work: &mut Work<'_>) -> Result<()> {
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let inherited =
+        resolver::inherited(&resolver::FILES.map(read)).or_else(|(text, is_lost)| {
+            if is_lost {
+                work.remarks.push(resolver::NONE.to_owned());
+            }
+            Ok(text)
+        })?;
+    work.root.write(RESOLVER, inherited.as_bytes(), 0o644)
+}
+
 fn text(root: &RootDir, path: &str) -> Result<String> {
     let bytes = root.read(path, LONGEST)?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// `/etc/hosts` with a line for the guest's own name, and with the lines for
-/// the loopback addresses that every program expects.
-fn changed_hosts(old: &str, hostname: &str) -> String {
-    let short = hostname.split('.').next().unwrap_or(hostname);
-    let names = if short == hostname { hostname.to_owned() } else { format!("{hostname} {short}") };
-    let mut text = format!("127.0.0.1\tlocalhost\n127.0.1.1\t{names}\n");
-    text.push_str("::1\tlocalhost ip6-localhost ip6-loopback\n");
-    let is_replaced = |line: &str| {
-        let address = line.split_whitespace().next().unwrap_or_default();
-        matches!(address, "127.0.0.1" | "127.0.1.1" | "::1")
-    };
-    for line in old.lines().filter(|line| !is_replaced(line)) {
-        text.push_str(line);
-        text.push('\n');
+/// the loopback addresses that every program expects. Other names of these addresses
+/// are kept if it is the same guest.
+fn changed_hosts(old: &str, hostname: &str, is_same: bool) -> String {
+    let mut own: [(&str, Vec<&str>); 3] = [
+        ("127.0.0.1", vec!["localhost"]),
+        ("127.0.1.1", vec![hostname]),
+        ("::1", vec!["localhost", "ip6-localhost", "ip6-loopback"]),
+    ];
+    if let Some((short, _)) = hostname.split_once('.') {
+        own[1].1.push(short);
     }
-    text
+    let mut rest = String::new();
+    for line in old.lines() {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let address = words.next().unwrap_or_default();
+        match own.iter_mut().find(|(known, _)| *known == address) {
+            Some((_, names)) if is_same => {
+                for name in words {
+                    if !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
+            }
+            Some(_) => {}
+            None => {
+                rest.push_str(line);
+                rest.push('\n');
+            }
+        }
+    }
+    let lines = own.map(|(address, names)| format!("{address}\t{}\n", names.join(" ")));
+    lines.concat() + &rest
 }
 
 /// Locks root's password unless the files' maker has set one.
@@ -129,9 +172,15 @@ mod tests {
     fn hosts_get_the_guests_name_and_keep_other_lines() {
         let old = "127.0.0.1 localhost builder\n# a comment\n10.0.0.1 db\n127.0.1.1 builder\n";
         assert_eq!(
-            changed_hosts(old, "web.example.org"),
+            changed_hosts(old, "web.example.org", false),
             "127.0.0.1\tlocalhost\n127.0.1.1\tweb.example.org web\n\
              ::1\tlocalhost ip6-localhost ip6-loopback\n# a comment\n10.0.0.1 db\n"
+        );
+        // A guest that has moved has its own names on.
+        assert_eq!(
+            changed_hosts("127.0.0.1 localhost shop # its\n::1 six localhost\n", "web", true),
+            "127.0.0.1\tlocalhost shop\n127.0.1.1\tweb\n\
+             ::1\tlocalhost ip6-localhost ip6-loopback six\n"
         );
     }
 

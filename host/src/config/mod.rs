@@ -10,6 +10,7 @@ pub mod check;
 mod credential;
 mod device;
 pub mod edit;
+pub mod init;
 pub mod limits;
 mod load;
 mod mount;

@@ -8,7 +8,7 @@ mod take;
 
 use super::flags::flag;
 use super::legacy::{capability, context};
-use super::rule::{Rule, fine, missing, takes};
+use super::rule::{How, Rule, fine, fits, missing, takes};
 use super::values::{fine as is_fine, missing as none, number, one_more, ours, unknown, variable};
 use super::{Content, File, Setting, State, cgroup};
 use take::{
@@ -242,6 +242,12 @@ pub(super) fn read(files: &[File]) -> Vec<Setting> {
     files.iter().flat_map(of_file).collect()
 }
 
+/// Does it matter what stands in the file? Of `vdir`, say, it is where it leads.
+fn is_read(name: &str) -> bool {
+    let rule = RULES.iter().find(|rule| fits(rule.key, name));
+    rule.is_some_and(|rule| matches!(rule.how, How::As(_)))
+}
+
 fn of_file(file: &File) -> Vec<Setting> {
     let setting = |line, value: &str, state| Setting {
         file: file.path.as_str().into(),
@@ -269,6 +275,10 @@ fn of_file(file: &File) -> Vec<Setting> {
                 found.push(setting(1, "", State::Plain));
             }
             found
+        }
+        Content::Link(to) if is_read(&file.name) => {
+            let why = format!("it is a link to '{to}', which isn't followed: copy that file here");
+            vec![setting(1, "", State::Unclear(why))]
         }
         Content::Link(to) => vec![setting(1, to, State::Plain)],
         Content::Script => vec![setting(1, "", State::Plain)],

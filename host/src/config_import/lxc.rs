@@ -4,9 +4,10 @@ use super::lxc_network::{self, NETWORK};
 use super::rule::{Rule, fine, missing, takes};
 use super::values::{
     added, dropped, fine as is_fine, missing as none, mount, not_kept, number, one_more, ours,
-    unknown, variable, yes_or_no,
+    own_init, unknown, variable, yes_or_no,
 };
 use super::{Content, File, Outcome, Part, Setting, State, Theirs, cgroup};
+use crate::config::init;
 
 const HOOK: &str = "what it did can be done by /etc/vservers/NAME.sh, called as 'NAME.sh ACTION \
                     NAME' with pre-start, post-start, pre-stop, post-stop (README.md); read it \
@@ -70,7 +71,7 @@ pub(super) const RULES: &[Rule] = &[
     takes("lxc.cgroup2.*", cgroup::OURS, cgroup::NOTE, |t, s| {
         cgroup::attribute(t, s, "lxc.cgroup2.")
     }),
-    takes("lxc.cgroup.*", cgroup::OURS, "the same", |t, s| cgroup::attribute(t, s, "lxc.cgroup.")),
+    takes("lxc.cgroup.*", cgroup::OURS, "the same, unless 'lxc.cgroup2' says it", of_version_1),
     takes("lxc.prlimit.nofile", "limits.files", "the hard one", |_, s| {
         match s.value.rsplit(':').next().unwrap_or_default().trim() {
             "unlimited" => is_fine("that is no limit"),
@@ -151,13 +152,11 @@ pub(super) const RULES: &[Rule] = &[
     fine("lxc.hook.version", "there are no such hooks"),
     missing("lxc.hook.*", HOOK),
     takes("lxc.environment", "boot.environment", "", |_, s| variable(&s.value)),
-    takes("lxc.init.cmd", "boot.command", "an init boots as an init", |_, s| {
+    takes("lxc.init.cmd", "boot.command, boot.runlevel", "an init boots as an init", |_, s| {
         let words: Vec<&str> = s.value.split_ascii_whitespace().collect();
-        let inits =
-            ["", "/sbin/init", "/usr/sbin/init", "/bin/init", "/init", "/lib/systemd/systemd"];
         match words.as_slice() {
             [] => is_fine("a guest boots by its own init"),
-            [init] if inits.contains(init) => is_fine("a guest boots by its own init"),
+            [program, parameters @ ..] if init::is_init(program) => own_init(parameters),
             words => ours(
                 "boot.command",
                 words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(),
@@ -174,6 +173,22 @@ pub(super) const RULES: &[Rule] = &[
     missing("lxc.*", "vserver has nothing like it"),
     missing("*", "it is no key of LXC's"),
 ];
+
+/// Where LXC has cgroup v2, that version's attributes count.
+fn of_version_1(theirs: Theirs<'_>, setting: &Setting) -> Outcome {
+    const NEWER: &str = "lxc.cgroup2.";
+    let outcome = cgroup::attribute(theirs, setting, "lxc.cgroup.");
+    let keys = |outcome: &Outcome| match outcome {
+        Outcome::Ours { parts, .. } => parts.iter().map(|part| part.key).collect(),
+        _ => Vec::new(),
+    };
+    let same = keys(&outcome);
+    let by = theirs.all().filter(|other| other.key.starts_with(NEWER)).find(|other| {
+        let newer = keys(&cgroup::attribute(theirs, other, NEWER));
+        newer.iter().any(|key| same.contains(key) && *key != "devices.allow")
+    });
+    by.map_or(outcome, |by| is_fine(format!("'{}' says it, which counts with cgroup v2", by.key)))
+}
 
 /// Keys of LXC 1.x and 2.0, and what they became in 2.1.
 const RENAMED: [(&str, &str); 27] = [

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::rule::{Rule, fine, missing, takes};
 use super::values::{
-    added, bind as place, dropped, fine as is_fine, missing as none, number, ours, unknown,
-    variable, yes_or_no,
+    added, bind as place, dropped, fine as is_fine, missing as none, number, ours, own_init,
+    unknown, variable, yes_or_no,
 };
 use super::{Content, File, Outcome, Setting, State, Theirs};
+use crate::config::init;
 
 const LINK: &str = "give the guest addresses: 'vserver config set NAME network.addresses …', with \
                     'network.bridge' if it is to be on a bridge (docs/network.md)";
@@ -32,7 +33,12 @@ pub(super) const RULES: &[Rule] = &[
         Some(false) => is_fine("a guest boots"),
         _ => is_fine("vserver's own PID 1 stands before 'boot.command'"),
     }),
-    takes("Exec.Parameters", "boot.command", "without Boot; else they are an init's", parameters),
+    takes(
+        "Exec.Parameters",
+        "boot.command, boot.runlevel",
+        "without Boot; else they are an init's",
+        parameters,
+    ),
     takes("Exec.Environment", "boot.environment", "", |_, s| variable(&s.value)),
     missing(
         "Exec.User",
@@ -298,8 +304,14 @@ fn quoted(text: &str) -> Vec<String> {
 fn parameters(theirs: Theirs<'_>, setting: &Setting) -> Outcome {
     let boots = theirs.value("Exec.Boot").and_then(yes_or_no);
     match boots {
-        Some(false) => ours("boot.command", quoted(&setting.value)),
-        _ => none("a guest's init has no parameters; 'boot.runlevel' is one's runlevel"),
+        Some(false) => {
+            let words = quoted(&setting.value);
+            match words.split_first() {
+                Some((program, rest)) if init::is_init(program) => own_init(rest),
+                _ => ours("boot.command", words),
+            }
+        }
+        _ => own_init(&quoted(&setting.value)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod examples;
 mod limits;
+mod meanings;
 
 use proptest::prelude::*;
 

@@ -42,6 +42,16 @@ pub(super) fn missing(why: impl Into<String>) -> Outcome {
     Outcome::Missing(why.into())
 }
 
+/// The guest boots by its own init, which had these parameters.
+pub(super) fn own_init(parameters: &[impl AsRef<str>]) -> Outcome {
+    let is_level = |word: &str| matches!(word.as_bytes(), [b'1'..=b'5']);
+    match parameters {
+        [] => fine("a guest boots by its own init"),
+        [level] if is_level(level.as_ref()) => ours("boot.runlevel", level.as_ref()),
+        _ => missing("a guest's init has no parameters; 'boot.runlevel' is one's runlevel"),
+    }
+}
+
 /// It says what isn't known.
 pub(super) fn unknown(setting: &Setting) -> Outcome {
     missing(format!("'{}' is no value that is known for it", setting.value.escape_debug()))
@@ -174,9 +184,28 @@ pub(super) fn variable(text: &str) -> Outcome {
     Outcome::Ours { parts: vec![part], remark: String::new() }
 }
 
+/// A word of fstab(5), in which what parts words, and the backslash, is written as a
+/// number: three octal digits (getmntent(3)).
+fn unescaped(word: &str) -> String {
+    const WRITTEN: [(&str, &str); 4] =
+        [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    let mut text = String::new();
+    let mut rest = word;
+    while let Some(at) = rest.find('\\') {
+        let (before, from) = rest.split_at(at);
+        let known = WRITTEN.iter().find(|(written, _)| from.starts_with(written));
+        let (length, meant) = known.map_or((1, "\\"), |(written, meant)| (written.len(), *meant));
+        text.push_str(before);
+        text.push_str(meant);
+        rest = from.get(length..).unwrap_or_default();
+    }
+    text + rest
+}
+
 /// A line as in fstab(5), whose target is a path inside.
 pub(super) fn mount(source: &str, target: &str, kind: &str, options: &str) -> Outcome {
-    let target = format!("/{}", target.trim_start_matches('/'));
+    let source = &unescaped(source);
+    let target = format!("/{}", unescaped(target).trim_start_matches('/'));
     let options: Vec<&str> = options.split(',').filter(|option| !option.is_empty()).collect();
     let is_bind = options.iter().any(|option| matches!(*option, "bind" | "rbind"));
     match kind {

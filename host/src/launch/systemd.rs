@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, readlinkat};
+use shared::family::INITS;
 
 /// Where its `tmp.mount` is enabled (systemd.unit(5), "Unit File Load Path").
 const ENABLED: [&str; 3] = [
@@ -28,8 +29,8 @@ pub fn wants_tmp(root: BorrowedFd<'_>) -> bool {
 
 fn is_init(root: BorrowedFd<'_>) -> bool {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let init = openat2(root, "sbin/init", flags, Mode::empty(), ResolveFlags::IN_ROOT);
-    let path = init.ok().and_then(|init| {
+    let open = |path| openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok();
+    let path = INITS.into_iter().find_map(open).and_then(|init| {
         std::fs::read_link(format!("/proc/self/fd/{}", init.as_fd().as_raw_fd())).ok()
     });
     path.is_some_and(|path| path.ends_with(Path::new("systemd/systemd")))

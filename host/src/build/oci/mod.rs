@@ -14,11 +14,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
+use rustix::fs::{self, Mode, OFlags};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use shared::family::INITS;
 
 use crate::archive::{Summed, hex};
+use crate::config::init;
 use crate::error::{Error, Result};
+use crate::fsroot::RootDir;
 
 use super::unpack::{self, Counted, Extractor, Watched};
 use super::{Settings, Work, template};
@@ -74,13 +78,24 @@ pub(super) fn fill(from: &Path, work: &mut Work<'_>) -> Result<(String, Settings
         return Err(Error::new(format!("the image '{shown}' holds no system"))
             .hint("it lacks 'usr', 'etc' and the like, so that nothing in it could run"));
     }
-    let has_init = ["sbin/init", "init", "etc/init"].iter().any(|init| work.root.exists(init));
+    // That is what guest-init looks for.
+    let init = INITS.into_iter().find_map(|init| same(work.root, init));
     let (settings, remarks) = match config.config() {
-        Some(config) => settings::settings(config, has_init),
+        Some(config) => settings::settings(config, init.is_some(), |program| {
+            // Busybox is all of its programs.
+            init::is_init(program) && init.is_some() && same(work.root, program) == init
+        }),
         None => Default::default(),
     };
     work.remarks.extend(remarks);
     Ok((format!("the image '{shown}'"), settings))
+}
+
+/// What tells a file of the root's from others.
+fn same(root: &RootDir, path: &str) -> Option<(u64, u64)> {
+    let file = root.open_at(Path::new(path), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let stat = fs::fstat(file).ok()?;
+    Some((stat.st_dev, stat.st_ino))
 }
 
 fn lay(reference: &Reference, work: &mut Work<'_>) -> Result<ImageConfiguration> {
@@ -198,7 +213,8 @@ fn of_docker(store: &Store, manifest: &[u8], tag: Option<&str>) -> Result<Image>
         (None, _) => return Err(Error::new("it holds no such image").hint(holds)),
     };
     let document = store.file(&image.config)?.unwrap_or_default();
-    let name = image.config.trim_end_matches(".json").rsplit('/').next().unwrap_or_default();
+    // Some name it by digest and algorithm.
+    let name = image.config.trim_end_matches(".json").rsplit(['/', ':']).next().unwrap_or_default();
     if hex(&Sha256::digest(&document)) != name {
         return Err(store::damaged(name));
     }

@@ -4,8 +4,13 @@ use oci_spec::image::Config;
 
 use crate::build::Settings;
 
-/// The guest's settings, and what was not taken over.
-pub(super) fn settings(config: &Config, has_init: bool) -> (Settings, Vec<String>) {
+/// The guest's settings, and what was not taken over. `is_init` tells of a program
+/// whether it is what the guest boots anyway, if it has such a one.
+pub(super) fn settings(
+    config: &Config,
+    has_init: bool,
+    is_init: impl Fn(&str) -> bool,
+) -> (Settings, Vec<String>) {
     let mut settings = Settings::default();
     let mut remarks = Vec::new();
     for variable in config.env().iter().flatten() {
@@ -54,12 +59,6 @@ pub(super) fn settings(config: &Config, has_init: bool) -> (Settings, Vec<String
     (settings, remarks)
 }
 
-/// Is it what a guest boots anyway?
-fn is_init(program: &str) -> bool {
-    let name = program.rsplit('/').next().unwrap_or(program);
-    matches!(name, "init" | "systemd" | "openrc-init")
-}
-
 /// What environ(7) and the configuration can hold.
 fn is_variable(name: &str, value: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -80,7 +79,7 @@ mod tests {
              \"User\":\"www\",\"WorkingDir\":\"/\",\"ExposedPorts\":{\"80/tcp\":{}}}",
         )
         .unwrap();
-        let (settings, remarks) = settings(&config, false);
+        let (settings, remarks) = settings(&config, false, |_| false);
         assert_eq!(
             settings.environment.into_iter().collect::<Vec<_>>(),
             [("PATH".into(), "/bin".into())]
@@ -97,13 +96,17 @@ mod tests {
     fn a_command_is_the_guest_only_without_an_init() {
         let of = |program: &str, has_init| {
             let text = format!("{{\"Entrypoint\":[\"{program}\"],\"Cmd\":[\"a b\"]}}");
-            let (settings, remarks) = settings(&serde_json::from_str(&text).unwrap(), has_init);
+            let config = serde_json::from_str(&text).unwrap();
+            let is_init = |program: &str| has_init && program == "/lib/systemd/systemd";
+            let (settings, remarks) = settings(&config, has_init, is_init);
             (settings.command.len(), remarks.len())
         };
         assert_eq!(of("/bin/server", false), (2, 1));
         assert_eq!(of("/bin/server", true), (0, 1));
         assert_eq!(of("/lib/systemd/systemd", true), (0, 0));
-        assert_eq!(of("/sbin/init", false), (0, 0));
+        // Another one than is booted, such as s6-overlay's.
+        assert_eq!(of("/init", true), (0, 1));
+        assert_eq!(of("/init", false), (2, 1));
         assert_eq!(of("", false), (0, 0));
     }
 }

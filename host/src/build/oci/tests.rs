@@ -232,10 +232,19 @@ fn digests_are_no_paths() {
 
 #[test]
 fn an_archive_of_docker_is_taken_too() {
+    docker(|sum| format!("{sum}.json"));
+}
+
+#[test]
+fn an_archive_of_docker_may_name_digests_in_full() {
+    docker(|sum| format!("sha256:{sum}"));
+}
+
+fn docker(called: impl Fn(&str) -> String) {
     let layout = Layout::new();
     let plain = layer(&[("etc/v", "1"), ("usr/f", "2")]);
     let configuration = Layout::configuration(std::slice::from_ref(&plain)).to_string();
-    let config = format!("{}.json", sha256(configuration.as_bytes()));
+    let config = called(&sha256(configuration.as_bytes()));
     let manifest = json!([{"Config": config, "RepoTags": ["x:1"], "Layers": ["l/layer.tar"]}]);
     let text = manifest.to_string();
     let files = [("manifest.json", text.as_bytes()), (&config, configuration.as_bytes())];

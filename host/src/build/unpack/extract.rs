@@ -230,6 +230,9 @@ impl<'a> Extractor<'a> {
         let is_root = self.seeks_shift && is_unshifted && layout::is_root(path);
         if entry.kind == Kind::Directory && (is_first || is_root) {
             self.shift = Shift::of_root(entry.user, entry.group);
+            if self.shift.is_none() && entry.user != 0 {
+                self.left_out.add("directories at the top aren't root's, and stay so", path);
+            }
         }
         *self.shift.get_or_insert_default()
     }

@@ -55,7 +55,8 @@ pub(in crate::build) fn decompressed(mut source: impl Read + 'static) -> Result<
         [b'B', b'Z', b'h', b'1'..=b'9', ..] => Box::new(MultiBzDecoder::new(whole)),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(XzDecoder::new_multi_decoder(whole)),
         [0x04, 0x22, 0x4d, 0x18, ..] => Box::new(FrameDecoder::new(whole)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+        // What pzstd(1) begins with may be passed over (RFC 8878, 3.1.2).
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
             let decoder = zstd::Decoder::with_buffer(whole);
             Box::new(decoder.map_err(|cause| Error::os("cannot decompress", cause))?)
         }

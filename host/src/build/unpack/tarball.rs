@@ -17,6 +17,13 @@ use super::metadata::{CAPABILITY, TRUSTED};
 /// Everything stands in blocks of this size (tar(5)).
 const BLOCK: usize = 512;
 
+/// A directory with the names that it had, which `tar --listed-incremental` writes
+/// (GNU tar's manual, "Dumpdir").
+const DUMP_DIRECTORY: u8 = b'D';
+
+/// The rest of a file whose beginning another volume has (GNU tar).
+const CONTINUED: u8 = b'M';
+
 /// How pax archives mark the text of access lists (star(1)).
 const LISTS: [(&str, bool); 2] = [("SCHILY.acl.access", false), ("SCHILY.acl.default", true)];
 
@@ -117,6 +124,11 @@ fn describe(raw: &ParsedEntry<'_>, sparse: Option<Content>) -> Result<Entry> {
         EntryType::Fifo => Kind::Fifo,
         EntryType::Char if (raw.dev_major, raw.dev_minor) == (Some(0), Some(0)) => Kind::Whiteout,
         EntryType::Char | EntryType::Block => Kind::Device,
+        EntryType::Other(DUMP_DIRECTORY) => Kind::Directory,
+        EntryType::Other(CONTINUED) => {
+            return Err(Error::new("it is a further volume of an archive")
+                .hint("give all of them as one: tar --multi-volume --extract, and pack that"));
+        }
         _ => Kind::Other,
     };
     let mut entry = Entry {

@@ -53,8 +53,12 @@ fn every_compression_is_told_by_its_first_bytes() {
         let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
         lz4.write_all(&plain).unwrap();
         let zstd = zstd::encode_all(plain.as_slice(), 1).unwrap();
+        // As of pzstd(1): a frame to be passed over says how long the next one is.
+        let frame = [&b"\x50\x2a\x4d\x18\x04\0\0\0"[..], &(zstd.len() as u32).to_le_bytes()];
+        let pzstd = [frame.concat(), zstd.clone()].concat();
         let (gzip, bzip2) = (gzip.finish().unwrap(), bzip2.finish().unwrap());
-        for packed in [plain, gzip, bzip2, xz.finish().unwrap(), lz4.finish().unwrap(), zstd] {
+        let (xz, lz4) = (xz.finish().unwrap(), lz4.finish().unwrap());
+        for packed in [plain, gzip, bzip2, xz, lz4, zstd, pzstd] {
             assert_eq!(names(&packed).unwrap(), ["a", "b"]);
         }
     }
@@ -112,6 +116,82 @@ fn gnu_tar_keeps_holes_and_fractions_in_every_form() {
         assert_eq!(file.ino(), second.ino());
         let fraction = if form == "gnu" { 0 } else { 250_000_000 };
         assert_eq!(file.mtime_nsec(), fraction);
+    }
+}
+
+#[test]
+fn directories_of_an_incremental_archive_are_as_they_were() {
+    let make = "mkdir -p srv/data empty && printf x >srv/data/file && chmod 700 srv
+        chmod 1777 empty && touch -d '2020-02-02 02:02:02' srv";
+    let (scene, left_out) = packed("tar --listed-incremental=../list -cf ../archive .", make);
+    let out = scene.path().join("out");
+    let [srv, empty] = ["srv", "empty"].map(|name| out.join(name).metadata().unwrap());
+    assert_eq!((srv.mode() & 0o7777, empty.mode() & 0o7777), (0o700, 0o1777));
+    assert_eq!(srv.mtime(), 1_580_608_922);
+    assert_eq!(std::fs::read(out.join("srv/data/file")).unwrap(), b"x");
+    assert_eq!(left_out.by_reason().count(), 0);
+}
+
+#[test]
+fn a_further_volume_is_refused() {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(0);
+    header.set_entry_type(tar::EntryType::new(b'M'));
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, "file", &b""[..]).unwrap();
+    let error = names(&builder.into_inner().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("further volume"), "{error}");
+}
+
+#[test]
+fn a_tree_of_another_user_than_root_is_told() {
+    let of = |owner: &str| {
+        let pack = format!("tar --owner={owner} --group={owner} -cf ../archive .");
+        let left_out = packed(&pack, "mkdir etc").1;
+        left_out.by_reason().map(|(why, _)| why).collect::<Vec<_>>()
+    };
+    assert!(of("0").is_empty());
+    assert_eq!(of("10000"), ["directories at the top aren't root's, and stay so"]);
+}
+
+/// A cpio of one file, in the form that has sums.
+fn summed(name: &[u8], data: &[u8], sum: u32) -> Vec<u8> {
+    let number = |value: usize| format!("{value:08X}");
+    let zero = number(0);
+    let mut bytes = b"070702".to_vec();
+    for field in [&number(1), &number(0o100_644), &zero, &zero, &number(1), &zero] {
+        bytes.extend(field.bytes());
+    }
+    let device = [zero.as_str(); 4].concat();
+    let rest = [number(data.len()), device, number(name.len() + 1), format!("{sum:08X}")];
+    bytes.extend(rest.concat().bytes());
+    bytes.extend([name, b"\0"].concat());
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes.extend(data);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    cpio::newc::trailer(bytes).unwrap()
+}
+
+#[test]
+fn names_in_a_cpio_are_bytes_and_its_sums_are_compared() {
+    let read = |bytes: Vec<u8>| {
+        let mut names = Vec::new();
+        walk(Box::new(io::Cursor::new(bytes)), &mut |entry, _| {
+            names.push(entry.name);
+            Ok(())
+        })?;
+        Ok::<_, Error>(names)
+    };
+    let sum = u32::from(b'a') + u32::from(b'b');
+    assert_eq!(read(summed(b"caf\xe9", b"ab", sum)).unwrap(), [b"caf\xe9"]);
+    let error = read(summed(b"file", b"ab", sum + 1)).unwrap_err().to_string();
+    assert!(error.contains("another sum"), "{error}");
+    // No digits, and a name without end.
+    let good = summed(b"file", b"ab", sum);
+    for (at, byte) in [(20, b'+'), (97, b'x'), (114, b'x')] {
+        let mut bad = good.clone();
+        bad[at] = byte;
+        assert!(read(bad).is_err(), "{at}");
     }
 }
 
