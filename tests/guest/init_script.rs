@@ -10,7 +10,10 @@ use tests::host::program;
 use tests::{DEADLINE, Finished, Host, Tree, command, eventually, executable};
 use vserver::variables;
 
-on! { Busybox: [starts_and_stops_side_by_side_and_in_order] }
+on! { Busybox: [
+    starts_and_stops_side_by_side_and_in_order,
+    a_guest_that_hangs_keeps_no_other_back,
+] }
 on! { Bookworm, Openrc: [a_host_is_booted_and_shut_down_with_it] }
 
 /// Where `vserver install` has put it.
@@ -99,6 +102,24 @@ exit 1
     }
     call("status").code(3);
     call("frob").code(2).complains("usage:");
+}
+
+/// Not for longer than that, nor the host's own boot.
+fn a_guest_that_hangs_keeps_no_other_back(tree: Tree) {
+    let host = Host::new();
+    let enabled = |name: &'static str| host.guest(name).tree(tree).set("autostart", "true");
+    let hangs = enabled("hangs").build();
+    hangs.write("/etc/inittab", "::sysinit:/bin/sleep 100000\n", 0o644);
+    let web = enabled("web").list("after", &["hangs"]).build();
+    let start = host.vserver(["start", "--enabled", "--timeout", "5"]).code(1);
+    let start = start.complains("guest 'hangs' is still booting").complains("vserver stop hangs");
+    assert!(web.is_running(), "{start}");
+    assert_eq!(hangs.status().state, "booting", "it is left alone");
+    // So it is with one that is named.
+    host.vserver(["stop", "hangs"]).ok();
+    host.vserver(["start", "hangs", "--timeout", "1"]).code(1).complains("still booting");
+    host.vserver(["start", "hangs", "--timeout", "1"]).ok().complains("already running");
+    host.vserver(["stop", "--all"]).ok();
 }
 
 /// Debian's own sysvinit, and OpenRC under it, as the init of a host: a guest

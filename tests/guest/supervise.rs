@@ -15,6 +15,7 @@ on! { Busybox: [
     one_of_two_takes_over,
     a_units_own_takes_the_guest_from_whoever_was_quicker,
     whoever_waits_for_a_boot_hears_of_each_step,
+    whoever_waits_for_a_boot_that_crashes_goes_on,
     who_is_too_busy_to_hear_that_it_is_up_is_told_again,
     a_stop_cleans_up_after_a_guest_that_has_ended_meanwhile,
     a_stop_of_a_guest_that_could_not_come_up_again_is_no_failure,
@@ -139,9 +140,35 @@ fn whoever_waits_for_a_boot_hears_of_each_step(tree: Tree) {
     let steps: Vec<_> = said.iter().filter(|words| words.starts_with("STATUS=booting: ")).collect();
     assert!(steps.iter().any(|words| words.contains("rcS")), "{said:?}");
     for words in steps {
-        assert!(words.contains("EXTEND_TIMEOUT_USEC=300000000"), "{words:?} of {said:?}");
+        assert!(words.contains("EXTEND_TIMEOUT_USEC=390000000"), "{words:?} of {said:?}");
     }
     assert!(process::is_alive(i32::try_from(supervisor.id()).expect("a pid")));
+    web.stop();
+    ends(supervisor);
+}
+
+/// It may crash in each of its boots, and the host's own boot isn't to wait for that.
+fn whoever_waits_for_a_boot_that_crashes_goes_on(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    web.write("/etc/inittab", "::sysinit:/bin/sleep 1000\n", 0o644);
+    let path = host.prefix().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("it can be bound");
+    socket.set_read_timeout(Some(DEADLINE)).expect("it can be set");
+    let mut command = host.command(["supervise", "web"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let supervisor = command.env("NOTIFY_SOCKET", &path).spawn().expect("it can be run");
+    web.wait_for_process("sleep");
+    kill(Pid::from_raw(web.init_pid()), Signal::SIGKILL).expect("PID 1 can be killed");
+    let mut bytes = [0; 4096];
+    let ready = loop {
+        let length = socket.recv(&mut bytes).expect("it is said in time");
+        let words = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        if words.contains("READY=1") {
+            break words;
+        }
+    };
+    assert!(ready.contains("STATUS=backing-off"), "{ready}");
     web.stop();
     ends(supervisor);
 }

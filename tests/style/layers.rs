@@ -72,6 +72,7 @@ const PURE: &[&str] = &[
     "host/src/config_import/values.rs",
     "host/src/chbind/options.rs",
     "host/src/context/number.rs",
+    "host/src/control/patience.rs",
     "host/src/copying/owners.rs",
     "host/src/context/status.rs",
     "host/src/exhausted.rs",

@@ -59,6 +59,7 @@ const INSIDE: List = &[
     ("journal::", Older),
     ("keepers::", Older),
     ("kills::", Older),
+    ("late::a_boot_that_crashes", Both),
     ("late::a_boot_that_goes_on", LongRun),
     ("late::a_shutdown", Older),
     ("late::a_stuck_supervisor", Older),

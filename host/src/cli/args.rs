@@ -54,6 +54,17 @@ pub struct StartArgs {
     /// Don't wait until the guest has reached its runlevel.
     #[arg(long)]
     pub no_wait: bool,
+    /// Seconds (or '2m') until a guest that isn't up is no longer waited for, which
+    /// then goes on booting. When not given, of several guests each is waited for
+    /// while something happens within five minutes, and for half an hour in all; one
+    /// alone until it is up.
+    #[arg(
+        long,
+        value_name = "S",
+        value_parser = values::duration,
+        conflicts_with_all = ["foreground", "no_wait"]
+    )]
+    pub timeout: Option<Duration>,
     /// Forget everything that is written in the guest when it is down again.
     /// Its reboots don't: it is forgotten when it stops.
     #[arg(long)]

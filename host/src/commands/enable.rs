@@ -5,7 +5,7 @@
 //! configuration is what an administrator has written into it.
 
 use crate::cli::{EnableArgs, Shutdown};
-use crate::commands::{Exit, each, lifecycle, select};
+use crate::commands::{Exit, each, lifecycle, select, start};
 use crate::config::{self, edit};
 use crate::error::Result;
 use crate::paths::Paths;
@@ -22,9 +22,11 @@ pub(super) fn run(args: &EnableArgs, enable: bool, paths: &Paths) -> Result<Exit
     if !args.now {
         return Ok(Exit::DONE);
     }
+    let limit = start::limit(&args.guests);
+    let wanted = lifecycle::Start { limit, ..lifecycle::Start::default() };
     each(&names, |name| {
         if enable {
-            lifecycle::start(paths, name, &lifecycle::Start::default())?;
+            lifecycle::start(paths, name, &wanted)?;
         } else {
             let ran = lifecycle::stop(paths, name, Power::PowerOff, &Shutdown::default())?;
             if !ran {

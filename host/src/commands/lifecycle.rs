@@ -12,7 +12,7 @@ use shared::name::GuestName;
 use crate::cgroup;
 use crate::commands::output;
 use crate::config;
-use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_failed};
+use crate::control::{Client, Event, Limit, Phase, Request, spawn_supervisor, start_failed};
 use crate::error::{Error, Kind, Result};
 use crate::facts;
 use crate::ids;
@@ -37,6 +37,8 @@ const ARRIVAL: Duration = Duration::from_secs(30);
 pub struct Start {
     /// Return as soon as the guest is on its way.
     pub no_wait: bool,
+    /// How long it is waited for until it is up.
+    pub limit: Limit,
     /// Forget what the guest writes when it is down again.
     pub ephemeral: bool,
     /// A command in place of the boot.
@@ -49,12 +51,12 @@ pub struct Start {
 ///
 /// # Errors
 /// When the configuration has mistakes, a step of the start fails, or the
-/// guest ends before it has reached its runlevel.
+/// guest ends before it has reached its runlevel, or isn't there in time.
 pub fn start(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<()> {
     let Some(client) = launch(paths, name, wanted)? else { return Ok(()) };
     let result = match wanted.no_wait {
         true => begun(paths, client, name),
-        false => until_up(paths, client, name),
+        false => until_up(paths, client, name, wanted.limit),
     };
     // The supervisor may have ended before it has heard who wants to know.
     result.map_err(|error| match systemd::starts_guests(paths).then(|| ended_unit(name)) {

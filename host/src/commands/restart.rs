@@ -4,7 +4,7 @@ use shared::message::Power;
 use shared::name::GuestName;
 
 use crate::cli::RestartArgs;
-use crate::commands::{Exit, dry_run, each, lifecycle, select};
+use crate::commands::{Exit, dry_run, each, lifecycle, select, start};
 use crate::error::Result;
 use crate::paths::Paths;
 
@@ -23,11 +23,12 @@ fn restart(args: &RestartArgs, paths: &Paths, stopped_too: bool) -> Result<Exit>
     if args.dry_run {
         return dry_run::running("restart", &names, paths);
     }
-    let start = lifecycle::Start { no_wait: args.no_wait, ..lifecycle::Start::default() };
+    let limit = start::limit(&args.guests);
+    let wanted = lifecycle::Start { no_wait: args.no_wait, limit, ..lifecycle::Start::default() };
     each(&names, |name: &GuestName| {
         let ran = lifecycle::stop(paths, name, Power::PowerOff, &args.shutdown)?;
         if ran || stopped_too {
-            lifecycle::start(paths, name, &start)?;
+            lifecycle::start(paths, name, &wanted)?;
         }
         Ok(Exit::DONE)
     })

@@ -6,6 +6,7 @@
 
 pub mod at_rest;
 mod client;
+mod patience;
 mod still;
 mod watch;
 
@@ -20,6 +21,7 @@ use shared::outcome::Outcome;
 use crate::error::Error;
 
 pub use client::{Client, spawn_supervisor};
+pub use patience::{BOOT, BootPatience, Limit, STEP};
 pub use watch::{Change, Watcher};
 
 /// From a command to the supervisor.

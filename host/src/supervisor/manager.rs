@@ -111,6 +111,9 @@ impl Supervisor {
             let timeout = self.stop_timeout();
             self.feed(Event::Stop(Stop { power: Power::PowerOff, timeout, no_kill: false }));
         }
+        if self.notifier.give_up(self.machine.phase()) {
+            tracing::warn!("the boot goes on, and systemd doesn't wait for it any longer");
+        }
         self.hear_guard();
     }
 

@@ -288,6 +288,9 @@ impl Supervisor {
         if self.state.up {
             // Whatever the guest says now, or doesn't.
             self.notifier.ready();
+        } else {
+            let since = now_ms().saturating_sub(self.state.booted_at_ms);
+            self.notifier.goes_on(Duration::from_millis(since));
         }
         self.arm_account();
         self.register();
@@ -347,6 +350,7 @@ impl Supervisor {
         }
         let next_look = self.kills.as_ref().and_then(Kills::deaf_until);
         let moments = self.timers.next().into_iter().chain(deaf_until).chain(next_look);
+        let moments = moments.chain(self.notifier.patient_until());
         let timeout = match moments.min() {
             Some(at) => {
                 let left = at.saturating_duration_since(Instant::now());

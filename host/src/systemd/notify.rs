@@ -6,22 +6,23 @@ use std::fmt::Write;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use sd_notify::NotifyState;
 
-use crate::control::Phase;
+use crate::control::{BootPatience, Phase, STEP};
 
-/// A boot in which nothing happens for so long has failed for systemd; the
-/// `TimeoutStartSec=` of the unit.
-const PROGRESS: Duration = Duration::from_secs(300);
-
-/// What a shutdown may take beyond the guest's own time: for the
+/// What a boot or a shutdown may take beyond its own time: for the
 /// administrator's scripts, and for the kernel to clean up.
 const MARGIN: Duration = Duration::from_secs(90);
+
+/// So long systemd waits for the next word in a boot. It is this process that says
+/// when a boot is not waited for any longer: systemd would kill it, and from version
+/// 254 on (`RestartMode=direct`) wait for the next one.
+const PROGRESS: Duration = STEP.saturating_add(MARGIN);
 
 /// Longest text that `systemctl status` is given.
 const LONGEST: usize = 200;
@@ -37,6 +38,8 @@ pub struct Notifier {
     watchdog: Option<Duration>,
     /// Has the watchdog been given more time?
     is_busy: Cell<bool>,
+    /// How long the first boot is waited for, since it began.
+    patience: Option<BootPatience>,
 }
 
 impl Notifier {
@@ -108,12 +111,49 @@ impl Notifier {
         };
         let more = with_phase(phase, self.is_ready);
         self.is_ready |= matches!(more, Some(NotifyState::Ready));
+        if phase == Phase::Booting && self.patience.is_none() {
+            let now = Instant::now();
+            self.patience = Some(BootPatience::usual(now, now));
+        }
+        self.hear();
         self.say_status(&text, more);
     }
 
     /// The boot, or the shutdown, goes on with this.
-    pub fn progress(&self, phase: Phase, text: &str) {
+    pub fn progress(&mut self, phase: Phase, text: &str) {
+        self.hear();
         self.say_status(&format!("{phase}: {text}"), with_progress(phase, self.is_ready));
+    }
+
+    /// A boot goes on that began so long ago, under a supervisor before this one.
+    pub fn goes_on(&mut self, since: Duration) {
+        if self.is_heard && !self.is_ready {
+            let now = Instant::now();
+            self.patience = Some(BootPatience::usual(now.checked_sub(since).unwrap_or(now), now));
+            self.say(&[extended(PROGRESS)]);
+        }
+    }
+
+    fn hear(&mut self) {
+        if let Some(patience) = &mut self.patience {
+            patience.hear(Instant::now());
+        }
+    }
+
+    /// When the boot is not waited for any longer, if nothing happens until then.
+    pub fn patient_until(&self) -> Option<Instant> {
+        self.patience.filter(|_| self.is_heard && !self.is_ready)?.until()
+    }
+
+    /// Says that the unit is active if its guest's boot takes too long: what waits for
+    /// it, such as the host's own boot, goes on. Was it said now?
+    pub fn give_up(&mut self, phase: Phase) -> bool {
+        if self.patient_until().is_none_or(|until| Instant::now() < until) {
+            return false;
+        }
+        self.is_ready = true;
+        self.say_status(&given_up(phase), Some(NotifyState::Ready));
+        true
     }
 
     /// The guest isn't started yet, for this reason, and is worth waiting for.
@@ -157,7 +197,8 @@ impl Notifier {
 /// active or not.
 fn with_phase(phase: Phase, is_ready: bool) -> Option<NotifyState<'static>> {
     match phase {
-        Phase::Running | Phase::Session => Some(NotifyState::Ready),
+        // One that crashes in each of its boots would be waited for for ever.
+        Phase::Running | Phase::Session | Phase::BackingOff => Some(NotifyState::Ready),
         Phase::Starting | Phase::Booting if !is_ready => Some(extended(PROGRESS)),
         // Also when it stops: this process ends soon enough, and in a unit
         // that is stopping no guard can name itself.
@@ -166,9 +207,14 @@ fn with_phase(phase: Phase, is_ready: bool) -> Option<NotifyState<'static>> {
 }
 
 /// What it is to know beside the step that a phase goes on with: a boot that goes
-/// on is waited for, however many steps it has.
+/// on is waited for, until [`Notifier::give_up`].
 fn with_progress(phase: Phase, is_ready: bool) -> Option<NotifyState<'static>> {
     (phase == Phase::Booting && !is_ready).then(|| extended(PROGRESS))
+}
+
+/// Of a unit that is active though its guest isn't up.
+fn given_up(phase: Phase) -> String {
+    format!("still {phase}, and not waited for any longer")
 }
 
 /// A reboot isn't timed. systemd makes no time shorter again (`service.c`), so what
@@ -237,6 +283,7 @@ fn clean(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::BOOT;
 
     #[test]
     fn a_guest_adds_no_words_of_its_own() {
@@ -266,7 +313,7 @@ mod tests {
     fn each_step_of_a_boot_has_its_time() {
         for phase in PHASES {
             let expected = match phase {
-                Phase::Booting => "EXTEND_TIMEOUT_USEC=300000000",
+                Phase::Booting => "EXTEND_TIMEOUT_USEC=390000000",
                 _ => "",
             };
             assert_eq!(shown(with_progress(phase, false)), expected, "{phase}");
@@ -277,8 +324,8 @@ mod tests {
     fn a_phase_has_time_until_the_unit_is_active() {
         for phase in PHASES {
             let expected = match phase {
-                Phase::Starting | Phase::Booting => "EXTEND_TIMEOUT_USEC=300000000",
-                Phase::Running | Phase::Session => "READY=1",
+                Phase::Starting | Phase::Booting => "EXTEND_TIMEOUT_USEC=390000000",
+                Phase::Running | Phase::Session | Phase::BackingOff => "READY=1",
                 _ => "",
             };
             assert_eq!(shown(with_phase(phase, false)), expected, "{phase}");
@@ -295,6 +342,49 @@ mod tests {
         }
     }
 
+    /// A boot that began so long ago, and nothing of which was heard for so long.
+    fn booting(since: Duration, silent: Duration) -> Notifier {
+        let now = Instant::now();
+        let (began, heard) = (now - since, now - silent);
+        let patience = Some(BootPatience::usual(began, heard));
+        Notifier { is_heard: true, patience, ..Notifier::default() }
+    }
+
+    #[test]
+    fn a_boot_that_takes_too_long_is_given_up_once() {
+        let moment = Duration::from_secs(1);
+        for (since, silent) in [(STEP, STEP), (BOOT, moment), (BOOT + STEP, moment)] {
+            let mut notifier = booting(since, silent);
+            assert!(notifier.give_up(Phase::Booting), "{since:?}, {silent:?}");
+            assert!(!notifier.give_up(Phase::Booting));
+            assert_eq!(notifier.patient_until(), None, "nobody is woken for that again");
+        }
+        let mut notifier = booting(BOOT - STEP, STEP - moment);
+        assert!(!notifier.give_up(Phase::Booting));
+        notifier.progress(Phase::Booting, "S01more");
+        assert!(notifier.patient_until() > Instant::now().checked_add(STEP - moment));
+        notifier.phase(Phase::Running, "");
+        assert_eq!(notifier.patient_until(), None);
+    }
+
+    #[test]
+    fn who_is_no_unit_waits_for_nothing() {
+        let mut notifier = Notifier { is_heard: false, ..booting(BOOT, BOOT) };
+        assert!(!notifier.give_up(Phase::Booting) && notifier.patient_until().is_none());
+        notifier.goes_on(BOOT);
+        assert_eq!(notifier.patient_until(), None);
+    }
+
+    #[test]
+    fn the_next_supervisor_waits_for_what_is_left_of_a_boot() {
+        let mut notifier = Notifier { is_heard: true, ..Notifier::default() };
+        notifier.goes_on(BOOT - STEP);
+        assert!(!notifier.give_up(Phase::Booting));
+        notifier.goes_on(BOOT);
+        assert!(notifier.give_up(Phase::Booting));
+        assert_eq!(given_up(Phase::Booting), "still booting, and not waited for any longer");
+    }
+
     #[test]
     fn whoever_counts_files_has_time_until_the_unit_is_active() {
         assert_eq!(shown(with_counting(false)), "EXTEND_TIMEOUT_USEC=4294967295");
@@ -303,7 +393,7 @@ mod tests {
 
     #[test]
     fn times_are_in_microseconds() {
-        assert_eq!(extended(PROGRESS).to_string(), "EXTEND_TIMEOUT_USEC=300000000");
+        assert_eq!(extended(PROGRESS).to_string(), "EXTEND_TIMEOUT_USEC=390000000");
         assert_eq!(extended(Duration::MAX).to_string(), "EXTEND_TIMEOUT_USEC=4294967295");
     }
 }

@@ -1,5 +1,7 @@
 //! Waiting for a guest that boots: whoever is its supervisor meanwhile.
 
+use std::time::Instant;
+
 use shared::message::Power;
 use shared::name::GuestName;
 
@@ -7,7 +9,7 @@ use crate::cli::Shutdown;
 use crate::commands::output;
 use crate::commands::progress::Progress;
 use crate::config;
-use crate::control::{Client, Event, Phase, Request, Snapshot, start_failed};
+use crate::control::{BootPatience, Client, Event, Limit, Phase, Request, Snapshot, start_failed};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::plan;
@@ -16,13 +18,20 @@ use super::unkillable;
 
 /// Waits until PID 1 runs, or the start has failed.
 pub(super) fn begun(paths: &Paths, client: Client, name: &GuestName) -> Result<()> {
-    wait_for(paths, client, name, |phase| phase != Phase::Starting, &mut Progress::silent())
+    let is_begun = |phase| phase != Phase::Starting;
+    wait_for(paths, client, name, is_begun, Limit::None, &mut Progress::silent())
 }
 
-/// Waits until the guest has reached its runlevel, showing its scripts.
-pub(super) fn until_up(paths: &Paths, client: Client, name: &GuestName) -> Result<()> {
+/// Waits until the guest has reached its runlevel, showing its scripts, or it takes
+/// longer than that.
+pub(super) fn until_up(
+    paths: &Paths,
+    client: Client,
+    name: &GuestName,
+    limit: Limit,
+) -> Result<()> {
     let reached = |phase| matches!(phase, Phase::Running | Phase::Session);
-    wait_for(paths, client, name, reached, &mut Progress::of_boot(name))
+    wait_for(paths, client, name, reached, limit, &mut Progress::of_boot(name))
 }
 
 fn wait_for(
@@ -30,11 +39,13 @@ fn wait_for(
     mut client: Client,
     name: &GuestName,
     reached: impl Fn(Phase) -> bool,
+    limit: Limit,
     progress: &mut Progress,
 ) -> Result<()> {
+    let mut patience = limit.from(Instant::now());
     let mut failure = None;
     loop {
-        match client.next(None)? {
+        match next(&client, name, patience.as_mut())? {
             // Has the guest ended, or only its supervisor?
             None if failure.is_none() => match successor(paths, name)? {
                 Some((_, status)) if status.phase == Phase::BackingOff => {
@@ -59,6 +70,32 @@ fn wait_for(
             Some(event) => progress.show(&event),
         }
     }
+}
+
+/// What the supervisor says next, which may be its end.
+fn next(
+    client: &Client,
+    name: &GuestName,
+    patience: Option<&mut BootPatience>,
+) -> Result<Option<Event>> {
+    let Some(patience) = patience else { return client.next(None) };
+    let until = patience.until();
+    // Also if it says one thing after the other.
+    if until.is_some_and(|until| until <= Instant::now()) {
+        return Err(still_booting(name));
+    }
+    match client.next(until) {
+        Err(error) if error.errno() == Some(libc::ETIMEDOUT) => Err(still_booting(name)),
+        other => {
+            patience.hear(Instant::now());
+            other
+        }
+    }
+}
+
+fn still_booting(name: &GuestName) -> Error {
+    Error::new(format!("guest '{name}' is still booting, and not waited for any longer"))
+        .hint(format!("see what it does: vserver logs {name}; or end it: vserver stop {name}"))
 }
 
 fn ended(name: &GuestName) -> Error {
@@ -118,7 +155,7 @@ pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) ->
             Some(event) => progress.show(&event),
         }
     }
-    if no_wait { Ok(()) } else { until_up(paths, client, name) }
+    if no_wait { Ok(()) } else { until_up(paths, client, name, Limit::None) }
 }
 
 fn not_up_again(name: &GuestName) -> Error {
