@@ -117,6 +117,7 @@ mod supervise;
 mod takeover;
 mod tools;
 mod top;
+mod unconfigured;
 mod unify;
 mod unify_base;
 mod upgrades;

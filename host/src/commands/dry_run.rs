@@ -38,10 +38,12 @@ pub(super) fn preview(name: &GuestName, paths: &Paths) -> Result<Plan> {
 /// Says which guests a command would touch.
 pub fn running(verb: &str, names: &[GuestName], paths: &Paths) -> Result<Exit> {
     for name in names {
-        config::load(paths, name)?;
         let state = match Client::connect(paths, name)? {
             Some(client) => client.status().map_or("stopped", |status| status.shown_phase().name()),
-            None => "stopped",
+            None => {
+                config::load(paths, name)?;
+                "stopped"
+            }
         };
         output::print(&format!("would {verb} guest '{name}' ({state})\n"))?;
     }

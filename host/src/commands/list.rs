@@ -10,7 +10,7 @@ use crate::report::{self, GuestStatus, State};
 /// can't be read is listed, with a warning.
 pub(super) fn run(args: &ListArgs, paths: &Paths) -> Result<Exit> {
     let mut guests = Vec::new();
-    for name in select::marked(&args.mark, paths)? {
+    for name in select::all(&args.mark, paths)? {
         guests.push(observe::guest(paths, &name).unwrap_or_else(|error| {
             output::warn(&error);
             GuestStatus::stopped(name, None, String::new())

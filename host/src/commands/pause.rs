@@ -30,7 +30,7 @@ pub(super) fn resume(args: &PauseArgs, paths: &Paths) -> Result<Exit> {
 }
 
 fn run(args: &PauseArgs, paths: &Paths, freeze: bool) -> Result<Exit> {
-    let names = select::guests(&args.guests, paths)?;
+    let names = select::guests_that_run_too(&args.guests, paths)?;
     if args.dry_run {
         return dry_run::running(if freeze { "pause" } else { "resume" }, &names, paths);
     }

@@ -9,7 +9,7 @@ use crate::paths::Paths;
 
 /// Has guests reboot in place, as if asked from inside.
 pub(super) fn run(args: &RebootArgs, paths: &Paths) -> Result<Exit> {
-    let names = select::guests(&args.guests, paths)?;
+    let names = select::guests_that_run_too(&args.guests, paths)?;
     if args.dry_run {
         return dry_run::running("reboot", &names, paths);
     }

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Replaces. Of all guests, or of those with a mark, the ones that don't run
 /// are no matter.
 pub(super) fn run(args: &ReexecArgs, paths: &Paths) -> Result<Exit> {
-    let names = select::guests(&args.guests, paths)?;
+    let names = select::guests_that_run_too(&args.guests, paths)?;
     let own = Path::new("/proc/self/exe");
     let program = fs::read_link(own).map_err(|error| Error::path("read", own, error))?;
     let is_chosen = args.guests.names.is_empty();

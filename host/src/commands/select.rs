@@ -4,6 +4,7 @@ use shared::name::GuestName;
 
 use crate::cli::Guests;
 use crate::config::{self, GuestConfig, Order};
+use crate::control;
 use crate::error::Result;
 use crate::paths::Paths;
 use crate::systemd;
@@ -29,6 +30,34 @@ pub fn guests(wanted: &Guests, paths: &Paths) -> Result<Vec<GuestName>> {
     marked(&wanted.mark, paths)
 }
 
+/// The same for what is done with guests that run: all of these are also those whose
+/// configuration is gone.
+///
+/// # Errors
+/// As [`guests`].
+pub fn guests_that_run_too(wanted: &Guests, paths: &Paths) -> Result<Vec<GuestName>> {
+    match wanted.all {
+        true => all(&[], paths),
+        false => guests(wanted, paths),
+    }
+}
+
+/// All guests with one of these marks; when there is none all guests, those as well that
+/// run and have no configuration any more.
+///
+/// # Errors
+/// As [`guests`].
+pub fn all(marks: &[String], paths: &Paths) -> Result<Vec<GuestName>> {
+    let mut chosen = marked(marks, paths)?;
+    if marks.is_empty() {
+        let is_new = |name: &GuestName| chosen.binary_search(name).is_err();
+        let others: Vec<_> = control::running(paths)?.into_iter().filter(is_new).collect();
+        chosen.extend(others);
+        chosen.sort();
+    }
+    Ok(chosen)
+}
+
 /// All guests that are started with the host: by their configuration, or by
 /// systemd's links. One whose configuration can't be read is among them: what
 /// is done with it says why, and the others aren't kept back.
@@ -45,11 +74,8 @@ pub fn is_enabled(paths: &Paths, name: &GuestName, config: &GuestConfig) -> bool
     config.autostart || systemd::starts_guests(paths) && systemd::is_enabled(name)
 }
 
-/// All guests with one of these marks; all guests when there is none.
-///
-/// # Errors
-/// As [`guests`].
-pub fn marked(marks: &[String], paths: &Paths) -> Result<Vec<GuestName>> {
+/// All guests with one of these marks; all that have a configuration when there is none.
+fn marked(marks: &[String], paths: &Paths) -> Result<Vec<GuestName>> {
     let mut chosen = config::names(paths)?;
     if !marks.is_empty() {
         let mut failure = None;

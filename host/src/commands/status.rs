@@ -8,7 +8,7 @@ use crate::report;
 
 /// Shows how guests are; the exit code is 0 if all of them run, 3 if not.
 pub(super) fn run(args: &StatusArgs, paths: &Paths) -> Result<Exit> {
-    let names = select::guests(&args.guests, paths)?;
+    let names = select::guests_that_run_too(&args.guests, paths)?;
     let mut guests = Vec::with_capacity(names.len());
     for name in &names {
         guests.push(observe::guest(paths, name)?);

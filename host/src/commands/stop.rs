@@ -11,7 +11,7 @@ use crate::paths::Paths;
 
 /// Shuts guests down, side by side when there are several.
 pub(super) fn run(args: &StopArgs, paths: &Paths) -> Result<Exit> {
-    let names = select::guests(&args.guests, paths)?;
+    let names = select::guests_that_run_too(&args.guests, paths)?;
     if args.dry_run {
         return dry_run::running("stop", &names, paths);
     }

@@ -1,6 +1,7 @@
 //! A command's end of the control socket.
 
 use std::env;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -321,6 +322,24 @@ fn has_orphans(paths: &Paths, name: &GuestName) -> bool {
 pub(super) fn is_there(paths: &Paths, name: &GuestName) -> Result<bool> {
     let run = RunDir::new(paths, name);
     Ok(is_listened_on(&run.keeper())? || has_orphans(paths, name) || run.is_due())
+}
+
+/// The guests that run, whatever has become of their configuration.
+///
+/// # Errors
+/// When the run directory can't be read; a missing one holds no guests.
+pub fn running(paths: &Paths) -> Result<Vec<GuestName>> {
+    let path = paths.run_dir();
+    let entries = match fs::read_dir(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|error| Error::path("read", &path, error))?,
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let runs = |name: &GuestName| {
+        // What can't be asked is somebody's.
+        RunDir::new(paths, name).has_supervisor() || is_there(paths, name).unwrap_or(true)
+    };
+    Ok(names.filter(runs).collect())
 }
 
 /// Has systemd started this guest?

@@ -20,7 +20,7 @@ use shared::outcome::Outcome;
 
 use crate::error::Error;
 
-pub use client::{Client, spawn_supervisor};
+pub use client::{Client, running, spawn_supervisor};
 pub use patience::{BOOT, BootPatience, Limit, STEP};
 pub use watch::{Change, Watcher};
 

@@ -1,0 +1,41 @@
+//! A guest that runs and whose configuration file is gone is still there.
+
+use std::fs;
+
+use tests::{Host, Tree};
+
+on! { Busybox: [a_guest_without_a_configuration_is_one_of_all] }
+
+fn a_guest_without_a_configuration_is_one_of_all(tree: Tree) {
+    let host = Host::new();
+    let (web, db) = (host.guest("web").tree(tree).build(), host.guest("db").tree(tree).build());
+    web.start();
+    db.start();
+    let file = host.paths().config_dir().join("web.toml");
+    let text = fs::read_to_string(&file).expect("it is there");
+    fs::remove_file(&file).expect("it can be removed");
+
+    let names = |words: &[&str]| {
+        let list = host.vserver(["list", "--names"].iter().chain(words)).ok().stdout;
+        list.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&[]), ["db", "web"]);
+    assert_eq!(names(&["--running"]), ["db", "web"]);
+    assert_eq!(names(&["--mark", "customers"]), [""; 0]);
+    let status = host.vserver(["status", "--all"]).ok();
+    assert!(status.stdout.contains("'web'"), "{status}");
+    let reexec = host.vserver(["reexec", "--all"]).ok();
+    assert_eq!(reexec.stderr.matches("is this program already").count(), 2, "{reexec}");
+    // It isn't stopped for a start that is none.
+    host.vserver(["restart", "web"]).code(5).complains("there is no guest 'web'");
+    assert!(web.is_running());
+    host.vserver(["start", "--all"]).ok();
+
+    let dry = host.vserver(["stop", "--all", "--dry-run"]).ok();
+    assert!(dry.stdout.contains("web"), "{dry}");
+    host.vserver(["stop", "--all"]).ok();
+    assert!(host.processes().is_empty(), "{:?}", host.processes());
+    assert_eq!(names(&[]), ["db"]);
+    fs::write(&file, text).expect("it can be written");
+    assert!(!web.is_running() && !db.is_running());
+}
