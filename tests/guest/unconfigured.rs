@@ -4,7 +4,10 @@ use std::fs;
 
 use tests::{Host, Tree};
 
-on! { Busybox: [a_guest_without_a_configuration_is_one_of_all] }
+on! { Busybox: [
+    a_guest_without_a_configuration_is_one_of_all,
+    nothing_is_removed_from_under_a_guest,
+] }
 
 fn a_guest_without_a_configuration_is_one_of_all(tree: Tree) {
     let host = Host::new();
@@ -38,4 +41,25 @@ fn a_guest_without_a_configuration_is_one_of_all(tree: Tree) {
     assert_eq!(names(&[]), ["db"]);
     fs::write(&file, text).expect("it can be written");
     assert!(!web.is_running() && !db.is_running());
+}
+
+/// Also not if nobody knows what it is.
+fn nothing_is_removed_from_under_a_guest(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    host.vserver(["install", "--no-capability"]).ok();
+    let program = host.prefix().join("usr/local/bin/vserver");
+    web.start();
+    let file = host.paths().config_dir().join("web.toml");
+    let aside = host.prefix().join("web.toml");
+    fs::rename(&file, &aside).expect("it can be moved");
+    for words in [&["install", "--remove"][..], &["install", "--remove", "--dry-run"]] {
+        let refused = host.vserver(words).code(1).complains("guest 'web' runs");
+        refused.complains("vserver stop --all");
+        assert!(program.exists());
+    }
+    fs::rename(&aside, &file).expect("it can be moved");
+    web.stop();
+    host.vserver(["install", "--remove"]).ok();
+    assert!(!program.exists());
 }

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use crate::cli::{self, InstallArgs, Shell};
 use crate::commands::{Exit, completion, man, output};
 use crate::config::template;
+use crate::control;
 use crate::error::{Error, Result};
 use crate::install::{Content, Item, Plan};
 use crate::journal;
@@ -34,7 +35,10 @@ pub(super) fn run(args: &InstallArgs, paths: &Paths) -> Result<Exit> {
             let below = destdir.join(prefix.strip_prefix("/").unwrap_or(&prefix));
             Plan::install(&below, items(args, &prefix)?)?.unlisted()
         }
-        (None, true) => Plan::remove(&prefix)?,
+        (None, true) => {
+            refuse_running(paths)?;
+            Plan::remove(&prefix)?
+        }
         (None, false) => Plan::install(&prefix, items(args, &prefix)?)?,
     };
     let text = plan.describe();
@@ -47,6 +51,18 @@ pub(super) fn run(args: &InstallArgs, paths: &Paths) -> Result<Exit> {
     }
     output::print(&text)?;
     Ok(Exit::DONE)
+}
+
+/// Guests run on without the program, but as units they would be killed at their next
+/// stop.
+fn refuse_running(paths: &Paths) -> Result<()> {
+    let names: Vec<_> = control::running(paths)?.iter().map(|name| format!("'{name}'")).collect();
+    let text = match names.as_slice() {
+        [] => return Ok(()),
+        [name] => format!("vserver is not removed: guest {name} runs"),
+        names => format!("vserver is not removed: guests {} run", names.join(", ")),
+    };
+    Err(Error::new(text).hint("shut down all that run: vserver stop --all"))
 }
 
 /// Has journald's catalog made anew, where it reads ours (journalctl(1),
