@@ -18,6 +18,7 @@ on! { Busybox: [
     events_end_with_their_reader,
     wait_waits_for_all_of_several,
     wait_outlives_a_supervisor,
+    wait_ends_when_there_is_no_such_guest_any_more,
 ] }
 
 /// `vserver events`, running.
@@ -197,4 +198,41 @@ fn wait_outlives_a_supervisor(tree: Tree) {
     let status = eventually(DEADLINE, "wait ends", || waiting.try_wait().expect("a child"));
     assert_eq!(status.code(), Some(0));
     assert!(!process::is_alive(init));
+}
+
+fn wait_ends_when_there_is_no_such_guest_any_more(tree: Tree) {
+    let host = Host::new();
+    let guests = ["web", "db", "mail"].map(|name| host.guest(name).tree(tree).build());
+    let waits = |names: &[&str]| {
+        let mut wait = host.command(["wait", "--for", "running"].iter().chain(names));
+        let mut child = wait.stderr(Stdio::piped()).spawn().expect("vserver runs");
+        thread::sleep(Duration::from_millis(300));
+        assert!(child.try_wait().expect("a child").is_none(), "they are down");
+        child
+    };
+    let end = |child: Child| {
+        let end = child.wait_with_output().expect("it ends");
+        (end.status.code(), String::from_utf8_lossy(&end.stderr).into_owned())
+    };
+    let deleted = waits(&["web"]);
+    host.vserver(["delete", "web", "--yes"]).ok();
+    let (code, said) = end(deleted);
+    assert!(code == Some(5) && said.contains("there is no guest 'web'"), "{code:?}: {said}");
+
+    // The others are waited for all the same.
+    let mut renamed = waits(&["db", "mail"]);
+    host.vserver(["rename", "db", "sql"]).ok();
+    thread::sleep(Duration::from_secs(3));
+    assert!(renamed.try_wait().expect("a child").is_none(), "'mail' is down");
+    // As some editors do it: that one is there.
+    let file = host.paths().config_dir().join("mail.toml");
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    std::fs::rename(&file, file.with_extension("toml~")).expect("it can be moved");
+    std::fs::write(&file, text).expect("it can be written");
+    thread::sleep(Duration::from_secs(3));
+    assert!(renamed.try_wait().expect("a child").is_none(), "'mail' is down");
+    guests[2].start();
+    let (code, said) = end(renamed);
+    assert!(code == Some(5) && said.contains("there is no guest 'db'"), "{code:?}: {said}");
+    guests[2].stop();
 }

@@ -261,7 +261,7 @@ pub struct DeleteArgs {
 /// `vserver wait`.
 #[derive(Clone, Debug, Args)]
 pub struct WaitArgs {
-    /// Which guests.
+    /// Which guests. One that is deleted or renamed meanwhile is no longer waited for.
     #[arg(value_name = "NAME", required = true, value_parser = values::guest)]
     pub names: Vec<GuestName>,
     /// Which state.

@@ -272,7 +272,7 @@ pub fn contexts(paths: &Paths) -> Result<Vec<(GuestName, u32)>> {
 
 /// The guest whose configuration a file of this name is; editors' backups and
 /// whatever else lies there are none.
-fn guest_of_file(file: &str) -> Option<GuestName> {
+pub fn guest_of_file(file: &str) -> Option<GuestName> {
     let name = file.strip_suffix(".toml").filter(|name| *name != "defaults")?;
     name.parse().ok()
 }

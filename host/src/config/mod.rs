@@ -34,8 +34,8 @@ use shared::name::{ContextId, GuestName};
 use crate::paths::Paths;
 
 pub use load::{
-    Change, change, contexts, effective, judge_text, load, load_of_running, mistakes, names,
-    set_text, settle, text, write_new, write_new_text,
+    Change, change, contexts, effective, guest_of_file, judge_text, load, load_of_running,
+    mistakes, names, set_text, settle, text, write_new, write_new_text,
 };
 
 /// Everything that a guest's configuration file can say.

@@ -16,6 +16,7 @@ use nix::sys::socket::SockType;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use shared::name::GuestName;
 
+use crate::config;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
@@ -27,6 +28,10 @@ use super::{Client, Event, Phase, Request, Snapshot};
 /// systemd, where it is the guest's, is quicker.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// A guest whose configuration has gone may have been deleted, or edited by a program
+/// that puts another file there: after this time that is clear.
+const DOUBT: Duration = Duration::from_secs(1);
+
 /// Room for inotify's events of one look.
 const EVENTS: usize = 4096;
 
@@ -35,7 +40,8 @@ const EVENTS: usize = 4096;
 pub enum Change {
     /// It has a supervisor, which says this.
     Told(Box<Snapshot>),
-    /// It is down, and nothing of it is left.
+    /// It is down, and nothing of it is left. Said again when its configuration has gone
+    /// since.
     Down,
 }
 
@@ -46,6 +52,10 @@ pub struct Watcher {
     inotify: OwnedFd,
     /// The directory of all run directories, watched.
     all: i32,
+    /// That of all configurations, watched, if there is one.
+    configurations: Option<i32>,
+    /// Guests whose configuration has gone, and when that is told.
+    doubted: BTreeMap<GuestName, Instant>,
     directories: BTreeMap<i32, GuestName>,
     guests: BTreeMap<GuestName, Contact>,
     /// Until when all changes of a guest were told ([`Snapshot::clock_ms`]).
@@ -83,6 +93,8 @@ impl Watcher {
             paths: paths.clone(),
             inotify,
             all: -1,
+            configurations: None,
+            doubted: BTreeMap::new(),
             directories: BTreeMap::new(),
             guests,
             told: BTreeMap::new(),
@@ -106,6 +118,7 @@ impl Watcher {
             let mut changes = Vec::new();
             self.hear_kernel()?;
             self.hear_supervisors(&mut changes)?;
+            self.tell_doubted(&mut changes);
             if !changes.is_empty() {
                 return Ok(changes);
             }
@@ -117,7 +130,8 @@ impl Watcher {
                 Contact::Lost(until) => Some(*until),
                 _ => None,
             });
-            let until = lost.chain(deadline).min();
+            let doubted = self.doubted.values().copied();
+            let until = lost.chain(doubted).chain(deadline).min();
             if self.sleep(until.map(|until| until.saturating_duration_since(now)), reader)? {
                 return Ok(changes);
             }
@@ -153,6 +167,9 @@ impl Watcher {
         let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
         self.all = inotify::add_watch(&self.inotify, &path, flags)
             .map_err(|error| Error::path("watch", &path, error))?;
+        let flags = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::ONLYDIR;
+        let configurations = self.paths.config_dir();
+        self.configurations = inotify::add_watch(&self.inotify, &configurations, flags).ok();
         if self.any {
             let entries = fs::read_dir(&path).map_err(|e| Error::path("read", &path, e))?;
             for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
@@ -204,7 +221,7 @@ impl Watcher {
             let name = event.file_name().map(|name| name.to_string_lossy().into_owned());
             // Too much at once, or somebody has removed the directory.
             anew |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
-            anew |= ended && event.wd() == self.all;
+            anew |= ended && (event.wd() == self.all || Some(event.wd()) == self.configurations);
             if ended {
                 self.directories.remove(&event.wd());
             }
@@ -216,11 +233,28 @@ impl Watcher {
                 if let Some(guest) = self.meet(&name, Contact::Down) {
                     self.enter(&guest);
                 }
+            } else if Some(watch) == self.configurations {
+                // Nobody waits for one of those that nobody has named.
+                let is_awaited = |guest: &GuestName| !self.any && self.guests.contains_key(guest);
+                if let Some(guest) = config::guest_of_file(&name).filter(is_awaited) {
+                    self.doubted.insert(guest, Instant::now() + DOUBT);
+                }
             } else if let Some(guest) = self.directories.get(&watch).cloned() {
                 self.look_again(&guest);
             }
         }
         if anew { self.begin() } else { Ok(()) }
+    }
+
+    /// Guests that are down and may have been deleted.
+    fn tell_doubted(&mut self, changes: &mut Vec<(GuestName, Change)>) {
+        let now = Instant::now();
+        let due = self.doubted.extract_if(.., |_, at| *at <= now);
+        for (name, _) in due {
+            if matches!(self.guests.get(&name), Some(Contact::Down)) {
+                changes.push((name, Change::Down));
+            }
+        }
     }
 
     /// What supervisors say, and where there is none any more.
