@@ -86,7 +86,10 @@ exit 1
     fs::remove_file(host.paths().config_dir().join("broken.toml")).expect("it is there");
     call("start").ok();
     assert_eq!(db.init_pid(), init, "what runs is left alone");
-    call("reload").ok();
+    for word in ["reload", "force-reload"] {
+        call(word).ok();
+        assert_eq!(db.init_pid(), init, "{word} restarts nothing");
+    }
     let status = call("status").ok();
     assert!(status.stdout.lines().any(|line| line.contains("web")), "{status}");
 

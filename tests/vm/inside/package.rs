@@ -42,6 +42,8 @@ fn comes_and_goes_and_never_harms_a_guest() {
 
     // What the administrator has stopped stays so, whatever is installed.
     run(INIT_SCRIPT, &["status"]).ok();
+    run(INIT_SCRIPT, &["force-reload"]).ok();
+    assert_eq!(Boot::now().init, before.init, "it is reloaded");
     run(INIT_SCRIPT, &["stop"]).ok();
     assert!(!process::is_alive(before.init));
     machine.dpkg("--install", &machine.upgrade());
