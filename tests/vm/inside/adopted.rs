@@ -194,6 +194,21 @@ fn a_guest_whose_unit_has_failed_is_stopped_and_started_as_before() {
     systemctl(&["stop", "vserver@web"]).ok();
 }
 
+/// When it has ended nothing runs any more.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn the_init_script_waits_for_a_guest_whose_unit_has_failed() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let _once = Once::new();
+    systemctl(&["start", "vserver@web"]).ok();
+    fails(&web);
+    let init = web.pid("init_pid");
+    run("/usr/local/share/vserver/init.d/vservers", &["stop"]).ok();
+    assert!(!process::is_alive(init));
+    was_shut_down(init);
+}
+
 /// Nothing looks after what isn't there.
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
