@@ -61,6 +61,7 @@ const INSIDE: List = &[
     ("kills::", Older),
     ("late::a_boot_that_crashes", Both),
     ("late::a_boot_that_goes_on", LongRun),
+    ("late::a_guard", Newer),
     ("late::a_shutdown", Older),
     ("late::a_stuck_supervisor", Older),
     ("limits::", Older),

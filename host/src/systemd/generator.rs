@@ -96,10 +96,8 @@ pub fn files(guests: &[Description], units: &Path, version: u32) -> Vec<File> {
     let mut files = Vec::new();
     if version >= SUBGROUPS {
         let path = format!("{}.d/50-cgroup.conf", cgroup::unit_template());
-        let text = format!(
-            "[Service]\nDelegateSubgroup={}\nNotifyAccess=main\nRestartMode=direct\n",
-            cgroup::SUPERVISOR
-        );
+        let text =
+            format!("[Service]\nDelegateSubgroup={}\nRestartMode=direct\n", cgroup::SUPERVISOR);
         files.push(File::Text { path: path.into(), text });
     }
     let template = units.join("vserver@.service");
@@ -237,7 +235,7 @@ mod tests {
             _ => String::new(),
         };
         let drop_in = "vserver@.service.d/50-cgroup.conf: [Service]\n\
-                       DelegateSubgroup=supervisor\nNotifyAccess=main\nRestartMode=direct\n";
+                       DelegateSubgroup=supervisor\nRestartMode=direct\n";
         assert_eq!([text(253), text(254), text(257)], ["", drop_in, drop_in]);
     }
 

@@ -10,7 +10,8 @@
 //!
 //! systemd hears from the guard that the unit isn't stuck, the guard from the
 //! supervisor: were it systemd that kills a stuck one, it would want to start the
-//! unit again.
+//! unit again. So the unit has `NotifyAccess=all`, whatever version it is: a guard
+//! outlives an upgrade of systemd that has no need of it.
 
 use std::env;
 use std::fs;

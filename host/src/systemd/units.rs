@@ -25,3 +25,22 @@ pub fn texts(bin: &Path) -> Vec<(PathBuf, String)> {
     let directory = Path::new("lib/systemd/system");
     TEMPLATES.iter().map(|(name, template)| (directory.join(name), text(template))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guard is not the unit's main process, and there may be one under any version.
+    #[test]
+    fn guards_are_heard() {
+        let texts = texts(Path::new("/usr/sbin"));
+        let unit = texts.iter().find(|(path, _)| path.ends_with("vserver@.service"));
+        let (_, text) = unit.unwrap();
+        let access = text.lines().filter(|line| line.starts_with("NotifyAccess="));
+        assert_eq!(access.collect::<Vec<_>>(), ["NotifyAccess=all"]);
+        for version in [252, 257] {
+            let others = crate::systemd::files(&[], Path::new("/"), version);
+            assert!(!format!("{others:?}").contains("NotifyAccess"), "{others:?}");
+        }
+    }
+}

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use tests::{DEADLINE, Tree, eventually};
 
@@ -41,6 +42,31 @@ fn a_stuck_supervisor_is_replaced() {
     for _ in 0..2 {
         web.loses_supervisor("-STOP");
     }
+    systemctl(&["stop", &web.unit()]).ok();
+    assert_eq!(web.show("Result"), "success");
+}
+
+/// As after an upgrade of systemd: it is heard, though it isn't the main process.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_guard_that_no_longer_has_to_be_does_no_harm() {
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    let guard = "ExecStart=\nExecStart=/usr/local/bin/vserver supervise --guard %i\nWatchdogSec=6s";
+    let _setting = Setting::new(&web, guard);
+    systemctl(&["start", &web.unit()]).ok();
+    let init = web.pid("init_pid");
+    let is_heard = || {
+        let main = web.show("MainPID");
+        thread::sleep(Duration::from_secs(20));
+        assert_eq!([&web.show("MainPID"), &web.status()["supervisor_pid"].to_string()], [&main; 2]);
+        assert_eq!([web.show("ActiveState"), web.show("NRestarts")], ["active", "0"]);
+    };
+    is_heard();
+    // The guard names the next one.
+    web.loses_supervisor("-9");
+    is_heard();
+    assert_eq!(web.pid("init_pid"), init);
     systemctl(&["stop", &web.unit()]).ok();
     assert_eq!(web.show("Result"), "success");
 }
