@@ -3,4 +3,5 @@
 mod config;
 mod config_import;
 mod help;
+mod purge;
 mod usage;
