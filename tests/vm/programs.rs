@@ -74,6 +74,7 @@ const INSIDE: List = &[
     ("package::", Newer),
     ("power::", Newer),
     ("quota::", Older),
+    ("renamed::", Newer),
     ("sockets::", Older),
     ("steered::a_start_by_hand", Both),
     ("steered::", Newer),

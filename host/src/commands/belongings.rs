@@ -12,6 +12,7 @@ use crate::config::{self, edit};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
+use crate::systemd;
 
 /// Its actions, logs and records of processes, and its configuration, which
 /// comes last: while it is there, so is the guest. Of two guests the same file
@@ -30,6 +31,12 @@ pub(super) fn files(paths: &Paths, name: &GuestName) -> Vec<PathBuf> {
         paths.config(name),
     ]);
     files
+}
+
+/// What may be set for its units, where it has some. Of two guests the same stands at the
+/// same place.
+pub(super) fn settings(paths: &Paths, name: &GuestName) -> Vec<PathBuf> {
+    if systemd::starts_guests(paths) { systemd::settings(name) } else { Vec::new() }
 }
 
 /// Its account, which outlives it: there may still be a bill to write.

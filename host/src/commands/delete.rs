@@ -1,5 +1,6 @@
 //! `vserver delete`: the root directory, its snapshots, the configuration, the actions, the
-//! logs, the records of processes and the numbers of stopped guests.
+//! logs, the records of processes, the settings of its units and the numbers of stopped
+//! guests.
 //!
 //! Whatever of these is missing is no mistake, so that a deletion that was
 //! cut short can be repeated.
@@ -49,11 +50,14 @@ pub(super) fn now(paths: &Paths, name: &GuestName) -> Result<()> {
     let lock = Lock::wait(&paths.lock(name))?;
     let _at_rest = at_rest::keep(paths, name)?;
     let root = check(paths, name)?;
-    let was_enabled = systemd::starts_guests(paths) && systemd::is_enabled(name);
     delete(paths, name, &root)?;
-    if was_enabled {
-        // Only links are left if it doesn't do that.
-        let _ = systemd::enable(name, false).and_then(|()| systemd::reload());
+    if systemd::starts_guests(paths) {
+        // Only what nobody looks at is left if it doesn't do that.
+        if systemd::is_linked(name) {
+            let _ = systemd::enable(name, false);
+        }
+        systemd::reset_failed(name);
+        let _ = systemd::reload();
     }
     lock.remove(&paths.lock(name));
     Ok(())
@@ -99,6 +103,7 @@ fn listing(paths: &Paths, name: &GuestName, root: &Path) -> String {
         .into_iter()
         // What a link leads to goes with it.
         .chain(root.is_symlink().then(|| based::real(root)))
+        .chain(belongings::settings(paths, name))
         .chain(belongings::files(paths, name))
         .filter(|path| path.symlink_metadata().is_ok())
         .map(|path| format!("would delete '{}'\n", path.display()))
@@ -126,6 +131,7 @@ fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
     snapshots(name, root).delete_all()?;
     Scratch::new(name, root).remove()?;
     let doomed = Doomed::take(root, name)?;
+    remove_settings(paths, name)?;
     for file in belongings::files(paths, name) {
         match fs::remove_file(&file) {
             Err(cause) if cause.kind() != ErrorKind::NotFound => {
@@ -139,4 +145,18 @@ fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
         .map_err(|error| Error::os(format_args!("cannot remove the links of '{name}'"), error))?;
     ids::release(paths, name)?;
     doomed.map_or(Ok(()), Doomed::remove)
+}
+
+/// The next guest of this name isn't to have what was set for this one's units.
+fn remove_settings(paths: &Paths, name: &GuestName) -> Result<()> {
+    for path in belongings::settings(paths, name) {
+        let removed = match path.symlink_metadata() {
+            Ok(meta) if meta.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(_) => continue,
+        };
+        removed.map_err(|cause| Error::path("remove", &path, cause))?;
+        output::remark(format_args!("what was set for its unit is gone: '{}'", path.display()));
+    }
+    Ok(())
 }

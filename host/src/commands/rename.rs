@@ -1,9 +1,10 @@
 //! `vserver rename`: gives a stopped guest another name.
 //!
-//! Context, ids, root, logs and account go with it. The configuration is
-//! renamed last: until then the guest has its old name, and a rename that was
-//! killed on the way is finished by the same command.
+//! Context, ids, root, logs and account go with it, and what systemd was told of
+//! it. The configuration is renamed last: until then the guest has its old name,
+//! and a rename that was killed on the way is finished by the same command.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -45,21 +46,25 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
         }
         return Ok(Exit::DONE);
     }
-    let was_enabled = systemd::starts_guests(paths) && systemd::is_enabled(old);
+    let by_systemd = systemd::starts_guests(paths);
+    let was_linked = by_systemd && systemd::is_linked(old);
     set_aside(paths, new)?;
     // What is left of a lost ephemeral start has the old name.
     Scratch::new(old, &config::load(paths, old)?.root(paths, old)).remove()?;
     // Before the rest: one that is killed leaves it enabled.
-    if was_enabled {
+    if was_linked {
         systemd::enable(new, true)?;
     }
     carry_out(paths, old, new, &moves)?;
-    if was_enabled {
-        systemd::enable(old, false)?;
-        systemd::reload()?;
-    }
     let _ = fs::remove_file(paths.supervisor_lock(old));
-    follow(paths, old, new)?;
+    let followed = follow(paths, old, new);
+    if by_systemd {
+        let unlinked = if was_linked { systemd::enable(old, false) } else { Ok(()) };
+        systemd::reset_failed(old);
+        // Once all names are the new ones: it makes their order of them.
+        unlinked.and(systemd::reload())?;
+    }
+    followed?;
     output::print(&format!("guest '{old}' is now '{new}'\n"))?;
     Ok(Exit::DONE)
 }
@@ -81,6 +86,8 @@ fn plan(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<Vec<(PathBuf,
     }
     let account = belongings::account(paths, old);
     moves.extend(account.into_iter().zip(belongings::account(paths, new)));
+    let settings = belongings::settings(paths, old);
+    moves.extend(settings.into_iter().zip(belongings::settings(paths, new)));
     let others = belongings::files(paths, new);
     moves.extend(belongings::files(paths, old).into_iter().zip(others));
     let accounts = belongings::account(paths, new);
@@ -89,8 +96,16 @@ fn plan(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<Vec<(PathBuf,
         !is_done && !accounts.contains(to) && to.symlink_metadata().is_ok()
     });
     if let Some(path) = in_the_way {
-        return Err(Error::new(format!("guest '{new}' exists: there is '{}'", path.display()))
-            .hint(format!("choose another name, or 'vserver delete {new}'")));
+        let text = format!("guest '{new}' exists: there is '{}'", path.display());
+        // A unit may have settings without a guest.
+        let unit = belongings::settings(paths, new).contains(path).then(|| path.file_name());
+        return Err(Error::new(text).hint(match unit.flatten().and_then(OsStr::to_str) {
+            Some(unit) => {
+                let unit = unit.trim_end_matches(".d");
+                format!("choose another name, or: systemctl revert {unit}")
+            }
+            None => format!("choose another name, or 'vserver delete {new}'"),
+        }));
     }
     Ok(moves)
 }

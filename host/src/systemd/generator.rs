@@ -134,7 +134,7 @@ pub fn files(guests: &[Description], units: &Path, version: u32) -> Vec<File> {
 }
 
 /// The unit that looks after a guest whose own has failed.
-fn adopting(name: &GuestName) -> String {
+pub(super) fn adopting(name: &GuestName) -> String {
     format!("vserver-adopt@{name}.service")
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use shared::name::GuestName;
 
+use super::generator::adopting;
 use crate::cgroup;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
@@ -136,6 +137,12 @@ pub fn is_enabled(name: &GuestName) -> bool {
 /// What systemctl(1) says.
 pub fn reload() -> Result<()> {
     systemctl("systemd cannot read its units anew", &["daemon-reload"]).map(drop)
+}
+
+/// Forgets that a guest's units have failed: there is no such guest any more.
+pub fn reset_failed(name: &GuestName) {
+    // It complains of those that systemd doesn't know.
+    let _ = systemctl("", &["reset-failed", &cgroup::unit(name), &adopting(name)]);
 }
 
 /// Which version this host has; 0 when it doesn't say.

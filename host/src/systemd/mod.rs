@@ -2,7 +2,7 @@
 //! `vserver@NAME.service`.
 //!
 //! `units` are the files that make it so, `generator` what they are completed
-//! with from guests' configurations. `manager` asks systemd for something, in
+//! with from guests' configurations, `settings` what administrators add. `manager` asks systemd for something, in
 //! commands only; `notify` is how the supervisor tells it how the guest is.
 //! `guard` does for systemd before 254 what that can't.
 
@@ -10,12 +10,14 @@ mod generator;
 pub mod guard;
 mod manager;
 mod notify;
+mod settings;
 mod units;
 
 pub use generator::{Description, File, describe, files};
 pub use manager::{
     Unit, enable, installed_in, is_being_stopped, is_enabled, is_to_start, look, reload,
-    reload_if_booted, revive, settle, start, starts_guests, stop, version,
+    reload_if_booted, reset_failed, revive, settle, start, starts_guests, stop, version,
 };
 pub use notify::Notifier;
+pub use settings::{is_linked, settings};
 pub use units::{GENERATOR, texts};

@@ -20,6 +20,7 @@ mod many;
 mod package;
 mod power;
 mod quota;
+mod renamed;
 mod selinux;
 mod sockets;
 mod steered;
