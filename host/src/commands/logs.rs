@@ -10,7 +10,7 @@ use crate::cli::LogsArgs;
 use crate::commands::{Exit, output};
 use crate::config;
 use crate::error::{Error, Kind, Result};
-use crate::journal::{self as names, Boot, Boots};
+use crate::journal::{Boot, Boots};
 use crate::paths::Paths;
 
 /// Prints the log, or one boot's part of it, and with `--follow` what comes
@@ -27,7 +27,7 @@ pub(super) fn run(args: &LogsArgs, paths: &Paths) -> Result<Exit> {
     let boots = Boots::read(&paths.boots(name));
     if args.events {
         return match boots.back(0).is_some_and(|boot| boot.supervisor_in_journal) {
-            true => journal::show(&journal::supervisor(names::of_supervisor(name)), args),
+            true => journal::show(&journal::supervisor(name, &boots), args),
             false => file::show(&paths.supervisor_log(name), None, args),
         };
     }
@@ -44,7 +44,7 @@ pub(super) fn run(args: &LogsArgs, paths: &Paths) -> Result<Exit> {
         }
     };
     if boot.or(boots.back(0)).is_some_and(|boot| boot.console_in_journal) {
-        return journal::show(&journal::console(names::of_console(name), boot, args.follow), args);
+        return journal::show(&journal::console(name, &boots, boot, args.follow), args);
     }
     let place = |boot: Option<&Boot>| boot.and_then(|boot| boot.file);
     if let Some(boot) = boot

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use shared::name::GuestName;
 
 use super::identity;
 
@@ -19,6 +20,13 @@ const KEPT: usize = 64;
 pub struct Boot {
     /// Milliseconds since 1970.
     pub at_ms: u64,
+    /// The guest's name then; it may have another one since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<GuestName>,
+    /// When the guest's first boot of all began, on the same clock: what the journal has of
+    /// its name before that is another guest's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_ms: Option<u64>,
     /// The host's boot, as the journal writes it (`_BOOT_ID`).
     pub host_boot: String,
     /// Pid of the keeper, which writes the console.
@@ -59,13 +67,28 @@ impl Boots {
         self.0.iter().rev().nth(count)
     }
 
+    /// When the first boot of all began.
+    pub fn first_ms(&self) -> Option<u64> {
+        self.0.first().map(|boot| boot.first_ms.unwrap_or(boot.at_ms))
+    }
+
+    /// Those that the guest had under other names than this one, with these.
+    pub fn under_other_names<'a>(
+        &'a self,
+        name: &'a GuestName,
+    ) -> impl Iterator<Item = (&'a GuestName, &'a Boot)> {
+        let named = self.0.iter().filter_map(|boot| Some((boot.name.as_ref()?, boot)));
+        named.filter(move |(other, _)| *other != name)
+    }
+
     /// Notes another boot.
     ///
     /// # Errors
     /// Those of open(2), write(2) and rename(2).
     pub fn note(path: &Path, boot: Boot) -> io::Result<()> {
         let mut boots = Self::read(path);
-        boots.0.push(boot);
+        let first_ms = boots.first_ms().or(Some(boot.at_ms));
+        boots.0.push(Boot { first_ms, ..boot });
         boots.write(path)
     }
 
@@ -98,11 +121,13 @@ impl Boots {
 
 impl Boot {
     /// The boot of this process's guest, which begins now.
-    pub fn now(supervisor: bool, console: bool, file: Option<File>) -> Self {
+    pub fn now(name: &GuestName, supervisor: bool, console: bool, file: Option<File>) -> Self {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let host = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Self {
             at_ms: u64::try_from(at.as_millis()).unwrap_or(0),
+            name: Some(name.clone()),
+            first_ms: None,
             host_boot: host.trim().replace('-', ""),
             keeper: std::process::id(),
             later_keepers: Vec::new(),
@@ -148,7 +173,9 @@ mod tests {
         let path = directory.path().join("web.boots");
         assert_eq!(Boots::read(&path), Boots::default());
         for number in 0..70 {
-            let boot = Boot { keeper: number, ..Boot::now(false, true, None) };
+            let name = if number < 68 { "web" } else { "shop" }.parse().unwrap();
+            let at_ms = 1000 + u64::from(number);
+            let boot = Boot { keeper: number, at_ms, ..Boot::now(&name, false, true, None) };
             Boots::note(&path, boot).unwrap();
         }
         let boots = Boots::read(&path);
@@ -159,7 +186,25 @@ mod tests {
         assert_eq!(boots.back(1).unwrap().keeper, 68);
         assert_eq!(boots.back(63).unwrap().keeper, 6);
         assert_eq!(boots.back(64), None);
+        assert_eq!(boots.first_ms(), Some(1000), "also when that boot is forgotten");
+        let others = |name: &str| boots.under_other_names(&name.parse().unwrap()).count();
+        assert_eq!([others("web"), others("shop"), others("mail")], [2, 62, 64]);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_an_earlier_version_has_noted_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.boots");
+        let line = r#"{"at_ms":7,"host_boot":"a","keeper":3,"supervisor_in_journal":true,
+            "console_in_journal":true,"file":null}"#;
+        fs::write(&path, line.replace('\n', "")).unwrap();
+        let web = "web".parse().unwrap();
+        Boots::note(&path, Boot::now(&web, true, true, None)).unwrap();
+        let boots = Boots::read(&path);
+        assert_eq!((boots.first_ms(), boots.back(1).unwrap().keeper), (Some(7), 3));
+        assert_eq!(boots.back(0).unwrap().first_ms, Some(7));
+        assert_eq!(boots.under_other_names(&web).count(), 0);
     }
 
     #[test]

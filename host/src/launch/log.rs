@@ -26,7 +26,7 @@ pub(super) fn open(plan: &Plan) -> Log {
     if plan.boot.mode != BootMode::Idle {
         let file =
             (log.limit > 0).then(|| File::end_of(&plan.console.directory.join(&plan.console.name)));
-        let boot = Boot::now(journal::is_ours(), log.journal.is_some(), file);
+        let boot = Boot::now(&plan.name, journal::is_ours(), log.journal.is_some(), file);
         let _ = Boots::note(&plan.console.boots, boot);
     }
     log

@@ -175,6 +175,37 @@ fn consoles_are_in_the_journal() {
     other.stop();
 }
 
+/// Its names may be another guest's, before it and after it.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_guests_console_is_its_own_whatever_its_name() {
+    let host = Host::new();
+    let says = |guest: &Guest<'_>, words: &str| {
+        start(&host, guest);
+        guest.shell(&format!("echo {words} > /dev/console")).ok();
+        logs(guest, &[], words);
+        guest.stop();
+    };
+    says(&host.guest("namesake").build(), "of the first");
+    host.vserver(["delete", "namesake", "--yes"]).ok();
+    let second = host.guest("namesake").build();
+    says(&second, "of the second");
+    let text = logs(&second, &[], "of the second");
+    assert!(!text.contains("of the first"), "{text}");
+
+    host.vserver(["rename", "namesake", "renamed"]).ok();
+    let renamed = second.other("renamed");
+    let text = logs(&renamed, &[], "of the second");
+    assert!(!text.contains("of the first"), "{text}");
+    says(&host.guest("namesake").build(), "of the third");
+    says(&renamed, "of the renamed");
+    let text = logs(&renamed, &[], "of the renamed");
+    assert!(text.starts_with(&logs(&renamed, &["-b", "1"], "of the second")), "{text}");
+    for other in ["of the first", "of the third"] {
+        assert!(!text.contains(other), "{text}");
+    }
+}
+
 /// While it runs by its name or by its root directory, later by that alone.
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]

@@ -1,53 +1,90 @@
 //! Logs that are in the host's journal, read by journalctl(1).
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use shared::name::GuestName;
 
 use crate::cli::LogsArgs;
 use crate::commands::Exit;
 use crate::error::{Error, Result};
-use crate::journal::Boot;
+use crate::journal::{Boot, Boots, of_console, of_supervisor};
 
 use super::print;
 
+/// A supervisor's first words come before the boot is noted that they are of.
+const BEFORE: u64 = 10_000;
+
 /// The words that find a guest's console, or one boot's part of it. Only root
-/// writes under a guest's names.
+/// writes under a guest's names, but another guest may have had them: before this one's
+/// first boot, or since this one has the name that it has now.
 ///
 /// A boot's lines come from its keeper. While the log is followed, those of
 /// the next boot come from another one, so its time has to do.
-pub(super) fn console(identifier: String, boot: Option<&Boot>, follow: bool) -> Vec<String> {
-    let mut words = matching(identifier);
-    words.push("--output=cat".to_owned());
-    if let Some(boot) = boot {
-        words.push(format!("_BOOT_ID={}", boot.host_boot));
-        if follow {
-            words.push(format!("--since=@{}.{:03}", boot.at_ms / 1000, boot.at_ms % 1000));
-        } else {
-            // Any of several values of one field (journalctl(1)).
-            let keepers = [boot.keeper].into_iter().chain(boot.later_keepers.iter().copied());
-            words.extend(keepers.map(|pid| format!("_PID={pid}")));
+pub(super) fn console(
+    name: &GuestName,
+    boots: &Boots,
+    boot: Option<&Boot>,
+    follow: bool,
+) -> Vec<String> {
+    let mut words = options("cat");
+    let Some(boot) = boot else {
+        words.extend(boots.first_ms().map(since));
+        words.extend(written_as([of_console(name)]));
+        for (other, boot) in boots.under_other_names(name) {
+            // Or this (journalctl(1)).
+            words.push("+".to_owned());
+            words.extend(written_as([of_console(other)]));
+            words.extend(by_keepers(boot));
         }
+        return words;
+    };
+    let then = boot.name.as_ref().unwrap_or(name);
+    if follow {
+        words.push(since(boot.at_ms));
+        let names: BTreeSet<_> = [then, name].into_iter().map(of_console).collect();
+        words.extend(written_as(names));
+        words.push(format!("_BOOT_ID={}", boot.host_boot));
+    } else {
+        words.extend(written_as([of_console(then)]));
+        words.extend(by_keepers(boot));
     }
     words
 }
 
 /// The words that find what a guest's supervisors have said.
-pub(super) fn supervisor(identifier: String) -> Vec<String> {
-    let mut words = matching(identifier);
-    words.push("--output=short-iso".to_owned());
+pub(super) fn supervisor(name: &GuestName, boots: &Boots) -> Vec<String> {
+    let others = boots.under_other_names(name).map(|(other, _)| other);
+    let names: BTreeSet<_> = others.chain([name]).map(of_supervisor).collect();
+    let mut words = options("short-iso");
+    words.extend(boots.first_ms().map(|first| since(first.saturating_sub(BEFORE))));
+    words.extend(written_as(names));
     words
 }
 
-fn matching(identifier: String) -> Vec<String> {
-    ["--quiet", "--no-pager", "--all", "_UID=0"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain([format!("SYSLOG_IDENTIFIER={identifier}")])
-        .collect()
+fn options(output: &str) -> Vec<String> {
+    let options = ["--quiet", "--no-pager", "--all"].map(str::to_owned);
+    options.into_iter().chain([format!("--output={output}")]).collect()
+}
+
+/// Any of several values of one field (journalctl(1)).
+fn written_as(identifiers: impl IntoIterator<Item = String>) -> impl Iterator<Item = String> {
+    let identifiers = identifiers.into_iter().map(|name| format!("SYSLOG_IDENTIFIER={name}"));
+    ["_UID=0".to_owned()].into_iter().chain(identifiers)
+}
+
+fn by_keepers(boot: &Boot) -> impl Iterator<Item = String> {
+    let keepers = [boot.keeper].into_iter().chain(boot.later_keepers.iter().copied());
+    let host = format!("_BOOT_ID={}", boot.host_boot);
+    [host].into_iter().chain(keepers.map(|pid| format!("_PID={pid}")))
+}
+
+fn since(at_ms: u64) -> String {
+    format!("--since=@{}.{:03}", at_ms / 1000, at_ms % 1000)
 }
 
 /// Prints what journalctl finds.
@@ -131,23 +168,57 @@ fn relay(child: &mut Child) -> Result<Relayed> {
 mod tests {
     use super::*;
 
+    const OPTIONS: &str = "--quiet --no-pager --all";
+
+    /// A guest's boots at these times, under these names.
+    fn boots(noted: &[(u64, &str)]) -> Boots {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.boots");
+        for (number, (at_ms, name)) in noted.iter().enumerate() {
+            let boot = Boot {
+                keeper: 17 + u32::try_from(number).unwrap(),
+                host_boot: "ab12".into(),
+                at_ms: *at_ms,
+                ..Boot::now(&name.parse().unwrap(), true, true, None)
+            };
+            Boots::note(&path, boot).unwrap();
+        }
+        Boots::read(&path)
+    }
+
+    fn web() -> GuestName {
+        "web".parse().unwrap()
+    }
+
     #[test]
     fn a_boots_console_is_what_its_keeper_wrote() {
-        let boot = Boot {
-            keeper: 17,
-            host_boot: "ab12".into(),
-            at_ms: 1_700_000_000_045,
-            ..Boot::now(true, true, None)
-        };
-        let of = |boot, follow| console("vserver-web/console".to_owned(), boot, follow).join(" ");
-        let all =
-            "--quiet --no-pager --all _UID=0 SYSLOG_IDENTIFIER=vserver-web/console --output=cat";
-        assert_eq!(of(None, true), all);
-        assert_eq!(of(Some(&boot), false), format!("{all} _BOOT_ID=ab12 _PID=17"));
+        let boots = boots(&[(1_700_000_000_045, "web")]);
+        let boot = boots.back(0).unwrap();
+        let of = |boot, follow| console(&web(), &boots, boot, follow).join(" ");
+        let since = "--since=@1700000000.045 _UID=0 SYSLOG_IDENTIFIER=vserver-web/console";
+        assert_eq!(of(None, true), format!("{OPTIONS} --output=cat {since}"));
+        let only = format!("{OPTIONS} --output=cat _UID=0 SYSLOG_IDENTIFIER=vserver-web/console");
+        assert_eq!(of(Some(boot), false), format!("{only} _BOOT_ID=ab12 _PID=17"));
         let more = Boot { later_keepers: vec![21, 30], ..boot.clone() };
         let pids = "_PID=17 _PID=21 _PID=30";
-        assert_eq!(of(Some(&more), false), format!("{all} _BOOT_ID=ab12 {pids}"));
-        let since = "_BOOT_ID=ab12 --since=@1700000000.045";
-        assert_eq!(of(Some(&boot), true), format!("{all} {since}"));
+        assert_eq!(of(Some(&more), false), format!("{only} _BOOT_ID=ab12 {pids}"));
+        assert_eq!(of(Some(boot), true), format!("{OPTIONS} --output=cat {since} _BOOT_ID=ab12"));
+    }
+
+    #[test]
+    fn what_was_written_under_another_name_is_found() {
+        let boots = boots(&[(60_000, "old"), (70_000, "web")]);
+        let words = console(&web(), &boots, None, false).join(" ");
+        let now = "_UID=0 SYSLOG_IDENTIFIER=vserver-web/console";
+        let then = "_UID=0 SYSLOG_IDENTIFIER=vserver-old/console _BOOT_ID=ab12 _PID=17";
+        assert_eq!(words, format!("{OPTIONS} --output=cat --since=@60.000 {now} + {then}"));
+        let before = console(&web(), &boots, boots.back(1), false).join(" ");
+        assert_eq!(before, format!("{OPTIONS} --output=cat {then}"));
+        // The next boot has the new name.
+        let followed = console(&web(), &boots, boots.back(1), true).join(" ");
+        assert!(followed.contains("vserver-old/console SYSLOG_IDENTIFIER=vserver-web/console"));
+        let events = supervisor(&web(), &boots).join(" ");
+        let both = "_UID=0 SYSLOG_IDENTIFIER=vserver-old SYSLOG_IDENTIFIER=vserver-web";
+        assert_eq!(events, format!("{OPTIONS} --output=short-iso --since=@50.000 {both}"));
     }
 }
