@@ -31,6 +31,8 @@ pub enum Kind {
     Usage,
     /// Not running: exit code 3.
     NotRunning,
+    /// Command and supervisor are of two versions: exit code 1.
+    OtherVersion,
     /// No permission: exit code 4.
     Permission,
     /// No such guest or configuration: exit code 5.
@@ -45,7 +47,7 @@ impl Kind {
     /// The exit code, as documented in vserver(8).
     pub fn exit_code(self) -> u8 {
         match self {
-            Self::Failed => 1,
+            Self::Failed | Self::OtherVersion => 1,
             Self::Usage => 2,
             Self::NotRunning => 3,
             Self::Permission => 4,
@@ -107,6 +109,13 @@ impl Error {
     /// The guest is not running.
     pub fn not_running(name: &GuestName) -> Self {
         Self { kind: Kind::NotRunning, ..Self::new(format!("guest '{name}' is not running")) }
+    }
+
+    /// The guest has a supervisor of before an upgrade, or after it.
+    pub fn other_version(name: &GuestName) -> Self {
+        let text =
+            format!("the supervisor of guest '{name}' is of another version than this command");
+        Self::of(Kind::OtherVersion, text).hint(format!("replace it: vserver reexec {name}"))
     }
 
     /// Adds the remedy, one line.

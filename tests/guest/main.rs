@@ -122,4 +122,5 @@ mod unify;
 mod unify_base;
 mod upgrades;
 mod usage;
+mod versions;
 mod xfs;

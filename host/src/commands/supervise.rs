@@ -10,7 +10,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::FileType;
-use shared::link::Link;
 use shared::message::BootMode;
 use shared::name::GuestName;
 
@@ -18,7 +17,7 @@ use crate::cgroup::{self, GuestCgroup};
 use crate::cli::SuperviseArgs;
 use crate::commands::Exit;
 use crate::config;
-use crate::control::{Event, Request};
+use crate::control::{Event, Request, Wire};
 use crate::error::{Error, Result};
 use crate::launch::be_spared;
 use crate::log;
@@ -226,7 +225,7 @@ fn guard() -> Result<OwnedFd> {
 fn tell(starter: Option<OwnedFd>, error: Error) -> Error {
     Notifier::from_environment().failed(&error.to_string());
     if let Some(socket) = starter {
-        let link: Link<Event, Request> = Link::new(socket);
+        let link: Wire<Event, Request> = Wire::new(socket);
         let hint = error.remedy().map(str::to_owned);
         let _ = link.send(&Event::Failed { text: error.to_string(), hint });
     }

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{SockType, getsockopt};
-use shared::link::{Link, RecvError, SendError};
+use shared::link::{RecvError, SendError};
 use shared::name::GuestName;
 
 use crate::cgroup::GuestCgroup;
@@ -24,7 +24,7 @@ use crate::runtime::{self, RunDir};
 use crate::variables;
 use crate::{sys, systemd};
 
-use super::{Event, Request, Snapshot, start_failed, still};
+use super::{Event, Request, Snapshot, Unheard, Wire, start_failed, still};
 
 /// Longest time a supervisor takes to answer: it never waits for the guest.
 /// An administrator's script at start and stop may keep it busy.
@@ -53,7 +53,7 @@ const UNHEARD: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Client {
     name: GuestName,
-    link: Link<Request, Event>,
+    link: Wire<Request, Event>,
 }
 
 impl Client {
@@ -159,7 +159,7 @@ impl Client {
 
     /// Takes over one end of a socket pair whose other end a supervisor has.
     pub fn new(name: &GuestName, socket: OwnedFd) -> Self {
-        Self { name: name.clone(), link: Link::new(socket) }
+        Self { name: name.clone(), link: Wire::new(socket) }
     }
 
     /// Sends a request. That the supervisor has just gone is no failure here:
@@ -186,17 +186,23 @@ impl Client {
     pub fn try_next(&self) -> Result<Option<Option<Event>>> {
         match self.link.recv() {
             Ok(event) => Ok(Some(Some(event))),
-            Err(RecvError::Closed) => Ok(Some(None)),
-            Err(RecvError::Empty) => Ok(None),
+            Err(Unheard::Link(RecvError::Closed)) => Ok(Some(None)),
+            Err(Unheard::Link(RecvError::Empty)) => Ok(None),
             Err(error) => Err(self.deaf(error)),
         }
     }
 
-    fn deaf(&self, error: RecvError) -> Error {
+    fn deaf(&self, error: Unheard) -> Error {
+        let name = &self.name;
         let errno = match error {
-            RecvError::Os(errno) => errno,
-            _ => Errno::EBADMSG,
+            Unheard::Version(_) => return Error::other_version(name),
+            Unheard::Link(RecvError::Os(errno)) => errno,
+            Unheard::Link(_) => Errno::EBADMSG,
         };
+        self.silent(errno)
+    }
+
+    fn silent(&self, errno: Errno) -> Error {
         Error::os(format_args!("cannot hear the supervisor of guest '{}'", self.name), errno)
     }
 
@@ -209,14 +215,13 @@ impl Client {
         loop {
             match self.link.recv() {
                 Ok(event) => return Ok(Some(event)),
-                Err(RecvError::Closed) => return Ok(None),
-                Err(RecvError::Empty) => {}
+                Err(Unheard::Link(RecvError::Closed)) => return Ok(None),
+                Err(Unheard::Link(RecvError::Empty)) => {}
                 Err(error) => return Err(self.deaf(error)),
             }
             if !self.speaks_by(deadline)? {
                 let stopped = self.supervisor().and_then(|pid| still::stopped(&self.name, pid));
-                let silent = || self.deaf(RecvError::Os(Errno::ETIMEDOUT));
-                return Err(stopped.unwrap_or_else(silent));
+                return Err(stopped.unwrap_or_else(|| self.silent(Errno::ETIMEDOUT)));
             }
         }
     }
@@ -234,7 +239,7 @@ impl Client {
                 Ok(0) if left.is_some_and(|left| !left.is_zero()) => {}
                 Ok(ready) => return Ok(ready > 0),
                 Err(Errno::EINTR) => {}
-                Err(error) => return Err(self.deaf(RecvError::Os(error))),
+                Err(error) => return Err(self.silent(error)),
             }
         }
     }

@@ -7,8 +7,11 @@
 pub mod at_rest;
 mod client;
 mod patience;
+#[cfg(test)]
+mod samples;
 mod still;
 mod watch;
+mod wire;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -23,6 +26,7 @@ use crate::error::Error;
 pub use client::{Client, running, spawn_supervisor};
 pub use patience::{BOOT, BootPatience, Limit, STEP};
 pub use watch::{Change, Watcher};
+pub use wire::{Unheard, Wire};
 
 /// From a command to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,6 +26,9 @@ pub struct State {
     pub crashes: u32,
     /// How the last boot ended.
     pub last_end: Option<String>,
+    /// The version in which that boot's guest-init speaks (`shared::message::PROTOCOL`); 0
+    /// if that isn't known.
+    pub protocol: u16,
     /// Which boot files are followed: an own init doesn't tell a second time.
     #[serde(deserialize_with = "if_known")]
     pub style: Option<Style>,

@@ -8,10 +8,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags};
-use shared::link::{Link, RecvError, SendError};
+use shared::link::{RecvError, SendError};
 use shared::name::GuestName;
 
-use crate::control::{Event, Request};
+use crate::control::{Event, Request, Unheard, Wire};
 use crate::exhausted;
 use crate::runtime;
 
@@ -34,7 +34,7 @@ pub struct Clients {
 #[derive(Debug)]
 struct Client {
     id: u64,
-    link: Link<Event, Request>,
+    link: Wire<Event, Request>,
     subscribed: bool,
     watches: bool,
     leases: bool,
@@ -93,8 +93,12 @@ impl Clients {
             loop {
                 match client.link.recv() {
                     Ok(request) => requests.push((client.id, request)),
-                    Err(RecvError::Empty) => return true,
-                    Err(_) => return false,
+                    Err(Unheard::Link(RecvError::Empty)) => return true,
+                    Err(Unheard::Version(_)) => {
+                        client.link.refuse();
+                        return false;
+                    }
+                    Err(Unheard::Link(_)) => return false,
                 }
             }
         });
@@ -111,7 +115,7 @@ impl Clients {
             let name = &self.name;
             let text = format!("the supervisor of guest '{name}' can take no connection: {error}");
             let hint = error.raw_os_error().and_then(|errno| exhausted::of_files(name, errno));
-            let link: Link<Event, Request> = Link::new(socket);
+            let link: Wire<Event, Request> = Wire::new(socket);
             let _ = link.send(&Event::Failed { text, hint });
         }
         self.spare = File::open("/dev/null").ok();
@@ -207,7 +211,7 @@ impl Clients {
     fn add(&mut self, socket: OwnedFd) -> u64 {
         let id = self.next;
         self.next += 1;
-        let link = Link::new(socket);
+        let link = Wire::new(socket);
         self.clients.push(Client {
             id,
             link,

@@ -187,6 +187,13 @@ impl Keeper {
         self.init.as_fd()
     }
 
+    /// Without the link: guest-init is of a version that says other things by the same
+    /// bytes. It stays open at its end.
+    pub fn unlinked(mut self) -> Self {
+        self.link = None;
+        self
+    }
+
     /// The link to guest-init, while it is open.
     pub fn link(&self) -> Option<&Link<ToGuest, FromGuest>> {
         self.link.as_ref()

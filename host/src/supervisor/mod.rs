@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
 use rustix::time::{ClockId, clock_gettime};
-use shared::message::{BootMode, GuestState, Runlevel, Style, ToGuest};
+use shared::message::{BootMode, GuestState, PROTOCOL, Runlevel, Style, ToGuest};
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
@@ -280,6 +280,8 @@ impl Supervisor {
             self.machine = self.machine.down();
         }
         self.kills = Kills::open(&self.cgroup.limited(self.state.boot), true);
+        let is_foreign = ![0, PROTOCOL].contains(&self.state.protocol);
+        let keeper = if is_foreign { keeper.unlinked() } else { keeper };
         keeper.tell_guest(&ToGuest::Query);
         self.keeper = Some(keeper);
         self.say(Kind::Adopted, "this supervisor has taken over the running guest");

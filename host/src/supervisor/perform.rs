@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use shared::link::RecvError;
-use shared::message::{BootMode, FromGuest, Power, StopOrder, Style, ToGuest};
+use shared::message::{BootMode, FromGuest, PROTOCOL, Power, StopOrder, Style, ToGuest};
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
 
@@ -108,6 +108,7 @@ impl Supervisor {
         }
         self.state.boot = self.state.boot.saturating_add(1);
         self.state.booted_at_ms = now_ms();
+        self.state.protocol = PROTOCOL;
         self.state.up = false;
         self.state.notifies = false;
         self.state.family = None;
