@@ -27,8 +27,8 @@ pub struct Setting {
 /// Which of a guest's cgroups a limit is set for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The outer one, by which guests are weighed against each other.
-    Outer,
+    /// The one by which guests are weighed against each other.
+    Weighed,
     /// The one that holds all of a boot.
     Limited,
     /// The one in that which holds what the guest itself has made, and not
@@ -74,6 +74,10 @@ impl GuestCgroup {
     /// # Errors
     /// Those of write(2); with a limit that isn't needed, none.
     pub fn limit(&self, boot: u32, setting: &Setting) -> io::Result<()> {
+        if self.is_left_to_systemd(setting) {
+            self.compare(boot, setting);
+            return Ok(());
+        }
         let set = || -> io::Result<()> {
             self.enable_for(boot, setting)?;
             write(&self.file(boot, setting), &setting.value)
@@ -94,6 +98,9 @@ impl GuestCgroup {
     /// Those of read(2) and write(2). Then nothing has changed; also where the
     /// kernel has no such file, unless the limit is needed: that is none.
     pub fn change(&self, boot: u32, setting: &Setting) -> io::Result<Vec<Before>> {
+        if self.is_left_to_systemd(setting) {
+            return Ok(Vec::new());
+        }
         let mut before = Vec::new();
         let mut set = || -> io::Result<()> {
             let path = self.file(boot, setting);
@@ -122,10 +129,32 @@ impl GuestCgroup {
         }
     }
 
+    /// Is it a limit of the unit's own cgroup? systemd writes what it has been told
+    /// (`systemd::shares`), at every `daemon-reload` again.
+    fn is_left_to_systemd(&self, setting: &Setting) -> bool {
+        setting.place == Place::Weighed && self.is_in_unit()
+    }
+
+    /// Says so if what systemd has set there is something else.
+    fn compare(&self, boot: u32, setting: &Setting) {
+        let text = fs::read_to_string(self.file(boot, setting)).unwrap_or_default();
+        let now = line_of(&text, setting);
+        // It has another scale for that of BFQ.
+        if setting.file == "io.bfq.weight" || now.is_empty() || now == setting.value {
+            return;
+        }
+        tracing::warn!(
+            "limits.{} is to be '{}', and the guest's unit has '{now}': 'systemctl daemon-reload', \
+             unless somebody has set that by 'systemctl set-property'",
+            setting.key,
+            setting.value
+        );
+    }
+
     /// The file that a limit is written to.
     fn file(&self, boot: u32, setting: &Setting) -> PathBuf {
         let directory = match setting.place {
-            Place::Outer => self.outer().to_owned(),
+            Place::Weighed => self.weighed().to_owned(),
             Place::Limited => self.limited(boot),
             Place::Inside => self.inside(boot),
         };

@@ -123,6 +123,16 @@ impl GuestCgroup {
         &self.outer
     }
 
+    /// The directory of the cgroup by which guests are weighed against each other:
+    /// beside that of a unit there are other units, beside the outer one in it the
+    /// supervisor alone.
+    pub fn weighed(&self) -> &Path {
+        match self.outer.parent() {
+            Some(unit) if self.is_in_unit() => unit,
+            _ => &self.outer,
+        }
+    }
+
     /// The directory of the cgroup with the limits of boot number `boot`, which
     /// counts what all of that boot uses.
     pub fn limited(&self, boot: u32) -> PathBuf {

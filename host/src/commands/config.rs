@@ -157,9 +157,19 @@ fn change(
     Ok(Exit::DONE)
 }
 
-/// Keys that the generator turns into dependencies of the guest's unit.
-const IN_UNITS: [&str; 7] =
-    ["after", "autostart", "boot.kill_grace", "boot.stop_timeout", "description", "marks", "root"];
+/// Keys that the generator turns into words of the guest's unit.
+const IN_UNITS: [&str; 10] = [
+    "after",
+    "autostart",
+    "boot.kill_grace",
+    "boot.stop_timeout",
+    "description",
+    "limits.cpu_weight",
+    "limits.io_weight",
+    "limits.nice",
+    "marks",
+    "root",
+];
 
 /// What a changed key means for a guest that runs.
 fn take_effect(paths: &Paths, name: &GuestName, key: &str, client: &Client) -> Result<()> {

@@ -17,15 +17,19 @@ use crate::systemd::{self, File};
 /// mistakes is left out: the others start.
 pub(super) fn run(args: &GenerateArgs, paths: &Paths) -> Result<Exit> {
     let Some(units) = systemd::installed_in() else { return Ok(Exit::DONE) };
-    let mut guests = Vec::new();
+    let (mut guests, mut files) = (Vec::new(), Vec::new());
     for name in config::names(paths)? {
         match config::load(paths, &name) {
-            Ok(config) => guests.push(systemd::describe(paths, &name, &config)),
+            Ok(config) => {
+                guests.push(systemd::describe(paths, &name, &config));
+                files.extend(systemd::shares(&name, &config.limits));
+            }
             Err(error) => output::complain(&error),
         }
     }
-    for file in systemd::files(&guests, &units, systemd::version()) {
-        write(&args.normal, &file)?;
+    files.extend(systemd::files(&guests, &units, systemd::version()));
+    for file in &files {
+        write(&args.normal, file)?;
     }
     Ok(Exit::DONE)
 }

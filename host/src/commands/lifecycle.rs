@@ -135,7 +135,7 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
     }
     RunDir::new(paths, name).forget_end();
     let spawned = match by_systemd {
-        true => by_unit(paths, name),
+        true => systemd::tell_shares(name, &config.limits).and_then(|()| by_unit(paths, name)),
         false => spawn(name, wanted),
     };
     // A supervisor that has come removes it itself.

@@ -57,12 +57,13 @@ fn running(paths: &Paths, name: &GuestName) -> Result<Option<Snapshot>> {
 
 /// How the kernel limits it now.
 fn look(cgroup: &GuestCgroup, status: &Snapshot) -> report::Now {
-    let (inner, outer) = (cgroup.limited(status.boot), cgroup.outer());
+    let (inner, weighed) = (cgroup.limited(status.boot), cgroup.weighed());
     let read = |directory: &std::path::Path, file: &'static str| {
         std::fs::read_to_string(directory.join(file)).ok().map(|text| (file, text))
     };
     let files = report::FILES.into_iter().filter_map(|file| read(&inner, file));
-    let files = files.chain(report::OUTER_FILES.into_iter().filter_map(|file| read(outer, file)));
+    let weights = report::WEIGHTS.into_iter().filter_map(|file| read(weighed, file));
+    let files = files.chain(weights);
     let pid = rustix::process::Pid::from_raw(status.init_pid);
     let process = pid.and_then(|pid| launch::limits_of(pid).ok());
     report::Now {
@@ -115,11 +116,7 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
     // What wasn't counted before is now.
     let is_new = disk.is_none() && !may_be_small;
     let noted = if is_new { refuse_small_disk_now(paths, name, &config) } else { Ok(()) };
-    // What others have changed meanwhile stays.
-    let noted = noted.and_then(|()| match after == before {
-        true => Ok(()),
-        false => config::change(paths, name, |text| edited(text, &args.changes)).map(drop),
-    });
+    let noted = noted.and_then(|()| note(args, paths, &config, after != before));
     if let Err(error) = noted {
         changed.undo();
         if let Ok(before) = config::load(paths, name) {
@@ -142,6 +139,22 @@ fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
         status = now;
     }
     Ok(Exit::DONE)
+}
+
+/// Writes the file, and has systemd know the shares in it; or neither.
+fn note(args: &LimitsArgs, paths: &Paths, config: &GuestConfig, is_other: bool) -> Result<()> {
+    let name = &args.name;
+    // What others have changed meanwhile stays.
+    let write = || config::change(paths, name, |text| edited(text, &args.changes));
+    let written = is_other.then(write).transpose()?;
+    if !systemd::starts_guests(paths) {
+        return Ok(());
+    }
+    let told = systemd::tell_shares(name, &config.limits);
+    if let (Err(_), Some(written)) = (&told, written) {
+        written.undo(paths, name)?;
+    }
+    told
 }
 
 /// Fails when its files are to take less than they take and may take `now`. An

@@ -28,13 +28,13 @@ pub const FILES: [&str; 14] = [
     "io.max",
 ];
 
-/// Files of the outer cgroup that are shown.
-pub const OUTER_FILES: [&str; 3] = ["cpu.weight", "io.weight", "io.bfq.weight"];
+/// Files of the cgroup that is weighed against others that are shown.
+pub const WEIGHTS: [&str; 3] = ["cpu.weight", "io.weight", "io.bfq.weight"];
 
 /// How a guest that runs is limited.
 #[derive(Clone, Debug, Default)]
 pub struct Now {
-    /// The text of those of [`FILES`] and [`OUTER_FILES`] that there are.
+    /// The text of those of [`FILES`] and [`WEIGHTS`] that there are.
     pub files: BTreeMap<&'static str, String>,
     /// The nice level of its first process.
     pub nice: Option<i32>,

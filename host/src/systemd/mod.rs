@@ -2,7 +2,8 @@
 //! `vserver@NAME.service`.
 //!
 //! `units` are the files that make it so, `generator` what they are completed
-//! with from guests' configurations, `settings` what administrators add. `manager` asks systemd for something, in
+//! with from guests' configurations, `shares` among them, `settings` what
+//! administrators add. `manager` asks systemd for something, in
 //! commands only; `notify` is how the supervisor tells it how the guest is.
 //! `guard` does for systemd before 254 what that can't.
 
@@ -11,6 +12,7 @@ pub mod guard;
 mod manager;
 mod notify;
 mod settings;
+mod shares;
 mod units;
 
 pub use generator::{Description, File, describe, files};
@@ -20,4 +22,5 @@ pub use manager::{
 };
 pub use notify::Notifier;
 pub use settings::{is_linked, settings};
+pub use shares::{shares, tell_shares};
 pub use units::{GENERATOR, texts};

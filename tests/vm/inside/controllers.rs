@@ -2,11 +2,12 @@
 //! them.
 
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tests::{DEADLINE, Tree, eventually};
 
-use crate::units::{Machine, read, systemctl, vserver};
+use crate::units::{Guest, Machine, read, systemctl, vserver};
 
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
@@ -99,4 +100,60 @@ fn limits_hold_in_a_unit() {
     assert_eq!([in_force("pids.max"), in_force("io.max")], ["70\n", ""]);
     systemctl(&["stop", &held.unit()]).ok();
     assert_eq!(held.show("Result"), "success");
+}
+
+/// What competes with another guest is the unit's cgroup, which systemd writes.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn weights_hold_between_units() {
+    let machine = Machine::new();
+    let guests = [machine.guest("heavy", Tree::Busybox), machine.guest("light", Tree::Busybox)];
+    let [heavy, light] = &guests;
+    // One is told before its start, the other while it runs.
+    vserver(&["limits", "heavy", "cpuset=0", "cpu_weight=1000"]).ok();
+    for guest in &guests {
+        vserver(&["start", guest.name()]).ok();
+    }
+    vserver(&["limits", "light", "cpuset=0", "cpu_weight=100"]).ok();
+    let unit = |guest: &Guest, file: &str| {
+        read(&format!("/sys/fs/cgroup/vserver.slice/{}/{file}", guest.unit()))
+    };
+    let weights = || guests.each_ref().map(|guest| unit(guest, "cpu.weight"));
+    assert_eq!(weights(), ["1000\n", "100\n"]);
+    for guest in &guests {
+        let burn = "while :; do :; done >/dev/null 2>&1 </dev/null &";
+        vserver(&["exec", guest.name(), "--", "sh", "-c", burn]).ok();
+    }
+    let used = |guest: &Guest| {
+        let stat = unit(guest, "payload/guest-1/cpu.stat");
+        let line = stat.lines().find_map(|line| line.strip_prefix("usage_usec "));
+        line.and_then(|number| number.parse::<f64>().ok()).unwrap_or_else(|| panic!("{stat}"))
+    };
+    // How much more of the processor the first has had in some seconds.
+    let ratio = |first: &Guest, second: &Guest| {
+        let before = [used(first), used(second)];
+        thread::sleep(Duration::from_secs(10));
+        (used(first) - before[0]) / (used(second) - before[1])
+    };
+    let seen = ratio(heavy, light);
+    assert!(seen > 3.0, "10 was to be had, and it was {seen}");
+
+    vserver(&["limits", "heavy", "cpu_weight=", "nice=5"]).ok();
+    vserver(&["limits", "light", "cpu_weight=330"]).ok();
+    assert_eq!(weights(), ["33\n", "330\n"]);
+    let seen = ratio(light, heavy);
+    assert!(seen > 3.0, "the other way round it was {seen}");
+
+    // An administrator's word to systemd counts more, whatever the file says.
+    systemctl(&["set-property", "--runtime", &light.unit(), "CPUWeight=70"]).ok();
+    vserver(&["limits", "light", "cpu_weight=500"]).ok();
+    systemctl(&["daemon-reload"]).ok();
+    assert_eq!(unit(light, "cpu.weight"), "70\n");
+    let shown = vserver(&["limits", "light"]).ok();
+    let row = shown.stdout.lines().find(|line| line.starts_with("cpu_weight ")).unwrap_or_default();
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["cpu_weight", "500", "70", "-", "-"]);
+    systemctl(&["revert", &light.unit()]).ok();
+    assert_eq!(unit(light, "cpu.weight"), "500\n");
+    vserver(&["limits", "light", "cpu_weight="]).ok();
+    assert_eq!(unit(light, "cpu.weight"), "100\n");
 }

@@ -13,6 +13,7 @@ use crate::control::{BootPatience, Client, Event, Limit, Phase, Request, Snapsho
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::plan;
+use crate::systemd;
 
 use super::unkillable;
 
@@ -124,6 +125,11 @@ pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) ->
         config::load(paths, name)?;
         return Err(Error::not_running(name).hint(format!("start it: vserver start {name}")));
     };
+    if systemd::starts_guests(paths)
+        && let Ok(config) = config::load(paths, name)
+    {
+        systemd::tell_shares(name, &config.limits)?;
+    }
     let timeout_ms = how.timeout.map(plan::milliseconds);
     let order = Request::Stop { power: Power::Reboot, timeout_ms, no_kill: how.no_kill };
     client.send(&order)?;

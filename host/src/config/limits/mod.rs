@@ -3,6 +3,7 @@
 
 mod amounts;
 mod sets;
+mod shares;
 mod written;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use super::problem::Problem;
 
 pub use amounts::{Amount, Count, Cpus, Nice, Weight, bytes, written_bytes};
 pub use sets::{CpuSet, IoMax};
+pub use shares::Shares;
 
 /// `[limits]`: what is not given has the documented default, and if the host
 /// can't enforce that, none.

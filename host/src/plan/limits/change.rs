@@ -64,10 +64,10 @@ pub fn lowered<'s>(settings: impl IntoIterator<Item = &'s Setting>, now: &Use) -
 const NONE: [(&str, &str, Place, &str, &str); 6] = [
     ("memory_high", "memory", Place::Limited, "memory.high", "max"),
     ("cpus", "cpu", Place::Limited, "cpu.max", "max 100000"),
-    ("cpu_weight", "cpu", Place::Outer, "cpu.weight", "100"),
+    ("cpu_weight", "cpu", Place::Weighed, "cpu.weight", "100"),
     ("cpuset", "cpuset", Place::Limited, "cpuset.cpus", ""),
-    ("io_weight", "io", Place::Outer, "io.weight", "default 100"),
-    ("io_weight", "io", Place::Outer, "io.bfq.weight", "100"),
+    ("io_weight", "io", Place::Weighed, "io.weight", "default 100"),
+    ("io_weight", "io", Place::Weighed, "io.bfq.weight", "100"),
 ];
 
 /// These settings, and those that undo all other limits of a running guest.

@@ -139,25 +139,23 @@ fn rows(wanted: &Wanted, host: &Resources) -> Vec<Row> {
         };
         push("cpus", "cpu", limited, "cpu.max", format!("{quota} {PERIOD}"), true);
     }
-    // Shares are among the outer cgroups, of which each guest has one.
-    if let Some(weight) = wanted.cpu_weight {
-        push("cpu_weight", "cpu", Place::Outer, "cpu.weight", weight.to_string(), true);
-    } else if let Some(nice) = wanted.nice {
-        // Nice levels are compared within a cgroup only.
-        let weight = weight_of(nice.get()).to_string();
-        push("nice", "cpu", Place::Outer, "cpu.weight", weight, false);
+    let shares = wanted.shares();
+    if let Some(weight) = shares.cpu {
+        let is_given = wanted.cpu_weight.is_some();
+        let key = if is_given { "cpu_weight" } else { "nice" };
+        push(key, "cpu", Place::Weighed, "cpu.weight", weight.to_string(), is_given);
     }
     if let Some(set) = &wanted.cpuset {
         push("cpuset", "cpuset", limited, "cpuset.cpus", set.to_string(), true);
     }
-    if let Some(weight) = wanted.io_weight {
+    if let Some(weight) = shares.io {
         for file in &host.io_weights {
             let value = match *file {
                 // BFQ's go to 1000 only.
-                "io.bfq.weight" => weight.get().min(1000).to_string(),
+                "io.bfq.weight" => weight.min(1000).to_string(),
                 _ => format!("default {weight}"),
             };
-            push("io_weight", "io", Place::Outer, file, value, true);
+            push("io_weight", "io", Place::Weighed, file, value, true);
         }
     }
     for one in &wanted.io_max {
@@ -185,12 +183,6 @@ fn amount(amount: Amount, whole: u64) -> String {
         Amount::Percent(share) => (whole / 100 * u64::from(share)).to_string(),
         Amount::Max => "max".to_owned(),
     }
-}
-
-/// The weight that a nice level comes to: each is a quarter more than the
-/// next (sched(7), "The nice value"), and 0 is what everybody has.
-fn weight_of(nice: i8) -> u16 {
-    (100.0 / 1.25f64.powi(nice.into())).round().clamp(1.0, 10_000.0) as u16
 }
 
 /// A line of the kernel's `io.max`, as the kernel itself writes it.
