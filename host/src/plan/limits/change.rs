@@ -1,5 +1,6 @@
 //! What speaks against a change of a running guest's limits. Pure.
 
+use super::traffic::line;
 use crate::cgroup::{Place, Setting};
 
 /// What a guest uses now of what can't be taken from it.
@@ -85,25 +86,8 @@ pub fn complete(settings: &[Setting], traffic_now: &str) -> Vec<Setting> {
         let is_limited =
             |one: &Setting| one.file == "io.max" && one.value.split(' ').next() == Some(device);
         if !settings.iter().any(is_limited) {
-            all.push(traffic(device, &[], false));
+            all.push(line(device, &[], false));
         }
     }
     all
-}
-
-/// A line of the kernel's `io.max`, with all keys, as the kernel writes it.
-pub(super) fn traffic(device: &str, rates: &[(&str, u64)], is_needed: bool) -> Setting {
-    let rate = |key: &str| {
-        let found = rates.iter().find(|(given, _)| *given == key);
-        format!("{key}={}", found.map_or("max".to_owned(), |(_, rate)| rate.to_string()))
-    };
-    let rates = ["rbps", "wbps", "riops", "wiops"].map(rate).join(" ");
-    Setting {
-        key: "io_max",
-        controller: "io",
-        place: Place::Limited,
-        file: "io.max",
-        value: format!("{device} {rates}"),
-        is_needed,
-    }
 }

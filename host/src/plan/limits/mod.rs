@@ -4,10 +4,11 @@
 mod change;
 mod process;
 mod remedy;
+mod traffic;
 
 use crate::cgroup::{self, Place, Setting};
 use crate::config::Limits as Wanted;
-use crate::config::limits::{Amount, Count, Cpus, IoMax};
+use crate::config::limits::{Amount, Count, Cpus};
 use crate::error::{Error, Result};
 use crate::facts::Resources;
 
@@ -158,9 +159,8 @@ fn rows(wanted: &Wanted, host: &Resources) -> Vec<Row> {
             push("io_weight", "io", Place::Weighed, file, value, true);
         }
     }
-    for one in &wanted.io_max {
-        rows.push(("io_max", traffic(one, host)));
-    }
+    let traffic = traffic::settings(&wanted.io_max, host);
+    rows.extend(traffic.into_iter().map(|found| ("io_max", found)));
     if let Some(set) = &wanted.cpuset
         && let Some(absent) = set.numbers().difference(&host.processors).next()
     {
@@ -183,16 +183,6 @@ fn amount(amount: Amount, whole: u64) -> String {
         Amount::Percent(share) => (whole / 100 * u64::from(share)).to_string(),
         Amount::Max => "max".to_owned(),
     }
-}
-
-/// A line of the kernel's `io.max`, as the kernel itself writes it.
-fn traffic(one: &IoMax, host: &Resources) -> Result<Setting, (String, String)> {
-    let numbers = match host.devices.get(&one.device) {
-        Some(Ok(numbers)) => numbers,
-        Some(Err(why)) => return Err((why.clone(), "see lsblk(8)".to_owned())),
-        None => return Err((format!("'{}' is unknown", one.device), "see lsblk(8)".to_owned())),
-    };
-    Ok(change::traffic(numbers, &one.rates, true))
 }
 
 fn too_many_files(files: u64, host: &Resources) -> Option<(String, String)> {
