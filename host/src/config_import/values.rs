@@ -14,9 +14,14 @@ use crate::config::limits::{self, written_bytes};
 /// Bytes in a page, of every machine that vserver runs on.
 pub(super) const PAGE: u64 = 4096;
 
-/// This value of ours.
+/// This value of ours. More processes than Linux has are no limit.
 pub(super) fn ours(key: &'static str, value: impl Into<Value>) -> Outcome {
-    with_remark(key, value, "")
+    let value = value.into();
+    let most = i64::from(limits::MOST_PROCESSES);
+    match value.as_integer() {
+        Some(number) if key == "limits.processes" && number > most => with_remark(key, "max", ""),
+        _ => with_remark(key, value, ""),
+    }
 }
 
 /// The same, and what is different.

@@ -23,6 +23,13 @@ pub enum Count {
     Max,
 }
 
+/// The kernel's own limit on `pids.max` (`PID_MAX_LIMIT`, linux/threads.h): it
+/// refuses more.
+pub const MOST_PROCESSES: u32 = 4_194_304;
+
+/// With fewer no boot script could run anything.
+const LEAST_PROCESSES: u32 = 3;
+
 /// Processor time, in processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cpus {
@@ -115,16 +122,23 @@ impl FromStr for Count {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let count = match text {
-            "max" => Some(Self::Max),
-            text => text.parse().ok().filter(|count| *count > 0).map(Self::Most),
-        };
-        count.ok_or_else(|| {
-            format!(
-                "a number of processes is 1 or more, or \"max\", not \"{}\"",
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        match text.parse::<u64>().map(u32::try_from) {
+            Ok(Ok(..LEAST_PROCESSES)) => Err(format!(
+                "{text} processes are too few: a guest has a first one, a boot script and a \
+                 command in that, {LEAST_PROCESSES} at least"
+            )),
+            Ok(Ok(count @ ..=MOST_PROCESSES)) => Ok(Self::Most(count)),
+            Ok(_) => Err(format!(
+                "Linux has no more than {MOST_PROCESSES} processes: write \"max\" for no limit"
+            )),
+            Err(_) => Err(format!(
+                "a number of processes is {LEAST_PROCESSES} or more, or \"max\", not \"{}\"",
                 text.escape_debug()
-            )
-        })
+            )),
+        }
     }
 }
 

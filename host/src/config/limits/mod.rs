@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 
-pub use amounts::{Amount, Count, Cpus, Nice, Weight, bytes, written_bytes};
+pub use amounts::{Amount, Count, Cpus, MOST_PROCESSES, Nice, Weight, bytes, written_bytes};
 pub use sets::{CpuSet, IoMax};
 pub use shares::Shares;
 

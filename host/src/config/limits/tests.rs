@@ -60,6 +60,9 @@ fn wrong_values_are_refused() {
         "memory = true",
         "memory = \"1G\"\nmemory_high = \"2G\"",
         "processes = 0",
+        "processes = 2",
+        "processes = 4194305",
+        "processes = 99999999999",
         "processes = \"many\"",
         "cpus = 0",
         "cpus = nan",
@@ -93,6 +96,17 @@ fn wrong_values_are_refused() {
     }
 }
 
+#[test]
+fn as_many_processes_as_a_boot_needs_and_linux_has() {
+    let of = |text: &str| text.parse::<Count>();
+    assert_eq!([of("3"), of("4194304")], [Ok(Count::Most(3)), Ok(Count::Most(4_194_304))]);
+    assert!(of("2").is_err_and(|why| why.contains("too few") && why.contains("3 at least")));
+    for more in ["4194305", "18446744073709551615"] {
+        assert!(of(more).is_err_and(|why| why.contains("no more than 4194304")), "{more}");
+    }
+    assert!(of("99999999999999999999").is_err());
+}
+
 fn amounts() -> impl Strategy<Value = Amount> {
     prop_oneof![
         (LEAST_MEMORY..1 << 50).prop_map(Amount::Bytes),
@@ -107,7 +121,7 @@ proptest! {
     fn what_is_written_is_read(
         memory in proptest::option::of(amounts()), swap in proptest::option::of(amounts()),
         cpus in 10u32..1_000_000, weight in 1u16..=10_000, nice in -20i8..20,
-        processes in 1u32.., set in proptest::collection::btree_set(0u16..8192, 1..20),
+        processes in 3u32..=4_194_304, set in proptest::collection::btree_set(0u16..8192, 1..20),
         rates in (1u64..1 << 40, 1u64..1 << 40), files in 64u32..,
     ) {
         let set: Vec<String> = set.iter().map(u16::to_string).collect();

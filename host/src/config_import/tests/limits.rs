@@ -37,6 +37,7 @@ fn limits_have_factors_and_the_bases_of_c() {
         ("rlimits/rss", "100K", "limits.memory = \"400M\""),
         ("rlimits/anon.hard", "65536", "limits.memory = \"256M\""),
         ("rlimits/anon.soft", "65536", "limits.memory_high = \"256M\""),
+        ("rlimits/nproc", "5M", "limits.processes = \"max\""),
         ("rlimits/nproc", "inf", ""),
         ("schedule", "1\n4\n100\n10\n500\n0\n", "limits.cpus = 0.25"),
     ] {
