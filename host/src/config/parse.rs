@@ -107,7 +107,12 @@ impl<'i> Document<'i> {
     fn merged(&self, defaults: &Document<'i>) -> Result<GuestConfig, Vec<Problem>> {
         let mut merged = defaults.table.clone();
         merge(&mut merged, self.table.clone());
-        deserialize(merged, 0..0).map_err(|error| vec![Problem::new("", error.message())])
+        let config: Result<GuestConfig, _> = deserialize(merged, 0..0);
+        let mut config = config.map_err(|error| vec![Problem::new("", error.message())])?;
+        if self.has("limits.memory") && !self.has("limits.memory_high") {
+            config.limits.lower_memory_high();
+        }
+        Ok(config)
     }
 }
 

@@ -72,6 +72,23 @@ impl Limits {
     pub fn devices(&self) -> impl Iterator<Item = &str> {
         self.io_max.iter().map(|one| one.device.as_str())
     }
+
+    /// A site-wide default for all guests gives way to what one of them says: from
+    /// no more than all of its memory on it is slowed down.
+    pub(super) fn lower_memory_high(&mut self) {
+        if self.is_memory_high_too_high() {
+            self.memory_high = self.memory;
+        }
+    }
+
+    /// Would it never be reached? A size and a share can't be compared here.
+    fn is_memory_high_too_high(&self) -> bool {
+        match (self.memory_high, self.memory) {
+            (Some(Amount::Bytes(high)), Some(Amount::Bytes(most))) => high > most,
+            (Some(Amount::Percent(high)), Some(Amount::Percent(most))) => high > most,
+            _ => false,
+        }
+    }
 }
 
 /// Less than this, and not even a small init can be started.
@@ -101,12 +118,7 @@ pub(super) fn problems(limits: &Limits) -> Vec<Problem> {
         }
         _ => {}
     }
-    let too_high = match (limits.memory_high, limits.memory) {
-        (Some(Amount::Bytes(high)), Some(Amount::Bytes(most))) => high > most,
-        (Some(Amount::Percent(high)), Some(Amount::Percent(most))) => high > most,
-        _ => false,
-    };
-    if too_high {
+    if limits.is_memory_high_too_high() {
         let text = "'limits.memory_high' is more than 'limits.memory' and would never be reached";
         problem("limits.memory_high", text.to_owned());
     }

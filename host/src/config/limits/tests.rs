@@ -96,6 +96,30 @@ fn wrong_values_are_refused() {
     }
 }
 
+/// What a guest says itself counts as it stands, and breaks rules as ever.
+#[test]
+fn a_default_of_memory_high_gives_way_to_a_guests_memory() {
+    let of = |defaults: &str, text: &str| {
+        let defaults = parse::Document::read(defaults);
+        let config = parse::Document::read(text).config(&defaults);
+        config.map(|config| config.limits.memory_high.map(|high| high.to_string()))
+    };
+    let high = |text: &str| Ok(Some(text.to_owned()));
+    let defaults = "limits.memory_high = \"2G\"";
+    assert_eq!(of(defaults, "limits.memory = \"1G\""), high("1G"));
+    assert_eq!(of(defaults, "limits.memory = \"3G\""), high("2G"));
+    assert_eq!(of(defaults, "limits.memory = \"50%\""), high("2G"));
+    assert_eq!(of("limits.memory_high = \"60%\"", "limits.memory = \"50%\""), high("50%"));
+    for own in [
+        "limits.memory = \"1G\"\nlimits.memory_high = \"2G\"",
+        "limits.memory_high = \"4G\"\nlimits.memory = \"3G\"",
+    ] {
+        assert!(of(defaults, own).is_err(), "{own}");
+    }
+    let both = "limits.memory = \"1G\"\nlimits.memory_high = \"1G\"";
+    assert!(of(both, "limits.memory_high = \"2G\"").is_err());
+}
+
 #[test]
 fn as_many_processes_as_a_boot_needs_and_linux_has() {
     let of = |text: &str| text.parse::<Count>();
