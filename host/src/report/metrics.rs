@@ -62,7 +62,7 @@ fn growing() -> [Growing; 10] {
         },
         Growing {
             name: "memory_byte_seconds",
-            help: "Memory over time, sampled once a minute",
+            help: "Memory over time, sampled every 30 seconds",
             unit: None,
             label: "",
             values: |sums| {
@@ -255,7 +255,7 @@ fn labels(guest: &Metered, label: &'static str, value: &str) -> Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounting::Counters;
+    use crate::accounting::{Counters, INTERVAL};
     use crate::report::usage;
 
     #[test]
@@ -270,6 +270,11 @@ mod tests {
         let text = text(&[running, stopped]);
         for line in [
             "# TYPE vserver_guest_cpu_seconds counter",
+            &format!(
+                "# HELP vserver_guest_memory_byte_seconds Memory over time, sampled every {} \
+                 seconds.",
+                INTERVAL.as_secs()
+            ),
             "# UNIT vserver_guest_cpu_seconds seconds",
             "vserver_guest_cpu_seconds_total{guest=\"web\",mode=\"user\"} 1.5",
             "vserver_guest_network_bytes_total{guest=\"web\",direction=\"sent\"} 2048.0",
