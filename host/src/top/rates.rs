@@ -2,9 +2,11 @@
 //! up, except where a guest has been booted anew between the two: then
 //! nothing is known.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::accounting::Account;
+use crate::membership::Context;
 
 /// What a context uses by the second; `None` where it isn't counted, or
 /// there is nothing to compare with.
@@ -43,6 +45,32 @@ impl Rates {
             sent: bytes(sent(before), sent(now)),
         }
     }
+}
+
+/// Percent of one processor that the host itself uses, from the accounts of all
+/// contexts.
+///
+/// Its own account is what all processors have done without what the others have
+/// ([`crate::accounting::survey`]), so all of them together are the whole. When
+/// another context goes or begins anew, its time falls to the host's account at
+/// once; here it doesn't.
+pub fn of_host(
+    before: &BTreeMap<&Context, &Account>,
+    now: &BTreeMap<&Context, &Account>,
+    span: Duration,
+) -> Option<f64> {
+    let time = |account: &Account| account.user + account.system;
+    let whole = |accounts: &BTreeMap<_, &Account>| accounts.values().copied().map(time).sum();
+    let (then, whole): (Duration, Duration) = (whole(before), whole(now));
+    let others = now.iter().filter(|(context, _)| ***context != Context::Main);
+    let others = others.map(|(context, account)| match before.get(context) {
+        Some(then) if then.processes.first == account.processes.first => {
+            time(account).saturating_sub(time(then))
+        }
+        _ => time(account),
+    });
+    let own = whole.checked_sub(then)?.saturating_sub(others.sum());
+    percent(Duration::ZERO, own, span)
 }
 
 /// Percent of one processor, from times on processors.
@@ -93,6 +121,35 @@ mod tests {
         let span = Duration::from_secs(2);
         let rates = Rates::between(&account(1000, Some(10), 7), &account(2000, Some(30), 8), span);
         assert_eq!(rates, Rates::default());
+    }
+
+    /// The processors do 3 s of work in 2 s, of which the host does 1.
+    #[test]
+    fn the_hosts_own_work_is_the_same_whatever_becomes_of_guests() {
+        let web = Context::Guest("web".parse().unwrap());
+        let span = Duration::from_secs(2);
+        let host = |whole: u64, guest: Option<&Account>| {
+            account(whole - guest.map_or(0, |web| web.user.as_millis() as u64), None, 1)
+        };
+        let cpu = |then: Option<Account>, now: Option<Account>| {
+            let hosts = [host(90_000, then.as_ref()), host(93_000, now.as_ref())];
+            let all = |at: usize, guest: Option<&'_ Account>| {
+                let guest = guest.map(|account| (web.clone(), account.clone()));
+                [(Context::Main, hosts[at].clone())].into_iter().chain(guest).collect()
+            };
+            let accounts: [Vec<(Context, Account)>; 2] =
+                [all(0, then.as_ref()), all(1, now.as_ref())];
+            let [then, now] =
+                accounts.each_ref().map(|all| all.iter().map(|(c, a)| (c, a)).collect());
+            of_host(&then, &now, span)
+        };
+        let web = |millis, first| Some(account(millis, None, first));
+        assert_eq!(cpu(web(50_000, 7), web(52_000, 7)), Some(50.0));
+        // It has been booted anew, or for the first time.
+        assert_eq!(cpu(web(50_000, 7), web(2_000, 8)), Some(50.0));
+        assert_eq!(cpu(None, web(2_000, 8)), Some(50.0));
+        // What it did before its end isn't known: at most all of it.
+        assert_eq!(cpu(web(50_000, 7), None), Some(150.0));
     }
 
     proptest! {

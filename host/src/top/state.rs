@@ -230,11 +230,16 @@ impl State {
         let span = self.now.at.saturating_sub(before.at);
         let then: BTreeMap<_, _> =
             before.contexts.iter().map(|entry| (&entry.context, &entry.line.account)).collect();
+        let now: BTreeMap<_, _> =
+            self.now.contexts.iter().map(|entry| (&entry.context, &entry.line.account)).collect();
         self.rates = BTreeMap::new();
-        for entry in &self.now.contexts {
-            if let Some(account) = then.get(&entry.context) {
-                let rates = Rates::between(account, &entry.line.account, span);
-                self.rates.insert(entry.context.clone(), rates);
+        for (context, account) in &now {
+            if let Some(before) = then.get(context) {
+                let mut rates = Rates::between(before, account, span);
+                if **context == Context::Main {
+                    rates.cpu = rates::of_host(&then, &now, span);
+                }
+                self.rates.insert((*context).clone(), rates);
             }
         }
         let then: BTreeMap<_, _> =
