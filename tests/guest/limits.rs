@@ -13,6 +13,7 @@ on! { Busybox: [
     open_files_and_nice_level_hold_in_guest_and_sessions,
     what_the_host_cannot_enforce_is_refused_with_the_reason,
     a_change_is_made_in_guest_and_file_or_in_neither,
+    no_level_is_won_by_renicing_pid_1,
     a_guest_that_runs_is_taken_over_whatever_the_host_lacks,
 ] }
 
@@ -126,6 +127,42 @@ fn a_change_is_made_in_guest_and_file_or_in_neither(tree: Tree) {
     guest.stop();
     guest.vserver("limits", ["--apply"]).code(3);
     host.vserver(["limits", "db"]).code(5);
+}
+
+/// A guest's root may renice PID 1, down the line only. What that has is no measure for
+/// a change.
+fn no_level_is_won_by_renicing_pid_1(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("limits.nice", "3").build();
+    guest.start();
+    guest.shell("setsid sleep 10000 >/dev/null 2>&1 </dev/null &").ok();
+    guest.wait_for_process("sleep");
+    let levels = || {
+        let sleeper = guest.process("sleep").expect("it sleeps");
+        [level(guest.init_pid()), level(sleeper)]
+    };
+    let renice = |level: &str| {
+        let mut renice = Command::new("renice");
+        let pid = guest.init_pid().to_string();
+        command::run(renice.args(["-n", level, "-p", &pid]), DEADLINE).ok();
+    };
+    renice("19");
+    assert_eq!(levels(), ["19", "3"]);
+    guest.vserver("limits", ["--apply"]).ok();
+    assert_eq!(levels(), ["19", "3"], "nothing has changed");
+    guest.vserver("limits", ["nice=5"]).ok();
+    assert_eq!(levels(), ["19", "5"]);
+    let shown = guest.vserver("limits", [""; 0]).ok();
+    let row = shown.stdout.lines().find(|line| line.starts_with("nice ")).unwrap_or_default();
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["nice", "5", "5", "-", "-"]);
+    guest.vserver("limits", ["nice=-2"]).ok();
+    assert_eq!(levels(), ["12", "-2"]);
+    // What was noted is lost: a level that is wanted is still no less.
+    fs::remove_file(host.prefix().join("run/vserver/web/nice")).expect("it was noted");
+    fs::remove_file(host.prefix().join("run/vserver/web/configuration.toml")).expect("there");
+    guest.vserver("limits", ["nice=4"]).ok();
+    assert_eq!(levels(), ["12", "4"]);
+    guest.stop();
 }
 
 /// May this machine's root change limits of processes with ids of their own

@@ -2,6 +2,7 @@
 //! in the guest that runs, or in neither.
 
 mod apply;
+mod level;
 
 use shared::name::GuestName;
 
@@ -18,12 +19,13 @@ use crate::launch;
 use crate::paths::Paths;
 use crate::plan::{self, Disk};
 use crate::report::limits as report;
-use crate::runtime::Lock;
+use crate::runtime::{Lock, RunDir};
 use crate::storage::{self, Scratch};
 use crate::sys::quota::Quota;
 use crate::systemd;
 
 use apply::Running;
+use level::Level;
 
 /// Shows or changes.
 pub(super) fn run(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
@@ -37,7 +39,11 @@ fn show(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
     let name = &args.name;
     let config = config::load(paths, name)?;
     let mut now = match running(paths, name)? {
-        Some(status) => look(&GuestCgroup::new(paths, name)?, &status),
+        Some(status) => {
+            let level = Level::of(RunDir::new(paths, name), status.boot);
+            let now = look(&GuestCgroup::new(paths, name)?, &status);
+            report::Now { nice: level.given().or(now.nice), ..now }
+        }
         None => report::Now::default(),
     };
     now.disk = limited(paths, name, &config)?.map(|quota| (quota.limit, quota.used));
@@ -238,7 +244,8 @@ fn apply(
 ) -> Result<apply::Changed> {
     let limits = decide(paths, &args.name, config)?;
     let cgroup = GuestCgroup::new(paths, &args.name)?;
-    let guest = Running::new(&args.name, &cgroup, status, config);
+    let level = Level::of(RunDir::new(paths, &args.name), status.boot);
+    let guest = Running::new(&args.name, &cgroup, status, config, level);
     if !args.force {
         guest.refuse_too_low(&limits)?;
     }

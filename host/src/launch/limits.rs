@@ -88,17 +88,32 @@ pub enum Had {
     Files(Pid, Pair),
 }
 
-/// Shifts the nice levels of threads by so much: one that a program has given
-/// itself stays relative to the others.
+/// Shifts the nice levels of threads from the one that all were given before: one
+/// that a program has given itself stays relative to the others. No thread comes
+/// before the level that is wanted unless it was before it already, whatever the
+/// guest has done and whatever is known of the level before.
 ///
 /// # Errors
 /// Those of setpriority(2); then all are as they were.
-pub fn shift_nice(threads: &BTreeSet<i32>, by: i32) -> io::Result<Vec<Had>> {
+pub fn shift_nice(threads: &BTreeSet<i32>, from: Option<i32>, to: i32) -> io::Result<Vec<Had>> {
     change(threads, |thread| {
         let had = getpriority_process(Some(thread))?;
-        setpriority_process(Some(thread), (had + by).clamp(-20, 19))?;
+        let level = shifted(had, from, to);
+        if level == had {
+            return Ok(None);
+        }
+        setpriority_process(Some(thread), level)?;
         Ok(Some(Had::Nice(thread, had)))
     })
+}
+
+/// The level of a thread that had this one. Where nobody knows what it was given
+/// before, it gets at least what is wanted.
+fn shifted(had: i32, from: Option<i32>, to: i32) -> i32 {
+    match from {
+        Some(from) => (had + to - from).max(had.min(to)).clamp(-20, 19),
+        None => had.max(to),
+    }
 }
 
 /// Gives processes whose hard limit on open files is `from`, or more than
@@ -180,6 +195,25 @@ mod tests {
         for ((resource, found), (title, _)) in RESOURCES.into_iter().zip(own.0).zip(DOCUMENTED) {
             let real = getrlimit(resource);
             assert_eq!(found, (real.current, real.maximum), "{title}");
+        }
+    }
+
+    #[test]
+    fn a_level_is_shifted_and_never_won() {
+        assert_eq!(shifted(3, Some(3), 6), 6);
+        assert_eq!(shifted(7, Some(3), 6), 10);
+        assert_eq!(shifted(7, Some(3), 0), 4);
+        assert_eq!(shifted(15, Some(3), 19), 19);
+        // One that may come before the others does so still.
+        assert_eq!(shifted(-5, Some(0), 5), 0);
+        assert_eq!(shifted(-5, Some(0), -3), -5);
+        assert_eq!([shifted(0, None, 5), shifted(9, None, 5)], [5, 9]);
+        for from in (-20..20).map(Some).chain([None]) {
+            for (had, to) in (-20..20).flat_map(|had| (-20..20).map(move |to| (had, to))) {
+                let now = shifted(had, from, to);
+                assert!((-20..20).contains(&now), "{had} {from:?} {to}: {now}");
+                assert!(now >= to || now >= had, "{had} {from:?} {to}: {now}");
+            }
         }
     }
 

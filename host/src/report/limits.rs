@@ -36,7 +36,7 @@ pub const WEIGHTS: [&str; 3] = ["cpu.weight", "io.weight", "io.bfq.weight"];
 pub struct Now {
     /// The text of those of [`FILES`] and [`WEIGHTS`] that there are.
     pub files: BTreeMap<&'static str, String>,
-    /// The nice level of its first process.
+    /// The nice level that its processes were given.
     pub nice: Option<i32>,
     /// The hard limit on open files of that.
     pub open_files: Option<u64>,

@@ -87,6 +87,11 @@ impl RunDir {
         self.path.join("configuration.toml")
     }
 
+    /// The nice level that was given to the processes of a boot after its start.
+    pub fn level(&self) -> PathBuf {
+        self.path.join("nice")
+    }
+
     /// The confinement of the boot that runs.
     pub fn confinement(&self) -> PathBuf {
         self.path.join("confinement.json")
@@ -230,6 +235,7 @@ impl RunDir {
             self.ring(),
             self.confinement(),
             self.configuration(),
+            self.level(),
             self.devices(0),
             self.devices(1),
             self.state(),

@@ -14,6 +14,7 @@ use crate::launch::{self, Had};
 use crate::plan::Limits;
 use crate::plan::limits::{Lowered, Use, complete, lowered};
 
+use super::level::Level;
 use super::mebibytes;
 
 /// A guest that runs.
@@ -24,6 +25,7 @@ pub(super) struct Running<'g> {
     init: Option<Pid>,
     /// Is a limit on open files configured?
     limits_files: bool,
+    level: Level,
 }
 
 /// What has been changed, and how it was before.
@@ -31,12 +33,18 @@ pub(super) struct Running<'g> {
 pub(super) struct Changed {
     files: Vec<Before>,
     processes: Vec<Had>,
+    level: Option<(Level, Option<i32>)>,
 }
 
 impl Changed {
     /// Sets all of it back.
     pub(super) fn undo(&mut self) {
         launch::give_back(std::mem::take(&mut self.processes));
+        if let Some((level, before)) = self.level.take()
+            && let Err(error) = level.note(before)
+        {
+            tracing::error!("cannot note the level before: {error}");
+        }
         cgroup::restore(std::mem::take(&mut self.files));
     }
 }
@@ -47,9 +55,11 @@ impl<'g> Running<'g> {
         cgroup: &'g GuestCgroup,
         status: &Snapshot,
         config: &GuestConfig,
+        level: Level,
     ) -> Self {
         let limits_files = config.limits.files.is_some();
-        Self { name, cgroup, boot: status.boot, init: Pid::from_raw(status.init_pid), limits_files }
+        let (boot, init) = (status.boot, Pid::from_raw(status.init_pid));
+        Self { name, cgroup, boot, init, limits_files, level }
     }
 
     fn read(&self, file: &str) -> Option<String> {
@@ -114,17 +124,18 @@ impl<'g> Running<'g> {
                 .extend(before.map_err(|error| cannot(setting.key, &setting.value, error))?);
         }
         let Some(init) = self.init else { return Ok(()) };
-        let (process, nice) = match launch::limits_of(init) {
+        let (process, _) = match launch::limits_of(init) {
             // It has ended meanwhile; the next boot begins with these limits.
             Err(error) if is_gone(&error) => return Ok(()),
             found => found.map_err(|error| cannot("nice", "", error))?,
         };
-        let wanted = i32::from(limits.nice.unwrap_or(0));
-        if nice != wanted {
-            let threads = self.ids("cgroup.threads");
-            let had = launch::shift_nice(&threads, wanted - nice);
-            let had = had.map_err(|error| cannot("nice", &wanted.to_string(), error))?;
-            changed.processes.extend(had);
+        let (given, wanted) = (self.level.given(), i32::from(limits.nice.unwrap_or(0)));
+        if given != Some(wanted) {
+            let cannot = |error| cannot("nice", &wanted.to_string(), error);
+            let had = launch::shift_nice(&self.ids("cgroup.threads"), given, wanted);
+            changed.processes.extend(had.map_err(cannot)?);
+            self.level.note(Some(wanted)).map_err(cannot)?;
+            changed.level = Some((self.level.clone(), given));
         }
         let (now, wanted) = (process.files(), limits.process.files());
         if let (Some((_, Some(now))), Some((_, Some(wanted)))) = (now, wanted) {
