@@ -9,6 +9,7 @@ on! { Busybox: [
     one_socket_serves_all_addresses,
     what_listens_at_the_very_address_comes_first,
     who_serves_all_addresses_serves_new_ones_too,
+    one_that_is_left_of_several_serves_all_addresses,
     as_many_addresses_as_there_can_be_are_served,
 ] }
 
@@ -110,6 +111,53 @@ fn who_serves_all_addresses_serves_new_ones_too(tree: Tree) {
     db.stop();
     assert_eq!(asked(host.network(), "192.0.2.2:80"), "ask web to 192.0.2.1\n");
     drop(_server);
+    web.stop();
+}
+
+/// Several sockets at one address and port (SO_REUSEPORT), whichever is closed first.
+fn one_that_is_left_of_several_serves_all_addresses(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &BOTH);
+    web.start();
+    let share = |word: &str| {
+        let words = ["exec", "web", "--", "/peer", "share", "[::]:80", word];
+        let (server, at) = Server::of(&mut host.command(words));
+        assert_eq!(at, "serving [::ffff:192.0.2.1]:80");
+        server
+    };
+    let all_are_served_by = |words: &[&str]| {
+        let by = |said: &str| words.iter().any(|word| said.starts_with(&format!("ask {word} to ")));
+        for address in ["192.0.2.1", "192.0.2.2", "[2001:db8::1]", "[2001:db8::2]"] {
+            eventually(DEADLINE, "those that are left serve", || {
+                by(&asked(host.network(), &format!("{address}:80"))).then_some(())
+            });
+        }
+    };
+    let mut servers: Vec<_> = (0..8).map(|number| (number, share(&format!("w{number}")))).collect();
+    // The newest, the oldest, some in between; then all old ones of a program that was
+    // replaced while it served.
+    for (close, left) in [(vec![7], 7), (vec![0, 1, 2], 4), (vec![3, 6, 4], 1), (vec![5], 12)] {
+        if left == 12 {
+            servers.extend((10..22).map(|number| (number, share(&format!("w{number}")))));
+        }
+        servers.retain(|(number, _)| !close.contains(number));
+        for number in &close {
+            // By its last word, in the guest.
+            let line = format!(
+                "for one in /proc/[0-9]*; do tr '\\0' ' ' <$one/cmdline | grep -q 'share .*w{number} $' \
+                 && kill ${{one#/proc/}}; done; true"
+            );
+            web.shell(&line).ok();
+        }
+        assert_eq!(servers.len(), left);
+        let words: Vec<_> = servers.iter().map(|(number, _)| format!("w{number}")).collect();
+        all_are_served_by(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    web.exec(["killall", "peer"]).ok();
+    eventually(DEADLINE, "nothing answers", || {
+        (asked(host.network(), "192.0.2.2:80") == "ask: ECONNREFUSED\n").then_some(())
+    });
+    drop(servers);
     web.stop();
 }
 

@@ -17,7 +17,7 @@ use caps::{CapSet, Capability};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::socket::sockopt::{Ipv6V6Only, Linger};
+use nix::sys::socket::sockopt::{Ipv6V6Only, Linger, ReusePort};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn,
     SockaddrIn6, bind, listen, sendmsg, setsockopt, socket,
@@ -44,7 +44,9 @@ fn main() {
             "send-as" => sockets.send_as(&next(), &next()),
             "ask" => ask(&next()),
             "fetch" => ask(&next()).map(|text| text.len().to_string()),
-            "serve" => serve(&next(), &next()),
+            "serve" => serve(&next(), &next(), false),
+            // Beside others at the address.
+            "share" => serve(&next(), &next(), true),
             "on" => stay_on(&next()),
             "rate" => rate(&next(), &next()),
             "make" => make(&next()),
@@ -120,7 +122,7 @@ type Said = io::Result<String>;
 impl Sockets {
     /// Binds a TCP socket, and listens.
     fn tcp(&mut self, address: &str) -> Said {
-        let listener = listener(parse(address))?;
+        let listener = listener(parse(address), false)?;
         let own = listener.local_addr()?;
         self.tcp = Some(listener);
         Ok(own.to_string())
@@ -192,7 +194,7 @@ impl Sockets {
         let before = self.held.len();
         loop {
             let took = match kind {
-                "tcp" => listener(parse(&format!("{address}:0"))).map(OwnedFd::from),
+                "tcp" => listener(parse(&format!("{address}:0")), false).map(OwnedFd::from),
                 "udp" => open(AddressFamily::Inet, SockType::Datagram).and_then(|socket| {
                     let socket = UdpSocket::from(socket);
                     socket.send_to(b"x", parse(&format!("{address}:9")))?;
@@ -263,7 +265,7 @@ fn ask(address: &str) -> Said {
 /// word like "*1000" so many bytes, and of "@" how long it has been on
 /// processors. At "-" it listens without binding, at
 /// "@NAME" by an abstract name.
-fn serve(address: &str, word: &str) -> Said {
+fn serve(address: &str, word: &str, shares: bool) -> Said {
     if let Some(name) = address.strip_prefix('@') {
         let listener = UnixListener::bind_addr(&abstract_name(name)?)?;
         println!("serving {address}");
@@ -273,7 +275,7 @@ fn serve(address: &str, word: &str) -> Said {
     }
     let listener = match address {
         "-" => unbound()?,
-        address => listener(parse(address))?,
+        address => listener(parse(address), shares)?,
     };
     println!("serving {}", listener.local_addr()?);
     loop {
@@ -414,16 +416,18 @@ fn unbound() -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Without SO_REUSEADDR, which the standard library sets.
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+/// Without SO_REUSEADDR, which the standard library sets; or with SO_REUSEPORT.
+fn listener(address: SocketAddr, shares: bool) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(address) => {
             let socket = open(AddressFamily::Inet, SockType::Stream)?;
+            setsockopt(&socket, ReusePort, &shares)?;
             bind(socket.as_raw_fd(), &SockaddrIn::from(address))?;
             socket
         }
         SocketAddr::V6(address) => {
             let socket = open(AddressFamily::Inet6, SockType::Stream)?;
+            setsockopt(&socket, ReusePort, &shares)?;
             bind(socket.as_raw_fd(), &SockaddrIn6::from(address))?;
             socket
         }

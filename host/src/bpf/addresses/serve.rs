@@ -9,6 +9,11 @@
 //! there for the socket; what listens on that very address comes first, as
 //! without it.
 //!
+//! Several sockets may listen at one address and port (`SO_REUSEPORT`, socket(7)), and
+//! the one that a map holds is out of it when it is closed. So each of them has a slot
+//! of its own, up to [`SLOTS`]; connections are led to any of them, and the kernel
+//! shares them out in the group (`lookup_reuseport`, net/ipv4/inet_hashtables.c).
+//!
 //! No program can put a UDP socket into such a map: the kernel lets those on
 //! TCP's events do it, and no others that see sockets of a cgroup being made.
 
@@ -27,11 +32,17 @@ pub struct Maps {
     pub listeners: i32,
 }
 
-/// Size of a listening socket's key: its address in IPv6 form, and its port.
+/// Size of a listening socket's key: its address in IPv6 form, and its port, above
+/// which its slot stands.
 pub const KEY: u32 = 20;
 
 /// Most listening sockets of a cgroup that are noted.
 pub const LISTENERS: u32 = 1024;
+
+/// Most sockets that are noted at one address and port. Of more, these are the oldest
+/// and the newest: a program that is replaced while it serves opens all of its new ones
+/// and closes the old ones then.
+const SLOTS: i32 = 8;
 
 /// Most addresses of all cgroups together.
 pub const ADDRESSES: u32 = 16_384;
@@ -57,6 +68,10 @@ const LISTENING: i16 = 184;
 
 /// `BPF_SK_STORAGE_GET_F_CREATE`
 const CREATE: i32 = 1;
+
+/// `BPF_ANY` and `BPF_NOEXIST`: whether something may stand there.
+const REPLACE: i32 = 0;
+const IF_FREE: i32 = 1;
 
 /// `BPF_SOCK_OPS_TCP_LISTEN_CB`
 const LISTEN: i32 = 11;
@@ -87,7 +102,7 @@ const ANY4: Ipv6Addr = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
 
 /// When a socket begins to listen: notes it.
 pub fn listen(maps: Maps) -> Program {
-    use Register::{R0, R1, R2, R3, R4, R6, R7, R8, R10};
+    use Register::{R0, R1, R2, R3, R4, R6, R7, R8, R9};
     let mut program = Assembler::default();
     let (mut end, mut unmarked) = (Label::default(), Label::default());
     program.copy(R6, R1);
@@ -96,8 +111,7 @@ pub fn listen(maps: Maps) -> Program {
     program.store_u32(R6, ANSWER, R2);
     program.load_u32(R2, R6, EVENT);
     program.jump_u32(R2, When::NotEqual, LISTEN, &mut end);
-    program.load_u32(R2, R6, OWN_PORT);
-    program.store_u32(R10, KEY_PORT, R2);
+    program.load_u32(R9, R6, OWN_PORT);
     program.load_u64(R2, R6, LISTENING);
     program.jump(R2, When::Equal, 0, &mut end);
     program.map(R1, maps.marks);
@@ -126,37 +140,50 @@ pub fn listen(maps: Maps) -> Program {
     program.finish()
 }
 
-/// Puts the socket into the map, in the place of one with the same key. It may
-/// be full; then it is found as any socket is.
+/// Puts the socket into the map, in the first slot that is free, or else in the place
+/// of the last one. It may be full; then it is found as any socket is. The port is in
+/// R9.
 fn note(program: &mut Assembler, maps: Maps) {
-    use Register::{R1, R2, R3, R4, R6, R10};
-    program.copy(R1, R6);
-    program.map(R2, maps.listeners);
-    program.copy(R3, R10);
-    program.add(R3, ADDRESS.into());
-    program.set(R4, 0);
-    program.call(Function::PutSocket);
+    use Register::{R0, R1, R2, R3, R4, R6, R10};
+    let mut noted = Label::default();
+    for slot in 0..SLOTS {
+        put_port(program, slot);
+        program.copy(R1, R6);
+        program.map(R2, maps.listeners);
+        program.copy(R3, R10);
+        program.add(R3, ADDRESS.into());
+        program.set(R4, if slot + 1 < SLOTS { IF_FREE } else { REPLACE });
+        program.call(Function::PutSocket);
+        program.jump(R0, When::Equal, 0, &mut noted);
+    }
+    program.place(noted);
+}
+
+/// Puts the port in R9 and this slot into the key. Uses R2.
+fn put_port(program: &mut Assembler, slot: i32) {
+    use Register::{R2, R9, R10};
+    program.copy(R2, R9);
+    program.add(R2, slot << 16);
+    program.store_u32(R10, KEY_PORT, R2);
 }
 
 /// For the network: leads connections to the sockets that are bound to any
 /// address. `directory` is the descriptor of the map of all such maps, by
 /// address.
 pub fn lookup(directory: i32) -> Program {
-    use Register::{R0, R1, R2, R3, R6, R7, R8, R10};
+    use Register::{R0, R1, R2, R3, R6, R7, R8, R9};
     let mut program = Assembler::default();
     let (mut end, mut own, mut v6) = (Label::default(), Label::default(), Label::default());
-    let mut search = Label::default();
+    let (mut search, mut found) = (Label::default(), Label::default());
     program.copy(R6, R1);
     program.load_u32(R2, R6, WANTED_PROTOCOL);
     program.jump_u32(R2, When::NotEqual, libc::IPPROTO_TCP, &mut end);
-    program.load_u32(R2, R6, WANTED_PORT);
-    program.store_u32(R10, KEY_PORT, R2);
+    program.load_u32(R9, R6, WANTED_PORT);
     own_key(&mut program, WANTED_FAMILY, WANTED4, WANTED6);
     find(&mut program, |program| program.map(R1, directory));
     program.jump(R0, When::Equal, 0, &mut end);
     program.copy(R7, R0);
-    find(&mut program, |program| program.copy(R1, R7));
-    program.jump(R0, When::NotEqual, 0, &mut own);
+    find_in_slots(&mut program, R7, &mut own);
 
     program.load_u32(R2, R6, WANTED_FAMILY);
     program.jump_u32(R2, When::Equal, libc::AF_INET6, &mut v6);
@@ -165,8 +192,10 @@ pub fn lookup(directory: i32) -> Program {
     program.place(v6);
     program.put6(ADDRESS, Ipv6Addr::UNSPECIFIED);
     program.place(search);
-    find(&mut program, |program| program.copy(R1, R7));
-    program.jump(R0, When::Equal, 0, &mut end);
+    find_in_slots(&mut program, R7, &mut found);
+    program.go(&mut end);
+
+    program.place(found);
     program.copy(R8, R0);
     program.copy(R1, R6);
     program.copy(R2, R8);
@@ -180,6 +209,17 @@ pub fn lookup(directory: i32) -> Program {
     // SK_PASS
     program.give(1);
     program.finish()
+}
+
+/// Looks the key up with each slot in the map in that register; goes to the label with
+/// the socket that is found.
+fn find_in_slots(program: &mut Assembler, map: Register, found: &mut Label) {
+    use Register::{R0, R1};
+    for slot in 0..SLOTS {
+        put_port(program, slot);
+        find(program, |program| program.copy(R1, map));
+        program.jump(R0, When::NotEqual, 0, found);
+    }
 }
 
 /// Looks the key up in the map that is put into R1.

@@ -192,9 +192,17 @@ pub fn find(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
 }
 
 /// `bpf_sock_hash_update`
-pub fn put_socket(_: u64, map: u64, key: u64, _: u64, _: u64) -> u64 {
-    SCENE.with_borrow_mut(|scene| scene.keys.push((map, bytes(key, 20))));
-    0
+pub fn put_socket(_: u64, map: u64, key: u64, flags: u64, _: u64) -> u64 {
+    let entry = (map, bytes(key, 20));
+    SCENE.with_borrow_mut(|scene| match (scene.keys.contains(&entry), flags) {
+        // BPF_NOEXIST
+        (true, 1) => (-i64::from(libc::EEXIST)).cast_unsigned(),
+        (true, _) => 0,
+        (false, _) => {
+            scene.keys.push(entry);
+            0
+        }
+    })
 }
 
 /// `bpf_probe_read_kernel`, of a word.

@@ -5,8 +5,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::{Call, both, ips4, ips6, v4, v6};
-use crate::bpf::addresses::bind;
 use crate::bpf::addresses::serve::{Maps, listen, lookup};
+use crate::bpf::addresses::bind;
 use crate::bpf::interpret_in;
 use crate::sys::bpf::emulated::{INNER, Scene, Socket};
 
@@ -100,6 +100,50 @@ fn a_listening_socket_is_noted_where_it_listens() {
     for event in [0, 1, 4, 10, 12] {
         assert!(noted(event, true).is_empty(), "{event}");
     }
+}
+
+fn slot(ip: Ipv6Addr, port: u16, slot: u32) -> Vec<u8> {
+    [&ip.octets()[..], &(u32::from(port) | slot << 16).to_ne_bytes()].concat()
+}
+
+/// With `SO_REUSEPORT`, of which each may be closed before the others.
+#[test]
+fn each_socket_at_one_address_has_a_slot() {
+    let ip = v4("198.51.100.7").to_ipv6_mapped();
+    let mut context = [0_u8; 200];
+    context[0] = 11;
+    context[20] = 2;
+    context[28..32].copy_from_slice(&ip.octets()[12..]);
+    context[68] = 80;
+    context[184] = 1;
+    let mut scene = Scene::default();
+    for number in 0..12_u32 {
+        let (_, next, _) = interpret_in(scene, &listen(MAPS), &mut context.clone());
+        scene = next;
+        let all: Vec<_> = (0..=number.min(7)).map(|one| (6, slot(ip, 80, one))).collect();
+        assert_eq!(scene.keys, all, "more have the last one's place");
+    }
+    // One that is closed leaves its slot to the next.
+    scene.keys.remove(2);
+    let (_, scene, _) = interpret_in(scene, &listen(MAPS), &mut context);
+    assert!(scene.keys.contains(&(6, slot(ip, 80, 2))) && scene.keys.len() == 8);
+}
+
+#[test]
+fn one_that_is_left_of_many_is_led_to() {
+    let own = v4("198.51.100.7");
+    let led = |sockets: &[(Ipv6Addr, u32)]| {
+        let of_guest =
+            both().keys().map(|key| (DIRECTORY as u64, key.to_vec())).collect::<Vec<_>>();
+        let noted = sockets.iter().map(|(ip, at)| (INNER, slot(*ip, 80, *at)));
+        is_led(own.into(), 80, 6, of_guest.into_iter().chain(noted).collect())
+    };
+    for at in 0..8 {
+        assert!(led(&[(any4(), at)]), "{at}");
+        // What listens at the very address comes first, whichever it is.
+        assert!(!led(&[(any4(), 0), (own.to_ipv6_mapped(), at)]), "{at}");
+    }
+    assert!(!led(&[(any4(), 8)]) && !led(&[]));
 }
 
 /// Is a connection or a message to this address led to another socket than
