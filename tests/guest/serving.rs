@@ -10,6 +10,7 @@ on! { Busybox: [
     what_listens_at_the_very_address_comes_first,
     who_serves_all_addresses_serves_new_ones_too,
     one_that_is_left_of_several_serves_all_addresses,
+    what_speaks_both_families_serves_both_whatever_the_guest_has,
     as_many_addresses_as_there_can_be_are_served,
 ] }
 
@@ -158,6 +159,32 @@ fn one_that_is_left_of_several_serves_all_addresses(tree: Tree) {
         (asked(host.network(), "192.0.2.2:80") == "ask: ECONNREFUSED\n").then_some(())
     });
     drop(servers);
+    web.stop();
+}
+
+fn what_speaks_both_families_serves_both_whatever_the_guest_has(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["2001:db8::1", "2001:db8::2"]);
+    web.start();
+    let (server, at) = Server::new(&host, "web", "[::]:80");
+    assert_eq!(at, "serving [::ffff:127.0.0.1]:80");
+    for address in ["127.0.0.1", "[::1]", "[2001:db8::1]", "[2001:db8::2]"] {
+        let said = web.exec(["/peer", "ask", &format!("{address}:80")]).ok().stdout;
+        assert!(said.starts_with("ask web to "), "{address}: {said}");
+    }
+    let is_served =
+        |address: &str| asked(host.network(), &format!("{address}:80")).starts_with("ask web to ");
+    assert!(is_served("[2001:db8::1]") && is_served("[2001:db8::2]"));
+    assert!(!is_served("192.0.2.2") && !is_served("[2001:db8::3]"));
+    set_addresses(&host, &["2001:db8::1", "192.0.2.2"]).ok();
+    assert!(is_served("[2001:db8::1]") && is_served("192.0.2.2"));
+    assert!(!is_served("[2001:db8::2]"));
+    // Somebody's own port is taken, at each of the addresses.
+    let peer = peer().to_str().expect("a path");
+    let at_host = |at: &str| Server::of(host.network().command(peer).args(["serve", at, "host"])).0;
+    let _host = at_host("[2001:db8::1]:81");
+    web.exec(["/peer", "tcp", "[::]:81"]).ok().says("tcp: EADDRINUSE\n");
+    drop(server);
     web.stop();
 }
 

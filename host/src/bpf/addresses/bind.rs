@@ -76,16 +76,17 @@ fn any6(program: &mut Assembler, rules: Rules<'_>) {
     }
     if let Some(maps) = maps {
         program.jump_unless_servable(&mut narrow);
-        match (layout, addresses.v4.first()) {
-            // An IPv4 address it can keep, and speak both; an IPv6 one would
-            // have the kernel make it a socket for IPv6 alone.
-            (Some(_), Some((first, _))) => {
+        match layout {
+            // An IPv4 address it can keep, if only the loopback one, and speak both;
+            // an IPv6 one would have the kernel make it a socket for IPv6 alone
+            // (__inet6_bind, net/ipv6/af_inet6.c).
+            Some(_) => {
                 let v6 = addresses.v6.iter().map(|(ip, _)| *ip);
                 program.serve(maps, Families::Both, others4(addresses), v6);
-                program.write6(Register::R6, IP6, first.to_ipv6_mapped());
+                program.write6(Register::R6, IP6, addresses.first4().to_ipv6_mapped());
                 program.go(&mut end);
             }
-            _ => program.serve(maps, Families::V6, [], others6(addresses)),
+            None => program.serve(maps, Families::V6, [], others6(addresses)),
         }
     }
     program.place(narrow);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{Call, both, ips4, ips6, v4, v6};
 use crate::bpf::addresses::serve::{Maps, listen, lookup};
-use crate::bpf::addresses::bind;
+use crate::bpf::addresses::{Layout, bind};
 use crate::bpf::interpret_in;
 use crate::sys::bpf::emulated::{INNER, Scene, Socket};
 
@@ -144,6 +144,30 @@ fn one_that_is_left_of_many_is_led_to() {
         assert!(!led(&[(any4(), 0), (own.to_ipv6_mapped(), at)]), "{at}");
     }
     assert!(!led(&[(any4(), 8)]) && !led(&[]));
+}
+
+/// A socket that speaks both families has an IPv4 address, the loopback one if there is
+/// no other, and serves both: also those that the guest gets later.
+#[test]
+fn what_speaks_both_families_serves_both() {
+    let layout = Layout { credentials: 0, effective: 0, user_namespace: 0, level: 0, ipv6_only: 0 };
+    for (has_v4, bound) in [(true, "::ffff:192.0.2.10"), (false, "::ffff:127.156.64.1")] {
+        let mut addresses = both();
+        if !has_v4 {
+            addresses.v4.clear();
+        }
+        let program = bind::bind6(&addresses, Some(layout), Some(MAPS));
+        let call = Call { to: v6("::").into(), port: 80, is_tcp: true, source: None };
+        let ended = call.judge(&program, &[]);
+        assert_eq!((ended.result, ended.mark), (1, 3), "{bound}");
+        assert_eq!(ended.to, bound.parse::<IpAddr>().expect(bound));
+        // All of the IPv6 ones are looked at: the kernel looks at none of them.
+        for taken in ["2001:db8::10", "2001:db8:1::7"] {
+            let socket = Socket { is_tcp: true, ip: v6(taken), port: 80 };
+            let ended = call.judge(&program, &[socket]);
+            assert_eq!((ended.result, ended.errno), (0, -(libc::EADDRINUSE as i64)), "{taken}");
+        }
+    }
 }
 
 /// Is a connection or a message to this address led to another socket than
