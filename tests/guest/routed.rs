@@ -247,7 +247,9 @@ fn the_host_answers_for_a_guest_on_its_own_network(tree: Tree) {
     host.vserver(["config", "set", "web", "network.proxy_arp", "lan1"]).ok();
     web.vserver("start", [""; 0]).code(1).complains("network.proxy_arp");
     assert_eq!(host.network().links().matches("altname").count(), 0);
-    host.vserver(["config", "set", "web", "network.proxy_arp", "lan0"]).ok();
+    // By any of its names.
+    host.network().ip("link property add dev lan0 altname cable0");
+    host.vserver(["config", "set", "web", "network.proxy_arp", "cable0"]).ok();
     web.start();
     for address in addresses {
         beside.run("busybox", ["ping", "-c", "1", "-W", "10", address]).ok();

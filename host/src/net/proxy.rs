@@ -12,13 +12,14 @@ use super::netlink::{By, Netlink};
 /// ENODEV without the interface; those of netlink(7).
 pub(super) fn begin(kernel: &mut Netlink, interface: &str, address: IpAddr) -> io::Result<()> {
     let found = kernel.find(&By::Name(interface))?;
-    let index = found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?.index;
+    let found = found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
     if address.is_ipv6() {
         // IPv4 looks at its list anyway, IPv6 only with this (ip-sysctl in the
         // kernel's documentation). It stays: others may rely on it too.
-        fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/proxy_ndp"), "1")?;
+        // Netlink finds it by other names, too; there it has the first alone.
+        fs::write(format!("/proc/sys/net/ipv6/conf/{}/proxy_ndp", found.name), "1")?;
     }
-    kernel.answer_for(index, address, true)
+    kernel.answer_for(found.index, address, true)
 }
 
 /// Doesn't any more. An interface or an entry that has gone is no error.
