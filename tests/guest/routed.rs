@@ -20,6 +20,7 @@ on! { Busybox: [
     those_started_at_once_are_all_reached,
     a_link_comes_back_with_each_boot,
     the_host_answers_for_a_guest_on_its_own_network,
+    what_the_host_loses_of_a_link_it_gets_back,
     a_step_of_the_link_that_fails_is_undone,
     a_guest_that_configures_its_link_again_is_still_reached,
     a_host_that_passes_nothing_on_says_so,
@@ -262,6 +263,83 @@ fn the_host_answers_for_a_guest_on_its_own_network(tree: Tree) {
     web.kill_supervisor();
     web.stop();
     assert_eq!(proxied(), "");
+}
+
+/// As a restart of the host's network does it.
+fn what_the_host_loses_of_a_link_it_gets_back(tree: Tree) {
+    let (here, beside) = Network::with_neighbour();
+    for family in ["ipv4", "ipv6"] {
+        here.set(&format!("{family}/conf/all/forwarding"), "1");
+    }
+    beside.ip("route del 192.0.2.0/24");
+    beside.ip("-6 route del 2001:db8::/64");
+    for network in ["192.0.2.0/24", "2001:db8::/64"] {
+        beside.ip(&format!("route add {network} dev lan0"));
+    }
+    let host = Host::on(here);
+    let addresses = ["192.0.2.10", "2001:db8::10"];
+    let web = guest(&host, "web", tree, &addresses);
+    host.vserver(["config", "set", "web", "network.proxy_arp", "lan0"]).ok();
+    web.start();
+    let is_reached = || {
+        for address in addresses {
+            beside.run("busybox", ["ping", "-c", "1", "-W", "10", address]).ok();
+        }
+    };
+    is_reached();
+    let link = host.network().interface("vserver-");
+    let state = || {
+        let network = host.network();
+        let proxied =
+            ["neighbour show proxy", "-6 neighbour show proxy"].map(|words| network.ip(words));
+        let of_link = ["route show", "-6 route show", "neighbour show nud permanent"]
+            .map(|words| network.ip(&format!("{words} dev {link}")));
+        let own = network.ip(&format!("-o address show dev {link}"));
+        let own = own.lines().map(|line| line.split("valid_lft").next().unwrap_or_default());
+        (proxied.concat(), of_link.concat(), own.collect::<Vec<_>>().join("\n"))
+    };
+    let before = state();
+    let cycle = |interface: &str| {
+        for state in ["down", "up"] {
+            host.network().ip(&format!("link set {interface} {state}"));
+        }
+        if interface == "lan0" {
+            // The kernel keeps none of IPv6.
+            host.network().ip("address replace 2001:db8:1::1/64 dev lan0 nodad");
+        }
+    };
+    for interface in ["lan0", &link] {
+        cycle(interface);
+        assert_ne!(state(), before, "{interface}");
+        web.vserver("reload", [""; 0]).ok();
+        assert_eq!(state(), before, "{interface}");
+        is_reached();
+    }
+    // By the supervisor itself, another one with another configuration.
+    host.vserver(["config", "set", "web", "network.addresses", "192.0.2.77"]).ok();
+    web.kill_supervisor();
+    web.vserver("exec", ["--", "true"]).ok();
+    cycle("lan0");
+    cycle(&link);
+    eventually(DEADLINE, "all is as it was", || (state() == before).then_some(()));
+    is_reached();
+    // What somebody has set down stays down, and is told.
+    host.network().ip(&format!("link set {link} down"));
+    web.vserver("reload", [""; 0])
+        .code(1)
+        .complains("is down")
+        .complains(&format!("ip link set {link} up"));
+    let status = web.vserver("status", [""; 0]).ok();
+    assert!(
+        status.stdout.contains("\nNetwork:              the host's end of its link"),
+        "{status}"
+    );
+    host.network().ip(&format!("link set {link} up"));
+    web.vserver("reload", [""; 0]).ok();
+    assert_eq!(state(), before);
+    let status = web.vserver("status", [""; 0]).ok();
+    assert!(!status.stdout.contains("\nNetwork:"), "{status}");
+    web.stop();
 }
 
 fn a_step_of_the_link_that_fails_is_undone(tree: Tree) {

@@ -11,6 +11,8 @@ use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually};
 on! { Busybox: [
     guests_on_a_bridge_are_machines_of_its_network,
     guests_by_macvlan_are_machines_beside_the_host,
+    a_bridge_that_is_made_anew_has_its_guests_again,
+    a_parent_that_has_gone_is_told,
     nothing_is_left_of_a_guest_whose_supervisor_was_killed,
     a_step_that_fails_is_undone,
     what_is_not_there_or_is_anothers_is_refused,
@@ -142,6 +144,55 @@ fn guests_by_macvlan_are_machines_beside_the_host(tree: Tree) {
     web.stop();
     db.stop();
     assert!(!host.network().links().contains("vserver-"), "{}", host.network().links());
+}
+
+fn a_bridge_that_is_made_anew_has_its_guests_again(tree: Tree) {
+    let (host, beside) = scene();
+    let web = guest(&host, "web", tree, BRIDGE, &["203.0.113.10/24", "2001:db8:1::10/64"]);
+    web.start();
+    ping_from(&beside, "203.0.113.10");
+    host.network().ip("link del br0");
+    web.vserver("reload", [""; 0]).code(1).complains("no interface 'br0'");
+    for words in ["link add br0 type bridge", "link set lan0 master br0", "link set br0 up"] {
+        host.network().ip(words);
+    }
+    web.vserver("reload", [""; 0]).ok();
+    for address in ["203.0.113.10", "2001:db8:1::10"] {
+        ping_from(&beside, address);
+    }
+    // A port of another bridge is somebody's wish.
+    let link = host.network().interface("vserver-");
+    for words in ["link add br1 type bridge", &format!("link set {link} master br1")] {
+        host.network().ip(words);
+    }
+    web.vserver("reload", [""; 0]).ok();
+    assert!(host.network().ip(&format!("-o link show {link}")).contains("master br1"));
+    web.stop();
+}
+
+/// What was on it went with it, and with that the filter: only a boot makes both.
+fn a_parent_that_has_gone_is_told(tree: Tree) {
+    let (here, beside) = Network::with_neighbour();
+    let host = Host::on(here);
+    let web = guest(&host, "web", tree, MACVLAN, &["203.0.113.10/24", "2001:db8:1::10/64"]);
+    web.start();
+    ping_from(&beside, "203.0.113.10");
+    host.network().ip("link del lan0");
+    let reload = web.vserver("reload", [""; 0]).code(1);
+    reload.complains("has gone").complains("vserver reboot web");
+    let status = web.vserver("status", [""; 0]).ok();
+    assert!(status.stdout.contains("has gone (vserver reboot web)"), "{status}");
+    host.network().join(
+        "lan0",
+        &["203.0.113.1/24", "2001:db8:1::1/64"],
+        &beside,
+        ("lan0", &["203.0.113.2/24", "2001:db8:1::2/64"]),
+    );
+    web.vserver("reboot", [""; 0]).ok();
+    ping_from(&beside, "203.0.113.10");
+    let status = web.vserver("status", [""; 0]).ok();
+    assert!(!status.stdout.contains("\nNetwork:"), "{status}");
+    web.stop();
 }
 
 fn nothing_is_left_of_a_guest_whose_supervisor_was_killed(tree: Tree) {

@@ -107,6 +107,18 @@ impl Network {
         self.ip("-o link")
     }
 
+    /// The interface that has another name which begins so.
+    ///
+    /// # Panics
+    /// Without one.
+    #[track_caller]
+    pub fn interface(&self, other_name: &str) -> String {
+        let links = self.links();
+        let is_it = |line: &&str| line.contains(&format!("altname {other_name}"));
+        let name = links.lines().find(is_it).and_then(|line| line.split([':', '@']).nth(1));
+        name.unwrap_or_else(|| panic!("no {other_name}: {links}")).trim().to_owned()
+    }
+
     /// What a host has of a network, to compare with.
     #[track_caller]
     pub fn state(&self) -> String {

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::ids;
 use crate::paths::Paths;
 use crate::report::GuestStatus;
+use crate::runtime::{RunDir, State};
 use crate::storage::{self, Scratch};
 
 /// How a guest is now.
@@ -49,6 +50,7 @@ pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
         restarts: status.crashes,
         last_end: status.last_end,
         kills: status.kills,
+        faults: State::read(&RunDir::new(paths, name).state()).faults,
         ..stopped
     })
 }

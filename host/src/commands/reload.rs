@@ -21,9 +21,12 @@ fn reload(paths: &Paths, name: &GuestName) -> Result<Exit> {
     let Some((client, _)) = Client::find(paths, name)? else {
         return Err(Error::not_running(name).hint(format!("start it: vserver start {name}")));
     };
-    if config.network.mode() == NetworkMode::Shared {
-        client.ask(&Request::Addresses)?;
-    }
+    let network = match config.network.mode() {
+        NetworkMode::None => Ok(()),
+        _ => client.ask(&Request::Addresses).map(drop),
+    };
+    // What else can be changed is, whatever has become of the network.
     device::reload(paths, name)?;
-    limits::run(&LimitsArgs::apply(name), paths)
+    let exit = limits::run(&LimitsArgs::apply(name), paths)?;
+    network.map(|()| exit)
 }

@@ -170,20 +170,64 @@ impl<'l> Host<'l> {
         Ok(())
     }
 
+    /// That of a guest that runs.
+    ///
+    /// # Errors
+    /// ENODEV when it has gone; those of netlink(7).
+    pub(super) fn of_running(link: &'l Link) -> io::Result<Self> {
+        let mut kernel = Netlink::open()?;
+        let found = kernel.find(&By::Alternative(&link.long_name))?;
+        let found = found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
+        Ok(Self { kernel, link, index: found.index, traffic: None })
+    }
+
+    /// The connection to the kernel.
+    pub(super) fn kernel(&mut self) -> &mut Netlink {
+        &mut self.kernel
+    }
+
+    /// Makes it a port of its bridge again.
+    ///
+    /// # Errors
+    /// ENODEV without the bridge; those of netlink(7).
+    pub(super) fn join_again(&mut self, bridge: &str) -> io::Result<()> {
+        let bridge = self.kernel.index(bridge)?;
+        self.kernel.join(self.index, bridge)
+    }
+
+    /// Routes an address to the guest again, unless there is a route for it.
+    ///
+    /// # Errors
+    /// Those of netlink(7).
+    pub(super) fn route_again(&mut self, address: IpAddr) -> io::Result<()> {
+        self.kernel.add_neighbour(self.index, address, self.link.guest_mac)?;
+        there(self.kernel.route_address(self.index, address, None))
+    }
+
     /// Addresses of the host's end; up.
     fn settle(&mut self) -> io::Result<()> {
-        let has = |v4: bool| self.link.ips().find(|ip| ip.is_ipv4() == v4);
-        let (v4, v6) = (has(true), has(false));
-        if v6.is_some() {
+        if self.link.ips().any(|ip| ip.is_ipv6()) {
             self.kernel.leave_without_address(self.index)?;
         }
         self.kernel.bring_up(self.index)?;
-        if let Some(address) = v4 {
+        self.settle_again()
+    }
+
+    /// Addresses of the host's end, as far as they aren't there.
+    ///
+    /// # Errors
+    /// Those of netlink(7).
+    pub(super) fn settle_again(&mut self) -> io::Result<()> {
+        let has = |v4: bool| self.link.ips().find(|ip| ip.is_ipv4() == v4);
+        let mut add = |address, bits, scope| {
+            there(self.kernel.add_address(self.index, gateway(address), bits, scope))
+        };
+        if let Some(address) = has(true) {
             // Good within this host: it is no source of what the host sends.
-            self.kernel.add_address(self.index, gateway(address), 32, AddressScope::Host)?;
+            add(address, 32, AddressScope::Host)?;
         }
-        if let Some(address) = v6 {
-            self.kernel.add_address(self.index, gateway(address), 64, AddressScope::Link)?;
+        if let Some(address) = has(false) {
+            add(address, 64, AddressScope::Link)?;
         }
         Ok(())
     }
@@ -256,6 +300,14 @@ fn remove_leftover(kernel: &mut Netlink, link: &Link) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// It may be there already.
+fn there(made: io::Result<()>) -> io::Result<()> {
+    match made {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+        other => other,
+    }
 }
 
 /// It may go by itself meanwhile.

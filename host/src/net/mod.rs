@@ -10,6 +10,7 @@ mod announce;
 mod host;
 mod inside;
 mod loopback;
+mod mend;
 mod netlink;
 mod owner;
 mod proxy;
@@ -18,8 +19,11 @@ pub use announce::announce;
 pub use host::{Host, index, remove};
 pub use inside::arrive;
 pub use loopback::{add as add_loopback, remove as remove_loopback};
+pub use mend::{Fault, look, mend};
 pub use owner::{refuse_foreign, refuse_missing};
 pub use proxy::end as end_proxy;
+
+use netlink::Way;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -78,6 +78,8 @@ pub struct GuestStatus {
     /// How many of its processes were killed for want of memory in this boot;
     /// `None` where the host doesn't count them.
     pub kills: Option<u64>,
+    /// What its link to the network lacks.
+    pub faults: Vec<String>,
     /// Its description, from the configuration.
     pub description: String,
 }
@@ -104,6 +106,7 @@ impl GuestStatus {
             restarts: 0,
             last_end: None,
             kills: None,
+            faults: Vec::new(),
             description,
         }
     }

@@ -35,6 +35,7 @@ pub fn status(guest: &GuestStatus) -> String {
     line("Supervisor", pid(guest.supervisor_pid));
     line("Users", guest.users.as_deref().map(printable));
     line("Addresses", Some(guest.addresses.join(" ")).filter(|all| !all.is_empty()));
+    line("Network", Some(guest.faults.join("; ")).filter(|all| !all.is_empty()));
     let storage = match (guest.storage, guest.ephemeral) {
         (StorageKind::Directory, false) => None,
         (kind, false) => Some(kind.name().to_owned()),
@@ -110,6 +111,7 @@ struct Object<'g> {
     restarts: u32,
     last_end: Option<&'g str>,
     memory_kills: Option<u64>,
+    network_faults: &'g [String],
     description: &'g str,
 }
 
@@ -136,6 +138,7 @@ impl<'g> From<&'g GuestStatus> for Object<'g> {
             restarts: guest.restarts,
             last_end: guest.last_end.as_deref(),
             memory_kills: guest.kills,
+            network_faults: &guest.faults,
             description: &guest.description,
         }
     }
@@ -166,6 +169,7 @@ mod tests {
             restarts: 1,
             last_end: Some("signal 11".into()),
             kills: Some(3),
+            faults: vec!["the host has no interface 'br0'".into()],
             ..GuestStatus::stopped(name, 42.try_into().ok(), "customer 17".into())
         }
     }
@@ -183,6 +187,7 @@ Keeper:               pid 99
 Supervisor:           pid 98
 Users:                private, 1879048192-1879113727
 Addresses:            192.0.2.1 2001:db8::1
+Network:              the host has no interface 'br0'
 Storage:              overlay, ephemeral: forgotten at its stop
 Disk:                 1.5G of 10G
 Restarts:             1

@@ -57,6 +57,8 @@ pub struct State {
     pub addresses: Vec<IpAddr>,
     /// The host's interface on whose network it answers for them.
     pub proxy: Option<String>,
+    /// What its link lacks that nobody but an administrator can mend.
+    pub faults: Vec<String>,
     /// Address on the host's loopback interface that is its ::1.
     pub loopback: Option<Ipv6Addr>,
     /// By which the maps of its listening sockets are found.

@@ -12,6 +12,7 @@ mod hearing;
 mod keeper;
 mod kills;
 mod manager;
+mod mending;
 mod network;
 mod orders;
 mod own_init;
@@ -413,6 +414,8 @@ impl Supervisor {
                         self.note_state();
                     }
                     self.come_back();
+                    // It is noted what is left.
+                    let _ = self.mend_link();
                     sys::trim_memory();
                 }
                 Timer::Records => self.keep_records(),

@@ -56,6 +56,7 @@ impl Supervisor {
         self.state.serving = None;
         self.serving = None;
         self.state.loopback = None;
+        self.state.faults.clear();
         if self.plan.network.addresses().is_empty() {
             return Ok(());
         }
@@ -129,17 +130,21 @@ impl Supervisor {
     }
 
     /// Gives a guest on the host's own stack the addresses that are configured
-    /// now. Sockets that are open stay, and send and receive nothing at
+    /// now, and one with a link what that has lost. Sockets that are open stay, and send and receive nothing at
     /// addresses that are the guest's no longer. A guest that is joined
     /// otherwise, or is to be, keeps what it has, and one that is down between
     /// two boots gets them with the next.
     ///
     /// # Errors
     /// Whose an address is; when the kernel refuses a program, or the state
-    /// file can't be written. Nothing is changed then.
+    /// file can't be written. Nothing is changed then. What a link has lost and
+    /// can't be given.
     pub(super) fn change_addresses(&mut self) -> Result<()> {
         if self.keeper.is_none() {
             return Ok(());
+        }
+        if let Network::Linked(_) = &self.plan.network {
+            return self.mend_link_for_caller();
         }
         let planned = self.planner.plan_of_running()?.network;
         let (Network::Shared(old), Network::Shared(new)) = (&self.plan.network, &planned) else {

@@ -56,6 +56,13 @@ impl Planner {
         self.plan_for(config, None)
     }
 
+    /// The plan by what the boot that runs was started with, if that is still known.
+    pub fn plan_of_boot(&self) -> Option<Plan> {
+        let mut config = self.kept()?;
+        config.limits.required = false;
+        self.plan_for(config, None).ok()
+    }
+
     fn kept(&self) -> Option<GuestConfig> {
         let file = RunDir::new(&self.paths, &self.name).configuration();
         let text = fs::read_to_string(file).ok().filter(|text| !text.is_empty())?;

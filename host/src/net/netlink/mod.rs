@@ -5,6 +5,7 @@ mod links;
 mod routes;
 
 pub(super) use links::Place;
+pub(super) use routes::Way;
 
 use std::io;
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use netlink_packet_core::{
     DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
 };
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, Prop};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -42,6 +43,8 @@ pub(super) struct Interface {
     pub(super) mtu: Option<u32>,
     /// Is it a bridge?
     pub(super) is_bridge: bool,
+    /// Was it brought up?
+    pub(super) is_up: bool,
     /// The interface that it is a part of, a bridge mostly.
     pub(super) controller: Option<u32>,
 }
@@ -145,6 +148,7 @@ fn interface(message: LinkMessage) -> Interface {
         alternatives: Vec::new(),
         mtu: None,
         is_bridge: false,
+        is_up: message.header.flags.contains(LinkFlags::Up),
         controller: None,
     };
     for attribute in message.attributes {

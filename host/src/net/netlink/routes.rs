@@ -95,6 +95,16 @@ impl Netlink {
         self.order(Message::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
+    /// Does the host answer for an address on this interface? (`neigh_get`,
+    /// net/core/neighbour.c, Linux 5.0)
+    pub(in crate::net) fn answers_for(&mut self, index: u32, address: IpAddr) -> io::Result<bool> {
+        let message = proxy(index, address);
+        match self.ask(Message::GetNeighbour(message), 0) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            other => other.map(|_| true),
+        }
+    }
+
     /// Answers for an address on an interface, or doesn't any more (arp(7),
     /// ip-neighbour(8), `proxy`).
     pub(in crate::net) fn answer_for(
@@ -103,11 +113,7 @@ impl Netlink {
         address: IpAddr,
         answer: bool,
     ) -> io::Result<()> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = family(address);
-        message.header.ifindex = index;
-        message.header.flags = NeighbourFlags::Proxy;
-        message.attributes = vec![NeighbourAttribute::Destination(neighbour(address))];
+        let message = proxy(index, address);
         if answer {
             self.order(Message::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
         } else {
@@ -194,6 +200,16 @@ fn route(to: IpAddr, bits: u8, scope: RouteScope) -> RouteMessage {
     message.header.protocol = RouteProtocol::Static;
     message.header.scope = scope;
     message.header.kind = RouteType::Unicast;
+    message
+}
+
+/// An address that the host answers for on an interface.
+fn proxy(index: u32, address: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(address);
+    message.header.ifindex = index;
+    message.header.flags = NeighbourFlags::Proxy;
+    message.attributes = vec![NeighbourAttribute::Destination(neighbour(address))];
     message
 }
 
