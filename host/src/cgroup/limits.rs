@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::GuestCgroup;
+use crate::config::limits::CpuSet;
 
 /// One limit, as the kernel takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,10 @@ pub enum Place {
     Inside,
 }
 
+/// The processors of a cgroup: those that are wanted, and those that it has.
+const PROCESSORS: &str = "cpuset.cpus";
+const EFFECTIVE: &str = "cpuset.cpus.effective";
+
 /// A line of a file as it was before a change.
 #[derive(Clone, Debug)]
 pub struct Before {
@@ -55,6 +60,29 @@ pub fn restore(before: Vec<Before>) {
 /// An empty text is written as well: it means all processors.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::write(path, format!("{text}\n"))
+}
+
+/// What of the processors that were asked for a cgroup can have. The kernel takes any
+/// set, and goes by what the cgroups around it leave of that; by theirs, if that is
+/// nothing (cgroup v2 kernel doc, `cpuset.cpus`, `cpuset.cpus.effective`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// All.
+    All,
+    /// Some.
+    Some,
+    /// None, and so others.
+    None,
+}
+
+fn left(wanted: &str, effective: &str) -> Left {
+    let set = |text: &str| text.trim().parse::<CpuSet>().ok();
+    let (Some(wanted), Some(effective)) = (set(wanted), set(effective)) else { return Left::All };
+    match effective.numbers() {
+        effective if effective.is_superset(wanted.numbers()) => Left::All,
+        effective if effective.is_disjoint(wanted.numbers()) => Left::None,
+        _ => Left::Some,
+    }
 }
 
 /// What a file says now of what is to be set: in `io.max`, each device has a
@@ -173,11 +201,35 @@ impl GuestCgroup {
         }
         Ok(())
     }
+
+    /// What of this limit's processors, which are set, the guest can have.
+    pub fn left(&self, boot: u32, setting: &Setting) -> Left {
+        if setting.file != PROCESSORS {
+            return Left::All;
+        }
+        let file = self.file(boot, setting).with_file_name(EFFECTIVE);
+        left(&setting.value, &fs::read_to_string(file).unwrap_or_default())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processors_are_had_as_far_as_those_around_leave_them() {
+        for (wanted, effective, expected) in [
+            ("0-1", "0-1\n", Left::All),
+            ("0-1", "0-3\n", Left::All),
+            ("0-2", "0-1\n", Left::Some),
+            ("2-3", "0-1\n", Left::None),
+            // No limit; and a kernel that says nothing.
+            ("", "0-1\n", Left::All),
+            ("0", "", Left::All),
+        ] {
+            assert_eq!(left(wanted, effective), expected, "{wanted} {effective}");
+        }
+    }
 
     #[test]
     fn each_device_has_a_line() {

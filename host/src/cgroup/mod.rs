@@ -39,7 +39,7 @@ use crate::paths::Paths;
 
 pub use addresses::set_addresses;
 pub use leaf::{beside, inner, is_full, open, open_leaf, reserve};
-pub use limits::{Before, Place, Setting, restore};
+pub use limits::{Before, Left, Place, Setting, restore};
 pub use lobby::Lobby;
 pub use place::{PAYLOAD, Places, SUPERVISOR, unit, unit_in, unit_template};
 pub use serving::{Serving, ServingIds};

@@ -7,6 +7,7 @@ use shared::stage::{Failure, Stage};
 use crate::config::{Credential, CredentialFile};
 use crate::error::Error;
 use crate::exhausted;
+use crate::plan::limits::OTHER_PROCESSORS;
 use crate::plan::{Door, Far, Label, Link, Network, Plan};
 use crate::storage::{NO_OVERLAY, Part};
 
@@ -159,6 +160,10 @@ fn hint(plan: &Plan, failure: Failure) -> Option<String> {
         }
         (Stage::Clone | Stage::TimeNamespace, libc::EINVAL) => {
             "this kernel lacks a namespace type; 'vserver doctor' says which".to_owned()
+        }
+        (Stage::Cgroup, libc::ENXIO) => OTHER_PROCESSORS.to_owned(),
+        (Stage::Cgroup, libc::ENOENT) => {
+            "this kernel has no such limit; 'vserver doctor' says which it lacks".to_owned()
         }
         (Stage::Clone | Stage::TimeNamespace | Stage::Cgroup, libc::EPERM | libc::EACCES) => {
             "vserver needs root with all capabilities; 'vserver doctor' says what is missing"

@@ -47,8 +47,9 @@ use shared::stage::{Failure, Stage};
 use crate::accounting::Traffic;
 use crate::accounting::forks::{Forks, uncounted};
 use crate::bpf::addresses::Means;
-use crate::cgroup::{self, GuestCgroup, Serving};
+use crate::cgroup::{self, GuestCgroup, Left, Serving};
 use crate::facts;
+use crate::plan::limits::fewer_processors;
 use crate::plan::{Network, Plan};
 use crate::runtime::{self, RunDir};
 use crate::seccomp::Program;
@@ -130,6 +131,14 @@ pub fn launch(
     let inner = at(fault, Stage::Cgroup, || cgroup.create(boot, plan.ids.root()))?;
     for (number, setting) in (1u16..).zip(&plan.limits.settings) {
         at_step(fault, Stage::Cgroup, number, || cgroup.limit(boot, setting))?;
+        match cgroup.left(boot, setting) {
+            Left::All => {}
+            Left::None if plan.limits.required => {
+                let none = || -> io::Result<()> { Err(io::Error::from_raw_os_error(libc::ENXIO)) };
+                at_step(fault, Stage::Cgroup, number, none)?;
+            }
+            Left::Some | Left::None => tracing::warn!("{}", fewer_processors(setting)),
+        }
     }
     if let Network::Shared(shared) = &plan.network {
         // Before anything is there that they have to hold.

@@ -11,7 +11,7 @@ use crate::config::Limits as Wanted;
 use crate::plan::limits::{MEMORY, PROCESSES, SWAP};
 
 /// Files of the cgroup with a guest's limits that are shown.
-pub const FILES: [&str; 14] = [
+pub const FILES: [&str; 15] = [
     "memory.max",
     "memory.current",
     "memory.peak",
@@ -25,6 +25,7 @@ pub const FILES: [&str; 14] = [
     "pids.peak",
     "cpu.max",
     "cpuset.cpus",
+    "cpuset.cpus.effective",
     "io.max",
 ];
 
@@ -81,6 +82,9 @@ pub fn rows(wanted: &Wanted, now: &Now) -> Vec<Row> {
     let traffic = text("io.max").filter(|text| !text.is_empty());
     let configured_traffic: Vec<String> = wanted.io_max.iter().map(ToString::to_string).collect();
     let weight = first("cpu.weight");
+    // What cgroups around it leave of its processors.
+    let processors_now = text("cpuset.cpus").filter(|set| !set.is_empty());
+    let processors_now = processors_now.map(|set| text("cpuset.cpus.effective").unwrap_or(set));
     vec![
         Row {
             default: json!(MEMORY.to_string()),
@@ -111,7 +115,7 @@ pub fn rows(wanted: &Wanted, now: &Now) -> Vec<Row> {
         row(
             "cpuset",
             written(string(wanted.cpuset.as_ref())),
-            written(text("cpuset.cpus").filter(|set| !set.is_empty()).map(str::to_owned)),
+            written(processors_now.map(str::to_owned)),
         ),
         row("nice", written(string(wanted.nice)), now.nice.map_or(Value::Null, Value::from)),
         row(
@@ -252,6 +256,20 @@ mod tests {
         assert_eq!(json["limits"][0]["in_force"], 536_870_912);
         assert_eq!(json["limits"][0]["use"], 1_048_576);
         assert_eq!(json["memory_kills"], 2);
+    }
+
+    #[test]
+    fn processors_in_force_are_those_that_it_has() {
+        let shown = |set: &str, effective: &str| {
+            let mut now = running();
+            now.files.insert("cpuset.cpus", set.to_owned());
+            now.files.insert("cpuset.cpus.effective", effective.to_owned());
+            let rows = rows(&Wanted::default(), &now);
+            let row = rows.into_iter().find(|row| row.key == "cpuset").expect("it is shown");
+            row.in_force
+        };
+        assert_eq!(shown("0-3\n", "0-1\n"), "0-1");
+        assert_eq!(shown("\n", "0-3\n"), Value::Null);
     }
 
     #[test]

@@ -157,3 +157,37 @@ fn weights_hold_between_units() {
     vserver(&["limits", "light", "cpu_weight="]).ok();
     assert_eq!(unit(light, "cpu.weight"), "100\n");
 }
+
+/// The kernel takes any processors, and goes by those that the unit leaves.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn processors_are_those_that_the_unit_leaves() {
+    let machine = Machine::new();
+    let part = machine.guest("part", Tree::Busybox);
+    vserver(&["start", "part"]).ok();
+    let set = |processors: &str| {
+        let property = format!("AllowedCPUs={processors}");
+        systemctl(&["set-property", "--runtime", &part.unit(), &property]).ok();
+    };
+    let in_force = || {
+        let shown = vserver(&["limits", "part"]).ok();
+        let row = shown.stdout.lines().find(|line| line.starts_with("cpuset ")).map(str::to_owned);
+        row.unwrap_or_default().split_whitespace().nth(2).unwrap_or_default().to_owned()
+    };
+    set("0");
+    vserver(&["limits", "part", "cpuset=0-1"]).ok().complains("leaves it fewer");
+    assert_eq!(in_force(), "0");
+    vserver(&["limits", "part", "cpuset=1"]).code(1).complains("AllowedCPUs");
+    let file = "/sys/fs/cgroup/vserver.slice/vserver@part.service/payload/guest-1/cpuset.cpus";
+    assert_eq!(read(file), "0-1\n", "nothing was changed");
+    set("0-1");
+    assert_eq!(in_force(), "0-1");
+    vserver(&["limits", "part", "cpuset=1"]).ok();
+    assert_eq!(in_force(), "1");
+    vserver(&["stop", "part"]).ok();
+    set("0");
+    vserver(&["start", "part"]).code(1).complains("limits.cpuset: '1'");
+    vserver(&["config", "set", "part", "limits.required", "false"]).ok();
+    vserver(&["start", "part"]).ok();
+    systemctl(&["revert", &part.unit()]).ok();
+}

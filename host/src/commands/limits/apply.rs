@@ -7,12 +7,13 @@ use rustix::process::Pid;
 use shared::name::GuestName;
 
 use crate::cgroup::{self, Before, GuestCgroup, Setting};
+use crate::commands::output;
 use crate::config::GuestConfig;
 use crate::control::Snapshot;
 use crate::error::{Error, Result};
 use crate::launch::{self, Had};
 use crate::plan::Limits;
-use crate::plan::limits::{Lowered, Use, complete, lowered};
+use crate::plan::limits::{Lowered, OTHER_PROCESSORS, Use, complete, fewer_processors, lowered};
 
 use super::level::Level;
 use super::mebibytes;
@@ -113,8 +114,15 @@ impl<'g> Running<'g> {
     fn change_all(&self, limits: &Limits, changed: &mut Changed) -> Result<()> {
         let cannot = |key: &str, value: &str, error: io::Error| {
             let name = self.name;
+            let hint = match error.raw_os_error() {
+                Some(libc::ENXIO) => format!("nothing was changed; {OTHER_PROCESSORS}"),
+                Some(libc::ENOENT) => {
+                    "nothing was changed; this kernel has no such limit ('vserver doctor')".into()
+                }
+                _ => "nothing was changed".to_owned(),
+            };
             Error::os(format_args!("cannot set limits.{key} of guest '{name}' to '{value}'"), error)
-                .hint("nothing was changed")
+                .hint(hint)
         };
         let traffic = self.read("io.max").unwrap_or_default();
         for setting in complete(&limits.settings, &traffic) {
@@ -122,6 +130,14 @@ impl<'g> Running<'g> {
             changed
                 .files
                 .extend(before.map_err(|error| cannot(setting.key, &setting.value, error))?);
+            match self.cgroup.left(self.boot, &setting) {
+                cgroup::Left::All => {}
+                cgroup::Left::None if limits.required => {
+                    let none = io::Error::from_raw_os_error(libc::ENXIO);
+                    return Err(cannot(setting.key, &setting.value, none));
+                }
+                cgroup::Left::Some | cgroup::Left::None => output::warn(fewer_processors(&setting)),
+            }
         }
         let Some(init) = self.init else { return Ok(()) };
         let (process, _) = match launch::limits_of(init) {

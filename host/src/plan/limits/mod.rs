@@ -106,6 +106,20 @@ pub fn plan(wanted: &Wanted, host: &Resources) -> Result<Limits> {
     }
 }
 
+/// What to do when a guest's unit, or a slice around it, leaves it none of its
+/// processors: that is ENXIO at a start.
+pub const OTHER_PROCESSORS: &str = "the guest's unit or slice leaves it other processors \
+    (systemctl show --property=AllowedCPUs vserver@NAME); give it some of those, or change that";
+
+/// What is said when it leaves some of them, or none and they aren't required.
+pub fn fewer_processors(setting: &Setting) -> String {
+    format!(
+        "limits.{} is '{}', and the guest's unit or slice leaves it fewer of these ('vserver \
+         limits' shows which)",
+        setting.key, setting.value
+    )
+}
+
 type Row = (&'static str, Result<Setting, (String, String)>);
 
 /// Everything that is wanted, defaults included.
