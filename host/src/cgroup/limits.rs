@@ -59,7 +59,7 @@ pub fn restore(before: Vec<Before>) {
 
 /// An empty text is written as well: it means all processors.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    fs::write(path, format!("{text}\n"))
+    super::write(path, &format!("{text}\n"))
 }
 
 /// What of the processors that were asked for a cgroup can have. The kernel takes any
@@ -229,6 +229,13 @@ mod tests {
         ] {
             assert_eq!(left(wanted, effective), expected, "{wanted} {effective}");
         }
+    }
+
+    #[test]
+    fn a_file_that_the_kernel_lacks_is_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = write(&directory.path().join("memory.swap.max"), "0").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

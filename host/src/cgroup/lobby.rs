@@ -43,7 +43,7 @@ impl Lobby {
         // systemd removes what is empty of a unit that has failed.
         fs::create_dir_all(&lobby.directory)?;
         // Where the host doesn't count processes there is no such file.
-        ignore_missing(write(&lobby.directory.join("pids.max"), MOST))?;
+        ignore_missing(super::write(&lobby.directory.join("pids.max"), MOST))?;
         Ok(lobby)
     }
 
@@ -54,12 +54,6 @@ impl Lobby {
     pub fn enter(&self) -> io::Result<()> {
         super::enter(&self.directory)
     }
-}
-
-/// Without O_CREAT, which gives EACCES for a file that isn't there (open(2)).
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    use io::Write;
-    fs::File::options().write(true).open(file)?.write_all(text.as_bytes())
 }
 
 impl Drop for Lobby {

@@ -25,7 +25,7 @@ mod serving;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -358,6 +358,12 @@ pub fn own() -> Result<PathBuf> {
 /// EBUSY if one is.
 pub fn remove_empty(directory: &Path) -> io::Result<()> {
     remove_tree(directory)
+}
+
+/// Writes a file of a cgroup's. Without O_CREAT, which gives EACCES for one that isn't
+/// there (open(2)).
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    fs::File::options().write(true).open(file)?.write_all(text.as_bytes())
 }
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {

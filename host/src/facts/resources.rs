@@ -30,6 +30,8 @@ pub struct Resources {
     pub controllers: Vec<String>,
     /// Those that its root has enabled for cgroups below it.
     pub enabled: Vec<String>,
+    /// Files of limits that the kernel lacks, of controllers that are enabled.
+    pub missing_files: BTreeSet<&'static str>,
     /// Controllers that v1 hierarchies have taken.
     pub v1_controllers: Vec<String>,
     /// Files by which a cgroup's share of block devices is set, of those that
@@ -78,6 +80,7 @@ pub fn read<'d>(devices: impl IntoIterator<Item = &'d str>) -> Resources {
             .unwrap_or_default(),
         is_guest: is_in_user_namespace(),
         controllers: list("cgroup.controllers"),
+        missing_files: missing_files(mount.as_deref(), &list("cgroup.subtree_control")),
         enabled: list("cgroup.subtree_control"),
         v1_controllers: v1_controllers(&text("/proc/cgroups")),
         io_weights: io_weights(mount.as_deref()),
@@ -91,6 +94,23 @@ pub fn read<'d>(devices: impl IntoIterator<Item = &'d str>) -> Resources {
         devices: devices.into_iter().map(|name| (name.to_owned(), block_device(name))).collect(),
         cgroup: mount,
     }
+}
+
+/// Files of limits that depend on how the kernel was built or booted
+/// (`CONFIG_CFS_BANDWIDTH`, `CONFIG_FAIR_GROUP_SCHED`, `CONFIG_BLK_DEV_THROTTLING`,
+/// `CONFIG_SWAP` and `swapaccount=`), each with its controller.
+const OPTIONAL: [(&str, &str); 4] =
+    [("cpu", "cpu.max"), ("cpu", "cpu.weight"), ("io", "io.max"), ("memory", "memory.swap.max")];
+
+/// Those that aren't there: every cgroup below the root has the files of what the root
+/// has enabled. Where there is none yet nothing is known.
+fn missing_files(mount: Option<&Path>, enabled: &[String]) -> BTreeSet<&'static str> {
+    let entries = mount.and_then(|mount| fs::read_dir(mount).ok()).into_iter().flatten().flatten();
+    let mut below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let Some(below) = below.next().map(|entry| entry.path()) else { return BTreeSet::new() };
+    let is_enabled = |controller| enabled.iter().any(|name| name == controller);
+    let all = OPTIONAL.into_iter().filter(|(controller, _)| is_enabled(*controller));
+    all.map(|(_, file)| file).filter(|file| !below.join(file).exists()).collect()
 }
 
 fn machine() -> String {
@@ -167,6 +187,21 @@ mod tests {
         let limits = "Max open files            1024                 4096                 files\n";
         assert_eq!(hard_files(limits), Some(4096));
         assert_eq!(hard_files("Max open files  1024  unlimited  files\n"), None);
+    }
+
+    #[test]
+    fn files_that_the_kernel_lacks_are_found() {
+        let mount = tempfile::tempdir().unwrap();
+        let missing = |enabled: &[&str]| {
+            let enabled: Vec<_> = enabled.iter().map(|name| (*name).to_owned()).collect();
+            missing_files(Some(mount.path()), &enabled).into_iter().collect::<Vec<_>>()
+        };
+        assert!(missing(&["memory", "cpu"]).is_empty(), "nothing is known");
+        let below = mount.path().join("init.scope");
+        fs::create_dir(&below).unwrap();
+        fs::write(below.join("cpu.weight"), "100\n").unwrap();
+        assert_eq!(missing(&["memory", "cpu"]), ["cpu.max", "memory.swap.max"]);
+        assert_eq!(missing(&["pids"]), [""; 0]);
     }
 
     #[test]

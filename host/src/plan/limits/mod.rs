@@ -14,7 +14,7 @@ use crate::facts::Resources;
 
 pub use change::{Lowered, Use, complete, lowered};
 pub use process::{DOCUMENTED, Pair, ProcessLimits};
-pub use remedy::{Lack, lack, remedy};
+pub use remedy::{Lack, lack, lack_of, remedy};
 
 /// Processes and threads of a guest that says nothing, where its cgroup can
 /// count them.
@@ -75,7 +75,7 @@ pub fn plan(wanted: &Wanted, host: &Resources) -> Result<Limits> {
     let mut refused = Vec::new();
     for (key, found) in rows(wanted, host) {
         match found {
-            Ok(setting) => match lack(host, setting.controller) {
+            Ok(setting) => match lack_of(host, &setting) {
                 None => plan.settings.push(setting),
                 Some(lack) if setting.is_needed => {
                     let (text, hint) = remedy(host, lack, &[setting.controller]);

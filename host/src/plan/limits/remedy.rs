@@ -1,5 +1,6 @@
 //! Why controllers can't be used, and what to do about that.
 
+use crate::cgroup::Setting;
 use crate::facts::Resources;
 
 /// What keeps a controller from guests' cgroups.
@@ -13,6 +14,15 @@ pub enum Lack {
     Unknown,
     /// The root cgroup has it and hasn't enabled it.
     NotEnabled,
+    /// It is there, without this file.
+    NoFile(&'static str),
+}
+
+/// What keeps this limit from guests' cgroups, if anything does.
+pub fn lack_of(host: &Resources, setting: &Setting) -> Option<Lack> {
+    let no_file =
+        || host.missing_files.contains(setting.file).then_some(Lack::NoFile(setting.file));
+    lack(host, setting.controller).or_else(no_file)
 }
 
 /// What keeps this controller from guests' cgroups, if anything does.
@@ -55,6 +65,10 @@ pub fn remedy(host: &Resources, lack: Lack, controllers: &[&str]) -> (String, St
             format!("this kernel has no controller{several} {names}"),
             "use a kernel that has it, as distributions' kernels do".to_owned(),
         ),
+        Lack::NoFile(file) => (
+            format!("this kernel has no '{file}'"),
+            format!("use a kernel that has it: {}", of(file)),
+        ),
         Lack::NotEnabled => {
             let why = format!("the root cgroup hasn't enabled the controller{several} {names}");
             let words: Vec<String> = if host.has_systemd {
@@ -69,6 +83,16 @@ pub fn remedy(host: &Resources, lack: Lack, controllers: &[&str]) -> (String, St
             };
             (why, format!("enable it: {hint}"))
         }
+    }
+}
+
+/// How a kernel is built, or booted, that has this file.
+fn of(file: &str) -> &'static str {
+    match file {
+        "cpu.max" => "CONFIG_CFS_BANDWIDTH",
+        "cpu.weight" => "CONFIG_FAIR_GROUP_SCHED",
+        "io.max" => "CONFIG_BLK_DEV_THROTTLING",
+        _ => "CONFIG_SWAP, and booted without swapaccount=0",
     }
 }
 

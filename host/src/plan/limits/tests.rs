@@ -114,6 +114,23 @@ fn what_cannot_be_enforced_is_refused_with_the_remedy() {
     assert!(plan(&wanted("io_weight = 5"), &plain).is_err());
 }
 
+/// A controller may be there without all of its files.
+#[test]
+fn what_the_kernel_lacks_is_refused_if_it_is_wanted() {
+    let host = Resources { missing_files: ["memory.swap.max", "cpu.max"].into(), ..host(&ALL) };
+    let plan = |text: &str| plan(&wanted(text), &host);
+    assert_eq!(plan("").unwrap().value("swap"), None, "a default is left out");
+    let error = plan("swap = 0\ncpus = 1").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "limits.swap can't be enforced: this kernel has no 'memory.swap.max'; limits.cpus can't be \
+         enforced: this kernel has no 'cpu.max'"
+    );
+    assert!(error.remedy().unwrap().contains("swapaccount=0"));
+    let lenient = plan("swap = 0\nrequired = false").unwrap();
+    assert_eq!((lenient.value("swap"), lenient.warnings.len()), (None, 1));
+}
+
 #[test]
 fn a_nice_level_needs_no_controller() {
     let plan = plan(&wanted("nice = 7"), &host(&[])).unwrap();

@@ -44,6 +44,9 @@ pub(super) fn controllers(host: &HostFacts) -> Finding {
             Some(why) => lacks.entry(why).or_default().push(name),
         }
     }
+    for file in &resources.missing_files {
+        lacks.insert(Lack::NoFile(file), Vec::new());
+    }
     let reasons = lacks.iter().map(|(why, names)| remedy(resources, *why, names));
     let (why, remedies): (Vec<String>, Vec<String>) = reasons.unzip();
     let enforced = match has.as_slice() {
