@@ -226,7 +226,8 @@ with the host; 'vserver disable' takes both back.";
 
 pub(super) const RELOAD: &str = "\
 Limits, devices, and addresses of a guest on the host's own network stack, are changed
-at once; everything else counts from the guest's next boot. 'systemctl reload
+at once, and what a guest's link has lost by a restart of the host's network is put
+back; everything else counts from the guest's next boot. 'systemctl reload
 vserver@web' does the same.";
 
 pub(super) const REEXEC: &str = "\

@@ -55,8 +55,9 @@ pub enum Request {
     /// [`Event::Status`], or [`Event::Failed`].
     Freeze(bool),
     /// Take the addresses that the configuration has now, if the guest is on
-    /// the host's own stack before and after. Answered with
-    /// [`Event::Status`], or [`Event::Failed`].
+    /// the host's own stack before and after; put back what its link has lost on
+    /// the host, if it has one. Answered with [`Event::Status`], or
+    /// [`Event::Failed`].
     Addresses,
     /// Execute this program in place of the one that runs: the next supervisor
     /// is the same process, and goes on with the guest. Answered with
