@@ -30,13 +30,15 @@ fn supervise(host: &Host) -> Child {
     command.spawn().expect("it can be run")
 }
 
-/// It has its place, and nothing more.
+/// It has its place, and nothing more; a command that misses its socket meanwhile does
+/// it no harm.
 #[track_caller]
 fn waits(guest: &Guest<'_>, supervisor: &mut Child) {
     let name = "web".parse().expect("a name");
     let run = vserver::runtime::RunDir::new(guest.host().paths(), &name);
     let pid = i32::try_from(supervisor.id()).ok();
     eventually(DEADLINE, "it has its place", || (run.supervisor() == pid).then_some(()));
+    kill_process(pid.and_then(Pid::from_raw).expect("a pid"), Signal::HUP).expect("it is there");
     thread::sleep(WHILE);
     assert!(supervisor.try_wait().expect("it is a child").is_none(), "it waits");
     assert!(!guest.is_running());

@@ -89,6 +89,8 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
     if let Err(error) = config::load(paths, &args.name) {
         tracing::warn!("the guest runs on as it is, and can't be started so again: {error}");
     }
+    let caught = |error| Error::os("cannot catch signals", error);
+    let missed = supervisor::missed().map_err(caught)?;
     let place = match (adopts, is_unit) {
         (true, _) => place::take_for_failed(paths, &args.name),
         (false, true) => place::take_from_others(paths, &args.name).map(Some),
@@ -112,9 +114,7 @@ pub(super) fn run(args: &SuperviseArgs, paths: &Paths) -> Result<Exit> {
         Ok(supervisor) => {
             drop(copy);
             let supervisor = supervisor.guarded_by(guard);
-            let supervisor = supervisor
-                .woken_by_signals(is_unit)
-                .map_err(|error| Error::os("cannot catch signals", error))?;
+            let supervisor = supervisor.woken_by_signals(missed, is_unit).map_err(caught)?;
             supervisor.run()?;
             Ok(Exit::DONE)
         }

@@ -32,15 +32,23 @@ fn pipe_of(signal: i32) -> io::Result<OwnedFd> {
     Ok(read)
 }
 
-fn signals(is_unit: bool) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
-    let missed = pipe_of(SIGHUP)?;
+/// SIGHUP: its socket is missed ([`crate::control::Client::connect`]). Whoever has a
+/// supervisor's place may be sent it, however long it takes to make one.
+///
+/// # Errors
+/// Those of socketpair(2) and sigaction(2).
+pub fn missed() -> io::Result<OwnedFd> {
+    pipe_of(SIGHUP)
+}
+
+fn signals(is_unit: bool) -> io::Result<Option<OwnedFd>> {
     if !is_unit {
-        return Ok((missed, None));
+        return Ok(None);
     }
     let terminated = pipe_of(SIGTERM)?;
     // Not ignored: that would be inherited.
     signal_hook::flag::register(SIGINT, Arc::default())?;
-    Ok((missed, Some(terminated)))
+    Ok(Some(terminated))
 }
 
 fn has_come(signal: &OwnedFd) -> bool {
@@ -81,16 +89,16 @@ impl Supervisor {
         self.timers.set(Timer::Watchdog, Instant::now().checked_add(interval));
     }
 
-    /// SIGHUP: its socket is missed ([`crate::control::Client::connect`]). As a
+    /// What [`missed`] gave; as a
     /// unit's process also SIGTERM, systemd's order to shut the guest down where
     /// it can't run `ExecStop=` because the unit isn't active yet
     /// (systemd.service(5)); SIGINT means nothing there.
     ///
     /// # Errors
-    /// Those of pipe(2) and sigaction(2).
-    pub fn woken_by_signals(mut self, is_unit: bool) -> io::Result<Self> {
+    /// Those of socketpair(2) and sigaction(2).
+    pub fn woken_by_signals(mut self, missed: OwnedFd, is_unit: bool) -> io::Result<Self> {
         match signals(is_unit) {
-            Ok((missed, terminated)) => {
+            Ok(terminated) => {
                 (self.missed, self.terminated) = (Some(missed), terminated);
                 Ok(self)
             }

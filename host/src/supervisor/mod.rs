@@ -54,6 +54,7 @@ use crate::runtime::{self, Lock, Place, RunDir, State};
 use crate::sys;
 use crate::systemd::Notifier;
 
+pub use manager::missed;
 pub use planner::Planner;
 pub use succession::runs;
 
