@@ -101,7 +101,7 @@ fn no_unit_of_a_guest_that_is_no_more_has_failed() {
         }
         assert_eq!(web.show("ActiveState"), "failed");
         vserver(words).ok();
-        let failed = run("systemctl", &["--failed", "--no-legend", "vserver*"]).ok();
+        let failed = run("systemctl", &["list-units", "--failed", "--no-legend", "vserver*"]).ok();
         assert!(!failed.stdout.contains("@web."), "{failed}");
     }
 }
