@@ -123,9 +123,8 @@ fn weights_hold_between_units() {
     let weigh = |wanted: [u32; 2]| {
         let wanted = wanted.map(|weight| format!("{weight}\n"));
         let weights = || guests.each_ref().map(|guest| unit(guest, "cpu.weight"));
-        eventually(DEADLINE, "the units have their weights", || {
-            (weights() == wanted).then_some(())
-        });
+        let what = format!("the units have the weights {wanted:?}");
+        eventually(DEADLINE, &what, || (weights() == wanted).then_some(()));
     };
     weigh([1000, 100]);
     for guest in &guests {
