@@ -1,7 +1,7 @@
 //! A guest's share of processors and block devices, where it is a unit.
 //!
 //! What competes with other guests there is the unit's own cgroup, and its files
-//! are systemd's to write: it sets them again at every `daemon-reload`
+//! are systemd's to write
 //! (systemd.resource-control(5); `CGROUP_DELEGATION.md`, "single-writer rule").
 //! So the generator says them in a drop-in, and systemd is told when they have
 //! changed. Drop-ins of all directories count in the order of their names, the
@@ -28,8 +28,8 @@ pub fn shares(name: &GuestName, limits: &Limits) -> Option<File> {
     text(limits).map(|text| File::Text { path: path(name), text })
 }
 
-/// Has systemd know a guest's shares, if it doesn't; a unit that runs has them at
-/// once.
+/// Has systemd know a guest's shares, if it doesn't. A unit that runs may have them in
+/// its cgroup with its next start only (measured with 257).
 ///
 /// # Errors
 /// What systemctl(1) says.
