@@ -35,7 +35,9 @@ pub fn facts() -> Facts {
     } else {
         load::has_rc_local().then_some(Rc::Directories)
     };
-    let place = INITS.iter().find(|path| Path::new(path).exists()).unwrap_or(&INITS[0]);
+    // What its files say comes before a program that may lie there for its libraries.
+    let places = if inittab.is_some() { &INITS[..1] } else { &INITS[..] };
+    let place = places.iter().find(|path| Path::new(path).exists()).unwrap_or(&INITS[0]);
     Facts { init: init_program(Path::new(place)), place, inittab, rc }
 }
 

@@ -30,7 +30,7 @@ pub enum Family {
 }
 
 /// Where a guest's own init is looked for, as the first of these that is there. The
-/// others are what systemd-nspawn(1) boots: Debian's package `systemd` alone has no
+/// others, which count where there is no `/etc/inittab` either, are what systemd-nspawn(1) boots: Debian's package `systemd` alone has no
 /// `/sbin/init`.
 pub const INITS: [&str; 3] = ["/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
 

@@ -78,6 +78,12 @@ fn it_is_found_without_sbin_init(tree: Tree) {
     guest.vserver("reboot", [""; 0]).ok();
     assert_ne!(guest.init_pid(), init);
     guest.vserver("stop", ["--no-kill"]).ok();
+    // Where the files say how to boot, it lies there for others.
+    guest.write("/etc/inittab", "id:2:initdefault:\n", 0o644);
+    guest.start();
+    let style = guest.vserver("status", [""; 0]).ok();
+    assert!(style.stdout.contains("sysv (/etc/inittab has sysvinit's form"), "{style}");
+    guest.stop();
 }
 
 /// With the default set of capabilities.

@@ -121,16 +121,21 @@ fn a_units_own_takes_the_guest_from_whoever_was_quicker(tree: Tree) {
     web.stop();
 }
 
-/// sd_notify(3), without systemd.
-fn whoever_waits_for_a_boot_hears_of_each_step(tree: Tree) {
-    let host = Host::new();
-    let web = host.guest("web").tree(tree).build();
+/// A supervisor that is heard as systemd hears it (sd_notify(3)).
+fn notified(host: &Host) -> (UnixDatagram, Child) {
     let path = host.prefix().join("notify");
     let socket = UnixDatagram::bind(&path).expect("it can be bound");
     socket.set_read_timeout(Some(DEADLINE)).expect("it can be set");
     let mut command = host.command(["supervise", "web"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let supervisor = command.env("NOTIFY_SOCKET", &path).spawn().expect("it can be run");
+    (socket, supervisor)
+}
+
+fn whoever_waits_for_a_boot_hears_of_each_step(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let (socket, supervisor) = notified(&host);
     let mut said = Vec::new();
     let mut bytes = [0; 4096];
     while !said.iter().any(|words: &String| words.contains("READY=1")) {
@@ -152,12 +157,7 @@ fn whoever_waits_for_a_boot_that_crashes_goes_on(tree: Tree) {
     let host = Host::new();
     let web = host.guest("web").tree(tree).build();
     web.write("/etc/inittab", "::sysinit:/bin/sleep 1000\n", 0o644);
-    let path = host.prefix().join("notify");
-    let socket = UnixDatagram::bind(&path).expect("it can be bound");
-    socket.set_read_timeout(Some(DEADLINE)).expect("it can be set");
-    let mut command = host.command(["supervise", "web"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let supervisor = command.env("NOTIFY_SOCKET", &path).spawn().expect("it can be run");
+    let (socket, supervisor) = notified(&host);
     web.wait_for_process("sleep");
     kill(Pid::from_raw(web.init_pid()), Signal::SIGKILL).expect("PID 1 can be killed");
     let mut bytes = [0; 4096];

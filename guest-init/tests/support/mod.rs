@@ -40,6 +40,10 @@ for d in bin lib lib64 usr; do
     mount --bind /$d $d
     mount -o remount,bind,ro $d
 done
+# The host's own init is none of the guest's.
+for d in lib/systemd usr/lib/systemd; do
+    if [ -d $d ]; then mount -t tmpfs none $d; fi
+done
 mount --bind "$root/etc" etc
 mount --bind "$root/log" tmp
 touch guest-init && mount --bind "$3" guest-init

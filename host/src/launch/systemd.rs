@@ -30,7 +30,9 @@ pub fn wants_tmp(root: BorrowedFd<'_>) -> bool {
 fn is_init(root: BorrowedFd<'_>) -> bool {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let open = |path| openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok();
-    let path = INITS.into_iter().find_map(open).and_then(|init| {
+    // As guest-init looks for it.
+    let places = if exists(root, "etc/inittab") { &INITS[..1] } else { &INITS[..] };
+    let path = places.iter().copied().find_map(open).and_then(|init| {
         std::fs::read_link(format!("/proc/self/fd/{}", init.as_fd().as_raw_fd())).ok()
     });
     path.is_some_and(|path| path.ends_with(Path::new("systemd/systemd")))
