@@ -158,7 +158,7 @@ impl GuestCgroup {
     }
 
     /// Is it a limit of the unit's own cgroup? systemd writes what it has been told
-    /// (`systemd::shares`), at every `daemon-reload` again.
+    /// (`systemd::shares`) when it starts the unit.
     fn is_left_to_systemd(&self, setting: &Setting) -> bool {
         setting.place == Place::Weighed && self.is_in_unit()
     }
@@ -172,8 +172,8 @@ impl GuestCgroup {
             return;
         }
         tracing::warn!(
-            "limits.{} is to be '{}', and the guest's unit has '{now}': 'systemctl daemon-reload', \
-             unless somebody has set that by 'systemctl set-property'",
+            "limits.{} is to be '{}', and the guest's unit has '{now}' until it is stopped and \
+             started, or what was set by 'systemctl set-property'",
             setting.key,
             setting.value
         );
