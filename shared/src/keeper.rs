@@ -57,10 +57,12 @@ pub const RING_SIZE: usize = 64 * 1024;
 /// output is at file offset `RING_HEADER + p % RING_SIZE`.
 pub const RING_HEADER: usize = 8;
 
-/// The keeper's arguments, given as `keeper INIT_PID LOG_NAME LOG_LIMIT`
-/// (argument 0 is `keeper`): host pid of the guest's PID 1, name of the log
-/// in the log directory, and its largest size in bytes before it is rotated
-/// to `LOG_NAME.1` (0: no log).
+/// The keeper's arguments, given as `keeper INIT_PID LOG_NAME LOG_LIMIT
+/// [IDENTIFIER UNIT]` (argument 0 is `keeper`): host pid of the guest's PID 1,
+/// name of the log in the log directory, and its largest size in bytes before
+/// it is rotated to `LOG_NAME.1` (0: no log); where the console goes to the
+/// journal, the names by which the keeper opens its stream again
+/// ([`crate::journal::stream`]).
 pub const KEEPER_NAME: &str = "keeper";
 
 /// From the supervisor to the keeper.

@@ -25,6 +25,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
+use shared::journal::stream;
 use shared::keeper::{FromKeeper, HANDED, KEEPER_PROTOCOL, ToKeeper, fd};
 use shared::link::{Link, RecvError};
 
@@ -71,7 +72,7 @@ struct Keeper {
 impl Keeper {
     fn new(arguments: &[OsString]) -> Option<Self> {
         // They may be missing: before anything else can get their numbers.
-        let journal = Journal::new(sys::take_descriptor(fd::JOURNAL));
+        let journal = sys::take_descriptor(fd::JOURNAL);
         let programs = [fd::LOOKUP, fd::FORKS].map(sys::take_descriptor);
         let handle = sys::take_descriptor(fd::INIT)?;
         let text = |index: usize| arguments.get(index).and_then(|a| a.to_str());
@@ -90,6 +91,13 @@ impl Keeper {
         let link = sys::take_descriptor(fd::LINK)?;
         let notify = sys::take_descriptor(fd::NOTIFY)?;
         let master = sys::take_descriptor(fd::CONSOLE)?;
+        let names = text(3).zip(text(4));
+        let names = names.map(|(identifier, unit)| (identifier.to_owned(), unit.to_owned()));
+        let again = move || match &names {
+            Some((identifier, unit)) => stream(identifier, unit).ok(),
+            None => None,
+        };
+        let journal = Journal::new(journal, again);
         let log = Log::new(sys::take_descriptor(fd::LOG_DIRECTORY)?, log_name, limit);
         let ring = Ring::new(sys::take_descriptor(fd::RING)?);
         let console = Console::new(master, clients, ring, log, journal);

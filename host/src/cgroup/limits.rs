@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::GuestCgroup;
-use crate::config::limits::CpuSet;
+use crate::config::limits::{CpuSet, Shares};
 
 /// One limit, as the kernel takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,11 @@ pub enum Left {
     Some,
     /// None, and so others.
     None,
+}
+
+/// What systemd makes of a weight for BFQ, which knows 1 to 1000.
+fn for_bfq(weight: u16) -> u16 {
+    if weight <= 100 { weight } else { 100 + (weight - 100) / 11 }
 }
 
 fn left(wanted: &str, effective: &str) -> Left {
@@ -163,6 +168,28 @@ impl GuestCgroup {
         setting.place == Place::Weighed && self.is_in_unit()
     }
 
+    /// Gives its unit's cgroup these weights, as systemd does when it starts it; those that
+    /// are `None` stay.
+    ///
+    /// # Errors
+    /// Those of read(2) and write(2). Files that the kernel lacks are left out.
+    pub fn weigh(&self, shares: Shares) -> io::Result<()> {
+        let io = shares.io.map(|weight| format!("default {weight}"));
+        let bfq = shares.io.map(|weight| format!("default {}", for_bfq(weight)));
+        let cpu = shares.cpu.map(|weight| weight.to_string());
+        for (file, value) in [("cpu.weight", cpu), ("io.weight", io), ("io.bfq.weight", bfq)] {
+            let path = self.weighed().join(file);
+            let Some(value) = value else { continue };
+            match fs::read_to_string(&path) {
+                Ok(now) if now.lines().next() == Some(&value) => {}
+                Ok(_) => write(&path, &value)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Says so if what systemd has set there is something else.
     fn compare(&self, boot: u32, setting: &Setting) {
         let text = fs::read_to_string(self.file(boot, setting)).unwrap_or_default();
@@ -172,8 +199,8 @@ impl GuestCgroup {
             return;
         }
         tracing::warn!(
-            "limits.{} is to be '{}', and the guest's unit has '{now}' until it is stopped and \
-             started, or what was set by 'systemctl set-property'",
+            "limits.{} is to be '{}', and the guest's unit has '{now}', by 'systemctl \
+             set-property' or until it is reloaded",
             setting.key,
             setting.value
         );
@@ -229,6 +256,11 @@ mod tests {
         ] {
             assert_eq!(left(wanted, effective), expected, "{wanted} {effective}");
         }
+    }
+
+    #[test]
+    fn bfq_has_a_scale_of_its_own() {
+        assert_eq!([1, 100, 111, 10_000].map(for_bfq), [1, 100, 101, 1000]);
     }
 
     #[test]

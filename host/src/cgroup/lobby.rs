@@ -16,6 +16,9 @@ use super::{GuestCgroup, ignore_missing};
 /// which a tracer still holds.
 const MOST: &str = "3";
 
+/// How often it is made anew when it has been removed.
+const TRIES: u32 = 20;
+
 /// How long dying processes may take to leave it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -33,17 +36,14 @@ impl Lobby {
     pub fn new(cgroup: &GuestCgroup) -> io::Result<Self> {
         let sessions = cgroup.session();
         for old in super::children(&sessions) {
-            let is_gone = |name: &Path| !Path::new("/proc").join(name).exists();
-            if old.file_name().is_some_and(|name| is_gone(Path::new(name))) {
+            let has_ended = |name: &Path| !Path::new("/proc").join(name).exists();
+            if old.file_name().is_some_and(|name| has_ended(Path::new(name))) {
                 // It goes with the guest if something is left in it.
                 let _ = fs::remove_dir(&old);
             }
         }
         let lobby = Self { directory: sessions.join(std::process::id().to_string()) };
-        // systemd removes what is empty of a unit that has failed.
-        fs::create_dir_all(&lobby.directory)?;
-        // Where the host doesn't count processes there is no such file.
-        ignore_missing(super::write(&lobby.directory.join("pids.max"), MOST))?;
+        lobby.persist(|| lobby.make())?;
         Ok(lobby)
     }
 
@@ -52,8 +52,33 @@ impl Lobby {
     /// # Errors
     /// Those of write(2) on `cgroup.procs`.
     pub fn enter(&self) -> io::Result<()> {
-        super::enter(&self.directory)
+        self.persist(|| super::enter(&self.directory))
     }
+
+    fn make(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        // Where the host doesn't count processes there is no such file.
+        ignore_missing(super::write(&self.directory.join("pids.max"), MOST))
+    }
+
+    /// systemd removes what is empty of a unit that has failed, all of a sudden: then it
+    /// is made anew.
+    fn persist(&self, step: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        for _ in 0..TRIES {
+            match step() {
+                Err(error) if is_gone(&error) => self
+                    .make()
+                    .or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })?,
+                done => return done,
+            }
+        }
+        step()
+    }
+}
+
+/// Has the cgroup been removed, before it was opened or since?
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
 }
 
 impl Drop for Lobby {
@@ -62,5 +87,26 @@ impl Drop for Lobby {
     fn drop(&mut self) {
         let _ = fs::write(self.directory.join("cgroup.kill"), "1");
         let _ = super::remove(&self.directory, PATIENCE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_that_is_removed_is_made_again() {
+        let base = tempfile::tempdir().unwrap();
+        let lobby = Lobby { directory: base.path().join("sessions/17") };
+        // As on a file system without cgroups: what would be written isn't there.
+        fs::create_dir_all(&lobby.directory).unwrap();
+        fs::remove_dir_all(base.path().join("sessions")).unwrap();
+        let step = || fs::read_dir(&lobby.directory).map(drop);
+        lobby.persist(step).unwrap();
+        let refused = || Err(io::Error::from_raw_os_error(libc::EACCES));
+        assert_eq!(lobby.persist(refused).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let gone = || Err(io::Error::from_raw_os_error(libc::ENODEV));
+        assert_eq!(lobby.persist(gone).unwrap_err().raw_os_error(), Some(libc::ENODEV));
+        fs::remove_dir_all(base.path().join("sessions")).unwrap();
     }
 }

@@ -157,10 +157,21 @@ fn note(args: &LimitsArgs, paths: &Paths, config: &GuestConfig, is_other: bool) 
         return Ok(());
     }
     let told = systemd::tell_shares(name, &config.limits);
+    let told = told.and_then(|()| weigh(paths, name));
     if let (Err(_), Some(written)) = (&told, written) {
         written.undo(paths, name)?;
     }
     told
+}
+
+/// Has the unit of a guest that runs the weights that systemd has noted for it.
+fn weigh(paths: &Paths, name: &GuestName) -> Result<()> {
+    let cgroup = GuestCgroup::new(paths, name)?;
+    if !cgroup.is_in_unit() {
+        return Ok(());
+    }
+    let fail = |error| Error::os(format_args!("cannot weigh guest '{name}' anew"), error);
+    cgroup.weigh(systemd::known_shares(name)?).map_err(fail)
 }
 
 /// Fails when its files are to take less than they take and may take `now`. An

@@ -67,9 +67,16 @@ impl Boots {
         self.0.iter().rev().nth(count)
     }
 
-    /// When the first boot of all began.
+    /// When the first boot of all began; a later one, if the host's clock was set
+    /// back before that.
     pub fn first_ms(&self) -> Option<u64> {
-        self.0.first().map(|boot| boot.first_ms.unwrap_or(boot.at_ms))
+        self.0.iter().flat_map(|boot| [boot.first_ms, Some(boot.at_ms)]).flatten().min()
+    }
+
+    /// All boots that the guest ever had, as long as none is forgotten.
+    pub fn all(&self) -> Option<&[Boot]> {
+        let first = self.0.first()?;
+        (first.first_ms == Some(first.at_ms)).then_some(&self.0)
     }
 
     /// Those that the guest had under other names than this one, with these.
@@ -136,6 +143,11 @@ impl Boot {
             file,
         }
     }
+
+    /// The pids of all its keepers.
+    pub fn keepers(&self) -> impl Iterator<Item = u32> {
+        [self.keeper].into_iter().chain(self.later_keepers.iter().copied())
+    }
 }
 
 impl File {
@@ -187,9 +199,26 @@ mod tests {
         assert_eq!(boots.back(63).unwrap().keeper, 6);
         assert_eq!(boots.back(64), None);
         assert_eq!(boots.first_ms(), Some(1000), "also when that boot is forgotten");
+        assert_eq!(boots.all(), None);
         let others = |name: &str| boots.under_other_names(&name.parse().unwrap()).count();
         assert_eq!([others("web"), others("shop"), others("mail")], [2, 62, 64]);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn all_boots_are_known_until_one_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.boots");
+        let web = "web".parse().unwrap();
+        for number in 0..u64::try_from(KEPT).unwrap() + 8 {
+            // The clock is set back once, and goes on.
+            let at_ms = if number < 10 { 1000 } else { 500 } + number;
+            Boots::note(&path, Boot { at_ms, ..Boot::now(&web, true, true, None) }).unwrap();
+            let boots = Boots::read(&path);
+            let known = usize::try_from(number).unwrap() + 1;
+            assert_eq!(boots.all().map(<[Boot]>::len), (known <= KEPT).then_some(known));
+            assert_eq!(boots.first_ms(), Some(if number < 10 { 1000 } else { 510 }));
+        }
     }
 
     #[test]
@@ -204,6 +233,7 @@ mod tests {
         let boots = Boots::read(&path);
         assert_eq!((boots.first_ms(), boots.back(1).unwrap().keeper), (Some(7), 3));
         assert_eq!(boots.back(0).unwrap().first_ms, Some(7));
+        assert_eq!(boots.all(), None, "there may have been others");
         assert_eq!(boots.under_other_names(&web).count(), 0);
     }
 

@@ -9,7 +9,6 @@
 mod boots;
 mod events;
 mod messages;
-mod stream;
 
 use std::env;
 use std::io;
@@ -20,7 +19,6 @@ use shared::name::GuestName;
 pub use boots::{Boot, Boots, File};
 pub use events::{ALL, CATALOG, Entry, Kind, Level, catalog};
 pub use messages::Messages;
-pub use stream::stream;
 
 /// `SYSLOG_IDENTIFIER` of what a guest's supervisor says.
 pub fn of_supervisor(name: &GuestName) -> String {

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::runtime::{self, RunDir};
 use crate::sys::{self, Cloned};
 
-use super::log::{self, Log};
+use super::log::{self, Journal, Log};
 use super::{Launched, PATIENCE, capabilities, console, init, reap, receive};
 
 /// What a keeper holds of a boot. What there isn't, or is lost, is missing; but a
@@ -157,7 +157,11 @@ pub(super) fn execute(
         (or_null(kept.notify)?, fd::NOTIFY),
         (safe(kept.init)?, fd::INIT),
     ];
-    let perhaps = [(kept.lookup, fd::LOOKUP), (log.journal, fd::JOURNAL), (kept.forks, fd::FORKS)];
+    let (journal, names) = match log.journal {
+        Some(Journal { stream, identifier, unit }) => (Some(stream), vec![identifier, unit]),
+        None => (None, Vec::new()),
+    };
+    let perhaps = [(kept.lookup, fd::LOOKUP), (journal, fd::JOURNAL), (kept.forks, fd::FORKS)];
     let perhaps: Vec<_> =
         perhaps.into_iter().filter_map(|(fd, number)| Some((safe(fd?), number))).collect();
     let program = safe(around.init)?;
@@ -169,12 +173,9 @@ pub(super) fn execute(
         sys::place_descriptor(fd?, number)?;
     }
     let text = |text: String| CString::new(text).map_err(io::Error::from);
-    let argv = [
-        text(KEEPER_NAME.to_owned())?,
-        text(pid.to_string())?,
-        text(plan.console.name.clone())?,
-        text(log.limit.to_string())?,
-    ];
+    let (init, name) = (pid.to_string(), plan.console.name.clone());
+    let argv = [KEEPER_NAME.to_owned(), init, name, log.limit.to_string()];
+    let argv: Vec<_> = argv.into_iter().chain(names).map(text).collect::<io::Result<_>>()?;
     let argv: Vec<_> = argv.iter().map(CString::as_c_str).collect();
     Err(sys::exec_by_descriptor(program.as_fd(), &argv, &[]))
 }

@@ -89,10 +89,15 @@ pub fn revive(name: &GuestName) -> bool {
 /// # Errors
 /// What systemctl(1) says.
 pub fn look(name: &GuestName) -> Result<Unit> {
+    Ok(read(&properties(name, "ActiveState,Result,StatusText,Job,NRestarts")?))
+}
+
+/// Properties of a guest's unit, one `NAME=VALUE` a line.
+pub(super) fn properties(name: &GuestName, names: &str) -> Result<String> {
     let what = format!("cannot ask systemd about guest '{name}'");
-    let properties = "--property=ActiveState,Result,StatusText,Job,NRestarts";
-    let output = systemctl(&what, &["show", properties, &cgroup::unit(name)])?;
-    Ok(read(&String::from_utf8_lossy(&output.stdout)))
+    let words = ["show", &format!("--property={names}"), &cgroup::unit(name)];
+    let output = systemctl(&what, &words)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Does somebody want a guest's unit to end, or to begin anew?

@@ -22,5 +22,5 @@ pub use manager::{
 };
 pub use notify::Notifier;
 pub use settings::{is_linked, settings};
-pub use shares::{shares, tell_shares};
+pub use shares::{known_shares, shares, tell_shares};
 pub use units::{GENERATOR, texts};

@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 
 use shared::name::GuestName;
 
-use super::{File, reload};
+use super::{File, manager, reload};
 use crate::cgroup;
 use crate::config::Limits;
+use crate::config::limits::Shares;
 use crate::error::Result;
 
 /// Where systemd has generators write (systemd.generator(7)).
@@ -28,13 +29,35 @@ pub fn shares(name: &GuestName, limits: &Limits) -> Option<File> {
     text(limits).map(|text| File::Text { path: path(name), text })
 }
 
-/// Has systemd know a guest's shares, if it doesn't. A unit that runs may have them in
-/// its cgroup with its next start only (measured with 257).
+/// Has systemd know a guest's shares, if it doesn't. For a unit that runs it notes them,
+/// and writes them to its cgroup at its next start (measured with 257): see
+/// [`known_shares`].
 ///
 /// # Errors
 /// What systemctl(1) says.
 pub fn tell_shares(name: &GuestName, limits: &Limits) -> Result<()> {
     if is_known(Path::new(GENERATED), name, limits) { Ok(()) } else { reload() }
+}
+
+/// The shares that systemd has noted for a guest's unit, whoever has told it. What isn't
+/// a weight (`idle`) is `None`.
+///
+/// # Errors
+/// What systemctl(1) says.
+pub fn known_shares(name: &GuestName) -> Result<Shares> {
+    Ok(read(&manager::properties(name, "CPUWeight,IOWeight")?))
+}
+
+fn read(text: &str) -> Shares {
+    let weight = |property: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once('='));
+        match lines.find(|(name, _)| *name == property)?.1 {
+            // The second: how it was before version 253.
+            "[not set]" | "18446744073709551615" => Some(100),
+            weight => weight.parse().ok().filter(|weight| (1..=10_000).contains(weight)),
+        }
+    };
+    Shares { cpu: weight("CPUWeight"), io: weight("IOWeight") }
 }
 
 /// Is what the generator has written last what it would write now?
@@ -88,6 +111,16 @@ mod tests {
         for theirs in ["50-CPUWeight.conf", "50-IOWeight.conf", "override.conf"] {
             assert!(own < theirs, "{own} {theirs}");
         }
+    }
+
+    #[test]
+    fn what_systemd_has_noted_is_read() {
+        let shares = |cpu, io| Shares { cpu, io };
+        assert_eq!(read("CPUWeight=200\nIOWeight=[not set]\n"), shares(Some(200), Some(100)));
+        let old = "IOWeight=50\nCPUWeight=18446744073709551615\n";
+        assert_eq!(read(old), shares(Some(100), Some(50)));
+        assert_eq!(read("CPUWeight=idle\nIOWeight=0\n"), shares(None, None));
+        assert_eq!(read(""), shares(None, None));
     }
 
     #[test]

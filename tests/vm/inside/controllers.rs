@@ -110,6 +110,7 @@ fn weights_hold_between_units() {
     let machine = Machine::new();
     let guests = [machine.guest("heavy", Tree::Busybox), machine.guest("light", Tree::Busybox)];
     let [heavy, light] = &guests;
+    // One is told before its start, the other while it runs.
     vserver(&["limits", "heavy", "cpuset=0", "cpu_weight=1000"]).ok();
     for guest in &guests {
         vserver(&["start", guest.name()]).ok();
@@ -143,6 +144,27 @@ fn weights_hold_between_units() {
     };
     let seen = ratio(heavy, light);
     assert!(seen > 3.0, "10 was to be had, and it was {seen}");
+
+    vserver(&["limits", "heavy", "cpu_weight=", "nice=5"]).ok();
+    vserver(&["limits", "light", "cpu_weight=330"]).ok();
+    weigh([33, 330]);
+    let seen = ratio(light, heavy);
+    assert!(seen > 3.0, "the other way round it was {seen}");
+
+    // An administrator's word to systemd counts more, whatever the file says.
+    systemctl(&["set-property", "--runtime", &light.unit(), "CPUWeight=70"]).ok();
+    weigh([33, 70]);
+    vserver(&["limits", "light", "cpu_weight=500"]).ok();
+    systemctl(&["daemon-reload"]).ok();
+    weigh([33, 70]);
+    let shown = vserver(&["limits", "light"]).ok();
+    let row = shown.stdout.lines().find(|line| line.starts_with("cpu_weight ")).unwrap_or_default();
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["cpu_weight", "500", "70", "-", "-"]);
+    systemctl(&["revert", &light.unit()]).ok();
+    systemctl(&["reload", &light.unit()]).ok();
+    weigh([33, 500]);
+    vserver(&["limits", "light", "cpu_weight="]).ok();
+    weigh([33, 100]);
 }
 
 /// The kernel takes any processors, and goes by those that the unit leaves.

@@ -1,6 +1,6 @@
 //! Logs that are in the host's journal, read by journalctl(1).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
@@ -23,8 +23,9 @@ const BEFORE: u64 = 10_000;
 /// writes under a guest's names, but another guest may have had them: before this one's
 /// first boot, or since this one has the name that it has now.
 ///
-/// A boot's lines come from its keeper. While the log is followed, those of
-/// the next boot come from another one, so its time has to do.
+/// A boot's lines come from its keeper. Those of a boot that is forgotten, or
+/// that comes while the log is followed, come from another one, so its time has
+/// to do; where it can be told without, a clock that is set back hides nothing.
 pub(super) fn console(
     name: &GuestName,
     boots: &Boots,
@@ -33,13 +34,18 @@ pub(super) fn console(
 ) -> Vec<String> {
     let mut words = options("cat");
     let Some(boot) = boot else {
+        if let Some(all) = boots.all()
+            && !follow
+        {
+            words.extend(of_boots(name, all));
+            return words;
+        }
         words.extend(boots.first_ms().map(since));
         words.extend(written_as([of_console(name)]));
         for (other, boot) in boots.under_other_names(name) {
-            // Or this (journalctl(1)).
             words.push("+".to_owned());
             words.extend(written_as([of_console(other)]));
-            words.extend(by_keepers(boot));
+            words.extend(by_keepers(&boot.host_boot, boot.keepers()));
         }
         return words;
     };
@@ -51,7 +57,7 @@ pub(super) fn console(
         words.push(format!("_BOOT_ID={}", boot.host_boot));
     } else {
         words.extend(written_as([of_console(then)]));
-        words.extend(by_keepers(boot));
+        words.extend(by_keepers(&boot.host_boot, boot.keepers()));
     }
     words
 }
@@ -77,9 +83,28 @@ fn written_as(identifiers: impl IntoIterator<Item = String>) -> impl Iterator<It
     ["_UID=0".to_owned()].into_iter().chain(identifiers)
 }
 
-fn by_keepers(boot: &Boot) -> impl Iterator<Item = String> {
-    let keepers = [boot.keeper].into_iter().chain(boot.later_keepers.iter().copied());
-    let host = format!("_BOOT_ID={}", boot.host_boot);
+/// The consoles of these boots, one alternative (journalctl(1)) for all that had a
+/// name in a boot of the host.
+fn of_boots(name: &GuestName, boots: &[Boot]) -> Vec<String> {
+    let mut keepers: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for boot in boots {
+        let then = boot.name.as_ref().unwrap_or(name);
+        keepers.entry((then, &boot.host_boot)).or_default().extend(boot.keepers());
+    }
+    let alternatives = keepers.into_iter().map(|((name, host_boot), keepers)| {
+        written_as([of_console(name)]).chain(by_keepers(host_boot, keepers)).collect()
+    });
+    alternatives
+        .reduce(|all: Vec<_>, next| [all, vec!["+".to_owned()], next].concat())
+        .unwrap_or_default()
+}
+
+fn by_keepers(
+    host_boot: &str,
+    keepers: impl IntoIterator<Item = u32>,
+) -> impl Iterator<Item = String> {
+    let keepers = keepers.into_iter();
+    let host = format!("_BOOT_ID={host_boot}");
     [host].into_iter().chain(keepers.map(|pid| format!("_PID={pid}")))
 }
 
@@ -207,18 +232,29 @@ mod tests {
 
     #[test]
     fn what_was_written_under_another_name_is_found() {
-        let boots = boots(&[(60_000, "old"), (70_000, "web")]);
-        let words = console(&web(), &boots, None, false).join(" ");
-        let now = "_UID=0 SYSLOG_IDENTIFIER=vserver-web/console";
+        let boots = boots(&[(60_000, "old"), (70_000, "web"), (80_000, "web")]);
+        let all = console(&web(), &boots, None, false).join(" ");
         let then = "_UID=0 SYSLOG_IDENTIFIER=vserver-old/console _BOOT_ID=ab12 _PID=17";
-        assert_eq!(words, format!("{OPTIONS} --output=cat --since=@60.000 {now} + {then}"));
-        let before = console(&web(), &boots, boots.back(1), false).join(" ");
+        let since = "_UID=0 SYSLOG_IDENTIFIER=vserver-web/console _BOOT_ID=ab12 _PID=18 _PID=19";
+        assert_eq!(all, format!("{OPTIONS} --output=cat {then} + {since}"));
+        let followed = console(&web(), &boots, None, true).join(" ");
+        let now = "_UID=0 SYSLOG_IDENTIFIER=vserver-web/console";
+        assert_eq!(followed, format!("{OPTIONS} --output=cat --since=@60.000 {now} + {then}"));
+        let before = console(&web(), &boots, boots.back(2), false).join(" ");
         assert_eq!(before, format!("{OPTIONS} --output=cat {then}"));
         // The next boot has the new name.
-        let followed = console(&web(), &boots, boots.back(1), true).join(" ");
+        let followed = console(&web(), &boots, boots.back(2), true).join(" ");
         assert!(followed.contains("vserver-old/console SYSLOG_IDENTIFIER=vserver-web/console"));
         let events = supervisor(&web(), &boots).join(" ");
         let both = "_UID=0 SYSLOG_IDENTIFIER=vserver-old SYSLOG_IDENTIFIER=vserver-web";
         assert_eq!(events, format!("{OPTIONS} --output=short-iso --since=@50.000 {both}"));
+    }
+
+    #[test]
+    fn forgotten_boots_are_found_by_their_time() {
+        let noted: Vec<_> = (1..80).map(|number| (number * 1000, "web")).collect();
+        let words = console(&web(), &boots(&noted), None, false).join(" ");
+        let all = "--since=@1.000 _UID=0 SYSLOG_IDENTIFIER=vserver-web/console";
+        assert_eq!(words, format!("{OPTIONS} --output=cat {all}"));
     }
 }

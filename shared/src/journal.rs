@@ -1,4 +1,9 @@
-//! A stream to the journal: every line that is written to it is a message.
+//! A stream to the host's journal: every line that is written to it is a
+//! message (systemd-journald.service(8)).
+//!
+//! journald keeps streams over its own restarts, not over a stop, and it asks
+//! the kernel once who has connected (unix(7), `SO_PEERCRED`): whoever is to be
+//! named as the writer connects, and connects again.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -20,10 +25,11 @@ const PRIORITY: u8 = 6;
 /// Opens a stream whose lines are messages of the process that calls this, of
 /// whatever program it executes then. No line can say more than its text: no
 /// priority is read from it. `unit` counts where the process isn't in the
-/// cgroup of any.
+/// cgroup of any. Neither name may have a newline. Nothing here or in the
+/// stream blocks.
 ///
 /// # Errors
-/// When there is no journal.
+/// When there is no journal, or it takes no connection at once.
 pub fn stream(identifier: &str, unit: &str) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
