@@ -130,6 +130,34 @@ fn a_journal_that_takes_nothing_keeps_no_guest_back() {
     assert!(begun.elapsed() < DEADLINE, "{:?}", begun.elapsed());
 }
 
+/// Unlike its restart, that loses all streams.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn consoles_come_back_to_a_journal_that_was_stopped() {
+    const SOCKETS: [&str; 2] = ["systemd-journald.socket", "systemd-journald-dev-log.socket"];
+    let machine = Machine::new();
+    let web = machine.guest("web", Tree::Busybox);
+    vserver(&["start", "web"]).ok();
+    let says = |words: &str| {
+        let echo = format!("echo {words} >/dev/console");
+        vserver(&["exec", "web", "--", "sh", "-c", &echo]).ok();
+    };
+    systemctl(&[&["stop", "systemd-journald.service"], SOCKETS.as_slice()].concat()).ok();
+    says("heard by nobody");
+    systemctl(&[&["start"], SOCKETS.as_slice(), &["systemd-journald.service"]].concat()).ok();
+    says("heard again");
+    let heard = || {
+        let log = vserver(&["logs", "web"]).ok().stdout;
+        log.lines().any(|line| line == "heard again").then_some(log)
+    };
+    let log = eventually(DEADLINE, "the console is in the journal", heard);
+    assert!(log.contains("once: ran") && !log.contains("heard by nobody"), "{log}");
+    // Of the guest's own unit still.
+    let unit = ["-u", &*web.unit(), "--output=cat", "-n", "1", "--identifier=vserver-web/console"];
+    run("journalctl", &unit).ok().says("heard again\n");
+    vserver(&["stop", "web"]).ok();
+}
+
 /// A unit's main process, stopped until this is dropped.
 struct Stopped(String);
 

@@ -241,13 +241,10 @@ fn a_stop_that_is_not_heard_leaves_nothing() {
     systemctl(&["daemon-reload"]).ok();
     vserver(&["start", "web"]).ok();
     let (init, keeper) = (web.pid("init_pid"), web.pid("keeper_pid"));
-    // systemd wakes up what it sends SIGTERM to.
-    let main = web.show("MainPID");
-    let stopped = thread::spawn(|| systemctl(&["stop", "vserver@web"]));
-    while !stopped.is_finished() {
-        run("kill", &["-STOP", &main]);
-    }
-    stopped.join().expect("it is run");
+    // systemd wakes up what it sends SIGTERM to, but nothing that is frozen.
+    let frozen = Path::new("/sys/fs/cgroup/vserver.slice/vserver@web.service/supervisor");
+    fs::write(frozen.join("cgroup.freeze"), "1").expect("it can be frozen");
+    systemctl(&["stop", "vserver@web"]);
     assert!(!process::is_alive(init) && !process::is_alive(keeper));
     // By whoever had cleaned up for systemd, a moment later.
     eventually(DEADLINE, "its directory is gone", || {
