@@ -144,12 +144,14 @@ fn what_the_kernel_says_of_devices_is_heard(tree: Tree) {
     web.start();
     let name = "seen-link0";
     let mut hears = host.command(["exec", "web", "--", "/peer", "announced", name]);
-    let hears = hears.stdout(Stdio::piped()).spawn().expect("a listener");
-    let mut lines = BufReader::new(hears.stdout.expect("a pipe")).lines().map_while(Result::ok);
+    let mut hears = hears.stdout(Stdio::piped()).spawn().expect("a listener");
+    let stdout = hears.stdout.take().expect("a pipe");
+    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
     assert_eq!(lines.next().as_deref(), Some("serving seen-link0"));
     host.network().ip(&format!("link add {name} type veth peer name seen-link1"));
     let heard = format!("announced add@/devices/virtual/net/{name}");
     assert_eq!(lines.next(), Some(heard));
+    assert!(hears.wait().expect("it ends").success());
     web.stop();
 }
 
