@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::frames::MARK;
+use crate::capture::MARK;
 use crate::outcome::{Attempt, untried};
 use crate::sys::Arg::{Bytes, N, Words};
 use crate::sys::{self};

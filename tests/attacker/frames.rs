@@ -1,10 +1,9 @@
 //! Frames on the guest's link, made byte by byte as only its root can
-//! (packet(7)), and their capture on the other side.
+//! (packet(7)).
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use etherparse::{
     ArpHardwareId, ArpOperation, ArpPacket, EtherType, Ethernet2Header, IpFragOffset, IpHeaders,
@@ -13,15 +12,13 @@ use etherparse::{
 };
 use nix::net::if_::if_nametoindex;
 
+use crate::capture::MARK;
 use crate::outcome::{Attempt, Failure, Prepare, untried};
-use crate::sys::Arg::{Bytes, N, Shared};
+use crate::sys::Arg::{Bytes, N};
 use crate::sys::{self};
 
-/// What every frame of this program carries, before its kind.
-pub const MARK: &str = "FRAME:";
-
 /// Every protocol (`ETH_P_ALL`, linux/if_ether.h).
-const ALL: u16 = 3;
+pub(crate) const ALL: u16 = 3;
 
 /// The link, from inside.
 const LINK: &str = "eth0";
@@ -48,37 +45,9 @@ pub fn send(kind: &str, own: &str, foreign: &str, target: &str) -> Attempt {
     let parts =
         Parts { mac, gateway: gateway_mac()?, own, own6, foreign, foreign6, target, target6 };
     let Some(frame) = parts.frame(kind) else { return untried(format!("no frame '{kind}'")) };
-    let socket = packet_socket(LINK)?;
+    let socket = packet_socket(LINK, ALL)?;
     sys::call(libc::SYS_write, &[N(socket), Bytes(&frame), N(frame.len() as i64)])?;
     Ok(format!("sent {} bytes", frame.len()))
-}
-
-/// Prints the kind of each marked frame that arrives on an interface, and each
-/// that asks or tells who has an address, until one of kind `last` arrives.
-pub fn capture(interface: &str, last: &str) -> Attempt {
-    static BUFFER: [AtomicU8; 2048] = [const { AtomicU8::new(0) }; 2048];
-    let socket = packet_socket(interface)?;
-    let mut out = io::stdout();
-    writeln!(out, "listening").prepare("writing")?;
-    loop {
-        let size = N(BUFFER.len() as i64);
-        let length = sys::call(libc::SYS_read, &[N(socket), Shared(&BUFFER), size])?;
-        let frame: Vec<u8> =
-            BUFFER.iter().take(length as usize).map(|byte| byte.load(Ordering::Relaxed)).collect();
-        let text = String::from_utf8_lossy(&frame).into_owned();
-        if let Some((_, rest)) = text.split_once(MARK) {
-            let kind = rest.split(':').next().unwrap_or_default();
-            writeln!(out, "{kind}").prepare("writing")?;
-            if kind == last {
-                return Ok("the last one".to_owned());
-            }
-        }
-        let is_arp = frame.get(12..14) == Some(&[8, 6]);
-        // Who speaks in it (RFC 826).
-        if let (true, Some([a, b, c, d])) = (is_arp, frame.get(28..32)) {
-            writeln!(out, "arp {a}.{b}.{c}.{d}").prepare("writing")?;
-        }
-    }
 }
 
 fn pair(text: &str) -> Result<(Ipv4Addr, Ipv6Addr), Failure> {
@@ -108,14 +77,14 @@ fn gateway_mac() -> Result<[u8; 6], Failure> {
     found.map_or(Ok(EVERYBODY), |mac| mac.map_or_else(|| untried("a strange neighbour"), Ok))
 }
 
-/// A packet socket of this interface alone.
-fn packet_socket(interface: &str) -> Result<i64, Failure> {
+/// A packet socket of this interface and this protocol alone.
+pub(crate) fn packet_socket(interface: &str, protocol: u16) -> Result<i64, Failure> {
     let index = if_nametoindex(interface).map_err(io::Error::from).prepare("the interface")?;
-    let socket = [libc::AF_PACKET, libc::SOCK_RAW, ALL.to_be().into()];
+    let socket = [libc::AF_PACKET, libc::SOCK_RAW, protocol.to_be().into()];
     let socket = sys::call(libc::SYS_socket, &socket.map(|value| N(value.into())))?;
     // struct sockaddr_ll
     let mut address = (libc::AF_PACKET as u16).to_ne_bytes().to_vec();
-    address.extend(ALL.to_be_bytes());
+    address.extend(protocol.to_be_bytes());
     address.extend(index.to_ne_bytes());
     address.resize(size_of::<libc::sockaddr_ll>(), 0);
     let size = N(address.len() as i64);
@@ -137,6 +106,11 @@ impl Parts {
             "ping4" => {
                 let link = self.link(self.mac).ipv4(self.foreign.octets(), self.target.octets(), 9);
                 link.icmpv4_echo_request(1, 1).write(&mut bytes, &payload)
+            }
+            "ping6" => {
+                let (own, target) = (self.foreign6.octets(), self.target6.octets());
+                let link = self.link(self.mac).ipv6(own, target, 9);
+                link.icmpv6_echo_request(1, 1).write(&mut bytes, &payload)
             }
             "vlan" => {
                 let link = self.link(self.mac).single_vlan(VlanId::try_new(5).ok()?);
@@ -161,7 +135,11 @@ impl Parts {
                 }
                 written
             }
-            "arp-foreign" | "arp-gateway" | "arp-host" | "arp-announcement" => {
+            "arp-foreign"
+            | "arp-gateway"
+            | "arp-host"
+            | "arp-announcement"
+            | "arp-announcement-gateway" => {
                 let link = self.link(self.mac).arp(self.arp(kind)?);
                 return link.write(&mut bytes).ok().map(|()| bytes);
             }
@@ -277,12 +255,12 @@ impl Parts {
 
     fn arp(&self, kind: &str) -> Option<ArpPacket> {
         let claimed = match kind {
-            "arp-gateway" => Ipv4Addr::new(169, 254, 1, 1),
+            "arp-gateway" | "arp-announcement-gateway" => Ipv4Addr::new(169, 254, 1, 1),
             "arp-host" => Ipv4Addr::new(203, 0, 113, 1),
             _ => self.foreign,
         };
-        let operation =
-            if kind == "arp-announcement" { ArpOperation::REQUEST } else { ArpOperation::REPLY };
+        let is_announced = kind.starts_with("arp-announcement");
+        let operation = if is_announced { ArpOperation::REQUEST } else { ArpOperation::REPLY };
         let (claimed, target) = (claimed.octets(), self.target.octets());
         ArpPacket::new(
             ArpHardwareId::ETHERNET,
@@ -291,7 +269,7 @@ impl Parts {
             &self.mac,
             &claimed,
             &self.gateway,
-            if kind == "arp-announcement" { &claimed } else { &target },
+            if is_announced { &claimed } else { &target },
         )
         .ok()
     }

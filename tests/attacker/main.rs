@@ -8,6 +8,7 @@
 mod bait;
 mod bombs;
 mod calls;
+mod capture;
 mod datagrams;
 mod descend;
 mod files;
@@ -97,7 +98,8 @@ fn attempt(name: &str, arguments: &[&str]) -> Attempt {
         ("datagram", [kind, source, router, target]) => {
             datagrams::send(kind, source, router, target)
         }
-        ("capture", [interface, last]) => frames::capture(interface, last),
+        ("capture", [interface, last]) => capture::all(interface, last),
+        ("capture-passed", [interface, last]) => capture::passed(interface, last),
         ("macvlan-upon", [index]) => macvlan::upon(index),
 
         ("bequeath-link", []) => link::bequeath(),

@@ -11,7 +11,7 @@ use vserver::variables;
 pub(crate) const ATTACKER: &str = env!("CARGO_BIN_EXE_attacker");
 
 /// Forged frames that a router passes on, if nothing holds them back.
-pub(crate) const ROUTED: [&str; 12] = [
+pub(crate) const ROUTED: [&str; 13] = [
     "foreign4",
     "fragment4",
     "rest4",
@@ -24,6 +24,7 @@ pub(crate) const ROUTED: [&str; 12] = [
     "fragment6",
     "destination6",
     "home6",
+    "ping6",
 ];
 
 /// Those that only machines on the same wire can hear.

@@ -1,19 +1,34 @@
 //! Addresses that aren't the guest's, claimed by a guest whose root has every
 //! capability over its network: nothing of it reaches a neighbour, a machine
-//! beside the host, or the host's own tables. The same frames arrive where the
-//! filter is left out, which shows that they are right.
+//! beside the host, or the host's own tables, nor passes the filter on the link.
+//! The same frames arrive where the filter is left out, which shows that they
+//! are right.
 
 use tests::{Capture, Finished, Guest, Network};
 
-use crate::frames::{LOCAL, ROUTED, Scene};
+use crate::frames::{ATTACKER, LOCAL, ROUTED, Scene};
 
 const OWN: &str = "192.0.2.10,2001:db8::10";
 const NEIGHBOUR: &str = "192.0.2.11,2001:db8::11";
 const BESIDE: &str = "203.0.113.2,2001:db8:1::2";
 
 /// Frames of the link's own, beside [`LOCAL`].
-const OTHERS: [&str; 5] =
-    ["options4", "arp-foreign", "arp-gateway", "arp-host", "arp-announcement"];
+const OTHERS: [&str; 6] = [
+    "options4",
+    "arp-foreign",
+    "arp-announcement",
+    "arp-gateway",
+    "arp-announcement-gateway",
+    "arp-host",
+];
+
+/// What is heard of those that have no mark: who speaks, and in how many of
+/// [`OTHERS`].
+const CLAIMS: [(&str, usize); 3] =
+    [("arp 192.0.2.11", 2), ("arp 169.254.1.1", 2), ("arp 203.0.113.1", 1)];
+
+/// To whom all frames are sent.
+const TARGETS: [&str; 2] = [BESIDE, NEIGHBOUR];
 
 /// What comes last, from the guest's own address.
 const LAST: [&str; 2] = ["own6", "own4"];
@@ -49,11 +64,17 @@ fn send(guest: &Guest<'_>, kind: &str, target: &str) -> Finished {
     guest.exec(["/attacker", "frame", kind, OWN, NEIGHBOUR, target])
 }
 
-/// What arrives beside the host and in the neighbour when all frames have been
-/// sent to both.
-fn arrived(scene: &Scene, web: &Guest<'_>, db: &Guest<'_>) -> [Vec<String>; 2] {
-    let captures = scene.listen(db, "own6");
-    for target in [BESIDE, NEIGHBOUR] {
+/// What arrives beside the host, in the neighbour, and at the host behind the
+/// link's filter, when all frames have been sent to both.
+fn arrived(scene: &Scene, web: &Guest<'_>, db: &Guest<'_>) -> [Vec<String>; 3] {
+    let [outside, inside] = scene.listen(db, "own6");
+    let links = scene.host.network().links();
+    let has_name = |line: &&str| line.ends_with(&format!("~{}", web.name()));
+    let link = links.lines().find(has_name).and_then(|line| line.split([':', '@']).nth(1));
+    let link = link.unwrap_or_else(|| panic!("no link: {links}")).trim();
+    let attacker = scene.host.network().command(ATTACKER);
+    let captures = [outside, inside, Capture::passed(attacker, link, "own4")];
+    for target in TARGETS {
         for kind in ROUTED.into_iter().chain(LOCAL).chain(OTHERS) {
             send(web, kind, target).ok();
         }
@@ -73,12 +94,18 @@ fn no_address_of_another_is_ever_heard() {
     db.start();
     scene.beside.run("busybox", ["ping", "-c", "1", "-W", "10", "192.0.2.11"]).ok();
     let before = tables(&scene);
-    let [outside, inside] = arrived(&scene, &web, &db);
+    // The filter is the link's own, and nobody's who looks after the guest.
+    web.kill_supervisor();
+    let [outside, inside, passed] = arrived(&scene, &web, &db);
     // The two machines may ask each other for themselves.
     let theirs = |line: &&String| line.starts_with("arp 203.0.113.");
     let outside: Vec<_> = outside.iter().filter(|line| !theirs(line)).collect();
     assert_eq!(outside, ["own4"], "beside the host");
     assert_eq!(inside, ["own6"], "in the neighbour");
+    // One by the way that it wants others to take, from its own address.
+    let mut passed: Vec<_> = passed.into_iter().filter(|line| line != "arp 192.0.2.10").collect();
+    passed.sort();
+    assert_eq!(passed, ["options4", "options4", "own4", "own6"], "behind the filter");
     assert_eq!(tables(&scene), before);
 
     // By the kernel's own means: addresses, hardware address, the default way.
@@ -121,9 +148,16 @@ fn the_same_frames_arrive_without_the_filter() {
     let (web, db) = (guest(&scene, "web", OWN), guest(&scene, "db", NEIGHBOUR));
     web.start_without("addresses");
     db.start();
-    let [outside, inside] = arrived(&scene, &web, &db);
+    let [outside, inside, passed] = arrived(&scene, &web, &db);
     for kind in ROUTED {
         let known = outside.iter().chain(&inside).any(|line| line == kind);
         assert!(known, "{kind} arrives nowhere: {outside:?} {inside:?}");
+    }
+    let times = |line: &str| passed.iter().filter(|passed| *passed == line).count();
+    for kind in ROUTED.into_iter().chain(LOCAL).chain(["options4"]) {
+        assert_eq!(times(kind), TARGETS.len(), "{kind} at the host: {passed:?}");
+    }
+    for (line, kinds) in CLAIMS {
+        assert_eq!(times(line), kinds * TARGETS.len(), "{line} at the host: {passed:?}");
     }
 }

@@ -2,6 +2,8 @@
 //! the table in docs/network.md, line by line (style/tables.rs).
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::thread;
 
 use tests::{DEADLINE, Finished, Guest, Host, Network, Tree, eventually};
@@ -14,6 +16,7 @@ on! { Busybox: [
     interfaces_and_routes_are_visible,
     a_ping_has_the_source_that_the_hosts_routes_give,
     abstract_names_can_be_reached,
+    what_the_kernel_says_of_devices_is_heard,
     a_port_on_every_address_is_taken_for_all,
     bound_ports_are_each_addresss_own,
     ports_of_sockets_that_bind_nothing_are_shared,
@@ -135,6 +138,23 @@ fn abstract_names_can_be_reached(tree: Tree) {
     web.stop();
 }
 
+fn what_the_kernel_says_of_devices_is_heard(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    let name = "seen-link0";
+    let mut hears = host.command(["exec", "web", "--", "/peer", "announced", name]);
+    let mut hears = hears.stdout(Stdio::piped()).spawn().expect("a listener");
+    let stdout = hears.stdout.take().expect("a pipe");
+    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    assert_eq!(lines.next().as_deref(), Some("serving seen-link0"));
+    host.network().ip(&format!("link add {name} type veth peer name seen-link1"));
+    let heard = format!("announced add@/devices/virtual/net/{name}");
+    assert_eq!(lines.next(), Some(heard));
+    assert!(hears.wait().expect("it ends").success());
+    web.stop();
+}
+
 fn a_port_on_every_address_is_taken_for_all(tree: Tree) {
     let host = scene();
     let web = guest(&host, "web", tree, &["192.0.2.1"]);
@@ -146,6 +166,9 @@ fn a_port_on_every_address_is_taken_for_all(tree: Tree) {
     let _guests = Server::new(&host, "web", "0.0.0.0:81");
     in_host(&host, &["tcp", "192.0.2.2:81", "tcp", "192.0.2.1:81"])
         .says("tcp 192.0.2.2:81\ntcp: EADDRINUSE\n");
+    // But nobody else has every address then.
+    in_host(&host, &["tcp", "0.0.0.0:81", "tcp", "[::]:81"])
+        .says("tcp: EADDRINUSE\ntcp: EADDRINUSE\n");
     web.stop();
 }
 
@@ -185,6 +208,36 @@ fn ports_of_sockets_that_bind_nothing_are_shared(tree: Tree) {
     in_host(&host, &["udp", "192.0.2.2:0"]).says("udp: EADDRINUSE\n");
     // Whoever names a port has it.
     in_host(&host, &["udp", "192.0.2.2:53"]).says("udp 192.0.2.2:53\n");
+    web.exec(["killall", "peer"]).ok();
+    eventually(DEADLINE, "they are given back", || {
+        in_host(&host, &["udp", "192.0.2.2:0"]).stdout.starts_with("udp 192.").then_some(())
+    });
+    // One that is shared by who has it already takes all that is for it, and isn't
+    // given away where that is forbidden.
+    let echo = |at: &str| {
+        let peer = peer().to_str().expect("a path");
+        Server::of(host.network().command(peer).args(["echo", at, "host"])).0
+    };
+    // Answers to this one have the address that was asked.
+    let calls = ["call", "127.0.0.1:50005", "call", "192.0.2.3:50006"];
+    let all_answer = || in_host(&host, &calls).stdout.matches(" host to ").count() == 2;
+    let _echoes = (echo("0.0.0.0:50005"), echo("192.0.2.3:50006"));
+    assert!(all_answer());
+    let reuse = "/peer reuse 50006 192.0.2.1 reuse 50005 192.0.2.1 serve @held x >/tmp/reuse &";
+    web.shell(reuse).ok();
+    eventually(DEADLINE, "it has both", || {
+        web.read("/tmp/reuse").contains("serving").then_some(())
+    });
+    let both = "reuse 0.0.0.0:50006\nreuse 0.0.0.0:50005\nserving @held\n";
+    assert_eq!(web.read("/tmp/reuse"), both);
+    // Whoever has named its address keeps it.
+    let said = in_host(&host, &calls).stdout;
+    assert!(said.starts_with("call: nothing\ncall host to "), "{said}");
+    web.exec(["killall", "peer"]).ok();
+    eventually(DEADLINE, "the host's has it again", || all_answer().then_some(()));
+    host.network().set("ipv4/ip_local_reserved_ports", "50005");
+    let refused = in_guest(&web, &["reuse", "50005", "192.0.2.1"]);
+    assert!(refused.stdout.starts_with("reuse: "), "{refused}");
     web.stop();
 }
 

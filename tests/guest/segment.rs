@@ -239,10 +239,11 @@ fn a_step_that_fails_is_undone(tree: Tree) {
         let web = guest(&host, "web", tree, door, &["203.0.113.10/24", "2001:db8:1::10/64"]);
         web.start().stop();
         let before = host.network().state();
-        for fault in ["link", "addresses", "first-message"] {
+        for fault in ["link", "link:2", "addresses", "first-message"] {
             let mut start = web.command("start", [""; 0]);
             let start = command::run(start.env("VSERVER_FAULT", fault), DEADLINE).code(1);
-            start.complains(Stage::from_name(fault).expect("a stage").describe());
+            let stage = fault.split(':').next().and_then(Stage::from_name).expect("a stage");
+            start.complains(stage.describe());
             assert_eq!(host.network().state(), before, "{fault}");
         }
         host.vserver(["delete", "web", "--yes"]).ok();
@@ -346,7 +347,8 @@ fn found_at_once(web: &Guest<'_>, beside: &Network) {
 }
 
 /// As the kernel tells it (rtnetlink(7)): what belongs to the filter is set
-/// before any interface of the guest's is up.
+/// before any interface of the guest's is up, and where it can't be filtered,
+/// none ever is.
 fn links_are_filtered_before_they_are_up(tree: Tree) {
     for door in [None, Some(BRIDGE), Some(MACVLAN)] {
         let (here, _beside) = match door {
@@ -360,33 +362,53 @@ fn links_are_filtered_before_they_are_up(tree: Tree) {
             Some(door) => guest(&host, "web", tree, door, &["203.0.113.10/24"]),
             None => host.guest("web").tree(tree).list("network.addresses", &["192.0.2.10"]).build(),
         };
-        let file = host.prefix().join("told");
-        let told = || fs::read_to_string(&file).expect("what the kernel has told");
-        let mut monitor = host.network().command("ip");
-        monitor.args(["-o", "monitor", "link", "netconf"]);
-        monitor.stdout(fs::File::create(&file).expect("a file of the installation"));
-        let mut monitor = monitor.spawn().expect("ip(8) can be run");
-        let mut mtu = 60_000;
-        eventually(DEADLINE, "somebody listens", || {
-            mtu += 1;
-            host.network().ip(&format!("link set lo mtu {mtu}"));
-            told().contains(" lo: ").then_some(())
-        });
-        web.start();
-        host.network().ip("link set lo mtu 65000");
-        eventually(DEADLINE, "all is told", || told().contains("mtu 65000").then_some(()));
-        monitor.kill().expect("it can be ended");
-        monitor.wait().expect("it ends");
-        let told = told();
-        let first = |found: &dyn Fn(&str) -> bool| told.lines().position(found);
-        let is_own = |name: Option<&str>| {
+        let is_own = |line: &str| {
+            let name = line.split(' ').nth(1);
             name.is_some_and(|name| name.starts_with("vs") || name.starts_with("vm"))
         };
-        let is_filtered =
-            |line: &str| is_own(line.split(' ').nth(1)) && line.contains("rp_filter strict");
-        let is_up = |line: &str| is_own(line.split(' ').nth(1)) && line.contains(",UP");
+        let is_filtered = |line: &str| is_own(line) && line.contains("rp_filter strict");
+        let is_up = |line: &str| is_own(line) && line.contains(",UP");
+
+        // Every step before the filter is done, and nothing of those after it.
+        let told = told_meanwhile(&host, || {
+            let mut start = web.command("start", [""; 0]);
+            command::run(start.env("VSERVER_FAULT", "link:1"), DEADLINE).code(1);
+        });
+        let made: Vec<_> = told.lines().filter(|line| is_own(line)).collect();
+        let kinds = if door == Some(MACVLAN) { ["vs", "vm"] } else { ["vs", "vs"] };
+        for kind in kinds {
+            assert!(made.iter().any(|line| line.contains(&format!(" {kind}"))), "{door:?}: {told}");
+        }
+        assert!(!made.iter().any(|line| is_up(line) || is_filtered(line)), "{door:?}: {told}");
+
+        let told = told_meanwhile(&host, || {
+            web.start();
+        });
+        let first = |found: &dyn Fn(&str) -> bool| told.lines().position(found);
         let [filtered, up] = [first(&is_filtered), first(&is_up)];
         assert!(filtered.is_some() && up.is_some() && filtered < up, "{door:?}: {told}");
         web.stop();
     }
+}
+
+/// What the kernel tells of links and their settings while something is done.
+fn told_meanwhile(host: &Host, action: impl FnOnce()) -> String {
+    let file = host.prefix().join("told");
+    let told = || fs::read_to_string(&file).expect("what the kernel has told");
+    let mut monitor = host.network().command("ip");
+    monitor.args(["-o", "monitor", "link", "netconf"]);
+    monitor.stdout(fs::File::create(&file).expect("a file of the installation"));
+    let mut monitor = monitor.spawn().expect("ip(8) can be run");
+    let mut mtu = 60_000;
+    eventually(DEADLINE, "somebody listens", || {
+        mtu += 1;
+        host.network().ip(&format!("link set lo mtu {mtu}"));
+        told().contains(" lo: ").then_some(())
+    });
+    action();
+    host.network().ip("link set lo mtu 65000");
+    eventually(DEADLINE, "all is told", || told().contains("mtu 65000").then_some(()));
+    monitor.kill().expect("it can be ended");
+    monitor.wait().expect("it ends");
+    told()
 }

@@ -49,16 +49,44 @@ fn run_on_a_link_of_their_own(tree: Tree) {
 }
 
 fn run_on_the_stack_of_the_host(tree: Tree) {
-    on_the_stack_of_the_host(tree, &["192.0.2.1", "2001:db8::1"]);
+    on_the_stack_of_the_host(tree, &["192.0.2.1", "2001:db8::1"], |_, _| {});
 }
 
 fn run_on_the_stack_of_the_host_without_ipv6_addresses(tree: Tree) {
-    on_the_stack_of_the_host(tree, &["192.0.2.1"]);
+    on_the_stack_of_the_host(tree, &["192.0.2.1"], beside_another_and_the_host);
 }
 
-fn on_the_stack_of_the_host(tree: Tree, addresses: &[&str]) {
+/// All that serves on one port: two guests with all of their servers, and the host.
+fn beside_another_and_the_host(host: &Host, web: &Guest<'_>) {
+    let db = guest_of(host, Tree::Services, "db", "shared", &["192.0.2.3"]);
+    let peer = peer().to_str().expect("a path");
+    let _server =
+        Server::of(host.network().command(peer).args(["serve", "192.0.2.2:80", "host"])).0;
+    for guest in [web, &db] {
+        guest.shell(&format!("echo of-{} >/var/www/html/index.html", guest.name())).ok();
+    }
+    for (address, page) in [("192.0.2.1", "of-web\n"), ("192.0.2.3", "of-db\n")] {
+        let url = format!("http://{address}/");
+        host.network().run("curl", ["-sS", "--noproxy", "*", &url]).ok().says(page);
+        for guest in [web, &db] {
+            guest.exec(["curl", "-sS", &url]).ok().says(page);
+        }
+    }
+    host.network().run(peer, ["ask", "192.0.2.2:80"]).ok().says("ask host to 192.0.2.1\n");
+    for (guest, page) in [(web, "of-web\n"), (&db, "of-db\n")] {
+        guest.exec(["curl", "-sS", "http://localhost/"]).ok().says(page);
+        guest.exec(["dig", "+short", "@127.0.0.1", "localhost"]).ok().says("127.0.0.1\n");
+    }
+    db.stop();
+}
+
+fn on_the_stack_of_the_host(
+    tree: Tree,
+    addresses: &[&str],
+    and_then: impl FnOnce(&Host, &Guest<'_>),
+) {
     let network = Network::new();
-    for number in 1..=2 {
+    for number in 1..=3 {
         network.ip(&format!("address add 192.0.2.{number}/24 dev lo"));
         network.ip(&format!("address add 2001:db8::{number}/64 dev lo nodad"));
     }
@@ -86,15 +114,27 @@ fn on_the_stack_of_the_host(tree: Tree, addresses: &[&str]) {
     for address in ["192.0.2.2", "127.0.0.1", "::1"] {
         web.exec(["ping", "-c", "1", "-W", "10", address]).ok();
     }
+    drop(_server);
+    and_then(&host, &web);
     web.stop();
     assert_eq!(host.network().ip("address"), before);
 }
 
 fn guest<'h>(host: &'h Host, tree: Tree, mode: &str, addresses: &[&str]) -> Guest<'h> {
-    let guest = host.guest("web").tree(tree).build();
-    let mut set = host.command(["config", "set", "web", "network.addresses"]);
+    guest_of(host, tree, "web", mode, addresses)
+}
+
+fn guest_of<'h>(
+    host: &'h Host,
+    tree: Tree,
+    name: &str,
+    mode: &str,
+    addresses: &[&str],
+) -> Guest<'h> {
+    let guest = host.guest(name).tree(tree).build();
+    let mut set = host.command(["config", "set", name, "network.addresses"]);
     command::run(set.args(addresses), DEADLINE).ok();
-    host.vserver(["config", "set", "web", "network.mode", mode]).ok();
+    host.vserver(["config", "set", name, "network.mode", mode]).ok();
     guest.start();
     for (server, port) in SERVERS {
         guest.wait_for_process(server);

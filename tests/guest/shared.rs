@@ -94,6 +94,25 @@ fn guests_and_the_host_serve_on_one_port(tree: Tree) {
     said.says("ask web to 192.0.2.1\nask db to 192.0.2.1\nask host to 192.0.2.1\n");
     let said = db.exec([&["/peer"], &asks[..]].concat()).ok();
     said.says("ask web to 192.0.2.2\nask db to 192.0.2.2\nask host to 192.0.2.2\n");
+    // 192.0.2.1:80, as the guest's own tools find it (proc_pid_net(5)).
+    let listed = web.exec(["cat", "/proc/net/tcp"]).ok();
+    assert!(listed.stdout.contains(" 010200C0:0050 00000000:0000 0A "), "{listed}");
+
+    // By datagrams, too: answers come from the address that was asked, to where the
+    // client is.
+    let echo = |name: &str| {
+        Server::of(&mut host.command(["exec", name, "--", "/peer", "echo", "0.0.0.0:53", name]))
+    };
+    let ((_web, at), (_db, _)) = (echo("web"), echo("db"));
+    assert_eq!(at, "serving 192.0.2.1:53");
+    let mut serve = host.network().command(peer);
+    let (_host, _) = Server::of(serve.args(["echo", "192.0.2.3:53", "host"]));
+    let calls = ["call", "192.0.2.1:53", "call", "192.0.2.2:53", "call", "192.0.2.3:53"];
+    let heard = |own: &str| {
+        ["web", "db", "host"].map(|name| format!("call {name} to {own} at {own}\n")).concat()
+    };
+    host.network().run(peer, calls).ok().says(&heard("192.0.2.1"));
+    db.exec([&["/peer"], &calls[..]].concat()).ok().says(&heard("192.0.2.2"));
     drop((_web, _db, _host));
     web.stop();
     db.stop();

@@ -17,10 +17,10 @@ use caps::{CapSet, Capability};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::socket::sockopt::{Ipv6V6Only, Linger, ReusePort};
+use nix::sys::socket::sockopt::{Ipv6V6Only, Linger, ReuseAddr, ReusePort};
 use nix::sys::socket::{
-    AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn,
-    SockaddrIn6, bind, listen, sendmsg, setsockopt, socket,
+    AddressFamily, Backlog, ControlMessage, MsgFlags, NetlinkAddr, SockFlag, SockProtocol,
+    SockType, SockaddrIn, SockaddrIn6, bind, listen, sendmsg, setsockopt, socket,
 };
 use nix::sys::time::TimeValLike;
 use nix::unistd::{Pid, setuid};
@@ -41,6 +41,10 @@ fn main() {
             "send" => sockets.send(&next()),
             "hear" => hear(&next()),
             "tell" => tell(&next(), &next()),
+            "echo" => echo(&next(), &next()),
+            "call" => call(&next()),
+            "reuse" => sockets.reuse(&next(), &next()),
+            "announced" => announced(&next()),
             "send-as" => sockets.send_as(&next(), &next()),
             "ask" => ask(&next()),
             "fetch" => ask(&next()).map(|text| text.len().to_string()),
@@ -211,6 +215,23 @@ impl Sockets {
         Ok(format!("{} ports", self.held.len() - before))
     }
 
+    /// Sends to an address from unbound UDP sockets that share their ports, until
+    /// the kernel has chosen this one, and keeps that.
+    fn reuse(&mut self, port: &str, address: &str) -> Said {
+        for _ in 0..300 {
+            let socket = open(AddressFamily::Inet, SockType::Datagram)?;
+            setsockopt(&socket, ReuseAddr, &true)?;
+            let socket = UdpSocket::from(socket);
+            socket.send_to(b"x", parse(&format!("{address}:9")))?;
+            let own = socket.local_addr()?;
+            if own.port().to_string() == port {
+                self.held.push(socket.into());
+                return Ok(own.to_string());
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
     /// Sends with this source in a control message.
     fn send_as(&self, source: &str, address: &str) -> Said {
         let data = [IoSlice::new(b"forged")];
@@ -325,6 +346,48 @@ fn rate(address: &str, milliseconds: &str) -> Said {
 fn on_processor() -> i64 {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("it can be asked");
     (usage.user_time() + usage.system_time()).num_microseconds()
+}
+
+/// Answers datagrams, whoever sends them, with a word and the sender's address.
+fn echo(address: &str, word: &str) -> Said {
+    let SocketAddr::V4(address) = parse(address) else { panic!("no IPv4 address") };
+    let socket = open(AddressFamily::Inet, SockType::Datagram)?;
+    setsockopt(&socket, ReuseAddr, &true)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(address))?;
+    let socket = UdpSocket::from(socket);
+    println!("serving {}", socket.local_addr()?);
+    loop {
+        let (_, from) = socket.recv_from(&mut [0; 16])?;
+        let _ = socket.send_to(format!("{word} to {}", host(from)).as_bytes(), from);
+    }
+}
+
+/// What answers a datagram of a connected socket, and where that socket is.
+fn call(address: &str) -> Said {
+    let socket = UdpSocket::from(open(AddressFamily::Inet, SockType::Datagram)?);
+    socket.connect(parse(address))?;
+    socket.set_read_timeout(Some(MOMENT))?;
+    socket.send(b"question")?;
+    let mut text = [0; 64];
+    let length = timed(socket.recv(&mut text))?;
+    let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned();
+    Ok(format!("{text} at {}", host(socket.local_addr()?)))
+}
+
+/// Waits until the kernel announces something with this name (uevents).
+fn announced(name: &str) -> Said {
+    let (protocol, flags) = (SockProtocol::NetlinkKObjectUEvent, SockFlag::SOCK_CLOEXEC);
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 1))?;
+    println!("serving {name}");
+    let mut text = [0; 4096];
+    loop {
+        let length = nix::unistd::read(&socket, &mut text)?;
+        let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
+        if text.contains(name) {
+            return Ok(text.split('\0').next().unwrap_or_default().to_owned());
+        }
+    }
 }
 
 /// Asks for an echo without a capability, from this address.

@@ -69,9 +69,18 @@ const SEEN: &[Line] = &[
     ),
     ("abstract UNIX sockets", &[("guest/seen.rs", "abstract_names_can_be_reached")]),
     (
+        "what the kernel says of devices (uevents)",
+        &[("guest/seen.rs", "what_the_kernel_says_of_devices_is_heard")],
+    ),
+    (
+        "services of the host's, and networks that it reaches",
+        &[("guest/shared.rs", "guests_and_the_host_serve_on_one_port")],
+    ),
+    (
         "ports that the host binds on every address",
         &[("guest/seen.rs", "a_port_on_every_address_is_taken_for_all")],
     ),
+    ("ports that a guest binds", &[("guest/seen.rs", "a_port_on_every_address_is_taken_for_all")]),
     (
         "ports that the kernel chooses",
         &[

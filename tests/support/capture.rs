@@ -15,8 +15,20 @@ impl Capture {
     ///
     /// # Panics
     /// When it can't.
-    pub fn begin(mut attacker: Command, interface: &str, last: &str) -> Self {
-        attacker.args(["capture", interface, last]);
+    pub fn begin(attacker: Command, interface: &str, last: &str) -> Self {
+        Self::of(attacker, ["capture", interface, last])
+    }
+
+    /// The same of what the interface's filter has let pass.
+    ///
+    /// # Panics
+    /// When it can't.
+    pub fn passed(attacker: Command, interface: &str, last: &str) -> Self {
+        Self::of(attacker, ["capture-passed", interface, last])
+    }
+
+    fn of(mut attacker: Command, words: [&str; 3]) -> Self {
+        attacker.args(words);
         let mut child = attacker.stdout(Stdio::piped()).spawn().expect("the attacker can be run");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();

@@ -1,6 +1,8 @@
 //! Reads the files of a guest's cgroups and of its network.
 
+use std::cell::Cell;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -10,6 +12,31 @@ use super::counters::{self, Usage};
 /// and write some files there, but not these.
 pub fn usage(directory: &Path) -> Usage {
     Usage::read(|file| fs::read_to_string(directory.join(file)).ok())
+}
+
+/// The files whose figures are added up over time ([`super::Ledger`]).
+const COUNTED: [&str; 4] = ["cpu.stat", "io.stat", "memory.current", "memory.events"];
+
+/// The same for an account: a file that is there and can't be read is an error.
+/// What it counts would be 0 now, and be there in full, and once more, the next
+/// time.
+///
+/// # Errors
+/// Those of open(2) and read(2), but for a file that isn't there or goes.
+pub fn counted(directory: &Path) -> io::Result<Usage> {
+    let failed = Cell::new(None);
+    let usage = Usage::read(|file| match fs::read_to_string(directory.join(file)) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            let is_gone =
+                error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV);
+            if !is_gone && COUNTED.contains(&file) {
+                failed.set(Some(error));
+            }
+            None
+        }
+    });
+    failed.take().map_or(Ok(usage), Err)
 }
 
 /// What distinguishes a cgroup from all that were or will be while the host

@@ -28,7 +28,7 @@ use crate::membership::{Context, Membership};
 pub use book::{Book, INTERVAL, Kept, names};
 pub use commands::{Command, Commands};
 pub use counters::Usage;
-pub use files::{inode, network, usage};
+pub use files::{counted, inode, network, usage};
 pub use ledger::{Counters, Hour, Ledger, Sample, Sums, sum};
 pub use records::{LIMIT as RECORDS_LIMIT, Records};
 pub use tally::{Processes, Seen};

@@ -198,8 +198,9 @@ fn outside(plan: &Plan, prepared: &Prepared, pid: i32) -> Result<(), Failure> {
     }
 }
 
-/// Makes the guest's link, which is counted in this map, and routes its
-/// addresses to it, one a step, where the host is to do that.
+/// Makes the guest's link, which is counted in this map, filters it, brings it
+/// up (a step each), and routes its addresses to it, one a step, where the host
+/// is to do that.
 fn connect(
     fault: Option<Failure>,
     link: &plan::Link,
@@ -207,6 +208,8 @@ fn connect(
     traffic: Option<i32>,
 ) -> Result<(), Failure> {
     let mut host = at(fault, Stage::Link, || net::Host::make(link, pid, traffic))?;
+    at_step(fault, Stage::Link, 1, || host.guard())?;
+    at_step(fault, Stage::Link, 2, || host.bring_up())?;
     for (number, address) in (0u16..).zip(link.ips()) {
         at_step(fault, Stage::Route, number, || host.route(address))?;
     }

@@ -12,7 +12,6 @@ use super::{INSIDE, gateway, proxy};
 use crate::bpf;
 use crate::bpf::link::{Kind, Then};
 use crate::bpf::traffic::Way;
-use crate::plan::network::Macvlan;
 use crate::plan::{Door, Far, Link};
 use crate::sys;
 
@@ -32,26 +31,28 @@ const SETTINGS: [(&str, &str, &str); 8] = [
     ("ipv6", "accept_source_route", "-1"),
 ];
 
-/// The host's end of a link that is being made.
+/// The host's end of a link that is being made: [`Host::make`], then
+/// [`Host::guard`], then [`Host::bring_up`].
 pub struct Host<'l> {
     kernel: Netlink,
     link: &'l Link,
     index: u32,
+    /// Number of the bridge, or of the interface upon the parent, that it is
+    /// joined to.
+    beyond: Option<u32>,
     /// Descriptor of the map in which traffic is counted.
     traffic: Option<i32>,
 }
 
 impl<'l> Host<'l> {
     /// Makes the link, its other end in the network namespace of process
-    /// `pid`; brings the host's end up once it is filtered, joined to what it
-    /// is to be joined to. Nothing is routed there yet. What passes is counted
-    /// in the map `traffic`. What an earlier start has left is removed.
+    /// `pid`. Nothing of it is up. What passes is to be counted in the map
+    /// `traffic`. What an earlier start has left is removed.
     ///
     /// # Errors
     /// EEXIST if an interface is somebody else's; ENODEV without the bridge or
-    /// the parent; EPERM without CAP_NET_ADMIN or the right to load eBPF
-    /// programs; EOPNOTSUPP or ENOENT on a kernel without veth, clsact or BPF
-    /// filters, or without macvlan where that is wanted.
+    /// the parent; EPERM without CAP_NET_ADMIN; EOPNOTSUPP or ENOENT on a
+    /// kernel without veth, or without macvlan where that is wanted.
     pub fn make(link: &'l Link, pid: i32, traffic: Option<i32>) -> io::Result<Self> {
         let mut kernel = Netlink::open()?;
         remove_leftover(&mut kernel, link)?;
@@ -66,19 +67,62 @@ impl<'l> Host<'l> {
         kernel.make_pair(ours, theirs, mtu, pid)?;
         let index = kernel.index(&link.interface)?;
         kernel.add_name(index, &link.long_name)?;
-        let mut host = Self { kernel, link, index, traffic };
-        host.count_departing()?;
-        match segment {
-            None => host.guard_and(Then::Stay).and_then(|()| host.settle())?,
-            Some((Door::Bridge(_), bridge)) => {
-                host.guard_and(Then::Stay)?;
-                host.kernel.join(index, bridge.index)?;
-                host.stay_without_address(index)?;
-                host.kernel.bring_up(index)?;
+        let beyond = match segment {
+            None => None,
+            Some((Door::Bridge(_), bridge)) => Some(bridge.index),
+            Some((Door::Macvlan(macvlan), parent)) => {
+                kernel.make_macvlan((&macvlan.interface, link.guest_mac), parent.index)?;
+                let outer = kernel.index(&macvlan.interface)?;
+                kernel.add_name(outer, &macvlan.long_name)?;
+                Some(outer)
             }
-            Some((Door::Macvlan(macvlan), parent)) => host.pass_through(macvlan, parent.index)?,
+        };
+        Ok(Self { kernel, link, index, beyond, traffic })
+    }
+
+    /// Attaches the link's programs, while it is down: nothing can pass them by.
+    ///
+    /// # Errors
+    /// EPERM without the right to load eBPF programs; EOPNOTSUPP or ENOENT on
+    /// a kernel without clsact or BPF filters.
+    pub fn guard(&mut self) -> io::Result<()> {
+        self.count_departing()?;
+        match self.macvlan() {
+            Some(outer) => self.pass_through(outer),
+            None => self.guard_and(Then::Stay),
         }
-        Ok(host)
+    }
+
+    /// Brings up the host's end, joined to what it is to be joined to. Nothing
+    /// is routed there yet.
+    ///
+    /// # Errors
+    /// Those of netlink(7).
+    pub fn bring_up(&mut self) -> io::Result<()> {
+        let Some(beyond) = self.beyond else { return self.settle() };
+        match self.macvlan() {
+            None => {
+                self.kernel.join(self.index, beyond)?;
+                self.stay_without_address(self.index)?;
+                self.kernel.bring_up(self.index)
+            }
+            Some(outer) => {
+                for index in [self.index, outer] {
+                    self.stay_without_address(index)?;
+                }
+                self.kernel.bring_up(self.index)?;
+                // Which groups the guest listens to is its own affair.
+                self.kernel.bring_up_for_groups(outer)
+            }
+        }
+    }
+
+    /// Number of the interface upon the parent, for a guest by macvlan.
+    fn macvlan(&self) -> Option<u32> {
+        match &self.link.far {
+            Far::Segment { door: Door::Macvlan(_), .. } => self.beyond,
+            _ => None,
+        }
     }
 
     /// Nothing passes but what the guest may send, from here on; then it goes
@@ -134,18 +178,9 @@ impl<'l> Host<'l> {
     /// itself. In the guest that interface would be for its root to change and
     /// to build upon, past any filter (a second one above it would hang on the
     /// parent); here it is out of reach.
-    fn pass_through(&mut self, macvlan: &Macvlan, parent: u32) -> io::Result<()> {
-        self.kernel.make_macvlan((&macvlan.interface, self.link.guest_mac), parent)?;
-        let outer = self.kernel.index(&macvlan.interface)?;
-        self.kernel.add_name(outer, &macvlan.long_name)?;
+    fn pass_through(&mut self, outer: u32) -> io::Result<()> {
         self.attach(outer, Place::Arrival, &bpf::link::carry(self.index, None))?;
-        self.guard_and(Then::Leave(outer))?;
-        for index in [self.index, outer] {
-            self.stay_without_address(index)?;
-        }
-        self.kernel.bring_up(self.index)?;
-        // Which groups the guest listens to is its own affair.
-        self.kernel.bring_up_for_groups(outer)
+        self.guard_and(Then::Leave(outer))
     }
 
     /// An end that isn't the host's own has no address there.
@@ -178,7 +213,7 @@ impl<'l> Host<'l> {
         let mut kernel = Netlink::open()?;
         let found = kernel.find(&By::Alternative(&link.long_name))?;
         let found = found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
-        Ok(Self { kernel, link, index: found.index, traffic: None })
+        Ok(Self { kernel, link, index: found.index, beyond: None, traffic: None })
     }
 
     /// The connection to the kernel.

@@ -57,8 +57,18 @@ impl Account {
         is_boot: bool,
     ) {
         let Some(source) = accounting::inode(cgroups[0]) else { return };
-        let mut usage = accounting::usage(cgroups[0]);
-        usage.add(&accounting::usage(cgroups[1]));
+        let [own, of_sessions] = cgroups.map(accounting::counted);
+        let both = own.and_then(|mut usage| {
+            usage.add(&of_sessions?);
+            Ok(usage)
+        });
+        let usage = match both {
+            Ok(usage) => usage,
+            // It only grows: nothing of it is lost.
+            Err(error) => {
+                return tracing::warn!("what the guest uses is noted the next time: {error}");
+            }
+        };
         let last = self.ledger.last.as_ref().filter(|last| last.source == source);
         // Where nobody counts any more, what has been counted stands.
         let traffic = counted.traffic.or_else(|| last.map(|last| last.counters.traffic()));
@@ -225,4 +235,45 @@ impl Supervisor {
 /// The host's time of the day.
 fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paths::Paths;
+
+    /// A file of the kernel's that can't be read for a moment.
+    #[test]
+    fn what_cannot_be_read_is_not_counted_again() {
+        let prefix = tempfile::tempdir().unwrap();
+        let book = Book::new(&Paths::new(prefix.path()), &"web".parse().unwrap());
+        let mut account = Account::open(book).unwrap();
+        let cgroups = ["boot", "sessions"].map(|name| prefix.path().join(name));
+        for cgroup in &cgroups {
+            fs::create_dir(cgroup).unwrap();
+        }
+        let mut sample = |users: [Option<u64>; 2]| {
+            for (cgroup, user) in cgroups.iter().zip(users) {
+                let file = cgroup.join("cpu.stat");
+                let _ = fs::remove_file(&file);
+                let _ = fs::remove_dir(&file);
+                match user {
+                    Some(user) => fs::write(file, format!("user_usec {user}\n")).unwrap(),
+                    // There, and no text.
+                    None => fs::create_dir(file).unwrap(),
+                }
+            }
+            let counted = Counted { traffic: None, forks: None };
+            account.sample([&cgroups[0], &cgroups[1]], Some(0), counted, true);
+            account.ledger.total.counters.user_us
+        };
+        assert_eq!(sample([Some(1000), Some(500)]), 1500);
+        assert_eq!(sample([Some(1100), None]), 1500);
+        assert_eq!(sample([None, Some(600)]), 1500);
+        assert_eq!(sample([Some(1200), Some(600)]), 1800);
+        // Sessions whose cgroup has gone and come again.
+        fs::remove_file(prefix.path().join("sessions/cpu.stat")).unwrap();
+        assert_eq!(sample([Some(1200), Some(10)]), 1800);
+        assert_eq!(sample([Some(1200), Some(40)]), 1830);
+    }
 }

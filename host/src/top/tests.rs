@@ -130,6 +130,56 @@ fn a_share_is_shown_from_the_second_reading_on() {
     assert!(screen(&state, 80, 8)[2].contains("      - "));
 }
 
+/// Each key has its order, and no two the same one.
+#[test]
+fn each_key_sorts_by_its_own_column() {
+    let of = |at, rows: [(&str, u32, u64, u64, u64); 3]| Reading {
+        at: Duration::from_secs(at),
+        contexts: rows
+            .map(|(name, number, millis, resident_bytes, processes)| {
+                let mut entry = entry(guest(name), number, millis);
+                let all = &mut entry.line.account.processes;
+                (all.resident_bytes, all.number) = (resident_bytes, processes);
+                entry
+            })
+            .into(),
+        processes: Vec::new(),
+    };
+    let before = [("b", 3, 7000, 2, 1), ("m", 2, 6900, 3, 3), ("w", 1, 8500, 1, 2)];
+    let now = [("b", 3, 8000, 2, 1), ("m", 2, 7000, 3, 3), ("w", 1, 9000, 1, 2)];
+    let mut state = State::new(INTERVAL, of(0, before));
+    state.take(of(2, now));
+    let mut sorted = |key: &str| -> String {
+        letters(&mut state, key);
+        state.contexts().iter().map(|(entry, _)| entry.line.name.as_str()).collect()
+    };
+    let orders =
+        [("n", "bmw"), ("c", "bwm"), ("m", "mbw"), ("p", "mwb"), ("t", "wbm"), ("x", "wmb")];
+    for (key, order) in orders {
+        assert_eq!(sorted(key), order, "{key}");
+    }
+
+    let of = |shares: [u64; 3]| {
+        // Pid, pid inside, memory, time by then.
+        let rows = [("b", 13, 3, 2, 8), ("m", 11, 2, 3, 7), ("w", 12, 1, 1, 9)];
+        rows.into_iter().zip(shares).map(|((command, pid, inner, memory, time), share)| Process {
+            inner,
+            resident_bytes: memory,
+            time: Duration::from_millis(time * 1000 - share),
+            ..process(pid, command)
+        })
+    };
+    let mut state = inside(of([1000, 100, 500]).collect());
+    state.take(opened(4, of([0; 3]).collect()));
+    let mut sorted = |key: &str| -> String {
+        letters(&mut state, key);
+        state.processes().iter().map(|(process, _)| process.command.as_str()).collect()
+    };
+    for (key, order) in orders {
+        assert_eq!(sorted(key), order, "{key}");
+    }
+}
+
 #[test]
 fn a_signal_needs_its_own_answer() {
     let mut state = inside(vec![process(101, "init"), process(107, "sleep 5")]);

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::{DEADLINE, Guest, Host, command, eventually};
+use tests::{DEADLINE, Guest, Host, Tree, command, eventually};
 
 /// What systemd enables in the root cgroup is its own business; what doctor
 /// says about that helps.
@@ -46,6 +46,129 @@ fn hold_and_are_changed_in_the_running_guest() {
     assert_eq!(read(&second, "cpuset.cpus"), "0-1");
     assert!(kills(&host, "usage") >= 1.0, "they are in the account");
     guest.stop();
+}
+
+/// A guest that takes too much memory loses a process of its own, and no other
+/// does; with swap it takes more, and `stat` says what the kernel says of it.
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn what_one_takes_too_much_of_harms_no_other() {
+    let host = Host::new();
+    enable_all(&host);
+    let greedy = host.guest("greedy").tree(Tree::Busybox).set("limits.memory", "48M");
+    let greedy = greedy.set("limits.swap", "1M").build();
+    let other = host.guest("other").tree(Tree::Busybox).build();
+    greedy.start();
+    other.start();
+    other.shell("sleep 7000 >/dev/null 2>&1 </dev/null &").ok();
+    other.shell("dd if=/dev/urandom of=/run/held bs=1M count=24 2>/dev/null").ok();
+    let state = || {
+        let sum = other.exec(["md5sum", "/run/held"]).ok().stdout;
+        (other.init_pid(), other.process("sleep"), sum)
+    };
+    let before = state();
+    let hog = "dd if=/dev/zero of=/dev/null bs=150M count=1 2>/dev/null; echo $?";
+    for _ in 0..3 {
+        greedy.shell(hog).ok().says("137\n");
+    }
+    assert_eq!(state(), before);
+    assert_eq!(figure(&host, "other", "memory_kills"), 0.0);
+    assert!(figure(&host, "greedy", "memory_kills") >= 3.0);
+
+    let swap = Swap::new(&host);
+    let more = hog.replace("150M", "60M");
+    greedy.shell(&more).ok().says("137\n");
+    greedy.vserver("limits", ["swap=96M"]).ok();
+    greedy.shell(&more).ok().says("0\n");
+    // What a tmpfs holds can only be swapped out.
+    greedy.shell("dd if=/dev/zero of=/run/file bs=1M count=64 2>/dev/null").ok();
+    let own = limited_of(&greedy);
+    let swapped = |directory: &Path| -> f64 {
+        read(directory, "memory.swap.current").parse().expect("a number")
+    };
+    assert!(swapped(&own) >= 16.0 * 1_048_576.0, "{}", swapped(&own));
+    eventually(DEADLINE, "stat shows what the kernel counts", || {
+        let (now, shown) = (swapped(&own), figure(&host, "greedy", "swap_bytes"));
+        (now - shown).abs().le(&(0.01 * now)).then_some(())
+    });
+    assert_eq!(state(), before);
+    greedy.shell("rm /run/file").ok();
+    drop(swap);
+    what_is_held_back_is_shown(&host, &greedy);
+    greedy.stop();
+    other.stop();
+}
+
+/// Throttling and pressure, by the files of the guest's cgroup.
+fn what_is_held_back_is_shown(host: &Host, guest: &Guest<'_>) {
+    let own = limited_of(guest);
+    guest.vserver("limits", ["cpus=0.1"]).ok();
+    guest.shell("while :; do :; done >/dev/null 2>&1 </dev/null & echo $! >/run/burner").ok();
+    let throttled = || {
+        let stat = read(&own, "cpu.stat");
+        let line = stat.lines().find_map(|line| line.strip_prefix("throttled_usec "));
+        let micros: f64 = line.and_then(|number| number.parse().ok()).expect("it is counted");
+        micros / 1e6
+    };
+    let pressure = || -> f64 {
+        let text = read(&own, "cpu.pressure");
+        let some = text.strip_prefix("some avg10=").and_then(|rest| rest.split(' ').next());
+        some.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{text}"))
+    };
+    eventually(DEADLINE, "it is held back, and waits", || {
+        (throttled() > 1.0 && pressure() > 1.0).then_some(())
+    });
+    // It is a mean, made anew every two seconds; sessions have none that is greater.
+    eventually(DEADLINE, "stat shows the same pressure", || {
+        (figure(host, "greedy", "cpu_pressure_percent") - pressure()).abs().lt(&0.011).then_some(())
+    });
+    let before = throttled();
+    let shown = figure(host, "greedy", "throttled_seconds");
+    assert!((before..=throttled() + 0.5).contains(&shown), "{shown} after {before}");
+    guest.shell("kill $(cat /run/burner)").ok();
+    guest.vserver("limits", ["cpus="]).ok();
+}
+
+/// Swap space for a while.
+struct Swap(PathBuf);
+
+impl Swap {
+    fn new(host: &Host) -> Self {
+        let file = host.prefix().join("swap");
+        let line = "dd if=/dev/zero of=$0 bs=1M count=128 2>/dev/null && chmod 600 $0 && \
+                    /usr/sbin/mkswap -q $0 && /usr/sbin/swapon $0";
+        command::run(Command::new("/bin/sh").args(["-c", line]).arg(&file), DEADLINE).ok();
+        Self(file)
+    }
+}
+
+impl Drop for Swap {
+    fn drop(&mut self) {
+        let _ = Command::new("/usr/sbin/swapoff").arg(&self.0).status();
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A figure of `vserver stat`.
+#[track_caller]
+fn figure(host: &Host, name: &str, field: &str) -> f64 {
+    let answer = host.vserver(["stat", "--json"]).ok();
+    let rows: Vec<Value> = serde_json::from_str(&answer.stdout).expect("it is JSON");
+    let row = rows.iter().find(|row| row["name"] == name).expect("the guest has a row");
+    row[field].as_f64().unwrap_or_else(|| panic!("no {field}: {row}"))
+}
+
+/// The cgroup with this guest's limits.
+#[track_caller]
+fn limited_of(guest: &Guest<'_>) -> PathBuf {
+    let text = fs::read_to_string(format!("/proc/{}/cgroup", guest.init_pid()));
+    let text = text.expect("PID 1 is in a cgroup");
+    let path = text.trim().strip_prefix("0::/").expect("a pure hierarchy");
+    let path = Path::new("/sys/fs/cgroup").join(path);
+    let has_limits = |path: &&Path| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"guest-"))
+    };
+    path.ancestors().find(has_limits).unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
 /// The kernel kills the process that takes too much, and nothing else.
