@@ -38,8 +38,8 @@ pub(super) fn preview(name: &GuestName, paths: &Paths) -> Result<Plan> {
 /// Says which guests a command would touch.
 pub fn running(verb: &str, names: &[GuestName], paths: &Paths) -> Result<Exit> {
     for name in names {
-        let state = match Client::connect(paths, name)? {
-            Some(client) => client.status().map_or("stopped", |status| status.shown_phase().name()),
+        let state = match Client::find(paths, name)? {
+            Some((_, status)) => status.shown_phase().name(),
             None => {
                 config::load(paths, name)?;
                 "stopped"
