@@ -36,6 +36,29 @@ fn an_unknown_guest_is_exit_code_5() {
     host.vserver(["exec", "nobody", "--", "true"]).code(125);
 }
 
+/// What is done with all guests is done with those whose configuration is right.
+#[test]
+fn a_broken_configuration_keeps_no_other_guest_back() {
+    let host = Host::without_root();
+    host.configure("bad", "context = \n");
+    host.configure("web", "context = 100\n[storage]\nkind = \"image\"\n");
+    host.vserver(["usage"]).ok();
+    host.vserver(["usage", "bad"]).code(1).complains("bad.toml:1");
+    let stop = host.vserver(["stop", "--all", "--dry-run"]).code(1).complains("bad.toml:1");
+    stop.says("would stop guest 'web' (stopped)\n");
+    let start = host.vserver(["start", "--all", "--dry-run"]).code(1).complains("bad.toml:1");
+    assert!(start.stdout.contains("would start guest 'web'"), "{start}");
+    let unify = host.vserver(["unify", "--all"]).code(1).complains("bad.toml:1");
+    unify.complains("guest 'web' is passed by");
+    host.vserver(["unify", "web", "bad"]).code(1).complains("bad.toml:1");
+    // One that doesn't run has nothing to be reloaded.
+    let reload = host.vserver(["reload", "--all"]).code(1).complains("bad.toml:1");
+    assert!(!reload.stderr.contains("not running"), "{reload}");
+    host.vserver(["reload", "web"]).code(3).complains("not running");
+    let list = host.vserver(["list"]).ok().complains("bad.toml:1");
+    assert!(list.stdout.contains("web"), "{list}");
+}
+
 #[test]
 fn both_word_orders_are_understood() {
     let host = Host::without_root();

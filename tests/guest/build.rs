@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::same::differences;
 use tests::{DEADLINE, Host, Tree, command, eventually};
+use vserver::variables::PREFIX;
 
 on! { Bookworm: [
     debootstrap_makes_guests_that_boot_and_are_alike,
@@ -26,6 +27,7 @@ on! { Busybox: [
     util_vservers_options_are_taken_or_refused,
     util_vservers_places_are_taken_or_noted,
     a_failed_build_is_kept_when_that_is_asked_for,
+    a_guest_is_the_same_whoever_has_typed_it,
 ] }
 on! { Copy: [copy_takes_no_secret_of_the_host] }
 
@@ -270,4 +272,41 @@ fn a_failed_build_is_kept_when_that_is_asked_for(tree: Tree) {
         let but_usage = |all: Vec<String>| all.into_iter().filter(usage).collect::<Vec<_>>();
         assert_eq!(but_usage(files(&host)), but_usage(before));
     }
+}
+
+/// Whatever umask they have: with one that takes nothing away anybody on the host could
+/// write where guests are configured, with one that takes all nobody could look.
+fn a_guest_is_the_same_whoever_has_typed_it(tree: Tree) {
+    let modes = |mask: &str| {
+        let host = Host::new();
+        let vserver = |words: &[&str]| {
+            let mut masked = Command::new("sh");
+            masked.args(["-c", "umask $0 && exec \"$@\"", mask]).env(PREFIX, host.prefix());
+            command::run(masked.arg(tests::host::program()).args(words), DEADLINE).ok()
+        };
+        let archive = tree.archive();
+        let archive = archive.to_str().expect("a path in UTF-8");
+        vserver(&["build", "web", "--method", "template", "--from", archive]);
+        let script = host.paths().config_dir().join("web.sh");
+        let own = "#!/bin/sh\numask >\"$VSERVER_ROOT/srv/umask\"\n";
+        tests::executable::write(&script, own, 0o755);
+        vserver(&["start", "web"]);
+        vserver(&["snapshot", "create", "web", "before"]);
+        vserver(&["config", "set", "web", "description", "x"]);
+        let place = "etc/vservers run var/lib/vserver var/lib/vservers/.snapshots var/log";
+        let mut find = Command::new("find");
+        find.current_dir(host.prefix()).args(place.split(' '));
+        // What is inside is the archive's.
+        find.args(["-path", "*/before/*", "-prune", "-o", "-printf", "%m %p\n"]);
+        let found = command::run(&mut find, DEADLINE).ok().stdout;
+        let umask = fs::read_to_string(host.prefix().join("var/lib/vservers/web/srv/umask"));
+        vserver(&["stop", "web"]);
+        let mut found: Vec<_> = found.lines().map(str::to_owned).collect();
+        found.sort();
+        (found, umask.expect("the administrator's script has run"))
+    };
+    let usual = modes("022");
+    assert!(usual.0.iter().any(|line| line.ends_with("run/vserver/web/control")), "{usual:?}");
+    assert_eq!(modes("0"), usual);
+    assert_eq!(modes("077"), usual);
 }

@@ -2,6 +2,7 @@
 //! supervisor was killed with it.
 
 use std::fs;
+use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -27,6 +28,7 @@ on! { Busybox: [
     its_addresses_outlive_keeper_and_supervisor,
     new_addresses_in_its_file_take_nothing_from_others,
     a_guest_that_is_all_killed_is_down,
+    a_keeper_that_stands_still_is_named,
 ] }
 
 /// Kills one process, and waits until it is dead.
@@ -249,4 +251,42 @@ fn a_guest_that_is_all_killed_is_down(tree: Tree) {
     guest.wait_until_stopped();
     guest.start().stop();
     before.assert_unchanged(&host);
+}
+
+/// No supervisor can take its guest over. It isn't taken for one that is down, and
+/// others are shown as ever.
+fn a_keeper_that_stands_still_is_named(tree: Tree) {
+    let host = Host::new();
+    let (web, db) = (host.guest("web").tree(tree).build(), host.guest("db").tree(tree).build());
+    web.start();
+    db.start();
+    let status = web.status();
+    let keeper = status.keeper_pid.expect("it has one");
+    kill(Pid::from_raw(keeper), Signal::SIGSTOP).expect("it can be stopped");
+    web.kill_supervisor();
+    // Each waits for its answer as long as a keeper may take.
+    let commands: [&[&str]; 4] =
+        [&["running", "web"], &["status", "web", "db"], &["list", "--json"], &["status", "web"]];
+    let host = &host;
+    let [running, statuses, list, status_of_one] = thread::scope(|scope| {
+        let threads = commands.map(|words| scope.spawn(move || host.vserver(words)));
+        threads.map(|thread| thread.join().expect("it ends"))
+    });
+    let why = "the keeper of guest 'web' doesn't answer";
+    for refused in [&running, &status_of_one, &statuses] {
+        let refused = refused.clone().code(1).complains(why);
+        refused.complains(&format!("kill -9 {keeper}"));
+    }
+    assert!(statuses.stdout.contains("Vserver 'db' is running"), "{statuses}");
+    let list = list.ok().complains(why).stdout;
+    let list: Vec<serde_json::Value> = serde_json::from_str(&list).expect("JSON");
+    let states: Vec<_> = list.iter().map(|guest| &guest["state"]).collect();
+    assert_eq!(states, ["running", "running"], "both are alive");
+
+    end(Some(keeper));
+    let after = web.status();
+    assert_eq!((after.init_pid, &*after.state), (status.init_pid, "running"));
+    assert!(host.vserver(["logs", "web", "--events"]).ok().stdout.contains(why));
+    web.stop();
+    db.stop();
 }

@@ -4,7 +4,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,6 +15,7 @@ on! { Busybox: [
     a_guest_becomes_what_it_was,
     one_that_runs_stands_still_meanwhile,
     a_snapshot_that_is_cut_short_lets_the_guest_go_on,
+    what_was_copied_while_the_guest_went_on_is_no_snapshot,
     mistakes_change_nothing,
     snapshots_go_with_their_guest,
     what_a_link_leads_to_is_put_back_and_goes,
@@ -135,6 +136,41 @@ fn a_snapshot_that_is_cut_short_lets_the_guest_go_on(tree: Tree) {
     host.vserver(["snapshot", "create", "web", "whole"]).ok();
     host.vserver(["snapshot", "delete", "web", "whole", "--yes"]).ok();
     assert_eq!(beside(&host), ["web"]);
+    web.stop();
+}
+
+/// As it does when its supervisor is killed: the next one knows of nobody for whom it
+/// stands still.
+fn what_was_copied_while_the_guest_went_on_is_no_snapshot(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    web.start();
+    web.shell("dd if=/dev/urandom of=/srv/large bs=1M count=96").ok();
+    until_cut(|| {
+        let mut making = host.command(["snapshot", "create", "web", "cut"]);
+        let mut making = making.stderr(Stdio::piped()).spawn().expect("it runs");
+        let pid = Pid::from_raw(making.id().cast_signed());
+        let is_at_work = eventually(DEADLINE, "the guest stands still", || {
+            let has_ended = making.try_wait().expect("it is ours").is_some();
+            (has_ended || web.status().state == "paused").then_some(!has_ended)
+        });
+        if is_at_work {
+            kill(pid, Signal::SIGSTOP).expect("it is ours");
+        }
+        web.kill_supervisor();
+        web.shell("true").ok();
+        let _ = kill(pid, Signal::SIGCONT);
+        let end = making.wait_with_output().expect("it ends");
+        if end.status.success() {
+            host.vserver(["snapshot", "delete", "web", "cut", "--yes"]).ok();
+            return false;
+        }
+        let said = String::from_utf8_lossy(&end.stderr).into_owned();
+        assert_eq!(end.status.code(), Some(1), "{said}");
+        assert!(said.contains("guest 'web' went on while it was copied"), "{said}");
+        true
+    });
+    assert_eq!(names(&host), [""; 0]);
     web.stop();
 }
 

@@ -29,6 +29,9 @@ const VERBS: &[&[&str]] = &[
     &["resume"],
     &["delete", "--yes"],
     &["rename", OTHER],
+    &["clone", OTHER],
+    &["snapshot", "create", "then"],
+    &["snapshot", "restore", "then", "--yes"],
     &["build", "--method", "template", "--from", ARCHIVE],
     &["config", "set", "hostname", "other"],
 ];
@@ -92,24 +95,20 @@ fn commands_in_each_others_way_leave_a_whole_installation(tree: Tree) {
 
 fn run(host: &Host, tree: Tree, verb: &[&str], name: &str) {
     let archive = tree.archive();
-    let (head, tail) = verb.split_first().expect("a verb");
-    let mut line = host.command([*head]);
-    if *head == "config" {
-        line.args(["set", name]).args(&tail[1..]);
-    } else {
-        line.arg(name);
-        for word in tail {
-            match *word {
-                ARCHIVE => line.arg(&archive),
-                OTHER => line.arg(if name == "one" { "two" } else { "one" }),
-                word => line.arg(word),
-            };
-        }
+    let (head, tail) = verb.split_at(if ["config", "snapshot"].contains(&verb[0]) { 2 } else { 1 });
+    let mut line = host.command(head);
+    line.arg(name);
+    for word in tail {
+        match *word {
+            ARCHIVE => line.arg(&archive),
+            OTHER => line.arg(if name == "one" { "two" } else { "one" }),
+            word => line.arg(word),
+        };
     }
     let end = command::run(&mut line, DEADLINE);
     assert!(CODES.contains(&end.code), "{end}");
     assert!(!end.stderr.contains("panicked"), "{end}");
     // A stopped guest's status is told by its code alone.
-    let is_said = *head == "status" || end.stderr.contains("vserver: ");
+    let is_said = verb[0] == "status" || end.stderr.contains("vserver: ");
     assert!(end.code == 0 || is_said, "{end}");
 }

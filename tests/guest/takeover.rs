@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{DEADLINE, Guest, Host, Tree, eventually, process};
+use tests::{Census, DEADLINE, Guest, Host, Tree, eventually, process};
 
 on! { Busybox, Bookworm: [
     a_guest_outlives_its_supervisor,
@@ -25,6 +25,8 @@ on! { Busybox: [
     a_stop_survives_the_supervisors_it_was_told,
     who_waits_for_a_boot_waits_on_under_the_next_supervisor,
     a_guest_whose_state_file_is_lost_goes_on_and_down,
+    a_start_outlives_a_supervisor_that_has_not_begun,
+    the_next_supervisor_is_there_at_once,
 ] }
 
 use super::stubborn::hanging;
@@ -70,7 +72,7 @@ fn reboot_still_reboots_under_the_next_supervisor(tree: Tree) {
 fn poweroff_still_ends_under_the_next_supervisor(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    let before = tests::Census::after_a_boot(&guest);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     guest.kill_supervisor();
     start_again(&guest);
@@ -82,7 +84,7 @@ fn poweroff_still_ends_under_the_next_supervisor(tree: Tree) {
 fn stop_works_without_a_supervisor(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    let before = tests::Census::after_a_boot(&guest);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     guest.kill_supervisor();
     guest.stop();
@@ -93,7 +95,7 @@ fn stop_works_without_a_supervisor(tree: Tree) {
 fn a_file_that_breaks_rules_costs_no_guest_its_supervisor(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    let before = tests::Census::after_a_boot(&guest);
+    let before = Census::after_a_boot(&guest);
     guest.start();
     let init = guest.init_pid();
     let file = host.paths().config(&"web".parse().expect("a name"));
@@ -227,7 +229,7 @@ fn who_waits_for_a_boot_waits_on_under_the_next_supervisor(tree: Tree) {
 fn a_guest_whose_state_file_is_lost_goes_on_and_down(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    let before = tests::Census::after_a_boot(&guest);
+    let before = Census::after_a_boot(&guest);
     let file = host.prefix().join("run/vserver/web/state.json");
     guest.start();
     let supervisor = guest.status().supervisor_pid.expect("it has one");
@@ -260,4 +262,57 @@ fn a_guest_whose_state_file_is_lost_goes_on_and_down(tree: Tree) {
     }
     guest.vserver("stop", ["--timeout", "1"]).ok();
     before.assert_unchanged(&host);
+}
+
+/// Killed before there is anything of a boot, it leaves nothing that the next one could
+/// take over: the command that has started it starts another.
+fn a_start_outlives_a_supervisor_that_has_not_begun(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = Census::after_a_boot(&guest);
+    let script = host.paths().config_dir().join("web.sh");
+    let killed = host.prefix().join("killed");
+    let kill = |when: &str| {
+        let kill = format!("{when} && echo >>{} && kill -9 $PPID", killed.display());
+        let text = format!("#!/bin/sh\n[ $1 = pre-start ] && {kill}\ntrue\n");
+        tests::executable::write(&script, &text, 0o755);
+    };
+    let times = || fs::read_to_string(&killed).unwrap_or_default().len();
+    for words in [&["start", "web"][..], &["start", "web", "--no-wait"]] {
+        kill(&format!("[ ! -e {} ]", killed.display()));
+        host.vserver(words).ok();
+        assert_eq!(times(), 1);
+        eventually(DEADLINE, "it is up", || (guest.status().state == "running").then_some(()));
+        guest.stop();
+        fs::remove_file(&killed).expect("it is there");
+    }
+    kill("true");
+    let refused = guest.vserver("start", [""; 0]).code(1);
+    refused.complains("guest 'web' is not started: each of its supervisors was killed");
+    assert!(times() > 1 && !guest.is_running());
+    fs::remove_file(&script).expect("it is there");
+    guest.start();
+    guest.stop();
+    fs::remove_file(&killed).expect("it is there");
+    before.assert_unchanged(&host);
+}
+
+/// Within a second, on a machine that has time: not much later than a guest is started,
+/// which executes a supervisor as well, and takes longer on one that has none.
+fn the_next_supervisor_is_there_at_once(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let rounds = (0..5).map(|_| {
+        let start = guest.vserver("start", [""; 0]).ok();
+        let killed = guest.kill_supervisor();
+        let asked = guest.vserver("status", ["--json"]).ok();
+        let next = guest.status().supervisor_pid;
+        assert!(next.is_some() && next != Some(killed));
+        guest.stop();
+        (start.took, asked.took)
+    });
+    let rounds: Vec<_> = rounds.collect();
+    let start = rounds.iter().map(|(start, _)| *start).max();
+    let asked = rounds.iter().map(|(_, asked)| *asked).min();
+    assert!(asked < start.map(|start| start * 3), "{rounds:?}");
 }

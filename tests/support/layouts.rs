@@ -172,6 +172,11 @@ pub fn systemd() -> Layout {
     }
 }
 
+/// The same of a newer version.
+pub fn systemd_trixie() -> Layout {
+    Layout { title: "Debian 13, systemd", tree: Tree::SystemdTrixie, ..systemd() }
+}
+
 /// Debian's runit. `rc.shutdown` is there, and not executable.
 pub fn runit() -> Layout {
     Layout {

@@ -20,6 +20,7 @@ fn trees(kind: &Kind) -> &'static [(Tree, Option<&'static str>)] {
             (Tree::Busybox, None),
             (Tree::Bookworm, None),
             (Tree::Systemd, None),
+            (Tree::SystemdTrixie, Some("verbs::systemd_trixie")),
             (Tree::Openrc, Some("verbs::openrc")),
             (Tree::Runit, Some("verbs::runit")),
             (Tree::Finit, Some("verbs::finit")),

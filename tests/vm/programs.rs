@@ -111,6 +111,7 @@ const AGAIN: List = &[
     ("chbind::the_loopback_address_is_private", Older),
     ("chbind::two_and_the_host_serve_on_one_port", Older),
     ("crash::a_crashed_guest_is_started_again::Busybox", LongRun),
+    ("emptied::", LongRun),
     ("enter::is_a_shell_with_its_own_terminal::Busybox", LongRun),
     ("ephemeral::every_form_can_be_ephemeral::Busybox", LongRun),
     ("exec::death_by_a_signal_is_128_and_the_number::Busybox", LongRun),

@@ -214,6 +214,12 @@ impl Action {
     pub fn passes_exit_code(&self) -> bool {
         matches!(self, Self::Exec(_) | Self::Suexec(_))
     }
+
+    /// Does it make files for whoever calls it, or runs a command of theirs on the host, so
+    /// that their umask counts?
+    pub fn keeps_umask(&self) -> bool {
+        matches!(self, Self::Tool(_) | Self::Cp(_) | Self::Export(_) | Self::Man(_))
+    }
 }
 
 /// Reads the program's arguments, argument 0 first, in either word order; as

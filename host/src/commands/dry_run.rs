@@ -18,10 +18,26 @@ use crate::systemd;
 /// Shows the plan of a start, without making anything: an id range that is
 /// not allocated yet is shown as 0.
 pub fn start(names: &[GuestName], paths: &Paths) -> Result<Exit> {
+    of_each(names, |name| Ok(show(&preview(name, paths)?)))
+}
+
+/// Prints what there is to say about each guest, in their order; as in [`each`], one of
+/// which nothing can be said keeps the others from nothing.
+///
+/// [`each`]: super::each
+fn of_each(names: &[GuestName], say: impl Fn(&GuestName) -> Result<String>) -> Result<Exit> {
+    let mut worst = Exit::DONE;
     for name in names {
-        output::print(&show(&preview(name, paths)?))?;
+        match say(name) {
+            Ok(text) => output::print(&text)?,
+            Err(error) if names.len() == 1 => return Err(error),
+            Err(error) => {
+                output::complain(&error);
+                worst = worst.max(Exit::of(error.kind().exit_code()));
+            }
+        }
     }
-    Ok(Exit::DONE)
+    Ok(worst)
 }
 
 /// The plan of a guest's next start; nothing is made for it.
@@ -37,17 +53,16 @@ pub(super) fn preview(name: &GuestName, paths: &Paths) -> Result<Plan> {
 
 /// Says which guests a command would touch.
 pub fn running(verb: &str, names: &[GuestName], paths: &Paths) -> Result<Exit> {
-    for name in names {
-        let state = match Client::connect(paths, name)? {
-            Some(client) => client.status().map_or("stopped", |status| status.shown_phase().name()),
+    of_each(names, |name| {
+        let state = match Client::find(paths, name)? {
+            Some((_, status)) => status.shown_phase().name(),
             None => {
                 config::load(paths, name)?;
                 "stopped"
             }
         };
-        output::print(&format!("would {verb} guest '{name}' ({state})\n"))?;
-    }
-    Ok(Exit::DONE)
+        Ok(format!("would {verb} guest '{name}' ({state})\n"))
+    })
 }
 
 fn show(plan: &Plan) -> String {

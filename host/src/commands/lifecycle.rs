@@ -25,12 +25,16 @@ use crate::systemd;
 pub use booting::reboot;
 pub use stopping::{call_off, shut_down, stop, unkillable};
 
-use booting::{begun, until_up};
+use booting::{Awaited, begun, until_up};
 use going_down::{Patience, is_going_down};
 
 /// Longest time until a new supervisor is there: it may wait for one that is
 /// about to leave.
 const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// So many supervisors more are started in the place of one that was killed before its
+/// guest's boot began.
+const TRIES: u32 = 3;
 
 /// What `start` is asked for beyond the guest's name.
 #[derive(Clone, Debug, Default)]
@@ -53,16 +57,39 @@ pub struct Start {
 /// When the configuration has mistakes, a step of the start fails, or the
 /// guest ends before it has reached its runlevel, or isn't there in time.
 pub fn start(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<()> {
-    let Some(client) = launch(paths, name, wanted)? else { return Ok(()) };
-    let result = match wanted.no_wait {
-        true => begun(paths, client, name),
-        false => until_up(paths, client, name, wanted.limit),
+    let mut tries = 0;
+    let result = loop {
+        let Some(client) = launch(paths, name, wanted)? else { return Ok(()) };
+        let awaited = match wanted.no_wait {
+            true => begun(paths, client, name),
+            false => until_up(paths, client, name, wanted.limit),
+        };
+        match awaited {
+            // The order isn't lost with who was to carry it out.
+            Ok(Awaited::NotBegun) if tries < TRIES && may_go_on(paths, name) => tries += 1,
+            Ok(Awaited::NotBegun) => break Err(not_begun(name)),
+            Ok(Awaited::Reached) => break Ok(()),
+            Err(error) => break Err(error),
+        }
     };
     // The supervisor may have ended before it has heard who wants to know.
     result.map_err(|error| match systemd::starts_guests(paths).then(|| ended_unit(name)) {
         Some(Ok(unit)) if unit.active == "failed" => unit_failed(name, &unit),
         _ => error,
     })
+}
+
+/// Does nobody but this command start a supervisor in the place of one that has ended, or
+/// is systemd about to?
+fn may_go_on(paths: &Paths, name: &GuestName) -> bool {
+    let has_ended = |unit: systemd::Unit| matches!(&*unit.active, "failed" | "inactive");
+    !systemd::starts_guests(paths) || ended_unit(name).is_ok_and(|unit| !has_ended(unit))
+}
+
+/// Its supervisors end, whoever kills them, and say nothing.
+fn not_begun(name: &GuestName) -> Error {
+    Error::new(format!("guest '{name}' is not started: each of its supervisors was killed"))
+        .hint(format!("they may have said why: vserver logs {name} --events"))
 }
 
 /// A unit whose supervisor has ended: systemd takes note a moment later.

@@ -5,15 +5,18 @@ use crate::commands::{Exit, observe, output, select};
 use crate::error::Result;
 use crate::paths::Paths;
 use crate::report::{self, GuestStatus, State};
+use crate::supervisor;
 
 /// Lists all guests, or those that were chosen. A guest whose configuration
-/// can't be read is listed, with a warning.
+/// can't be read, or whose supervisor can't be asked, is listed, with a warning.
 pub(super) fn run(args: &ListArgs, paths: &Paths) -> Result<Exit> {
     let mut guests = Vec::new();
-    for name in select::all(&args.mark, paths)? {
-        guests.push(observe::guest(paths, &name).unwrap_or_else(|error| {
+    for (name, told) in observe::guests(paths, &select::all(&args.mark, paths)?) {
+        guests.push(told.unwrap_or_else(|error| {
             output::warn(&error);
-            GuestStatus::stopped(name, None, String::new())
+            let state =
+                if supervisor::runs(paths, &name) { State::Running } else { State::Stopped };
+            GuestStatus { state, ..GuestStatus::stopped(name, None, String::new()) }
         }));
     }
     guests.retain(|guest| match guest.state {

@@ -70,6 +70,7 @@ mod watch;
 use std::ffi::OsString;
 use std::thread;
 
+use nix::sys::stat::{Mode, umask};
 use shared::name::GuestName;
 use shared::outcome::Outcome;
 
@@ -124,6 +125,10 @@ pub fn run_unparsed(argv: &[OsString], paths: &Paths) -> Option<Result<Exit>> {
 /// # Errors
 /// What the verb's file says; to be printed by the caller.
 pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
+    // What belongs to an installation or a guest is not a matter of who has typed this.
+    if !action.keeps_umask() {
+        umask(Mode::from_bits_truncate(0o022));
+    }
     match action {
         Action::Build(args) => build::run(args, paths),
         Action::Start(args) => start::run(args, paths),

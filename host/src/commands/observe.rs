@@ -1,5 +1,7 @@
 //! How guests are: from configuration and supervisor to one report.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use shared::name::GuestName;
@@ -12,6 +14,9 @@ use crate::paths::Paths;
 use crate::report::GuestStatus;
 use crate::runtime::{RunDir, State};
 use crate::storage::{self, Scratch};
+
+/// So many guests are asked at a time.
+const AT_A_TIME: usize = 16;
 
 /// How a guest is now.
 ///
@@ -53,6 +58,33 @@ pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
         faults: State::read(&RunDir::new(paths, name).state()).faults,
         ..stopped
     })
+}
+
+/// How several guests are, in their order. They are asked side by side: one whose supervisor
+/// doesn't answer keeps the others back no longer than that takes.
+pub fn guests(paths: &Paths, names: &[GuestName]) -> Vec<(GuestName, Result<GuestStatus>)> {
+    side_by_side(names, |name| guest(paths, name))
+}
+
+/// Asks of all guests the same, some at a time.
+pub fn side_by_side<T: Send>(
+    names: &[GuestName],
+    ask: impl Fn(&GuestName) -> T + Sync,
+) -> Vec<(GuestName, T)> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut told = Vec::new();
+        while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+            told.push((name.clone(), ask(name)));
+        }
+        told
+    };
+    let mut all: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..names.len().min(AT_A_TIME)).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    all.sort_by_key(|(name, _)| names.iter().position(|other| other == name));
+    all
 }
 
 /// What its files take on the disk, and may take.

@@ -9,7 +9,7 @@ use crate::cli::PauseArgs;
 use crate::commands::{Exit, dry_run, each, output, select};
 use crate::config;
 use crate::control::{Client, Event, Request, Snapshot, start_failed};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 
 /// How long the kernel may take to freeze processes: one that waits for a
@@ -38,18 +38,26 @@ fn run(args: &PauseArgs, paths: &Paths, freeze: bool) -> Result<Exit> {
 }
 
 fn set(paths: &Paths, name: &GuestName, freeze: bool) -> Result<Exit> {
-    let Some((client, before)) = Client::find(paths, name)? else {
-        config::load(paths, name)?;
-        return Err(Error::not_running(name));
+    let mut is_first = true;
+    let client = loop {
+        let Some((client, before)) = Client::find(paths, name)? else {
+            config::load(paths, name)?;
+            return Err(Error::not_running(name));
+        };
+        if before.paused == freeze && is_first {
+            let how = if freeze { "is already paused" } else { "isn't paused" };
+            output::warn(format_args!("guest '{name}' {how}"));
+        }
+        is_first = false;
+        client.send(&Request::Freeze(freeze))?;
+        match is_done(&client, name, freeze) {
+            // Or only its supervisor has ended.
+            Err(error) if error.kind() == Kind::NotRunning => {}
+            Ok(true) => return Ok(Exit::DONE),
+            Ok(false) => break client,
+            Err(error) => return Err(error),
+        }
     };
-    if before.paused == freeze {
-        let how = if freeze { "is already paused" } else { "isn't paused" };
-        output::warn(format_args!("guest '{name}' {how}"));
-    }
-    client.send(&Request::Freeze(freeze))?;
-    if is_done(&client, name, freeze)? {
-        return Ok(Exit::DONE);
-    }
     if !freeze {
         return Err(Error::new(format!("guest '{name}' doesn't go on")));
     }

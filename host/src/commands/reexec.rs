@@ -49,7 +49,11 @@ fn replace(paths: &Paths, name: &GuestName, program: &Path) -> Result<bool> {
             return Ok(true);
         }
         Ok(Some((client, _))) => {
-            client.ask(&Request::Reexec(program.to_owned()))?;
+            match client.ask(&Request::Reexec(program.to_owned())) {
+                // Killed meanwhile: the next one that is started is this program.
+                Err(error) if error.kind() == Kind::NotRunning => {}
+                other => drop(other?),
+            }
         }
         // It knows no words of this version's, and needn't: the keeper has all that it
         // has, and the next one that is started is this program.
@@ -60,6 +64,7 @@ fn replace(paths: &Paths, name: &GuestName, program: &Path) -> Result<bool> {
     while Instant::now() < deadline {
         match Client::find(paths, name) {
             Ok(Some((_, now))) if executes(now.supervisor_pid, program) => return Ok(true),
+            Ok(None) => return Ok(false),
             Err(error) if error.kind() != Kind::OtherVersion => return Err(error),
             _ => thread::sleep(Duration::from_millis(20)),
         }

@@ -13,12 +13,17 @@ use crate::paths::Paths;
 /// Reloads.
 pub(super) fn run(args: &ReloadArgs, paths: &Paths) -> Result<Exit> {
     let names = select::guests(&args.guests, paths)?;
-    each(&names, |name| reload(paths, name))
+    let is_chosen = args.guests.names.is_empty();
+    each(&names, |name| reload(paths, name, is_chosen))
 }
 
-fn reload(paths: &Paths, name: &GuestName) -> Result<Exit> {
+/// Of all guests, or of those with a mark, the ones that don't run are no matter.
+fn reload(paths: &Paths, name: &GuestName, is_chosen: bool) -> Result<Exit> {
     let config = config::load(paths, name)?;
     let Some((client, _)) = Client::find(paths, name)? else {
+        if is_chosen {
+            return Ok(Exit::DONE);
+        }
         return Err(Error::not_running(name).hint(format!("start it: vserver start {name}")));
     };
     let network = match config.network.mode() {

@@ -10,9 +10,8 @@ use crate::paths::Paths;
 /// exist. A bare context doesn't count as running, a guest on its way up or
 /// down does.
 pub(super) fn run(args: &RunningArgs, paths: &Paths) -> Result<Exit> {
-    let status = Client::connect(paths, &args.name)?.and_then(|client| client.status().ok());
-    match status {
-        Some(status) if status.shown_phase().is_running() => Ok(Exit::DONE),
+    match Client::find(paths, &args.name)? {
+        Some((_, status)) if status.shown_phase().is_running() => Ok(Exit::DONE),
         _ => Ok(Exit::NO),
     }
 }

@@ -11,7 +11,7 @@ use crate::config::{self, Files};
 use crate::control::at_rest::{self, AtRest};
 use crate::control::{Client, Phase};
 use crate::copying::View;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
@@ -61,10 +61,16 @@ fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Res
     }
     // It goes on as soon as that is known.
     let is_still = move || match &held {
-        Held::Frozen(client) if !client.status()?.frozen => {
-            Err(Error::new(format!("guest '{name}' went on while it was copied")))
-        }
-        _ => Ok(()),
+        Held::Frozen(client) => match client.status() {
+            Ok(status) if status.frozen => Ok(()),
+            Err(error) if error.kind() != Kind::NotRunning => Err(error),
+            // The next supervisor lets go of what was held for who has lost the last one.
+            Ok(_) | Err(_) => {
+                Err(Error::new(format!("guest '{name}' went on while it was copied"))
+                    .hint("nothing is kept of the copy: try again"))
+            }
+        },
+        Held::AtRest(_) => Ok(()),
     };
     let progress = Progress::on_terminal();
     let how = snapshots.create(&snapshot, runs, &interrupt, progress, is_still)?;
@@ -90,12 +96,15 @@ enum Held {
 fn hold(paths: &Paths, name: &GuestName) -> Result<Held> {
     // What is on its way out, a context of sessions for example, is waited for.
     let ends = |phase| matches!(phase, Phase::Session | Phase::Stopping | Phase::Stopped);
-    match Client::find(paths, name)? {
-        Some((client, status)) if !ends(status.phase) => {
-            pause::hold(&client, name)?;
-            Ok(Held::Frozen(client))
+    loop {
+        match Client::find(paths, name)? {
+            Some((client, status)) if !ends(status.phase) => match pause::hold(&client, name) {
+                // Or only its supervisor has ended.
+                Err(error) if error.kind() == Kind::NotRunning => {}
+                held => return held.map(|()| Held::Frozen(client)),
+            },
+            _ => return at_rest::keep(paths, name).map(Held::AtRest),
         }
-        _ => at_rest::keep(paths, name).map(Held::AtRest),
     }
 }
 

@@ -9,9 +9,17 @@ use crate::report;
 /// Shows how guests are; the exit code is 0 if all of them run, 3 if not.
 pub(super) fn run(args: &StatusArgs, paths: &Paths) -> Result<Exit> {
     let names = select::guests_that_run_too(&args.guests, paths)?;
-    let mut guests = Vec::with_capacity(names.len());
-    for name in &names {
-        guests.push(observe::guest(paths, name)?);
+    let (mut guests, mut worst) = (Vec::with_capacity(names.len()), Exit::DONE);
+    for (_, told) in observe::guests(paths, &names) {
+        match told {
+            Ok(guest) => guests.push(guest),
+            Err(error) if names.len() == 1 => return Err(error),
+            // The others are shown all the same.
+            Err(error) => {
+                output::complain(&error);
+                worst = worst.max(Exit::of(error.kind().exit_code()));
+            }
+        }
     }
     let text = match (args.json, guests.as_slice()) {
         (true, [guest]) if !args.guests.names.is_empty() => report::status_json(guest),
@@ -20,5 +28,5 @@ pub(super) fn run(args: &StatusArgs, paths: &Paths) -> Result<Exit> {
     };
     output::print(&text)?;
     let all = guests.iter().all(|guest| guest.state.is_running());
-    Ok(if all { Exit::DONE } else { Exit::NOT_RUNNING })
+    Ok(worst.max(if all { Exit::DONE } else { Exit::NOT_RUNNING }))
 }

@@ -25,8 +25,18 @@ pub(super) fn run(args: &UnifyArgs, paths: &Paths) -> Result<Exit> {
 fn share(args: &UnifyArgs, paths: &Paths) -> Result<Exit> {
     let targets = select::guests(&args.guests, paths)?;
     let (mut guests, mut passed) = (Vec::new(), Vec::new());
+    let mut exit = Exit::DONE;
     for name in &targets {
-        let config = config::load(paths, name)?;
+        let config = match config::load(paths, name) {
+            Ok(config) => config,
+            Err(error) if !args.guests.names.is_empty() => return Err(error),
+            // The others share all the same.
+            Err(error) => {
+                output::complain(&error);
+                exit = Exit::NO;
+                continue;
+            }
+        };
         match why_not(&config) {
             Some(why) => passed.push(Done::new(name, Some(why.to_owned()))),
             None => guests.push(guest(args, paths, name, &config, true)?),
@@ -52,7 +62,7 @@ fn share(args: &UnifyArgs, paths: &Paths) -> Result<Exit> {
     if let Some(name) = outcome.unable.first() {
         return Err(unable(name));
     }
-    Ok(code(&outcome.guests))
+    Ok(exit.max(code(&outcome.guests)))
 }
 
 fn code(guests: &[Done]) -> Exit {

@@ -4,7 +4,7 @@ use shared::name::GuestName;
 
 use crate::accounting::{self, Book, Commands, Records, sum};
 use crate::cli::UsageArgs;
-use crate::commands::{Exit, output};
+use crate::commands::{Exit, observe, output};
 use crate::config;
 use crate::control::{Client, Request};
 use crate::error::{Error, Result};
@@ -30,12 +30,13 @@ pub(super) fn run(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
     everyone.sort();
     everyone.dedup();
     let (mut all, mut exit) = (Vec::new(), Exit::DONE);
-    for name in if args.names.is_empty() { &everyone } else { &args.names } {
-        if !known.contains(name) {
-            // One that has never run has used nothing.
-            config::load(paths, name)?;
-        }
-        bring_up_to_date(paths, name);
+    let names = if args.names.is_empty() { &everyone } else { &args.names };
+    for name in args.names.iter().filter(|name| !known.contains(name)) {
+        // One that has never run has used nothing, whatever is in the others' files.
+        config::load(paths, name)?;
+    }
+    observe::side_by_side(names, |name| bring_up_to_date(paths, name));
+    for name in names {
         let book = Book::new(paths, name);
         if let Some(damage) = book.damage() {
             output::warn(&damage);

@@ -46,6 +46,9 @@ const RESTARTS: Duration = Duration::from_secs(2);
 /// So long, and it is no longer waited for.
 const RESTARTED: Duration = Duration::from_secs(5);
 
+/// After so long what keeps supervisors from taking a guest over doesn't pass.
+const HOPELESS: Duration = Duration::from_secs(10);
+
 /// So long a supervisor may take to make its socket again.
 const UNHEARD: Duration = Duration::from_secs(15);
 
@@ -68,6 +71,7 @@ impl Client {
         let began = Instant::now();
         let deadline = began + PATIENCE;
         let (mut called, mut asked, mut gone) = (false, false, false);
+        let mut said = None;
         loop {
             if let Some(client) = Self::reach(paths, name)? {
                 return Ok(Some(client));
@@ -99,8 +103,16 @@ impl Client {
             match client.status() {
                 Ok(_) => return Ok(Some(client)),
                 // Somebody else was quicker, or the guest has just ended.
-                Err(_) if Instant::now() < deadline => thread::sleep(RETRY),
-                Err(error) => return Err(error),
+                Err(error) if Instant::now() < deadline => {
+                    said = said.or((error.kind() != Kind::NotRunning).then_some(error));
+                    if began.elapsed() > HOPELESS
+                        && let Some(said) = said
+                    {
+                        return Err(said);
+                    }
+                    thread::sleep(RETRY);
+                }
+                Err(error) => return Err(said.unwrap_or(error)),
             }
         }
     }
@@ -151,6 +163,9 @@ impl Client {
                 Ok(status) => return Ok(Some((client, status))),
                 Err(error) if error.kind() == Kind::NotRunning && Instant::now() < deadline => {
                     thread::sleep(RETRY);
+                }
+                Err(error) if error.kind() == Kind::NotRunning && has_orphans(paths, name) => {
+                    return Err(unsettled(name));
                 }
                 Err(error) => return Err(error),
             }
@@ -289,6 +304,12 @@ fn unheard(run: &RunDir, name: &GuestName) -> Error {
         socket.display()
     ))
     .hint(format!("have the next command start another one: kill -9 {pid}"))
+}
+
+/// A guest runs, and all of its supervisors end.
+fn unsettled(name: &GuestName) -> Error {
+    Error::new(format!("guest '{name}' runs, and no supervisor stays with it"))
+        .hint(format!("they may have said why: vserver logs {name} --events"))
 }
 
 /// Starts a supervisor in the background, connected to it already: its

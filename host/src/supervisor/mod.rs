@@ -31,6 +31,7 @@ mod timers;
 mod watching;
 
 use std::collections::VecDeque;
+use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -216,11 +217,11 @@ impl Supervisor {
         let found = match keeper::find(&self.run) {
             Ok(found) => found,
             Err(error) => {
-                let what = format!("the keeper of guest '{}' doesn't answer", self.plan.name);
-                let error = Error::os(what, error).hint(
-                    "the guest goes on without a supervisor; its keeper is the parent of its PID 1",
-                );
-                self.clients.tell(&Told::failed(&error));
+                let error = self.unanswered(error);
+                tracing::error!("{error}");
+                // Whoever is told, and looks again, waits for the next one.
+                let _ = fs::remove_file(self.run.control());
+                self.refuse_all(&error);
                 return Err(error);
             }
         };

@@ -130,6 +130,18 @@ impl Supervisor {
         }
     }
 
+    /// This supervisor can do nothing: all that have come are told why.
+    pub(super) fn refuse_all(&mut self, error: &Error) {
+        let failed = Told::failed(error);
+        self.clients.tell(&failed);
+        for (client, request) in self.clients.hear() {
+            // Who watches looks for the next one.
+            if !matches!(request, Request::Watch(_)) {
+                self.clients.answer(client, &failed);
+            }
+        }
+    }
+
     /// The guest is down, and nobody can come any more: who came late still
     /// hears how that was.
     pub(super) fn hear_last_clients(&mut self) {

@@ -284,6 +284,17 @@ impl Supervisor {
         }
     }
 
+    /// Why this supervisor is none: there is a keeper, and it stands still.
+    pub(super) fn unanswered(&self, error: io::Error) -> Error {
+        let what = format!("the keeper of guest '{}' doesn't answer", self.plan.name);
+        let pids = cgroup::ids(&self.cgroup.keeper(), "cgroup.procs");
+        let pid = pids.first().map_or_else(|| "PID".to_owned(), ToString::to_string);
+        Error::os(what, error).hint(format!(
+            "the guest goes on; let its keeper go on, too: kill -CONT {pid}; or have the next \
+             command start another one: kill -9 {pid}"
+        ))
+    }
+
     /// What an end means that nobody has seen: what guest-init has said that it
     /// is about to do. Of others there is no word: the kernel tells whoever isn't
     /// the parent how a process has ended (`PIDFD_INFO_EXIT`, Linux 6.15), but not

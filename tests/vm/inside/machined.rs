@@ -229,6 +229,12 @@ fn nothing_waits_for_machined_and_it_learns_all_of_it() {
     is_registered(&calm);
     run("kill", &["-9", &systemctl_show("systemd-machined", "MainPID")]).ok();
     is_registered(&calm);
+    // So it has when D-Bus was gone, and with it all that has a connection there.
+    run("kill", &["-9", &systemctl_show("dbus", "MainPID")]).ok();
+    is_registered(&calm);
+    vserver(&["exec", "calm", "--", "reboot"]).ok();
+    vserver(&["wait", "calm", "--for", "running"]).ok();
+    is_registered(&calm);
     // The next supervisor looks for itself.
     machinectl_forget("calm");
     run("kill", &["-9", &calm.show("MainPID")]).ok();

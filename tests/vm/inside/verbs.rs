@@ -38,6 +38,7 @@ families! {
     busybox: GuestInit;
     alpine: GuestInit;
     systemd: Systemd;
+    systemd_trixie: Systemd;
     runit: Own;
     openrc_init: Own;
     finit: Own;

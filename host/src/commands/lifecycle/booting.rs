@@ -17,8 +17,18 @@ use crate::systemd;
 
 use super::unkillable;
 
+/// What has become of a boot that was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// It is as far as it should be.
+    Reached,
+    /// Its supervisor was killed before there was anything of it that the next one could
+    /// find.
+    NotBegun,
+}
+
 /// Waits until PID 1 runs, or the start has failed.
-pub(super) fn begun(paths: &Paths, client: Client, name: &GuestName) -> Result<()> {
+pub(super) fn begun(paths: &Paths, client: Client, name: &GuestName) -> Result<Awaited> {
     let is_begun = |phase| phase != Phase::Starting;
     wait_for(paths, client, name, is_begun, Limit::None, &mut Progress::silent())
 }
@@ -30,7 +40,7 @@ pub(super) fn until_up(
     client: Client,
     name: &GuestName,
     limit: Limit,
-) -> Result<()> {
+) -> Result<Awaited> {
     let reached = |phase| matches!(phase, Phase::Running | Phase::Session);
     wait_for(paths, client, name, reached, limit, &mut Progress::of_boot(name))
 }
@@ -42,11 +52,14 @@ fn wait_for(
     reached: impl Fn(Phase) -> bool,
     limit: Limit,
     progress: &mut Progress,
-) -> Result<()> {
+) -> Result<Awaited> {
     let mut patience = limit.from(Instant::now());
     let mut failure = None;
+    let mut is_begun = false;
     loop {
-        match next(&client, name, patience.as_mut())? {
+        let told = next(&client, name, patience.as_mut())?;
+        is_begun |= matches!(told, Some(Event::Phase(phase)) if phase != Phase::Starting);
+        match told {
             // Has the guest ended, or only its supervisor?
             None if failure.is_none() => match successor(paths, name)? {
                 Some((_, status)) if status.phase == Phase::BackingOff => {
@@ -55,7 +68,9 @@ fn wait_for(
                 Some((next, _)) => {
                     next.send(&Request::Subscribe)?;
                     client = next;
+                    is_begun = true;
                 }
+                None if !is_begun => return Ok(Awaited::NotBegun),
                 None => return Err(ended(name)),
             },
             Some(Event::Phase(Phase::Stopped)) | None => {
@@ -66,8 +81,8 @@ fn wait_for(
             Some(Event::Phase(Phase::BackingOff)) => {
                 return Err(failure.unwrap_or_else(|| crashed(name)));
             }
-            Some(Event::Phase(phase)) if reached(phase) => return Ok(()),
-            Some(Event::Status(status)) if reached(status.phase) => return Ok(()),
+            Some(Event::Phase(phase)) if reached(phase) => return Ok(Awaited::Reached),
+            Some(Event::Status(status)) if reached(status.phase) => return Ok(Awaited::Reached),
             Some(event) => progress.show(&event),
         }
     }
@@ -161,7 +176,13 @@ pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) ->
             Some(event) => progress.show(&event),
         }
     }
-    if no_wait { Ok(()) } else { until_up(paths, client, name, Limit::None) }
+    match no_wait {
+        true => Ok(()),
+        false => match until_up(paths, client, name, Limit::None)? {
+            Awaited::Reached => Ok(()),
+            Awaited::NotBegun => Err(not_up_again(name)),
+        },
+    }
 }
 
 fn not_up_again(name: &GuestName) -> Error {
