@@ -301,7 +301,7 @@ fn apk_is_asked_as_its_manual_has_it(tree: Tree) {
     }
     fs::write(mirror.join("APKINDEX"), "").expect("it can be written");
     std::os::unix::fs::symlink(tree.archive(), mirror.join("tree")).expect("a link");
-    executable::write(&made.join("bin/apk"), APK, 0o755);
+    executable::write(made.join("bin/apk"), APK, 0o755);
     let sources = made.join("mirror").display().to_string();
     let keys = made.join("keys");
     let build = |package: &str| -> Finished {

@@ -196,7 +196,7 @@ fn boots_reboots_and_stops_from_outside(layout: &Layout) {
         outcome.has(&STOP, users);
     }
     files.assert_untouched(&guest);
-    outcome.is_what_the_page_says();
+    outcome.assert_as_on_the_page();
 }
 
 fn does_what_is_typed_inside(layout: &Layout) {
@@ -220,7 +220,7 @@ fn does_what_is_typed_inside(layout: &Layout) {
         typed(&guest, layout, Down, &["sh", "-c", HALT_NOW], 0);
         outcome.has(&HALT, users);
     }
-    outcome.is_what_the_page_says();
+    outcome.assert_as_on_the_page();
 }
 
 /// reboot(2) with LINUX_REBOOT_CMD_HALT.
@@ -321,7 +321,7 @@ fn stops_at_any_moment(layout: &Layout) {
         assert!(!guest.is_running(), "nothing is left");
         outcome.has(&HANGING, users);
     }
-    outcome.is_what_the_page_says();
+    outcome.assert_as_on_the_page();
 }
 
 on! { Busybox: [an_init_that_could_be_followed_is_pid_1_if_told_so] }

@@ -108,7 +108,7 @@ impl<'l> Outcome<'l> {
     }
 
     /// All has been done that the page says, and nothing else.
-    pub fn is_what_the_page_says(self) {
+    pub fn assert_as_on_the_page(self) {
         let said = self.operations.iter().flat_map(|operation| {
             operation.modes(self.layout).into_iter().map(|mode| (operation.name, mode))
         });
