@@ -294,7 +294,7 @@ fn stops_at_any_moment(layout: &Layout) {
     // A step of its boot that hangs.
     if layout.signs {
         guest.write(SLOW, "sleep 1000\n", 0o644);
-        for users in MODES {
+        for users in STUCK.modes(layout) {
             set_users(&guest, users);
             guest.vserver("start", ["--no-wait"]).ok();
             wait_for_boot(&guest);
@@ -308,7 +308,7 @@ fn stops_at_any_moment(layout: &Layout) {
     // A shutdown script that hangs.
     let (path, text, mode) = layout.hanging;
     guest.write(path, text, mode);
-    for users in MODES {
+    for users in HANGING.modes(layout) {
         set_users(&guest, users);
         start(&guest, layout);
         let stop = guest.vserver("stop", ["--timeout", "1"]).ok();

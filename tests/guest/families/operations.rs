@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use tests::Tree;
 use tests::layouts::Layout;
 
 /// Something that is done with each layout.
@@ -69,10 +70,14 @@ impl Operation {
     /// The modes in which it is done with this layout.
     pub fn modes(&self, layout: &Layout) -> Vec<&'static str> {
         let types = !layout.halt.is_empty();
+        // These wait long when something hangs.
+        let waits = matches!(layout.tree, Tree::Finit | Tree::Runit);
+        let patience = if waits { 1 } else { MODES.len() };
         let count = match self.name {
             name if name == TYPED.name || name == HALT.name => MODES.len() * usize::from(types),
             name if name == OWN.name => layout.own.len(),
-            name if name == STUCK.name => MODES.len() * usize::from(layout.signs),
+            name if name == STUCK.name => patience * usize::from(layout.signs),
+            name if name == HANGING.name => patience,
             _ => MODES.len(),
         };
         MODES.iter().copied().take(count).collect()
