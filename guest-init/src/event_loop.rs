@@ -292,9 +292,10 @@ fn now() -> Millis {
     })
 }
 
-/// Two rc scripts for each processor: they wait more than they compute.
+/// Four rc scripts for each processor, as Debian's rc asks of startpar, and no fewer than
+/// sixteen: they wait more than they compute.
 fn parallel() -> usize {
     let processors = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN);
     let processors = processors.ok().flatten().and_then(|n| usize::try_from(n).ok()).unwrap_or(1);
-    processors.clamp(1, 16) * 2
+    (processors * 4).clamp(16, 64)
 }

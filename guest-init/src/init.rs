@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use nix::sys::reboot::set_cad_enabled;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use shared::family::Family;
+use shared::family::{Family, OVERLAY};
 use shared::link::Link;
 use shared::message::{
     BootMode, BootOrder, FromGuest, GuestState, LINK_FD, PROTOCOL, Style, ToGuest,
@@ -64,7 +64,14 @@ fn start() -> Result<Infallible, Refusal> {
     let (link, order) = receive_order()?;
     // A PID namespace's PID 1 gets no Ctrl-Alt-Del; refused without harm.
     let _ = set_cad_enabled(false);
-    let facts = look::facts();
+    let mut facts = look::facts();
+    let mut words = vec![facts.place.to_owned()];
+    if let BootMode::Command(command) = &order.mode
+        && let Some(init) = look::overlay(command)
+    {
+        (facts.init, facts.place) = (init, OVERLAY);
+        words.clone_from(command);
+    }
     let (style, reason) = choose(&order, &facts);
     let mut reporter = Reporter::new(link);
     if style == Style::Init {
@@ -78,7 +85,7 @@ fn start() -> Result<Infallible, Refusal> {
         }));
         drop(signals);
         // The link is closed by the execution: so the supervisor knows of it.
-        return hand_over(facts.place, &order, notifies);
+        return hand_over(&words, &order, notifies);
     }
     EventLoop::new(signals, reporter, order, style, reason).run()
 }
@@ -102,13 +109,16 @@ fn choose(order: &BootOrder, facts: &Facts) -> (Style, String) {
     match order.mode {
         BootMode::Boot => detect::detect(order.style, facts),
         BootMode::Rescue(_) => (Style::Rescue, "one command was asked for".to_owned()),
+        BootMode::Command(_) if facts.place == OVERLAY && facts.init.family() == Family::S6 => {
+            (Style::Init, "the configuration names s6-overlay's /init".to_owned())
+        }
         BootMode::Command(_) => (Style::Command, "the configuration names one".to_owned()),
         BootMode::Idle => (Style::Idle, "only the context was asked for".to_owned()),
     }
 }
 
 /// Becomes the guest's own init, as the kernel would have started it.
-fn hand_over(place: &str, order: &BootOrder, notifies: bool) -> Result<Infallible, Refusal> {
+fn hand_over(words: &[String], order: &BootOrder, notifies: bool) -> Result<Infallible, Refusal> {
     sys::reset_signals();
     let mut variables: environment::Variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -122,12 +132,14 @@ fn hand_over(place: &str, order: &BootOrder, notifies: bool) -> Result<Infallibl
     }
     let pairs = variables.iter().map(|(name, value)| format!("{name}={value}"));
     let environment: Vec<CString> = pairs.filter_map(|pair| CString::new(pair).ok()).collect();
-    let init = CString::new(place).unwrap_or_default();
-    let errno = match nix::unistd::execve(&init, &[&init], &environment) {
+    let words: Vec<CString> =
+        words.iter().filter_map(|word| CString::new(word.as_str()).ok()).collect();
+    let init = words.first().cloned().unwrap_or_default();
+    let errno = match nix::unistd::execve(&init, &words, &environment) {
         Ok(never) => match never {},
         Err(errno) => errno,
     };
-    let text = format!("cannot execute '{place}': {}", errno.desc());
+    let text = format!("cannot execute '{}': {}", init.to_string_lossy(), errno.desc());
     console::say(&format!("guest-init: {text}"));
     Err(Refusal { text, status: NO_INIT })
 }

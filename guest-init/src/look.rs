@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use shared::family::{Family, INITS};
+use shared::family::{Family, INITS, OVERLAY};
 use shared::message::RcMode;
 
 use crate::detect::{Facts, InitProgram, Rc};
@@ -39,6 +39,13 @@ pub fn facts() -> Facts {
     let places = if inittab.is_some() { &INITS[..1] } else { &INITS[..] };
     let place = places.iter().find(|path| Path::new(path).exists()).unwrap_or(&INITS[0]);
     Facts { init: init_program(Path::new(place)), place, inittab, rc }
+}
+
+/// The init that a command is which works as PID 1 only: s6-overlay's.
+pub fn overlay(command: &[String]) -> Option<InitProgram> {
+    let program = command.first().filter(|program| *program == OVERLAY)?;
+    let init = init_program(Path::new(program));
+    (init.family() == Family::S6).then_some(init)
 }
 
 /// By the name of what it leads to, else by a text that only this program

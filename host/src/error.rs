@@ -81,7 +81,7 @@ impl Error {
 
     /// Doing `verb` on a path failed: "cannot VERB 'PATH': CAUSE".
     pub fn path(verb: &str, path: &Path, cause: impl Into<io::Error>) -> Self {
-        Self::os(format_args!("cannot {verb} '{}'", path.display()), cause)
+        Self::os(format_args!("cannot {verb} '{}'", told(path)), cause)
     }
 
     /// Wrong use of the command.
@@ -146,6 +146,23 @@ impl Error {
     }
 }
 
+/// The most of a path that a message shows.
+const MOST_TOLD: usize = 400;
+
+/// A path as messages have it: in one line, and no longer than can be read, however
+/// deep a guest has laid its files and whatever it calls them.
+pub fn told(path: &Path) -> String {
+    let text = path.display().to_string().replace('\n', "\\n");
+    let count = text.chars().count();
+    if count <= MOST_TOLD {
+        return text;
+    }
+    let part = MOST_TOLD / 2;
+    let begin: String = text.chars().take(part).collect();
+    let end: String = text.chars().skip(count - part).collect();
+    format!("{begin}…{end}")
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -153,3 +170,16 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_told_in_one_short_line() {
+        assert_eq!(told(Path::new("/srv/a\nhint: b")), "/srv/a\\nhint: b");
+        let long = told(&Path::new("/srv").join("ä/".repeat(4000)).join("end"));
+        assert!(long.starts_with("/srv/ä/") && long.ends_with("/ä/end"), "{long}");
+        assert_eq!(long.chars().count(), MOST_TOLD + 1);
+    }
+}

@@ -30,9 +30,14 @@ pub enum Family {
 }
 
 /// Where a guest's own init is looked for, as the first of these that is there. The
-/// others, which count where there is no `/etc/inittab` either, are what systemd-nspawn(1) boots: Debian's package `systemd` alone has no
-/// `/sbin/init`.
-pub const INITS: [&str; 3] = ["/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
+/// others count where there is no `/etc/inittab` either: what systemd-nspawn(1) boots, for
+/// Debian's package `systemd` alone has no `/sbin/init`, and what container images are
+/// booted by that have s6-overlay laid over them.
+pub const INITS: [&str; 4] =
+    ["/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", OVERLAY];
+
+/// s6-overlay's, whatever else the image has.
+pub const OVERLAY: &str = "/init";
 
 /// Names of programs, and whose they are.
 const PROGRAMS: [(&str, Family); 9] = [
@@ -50,11 +55,12 @@ const PROGRAMS: [(&str, Family); 9] = [
 impl Family {
     /// Texts that only a program, or a script, of this family holds, for one
     /// whose name says nothing: `/sbin/init` of s6-linux-init is a script.
-    pub const MARKS: [(&'static [u8], Self); 7] = [
+    pub const MARKS: [(&'static [u8], Self); 8] = [
         (b"BusyBox v", Self::Busybox),
         (b"INIT_VERSION=sysvinit-", Self::Sysvinit),
         (b"s6-linux-init", Self::S6),
         (b"s6-svscan", Self::S6),
+        (b"s6-overlay", Self::S6),
         (b"runit.stopit", Self::Runit),
         (b"/etc/runit/stopit", Self::Runit),
         (b"/run/openrc/init.ctl", Self::Openrc),

@@ -4,11 +4,11 @@
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use tests::{DEADLINE, Guest, Host, Tree, eventually, executable};
+use tests::{DEADLINE, Guest, Host, Tree, command, eventually, executable};
 
 use crate::cp::{cp, leftovers, place};
 
@@ -17,6 +17,7 @@ on! { Busybox: [
     directories_that_change_places_with_links_lead_nowhere,
     a_destination_that_moves_is_never_the_hosts,
     devices_fifos_and_sockets_hold_nothing_up,
+    what_chattr_forbids_is_not_done_by_halves,
     a_file_that_grows_comes_to_an_end,
 ] }
 
@@ -240,4 +241,26 @@ fn a_file_that_grows_comes_to_an_end(tree: Tree) {
         fs::remove_dir_all(place(&host).join("out")).expect("it is there");
     }
     web.vserver("stop", ["--timeout", "1"]);
+}
+
+/// Nothing could be tidied up in a directory that is append-only.
+fn what_chattr_forbids_is_not_done_by_halves(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let srv = web.root().join("srv");
+    fs::create_dir(srv.join("log")).expect("it can be made");
+    for path in [srv.join("fixed"), place(&host).join("new")] {
+        fs::write(path, "x").expect("it can be written");
+    }
+    let chattr = |signs: [&str; 2]| {
+        for (sign, name) in signs.into_iter().zip(["log", "fixed"]) {
+            command::run(Command::new("chattr").arg(sign).arg(srv.join(name)), DEADLINE).ok();
+        }
+    };
+    chattr(["+a", "+i"]);
+    cp(&host, ["new", "web:/srv/log"]).code(1).complains("is append-only");
+    cp(&host, ["new", "web:/srv/fixed"]).code(4).complains("Operation not permitted");
+    let names = |directory: &Path| fs::read_dir(directory).expect("it is there").count();
+    assert_eq!((names(&srv.join("log")), names(&srv)), (0, 2));
+    chattr(["-a", "-i"]);
 }

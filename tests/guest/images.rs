@@ -14,6 +14,7 @@ on! { Busybox: [
     an_image_layout_boots,
     an_image_archive_boots,
     an_image_without_an_init_is_its_command,
+    an_image_of_s6_overlays_boots_by_its_init,
     a_damaged_image_leaves_nothing,
 ] }
 
@@ -162,6 +163,45 @@ END
     eventually(DEADLINE, "it serves", || (read("srv/serving") == "all day long\n").then_some(()));
     host.vserver(["stop", "web", "--no-kill"]).ok();
     assert_eq!(read("srv/stopped"), "green\n");
+}
+
+/// As s6-overlay is laid over Alpine: `/init` has to be PID 1, and gets the command's
+/// words; a script stands for it. Busybox's init and inittab are the image's too.
+fn an_image_of_s6_overlays_boots_by_its_init(tree: Tree) {
+    let host = Host::new();
+    let more = "cat >$1.d/init <<'END'
+#!/bin/sh -e
+# s6-overlay-suexec: fatal: can only run as pid 1
+test $$ = 1
+s6-supervise &
+trap 'echo down >/srv/stopped; exit' TERM
+echo \"$*\" >/srv/serving
+while :; do sleep 1; done
+END
+        mkdir $1.d/bin; printf '#!/bin/sh\nsleep 1000\n' >$1.d/bin/s6-supervise
+        chmod 755 $1.d/init $1.d/bin/s6-supervise";
+    let image = Image::of(&host, tree, more, json!({"Entrypoint": ["/init"], "Cmd": ["all day"]}));
+    let built = build(&host, "oci", &image.0.to_string_lossy()).ok();
+    built.complains("made to be booted by it: its command '/init all day' is the whole guest");
+    let root = host.paths().roots_dir().join("web");
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+    let is_s6 = |reason: &str| {
+        let status = host.vserver(["status", "web"]).ok().stdout;
+        assert!(status.contains(&format!("init ({reason})")), "{status}");
+        host.vserver(["stop", "web", "--no-kill"]).ok();
+    };
+    host.vserver(["start", "web"]).ok();
+    assert_eq!(read("srv/serving"), "all day\n");
+    is_s6("the configuration names s6-overlay's /init");
+    assert_eq!(read("srv/stopped"), "down\n");
+    // Its files alone, as by `docker export`.
+    for path in ["sbin/init", "etc/inittab"] {
+        fs::remove_file(root.join(path)).expect("it is there");
+    }
+    host.vserver(["config", "unset", "web", "boot.command"]).ok();
+    host.vserver(["start", "web"]).ok();
+    assert_eq!(read("srv/serving"), "\n");
+    is_s6("/init is s6, '/init'");
 }
 
 fn a_damaged_image_leaves_nothing(tree: Tree) {

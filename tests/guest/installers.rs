@@ -1,5 +1,6 @@
 //! Guests of rpm, dnf, pacstrap and debootstrap, which are run as they are: on packages
-//! that are made here, of the smallest tree, and signed with a key of the test's.
+//! that are made here, of the smallest tree, and signed with a key of the test's. Debian 12
+//! and 13 have no apk: a script stands for it that takes what apk(8) says, and nothing else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{DEADLINE, Finished, Host, Tree, command, eventually, process, until_cut};
+use tests::{DEADLINE, Finished, Host, Tree, command, eventually, executable, process, until_cut};
 
 on! { Busybox: [
     rpm_installs_what_it_is_given,
@@ -15,6 +16,7 @@ on! { Busybox: [
     pacstrap_installs_what_is_signed,
     a_tool_that_is_interrupted_leaves_nothing,
     debootstrap_installs_what_is_signed,
+    apk_is_asked_as_its_manual_has_it,
 ] }
 
 /// The whole tree in one package, which has the names of all that `dnf` is
@@ -262,5 +264,69 @@ fn debootstrap_installs_what_is_signed(tree: Tree) {
     let log = host.paths().roots_dir().join("web/var/log/dpkg");
     let log = fs::read_to_string(log).expect("its package manager was asked");
     assert!(log.contains("/small_1_amd64.deb") && log.ends_with("--configure -a\n"), "{log}");
+    boots(&host);
+}
+
+/// Global options, then `add` and the names of packages, of which a repository knows two.
+const APK: &str = r#"#!/bin/sh -e
+fail() { echo "ERROR: $1" >&2; exit 1; }
+while [ $# -gt 0 ] && [ "$1" != add ]; do
+    case $1 in
+    --root) root=$2 ;;
+    --keys-dir) [ -e "$2/small.pub" ] || fail "UNTRUSTED signature" ;;
+    --repository) repositories="$repositories $2" ;;
+    --initdb) initdb=1; shift; continue ;;
+    *) fail "unrecognized option '$1'" ;;
+    esac
+    shift 2
+done
+shift
+[ "$initdb" ] || fail "Unable to read database"
+for package; do
+    case $package in
+    alpine-base) for from in $repositories; do
+        [ ! -e "$from/x86_64/APKINDEX" ] || tar -C "$root" -xpf "$from/x86_64/tree"; done ;;
+    small) touch "$root/srv/small" ;;
+    *) fail "unable to select packages: $package (no such package)" ;;
+    esac
+done
+"#;
+
+fn apk_is_asked_as_its_manual_has_it(tree: Tree) {
+    let host = Host::new();
+    let made = host.prefix().join("made");
+    let mirror = made.join("mirror/v3.20/main/x86_64");
+    for directory in [&mirror, &made.join("keys"), &made.join("bin")] {
+        fs::create_dir_all(directory).expect("it can be made");
+    }
+    fs::write(mirror.join("APKINDEX"), "").expect("it can be written");
+    std::os::unix::fs::symlink(tree.archive(), mirror.join("tree")).expect("a link");
+    executable::write(made.join("bin/apk"), APK, 0o755);
+    let sources = made.join("mirror").display().to_string();
+    let keys = made.join("keys");
+    let build = |package: &str| -> Finished {
+        let words = ["build", "web", "--method", "apk", "--suite", "v3.20", "--mirror", &sources];
+        let wanted = host.command(words.iter().chain(&["--packages", package]));
+        // Tools are looked for in the usual places only.
+        let show = "mount --bind $1 /usr/local/sbin; shift; exec \"$@\"";
+        let mut shown = Command::new("unshare");
+        shown.args(["--mount", "sh", "-ec", show, "sh"]).arg(made.join("bin"));
+        shown.arg(wanted.get_program()).args(wanted.get_args()).arg("--keyring").arg(&keys);
+        shown.envs(wanted.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command::run(&mut shown, DEADLINE)
+    };
+    // Nobody's signature counts.
+    build("small").code(1).complains("'apk' failed").complains("UNTRUSTED");
+    nothing_is_left(&host);
+    fs::write(keys.join("small.pub"), "").expect("it can be written");
+    build("unknown").code(1).complains("unable to select packages: unknown");
+    nothing_is_left(&host);
+    let built = build("small").ok();
+    assert!(built.stdout.contains("from v3.20, installed by apk"), "{built}");
+    let root = host.paths().roots_dir().join("web");
+    assert!(root.join("srv/small").exists());
+    // Where the guest's own apk finds more.
+    let written = fs::read_to_string(root.join("etc/apk/repositories")).expect("it was written");
+    assert_eq!(written, format!("{sources}/v3.20/main\n"));
     boots(&host);
 }

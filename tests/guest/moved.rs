@@ -2,12 +2,13 @@
 //! numbers back, the guest boots as who it was, and what it came from is left
 //! as it was.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tests::{DEADLINE, Finished, Host, Tree, command};
+use tests::{DEADLINE, Finished, Host, Tree, command, eventually};
 
 on! { Busybox: [
     a_guest_of_lxcs_boots,
@@ -23,6 +24,8 @@ on! { Busybox: [
     its_own_names_and_name_servers_stay,
 ] }
 
+on! { Bookworm, Systemd: [a_distribution_moves_in] }
+
 const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef\n";
 
 pub(crate) fn run(program: &str, words: &[&str], path: &Path) -> Finished {
@@ -36,14 +39,22 @@ pub(crate) fn unpacked(host: &Host, tree: Tree, root: &str, shift: u32) -> PathB
     let archive = tree.archive().to_string_lossy().into_owned();
     run("tar", &["--numeric-owner", "-xpf", &archive, "-C"], &root);
     fs::write(root.join("etc/machine-id"), MACHINE_ID).expect("it can be written");
-    fs::create_dir(root.join("etc/ssh")).expect("it can be made");
+    fs::create_dir_all(root.join("etc/ssh")).expect("it can be made");
     fs::write(root.join("etc/ssh/ssh_host_rsa_key"), "secret").expect("it can be written");
+    for path in ["dev/zero", "etc/passwd-"] {
+        let _ = fs::remove_file(root.join(path));
+    }
     command::run(Command::new("mknod").arg(root.join("dev/zero")).args(["c", "1", "5"]), DEADLINE)
         .ok();
     fs::hard_link(root.join("etc/passwd"), root.join("etc/passwd-")).expect("a link");
-    for id in [0, 1000] {
-        let (from, to) = (format!("--from={id}:{id}"), format!("{0}:{0}", id + shift));
-        run("chown", &["-hR", &from, &to], &root);
+    let mut find = Command::new("find");
+    let owners = command::run(find.arg(&root).args(["-printf", "%U %G\n"]), DEADLINE).ok().stdout;
+    let owners: BTreeSet<&str> = owners.lines().filter(|_| shift > 0).collect();
+    for owner in owners {
+        let (user, group) = owner.split_once(' ').expect("two numbers");
+        let shifted = |id: &str| id.parse::<u32>().expect("a number") + shift;
+        let to = format!("{}:{}", shifted(user), shifted(group));
+        run("chown", &["-hR", &format!("--from={user}:{group}"), &to], &root);
     }
     root
 }
@@ -127,6 +138,32 @@ fn a_guest_of_util_vservers_boots(tree: Tree) {
     symlink(&vservers, root.join("vdir")).expect("a link");
     beside(&host, "context");
     boots(&host, "util-vserver's: 'vdir' leads to it");
+}
+
+/// A Debian with sysvinit of an unprivileged LXC's, and one with systemd of nspawn's with
+/// `PrivateUsers=pick`: all owners are shifted.
+fn a_distribution_moves_in(tree: Tree) {
+    let host = Host::new();
+    let (place, shift, said) = match tree {
+        Tree::Systemd => ("", 1_879_048_192, "a whole system"),
+        _ => ("rootfs", 100_000, "LXC's: 'config' lies beside it"),
+    };
+    unpacked(&host, tree, place, shift);
+    if tree != Tree::Systemd {
+        beside(&host, "config");
+    }
+    let built = build(&host, "directory", &host.prefix().join("old")).ok();
+    assert!(built.stdout.contains(said), "{said:?} isn't said\n{built}");
+    host.vserver(["start", "web"]).ok();
+    let inside = |line: &str| host.vserver(["exec", "web", "--", "sh", "-c", line]);
+    inside("stat -c %U:%G / /var/mail /etc/shadow")
+        .ok()
+        .says("root:root\nroot:mail\nroot:shadow\n");
+    inside("cat /etc/machine-id").ok().says(MACHINE_ID);
+    eventually(DEADLINE, "its services run", || {
+        (inside("pidof cron && pidof sshd").code == 0).then_some(())
+    });
+    host.vserver(["stop", "web", "--no-kill"]).ok();
 }
 
 fn access_lists_and_capabilities_are_shifted(tree: Tree) {

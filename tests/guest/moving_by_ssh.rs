@@ -1,4 +1,4 @@
-//! `vserver move` by ssh itself: the other host is a machine with files, mounts
+//! `vserver move`, and `build --method rsync`, by ssh itself: the other host is a machine with files, mounts
 //! and a network of its own, and OpenSSH's server, at the other end of a cable.
 
 use std::fs;
@@ -170,6 +170,39 @@ fn it_goes_to_a_real_server_whatever_becomes_of_the_link(tree: Tree) {
     there.stop();
     let large = |guest: &Guest<'_>| guest.root().join("srv");
     assert_eq!(differences(&large(&web), &large(&there)), [""; 0]);
+    comes_here_by_rsync(&hosts, tree);
+}
+
+/// This host's rsync, with all that it needs, in a directory: the tree has none.
+const RSYNC: &str = "mkdir $1; cp /usr/bin/rsync $(ldd /usr/bin/rsync | grep -o '/[^ ]*') $1
+    mv $1/ld-linux* $1/ld.so";
+
+/// A directory of that machine's becomes a guest here.
+fn comes_here_by_rsync(hosts: &Hosts, tree: Tree) {
+    let machine = hosts.here.prefix().join("machine");
+    tool(Command::new("sh").args(["-ec", RSYNC, "sh"]).arg(machine.join("opt/rsync")));
+    let there = machine.join("srv/web");
+    fs::create_dir(&there).expect("it can be made");
+    tool(Command::new("tar").arg("-xpf").arg(tree.archive()).arg("-C").arg(there));
+    let path = "--rsync-path=/opt/rsync/ld.so --library-path /opt/rsync /opt/rsync/rsync";
+    let by = |known: &str| {
+        let ssh = format!(
+            "--rsh=ssh -i {0}/id -o UserKnownHostsFile={0}/{known} -o IdentitiesOnly=yes \
+             -o StrictHostKeyChecking=yes",
+            hosts.keys.display()
+        );
+        let from = ["--from", "root@203.0.113.2:/srv/web", "--", &ssh, path];
+        let words = ["build", "copy", "--method", "rsync"].into_iter().chain(from);
+        command::run(&mut hosts.here.command(words), DEADLINE)
+    };
+    // It may be anybody.
+    by("nobody").code(1).complains("'rsync' failed");
+    hosts.here.vserver(["status", "copy"]).code(5);
+    by("known_hosts").ok();
+    hosts.here.vserver(["start", "copy"]).ok();
+    let owner = ["exec", "copy", "--", "stat", "-c", "%U", "/home/user"];
+    hosts.here.vserver(owner).ok().says("user\n");
+    hosts.here.vserver(["stop", "copy", "--no-kill"]).ok();
 }
 
 fn a_host_that_does_not_answer_is_noticed(tree: Tree) {

@@ -19,6 +19,7 @@ on! { Busybox: [
     mistakes_change_nothing,
     snapshots_go_with_their_guest,
     what_a_link_leads_to_is_put_back_and_goes,
+    what_is_immutable_goes_with_its_guest,
     what_is_mounted_in_a_root_keeps_it,
 ] }
 
@@ -231,6 +232,37 @@ fn what_a_link_leads_to_is_put_back_and_goes(tree: Tree) {
     host.vserver(["delete", "web", "--yes"]).ok().says("guest 'web' is deleted\n");
     assert_eq!((in_big(), beside(&host)), (0, vec![]));
     host.vserver(["status", "web"]).code(5);
+}
+
+/// Of a file that has a name elsewhere too, only this one goes.
+fn what_is_immutable_goes_with_its_guest(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let (srv, elsewhere) = (web.root().join("srv"), host.prefix().join("elsewhere"));
+    let deep = (0..120).fold(srv.join("fixed"), |path, _| path.join("d"));
+    fs::create_dir_all(&deep).expect("it can be made");
+    for path in [srv.join("one"), srv.join("log"), deep.join("file")] {
+        fs::write(path, "x").expect("it can be written");
+    }
+    fs::hard_link(srv.join("one"), &elsewhere).expect("it can be made");
+    host.vserver(["snapshot", "create", "web", "s1"]).ok();
+    let chattr = |flag: &str, path: &Path| {
+        command::run(Command::new("chattr").arg(flag).arg(path), DEADLINE).ok();
+    };
+    chattr("+a", &srv.join("log"));
+    chattr("+i", &elsewhere);
+    let fixed = |root: &Path| {
+        command::run(Command::new("chattr").args(["-R", "+i"]).arg(root), DEADLINE).ok();
+    };
+    fixed(&srv.join("fixed"));
+    host.vserver(["snapshot", "restore", "web", "s1", "--yes"]).ok();
+    assert_eq!(beside(&host), [".snapshots", "web"]);
+    fixed(&srv.join("fixed"));
+    host.vserver(["delete", "web", "--yes"]).ok();
+    assert_eq!(beside(&host), [""; 0]);
+    let flags = command::run(Command::new("lsattr").arg(&elsewhere), DEADLINE).ok().stdout;
+    assert!(flags.starts_with("----i"), "{flags}");
+    chattr("-i", &elsewhere);
 }
 
 fn what_is_mounted_in_a_root_keeps_it(tree: Tree) {

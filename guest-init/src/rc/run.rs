@@ -2,7 +2,11 @@
 //!
 //! Pure. Stages follow one another; within a stage a script starts when all
 //! that it waits for have ended, whatever their status, as startpar does. At
-//! most `limit` run at once, and one that wants the console runs alone.
+//! most `limit` run at once, and one that wants the console runs alone. Of
+//! those that may start, the one comes first for which most others wait one
+//! after another: its chain is what a boot takes at least.
+
+use std::cmp::Reverse;
 
 use super::{Plan, Script};
 
@@ -11,6 +15,8 @@ use super::{Plan, Script};
 pub struct Run {
     stages: std::vec::IntoIter<Vec<Script>>,
     stage: Vec<(Script, Progress)>,
+    /// The scripts of the stage, longest chain first.
+    turns: Vec<usize>,
     limit: usize,
 }
 
@@ -24,8 +30,8 @@ enum Progress {
 impl Run {
     /// Begins a plan. `limit` is at least 1.
     pub fn new(plan: Plan, limit: usize) -> Self {
-        let mut run =
-            Self { stages: plan.stages.into_iter(), stage: Vec::new(), limit: limit.max(1) };
+        let stages = plan.stages.into_iter();
+        let mut run = Self { stages, stage: Vec::new(), turns: Vec::new(), limit: limit.max(1) };
         run.next_stage();
         run
     }
@@ -38,7 +44,8 @@ impl Run {
         if count >= self.limit || alone {
             return None;
         }
-        self.stage.iter().enumerate().find_map(|(number, (script, progress))| {
+        self.turns.iter().find_map(|&number| {
+            let (script, progress) = self.stage.get(number)?;
             let may = *progress == Progress::Waiting
                 && (!script.alone || count == 0)
                 && script.after.iter().all(|other| self.has_ended(*other));
@@ -85,9 +92,42 @@ impl Run {
                 self.stage.clear();
                 return;
             };
+            self.turns = turns(&stage);
             self.stage = stage.into_iter().map(|script| (script, Progress::Waiting)).collect();
         }
     }
+}
+
+/// The numbers of scripts, those first at which the longest chain begins.
+fn turns(stage: &[Script]) -> Vec<usize> {
+    let mut waiting = vec![Vec::new(); stage.len()];
+    for (number, script) in stage.iter().enumerate() {
+        for before in &script.after {
+            if let Some(waiting) = waiting.get_mut(*before) {
+                waiting.push(number);
+            }
+        }
+    }
+    let mut known = vec![None; stage.len()];
+    let mut turns: Vec<usize> = (0..stage.len()).collect();
+    turns.sort_by_cached_key(|number| Reverse(chain(*number, &waiting, &mut known)));
+    turns
+}
+
+/// How many scripts wait for this one, one after another.
+fn chain(number: usize, waiting: &[Vec<usize>], known: &mut [Option<usize>]) -> usize {
+    let Some(entry) = known.get_mut(number) else { return 0 };
+    if let Some(length) = *entry {
+        return length;
+    }
+    // A plan has no loops; in one this would be its end.
+    *entry = Some(0);
+    let nexts = waiting.get(number).into_iter().flatten();
+    let length = nexts.map(|next| chain(*next, waiting, known) + 1).max().unwrap_or(0);
+    if let Some(entry) = known.get_mut(number) {
+        *entry = Some(length);
+    }
+    length
 }
 
 #[cfg(test)]
@@ -129,6 +169,24 @@ mod tests {
         assert!(!run.is_over());
         run.ended(0);
         assert!(run.is_over());
+    }
+
+    #[test]
+    fn what_most_wait_for_comes_first() {
+        let stage = vec![
+            script("alone", &[], false),
+            script("short", &[], false),
+            script("long", &[], false),
+            script("after short", &[1], false),
+            script("after long", &[2], false),
+            script("last", &[4], false),
+        ];
+        let mut run = Run::new(plan(vec![stage]), 2);
+        assert_eq!(start_ready(&mut run), ["long", "short"]);
+        run.ended(2);
+        assert_eq!(start_ready(&mut run), ["after long"]);
+        run.ended(4);
+        assert_eq!(start_ready(&mut run), ["alone"]);
     }
 
     #[test]

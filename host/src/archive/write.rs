@@ -14,7 +14,7 @@ use rustix::fs::{self, FileType, Stat};
 use rustix::io::Errno;
 use tar_core::EntryType;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, told};
 use crate::fsroot::RootDir;
 use crate::tree::{Attributes, Check, Entry, Pinned, Step, walk};
 
@@ -270,7 +270,7 @@ impl<'a, W: Write> Writing<'a, W> {
             // An interrupt makes reading fail, too.
             let shown = root.shown(path);
             (self.check)().err().unwrap_or_else(|| {
-                Error::os(format_args!("cannot write '{}' to it", shown.display()), cause)
+                Error::os(format_args!("cannot write '{}' to it", told(&shown)), cause)
             })
         })
     }

@@ -1,10 +1,11 @@
 //! Removes a directory tree without ever leaving it: no link is followed and
-//! no mount is crossed, whatever the tree's owner has put there.
+//! no mount is crossed, whatever the tree's owner has put there. What chattr(1)
+//! has made immutable or append-only goes too.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{self, AtFlags, FileType, IFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::sys::block;
@@ -55,8 +56,11 @@ pub fn remove_tree(parent: impl AsFd, name: &OsStr) -> Result<(), Errno> {
             continue;
         }
         let Some(done) = levels.pop() else { break };
-        let above = levels.last().map_or(parent, |above| above.directory.as_fd());
-        absent_is_fine(fs::unlinkat(above, &done.name, AtFlags::REMOVEDIR))?;
+        absent_is_fine(match levels.last() {
+            Some(above) => unlink(above.directory.as_fd(), &done.name, AtFlags::REMOVEDIR),
+            // The flags of what it lies in are somebody else's.
+            None => fs::unlinkat(parent, &done.name, AtFlags::REMOVEDIR),
+        })?;
     }
     Ok(())
 }
@@ -74,7 +78,7 @@ impl Level {
     /// Removes one name; gives the level to empty first when it is a
     /// directory with something in it.
     fn remove(&self, name: OsString) -> Result<Option<Self>, Errno> {
-        let unlink = || fs::unlinkat(&self.directory, &name, AtFlags::empty());
+        let unlink = || unlink(self.directory.as_fd(), &name, AtFlags::empty());
         let unlinked = match unlink() {
             // The root of a read-only subvolume of btrfs, for example a
             // snapshot that was made inside.
@@ -95,10 +99,62 @@ impl Level {
 fn move_to_top(levels: &mut [Level], name: &OsStr, number: u64) -> Result<(), Errno> {
     let new_name = OsString::from(format!(".vserver-deep-{number}"));
     if let [top, .., deepest] = levels {
-        fs::renameat(&deepest.directory, name, &top.directory, &new_name)?;
+        let (from, to) = (deepest.directory.as_fd(), top.directory.as_fd());
+        in_spite_of_flags(from, name, || fs::renameat(from, name, to, &new_name))?;
         top.names.push(new_name);
     }
     Ok(())
+}
+
+fn unlink(parent: BorrowedFd<'_>, name: &OsStr, flags: AtFlags) -> Result<(), Errno> {
+    in_spite_of_flags(parent, name, || fs::unlinkat(parent, name, flags))
+}
+
+/// Does something with a name of a directory, and if that isn't permitted, takes from
+/// both what forbids it, and does it again (ioctl_iflags(2), "FS_IMMUTABLE_FL"). A file
+/// that has other names, such as those that util-vserver's `vunify` has linked, has its
+/// flags again then: they aren't this tree's alone.
+fn in_spite_of_flags(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    what: impl Fn() -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    match what() {
+        Err(Errno::PERM) => {}
+        other => return other,
+    }
+    take_flags(parent)?;
+    let Some(file) = open_flagged(parent, name)? else { return what() };
+    let flags = take_flags(file.as_fd())?;
+    let is_shared = fs::fstat(&file)?.st_nlink > 1;
+    let done = what();
+    if is_shared || done.is_err() {
+        let _ = fs::ioctl_setflags(&file, flags);
+    }
+    done
+}
+
+/// What can have such flags: devices aren't opened, they might do something.
+fn open_flagged(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = fs::openat(parent, name, flags, Mode::empty())?;
+    match FileType::from_raw_mode(fs::fstat(&found)?.st_mode) {
+        FileType::RegularFile | FileType::Directory => {}
+        _ => return Ok(None),
+    }
+    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    fs::open(path, flags, Mode::empty()).map(Some)
+}
+
+/// The flags that it had.
+fn take_flags(file: BorrowedFd<'_>) -> Result<IFlags, Errno> {
+    let had = fs::ioctl_getflags(file).map_err(|_| Errno::PERM)?;
+    let forbid = IFlags::IMMUTABLE | IFlags::APPEND;
+    if had.intersects(forbid) {
+        fs::ioctl_setflags(file, had.difference(forbid))?;
+    }
+    Ok(had)
 }
 
 fn absent_is_fine(result: Result<(), Errno>) -> Result<(), Errno> {

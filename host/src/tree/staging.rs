@@ -7,10 +7,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{
+    self, AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat, StatxAttributes,
+    StatxFlags,
+};
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, told};
 use crate::fsroot::{RootDir, names_in, remove_tree};
 use crate::store;
 
@@ -266,7 +269,7 @@ impl Drop for Staging<'_> {
 /// Can files be put into this directory?
 ///
 /// # Errors
-/// When it lies in /proc or the like.
+/// When it lies in /proc or the like, or is append-only.
 pub fn check_place(directory: &RootDir) -> Result<()> {
     let there = Path::new("");
     if kernel::owns(directory).map_err(|cause| directory.error("examine", there, cause))? {
@@ -274,6 +277,12 @@ pub fn check_place(directory: &RootDir) -> Result<()> {
             "'{}' is the kernel's own, and holds no files that could be copied",
             directory.path().display()
         )));
+    }
+    // What is made there to be put in its place would stay.
+    let found = fs::statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::empty());
+    if found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::APPEND)) {
+        let text = format!("'{}' is append-only", told(directory.path()));
+        return Err(Error::new(text).hint("'chattr -a' on the host lets files be copied there"));
     }
     Ok(())
 }

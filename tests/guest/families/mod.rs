@@ -18,7 +18,8 @@ use tests::random::random;
 use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
 use operations::{
-    AT_ONCE, FROZEN, HALT, HANGING, OWN, REBOOT, RESTART, SOON, START, STOP, STUCK, TYPED,
+    AT_ONCE, FROZEN, HALT, HANGING, INSIDE, MODES, MOMENTS, OUTSIDE, OWN, Outcome, REBOOT, RESTART,
+    SOON, START, STOP, STUCK, TYPED, in_turn,
 };
 use untouched::Files;
 
@@ -141,8 +142,8 @@ fn assert_up(guest: &Guest<'_>, layout: &Layout) {
     }
 }
 
-/// Neither is the state that of a guest that is up while it boots, nor does
-/// `start` return before it is.
+/// The state isn't that of a guest that is up while it boots. Its next boot is a slow
+/// one, from which `start` doesn't return before it is up.
 fn is_up_when_its_boot_is_over(guest: &Guest<'_>, layout: &Layout) {
     if !layout.signs {
         return;
@@ -157,9 +158,6 @@ fn is_up_when_its_boot_is_over(guest: &Guest<'_>, layout: &Layout) {
     assert_up(guest, layout);
     guest.stop();
     guest.write(SLOW, "sleep 1\n", 0o644);
-    start(guest, layout);
-    guest.stop();
-    fs::remove_file(&slow).expect("it is there");
 }
 
 /// Waits until its boot is at the step that takes as long as [`SLOW`] says.
@@ -173,53 +171,56 @@ fn boots_reboots_and_stops_from_outside(layout: &Layout) {
     let host = Host::new();
     let guest = build(&host, layout);
     let files = Files::of(&guest);
+    let outcome = Outcome::new(layout, OUTSIDE);
     is_up_when_its_boot_is_over(&guest, layout);
-    for users in STOP.modes {
+    for users in MODES {
         let before = shutdowns(&guest);
         let ended = |times, how| {
             assert_eq!(shutdowns(&guest), before + times, "{how} {users}\n{}", guest.log());
         };
         set_users(&guest, users);
         start(&guest, layout);
-        let mut times = 0;
-        for (verb, operation) in [("reboot", &REBOOT), ("restart", &RESTART)] {
-            if operation.modes.contains(users) {
-                let old = guest.init_pid();
-                guest.vserver(verb, [""; 0]).ok();
-                assert_ne!(guest.init_pid(), old);
-                assert_up(&guest, layout);
-                times += 1;
-                ended(times, verb);
-                guest.wait_for_process(layout.service);
-            }
+        outcome.has(&START, users);
+        let _ = fs::remove_file(guest.root().join(SLOW.trim_start_matches('/')));
+        for (times, verb, operation) in [(1, "reboot", &REBOOT), (2, "restart", &RESTART)] {
+            let old = guest.init_pid();
+            guest.vserver(verb, [""; 0]).ok();
+            assert_ne!(guest.init_pid(), old);
+            assert_up(&guest, layout);
+            ended(times, verb);
+            guest.wait_for_process(layout.service);
+            outcome.has(operation, users);
         }
         guest.stop();
-        ended(times + 1, "stop");
+        ended(3, "stop");
+        outcome.has(&STOP, users);
     }
     files.assert_untouched(&guest);
+    outcome.assert_as_on_the_page();
 }
 
 fn does_what_is_typed_inside(layout: &Layout) {
     let host = Host::new();
     let guest = build(&host, layout);
-    for users in START.modes {
+    let outcome = Outcome::new(layout, INSIDE);
+    for users in MODES {
         set_users(&guest, users);
-        if TYPED.modes.contains(users) {
-            for (after, words) in
-                [(Again, layout.reboot), (Down, layout.halt), (Down, layout.power_off)]
-            {
-                typed(&guest, layout, after, words, 1);
-            }
+        for (after, words) in
+            [(Again, layout.reboot), (Down, layout.halt), (Down, layout.power_off)]
+        {
+            typed(&guest, layout, after, words, 1);
         }
+        outcome.has(&TYPED, users);
         let own = layout.own.iter().enumerate();
-        for (_, (after, words)) in own.filter(|(index, _)| OWN.mode(*index) == *users) {
+        for (_, (after, words)) in own.filter(|(index, _)| in_turn(*index) == *users) {
             typed(&guest, layout, *after, words, 1);
+            outcome.has(&OWN, users);
         }
         // It asks nobody.
-        if HALT.modes.contains(users) {
-            typed(&guest, layout, Down, &["sh", "-c", HALT_NOW], 0);
-        }
+        typed(&guest, layout, Down, &["sh", "-c", HALT_NOW], 0);
+        outcome.has(&HALT, users);
     }
+    outcome.assert_as_on_the_page();
 }
 
 /// reboot(2) with LINUX_REBOOT_CMD_HALT.
@@ -262,6 +263,7 @@ const DEAF: &str = "(trap '' HUP INT TERM; while :; do sleep 1; done) >/dev/null
 fn stops_at_any_moment(layout: &Layout) {
     let host = Host::new();
     let guest = build(&host, layout);
+    let outcome = Outcome::new(layout, MOMENTS);
     let mut random = random();
     let stops = |users: &str, after: u64| {
         set_users(&guest, users);
@@ -270,14 +272,16 @@ fn stops_at_any_moment(layout: &Layout) {
         guest.vserver("stop", ["--no-kill"]).ok();
         assert!(!guest.is_running(), "{users}, {after} ms");
     };
-    for round in 0..AT_ONCE.rounds(rounds()) {
-        stops(AT_ONCE.mode(round), 0);
+    for round in 0..rounds().max(MODES.len()) {
+        stops(in_turn(round), 0);
+        outcome.has(&AT_ONCE, in_turn(round));
     }
-    for round in 0..SOON.rounds(rounds() / 2) {
-        stops(SOON.mode(round), random.u64(1..800));
+    for round in 0..(rounds() / 2).max(MODES.len()) {
+        stops(in_turn(round), random.u64(1..800));
+        outcome.has(&SOON, in_turn(round));
     }
     // With a process that ignores SIGTERM.
-    for users in FROZEN.modes {
+    for users in MODES {
         let before = shutdowns(&guest);
         set_users(&guest, users);
         start(&guest, layout);
@@ -285,24 +289,26 @@ fn stops_at_any_moment(layout: &Layout) {
         guest.vserver("pause", [""; 0]).ok();
         guest.stop();
         assert_eq!(shutdowns(&guest), before + 1, "{users}\n{}", guest.log());
+        outcome.has(&FROZEN, users);
     }
     // A step of its boot that hangs.
     if layout.signs {
         guest.write(SLOW, "sleep 1000\n", 0o644);
-        for users in STUCK.modes {
+        for users in STUCK.modes(layout) {
             set_users(&guest, users);
             guest.vserver("start", ["--no-wait"]).ok();
             wait_for_boot(&guest);
             let stop = guest.vserver("stop", ["--timeout", "1"]).ok();
             assert!(stop.took < Duration::from_secs(40), "{stop}");
             assert!(!guest.is_running(), "nothing is left");
+            outcome.has(&STUCK, users);
         }
         fs::remove_file(guest.root().join(SLOW.trim_start_matches('/'))).expect("it is there");
     }
     // A shutdown script that hangs.
     let (path, text, mode) = layout.hanging;
     guest.write(path, text, mode);
-    for users in HANGING.modes {
+    for users in HANGING.modes(layout) {
         set_users(&guest, users);
         start(&guest, layout);
         let stop = guest.vserver("stop", ["--timeout", "1"]).ok();
@@ -313,7 +319,9 @@ fn stops_at_any_moment(layout: &Layout) {
             assert!(stop.stderr.contains("guest 'web' had to be killed"), "{stop}");
         }
         assert!(!guest.is_running(), "nothing is left");
+        outcome.has(&HANGING, users);
     }
+    outcome.assert_as_on_the_page();
 }
 
 on! { Busybox: [an_init_that_could_be_followed_is_pid_1_if_told_so] }

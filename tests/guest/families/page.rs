@@ -5,7 +5,7 @@ use std::path::Path;
 use std::{env, fs};
 
 use super::all;
-use super::operations::{self, MODES, Operation};
+use super::operations::{self, Operation};
 use tests::layouts::{After, Layout, Words};
 
 const HEAD: &str = "# Init families and layouts
@@ -24,26 +24,33 @@ of that name.
 |---|---|---|---|---|
 ";
 
-/// Before what is done with each.
+/// Before what has been done with each.
 const DONE: &str = "
-Each of them (to `one command` nothing is typed inside; \"in turn\": one of them in this mode, the next in
-the next):
+What the tests do with each, in which modes of `security.users`: p(rivate), i(dentity), h(ost). Every
+test counts what it has done and found right, and fails if that isn't what stands here; nothing is typed
+in `one command`.
 
-| | private | identity | host |
-|---|---|---|---|
 ";
 
 fn page() -> String {
     let rows = all().iter().map(row).collect::<String>();
-    let done = operations::ALL.iter().map(done).collect::<String>();
-    format!("{HEAD}{rows}{DONE}{done}")
+    let names = operations::ALL.iter().map(|operation| operation.name);
+    let head = format!("| | {} |\n", names.collect::<Vec<_>>().join(" | "));
+    let line = format!("|{}\n", "---|".repeat(operations::ALL.len() + 1));
+    let done = all().iter().map(done).collect::<String>();
+    let titles =
+        operations::ALL.iter().map(|Operation { name, title }| format!("| {name} | {title} |\n"));
+    let titles = titles.collect::<String>();
+    format!("{HEAD}{rows}{DONE}{head}{line}{done}\n| | |\n|---|---|\n{titles}")
 }
 
-fn done(operation: &Operation) -> String {
-    let how = if operation.in_turn { "in turn |" } else { "x |" };
-    let cell = |mode| if operation.modes.contains(mode) { how } else { "|" };
-    let cells: Vec<_> = MODES.iter().map(cell).collect();
-    format!("| {} | {}\n", operation.title, cells.join(" "))
+fn done(layout: &Layout) -> String {
+    let cell = |operation: &&Operation| {
+        let letters = operation.modes(layout).into_iter().map(|mode| &mode[..1]);
+        letters.collect::<Vec<_>>().join(" ")
+    };
+    let cells: Vec<_> = operations::ALL.iter().map(cell).collect();
+    format!("| {} | {} |\n", layout.title, cells.join(" | "))
 }
 
 fn row(layout: &Layout) -> String {

@@ -17,7 +17,7 @@ use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest}
 use rustix::fs::{self, Mode, OFlags};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use shared::family::INITS;
+use shared::family::{INITS, OVERLAY};
 
 use crate::archive::{Summed, hex};
 use crate::config::init;
@@ -78,8 +78,9 @@ pub(super) fn fill(from: &Path, work: &mut Work<'_>) -> Result<(String, Settings
         return Err(Error::new(format!("the image '{shown}' holds no system"))
             .hint("it lacks 'usr', 'etc' and the like, so that nothing in it could run"));
     }
-    // That is what guest-init looks for.
-    let init = INITS.into_iter().find_map(|init| same(work.root, init));
+    // That is what guest-init looks for; an image's own `/init` takes its command's words.
+    let inits = INITS.into_iter().filter(|init| *init != OVERLAY);
+    let init = inits.into_iter().find_map(|init| same(work.root, init));
     let (settings, remarks) = match config.config() {
         Some(config) => settings::settings(config, init.is_some(), |program| {
             // Busybox is all of its programs.

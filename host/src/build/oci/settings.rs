@@ -1,6 +1,7 @@
 //! What an image's configuration means for a guest's. Pure.
 
 use oci_spec::image::Config;
+use shared::family::OVERLAY;
 
 use crate::build::Settings;
 
@@ -27,7 +28,7 @@ pub(super) fn settings(
     let program = command.first().map(String::as_str).unwrap_or_default();
     match () {
         () if program.is_empty() || is_init(program) => {}
-        () if has_init => remarks.push(format!(
+        () if has_init && program != OVERLAY => remarks.push(format!(
             "its own init is booted, and not its command '{}': 'boot.command' can be set to that",
             shown()
         )),
@@ -35,8 +36,10 @@ pub(super) fn settings(
             remarks.push(format!("its command '{}' is left out", shown()));
         }
         () => {
+            let why =
+                if has_init { "made to be booted by it" } else { "it has no init of its own" };
             remarks.push(format!(
-                "it has no init of its own: its command '{}' is the whole guest ('boot.command')",
+                "{why}: its command '{}' is the whole guest ('boot.command')",
                 shown()
             ));
             settings.command.clone_from(&command);
@@ -104,8 +107,9 @@ mod tests {
         assert_eq!(of("/bin/server", false), (2, 1));
         assert_eq!(of("/bin/server", true), (0, 1));
         assert_eq!(of("/lib/systemd/systemd", true), (0, 0));
-        // Another one than is booted, such as s6-overlay's.
-        assert_eq!(of("/init", true), (0, 1));
+        assert_eq!(of("/sbin/other", true), (0, 1));
+        // s6-overlay's, whatever init the image below it has.
+        assert_eq!(of("/init", true), (2, 1));
         assert_eq!(of("/init", false), (2, 1));
         assert_eq!(of("", false), (0, 0));
     }
