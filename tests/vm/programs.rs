@@ -226,7 +226,8 @@ pub fn all() -> Vec<Program> {
     let mut build = Command::new(cargo);
     build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     build.args(["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics"]);
-    build.args(["-p", "tests", "--test", "inside", "--test", "guest"]).stderr(Stdio::inherit());
+    // As tests/run builds them.
+    build.args(["--workspace", "--test", "inside", "--test", "guest"]).stderr(Stdio::inherit());
     let output = build.output().expect("cargo can be run");
     assert!(output.status.success(), "the test programs can't be built");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
