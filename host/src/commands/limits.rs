@@ -170,7 +170,11 @@ fn weigh(paths: &Paths, name: &GuestName) -> Result<()> {
     if !cgroup.is_in_unit() {
         return Ok(());
     }
-    let fail = |error| Error::os(format_args!("cannot weigh guest '{name}' anew"), error);
+    let fail = |error| {
+        Error::os(format_args!("cannot weigh guest '{name}' anew"), error).hint(format!(
+            "its unit has its weights from its next start on: vserver restart {name}"
+        ))
+    };
     cgroup.weigh(systemd::known_shares(name)?).map_err(fail)
 }
 

@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks.
 const RETRY: Duration = Duration::from_millis(5);
 
+/// So often the next supervisor is asked when one ends before it has done it.
+pub(super) const TRIES: u32 = 5;
+
 /// Freezes all processes of guests where they are.
 pub(super) fn pause(args: &PauseArgs, paths: &Paths) -> Result<Exit> {
     run(args, paths, true)
@@ -38,21 +41,20 @@ fn run(args: &PauseArgs, paths: &Paths, freeze: bool) -> Result<Exit> {
 }
 
 fn set(paths: &Paths, name: &GuestName, freeze: bool) -> Result<Exit> {
-    let mut is_first = true;
+    let mut tries = 0;
     let client = loop {
         let Some((client, before)) = Client::find(paths, name)? else {
             config::load(paths, name)?;
             return Err(Error::not_running(name));
         };
-        if before.paused == freeze && is_first {
+        if before.paused == freeze && tries == 0 {
             let how = if freeze { "is already paused" } else { "isn't paused" };
             output::warn(format_args!("guest '{name}' {how}"));
         }
-        is_first = false;
         client.send(&Request::Freeze(freeze))?;
         match is_done(&client, name, freeze) {
             // Or only its supervisor has ended.
-            Err(error) if error.kind() == Kind::NotRunning => {}
+            Err(error) if error.kind() == Kind::NotRunning && tries < TRIES => tries += 1,
             Ok(true) => return Ok(Exit::DONE),
             Ok(false) => break client,
             Err(error) => return Err(error),

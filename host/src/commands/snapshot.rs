@@ -96,11 +96,14 @@ enum Held {
 fn hold(paths: &Paths, name: &GuestName) -> Result<Held> {
     // What is on its way out, a context of sessions for example, is waited for.
     let ends = |phase| matches!(phase, Phase::Session | Phase::Stopping | Phase::Stopped);
+    let mut tries = 0;
     loop {
         match Client::find(paths, name)? {
             Some((client, status)) if !ends(status.phase) => match pause::hold(&client, name) {
                 // Or only its supervisor has ended.
-                Err(error) if error.kind() == Kind::NotRunning => {}
+                Err(error) if error.kind() == Kind::NotRunning && tries < pause::TRIES => {
+                    tries += 1
+                }
                 held => return held.map(|()| Held::Frozen(client)),
             },
             _ => return at_rest::keep(paths, name).map(Held::AtRest),
