@@ -171,9 +171,8 @@ fn weigh(paths: &Paths, name: &GuestName) -> Result<()> {
         return Ok(());
     }
     let fail = |error| {
-        Error::os(format_args!("cannot weigh guest '{name}' anew"), error).hint(format!(
-            "its unit has its weights from its next start on: vserver restart {name}"
-        ))
+        Error::os(format_args!("cannot weigh guest '{name}' anew"), error)
+            .hint("its configuration is as before: try again")
     };
     cgroup.weigh(systemd::known_shares(name)?).map_err(fail)
 }
