@@ -47,7 +47,7 @@ fn sleeper(guest: &Guest<'_>, seconds: &str) -> (i32, i32) {
 }
 
 fn wait_for_end(pid: i32) {
-    eventually(DEADLINE, "the process has ended", || (!process::is_alive(pid)).then_some(()));
+    eventually(DEADLINE, "the process is reaped", || (!process::is_there(pid)).then_some(()));
 }
 
 fn vps_says_which_context_each_process_is_in(tree: Tree) {

@@ -154,7 +154,7 @@ fn top_shows_opens_signals_and_stops(tree: Tree) {
     top.wait_for(&format!("Signal to 'sleep', pid {second} ("));
     // It ends meanwhile: the signal hits nobody else.
     kill(Pid::from_raw(second), Signal::SIGKILL).expect("it is there");
-    wait_for_end(second);
+    eventually(DEADLINE, "it is reaped", || (!process::is_there(second)).then_some(()));
     top.terminal.type_in("K");
     top.wait_for("cannot send SIGKILL: No such process");
 

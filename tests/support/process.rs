@@ -38,6 +38,12 @@ pub fn is_alive(pid: i32) -> bool {
     !matches!(state(pid), 'Z' | 'X')
 }
 
+/// Whether its pid still names it: a zombie has ended, and takes signals until
+/// its parent has reaped it.
+pub fn is_there(pid: i32) -> bool {
+    state(pid) != 'X'
+}
+
 /// Its state, one letter (proc(5)); X when there is no such process.
 pub fn state(pid: i32) -> char {
     state_and_parent(pid).0
