@@ -53,6 +53,8 @@ const DEEDS: &[(&[&str], bool)] = &[
     (&["status", "web"], true),
     (&["pause", "web"], true),
     (&["limits", "web"], true),
+    (&["reload", "web"], true),
+    (&["reexec", "web"], true),
     (&["start", "web"], false),
     (&["stop", "web"], false),
     (&["stop", "web", "--timeout", "0"], false),
@@ -115,6 +117,10 @@ fn kill_at_any_moment(tree: Tree, victims: Victims, kills: u32) {
             |code| words[0] == "exec" && ([143, 137].contains(&code) || code == 125 && !was_kept);
         let is_clean = end.code().is_some_and(|code| code < 100 || ended(code));
         assert!(is_clean, "{words:?}: {end}");
+        // What the guest's supervisor is asked for the next one does.
+        if keeps && was_kept && words[0] != "exec" {
+            assert_eq!(end.code(), Some(0), "{words:?}");
+        }
         // Whatever it was, the guest can be had again.
         web.vserver("resume", [""; 0]);
         web.vserver("start", [""; 0]).ok();

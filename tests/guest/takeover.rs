@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{Census, DEADLINE, Guest, Host, Tree, eventually, process};
+use tests::{Census, DEADLINE, Guest, Host, Tree, eventually, process, random};
 
 on! { Busybox, Bookworm: [
     a_guest_outlives_its_supervisor,
@@ -27,8 +27,10 @@ on! { Busybox: [
     a_guest_whose_state_file_is_lost_goes_on_and_down,
     a_start_outlives_a_supervisor_that_has_not_begun,
     the_next_supervisor_is_there_at_once,
+    new_addresses_outlive_the_supervisor_that_was_told,
 ] }
 
+use super::shared;
 use super::stubborn::hanging;
 
 /// Brings the next supervisor, as an administrator would.
@@ -315,4 +317,27 @@ fn the_next_supervisor_is_there_at_once(tree: Tree) {
     let start = rounds.iter().map(|(start, _)| *start).max();
     let asked = rounds.iter().map(|(_, asked)| *asked).min();
     assert!(asked < start.map(|start| start * 3), "{rounds:?}");
+}
+
+fn new_addresses_outlive_the_supervisor_that_was_told(tree: Tree) {
+    let host = shared::scene();
+    let web = shared::guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    let mut random = random();
+    for round in 0..20 {
+        let address = ["192.0.2.2", "192.0.2.1"][round % 2];
+        let mut set = host.command(["config", "set", "web", "network.addresses", address]);
+        let supervisor = web.status().supervisor_pid.expect("it has one");
+        let setting = set.stderr(Stdio::piped()).spawn().expect("it can be run");
+        let pause = Duration::from_micros(random.u64(0..20_000));
+        thread::sleep(pause);
+        kill(Pid::from_raw(supervisor), Signal::SIGKILL).expect("it runs");
+        let end = setting.wait_with_output().expect("a child");
+        let said = String::from_utf8_lossy(&end.stderr);
+        assert!(end.status.success(), "killed after {pause:?}: {said}");
+        assert_eq!(said, "", "it counts at once");
+        assert_eq!(web.status().addresses, [address]);
+        web.exec(["/peer", "tcp", "0.0.0.0:80"]).ok().says(&format!("tcp {address}:80\n"));
+    }
+    web.stop();
 }

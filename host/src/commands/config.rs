@@ -146,9 +146,8 @@ fn change(
         if keys.iter().any(|key| IN_UNITS.contains(key)) && systemd::starts_guests(paths) {
             output::remark("systemd has not heard of this yet: systemctl daemon-reload");
         }
-        if let Some((client, _)) = Client::find(paths, name)?
-            && let Err(error) =
-                keys.iter().try_for_each(|key| take_effect(paths, name, key, &client))
+        if Client::find(paths, name)?.is_some()
+            && let Err(error) = keys.iter().try_for_each(|key| take_effect(paths, name, key))
         {
             changed.undo(paths, name)?;
             return Err(error);
@@ -172,14 +171,14 @@ const IN_UNITS: [&str; 10] = [
 ];
 
 /// What a changed key means for a guest that runs.
-fn take_effect(paths: &Paths, name: &GuestName, key: &str, client: &Client) -> Result<()> {
+fn take_effect(paths: &Paths, name: &GuestName, key: &str) -> Result<()> {
     if key.starts_with("limits.") {
         output::remark(format_args!(
             "guest '{name}' runs on with its old limits; this gives it the new ones: \
              vserver limits {name} --apply"
         ));
     } else if key == "network" || key.starts_with("network.") {
-        if key == "network.addresses" && change_addresses(paths, name, client)? {
+        if key == "network.addresses" && change_addresses(paths, name)? {
             return Ok(());
         }
         output::remark(format_args!(
@@ -201,14 +200,15 @@ fn take_effect(paths: &Paths, name: &GuestName, key: &str, client: &Client) -> R
 }
 
 /// Gives a guest on the host's stack its new addresses at once. A guest's own
-/// stack is made with its link, at the start: `false`.
-fn change_addresses(paths: &Paths, name: &GuestName, client: &Client) -> Result<bool> {
+/// stack is made with its link, at the start: `false`. One that has ended meanwhile has
+/// nothing to change.
+fn change_addresses(paths: &Paths, name: &GuestName) -> Result<bool> {
     let network = config::load(paths, name)?.network;
     if network.mode() != NetworkMode::Shared {
         return Ok(false);
     }
-    let now = client.ask(&Request::Addresses)?.addresses;
-    Ok(network.addresses.iter().map(|address| address.ip).eq(now))
+    let Some(now) = Client::ask_any(paths, name, &Request::Addresses)? else { return Ok(true) };
+    Ok(network.addresses.iter().map(|address| address.ip).eq(now.addresses))
 }
 
 pub(super) fn refused(key: &str, problems: &[Problem]) -> Error {

@@ -8,7 +8,7 @@ use shared::name::GuestName;
 use crate::cli::PauseArgs;
 use crate::commands::{Exit, dry_run, each, output, select};
 use crate::config;
-use crate::control::{Client, Event, Request, Snapshot, start_failed};
+use crate::control::{Client, Event, Request, Snapshot, TRIES, start_failed};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 
@@ -18,9 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two looks.
 const RETRY: Duration = Duration::from_millis(5);
-
-/// So often the next supervisor is asked when one ends before it has done it.
-pub(super) const TRIES: u32 = 5;
 
 /// Freezes all processes of guests where they are.
 pub(super) fn pause(args: &PauseArgs, paths: &Paths) -> Result<Exit> {

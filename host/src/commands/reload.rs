@@ -20,15 +20,14 @@ pub(super) fn run(args: &ReloadArgs, paths: &Paths) -> Result<Exit> {
 /// Of all guests, or of those with a mark, the ones that don't run are no matter.
 fn reload(paths: &Paths, name: &GuestName, is_chosen: bool) -> Result<Exit> {
     let config = config::load(paths, name)?;
-    let Some((client, _)) = Client::find(paths, name)? else {
-        if is_chosen {
-            return Ok(Exit::DONE);
-        }
-        return Err(Error::not_running(name).hint(format!("start it: vserver start {name}")));
-    };
+    let not_running = || Error::not_running(name).hint(format!("start it: vserver start {name}"));
+    if Client::find(paths, name)?.is_none() {
+        return if is_chosen { Ok(Exit::DONE) } else { Err(not_running()) };
+    }
     let network = match config.network.mode() {
         NetworkMode::None => Ok(()),
-        _ => client.ask(&Request::Addresses).map(drop),
+        _ => Client::ask_any(paths, name, &Request::Addresses)
+            .and_then(|answer| answer.map(drop).ok_or_else(not_running)),
     };
     // What else can be changed is, whatever has become of the network.
     device::reload(paths, name)?;

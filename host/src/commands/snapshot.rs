@@ -9,7 +9,7 @@ use crate::cli::{SnapshotAction, SnapshotArgs};
 use crate::commands::{Exit, based, delete, output, pause};
 use crate::config::{self, Files};
 use crate::control::at_rest::{self, AtRest};
-use crate::control::{Client, Phase};
+use crate::control::{Client, Phase, TRIES};
 use crate::copying::View;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -101,9 +101,7 @@ fn hold(paths: &Paths, name: &GuestName) -> Result<Held> {
         match Client::find(paths, name)? {
             Some((client, status)) if !ends(status.phase) => match pause::hold(&client, name) {
                 // Or only its supervisor has ended.
-                Err(error) if error.kind() == Kind::NotRunning && tries < pause::TRIES => {
-                    tries += 1
-                }
+                Err(error) if error.kind() == Kind::NotRunning && tries < TRIES => tries += 1,
                 held => return held.map(|()| Held::Frozen(client)),
             },
             _ => return at_rest::keep(paths, name).map(Held::AtRest),

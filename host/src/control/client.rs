@@ -49,6 +49,9 @@ const RESTARTED: Duration = Duration::from_secs(5);
 /// After so long what keeps supervisors from taking a guest over doesn't pass.
 const HOPELESS: Duration = Duration::from_secs(10);
 
+/// So often the next supervisor is asked when one ends before it has answered.
+pub const TRIES: u32 = 5;
+
 /// So long a supervisor may take to make its socket again.
 const UNHEARD: Duration = Duration::from_secs(15);
 
@@ -168,6 +171,22 @@ impl Client {
                     return Err(unsettled(name));
                 }
                 Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What [`Client::ask`] gives, of whichever supervisor the guest has: the next one is
+    /// asked again when one ends before it has answered. `None` when the guest doesn't run.
+    ///
+    /// # Errors
+    /// As [`Client::find`] and [`Client::ask`].
+    pub fn ask_any(paths: &Paths, name: &GuestName, request: &Request) -> Result<Option<Snapshot>> {
+        let mut tries = 0;
+        loop {
+            let Some((client, _)) = Self::find(paths, name)? else { return Ok(None) };
+            match client.ask(request) {
+                Err(error) if error.kind() == Kind::NotRunning && tries < TRIES => tries += 1,
+                answer => return answer.map(Some),
             }
         }
     }

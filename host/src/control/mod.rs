@@ -23,7 +23,7 @@ use shared::outcome::Outcome;
 
 use crate::error::Error;
 
-pub use client::{Client, running, spawn_supervisor};
+pub use client::{Client, TRIES, running, spawn_supervisor};
 pub use patience::{BOOT, BootPatience, Limit, STEP};
 pub use watch::{Change, Watcher};
 pub use wire::{Unheard, Wire};
