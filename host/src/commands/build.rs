@@ -10,7 +10,7 @@ use shared::name::GuestName;
 use crate::build::{self, Access, Distribution, Installer, Request, Settings, Site};
 use crate::cli::{BuildArgs, CloneArgs, Method};
 use crate::commands::provision::Provision;
-use crate::commands::{Exit, based, belongings, clone, delete, output};
+use crate::commands::{Exit, based, belongings, clone, delete, generate, output};
 use crate::config::{self, Boot, GuestConfig, Network, Place, Storage, edit};
 use crate::config_import::{Content, File, Format, Outcome, import};
 use crate::control::at_rest::{self, AtRest};
@@ -100,6 +100,7 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     }
     drop(held);
     let report = built?;
+    generate::tell(paths);
     for remark in &report.remarks {
         output::remark(remark);
     }

@@ -3,7 +3,7 @@
 use crate::build::{self, Access, Method, Request, Site, Store};
 use crate::cli::CloneArgs;
 use crate::commands::belongings::New;
-use crate::commands::{Exit, belongings, output, snapshot};
+use crate::commands::{Exit, belongings, generate, output, snapshot};
 use crate::config::{self, GuestConfig, Storage, StorageKind, edit};
 use crate::control::at_rest;
 use crate::error::{Error, Result};
@@ -65,6 +65,7 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
     let report = build::build(&request, paths, &interrupt, Progress::on_terminal(), |_| {
         register(args, paths, &text)
     })?;
+    generate::tell(paths);
     report.remarks.iter().for_each(output::remark);
     remark_on(args, &theirs, paths);
     output::print(&format!(

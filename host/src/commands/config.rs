@@ -12,7 +12,7 @@ use shared::name::GuestName;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use crate::cli::{ConfigAction, ConfigArgs};
-use crate::commands::{Exit, config_import, dry_run, output};
+use crate::commands::{Exit, config_import, dry_run, generate, output};
 use crate::config::{self, NetworkMode, edit, problem::Problem};
 use crate::control::{Client, Request};
 use crate::error::{Error, Result};
@@ -21,7 +21,6 @@ use crate::paths::Paths;
 use crate::report;
 use crate::report::effective::Effective;
 use crate::store;
-use crate::systemd;
 
 /// Carries out what is asked of a configuration.
 pub(super) fn run(args: &ConfigArgs, paths: &Paths) -> Result<Exit> {
@@ -143,32 +142,16 @@ fn change(
     }
     let changed = config::change(paths, name, edit)?;
     if changed.is_one() {
-        if keys.iter().any(|key| IN_UNITS.contains(key)) && systemd::starts_guests(paths) {
-            output::remark("systemd has not heard of this yet: systemctl daemon-reload");
-        }
         if Client::find(paths, name)?.is_some()
             && let Err(error) = keys.iter().try_for_each(|key| take_effect(paths, name, key))
         {
             changed.undo(paths, name)?;
             return Err(error);
         }
+        generate::tell(paths);
     }
     Ok(Exit::DONE)
 }
-
-/// Keys that the generator turns into words of the guest's unit.
-const IN_UNITS: [&str; 10] = [
-    "after",
-    "autostart",
-    "boot.kill_grace",
-    "boot.stop_timeout",
-    "description",
-    "limits.cpu_weight",
-    "limits.io_weight",
-    "limits.nice",
-    "marks",
-    "root",
-];
 
 /// What a changed key means for a guest that runs.
 fn take_effect(paths: &Paths, name: &GuestName, key: &str) -> Result<()> {
@@ -239,7 +222,10 @@ fn edit_file(paths: &Paths, name: &GuestName) -> Result<Exit> {
         ))),
     });
     match put {
-        Ok(_) => Ok(Exit::DONE),
+        Ok(_) => {
+            generate::tell(paths);
+            Ok(Exit::DONE)
+        }
         Err(error) => {
             let kept = copy.keep();
             Err(error.hint(format!("what was edited is in '{}'", kept.display())))

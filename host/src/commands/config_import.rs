@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use shared::name::{ContextId, GuestName};
 
 use crate::cli::{self, ConfigImportArgs};
-use crate::commands::{Exit, output};
+use crate::commands::{Exit, generate, output};
 use crate::config::{self, template};
 use crate::config_import::source::{self, Source};
 use crate::config_import::{Import, Outcome, import};
@@ -175,7 +175,9 @@ fn write(paths: &Paths, name: &GuestName, import: &mut Import) -> Result<()> {
         if is_new {
             let _ = ids::release(paths, name);
         }
-    })
+    })?;
+    generate::tell(paths);
+    Ok(())
 }
 
 /// The context that it keeps, as nothing is given out by a dry run.

@@ -5,7 +5,7 @@
 //! configuration is what an administrator has written into it.
 
 use crate::cli::{EnableArgs, Shutdown};
-use crate::commands::{Exit, each, lifecycle, select, start};
+use crate::commands::{Exit, each, lifecycle, output, select, start};
 use crate::config::{self, edit};
 use crate::error::Result;
 use crate::paths::Paths;
@@ -56,6 +56,12 @@ pub(super) fn set_all(paths: &Paths, names: &[GuestName], enable: bool) -> Resul
     });
     if by_systemd {
         systemd::reload()?;
+        if enable && !systemd::starts_any() {
+            output::warn(
+                "nothing starts with this host, since 'vservers.target' is disabled: \
+                 systemctl enable vservers.target",
+            );
+        }
     }
     done
 }

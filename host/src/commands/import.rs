@@ -8,7 +8,7 @@ use crate::archive::Head;
 use crate::build::{self, Access, Incoming, Site, Store};
 use crate::cli::ImportArgs;
 use crate::commands::belongings::New;
-use crate::commands::{Exit, clone, output};
+use crate::commands::{Exit, clone, generate, output};
 use crate::config::parse::Document;
 use crate::config::{self, Credential, CredentialFile, Devices, GuestConfig};
 use crate::config::{NetworkMode, Security, edit};
@@ -83,6 +83,7 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
             let actions = actions.map(|(bytes, mode)| (bytes.as_slice(), *mode));
             New { text: &text, actions }.register(paths, name, allocation.context)
         })?;
+    generate::tell(paths);
     report.remarks.iter().for_each(output::remark);
     if let Some((context, old)) = context.zip(head.manifest.context)
         && context != old

@@ -42,12 +42,17 @@ pub(super) fn run(args: &InstallArgs, paths: &Paths) -> Result<Exit> {
         (None, false) => Plan::install(&prefix, items(args, &prefix)?)?,
     };
     let text = plan.describe();
+    let is_for_here = !args.dry_run && args.destdir.is_none();
+    let are_new = !args.remove && systemd::installed_in().is_none();
+    if is_for_here && args.remove {
+        systemd::go(&prefix);
+    }
     if !args.dry_run {
         plan.carry_out()?;
     }
-    if !args.dry_run && args.destdir.is_none() {
+    if is_for_here {
         explain_messages(&prefix);
-        systemd::reload_if_booted(&prefix)?;
+        systemd::come(&prefix, are_new)?;
     }
     output::print(&text)?;
     Ok(Exit::DONE)

@@ -45,6 +45,18 @@ pub fn load_of_running(paths: &Paths, name: &GuestName) -> Result<GuestConfig> {
     }
 }
 
+/// What the boot that runs was started with, by the copy that was kept of it: without
+/// the rules of today.
+pub fn load_kept(copy: &Path) -> Option<GuestConfig> {
+    let text = fs::read_to_string(copy).ok().filter(|text| !text.is_empty())?;
+    Document::read(&text).config_as_it_is(&Document::read("")).ok()
+}
+
+/// Is the guest started with the host, whatever else is wrong with its configuration?
+pub fn is_autostarted(paths: &Paths, name: &GuestName) -> bool {
+    text(paths, name).is_ok_and(|text| parse::autostart_in(&text))
+}
+
 /// What is wrong with a guest's configuration, each problem with its line.
 /// That a context is missing or another guest's is among them, and that the
 /// guest waits for itself.

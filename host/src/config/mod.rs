@@ -34,8 +34,8 @@ use shared::name::{ContextId, GuestName};
 use crate::paths::Paths;
 
 pub use load::{
-    Change, change, contexts, effective, guest_of_file, judge_text, load, load_of_running,
-    mistakes, names, set_text, settle, text, write_new, write_new_text,
+    Change, change, contexts, effective, guest_of_file, is_autostarted, judge_text, load,
+    load_kept, load_of_running, mistakes, names, set_text, settle, text, write_new, write_new_text,
 };
 
 /// Everything that a guest's configuration file can say.
@@ -108,6 +108,9 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// and at the end 90 once more for what is in no unit.
 pub const STOP_TIMEOUT_OF_SYSTEMD: Duration = Duration::from_secs(360);
 
+/// From SIGTERM to SIGKILL, if nothing is configured.
+pub const KILL_GRACE: Duration = Duration::from_secs(5);
+
 /// `[boot]`: how a guest boots, stops and is restarted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -143,7 +146,7 @@ impl Default for Boot {
             runlevel: None,
             command: Vec::new(),
             stop_timeout: None,
-            kill_grace: Duration::from_secs(5),
+            kill_grace: KILL_GRACE,
             restart: RestartPolicy::OnCrash,
             environment: BTreeMap::new(),
             credentials: BTreeMap::new(),

@@ -138,6 +138,12 @@ pub fn root_in(text: &str) -> Option<PathBuf> {
     Some(root.get_ref().get("root")?.get_ref().as_str()?.into())
 }
 
+/// Is the guest started with the host, by a text in which everything else may be wrong?
+pub fn autostart_in(text: &str) -> bool {
+    let (root, _) = DeTable::parse_recoverable(text);
+    root.get_ref().get("autostart").and_then(|value| value.get_ref().as_bool()) == Some(true)
+}
+
 fn deserialize(table: DeTable<'_>, span: Range<usize>) -> Result<GuestConfig, toml::de::Error> {
     GuestConfig::deserialize(Deserializer::from(Spanned::new(span, table)))
 }

@@ -1,11 +1,8 @@
 //! The plan of a guest's next boot, from its configuration as it is then.
 
-use std::fs;
-
 use shared::message::BootMode;
 use shared::name::GuestName;
 
-use crate::config::parse::Document;
 use crate::config::{self, GuestConfig};
 use crate::error::Result;
 use crate::facts;
@@ -64,9 +61,7 @@ impl Planner {
     }
 
     fn kept(&self) -> Option<GuestConfig> {
-        let file = RunDir::new(&self.paths, &self.name).configuration();
-        let text = fs::read_to_string(file).ok().filter(|text| !text.is_empty())?;
-        Document::read(&text).config_as_it_is(&Document::read("")).ok()
+        config::load_kept(&RunDir::new(&self.paths, &self.name).configuration())
     }
 
     fn plan_for(&self, config: GuestConfig, fault: Option<&str>) -> Result<Plan> {

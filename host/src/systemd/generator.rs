@@ -3,13 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use shared::name::GuestName;
 
 use crate::cgroup;
-use crate::config::{GuestConfig, Order, STOP_TIMEOUT_OF_SYSTEMD};
+use crate::config::{
+    GuestConfig, KILL_GRACE, Network, NetworkMode, Order, STOP_TIMEOUT_OF_SYSTEMD,
+};
 use crate::paths::Paths;
 
 /// What a unit depends on, of a guest's configuration.
@@ -25,10 +28,16 @@ pub struct Description {
     pub marks: Vec<String>,
     /// Guests that are up before it is started.
     pub after: Vec<GuestName>,
-    /// Where its files are, and those that they lie over.
-    pub places: Vec<PathBuf>,
+    /// Where its files are.
+    pub root: PathBuf,
+    /// Is that the place that its name gives it?
+    pub is_usual: bool,
+    /// Where those are that they lie over.
+    pub base: Option<PathBuf>,
     /// What it has mounted of the host's.
     pub mounted: Vec<PathBuf>,
+    /// Does it need a link of the host's?
+    pub on_network: bool,
     /// How long its shutdown may take.
     pub stop: Duration,
 }
@@ -52,31 +61,46 @@ pub enum File {
     },
 }
 
+/// What all that is written for a guest's unit is called: what administrators have set
+/// comes later, whatever they call it (systemd.unit(5)).
+const DROP_IN: &str = "10-vserver.conf";
+
+/// What says that a guest's files are where they usually are. systemd needn't hear of
+/// it before the host's next boot, so that a guest can be built without its reading all
+/// units anew.
+pub(super) const USUAL_ROOT: &str = "10-root.conf";
+
 /// What a shutdown may take beyond what is configured: it is the supervisor
 /// that ends it, and systemd only where that doesn't.
 const MARGIN: Duration = Duration::from_secs(120);
 
+/// What it may take if nothing is configured: with [`MARGIN`] what the template says.
+const STOP: Duration = STOP_TIMEOUT_OF_SYSTEMD.saturating_add(KILL_GRACE);
+
 /// Takes from a configuration what its unit depends on.
 pub fn describe(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Description {
+    let place = config.place(paths, name);
     Description {
         name: name.clone(),
         description: config.description.clone(),
         autostart: config.autostart,
         marks: config.marks.clone(),
         after: config.after.clone(),
-        places: places(paths, name, config),
+        is_usual: place.root == paths.root(name),
+        base: place.base().map(Path::to_owned),
+        root: place.root,
         mounted: config.mounts.bind.iter().map(|bind| bind.source.clone()).collect(),
+        on_network: needs_link(&config.network),
         // Nobody knows yet what is in it.
         stop: (config.boot.stop_timeout.unwrap_or(STOP_TIMEOUT_OF_SYSTEMD))
             .saturating_add(config.boot.kill_grace),
     }
 }
 
-/// Where a guest's files are, and those that they lie over.
-fn places(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Vec<PathBuf> {
-    let place = config.place(paths, name);
-    let base = place.base().map(Path::to_owned);
-    [place.root].into_iter().chain(base).collect()
+/// Is it joined to a link that others make, without which it can't start?
+fn needs_link(network: &Network) -> bool {
+    matches!(network.mode(), NetworkMode::Bridge | NetworkMode::Macvlan)
+        || network.proxy_arp.is_some()
 }
 
 /// The first version of systemd that starts a unit's process in a cgroup below
@@ -95,7 +119,7 @@ pub fn files(guests: &[Description], units: &Path, version: u32) -> Vec<File> {
     let order = Order::new(guests.iter().map(|guest| (guest.name.clone(), guest.after.clone())));
     let mut files = Vec::new();
     if version >= SUBGROUPS {
-        let path = format!("{}.d/50-cgroup.conf", cgroup::unit_template());
+        let path = format!("{}.d/10-cgroup.conf", cgroup::unit_template());
         let text =
             format!("[Service]\nDelegateSubgroup={}\nRestartMode=direct\n", cgroup::SUPERVISOR);
         files.push(File::Text { path: path.into(), text });
@@ -114,22 +138,20 @@ pub fn files(guests: &[Description], units: &Path, version: u32) -> Vec<File> {
             let _ = writeln!(wants, "Wants={unit}");
         }
         for unit in [unit, adopting(&guest.name)] {
-            let path = PathBuf::from(format!("{unit}.d")).join("50-vserver.conf");
+            let path = PathBuf::from(format!("{unit}.d")).join(DROP_IN);
             let is_own = unit == cgroup::unit(&guest.name);
-            let mut text = drop_in(guest, &order, is_own);
-            if is_own && version >= WANTED_MOUNTS {
-                wait_for_mounts(&mut text, guest);
+            if guest.is_usual {
+                let text = format!("[Unit]\n{}", requires(&guest.root));
+                files.push(File::Text { path: path.with_file_name(USUAL_ROOT), text });
             }
-            files.push(File::Text { path, text });
+            let text = drop_in(guest, &order, is_own, version);
+            files.extend(text.map(|text| File::Text { path, text }));
         }
     }
     for (mark, text) in marked {
-        let path = PathBuf::from(format!("vservers@{mark}.target.d")).join("50-vserver.conf");
+        let path = PathBuf::from(format!("vservers@{mark}.target.d")).join(DROP_IN);
         files.push(File::Text { path, text });
     }
-    // Also for guests that 'systemctl enable' has made it want.
-    let path = PathBuf::from("multi-user.target.wants/vservers.target");
-    files.push(File::Link { path, to: units.join("vservers.target") });
     files
 }
 
@@ -144,10 +166,10 @@ fn is_instance(word: &str) -> bool {
     word.len() < 200 && !word.is_empty() && word.bytes().all(valid)
 }
 
-/// What one of a guest's units is told; `is_own` is the guest's, the other one says
-/// itself what it is.
-fn drop_in(guest: &Description, order: &Order, is_own: bool) -> String {
-    let mut text = format!("# From /etc/vservers/{}.toml.\n[Unit]\n", guest.name);
+/// What one of a guest's units is told beyond the template, if anything; `is_own` is the
+/// guest's, the other one says itself what it is.
+fn drop_in(guest: &Description, order: &Order, is_own: bool, version: u32) -> Option<String> {
+    let mut text = String::new();
     if is_own && !guest.description.is_empty() {
         let _ = writeln!(text, "Description=Virtual server %i, {}", escaped(&guest.description));
     }
@@ -157,24 +179,71 @@ fn drop_in(guest: &Description, order: &Order, is_own: bool) -> String {
     for other in guest.after.iter().filter(keeps_back) {
         let _ = writeln!(text, "After={} {}", cgroup::unit(other), adopting(other));
     }
-    for place in &guest.places {
-        let _ = writeln!(text, "RequiresMountsFor={}", quoted(place));
+    for mark in guest.marks.iter().filter(|mark| is_instance(mark)) {
+        let _ = writeln!(text, "PartOf=vservers@{mark}.target");
     }
-    let seconds = guest.stop.saturating_add(MARGIN).as_secs();
-    let _ = write!(text, "[Service]\nTimeoutStopSec={seconds}s\n");
-    text
+    let root = Some(&guest.root).filter(|_| !guest.is_usual);
+    root.into_iter().chain(&guest.base).for_each(|place| text.push_str(&requires(place)));
+    if is_own {
+        wait_for_mounts(&mut text, guest, version);
+    }
+    if is_own && guest.on_network {
+        text.push_str("Wants=network-online.target\nAfter=network-online.target\n");
+    }
+    if guest.stop != STOP {
+        let seconds = guest.stop.saturating_add(MARGIN).as_secs();
+        let _ = write!(text, "[Service]\nTimeoutStopSec={seconds}s\n");
+    }
+    (!text.is_empty()).then(|| format!("# From /etc/vservers/{}.toml.\n[Unit]\n{text}", guest.name))
 }
 
-/// The file systems of what it has mounted are mounted first, as far as systemd can.
-fn wait_for_mounts(text: &mut String, guest: &Description) {
-    let is_elsewhere = |path: &&PathBuf| !guest.places.contains(path);
+/// The file systems of what it has mounted are mounted first, and unmounted afterwards. An
+/// older systemd can't be asked to mount them; those that it mounts anyhow, also when
+/// nothing depends on it (`nofail`), are waited for by the names of their units.
+fn wait_for_mounts(text: &mut String, guest: &Description, version: u32) {
+    let is_elsewhere = |path: &&PathBuf| **path != guest.root && Some(*path) != guest.base.as_ref();
     let paths: BTreeSet<_> = guest.mounted.iter().filter(is_elsewhere).collect();
-    if !paths.is_empty() {
-        text.push_str("[Unit]\n");
+    if version >= WANTED_MOUNTS {
+        for path in paths {
+            let _ = writeln!(text, "WantsMountsFor={}", quoted(path));
+        }
+        return;
     }
-    for path in paths {
-        let _ = writeln!(text, "WantsMountsFor={}", quoted(path));
+    let above = paths.iter().flat_map(|path| path.ancestors());
+    for mount in above.filter_map(mount_unit).collect::<BTreeSet<_>>() {
+        let _ = writeln!(text, "After={mount}");
     }
+}
+
+/// The unit of what is mounted at this path (systemd.unit(5), "String Escaping for
+/// Inclusion in Unit Names"); none of the root directory, which is always there, and of what
+/// has no such name.
+fn mount_unit(path: &Path) -> Option<String> {
+    let mut unit = String::new();
+    for part in path.strip_prefix("/").ok()?.components() {
+        let Component::Normal(part) = part else { return None };
+        if !unit.is_empty() {
+            unit.push('-');
+        }
+        for byte in part.as_bytes() {
+            let is_first = unit.is_empty();
+            match byte {
+                b'.' if is_first => unit.push_str("\\x2e"),
+                b':' | b'_' | b'.' => unit.push(char::from(*byte)),
+                byte if byte.is_ascii_alphanumeric() => unit.push(char::from(*byte)),
+                byte => {
+                    let _ = write!(unit, "\\x{byte:02x}");
+                }
+            }
+        }
+    }
+    let is_name = !unit.is_empty() && unit.len() < 250;
+    is_name.then(|| format!("{unit}.mount"))
+}
+
+/// A file system without which the guest isn't there.
+fn requires(path: &Path) -> String {
+    format!("RequiresMountsFor={}\n", quoted(path))
 }
 
 /// A path as one word.
@@ -193,9 +262,6 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const TARGET: &str =
-        "multi-user.target.wants/vservers.target -> /lib/systemd/system/vservers.target";
-
     fn guest(name: &str) -> Description {
         Description {
             name: name.parse().unwrap(),
@@ -203,9 +269,12 @@ mod tests {
             autostart: false,
             marks: Vec::new(),
             after: Vec::new(),
-            places: vec![format!("/var/lib/vservers/{name}").into()],
+            root: format!("/var/lib/vservers/{name}").into(),
+            is_usual: true,
+            base: None,
             mounted: Vec::new(),
-            stop: Duration::from_secs(65),
+            on_network: false,
+            stop: STOP,
         }
     }
 
@@ -217,48 +286,96 @@ mod tests {
         files(guests, Path::new("/lib/systemd/system"), 252).into_iter().map(show).collect()
     }
 
+    /// Those that are written for the guest 'web' itself, by their names.
+    fn of_web(web: Description, version: u32) -> BTreeMap<String, String> {
+        let files = files(&[web], Path::new("/lib/systemd/system"), version).into_iter();
+        let own = |path: &Path| path.parent() == Some(Path::new("vserver@web.service.d"));
+        let file = |file| match file {
+            File::Text { path, text } if own(&path) => {
+                Some((path.file_name()?.to_str()?.to_owned(), text))
+            }
+            _ => None,
+        };
+        files.filter_map(file).collect()
+    }
+
     #[test]
-    fn a_guest_that_nobody_starts_has_drop_ins_only() {
-        let text = "# From /etc/vservers/web.toml.\n[Unit]\n\
-              RequiresMountsFor=\"/var/lib/vservers/web\"\n[Service]\nTimeoutStopSec=185s\n";
-        let drop_in = |unit| format!("{unit}@web.service.d/50-vserver.conf: {text}");
-        assert_eq!(
-            shown(&[guest("web")]),
-            [&*drop_in("vserver"), &*drop_in("vserver-adopt"), TARGET]
-        );
+    fn a_guest_of_which_nothing_is_said_has_its_file_system_only() {
+        let text = "[Unit]\nRequiresMountsFor=\"/var/lib/vservers/web\"\n";
+        let drop_in = |unit| format!("{unit}@web.service.d/10-root.conf: {text}");
+        assert_eq!(shown(&[guest("web")]), [drop_in("vserver"), drop_in("vserver-adopt")]);
+    }
+
+    /// All that is as it usually is the template says.
+    #[test]
+    fn the_template_has_the_usual_time_to_stop() {
+        let paths = Paths::new("/");
+        let usual = describe(&paths, &"web".parse().unwrap(), &GuestConfig::default());
+        assert_eq!(usual.stop, STOP);
+        let seconds = STOP.saturating_add(MARGIN).as_secs();
+        for (path, text) in crate::systemd::texts(Path::new("/usr/sbin")) {
+            let said = text.lines().filter_map(|line| line.strip_prefix("TimeoutStopSec="));
+            let is_guests = path.extension() == Some("service".as_ref());
+            let own = is_guests.then(|| format!("{seconds}s"));
+            assert_eq!(said.collect::<Vec<_>>(), own.iter().collect::<Vec<_>>(), "{path:?}");
+        }
+        let web = of_web(Description { stop: Duration::from_secs(65), ..usual }, 252);
+        assert!(web[DROP_IN].ends_with("[Unit]\n[Service]\nTimeoutStopSec=185s\n"), "{web:?}");
+    }
+
+    /// By the order of names, as systemd has it.
+    #[test]
+    fn what_administrators_have_set_comes_later() {
+        for theirs in ["20-limits.conf", "50-TasksMax.conf", "local.conf", "override.conf"] {
+            assert!([DROP_IN, USUAL_ROOT, "10-cgroup.conf"].iter().all(|own| *own < theirs));
+        }
     }
 
     #[test]
     fn the_supervisors_cgroup_is_named_where_systemd_knows_that() {
         let text = |version| match files(&[], Path::new("/"), version).as_slice() {
-            [File::Text { path, text }, File::Link { .. }] => format!("{}: {text}", path.display()),
+            [File::Text { path, text }] => format!("{}: {text}", path.display()),
             _ => String::new(),
         };
-        let drop_in = "vserver@.service.d/50-cgroup.conf: [Service]\n\
+        let drop_in = "vserver@.service.d/10-cgroup.conf: [Service]\n\
                        DelegateSubgroup=supervisor\nRestartMode=direct\n";
         assert_eq!([text(253), text(254), text(257)], ["", drop_in, drop_in]);
     }
 
     #[test]
-    fn what_it_has_mounted_is_waited_for_where_systemd_can() {
+    fn what_it_has_mounted_is_waited_for() {
         let web = Description {
-            places: vec!["/srv/web".into(), "/srv/golden/v1".into()],
-            mounted: vec!["/srv/www".into(), "/srv/web".into(), "/srv/www".into()],
+            root: "/srv/web".into(),
+            is_usual: false,
+            base: Some("/srv/golden/v1".into()),
+            mounted: vec!["/mnt/w-w/x".into(), "/srv/web".into(), "/mnt/w-w/x".into()],
             ..guest("web")
         };
-        let of = |version, unit: &str| {
-            let path = PathBuf::from(format!("{unit}@web.service.d/50-vserver.conf"));
-            let files = files(std::slice::from_ref(&web), Path::new("/"), version);
-            let text = files.iter().find_map(|file| match file {
-                File::Text { path: found, text } if *found == path => Some(text),
-                _ => None,
-            });
-            let is_mount = |line: &&str| line.contains("MountsFor");
-            text.unwrap().lines().filter(is_mount).collect::<Vec<_>>().join("\n")
-        };
-        let files = "RequiresMountsFor=\"/srv/web\"\nRequiresMountsFor=\"/srv/golden/v1\"";
-        assert_eq!([of(255, "vserver"), of(256, "vserver-adopt")], [files, files]);
-        assert_eq!(of(256, "vserver"), format!("{files}\nWantsMountsFor=\"/srv/www\""));
+        let of = |version| of_web(web.clone(), version)[DROP_IN].clone();
+        let files = "[Unit]\nRequiresMountsFor=\"/srv/web\"\n\
+                     RequiresMountsFor=\"/srv/golden/v1\"\n";
+        let (wanted, ordered) = (of(256), of(255));
+        let wants = format!("{files}WantsMountsFor=\"/mnt/w-w/x\"\n");
+        assert!(wanted.ends_with(&wants), "{wanted}");
+        let after =
+            format!("{files}After=mnt-w\\x2dw-x.mount\nAfter=mnt-w\\x2dw.mount\nAfter=mnt.mount\n");
+        assert!(ordered.ends_with(&after), "{ordered}");
+    }
+
+    /// As `systemd-escape --path --suffix=mount` has it.
+    #[test]
+    fn a_mount_has_the_units_name() {
+        let unit = |path: &str| mount_unit(Path::new(path));
+        for (path, name) in [
+            ("/srv", "srv.mount"),
+            ("/srv//a b/", "srv-a\\x20b.mount"),
+            ("/.hidden/.x", "\\x2ehidden-.x.mount"),
+            ("/50%/\u{e4}\\:_", "50\\x25-\\xc3\\xa4\\x5c:_.mount"),
+        ] {
+            assert_eq!(unit(path).as_deref(), Some(name), "{path}");
+        }
+        let long = format!("/{}", "x".repeat(250));
+        assert_eq!([unit("/"), unit("srv"), unit("/a/../b"), unit(&long)], [const { None }; 4]);
     }
 
     #[test]
@@ -272,15 +389,30 @@ mod tests {
         let files = shown(&[web]);
         let template = "/lib/systemd/system/vserver@.service";
         assert_eq!(files[0], format!("vservers.target.wants/vserver@web.service -> {template}"));
-        let after = "\nAfter=vserver@db.service vserver-adopt@db.service\n";
-        for (file, unit) in [(&files[1], "vserver@web"), (&files[2], "vserver-adopt@web")] {
-            assert!(file.starts_with(unit) && file.contains(after), "{file}");
+        let text = "[Unit]\nAfter=vserver@db.service vserver-adopt@db.service\n\
+                    PartOf=vservers@customers.target\n";
+        for (file, unit) in [(&files[2], "vserver@web"), (&files[4], "vserver-adopt@web")] {
+            assert!(file.starts_with(unit) && file.ends_with(text), "{file}");
         }
         let marked =
-            "vservers@customers.target.d/50-vserver.conf: [Unit]\nWants=vserver@web.service\n";
-        assert_eq!(files[3], marked);
-        assert_eq!(files[4], TARGET);
-        assert_eq!(files.len(), 5);
+            "vservers@customers.target.d/10-vserver.conf: [Unit]\nWants=vserver@web.service\n";
+        assert_eq!(files[5], marked);
+        assert_eq!(files.len(), 6);
+    }
+
+    #[test]
+    fn one_on_a_link_of_the_hosts_waits_for_the_network() {
+        let of = |text: &str| {
+            let config = crate::config::parse::parse(text).unwrap();
+            let web = describe(&Paths::new("/"), &"web".parse().unwrap(), &config);
+            of_web(web, 252).get(DROP_IN).cloned().unwrap_or_default()
+        };
+        let waits = "Wants=network-online.target\nAfter=network-online.target\n";
+        for key in ["bridge = \"br0\"", "parent = \"eth0\"", "proxy_arp = \"eth0\""] {
+            let text = of(&format!("[network]\naddresses = [\"192.0.2.1\"]\n{key}\n"));
+            assert!(text.ends_with(waits), "{key}: {text}");
+        }
+        assert_eq!(of("[network]\naddresses = [\"192.0.2.1\"]\n"), "");
     }
 
     #[test]
@@ -290,18 +422,23 @@ mod tests {
             ..guest(name)
         };
         let files = shown(&[waits("a", &["b", "c"]), waits("b", &["a", "b"]), guest("c")]);
-        assert!(files[0].contains("After=vserver@c") && !files[0].contains("@b"), "{}", files[0]);
-        assert!(!files[2].contains("After="), "{}", files[2]);
+        let after = |unit: &str| {
+            let line = |file: &String| Some(file.split_once("After=")?.1.trim_end().to_owned());
+            files.iter().filter(|file| file.starts_with(unit)).find_map(line)
+        };
+        let c = "vserver@c.service vserver-adopt@c.service".to_owned();
+        assert_eq!([after("vserver@a"), after("vserver@b")], [Some(c), None]);
     }
 
     #[test]
     fn texts_of_administrators_are_no_settings() {
         let web = Description {
             description: "50 % off\n[Service]\nExecStart=/bin/evil \\".into(),
-            places: vec!["/srv/a \"b\"%i".into()],
+            root: "/srv/a \"b\"%i".into(),
+            is_usual: false,
             ..guest("web")
         };
-        let text = &shown(&[web])[0];
+        let text = &of_web(web, 252)[DROP_IN];
         assert!(
             text.contains(
                 "Description=Virtual server %i, 50 %% off [Service] ExecStart=/bin/evil \\\\\n"

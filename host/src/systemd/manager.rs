@@ -22,6 +22,9 @@ const DIRECTORIES: [&str; 5] = [
     "/lib/systemd/system",
 ];
 
+/// What wants all guests that are started with the host.
+const TARGET: &str = "vservers.target";
+
 /// So long systemd may be unreachable before that is an error.
 const CLOSED: Duration = Duration::from_secs(30);
 
@@ -172,15 +175,59 @@ pub fn settle(name: &GuestName, patience: Duration) {
     }
 }
 
-/// What [`reload`] does, after units were put below this prefix, or taken away there, if
-/// that is where systemd looks for them.
+/// Has systemd know of units that were put below this prefix, if that is where it looks
+/// for them. Where there were none before, `vservers.target` is enabled, as packages do it;
+/// later administrators may have disabled it.
 ///
 /// # Errors
 /// What systemctl(1) says.
-pub fn reload_if_booted(prefix: &Path) -> Result<()> {
-    let directory = prefix.join("lib/systemd/system");
-    let looks_there = DIRECTORIES.iter().any(|known| Path::new(known) == directory);
-    if looks_there && sd_notify::booted().unwrap_or(false) { reload() } else { Ok(()) }
+pub fn come(prefix: &Path, are_new: bool) -> Result<()> {
+    match (looks_below(prefix), sd_notify::booted().unwrap_or(false)) {
+        (false, _) => Ok(()),
+        (true, true) => {
+            if are_new {
+                enable_all(true)?;
+            }
+            reload()
+        }
+        (true, false) => {
+            if are_new {
+                // In a tree that is about to be a host; or this one has no systemd at all.
+                let _ = enable_all(true);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Has systemd forget units that are about to be taken away below this prefix, if they are
+/// those that it has; [`come`] has it see that they are gone.
+pub fn go(prefix: &Path) {
+    if installed_in().is_some_and(|directory| directory == units_below(prefix)) {
+        // They are not enabled, or this host has no systemd.
+        let _ = enable_all(false);
+    }
+}
+
+fn units_below(prefix: &Path) -> PathBuf {
+    prefix.join("lib/systemd/system")
+}
+
+fn looks_below(prefix: &Path) -> bool {
+    let directory = units_below(prefix);
+    DIRECTORIES.iter().any(|known| Path::new(known) == directory)
+}
+
+/// Has guests started with the host at all, or none.
+fn enable_all(enable: bool) -> Result<()> {
+    let verb = if enable { "enable" } else { "disable" };
+    let what = format!("cannot {verb} '{TARGET}'");
+    systemctl(&what, &["--quiet", "--no-reload", verb, TARGET]).map(drop)
+}
+
+/// Are guests that are enabled started with the host?
+pub fn starts_any() -> bool {
+    systemctl("", &["is-enabled", "--quiet", TARGET]).is_ok()
 }
 
 /// Runs systemctl(1). Where systemd refuses the connection it is asked again: for

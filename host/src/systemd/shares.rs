@@ -15,14 +15,12 @@ use std::path::{Path, PathBuf};
 
 use shared::name::GuestName;
 
+use super::known::GENERATED;
 use super::{File, manager, reload};
 use crate::cgroup;
 use crate::config::Limits;
 use crate::config::limits::Shares;
 use crate::error::Result;
-
-/// Where systemd has generators write (systemd.generator(7)).
-const GENERATED: &str = "/run/systemd/generator";
 
 /// The drop-in with a guest's shares; none without any.
 pub fn shares(name: &GuestName, limits: &Limits) -> Option<File> {

@@ -95,6 +95,8 @@ fn what_is_enabled_is_started_in_order() {
     let web = machine.guest("web", Tree::Busybox);
     vserver(&["config", "set", "web", "after", "db"]).ok();
     vserver(&["config", "set", "web", "marks", "customers"]).ok();
+    // systemd has heard of it by that.
+    assert!(web.show("After").contains("vserver@db.service"));
     let unknown = systemctl(&["is-enabled", "vserver@web"]);
     assert_ne!(unknown.code, 0, "{unknown}");
     vserver(&["enable", "web", "db"]).ok();
@@ -109,7 +111,9 @@ fn what_is_enabled_is_started_in_order() {
     assert!(marked.stdout.contains("vserver@web.service"), "{marked}");
     let wanted = systemctl(&["list-dependencies", "--plain", "multi-user.target"]).ok();
     assert!(wanted.stdout.contains("vservers.target"), "{wanted}");
-    assert!(web.show("After").contains("vserver@db.service"));
+    for other in ["vserver@db.service", "remote-fs.target"] {
+        assert!(web.show("After").contains(other), "{other}");
+    }
     assert!(web.show("RequiresMountsFor").contains("/var/lib/vservers/web"));
 
     systemctl(&["start", "vservers.target"]).ok();
