@@ -19,6 +19,8 @@ const VOLATILE: &[(&str, &str)] = &[
     ("kernel/random/", "random, or an estimate of entropy"),
     ("kernel/sched_domain/", "measured costs of balancing"),
     ("kernel/keys/", "counts keys"),
+    ("kernel/perf_event_max_sample_rate", "lowered when its interrupts take long"),
+    ("kernel/hung_task_detect_count", "counts tasks that wait long"),
     ("net/netfilter/nf_conntrack_count", "counts connections"),
     ("net/ipv4/tcp_fastopen_key", "made at its first use"),
     ("vm/stat_refresh", "reading it acts"),
