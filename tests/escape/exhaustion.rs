@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use tests::terminal::Terminal;
 use tests::{DEADLINE, command, machine};
@@ -71,12 +72,16 @@ impl Drop for Bomb {
     }
 }
 
+/// Whoever takes all that the host's root has is alone with them meanwhile.
+static INOTIFY: Mutex<()> = Mutex::new(());
+
 /// Instances of inotify are counted for the owner of a user namespace, and
 /// for its parents' owners (user_namespaces(7)). A guest with the host's ids
 /// has none of its own: it shares them with the host's root.
 #[test]
 #[ignore = "root: boots guests"]
 fn inotify_instances_of_others_are_left() {
+    let _alone = INOTIFY.lock().unwrap_or_else(PoisonError::into_inner);
     for users in [Users::Private, Users::Identity] {
         let scene = Scene::new();
         let (first, second) = (scene.guest(users, &[]), scene.guest(users, &["masks"]));
@@ -99,6 +104,7 @@ fn inotify_instances_of_others_are_left() {
 #[test]
 #[ignore = "root: boots guests"]
 fn inotify_instances_are_shared_with_host_ids() {
+    let _alone = INOTIFY.lock().unwrap_or_else(PoisonError::into_inner);
     let scene = Scene::new();
     let guest = scene.guest(Users::Host, &[]);
     let bomb = Bomb::inside(&scene, &guest, &["inotify"]);

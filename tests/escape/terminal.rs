@@ -73,8 +73,12 @@ fn is_not_written_to_after_a_session() {
     // The control.
     let scene = Scene::new();
     let root = scene.plain_root().display().to_string();
-    let after = after_a_session(&scene, &format!("chroot '{root}' /attacker linger lin-gers"));
-    assert!(after.contains("lin-gers"), "{after}");
+    let line = format!("chroot '{root}' /attacker linger lin-gers; echo session-\"\"is-over; read");
+    let mut terminal = Terminal::open(&scene.host_shell(&line));
+    terminal.expect("session-is-over");
+    terminal.expect("lin-gers");
+    terminal.type_in("\n");
+    terminal.end();
 }
 
 /// What appears on the terminal in the second after this command.

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tests::{DEADLINE, Guest, Host, Tree, eventually};
+use tests::{DEADLINE, Guest, Host, Tree, eventually, process, until_cut};
 use vserver::runtime::Lock;
 
 on! { Busybox: [
@@ -94,17 +94,33 @@ fn a_supervisor_waits_for_who_copies_into_the_guest(tree: Tree) {
     for number in 0..5000 {
         fs::write(many.join(number.to_string()), "v").expect("it can be written");
     }
-    let mut copy = host.command(["cp", &many.display().to_string(), "web:/srv"]);
-    copy.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut copy = copy.spawn().expect("it can be run");
-    let pid = i32::try_from(copy.id()).ok().and_then(Pid::from_raw).expect("a pid");
     let lock = host.paths().rest_lock(&"web".parse().expect("a name"));
     let inside = web.root().join("srv");
-    while fs::read_dir(&inside).expect("it is there").next().is_none() {
-        assert!(copy.try_wait().expect("it is a child").is_none(), "it is at work");
-    }
-    kill_process(pid, Signal::STOP).expect("it can be signalled");
-    assert!(Lock::is_signed(&lock));
+    let mut at_work = None;
+    until_cut(|| {
+        let mut copy = host.command(["cp", &many.display().to_string(), "web:/srv"]);
+        copy.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut copy = copy.spawn().expect("it can be run");
+        let is_untouched = || fs::read_dir(&inside).expect("it is there").next().is_none();
+        while copy.try_wait().expect("it is a child").is_none() && is_untouched() {}
+        if copy.try_wait().expect("it is a child").is_none() {
+            let pid = i32::try_from(copy.id()).expect("a pid");
+            let raw = Pid::from_raw(pid).expect("a pid");
+            kill_process(raw, Signal::STOP).expect("it can be signalled");
+            eventually(DEADLINE, "it stands still, or has ended", || {
+                ['T', 'Z'].contains(&process::state(pid)).then_some(())
+            });
+            if process::state(pid) == 'T' && Lock::is_signed(&lock) {
+                at_work = Some((copy, raw));
+                return true;
+            }
+            kill_process(raw, Signal::CONT).expect("it can be signalled");
+        }
+        assert!(copy.wait().expect("it ends").success());
+        fs::remove_dir_all(inside.join("many")).expect("it was copied");
+        false
+    });
+    let (mut copy, pid) = at_work.expect("it is at work");
     let mut supervisor = supervise(&host);
     waits(&web, &mut supervisor);
     kill_process(pid, Signal::CONT).expect("it can be signalled");

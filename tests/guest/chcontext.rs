@@ -175,8 +175,12 @@ fn a_context_lives_as_long_as_it_has_a_process() {
     let vps = contexts.host.vserver(["vps", "ax", "-ww"]).ok();
     assert!(vps.stdout.lines().any(|line| line.contains("   103 ")), "{vps}");
     contexts.host.vserver(["vkill", "--xid", "103", "-s", "KILL"]).ok();
-    // Whoever looks next removes the entry of one that was killed.
-    contexts.shell("$C --silent -- true").ok();
+    // Whoever looks next removes the entry of one that was killed, and has ended.
+    let entry = contexts.host.paths().contexts_dir().join("103");
+    eventually(DEADLINE, "its entry is removed", || {
+        contexts.shell("$C --silent -- true").ok();
+        (!entry.exists()).then_some(())
+    });
     contexts.nothing_is_left();
 }
 
@@ -212,9 +216,9 @@ fn contexts_are_made_in_contexts() {
     let new = "New security context is 107\n";
     nested.says(&format!("{new}{ps}{new}6\n{ps}"));
     // The outer one sees what the inner one has, and not the other way round.
-    let line = "$C --silent --disconnect -- sleep 7107 >/dev/null 2>&1; ps -eo args";
-    let outer = contexts.shell(&format!("$C --silent -- sh -c '{line}'")).ok();
-    assert!(outer.stdout.contains("\nsleep 7107\n"), "{outer}");
+    let line = "$C --silent --disconnect -- sleep 7107 >/dev/null 2>&1; \
+                until ps -eo args | grep -qx \"sleep 7107\"; do sleep 0.05; done";
+    contexts.shell(&format!("$C --silent -- sh -c '{line}'")).ok();
     contexts.shell(&format!("kill {}", contexts.pid_of("sleep 7107"))).ok();
     contexts.nothing_is_left();
 }
@@ -272,10 +276,9 @@ fn a_context_has_names_and_capabilities_of_its_own() {
     let kept = format!("$C --silent --secure --cap net_raw,!kill -- sh -c '{sets}; :'");
     contexts.shell(&kept).ok().says("00000000b40c25df\n00000000b40c25df\n");
     // Its PID 1 has nothing either that such a command could take.
-    let line = format!("sh -c 'sleep 0.5; {sets}'");
-    contexts
-        .shell(&format!("$C --silent --ctx 110 --secure --disconnect -- {line} >/dev/null 2>&1"))
-        .ok();
+    let line = "$C --silent --ctx 110 --secure --disconnect -- sleep 7110 >/dev/null 2>&1";
+    contexts.shell(line).ok();
+    let sleeper = contexts.pid_of("sleep 7110");
     let init = process::processes(|directory| {
         let status = fs::read_to_string(directory.join("status")).unwrap_or_default();
         let is_ours = fs::read(directory.join("cmdline")).unwrap_or_default();
@@ -286,6 +289,7 @@ fn a_context_has_names_and_capabilities_of_its_own() {
     for set in ["CapPrm", "CapEff", "CapBnd"] {
         assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{status}");
     }
+    contexts.shell(&format!("kill {sleeper}")).ok();
     contexts.shell("$C --silent --secure -- sh -c 'echo 1 >/proc/sys/vm/drop_caches'").code(2);
     contexts.nothing_is_left();
 }

@@ -66,9 +66,9 @@ fn a_flood_on_the_console_blocks_nobody(tree: Tree) {
     let guest = host.guest("web").tree(tree).set("console.log_size", "100000").build();
     guest.start();
     let keeper = guest.status().keeper_pid.expect("a running guest has a keeper");
-    let before = process::pss(keeper);
+    let before = process::anonymous(keeper);
     guest.shell("yes 'a line that is written very often' | head -c 20000000 >/dev/console").ok();
-    let grown = process::pss(keeper).saturating_sub(before);
+    let grown = process::anonymous(keeper).saturating_sub(before);
     assert!(grown < 150 * 1024, "the keeper's memory doesn't grow with it: by {grown} bytes");
     let directory = host.prefix().join("var/log/vserver");
     let files = std::fs::read_dir(directory).expect("there are logs").flatten();

@@ -54,7 +54,9 @@ fn crash_after_crash_takes_longer_and_longer(tree: Tree) {
             start.elapsed()
         })
         .collect();
-    assert!(pauses[2] > pauses[0], "pauses grow: {pauses:?}");
+    let least = [1, 2, 4].map(Duration::from_secs);
+    let are_long = pauses.iter().zip(least).all(|(pause, least)| *pause >= least);
+    assert!(are_long, "pauses double: {pauses:?}");
     guest.stop();
 }
 

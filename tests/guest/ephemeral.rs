@@ -72,9 +72,10 @@ fn a_lost_ephemeral_guest_is_started_as_it_was(tree: Tree) {
     let web = host.guest("web").tree(tree).build();
     web.vserver("start", ["--ephemeral"]).ok();
     web.shell("echo new >/srv/new").ok();
-    // All of it at once, so that nobody is left to clean up.
-    for process in host.processes() {
-        let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+    // All of it at once, so that nobody is left to clean up, and first who would.
+    let supervisor = web.status().supervisor_pid.expect("it has one");
+    for pid in [supervisor].into_iter().chain(host.processes().iter().map(|all| all.pid)) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
     Census::when_quiet(&host);
     assert_eq!(beside(&host), [".ephemeral", "web"]);

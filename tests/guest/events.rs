@@ -76,8 +76,10 @@ fn states(seen: &[(String, u64)]) -> Vec<(&str, u64)> {
 
 fn events_tell_of_every_change(tree: Tree) {
     let host = Host::new();
+    let _other = host.guest("other").tree(tree).build();
     let events = Events::start(host.command(["events"]));
     // Built after the watch began.
+    assert_eq!(events.next()["state"], "stopped");
     let guest = host.guest("web").tree(tree).build();
     guest.start();
     let up = events.until("running");
@@ -122,6 +124,7 @@ fn events_go_on_under_the_next_supervisor(tree: Tree) {
     assert_eq!(events.next()["state"], "running");
     let pid = guest.status().supervisor_pid.expect("there is one");
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it can be killed");
+    eventually(DEADLINE, "it is dead", || (!process::is_alive(pid)).then_some(()));
     // Nobody else looks: the watcher brings the next one.
     eventually(DEADLINE, "there is another supervisor", || {
         let lock = host.paths().supervisor_lock(&"web".parse().expect("a name"));

@@ -141,9 +141,11 @@ fn a_guest_has_contexts_with_nesting_only(tree: Tree) {
     }
     // Its commands are the guest's: they end with it, and the host sees them.
     guest.shell(&format!("{c}; $c --ctx 101 --disconnect -- sleep 7202")).ok();
-    let seen = host.vserver(["vps", "ax", "-ww"]).ok();
-    let line = seen.stdout.lines().find(|line| line.contains("sleep 7202"));
-    assert!(line.is_some_and(|line| line.contains(" outer ")), "{seen}");
+    eventually(DEADLINE, "the host sees it", || {
+        let seen = host.vserver(["vps", "ax", "-ww"]).ok().stdout;
+        let is_it = |line: &str| line.contains("sleep 7202") && line.contains(" outer ");
+        seen.lines().any(is_it).then_some(())
+    });
     guest.stop();
     before.assert_unchanged(&host);
 

@@ -5,7 +5,7 @@ use std::env;
 use std::thread;
 use std::time::Duration;
 
-use tests::{Census, Host, Tree, process};
+use tests::{Census, DEADLINE, Host, Tree, eventually, process};
 
 on! { Bookworm, Trixie, Busybox, Copy: [many_rounds_of_start_and_stop_leave_nothing] }
 on! { Busybox, Bookworm: [reboots_leave_no_descriptor_behind] }
@@ -60,6 +60,12 @@ fn reboots_leave_no_descriptor_behind(tree: Tree) {
     for _ in 0..3 {
         reboot();
     }
-    assert_eq!(count(&reboot()), before, "descriptors of supervisor, keeper, guest-init");
+    let status = reboot();
+    // Each reboot would leave one; whoever has asked may still be connected.
+    eventually(DEADLINE, "supervisor, keeper and guest-init have no more descriptors", || {
+        let now = count(&status);
+        println!("{now:?} of {before:?}");
+        now.iter().zip(before).all(|(now, before)| *now <= before).then_some(())
+    });
     guest.stop();
 }

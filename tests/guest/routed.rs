@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use shared::stage::Stage;
 use tests::{DEADLINE, Guest, Host, Network, Tree, command, eventually, executable};
 
@@ -58,7 +60,8 @@ fn guests_are_reached_and_reach_others(tree: Tree) {
     }
     let port = || db.shell("netstat -ltn").stdout.contains(":80 ").then_some(());
     eventually(DEADLINE, "a server on port 80", port);
-    let echo = web.shell("(echo hello; sleep 1; netstat -tn >/seen) | nc 192.0.2.11 80").ok();
+    let look = "until netstat -tn | grep '192.0.2.11:80 .*ESTABLISHED' >/seen; do sleep 0.1; done";
+    let echo = web.shell(&format!("(echo hello; {look}) | nc 192.0.2.11 80")).ok();
     assert_eq!(echo.trimmed(), "hello");
     let seen = web.shell("cat /seen").ok().stdout;
     let line = seen.lines().find(|line| line.contains("192.0.2.11:80")).expect(&seen);
@@ -308,9 +311,14 @@ fn what_the_host_loses_of_a_link_it_gets_back(tree: Tree) {
             host.network().ip("address replace 2001:db8:1::1/64 dev lan0 nodad");
         }
     };
+    // Which looks at it by itself, too, from time to time.
+    let supervisor = web.status().supervisor_pid.expect("it has one");
+    let send = |signal| kill(Pid::from_raw(supervisor), signal).expect("it is there");
     for interface in ["lan0", &link] {
+        send(Signal::SIGSTOP);
         cycle(interface);
         assert_ne!(state(), before, "{interface}");
+        send(Signal::SIGCONT);
         web.vserver("reload", [""; 0]).ok();
         assert_eq!(state(), before, "{interface}");
         is_reached();

@@ -21,7 +21,7 @@ on! { Busybox: [
 on! { Bookworm: [a_tracer_holds_no_session, a_program_that_wants_to_be_traced_goes_on] }
 
 /// A login that its systemd doesn't know takes 60 seconds.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(45);
 
 fn logins_are_sessions_of_logind_with_private_ids(tree: Tree) {
     logins_are_sessions_of_logind(tree, "private");

@@ -170,7 +170,7 @@ fn a_loopback_address_of_ipv6_is_its_own(tree: Tree) {
     drop(_server);
     web.stop();
     // Also when nobody was there to take it away.
-    db.command("kill", [""; 0]);
+    db.kill_supervisor();
     db.stop();
     assert_eq!(host.network().ip("address"), before);
 }

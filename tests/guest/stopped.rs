@@ -1,6 +1,9 @@
 //! Contexts without a boot: `enter` and `exec` on a stopped guest, and
 //! `start --rescue`.
 
+use std::thread;
+use std::time::Duration;
+
 use tests::terminal::Terminal;
 use tests::{Census, DEADLINE, Host, Tree, eventually};
 
@@ -43,14 +46,21 @@ fn a_start_right_after_a_session_works(tree: Tree) {
 fn a_start_during_a_stop_waits_for_its_end(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.write("/etc/init.d/rcK", "#!/bin/sh\nsleep 2\n", 0o755);
+    let script = "#!/bin/sh\nuntil [ -e /go ]; do sleep 0.1; done\n";
+    guest.write("/etc/init.d/rcK", script, 0o755);
     guest.start();
     let old = guest.init_pid();
     let mut stopping = guest.command("stop", [""; 0]).spawn().expect("vserver runs");
     eventually(DEADLINE, "it is being stopped", || {
         (guest.status().state == "stopping").then_some(())
     });
-    guest.start();
+    thread::scope(|scope| {
+        let start = scope.spawn(|| guest.vserver("start", [""; 0]));
+        thread::sleep(Duration::from_millis(500));
+        assert!(!start.is_finished(), "it waits");
+        guest.write("/go", "", 0o644);
+        start.join().expect("it ends").ok();
+    });
     let status = guest.status();
     assert_eq!(status.state, "running", "{status:?}");
     assert_ne!(status.init_pid, Some(old), "{status:?}");

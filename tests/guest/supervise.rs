@@ -221,9 +221,11 @@ fn a_stop_cleans_up_after_a_guest_that_has_ended_meanwhile(tree: Tree) {
         send(status.supervisor_pid, rustix::process::Signal::STOP);
         send(status.init_pid, rustix::process::Signal::KILL);
         eventually(DEADLINE, "it ends", || (!process::is_alive(init)).then_some(()));
-        send(status.supervisor_pid, rustix::process::Signal::KILL);
-        if with_keeper {
-            send(status.keeper_pid, rustix::process::Signal::KILL);
+        let killed = [status.supervisor_pid, status.keeper_pid.filter(|_| with_keeper)];
+        for pid in killed.into_iter().flatten() {
+            send(Some(pid), rustix::process::Signal::KILL);
+            // systemd calls it when the last one is dead.
+            eventually(DEADLINE, "it is dead", || (!process::is_alive(pid)).then_some(()));
         }
         let mut stopped = host.command(["supervise", "--unit-stopped", "web"]);
         command::run(stopped.env("SERVICE_RESULT", "success"), DEADLINE).ok();

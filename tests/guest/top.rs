@@ -3,6 +3,7 @@
 
 use std::num::NonZero;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,6 +21,9 @@ on! { Busybox: [
 /// What the shell that runs it prints before it and afterwards: the modes of
 /// the terminal, and the exit code.
 const SHELL: &str = "stty -g; \"$@\"; code=$?; stty -g; echo code=$code";
+
+/// The first row of a table.
+const FIRST: u16 = 2;
 
 /// `vserver top` on a terminal.
 struct Top {
@@ -48,14 +52,14 @@ impl Top {
 
     #[track_caller]
     fn wait(&mut self, what: &str, shows: impl Fn(&vt100::Screen) -> bool) {
-        let deadline = std::time::Instant::now() + DEADLINE;
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let screen = self.screen();
             if shows(screen.screen()) {
                 return;
             }
             let now = screen.screen().contents();
-            assert!(std::time::Instant::now() < deadline, "the screen never showed {what}:\n{now}");
+            assert!(Instant::now() < deadline, "the screen never showed {what}:\n{now}");
         }
     }
 
@@ -68,18 +72,33 @@ impl Top {
     #[track_caller]
     fn choose(&mut self, end: &str) {
         self.wait_for(end);
-        self.terminal.type_in("\x1b[H");
-        for _ in 0..20 {
-            let screen = self.screen();
-            let row =
-                (2..22).find(|row| screen.screen().cell(*row, 0).is_some_and(|c| c.inverse()));
-            let chosen = row.and_then(|row| screen.screen().rows(0, 80).nth(row.into()));
-            if chosen.is_some_and(|line| line.trim_end().ends_with(end)) {
-                return;
+        // No key before it is seen what the last one has done, which may take a while.
+        eventually(DEADLINE, &format!("a line that ends with {end:?} is chosen"), || {
+            self.terminal.type_in("\x1b[H");
+            let (mut row, mut line) = self.chosen(|row| row == FIRST)?;
+            while !line.trim_end().ends_with(end) {
+                self.terminal.type_in("\x1b[B");
+                (row, line) = self.chosen(|now| now != row)?;
             }
-            self.terminal.type_in("\x1b[B");
+            Some(())
+        });
+    }
+
+    /// Where the chosen line is, and its text, once it is where it is to be; none if it
+    /// doesn't come there.
+    fn chosen(&mut self, is_there: impl Fn(u16) -> bool) -> Option<(u16, String)> {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(5) {
+            let screen = self.screen();
+            let screen = screen.screen();
+            let is_chosen = |row: &u16| screen.cell(*row, 0).is_some_and(|cell| cell.inverse());
+            if let Some(row) = (FIRST..22).find(is_chosen)
+                && is_there(row)
+            {
+                return Some((row, screen.rows(0, 80).nth(row.into())?));
+            }
         }
-        panic!("no line that ends with {end:?} can be chosen");
+        None
     }
 
     /// Its own pid.

@@ -4,7 +4,7 @@
 //! Steps are read from the arguments. One that fails tells the error and is
 //! not the end; nothing waits for longer than a moment, but `serve`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -26,7 +26,7 @@ use nix::sys::time::TimeValLike;
 use nix::unistd::{Pid, setuid};
 
 /// Long enough for a packet that isn't dropped.
-const MOMENT: Duration = Duration::from_millis(700);
+const MOMENT: Duration = Duration::from_secs(3);
 
 fn main() {
     let mut words = std::env::args().skip(1);
@@ -68,30 +68,25 @@ fn main() {
     }
 }
 
-/// What [`tell`] says to an address and port, and to the group after a `+`, in a
-/// moment or so.
+/// What [`tell`] says to an address and port, and to the group after a `+`, until one
+/// text has come three times: so often, or nearly, all were told.
 fn hear(place: &str) -> Said {
     let (address, group) = place.split_once('+').unwrap_or((place, ""));
     let socket = UdpSocket::bind(parse(address))?;
     if let Ok(group) = group.parse() {
         socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED)?;
     }
-    socket.set_read_timeout(Some(MOMENT))?;
-    let (mut heard, begun) = (BTreeSet::new(), Instant::now());
-    while begun.elapsed() < MOMENT {
+    socket.set_read_timeout(Some(MOMENT * 10))?;
+    let mut heard = BTreeMap::new();
+    loop {
         let mut text = [0; 64];
-        match timed(socket.recv_from(&mut text)) {
-            Ok((length, _)) => {
-                let text = text.get(..length).unwrap_or_default();
-                heard.insert(String::from_utf8_lossy(text).into_owned());
-            }
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
-            Err(error) => return Err(error),
+        let length = timed(socket.recv(&mut text))?;
+        let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
+        let times = heard.entry(text.into_owned()).or_insert(0);
+        *times += 1;
+        if *times == 3 {
+            return Ok(heard.into_keys().collect::<Vec<_>>().join(" "));
         }
-    }
-    match heard.is_empty() {
-        true => Err(io::ErrorKind::TimedOut.into()),
-        false => Ok(heard.into_iter().collect::<Vec<_>>().join(" ")),
     }
 }
 

@@ -2,16 +2,16 @@
 //! links, files in its run directory. Taken before and after, to show that
 //! nothing is left.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-use std::time::Duration;
-
 use crate::guest::Guest;
 use crate::host::Host;
 use crate::machine;
 use crate::process;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What there is, one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ const STAYS: &[(&str, &str)] = &[
     (".lock-", "whoever removes a lock takes it from under a waiting command"),
     (".socket-hook", "what was found out about the kernel"),
 ];
+
+/// How long what ends may take, on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Census {
     /// Counts now.
@@ -48,20 +51,21 @@ impl Census {
         Self { lines }
     }
 
-    /// Demands that the host holds the same again. What is on its way out
-    /// when a command returns (a supervisor's exit) has two seconds.
+    /// Demands that the host holds the same again, once what is on its way out
+    /// when a command returns (a supervisor's exit) has gone.
     ///
     /// # Panics
     /// With what is left over or missing.
     #[track_caller]
     pub fn assert_unchanged(&self, host: &Host) {
+        let begun = Instant::now();
         let mut now = Self::take(host);
-        for _ in 0..40 {
-            if now == *self {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        while now != *self && begun.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(50));
             now = Self::take(host);
+        }
+        if now == *self {
+            return;
         }
         let left = now.lines.difference(&self.lines).map(|line| format!("left     {line}"));
         let gone = self.lines.difference(&now.lines).map(|line| format!("missing  {line}"));
@@ -80,7 +84,7 @@ impl Census {
     /// Waits until no process of the installation is left, then counts.
     #[track_caller]
     pub fn when_quiet(host: &Host) -> Self {
-        eventually(Duration::from_secs(5), "all processes of the installation have ended", || {
+        eventually(DEADLINE, "all processes of the installation have ended", || {
             host.processes().is_empty().then(|| Self::take(host))
         })
     }

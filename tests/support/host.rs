@@ -156,9 +156,9 @@ impl Host {
 
     /// The mounts of the host's namespace that concern this installation.
     pub fn mounts(&self) -> Vec<String> {
-        let prefix = format!("{}", self.prefix().display());
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        mounts.lines().filter(|line| line.contains(&prefix)).map(str::to_owned).collect()
+        let concerns = |line: &&str| mentions(line, &self.prefix().display().to_string());
+        mounts.lines().filter(concerns).map(str::to_owned).collect()
     }
 
     fn stop_guests(&self) {
@@ -177,7 +177,7 @@ impl Host {
 
     /// What `stop` has left, if anything: a test that failed has said so.
     fn sweep(&self) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             for cgroup in self.cgroups() {
                 let _ = fs::write(cgroup.join("cgroup.kill"), "1");
@@ -236,6 +236,13 @@ impl Host {
     }
 }
 
+/// Has the text this path, or one below it? Others begin as it does: those of the
+/// second installation and of the twentieth.
+fn mentions(text: &str, path: &str) -> bool {
+    let is_end = |rest: &str| !rest.starts_with(|next: char| next.is_ascii_alphanumeric());
+    text.match_indices(path).any(|(at, _)| is_end(&text[at + path.len()..]))
+}
+
 fn find_cgroups(directory: &Path, instance: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -245,5 +252,19 @@ fn find_cgroups(directory: &Path, instance: &str, found: &mut Vec<PathBuf>) {
             }
             find_cgroups(&path, instance, found);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mentions;
+
+    #[test]
+    fn paths_that_begin_alike_are_different_ones() {
+        let line = "36 35 98:0 / /var/tmp/host-1-20/run rw - tmpfs tmpfs rw";
+        for (path, is_there) in [("/var/tmp/host-1-20", true), ("/var/tmp/host-1-2", false)] {
+            assert_eq!(mentions(line, path), is_there, "{path}");
+        }
+        assert!(mentions("36 35 98:0 / /var/tmp/host-1-2 rw", "/var/tmp/host-1-2"));
     }
 }

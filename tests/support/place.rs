@@ -7,10 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use crate::machine;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 /// A cgroup that ends with this value.
 pub struct Place {
@@ -53,7 +52,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.kill();
         let events = self.cgroup.join("cgroup.events");
-        eventually(Duration::from_secs(10), "a cgroup is empty", || {
+        eventually(DEADLINE, "a cgroup is empty", || {
             fs::read_to_string(&events).unwrap_or_default().contains("populated 0").then_some(())
         });
         remove(&self.cgroup);

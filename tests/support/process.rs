@@ -94,6 +94,18 @@ pub fn pss_if_there(pid: i32) -> Option<u64> {
     Some(1024 * kilobytes.unwrap_or_else(|| panic!("no Pss in {path:?}: {text}")))
 }
 
+/// Bytes of memory that are a process's alone: what it shares with others of its
+/// program counts less the more of them there are.
+///
+/// # Panics
+/// When there is no such process.
+pub fn anonymous(pid: i32) -> u64 {
+    let status = fs::read_to_string(directory(pid).join("status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kibibytes.expect("it is told") * 1024
+}
+
 /// Its children.
 pub fn children(pid: i32) -> Vec<i32> {
     let path = directory(pid).join(format!("task/{pid}/children"));

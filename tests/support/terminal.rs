@@ -17,7 +17,7 @@ use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 /// A program that runs on a terminal of its own.
 pub struct Terminal {
@@ -80,7 +80,7 @@ impl Terminal {
     /// Waits until this text has appeared after what was awaited before.
     ///
     /// # Panics
-    /// When it hasn't within 15 seconds.
+    /// When it never does.
     #[track_caller]
     pub fn expect(&mut self, text: &str) {
         let start = Instant::now();
@@ -89,7 +89,7 @@ impl Terminal {
                 self.read += place + text.len();
                 return;
             }
-            let left = Duration::from_secs(15).saturating_sub(start.elapsed());
+            let left = DEADLINE.saturating_sub(start.elapsed());
             match self.output.recv_timeout(left) {
                 Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
                 Err(_) => panic!("{text:?} did not appear; on the terminal:\n{}", self.seen),
@@ -97,14 +97,19 @@ impl Terminal {
         }
     }
 
-    /// Waits for the program's end, and returns its exit code, or 128+n
-    /// after signal n.
+    /// Waits for the program's end, and for all that it has said, and returns its
+    /// exit code, or 128+n after signal n.
     #[track_caller]
     pub fn end(&mut self) -> i32 {
         let what = format!("the program on the terminal ends; so far:\n{}", self.seen);
-        let status = eventually(Duration::from_secs(20), &what, || {
+        let status = eventually(DEADLINE, &what, || {
             self.child.try_wait().expect("a child can be waited for")
         });
+        // It is read by a thread, which ends with the last word, unless somebody else has
+        // the terminal still.
+        while let Ok(bytes) = self.output.recv_timeout(Duration::from_secs(2)) {
+            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
         status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
     }
 

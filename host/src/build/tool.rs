@@ -238,7 +238,7 @@ mod tests {
             format!("setsid sh -c 'sleep 2; echo x > {}' & sleep 60", marker.path().display());
         let begin = Instant::now();
         assert_eq!(sh(&script, &interrupt).unwrap_err().to_string(), "interrupted");
-        assert!(begin.elapsed() < GRACE * 2);
+        assert!(begin.elapsed() < Duration::from_secs(50));
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(std::fs::read(marker.path()).unwrap(), b"");
     }

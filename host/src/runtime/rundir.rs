@@ -179,8 +179,9 @@ impl RunDir {
         if !self.has_noted_end() || !is_wanted() {
             return;
         }
-        // Whoever looks whether there is a supervisor has it for a moment.
-        let deadline = Instant::now() + Duration::from_millis(20);
+        // Whoever looks whether there is a supervisor has it for a moment, which may be
+        // a long one on a busy machine.
+        let deadline = Instant::now() + Duration::from_secs(1);
         while Instant::now() < deadline {
             match Lock::try_now(&self.lock) {
                 Ok(Some(lock)) => return lock.blank(),
@@ -312,7 +313,15 @@ mod tests {
         // So is the next.
         drop(lock);
         assert!(supervise().follows_end);
+        // Somebody who looks whether there is one takes his time.
+        let looking = fs::File::open(&run.lock).unwrap();
+        looking.lock_shared().unwrap();
+        let looks = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            drop(looking);
+        });
         run.forget_end();
+        looks.join().unwrap();
         assert!(!supervise().follows_end);
         // One that leaves by itself leaves nothing.
         let Place { lock, .. } = supervise();
