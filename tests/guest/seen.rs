@@ -11,6 +11,7 @@ use tests::{DEADLINE, Finished, Guest, Host, Network, Tree, eventually};
 use crate::shared::{Server, guest, peer, scene, set_addresses};
 
 on! { Busybox: [
+    an_address_that_the_host_lacks_is_told,
     what_is_for_many_is_not_received,
     tables_of_the_kernel_are_visible,
     interfaces_and_routes_are_visible,
@@ -26,6 +27,30 @@ on! { Busybox: [
     ports_of_sockets_that_bind_nothing_are_shared,
     datagrams_to_localhost_are_answered_without_ipv4_addresses,
 ] }
+
+/// At each start, when it is given to a guest that runs, and by `status` as long as it
+/// lacks.
+fn an_address_that_the_host_lacks_is_told(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1", "203.0.113.9"]);
+    let lacks = |ip: &str| format!("the host doesn't have the address {ip}");
+    let told = || web.vserver("status", [""; 0]).ok().stdout.contains(&lacks("203.0.113.9"));
+    web.vserver("start", [""; 0]).ok().complains(&lacks("203.0.113.9"));
+    assert!(told());
+    in_guest(&web, &["tcp", "203.0.113.9:80"]).says("tcp: EADDRNOTAVAIL\n");
+    host.network().ip("address add 203.0.113.9/32 dev lo");
+    web.vserver("reload", [""; 0]).ok();
+    assert!(!told());
+    in_guest(&web, &["tcp", "203.0.113.9:80"]).says("tcp 203.0.113.9:80\n");
+    set_addresses(&host, &["203.0.113.9", "2001:db8:7::9"]).ok().complains(&lacks("2001:db8:7::9"));
+    assert_eq!(web.status().addresses, ["203.0.113.9", "2001:db8:7::9"]);
+    host.network().ip("address del 203.0.113.9/32 dev lo");
+    web.vserver("reload", [""; 0]).ok();
+    assert!(told());
+    assert_eq!(set_addresses(&host, &["192.0.2.1"]).ok().stderr, "");
+    assert!(!told());
+    web.stop();
+}
 
 /// Only what is for an address of its own is, whoever else hears the rest.
 fn what_is_for_many_is_not_received(tree: Tree) {

@@ -20,6 +20,7 @@ use crate::facts;
 use crate::paths::Paths;
 use crate::report;
 use crate::report::effective::Effective;
+use crate::runtime::{RunDir, State};
 use crate::store;
 use crate::systemd;
 
@@ -208,7 +209,12 @@ fn change_addresses(paths: &Paths, name: &GuestName, client: &Client) -> Result<
         return Ok(false);
     }
     let now = client.ask(&Request::Addresses)?.addresses;
-    Ok(network.addresses.iter().map(|address| address.ip).eq(now))
+    let is_done = network.addresses.iter().map(|address| address.ip).eq(now);
+    if is_done {
+        // The host may lack some of them.
+        State::read(&RunDir::new(paths, name).state()).faults.iter().for_each(output::warn);
+    }
+    Ok(is_done)
 }
 
 pub(super) fn refused(key: &str, problems: &[Problem]) -> Error {
