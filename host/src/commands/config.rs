@@ -38,9 +38,12 @@ pub(super) fn run(args: &ConfigArgs, paths: &Paths) -> Result<Exit> {
                 })
             })
         }
-        ConfigAction::Unset { name, key, dry_run } => {
-            change(paths, name, &[key], *dry_run, |text| {
-                edit::unset(text, key).map_err(|problems| refused(key, &problems))
+        ConfigAction::Unset { name, keys, dry_run } => {
+            let all: Vec<&str> = keys.iter().map(String::as_str).collect();
+            change(paths, name, &all, *dry_run, |text| {
+                all.iter().try_fold(text.to_owned(), |text, key| {
+                    edit::unset(&text, key).map_err(|problems| refused(key, &problems))
+                })
             })
         }
         ConfigAction::Import(args) => config_import::run(args, paths),
