@@ -98,6 +98,33 @@ fn keys_that_need_each_other_are_set_at_once() {
     assert!(now.contains("addresses = [\"192.0.2.1\", \"192.0.2.2\"]"), "{now}");
 }
 
+/// A bridge's guest becomes one without a network, to which another can be given.
+#[test]
+fn keys_that_need_each_other_are_removed_at_once() {
+    let host = Host::without_root();
+    let bridged = "context = 40000\n[network]\nmode = \"bridge\"\nbridge = \"br0\"\n\
+                   addresses = [\"192.0.2.10/24\"]\ngateway = [\"192.0.2.1\"]\n";
+    let path = host.configure("web", bridged);
+    let text = || fs::read_to_string(&path).expect("a file");
+    for key in ["network.mode", "network.addresses"] {
+        host.vserver(["config", "unset", "web", key, "network.colour"]).code(2);
+    }
+    host.vserver(["config", "unset", "web", "network.bridge"]).code(1).complains("network.bridge");
+    assert_eq!(text(), bridged);
+    let all = ["network.mode", "network.bridge", "network.gateway", "network.addresses"];
+    let dry_run = [&["config", "unset", "--dry-run", "web"], &all[..]].concat();
+    assert!(!host.vserver(dry_run).ok().stdout.contains("\nbridge = "));
+    assert_eq!(text(), bridged);
+    host.vserver([&["config", "unset", "web"], &all[..]].concat()).ok();
+    host.vserver(["config", "check", "web"]).ok();
+    let left = text();
+    let is_set = |key: &str| left.lines().any(|line| line.starts_with(&format!("{key} = ")));
+    let set = ["mode", "bridge", "gateway", "addresses"].map(is_set);
+    assert_eq!(set, [false; 4], "{left}");
+    host.vserver(["config", "set", "web", "network.addresses", "192.0.2.10"]).ok();
+    host.vserver(["config", "unset", "web"]).code(2);
+}
+
 #[test]
 fn check_shows_guests_that_wait_for_each_other() {
     let host = Host::without_root();

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use tests::{DEADLINE, Finished, Guest, Host, Network, Tree, eventually};
@@ -11,17 +11,46 @@ use tests::{DEADLINE, Finished, Guest, Host, Network, Tree, eventually};
 use crate::shared::{Server, guest, peer, scene, set_addresses};
 
 on! { Busybox: [
+    an_address_that_the_host_lacks_is_told,
     what_is_for_many_is_not_received,
     tables_of_the_kernel_are_visible,
     interfaces_and_routes_are_visible,
     a_ping_has_the_source_that_the_hosts_routes_give,
     abstract_names_can_be_reached,
     what_the_kernel_says_of_devices_is_heard,
+    programs_write_to_each_other_by_netlink,
+    numbers_of_pings_are_for_all,
+    neighbours_are_in_one_table,
+    tracked_connections_are_for_the_hosts_root,
     a_port_on_every_address_is_taken_for_all,
     bound_ports_are_each_addresss_own,
     ports_of_sockets_that_bind_nothing_are_shared,
     datagrams_to_localhost_are_answered_without_ipv4_addresses,
 ] }
+
+/// At each start, when it is given to a guest that runs, and by `status` as long as it
+/// lacks.
+fn an_address_that_the_host_lacks_is_told(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1", "203.0.113.9"]);
+    let lacks = |ip: &str| format!("the host doesn't have the address {ip}");
+    let told = || web.vserver("status", [""; 0]).ok().stdout.contains(&lacks("203.0.113.9"));
+    web.vserver("start", [""; 0]).ok().complains(&lacks("203.0.113.9"));
+    assert!(told());
+    in_guest(&web, &["tcp", "203.0.113.9:80"]).says("tcp: EADDRNOTAVAIL\n");
+    host.network().ip("address add 203.0.113.9/32 dev lo");
+    web.vserver("reload", [""; 0]).ok();
+    assert!(!told());
+    in_guest(&web, &["tcp", "203.0.113.9:80"]).says("tcp 203.0.113.9:80\n");
+    set_addresses(&host, &["203.0.113.9", "2001:db8:7::9"]).ok().complains(&lacks("2001:db8:7::9"));
+    assert_eq!(web.status().addresses, ["203.0.113.9", "2001:db8:7::9"]);
+    host.network().ip("address del 203.0.113.9/32 dev lo");
+    web.vserver("reload", [""; 0]).ok();
+    assert!(told());
+    assert_eq!(set_addresses(&host, &["192.0.2.1"]).ok().stderr, "");
+    assert!(!told());
+    web.stop();
+}
 
 /// Only what is for an address of its own is, whoever else hears the rest.
 fn what_is_for_many_is_not_received(tree: Tree) {
@@ -143,16 +172,108 @@ fn what_the_kernel_says_of_devices_is_heard(tree: Tree) {
     let web = guest(&host, "web", tree, &["192.0.2.1"]);
     web.start();
     let name = "seen-link0";
-    let mut hears = host.command(["exec", "web", "--", "/peer", "announced", name]);
-    let mut hears = hears.stdout(Stdio::piped()).spawn().expect("a listener");
-    let stdout = hears.stdout.take().expect("a pipe");
-    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    let mut hears = web.command("exec", ["--", "/peer", "announced", name]);
+    let (mut lines, mut hears) = listener(&mut hears);
     assert_eq!(lines.next().as_deref(), Some("serving seen-link0"));
     host.network().ip(&format!("link add {name} type veth peer name seen-link1"));
     let heard = format!("announced add@/devices/virtual/net/{name}");
     assert_eq!(lines.next(), Some(heard));
     assert!(hears.wait().expect("it ends").success());
     web.stop();
+}
+
+/// What a program says line by line, and the program.
+fn listener(command: &mut Command) -> (impl Iterator<Item = String>, Child) {
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("a listener");
+    let stdout = child.stdout.take().expect("a pipe");
+    (BufReader::new(stdout).lines().map_while(Result::ok), child)
+}
+
+fn programs_write_to_each_other_by_netlink(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    let mut of_host = host.network().command(peer());
+    let (mut lines, mut reads) = listener(of_host.args(["read-mail", "4660"]));
+    assert_eq!(lines.next().as_deref(), Some("serving 4660"));
+    in_guest(&web, &["mail", "4660", "of-the-guest"]).says("mail sent\n");
+    assert_eq!(lines.next().as_deref(), Some("read-mail of-the-guest"));
+    assert!(reads.wait().expect("it ends").success());
+    let mut of_guest = web.command("exec", ["--", "/peer", "read-mail", "22136"]);
+    let (mut lines, mut reads) = listener(&mut of_guest);
+    assert_eq!(lines.next().as_deref(), Some("serving 22136"));
+    in_host(&host, &["mail", "22136", "of-the-host"]).says("mail sent\n");
+    assert_eq!(lines.next().as_deref(), Some("read-mail of-the-host"));
+    assert!(reads.wait().expect("it ends").success());
+    // What goes to groups isn't for it.
+    in_guest(&web, &["read-mail", "+1"]).says("read-mail: EPERM\n");
+    web.stop();
+}
+
+fn numbers_of_pings_are_for_all(tree: Tree) {
+    let host = scene();
+    host.network().set("ipv4/ping_group_range", "0 2147483647");
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    web.start();
+    // What becomes of a ping of the host's whose number somebody else takes before it
+    // is sent.
+    let answered = |take: &dyn Fn()| {
+        let mut command = host.network().command(peer());
+        command.args(["number", "4660", "read-mail", "22137", "ping-so", "192.0.2.2"]);
+        let (lines, mut pings) = listener(&mut command);
+        let mut lines = lines.skip(1);
+        assert_eq!(lines.next().as_deref(), Some("serving 22137"));
+        take();
+        in_host(&host, &["mail", "22137", "go"]).says("mail sent\n");
+        let said = lines.nth(1);
+        pings.wait().expect("it ends");
+        said
+    };
+    let taken = answered(&|| {
+        web.shell("/peer number 4660 serve @held x >/tmp/held &").ok();
+        let is_held = || web.read("/tmp/held").contains("serving").then_some(());
+        eventually(DEADLINE, "it is held", is_held);
+    });
+    assert_eq!(web.read("/tmp/held"), "number 4660\nserving @held\n");
+    assert_eq!(taken.as_deref(), Some("ping-so: nothing"));
+    // By raw sockets, as root has them, numbers are nothing to that.
+    host.network().run("busybox", ["ping", "-c", "1", "-W", "10", "192.0.2.2"]).ok();
+    web.stop();
+    assert_eq!(answered(&|| ()).as_deref(), Some("ping-so answered"));
+}
+
+/// And a guest fills it.
+fn neighbours_are_in_one_table(tree: Tree) {
+    let (here, _beside) = Network::with_neighbour();
+    let host = Host::on(here);
+    let web = guest(&host, "web", tree, &["203.0.113.1"]);
+    web.start();
+    host.network().ip("neighbour add 203.0.113.7 lladdr 02:00:00:00:00:07 dev lan0");
+    for table in ["cat /proc/net/arp", "ip neigh"] {
+        let seen = web.shell(table).ok();
+        let row = seen.stdout.lines().find(|line| line.starts_with("203.0.113.7 "));
+        assert!(row.is_some_and(|row| row.contains("02:00:00:00:00:07")), "{table}: {seen}");
+    }
+    in_guest(&web, &["send", "203.0.113.8:9"]).says("send sent\n");
+    let table = host.network().ip("neighbour show nud all dev lan0");
+    assert!(table.contains("203.0.113.8 "), "{table}");
+    let refused = web.exec(["arp", "-i", "lan0", "-d", "203.0.113.7"]);
+    assert!(refused.stderr.contains("not permitted"), "{refused}");
+    assert!(host.network().ip("neighbour show dev lan0").contains("203.0.113.7 "));
+    web.stop();
+}
+
+/// Of whom a guest has the ids where it has none of its own.
+fn tracked_connections_are_for_the_hosts_root(tree: Tree) {
+    let host = scene();
+    let web = guest(&host, "web", tree, &["192.0.2.1"]);
+    for (users, is_read) in [("private", false), ("identity", true), ("host", true)] {
+        host.vserver(["config", "set", "web", "security.users", users]).ok();
+        web.start();
+        let read = web.exec(["cat", "/proc/net/nf_conntrack"]);
+        assert_eq!(read.code == 0, is_read, "{users}: {read}");
+        web.stop();
+    }
 }
 
 fn a_port_on_every_address_is_taken_for_all(tree: Tree) {
@@ -238,6 +359,14 @@ fn ports_of_sockets_that_bind_nothing_are_shared(tree: Tree) {
     host.network().set("ipv4/ip_local_reserved_ports", "50005");
     let refused = in_guest(&web, &["reuse", "50005", "192.0.2.1"]);
     assert!(refused.stdout.starts_with("reuse: "), "{refused}");
+    host.network().set("ipv4/ip_local_reserved_ports", "");
+    // SO_REUSEPORT is for sockets of one user, which are two where ids are private.
+    let said = |guest: &Guest<'_>| in_guest(guest, &["reuse-own", "50005", "192.0.2.1"]).stdout;
+    assert_eq!(said(&web), "reuse-own: entity not found\n");
+    web.stop();
+    host.vserver(["config", "set", "web", "security.users", "identity"]).ok();
+    web.start();
+    assert_eq!(said(&web), "reuse-own 0.0.0.0:50005\n");
     web.stop();
 }
 

@@ -14,6 +14,7 @@ use crate::burn::{Session, burn, wait_for_quiet};
 on! { Busybox: [
     nothing_is_lost_and_nothing_doubled,
     a_crash_is_counted_and_a_kill_at_the_end_is_not,
+    a_period_has_what_was_used_in_it,
     an_account_outlives_its_guest,
     a_session_alone_is_no_boot,
     what_nobody_looked_after_is_counted_once,
@@ -108,6 +109,48 @@ fn a_crash_is_counted_and_a_kill_at_the_end_is_not(tree: Tree) {
     guest.vserver("stop", ["--timeout", "1"]).ok();
     let used = used(&host, "web", &[]);
     assert_eq!((number(&used, "boots"), number(&used, "crashes")), (2.0, 1.0), "{used}");
+}
+
+/// The first boot was a day ago, as far as the account's files say.
+fn a_period_has_what_was_used_in_it(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    fork(&guest, 300);
+    guest.stop();
+    let first = used(&host, "web", &[]);
+    for name in ["web.json", "web.history"] {
+        let file = host.paths().usage_dir().join(name);
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let lines = text.lines().map(|line| {
+            let mut line: Value = serde_json::from_str(line).expect("it is JSON");
+            let hour = if name == "web.json" { &mut line["hour"] } else { &mut line };
+            hour["start"] = (hour["start"].as_u64().expect("a time") - 86_400).into();
+            format!("{line}\n")
+        });
+        fs::write(&file, lines.collect::<String>()).expect("it can be written");
+    }
+    guest.start();
+    fork(&guest, 200);
+    guest.stop();
+    let all = used(&host, "web", &[]);
+    let until = used(&host, "web", &["--until", "20h"]);
+    let since = used(&host, "web", &["--since", "20h"]);
+    assert_eq!(until, first);
+    assert!(number(&since, "processes_started") >= 200.0, "{since}");
+    for field in ["boots", "processes_started"] {
+        let both = number(&until, field) + number(&since, field);
+        assert_eq!(both, number(&all, field), "{field}");
+    }
+    assert_eq!(number(&until, "boots"), 1.0);
+    // Both ends, by dates as well: an hour counts where it begins.
+    assert_eq!(used(&host, "web", &["--since", "2d", "--until", "20h"]), first);
+    assert_eq!(used(&host, "web", &["--since", "2020-01-01", "--until", "2100-01-01"]), all);
+    assert_eq!(number(&used(&host, "web", &["--since", "20h", "--until", "10h"]), "boots"), 0.0);
+    let csv = host.vserver(["usage", "web", "--until", "20h", "--csv"]).ok();
+    let uptime = csv.stdout.lines().nth(1).and_then(|row| row.split(',').nth(1)).map(str::to_owned);
+    let uptime = uptime.and_then(|it| it.parse::<f64>().ok()).expect("a row with seconds");
+    assert!((uptime - number(&first, "uptime_seconds")).abs() < 0.01, "{csv}");
 }
 
 fn an_account_outlives_its_guest(tree: Tree) {

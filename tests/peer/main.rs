@@ -4,6 +4,9 @@
 //! Steps are read from the arguments. One that fails tells the error and is
 //! not the end; nothing waits for longer than a moment, but `serve`.
 
+mod netlink;
+mod pings;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, IoSlice, Read, Write};
@@ -19,8 +22,8 @@ use nix::sys::prctl;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::socket::sockopt::{Ipv6V6Only, Linger, ReuseAddr, ReusePort};
 use nix::sys::socket::{
-    AddressFamily, Backlog, ControlMessage, MsgFlags, NetlinkAddr, SockFlag, SockProtocol,
-    SockType, SockaddrIn, SockaddrIn6, bind, listen, sendmsg, setsockopt, socket,
+    AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn,
+    SockaddrIn6, bind, listen, sendmsg, setsockopt, socket,
 };
 use nix::sys::time::TimeValLike;
 use nix::unistd::{Pid, setuid};
@@ -43,8 +46,18 @@ fn main() {
             "tell" => tell(&next(), &next()),
             "echo" => echo(&next(), &next()),
             "call" => call(&next()),
-            "reuse" => sockets.reuse(&next(), &next()),
-            "announced" => announced(&next()),
+            "reuse" => {
+                sockets.reuse(&next(), &next(), |socket| setsockopt(socket, ReuseAddr, &true))
+            }
+            // With those of the same user only.
+            "reuse-own" => {
+                sockets.reuse(&next(), &next(), |socket| setsockopt(socket, ReusePort, &true))
+            }
+            "number" => sockets.number(&next()),
+            "ping-so" => sockets.ping(&next()),
+            "announced" => netlink::announced(&next()),
+            "read-mail" => netlink::read_mail(&next()),
+            "mail" => netlink::mail(&next(), &next()),
             "send-as" => sockets.send_as(&next(), &next()),
             "ask" => ask(&next()),
             "fetch" => ask(&next()).map(|text| text.len().to_string()),
@@ -54,7 +67,7 @@ fn main() {
             "on" => stay_on(&next()),
             "rate" => rate(&next(), &next()),
             "make" => make(&next()),
-            "ping" => ping(&next(), &next()),
+            "ping" => pings::ping(&next(), &next()),
             "exhaust" => sockets.exhaust(&next()),
             "drop" => drop_capability(),
             "user" => become_user(),
@@ -212,10 +225,15 @@ impl Sockets {
 
     /// Sends to an address from unbound UDP sockets that share their ports, until
     /// the kernel has chosen this one, and keeps that.
-    fn reuse(&mut self, port: &str, address: &str) -> Said {
+    fn reuse(
+        &mut self,
+        port: &str,
+        address: &str,
+        share: impl Fn(&OwnedFd) -> nix::Result<()>,
+    ) -> Said {
         for _ in 0..300 {
             let socket = open(AddressFamily::Inet, SockType::Datagram)?;
-            setsockopt(&socket, ReuseAddr, &true)?;
+            share(&socket)?;
             let socket = UdpSocket::from(socket);
             socket.send_to(b"x", parse(&format!("{address}:9")))?;
             let own = socket.local_addr()?;
@@ -225,6 +243,17 @@ impl Sockets {
             }
         }
         Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// Holds this number of a socket for pings.
+    fn number(&mut self, number: &str) -> Said {
+        self.held.push(pings::numbered(number.parse().expect("a number"))?);
+        Ok(number.to_owned())
+    }
+
+    /// Asks for an echo by that socket.
+    fn ping(&mut self, address: &str) -> Said {
+        pings::ask(self.held.pop().expect("a socket with a number"), address)
     }
 
     /// Sends with this source in a control message.
@@ -348,6 +377,7 @@ fn echo(address: &str, word: &str) -> Said {
     let SocketAddr::V4(address) = parse(address) else { panic!("no IPv4 address") };
     let socket = open(AddressFamily::Inet, SockType::Datagram)?;
     setsockopt(&socket, ReuseAddr, &true)?;
+    setsockopt(&socket, ReusePort, &true)?;
     bind(socket.as_raw_fd(), &SockaddrIn::from(address))?;
     let socket = UdpSocket::from(socket);
     println!("serving {}", socket.local_addr()?);
@@ -367,40 +397,6 @@ fn call(address: &str) -> Said {
     let length = timed(socket.recv(&mut text))?;
     let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned();
     Ok(format!("{text} at {}", host(socket.local_addr()?)))
-}
-
-/// Waits until the kernel announces something with this name (uevents).
-fn announced(name: &str) -> Said {
-    let (protocol, flags) = (SockProtocol::NetlinkKObjectUEvent, SockFlag::SOCK_CLOEXEC);
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
-    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 1))?;
-    println!("serving {name}");
-    let mut text = [0; 4096];
-    loop {
-        let length = nix::unistd::read(&socket, &mut text)?;
-        let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
-        if text.contains(name) {
-            return Ok(text.split('\0').next().unwrap_or_default().to_owned());
-        }
-    }
-}
-
-/// Asks for an echo without a capability, from this address.
-fn ping(source: &str, address: &str) -> Said {
-    let (icmp, flags) = (Some(SockProtocol::Icmp), SockFlag::SOCK_CLOEXEC);
-    let socket = socket(AddressFamily::Inet, SockType::Datagram, flags, icmp)?;
-    let at = |ip: &str| match parse(&format!("{ip}:0")) {
-        SocketAddr::V4(at) => SockaddrIn::from(at),
-        SocketAddr::V6(at) => panic!("'{at}' is no IPv4 address"),
-    };
-    bind(socket.as_raw_fd(), &at(source))?;
-    let socket = UdpSocket::from(socket);
-    socket.set_read_timeout(Some(MOMENT))?;
-    // An echo request (RFC 792), whose sum the kernel makes.
-    let request = [IoSlice::new(&[8, 0, 0, 0, 0, 0, 0, 1])];
-    sendmsg(socket.as_raw_fd(), &request, &[], MsgFlags::empty(), Some(&at(address)))?;
-    timed(socket.recv_from(&mut [0; 16]))?;
-    Ok("answered".to_owned())
 }
 
 /// Makes a socket of this name.

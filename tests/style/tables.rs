@@ -73,6 +73,15 @@ const SEEN: &[Line] = &[
         &[("guest/seen.rs", "what_the_kernel_says_of_devices_is_heard")],
     ),
     (
+        "messages between programs by netlink(7) (`NETLINK_USERSOCK`)",
+        &[("guest/seen.rs", "programs_write_to_each_other_by_netlink")],
+    ),
+    ("the tables of neighbours", &[("guest/seen.rs", "neighbours_are_in_one_table")]),
+    (
+        "connections that the host's firewall tracks (conntrack)",
+        &[("guest/seen.rs", "tracked_connections_are_for_the_hosts_root")],
+    ),
+    (
         "services of the host's, and networks that it reaches",
         &[("guest/shared.rs", "guests_and_the_host_serve_on_one_port")],
     ),
@@ -88,6 +97,7 @@ const SEEN: &[Line] = &[
             ("guest/seen.rs", "ports_of_sockets_that_bind_nothing_are_shared"),
         ],
     ),
+    ("numbers of pings", &[("guest/seen.rs", "numbers_of_pings_are_for_all")]),
 ];
 
 /// A line that is new has no test yet, and one that has gone needs none.

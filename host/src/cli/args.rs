@@ -339,13 +339,15 @@ pub enum ConfigAction {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Remove one key, so that its default holds again.
+    /// Remove keys, so that their defaults hold again.
     Unset {
         /// Which guest.
         #[arg(value_parser = values::guest)]
         name: GuestName,
-        /// The key with its section, such as 'boot.stop_timeout'.
-        key: String,
+        /// A key with its section, such as 'boot.stop_timeout'; all are removed, or
+        /// none.
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<String>,
         /// Print the changed file instead of writing it.
         #[arg(long)]
         dry_run: bool,

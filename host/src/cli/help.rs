@@ -354,10 +354,10 @@ Examples:
 CMD and all that it starts can bind to, send from and receive at these
 addresses only, with TCP, UDP and ping; other sockets of the internet families
 are refused. A TCP socket that is bound to any address serves all of these, a
-UDP socket the first one of its family. Binding to an address that isn't listed, or that the host hasn't,
-fails: 'Cannot assign requested address'. 127.0.0.1 is CMD's own, and nobody
-else reaches it. A chbind in a chbind can only take away. docs/network.md tells
-it all.
+UDP socket the first one of its family. Binding to an address that isn't
+listed, or that the host hasn't, fails: 'Cannot assign requested address'.
+127.0.0.1 is CMD's own, and nobody else reaches it. A chbind in a chbind can
+only take away. docs/network.md tells it all.
 
 /proc/self/status of CMD itself has the lines 'ipv4root:' and
 'ipv4root_bcast:', which old programs look for.

@@ -20,6 +20,7 @@ use crate::facts;
 use crate::paths::Paths;
 use crate::report;
 use crate::report::effective::Effective;
+use crate::runtime::{RunDir, State};
 use crate::store;
 
 /// Carries out what is asked of a configuration.
@@ -36,9 +37,12 @@ pub(super) fn run(args: &ConfigArgs, paths: &Paths) -> Result<Exit> {
                 })
             })
         }
-        ConfigAction::Unset { name, key, dry_run } => {
-            change(paths, name, &[key], *dry_run, |text| {
-                edit::unset(text, key).map_err(|problems| refused(key, &problems))
+        ConfigAction::Unset { name, keys, dry_run } => {
+            let all: Vec<&str> = keys.iter().map(String::as_str).collect();
+            change(paths, name, &all, *dry_run, |text| {
+                all.iter().try_fold(text.to_owned(), |text, key| {
+                    edit::unset(&text, key).map_err(|problems| refused(key, &problems))
+                })
             })
         }
         ConfigAction::Import(args) => config_import::run(args, paths),
@@ -191,7 +195,12 @@ fn change_addresses(paths: &Paths, name: &GuestName) -> Result<bool> {
         return Ok(false);
     }
     let Some(now) = Client::ask_any(paths, name, &Request::Addresses)? else { return Ok(true) };
-    Ok(network.addresses.iter().map(|address| address.ip).eq(now.addresses))
+    let is_done = network.addresses.iter().map(|address| address.ip).eq(now.addresses);
+    if is_done {
+        // The host may lack some of them.
+        State::read(&RunDir::new(paths, name).state()).faults.iter().for_each(output::warn);
+    }
+    Ok(is_done)
 }
 
 pub(super) fn refused(key: &str, problems: &[Problem]) -> Error {

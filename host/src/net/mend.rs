@@ -31,6 +31,8 @@ pub enum Fault {
     Absent(String),
     /// An interface of the guest's own, which went with another one or was removed.
     Gone(String),
+    /// An address that a guest on the host's stack is held to.
+    Strange(IpAddr),
 }
 
 impl Fault {
@@ -43,6 +45,7 @@ impl Fault {
                 Some(format!("the guest has its network again when '{interface}' is there"))
             }
             Self::Gone(_) => Some(format!("vserver reboot {guest}")),
+            Self::Strange(ip) => Some(format!("ip address add {ip} dev DEVICE")),
         }
     }
 }
@@ -60,6 +63,7 @@ impl fmt::Display for Fault {
             }
             Self::Absent(interface) => write!(f, "the host has no interface '{interface}'"),
             Self::Gone(interface) => write!(f, "the guest's interface '{interface}' has gone"),
+            Self::Strange(ip) => write!(f, "the host doesn't have the address {ip}"),
         }
     }
 }
@@ -106,6 +110,21 @@ pub fn look(link: &Link) -> io::Result<Vec<Fault>> {
     Ok(faults)
 }
 
+/// Which of these addresses the host doesn't have, of a guest that uses its stack.
+///
+/// # Errors
+/// Those of netlink(7).
+pub fn strange(addresses: &[IpAddr]) -> io::Result<Vec<Fault>> {
+    let mut kernel = Netlink::open()?;
+    let mut faults = Vec::new();
+    for ip in addresses {
+        if !kernel.way(*ip)?.is_some_and(|way| way.is_local) {
+            faults.push(Fault::Strange(*ip));
+        }
+    }
+    Ok(faults)
+}
+
 fn unanswered(kernel: &mut Netlink, link: &Link, interface: &str) -> io::Result<Vec<Fault>> {
     let Some(found) = kernel.find(&By::Name(interface))? else {
         return Ok(vec![Fault::Absent(interface.to_owned())]);
@@ -130,6 +149,6 @@ pub fn mend(link: &Link, fault: &Fault) -> io::Result<()> {
         Fault::Route(ip) => host.settle_again().and_then(|()| host.route_again(*ip)),
         Fault::Answer(ip, interface) => proxy::begin(host.kernel(), interface, *ip),
         Fault::Port(bridge) => host.join_again(bridge),
-        Fault::Down(_) | Fault::Absent(_) | Fault::Gone(_) => Ok(()),
+        Fault::Down(_) | Fault::Absent(_) | Fault::Gone(_) | Fault::Strange(_) => Ok(()),
     }
 }

@@ -19,7 +19,7 @@ pub use announce::announce;
 pub use host::{Host, index, remove};
 pub use inside::arrive;
 pub use loopback::{add as add_loopback, remove as remove_loopback};
-pub use mend::{Fault, look, mend};
+pub use mend::{Fault, look, mend, strange};
 pub use owner::{refuse_foreign, refuse_missing};
 pub use proxy::end as end_proxy;
 

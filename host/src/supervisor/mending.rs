@@ -1,4 +1,4 @@
-//! What the guest's link loses on the host's side while the guest runs: looked for
+//! What the guest's network loses on the host's side while the guest runs: looked for
 //! with each account, and when `vserver reload` asks.
 
 use std::mem;
@@ -14,23 +14,26 @@ impl Supervisor {
     /// each is told once.
     pub(super) fn mend_link(&mut self) -> Vec<Fault> {
         let left = self.mend_what_can_be();
-        let name = self.plan.name.as_str();
-        let text = |fault: &Fault| match fault.remedy(name) {
-            Some(remedy) => format!("{fault} ({remedy})"),
-            None => fault.to_string(),
-        };
-        let texts: Vec<String> = left.iter().map(text).collect();
+        let texts: Vec<String> = left.iter().map(|fault| self.with_remedy(fault)).collect();
         let before = mem::replace(&mut self.state.faults, texts);
         if before != self.state.faults {
             for fault in self.state.faults.iter().filter(|fault| !before.contains(fault)) {
                 tracing::warn!("{fault}");
             }
             if self.state.faults.is_empty() {
-                tracing::info!("the guest's link is whole again");
+                tracing::info!("the guest's network is whole again");
             }
             self.note_state();
         }
         left
+    }
+
+    /// What is told of it.
+    pub(super) fn with_remedy(&self, fault: &Fault) -> String {
+        match fault.remedy(self.plan.name.as_str()) {
+            Some(remedy) => format!("{fault} ({remedy})"),
+            None => fault.to_string(),
+        }
     }
 
     /// The same for somebody who waits for it.
@@ -50,10 +53,15 @@ impl Supervisor {
 
     /// Returns what is left.
     fn mend_what_can_be(&self) -> Vec<Fault> {
-        let Network::Linked(link) = &self.plan.network else { return Vec::new() };
         if self.keeper.is_none() || self.state.addresses.is_empty() {
             return Vec::new();
         }
+        let link = match &self.plan.network {
+            Network::Linked(link) => link,
+            // The host's addresses are its administrator's.
+            Network::Shared(_) => return net::strange(&self.state.addresses).unwrap_or_default(),
+            Network::None => return Vec::new(),
+        };
         let look = |link: &Link| {
             let found = net::look(link);
             found.inspect_err(|error| tracing::debug!("cannot look at the guest's link: {error}"))

@@ -84,6 +84,12 @@ impl Supervisor {
                     .inspect_err(|error| tracing::debug!("no loopback address {address}: {error}"))
                     .is_ok()
             });
+            let strange = net::strange(&shared.addresses).unwrap_or_default();
+            self.state.faults = strange.iter().map(|fault| self.with_remedy(fault)).collect();
+            for fault in &self.state.faults {
+                tracing::warn!("{fault}");
+                self.clients.tell(&Told::Note(fault.clone()));
+            }
         }
         self.serve_all();
         let counted = Traffic::new().and_then(|traffic| Ok((traffic.id()?, traffic)));
@@ -165,6 +171,8 @@ impl Supervisor {
         tracing::info!(addresses = ?new.addresses, "the guest has other addresses");
         self.plan.network = planned;
         drop(held);
+        // The host may lack some of them.
+        let _ = self.mend_link();
         Ok(())
     }
 

@@ -110,23 +110,47 @@ fn what_is_held_back_is_shown(host: &Host, guest: &Guest<'_>) {
         let micros: f64 = line.and_then(|number| number.parse().ok()).expect("it is counted");
         micros / 1e6
     };
-    let pressure = || -> f64 {
-        let text = read(&own, "cpu.pressure");
-        let some = text.strip_prefix("some avg10=").and_then(|rest| rest.split(' ').next());
-        some.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{text}"))
-    };
-    eventually(DEADLINE, "it is held back, and waits", || {
-        (throttled() > 1.0 && pressure() > 1.0).then_some(())
-    });
-    // It is a mean, made anew every two seconds; sessions have none that is greater.
-    eventually(DEADLINE, "stat shows the same pressure", || {
-        (figure(host, "greedy", "cpu_pressure_percent") - pressure()).abs().lt(&0.011).then_some(())
-    });
+    eventually(DEADLINE, "it is held back", || (throttled() > 1.0).then_some(()));
+    waits(host, guest, "cpu");
     let before = throttled();
     let shown = figure(host, "greedy", "throttled_seconds");
     assert!((before..=throttled() + 0.5).contains(&shown), "{shown} after {before}");
     guest.shell("kill $(cat /run/burner)").ok();
     guest.vserver("limits", ["cpus="]).ok();
+    // More memory than it may have without being slowed down, and a slow disk.
+    for (what, limit, line) in [
+        ("memory", "memory_high=16M", "dd if=/dev/zero of=/dev/null bs=32M"),
+        ("io", "io_max=/ wbps=256K", "dd if=/dev/zero of=/root/file bs=64k oflag=direct"),
+    ] {
+        guest.vserver("limits", [limit]).ok();
+        guest.shell(&format!("{line} >/dev/null 2>&1 </dev/null & echo $! >/run/waiter")).ok();
+        waits(host, guest, what);
+        let key = limit.split('=').next().unwrap_or_default();
+        guest.vserver("limits", [format!("{key}=")]).ok();
+        guest.shell("kill $(cat /run/waiter); rm -f /root/file").ok();
+    }
+}
+
+/// That a guest's processes wait for something is shown as the kernel says it.
+fn waits(host: &Host, guest: &Guest<'_>, what: &str) {
+    let (own, file) = (limited_of(guest), format!("{what}.pressure"));
+    let pressure = || -> f64 {
+        let text = read(&own, &file);
+        let some = text.strip_prefix("some avg10=").and_then(|rest| rest.split(' ').next());
+        some.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{text}"))
+    };
+    // It is a mean, made anew every two seconds; sessions have none that is greater.
+    let near = |shown: f64| pressure() > 1.0 && (shown - pressure()).abs() < 0.051;
+    let key = format!("{what}_pressure_percent");
+    eventually(DEADLINE, &format!("stat knows the {what} pressure"), || {
+        near(figure(host, "greedy", &key)).then_some(())
+    });
+    let columns = ["stat", "--columns", &format!("{what}-pressure")];
+    eventually(DEADLINE, &format!("the table shows the {what} pressure"), || {
+        let table = host.vserver(columns).ok().stdout;
+        let row = table.lines().find_map(|line| line.strip_suffix(" greedy"))?;
+        near(row.split_whitespace().last()?.parse().ok()?).then_some(())
+    });
 }
 
 /// Swap space for a while.
