@@ -17,6 +17,19 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 
+/// Opens a file of vserver's own for reading. What isn't a file isn't opened: a device
+/// might do something. Should it become a FIFO in between, nobody who looks at all
+/// guests waits for who writes to that.
+///
+/// # Errors
+/// Those of open(2), and one for what isn't a regular file.
+pub fn open(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file; remove it, or put one in its place"));
+    }
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+}
+
 /// Creates a file that must not exist yet, with its directory.
 ///
 /// # Errors

@@ -244,3 +244,35 @@ fn others(file: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).expect("it can be read");
     entries.flatten().map(|entry| entry.path()).filter(|path| path != file).collect()
 }
+
+/// What isn't a file may never end, or not even begin.
+#[test]
+fn a_configuration_that_is_no_file_holds_nobody_up() {
+    let host = Host::without_root();
+    let path = host.configure("web", "context = 40000\n");
+    host.configure("mail", "context = 40001\n");
+    host.vserver(["list"]).ok();
+    fs::remove_file(&path).expect("it is there");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).expect("it can be made");
+    let is_told = |answer: tests::Finished| {
+        answer.complains(&format!("cannot read '{}': not a regular file", path.display()))
+    };
+    let listed = is_told(host.vserver(["list"]));
+    assert!(listed.stdout.contains("mail"), "{listed}");
+    for verb in ["start", "status", "stop"] {
+        is_told(host.vserver([verb, "web"]).code(1));
+    }
+    is_told(host.vserver(["config", "check", "web"]).code(1));
+    is_told(host.vserver(["config", "set", "web", "autostart", "true"]).code(1));
+    let units = host.prefix().join("units");
+    fs::create_dir(&units).expect("it can be made");
+    let mut generate = host.command(["generate"]);
+    generate.args([&units, &units, &units]);
+    tests::command::run(&mut generate, tests::DEADLINE).ok();
+    let options = path.with_file_name("build.options");
+    nix::unistd::mkfifo(&options, nix::sys::stat::Mode::S_IRUSR).expect("it can be made");
+    host.vserver(["build", "shop", "--dry-run"]).code(1).complains("not a regular file");
+    fs::remove_file(&path).expect("it is there");
+    std::os::unix::fs::symlink("/dev/full", &path).expect("a link");
+    is_told(host.vserver(["list"]));
+}

@@ -33,8 +33,14 @@ fn roots_on_btrfs_are_subvolumes(tree: Tree) {
         web.shell("rm -r /srv/one /srv/closed; echo new >/srv/new").ok();
         host.vserver(["clone", "web", "early", "--snapshot", "v1"]).ok();
         web.vserver("stop", ["--timeout", "1"]);
-        let cloned = host.vserver(["clone", "web", "shop"]).ok();
-        assert!(cloned.stdout.contains("blocks shared"), "{cloned}");
+        // A snapshot of a subvolume has all that chattr(1) has set.
+        web.write("/etc/hostname", "web\n", 0o644);
+        let (etc, hostname) = (web.root().join("etc"), web.root().join("etc/hostname"));
+        chattr("+i", &[&hostname, &etc]);
+        let cloned = host.vserver(["clone", "web", "shop"]);
+        chattr("-i", &[&hostname, &etc]);
+        assert!(cloned.ok().stdout.contains("blocks shared"));
+        assert_eq!(web.other("shop").read("/etc/hostname"), "shop\n");
         for (name, there, gone) in [("shop", "new", "one"), ("early", "one", "new")] {
             let copy = web.other(name);
             assert!(is_subvolume(&copy.root()));
@@ -55,6 +61,10 @@ fn roots_on_btrfs_are_subvolumes(tree: Tree) {
     host.vserver(["delete", "over", "web", "--yes"]).ok();
     assert_eq!(beside(&host), [""; 0]);
     drop(disk);
+}
+
+fn chattr(sign: &str, paths: &[&Path]) {
+    command::run(Command::new("chattr").arg(sign).args(paths), DEADLINE).ok();
 }
 
 fn btrfs(words: &[&str], paths: &[&Path]) {

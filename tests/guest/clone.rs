@@ -12,6 +12,7 @@ on! { Busybox: [
     files_of_all_kinds_come_over,
     what_runs_is_not_copied,
     a_copy_that_fails_leaves_nothing,
+    one_that_is_killed_at_its_end_is_made_again,
     an_existing_guest_is_no_place_for_a_copy,
     the_settings_come_over_without_addresses,
 ] }
@@ -135,6 +136,26 @@ fn a_copy_that_fails_leaves_nothing(tree: Tree) {
         assert_eq!(roots(), 1);
         is_cut
     });
+}
+
+/// Its files are in their place then, and its numbers aren't given.
+fn one_that_is_killed_at_its_end_is_made_again(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let numbers = fs::File::options().write(true).open(host.paths().ids_lock());
+    let numbers = numbers.expect("it is there");
+    numbers.lock().expect("it can be locked");
+    let mut making = host.command(["clone", "web", "shop"]).spawn().expect("it runs");
+    let shop = web.other("shop");
+    eventually(DEADLINE, "its files are there", || shop.root().exists().then_some(()));
+    making.kill().expect("it is ours");
+    making.wait().expect("it ends");
+    drop(numbers);
+    assert!(shop.root().exists());
+    host.vserver(["clone", "web", "shop"]).ok();
+    let names = fs::read_dir(host.paths().roots_dir()).expect("it is there").count();
+    assert_eq!(names, 2, "something is left");
+    host.vserver(["clone", "web", "shop"]).code(1).complains("guest 'shop' exists");
 }
 
 fn an_existing_guest_is_no_place_for_a_copy(tree: Tree) {

@@ -3,10 +3,12 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -24,6 +26,7 @@ on! { Busybox: [
     mistakes_change_nothing,
     an_interrupted_copy_leaves_nothing,
     a_full_file_system_leaves_nothing,
+    a_file_with_a_lease_is_waited_for,
 ] }
 
 const MODES: [&str; 3] = ["private", "identity", "host"];
@@ -369,4 +372,53 @@ fn a_full_file_system_leaves_nothing(tree: Tree) {
     }
     cp(&host, ["d", "web:/srv"]).ok();
     web.stop();
+}
+
+/// A program that has a lease on a file (fcntl(2), `F_SETLEASE`), such as Samba's,
+/// gives it back when it is asked to, or has it taken away after a while.
+fn a_file_with_a_lease_is_waited_for(tree: Tree) {
+    const LEASE: &str = "open F, '+<', $ARGV[0] or die; $SIG{IO} = sub { sleep 1; close F };
+        fcntl F, 1024, 1 or die $!; $| = 1; print \"held\\n\"; $SIG{IO} = 'IGNORE' if $ARGV[1];
+        sleep 1000 while 1";
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    web.write("/srv/share", "text", 0o644);
+    let lease = |keep: &str| {
+        let mut perl = Command::new("perl");
+        let perl = perl.args(["-e", LEASE]).arg(web.root().join("srv/share")).arg(keep);
+        let mut holder = perl.stdout(Stdio::piped()).spawn().expect("it runs");
+        let mut line = [0; 5];
+        holder.stdout.as_mut().expect("a pipe").read_exact(&mut line).expect("it says so");
+        holder
+    };
+    let copies: [&[&str]; 3] = [
+        &["cp", "web:/srv/share", "/dev/shm"],
+        &["snapshot", "create", "web", "v1"],
+        &["export", "web", "-"],
+    ];
+    for copy in copies {
+        let mut holder = lease("");
+        let mut command = host.command(
+            copy.iter().map(|word| word.replace("/dev/shm", &place(&host).to_string_lossy())),
+        );
+        let mut child = command.stdout(Stdio::null()).spawn().expect("it runs");
+        let is_done = eventually(DEADLINE, "it ends", || child.try_wait().expect("it is ours"));
+        assert!(is_done.success(), "{copy:?}");
+        let _ = holder.kill();
+        let _ = holder.wait();
+    }
+    assert_eq!(fs::read(place(&host).join("share")).expect("it is there"), b"text");
+    // Who waits can be interrupted.
+    let mut holder = lease("keep");
+    let mut waiting = host.command(["cp", "web:/srv/share", "."]);
+    let mut waiting = waiting.current_dir(place(&host)).spawn().expect("it runs");
+    let pid = Pid::from_raw(waiting.id().cast_signed());
+    eventually(DEADLINE, "it has begun", || (!leftovers(&place(&host)).is_empty()).then_some(()));
+    kill(pid, Signal::SIGINT).expect("it is ours");
+    let end =
+        eventually(Duration::from_secs(20), "it ends", || waiting.try_wait().expect("it is ours"));
+    assert_eq!(end.code(), Some(1));
+    let _ = holder.kill();
+    let _ = holder.wait();
+    assert_eq!(leftovers(&place(&host)), [""; 0].map(PathBuf::from));
 }

@@ -3,6 +3,7 @@
 //! sha256sum(1).
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -61,12 +62,20 @@ impl Image {
         let image = Self(host.prefix().join("image"));
         fs::create_dir_all(image.0.join("blobs/sha256")).expect("a directory can be made");
         let second = host.prefix().join("second.tar");
-        let pack = "mkdir -p $1.d/srv $1.d/home; echo two >$1.d/srv/two
-            : >$1.d/home/.wh.user";
-        shell(&format!("{pack}; {more}\ntar -C $1.d -cf $1 ."), &[&second]);
-        let (layers, sums) =
-            [tree.archive(), second].map(|tar| image.layer(&tar)).into_iter().unzip();
-        let (layers, sums): (Vec<Value>, Vec<String>) = (layers, sums);
+        // Of a link to a file of the layer below tools write the link only; what is in a
+        // directory that hides all below it may stand before the sign of it.
+        let pack = "mkdir -p $1.d/srv $1.d/home $1.d/etc/init.d $1.d/root
+            echo two >$1.d/srv/two; : >$1.d/home/.wh.user
+            cp $1.d/srv/two $1.d/etc/os-release; ln $1.d/etc/os-release $1.d/etc/release
+            echo one >$1.d/etc/init.d/rcK; chmod 755 $1.d/etc/init.d/rcK; : >$1.d/etc/init.d/.wh..wh..opq
+            : >$1.d/root/mine; chown 1000:1000 $1.d/root/mine; setcap cap_net_raw=ep $1.d/root/mine";
+        let tar = "tar --xattrs --xattrs-include=* -C $1.d -cf $1 --exclude=./etc/*release .
+            tar -C $1.d -rf $1 ./etc/os-release ./etc/release
+            tar -f $1 --delete ./etc/os-release";
+        shell(&format!("{pack}; {more}\n{tar}"), &[&second]);
+        let tree = image.layer(&tree.archive(), "gzip -1c $1 >$2", "layer.v1.tar+gzip");
+        let second = image.layer(&second, "zstd -q -1 -c $1 >$2", "layer.v1.tar+zstd");
+        let (layers, sums): (Vec<Value>, Vec<String>) = [tree, second].into_iter().unzip();
         config["Env"] = json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "COLOUR=green"]);
         let configuration = json!({
             "architecture": "amd64", "os": "linux", "config": config,
@@ -75,8 +84,21 @@ impl Image {
         let configuration = image.document("config", &configuration);
         let manifest = json!({"schemaVersion": 2, "config": configuration, "layers": layers});
         let mut manifest = image.document("manifest", &manifest);
-        manifest["annotations"] = json!({"org.opencontainers.image.ref.name": "1"});
-        let index = json!({"schemaVersion": 2, "manifests": [manifest]});
+        manifest["platform"] = json!({"os": "linux", "architecture": "amd64"});
+        manifest["annotations"] = json!({"com.example.built": "2026-11-30"});
+        // Another machine's, and how the image was made, as buildx has it, aren't here.
+        let others = [("linux", "arm64"), ("unknown", "unknown")].map(|(os, architecture)| {
+            let mut other = manifest.clone();
+            other["digest"] = json!(format!("sha256:{}", "0".repeat(64)));
+            other["platform"] = json!({"os": os, "architecture": architecture, "variant": "v8"});
+            other
+        });
+        let [arm, proof] = others;
+        let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [arm, manifest, proof]});
+        let mut inner = image.document("index", &index);
+        inner["annotations"] = json!({"org.opencontainers.image.ref.name": "1"});
+        let index = json!({"schemaVersion": 2, "manifests": [inner]});
         fs::write(image.0.join("index.json"), index.to_string()).expect("it can be written");
         fs::write(image.0.join("oci-layout"), "{\"imageLayoutVersion\": \"1.0.0\"}")
             .expect("so can it");
@@ -84,11 +106,10 @@ impl Image {
     }
 
     /// A compressed layer; its descriptor, and the digest of what is in it.
-    fn layer(&self, tar: &Path) -> (Value, String) {
-        let packed = tar.file_name().expect("it has a name").to_string_lossy().into_owned() + ".gz";
-        let packed = self.0.join(packed);
-        shell("gzip -1c $1 >$2", &[tar, &packed]);
-        (self.blob("layer.v1.tar+gzip", &packed), format!("sha256:{}", sha256(tar)))
+    fn layer(&self, tar: &Path, pack: &str, kind: &str) -> (Value, String) {
+        let packed = self.0.join("packed");
+        shell(pack, &[tar, &packed]);
+        (self.blob(kind, &packed), format!("sha256:{}", sha256(tar)))
     }
 
     fn document(&self, kind: &str, text: &Value) -> Value {
@@ -118,6 +139,15 @@ fn is_the_image(host: &Host) {
     let root = host.paths().roots_dir().join("web");
     assert_eq!(fs::read_to_string(root.join("srv/two")).expect("it is there"), "two\n");
     assert!(!root.join("home/user").exists(), "the second layer has removed it");
+    let names = fs::read_dir(root.join("etc/init.d")).expect("it is there");
+    let names: Vec<_> = names.flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names, ["rcK"], "the second layer hides what was there");
+    let file = |path: &str| fs::metadata(root.join(path)).expect("it is there");
+    assert_eq!(file("etc/release").ino(), file("etc/os-release").ino());
+    assert_eq!(file("root/mine").uid(), 1000);
+    command::run(Command::new("getcap").arg(root.join("root/mine")), DEADLINE)
+        .ok()
+        .says(&format!("{} cap_net_raw=ep\n", root.join("root/mine").display()));
     let shown = host.vserver(["config", "show", "web"]).ok();
     assert!(shown.stdout.contains("COLOUR = \"green\""), "{shown}");
     boots(host);
@@ -144,7 +174,7 @@ fn an_image_archive_boots(tree: Tree) {
 
 fn an_image_without_an_init_is_its_command(tree: Tree) {
     let host = Host::new();
-    let more = "mkdir $1.d/sbin $1.d/etc $1.d/bin; : >$1.d/sbin/.wh.init; : >$1.d/etc/.wh.inittab
+    let more = "mkdir $1.d/sbin $1.d/bin; : >$1.d/sbin/.wh.init; : >$1.d/etc/.wh.inittab
         cat >$1.d/bin/server <<'END'
 #!/bin/sh
 trap 'echo $COLOUR >/srv/stopped; exit' TERM
@@ -209,7 +239,7 @@ fn a_damaged_image_leaves_nothing(tree: Tree) {
     let image = Image::new(&host, tree);
     // The last byte of every layer.
     let damage = "for blob in $1/blobs/sha256/*; do
-        case $(head -c 2 $blob | od -An -tx1) in *1f*8b*) printf x >>$blob;; esac; done";
+        case $(head -c 2 $blob | od -An -tx1) in *1f*8b*|*28*b5*) printf x >>$blob;; esac; done";
     shell(damage, &[&image.0]);
     build(&host, "oci", &image.0.to_string_lossy()).code(1).complains("cannot use the image");
     let roots = fs::read_dir(host.paths().roots_dir()).expect("it is there").count();

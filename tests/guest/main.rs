@@ -79,6 +79,7 @@ mod many;
 mod metrics;
 mod mounts;
 mod moved;
+mod moved_debian;
 mod moving;
 mod moving_busy;
 mod moving_by_ssh;

@@ -229,10 +229,14 @@ fn another_machine_boots_by_rsync(tree: Tree) {
     by("elsewhere").code(1).complains("'rsync' failed");
     host.vserver(["status", "web"]).code(5);
     assert_eq!(fs::read_dir(host.paths().roots_dir()).expect("it is there").count(), 0);
-    by("old").ok();
+    // As an overlay inside has it.
+    command::run(Command::new("mknod").arg(old.join("srv/gone")).args(["c", "0", "0"]), DEADLINE)
+        .ok();
+    by("old").ok().complains("device nodes are left out: 'dev/zero'");
     is_who_it_was(&host);
     let root = host.paths().roots_dir().join("web");
     assert!(!root.join("srv/backup").exists() && !root.join("dev/zero").exists());
+    assert!(fs::metadata(root.join("srv/gone")).is_ok_and(|gone| gone.rdev() == 0));
     let attribute = run("getfattr", &["-n", "user.colour"], &root.join("etc/passwd"));
     assert!(attribute.stdout.contains("green"), "{attribute}");
 }

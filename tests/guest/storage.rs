@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tests::machine;
 use tests::same::{differences, furnish};
-use tests::{DEADLINE, Guest, Host, Tree, command, eventually};
+use tests::{DEADLINE, Guest, Host, Tree, command, eventually, until_cut};
 
 on! { Busybox: [
     a_guest_lies_over_a_snapshot_and_never_changes_it,
@@ -293,6 +293,29 @@ fn a_killed_guest_leaves_no_image_attached(tree: Tree) {
     web.vserver("stop", ["--timeout", "1"]);
     assert_eq!(attached(&host), [""; 0]);
     web.start();
+    // Nor does a snapshot that is killed just when the file system in it is frozen for it.
+    web.shell("dd if=/dev/urandom of=/srv/large bs=1M count=32").ok();
+    let root = format!("/proc/{}/root", web.init_pid());
+    until_cut(|| {
+        let mut making = host.command(["snapshot", "create", "web", "cut"]);
+        let mut making = making.spawn().expect("it runs");
+        let is_at_work = eventually(DEADLINE, "the guest stands still", || {
+            let has_ended = making.try_wait().expect("it is ours").is_some();
+            (has_ended || web.status().state == "paused").then_some(!has_ended)
+        });
+        if is_at_work {
+            let mut freeze = Command::new("fsfreeze");
+            command::run(freeze.args(["--freeze", &root]), DEADLINE);
+            making.kill().expect("it is ours");
+        }
+        let whole = making.wait().expect("it ends").success();
+        eventually(DEADLINE, "it goes on", || (web.status().state == "running").then_some(()));
+        web.shell("echo on >/srv/new").ok();
+        if whole {
+            host.vserver(["snapshot", "delete", "web", "cut", "--yes"]).ok();
+        }
+        is_at_work
+    });
     let status = web.status();
     for pid in [status.supervisor_pid, status.keeper_pid, status.init_pid] {
         let pid = nix::unistd::Pid::from_raw(pid.expect("it runs"));

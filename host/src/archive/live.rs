@@ -18,7 +18,9 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
-use crate::tree::{Attributes, Calm, Entry, Ground, Passed, Step, mounted, pin, walk, walk_on};
+use crate::tree::{
+    Attributes, Calm, Entry, Ground, Passed, Step, mounted, pin, unread, walk, walk_on,
+};
 
 use super::changes::{Changes, between};
 use super::listing::{Listing, Seen};
@@ -77,7 +79,7 @@ impl<W: Write> Archive<'_, W> {
         if entry.kind() == FileType::Socket {
             return Ok(());
         }
-        let (subject, is_whole) = match Subject::of(entry, directory) {
+        let (subject, is_whole) = match Subject::of(entry, directory, self.writing.check) {
             Err(Errno::XDEV) => return refuse_mount(root, entry.path),
             // What is in a directory comes next, and needs it.
             Err(cause) if has_changed(cause) && directory.is_some() => {
@@ -85,7 +87,7 @@ impl<W: Write> Archive<'_, W> {
             }
             // It comes in the second part, if it is still there.
             Err(cause) if has_changed(cause) => return Ok(()),
-            other => (other.map_err(|cause| root.error("read", entry.path, cause))?, true),
+            other => (other.map_err(|cause| self.unread(root, entry.path, cause))?, true),
         };
         let odd = self.writing.done.attributes;
         self.writing.put(root, entry.path, &subject)?;
@@ -127,14 +129,19 @@ impl<W: Write> Archive<'_, W> {
             check()?;
             let name = if path.as_os_str().is_empty() { OsStr::new(".") } else { path.as_os_str() };
             let subject = pin(root.as_fd(), Path::new(name), Ground::default())
-                .and_then(|pinned| Subject::pinned(&pinned))
-                .map_err(|cause| root.error("read", &path, cause))?;
+                .and_then(|pinned| Subject::pinned(&pinned, check))
+                .map_err(|cause| self.unread(root, &path, cause))?;
             self.writing.put(root, &path, &subject)?;
             at(self.writing.done.files);
         }
         let attributes = self.writing.done.attributes;
         self.writing.done = Written { files: second.len(), sockets, attributes };
         Ok(())
+    }
+
+    /// That a file can't be read, or that the interrupt came.
+    fn unread(&self, root: &RootDir, path: &Path, cause: Errno) -> Error {
+        (self.writing.check)().err().unwrap_or_else(|| unread(root, path, cause))
     }
 }
 

@@ -16,7 +16,7 @@ use tar_core::EntryType;
 
 use crate::error::{Error, Result, told};
 use crate::fsroot::RootDir;
-use crate::tree::{Attributes, Check, Entry, Pinned, Step, walk};
+use crate::tree::{Attributes, Check, Entry, Pinned, Step, unread, walk};
 
 use super::digest::Summed;
 use super::manifest::Manifest;
@@ -163,7 +163,11 @@ impl Subject {
     ///
     /// # Errors
     /// ESTALE if it has become something else, and those of reading.
-    pub(super) fn of(entry: &Entry<'_>, directory: Option<BorrowedFd<'_>>) -> Result<Self, Errno> {
+    pub(super) fn of(
+        entry: &Entry<'_>,
+        directory: Option<BorrowedFd<'_>>,
+        check: Check<'_>,
+    ) -> Result<Self, Errno> {
         if let Some(directory) = directory {
             return Ok(Self::directory(*entry.stat, Attributes::read(directory)?));
         }
@@ -171,7 +175,7 @@ impl Subject {
         if FileType::from_raw_mode(pinned.stat.st_mode) != entry.kind() {
             return Err(Errno::STALE);
         }
-        Self::pinned(&pinned)
+        Self::pinned(&pinned, check)
     }
 
     /// A directory.
@@ -182,15 +186,15 @@ impl Subject {
     /// Anything.
     ///
     /// # Errors
-    /// Those of reading.
-    pub(super) fn pinned(pinned: &Pinned) -> Result<Self, Errno> {
+    /// Those of reading, and of [`Pinned::open_leased`].
+    pub(super) fn pinned(pinned: &Pinned, check: Check<'_>) -> Result<Self, Errno> {
         let attributes = Attributes::read(pinned.file.as_fd())?;
         let mut subject = Self::directory(pinned.stat, attributes);
         match subject.kind() {
             FileType::Symlink => {
                 subject.target = fs::readlinkat(&pinned.file, "", Vec::new())?.into_bytes();
             }
-            FileType::RegularFile => subject.file = Some(File::from(pinned.open()?)),
+            FileType::RegularFile => subject.file = Some(File::from(pinned.open_leased(check)?)),
             _ => {}
         }
         Ok(subject)
@@ -259,8 +263,10 @@ impl<'a, W: Write> Writing<'a, W> {
             self.done.sockets += 1;
             return Ok(());
         }
-        let subject = Subject::of(entry, directory);
-        self.put(root, entry.path, &subject.map_err(|c| root.error("read", entry.path, c))?)
+        let subject = Subject::of(entry, directory, self.check).map_err(|cause| {
+            (self.check)().err().unwrap_or_else(|| unread(root, entry.path, cause))
+        });
+        self.put(root, entry.path, &subject?)
     }
 
     /// Writes one name.

@@ -41,7 +41,9 @@ fn remove(work: &Work<'_>) -> Result<Vec<String>> {
         if let Some(kind) = kind.strip_suffix("_key") {
             kinds.push(kind.to_owned());
         }
-        work.root.remove(format!("{DIRECTORY}/{name}"))?;
+        let path = format!("{DIRECTORY}/{name}");
+        work.root.allow_changes(&path)?;
+        work.root.remove(path)?;
     }
     Ok(kinds)
 }

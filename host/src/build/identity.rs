@@ -29,9 +29,13 @@ pub(super) fn renew(old: &str, new: &str, work: &mut Work<'_>) -> Result<()> {
     rewrite(root, "etc/machine-id", |text| (!text.is_empty()).then(String::new))?;
     let second = "var/lib/dbus/machine-id";
     if root.stat(second)?.is_some() && root.read_link(second)?.is_none() {
+        root.allow_changes(second)?;
         root.symlink("/etc/machine-id", second)?;
     }
     for seed in SEEDS {
+        if root.stat(seed)?.is_some() {
+            root.allow_changes(seed)?;
+        }
         root.remove(seed)?;
     }
     host_keys::renew_existing(work)
@@ -44,6 +48,8 @@ fn rewrite(root: &RootDir, path: &str, change: impl Fn(&str) -> Option<String>) 
     let Some(bytes) = root.read(path, tidy::LONGEST)? else { return Ok(()) };
     // What is no text is no such file.
     let Some(new) = str::from_utf8(&bytes).ok().and_then(change) else { return Ok(()) };
+    // A snapshot of a subvolume has all that chattr(1) has set.
+    root.allow_changes(path)?;
     root.write_for(Path::new(path), new.as_bytes(), stat.st_mode & 0o777, stat.st_gid)
 }
 

@@ -337,10 +337,16 @@ pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
             .hint("a guest's files belong to many users, which only root can make"));
     }
     let config = paths.config(name);
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
     if !site.force {
+        // What one that was killed at its end had put in place is no guest.
+        if let Some(parent) = target.parent().filter(|_| is_there(&target) && !is_there(&config)) {
+            let _guard = workspace::guard(parent)?;
+            workspace::sweep(parent)?;
+        }
         let others = (!site.is_configured).then_some(&config);
         for path in std::iter::once(&target).chain(others) {
-            if path.symlink_metadata().is_ok() {
+            if is_there(path) {
                 return Err(Error::new(format!(
                     "guest '{name}' exists: there is '{}'",
                     path.display()

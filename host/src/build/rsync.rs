@@ -4,12 +4,17 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use caps::{CapSet, Capability};
+use rustix::fs::{self, AtFlags, FileType};
 
+use crate::error::{Error, Result};
+use crate::tree::{self, Step};
+
+use super::unpack::{LeftOut, remarks};
 use super::{Work, template, tool};
 
-/// Everything that belongs to a file, in numbers, of one file system, without
-/// device nodes: the host makes a guest's. Nobody can be asked for a password.
+/// Everything that belongs to a file, in numbers, of one file system. Nobody can be
+/// asked for a password.
 const OPTIONS: [&str; 5] = [
     "-rlptgoHAXSx",
     "--specials",
@@ -17,6 +22,9 @@ const OPTIONS: [&str; 5] = [
     "--info=progress2",
     "--rsh=ssh -o BatchMode=yes",
 ];
+
+/// With device nodes, of which one means something to an overlay.
+const DEVICES: &str = "--devices";
 
 const AGENT: &str = "SSH_AUTH_SOCK";
 
@@ -29,15 +37,40 @@ pub(super) fn fill(from: &Path, options: &[OsString], work: &mut Work<'_>) -> Re
             .hint("install it on both machines, or send an archive to '--method template'"));
     }
     work.progress.lines("starting");
-    let arguments = arguments(&source, options, work.root.path());
+    let mut options = options.to_vec();
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_MKNOD).unwrap_or_default() {
+        options.insert(0, DEVICES.into());
+    }
+    let arguments = arguments(&source, &options, work.root.path());
     let mut command = tool::confined("rsync", &arguments);
     // The user's own keys may open the other machine (ssh-agent(1)).
     command.envs(std::env::var_os(AGENT).map(|socket| (AGENT, socket)));
     let ran = tool::follow(command, "rsync", work.interrupt, work.progress);
     work.interrupt.check()?;
     ran?;
+    leave_devices_out(work)?;
     template::settle(work, &source)?;
     Ok(source)
+}
+
+/// Removes what rsync has made of the other side's devices, for the host makes a
+/// guest's; but not 0:0, by which an overlay that a container inside has knows what was
+/// removed.
+fn leave_devices_out(work: &mut Work<'_>) -> Result<()> {
+    let (root, interrupt) = (work.root, work.interrupt);
+    let mut left_out = LeftOut::default();
+    tree::walk(root, &|| interrupt.check(), |step| {
+        let Step::Enter(entry, None) = step else { return Ok(()) };
+        let is_device = matches!(entry.kind(), FileType::CharacterDevice | FileType::BlockDevice);
+        if is_device && !tree::is_whiteout(entry.stat) {
+            left_out.add("device nodes are left out", entry.path);
+            fs::unlinkat(entry.parent, entry.name, AtFlags::empty())
+                .map_err(|cause| root.error("remove", entry.path, cause))?;
+        }
+        Ok(())
+    })?;
+    work.remarks.extend(remarks(&left_out));
+    Ok(())
 }
 
 /// What is in the directory, not the directory itself.

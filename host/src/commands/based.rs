@@ -9,6 +9,7 @@ use crate::build::Snapshots;
 use crate::config::{self, Place};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
+use crate::store;
 
 /// # Errors
 /// When the files of a guest, or of a snapshot of one, lie over this directory,
@@ -110,7 +111,8 @@ fn refuse_for(
 /// Does a guest's configuration that has mistakes, or the defaults for all,
 /// mention the directory?
 fn may_lie_over(paths: &Paths, name: &GuestName, directory: &Path) -> Result<bool> {
-    let defaults = fs::read_to_string(paths.defaults()).unwrap_or_default();
+    let defaults =
+        store::open(&paths.defaults()).and_then(std::io::read_to_string).unwrap_or_default();
     let own = config::text(paths, name)?;
     Ok([own, defaults].iter().any(|text| config::mentions(text, directory)))
 }

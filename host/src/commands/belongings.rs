@@ -1,7 +1,7 @@
 //! The files that belong to a guest, besides its root and its numbers.
 
 use std::fs::{self, Permissions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -12,6 +12,7 @@ use crate::config::{self, edit};
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
+use crate::store;
 use crate::systemd;
 
 /// Its actions, logs and records of processes, and its configuration, which
@@ -50,9 +51,10 @@ pub(super) fn account(paths: &Paths, name: &GuestName) -> [PathBuf; 4] {
 /// When they are there and can't be read.
 pub(super) fn actions(paths: &Paths, name: &GuestName) -> Result<Option<(Vec<u8>, u32)>> {
     let path = paths.actions(name);
-    let read = fs::read(&path).and_then(|bytes| {
-        let mode = fs::metadata(&path)?.permissions().mode();
-        Ok((bytes, mode & 0o777))
+    let read = store::open(&path).and_then(|mut file| {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok((bytes, file.metadata()?.permissions().mode() & 0o777))
     });
     match read {
         Ok(found) => Ok(Some(found)),

@@ -20,6 +20,7 @@ use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::runtime::Lock;
+use crate::store;
 
 /// The options in the file of the site's: one a line, as on the command line,
 /// with its value behind a blank or '='; '#' begins a comment.
@@ -28,7 +29,7 @@ use crate::runtime::Lock;
 /// When the file is there and can't be read, or holds something else.
 pub fn options_of_build(paths: &Paths) -> Result<Vec<OsString>> {
     let path = paths.build_options();
-    let text = match std::fs::read_to_string(&path) {
+    let text = match store::open(&path).and_then(std::io::read_to_string) {
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|cause| Error::path("read", &path, cause))?,
     };

@@ -27,5 +27,12 @@ pub(super) fn run(args: &CpArgs, paths: &Paths) -> Result<Exit> {
             output::print(&format!("would copy {copy}\n"))?;
         }
     }
-    Ok(Exit::DONE)
+    match report.missed.as_slice() {
+        [] => Ok(Exit::DONE),
+        // A script that asks for it by name counts on it.
+        missed => {
+            let missed: Vec<_> = missed.iter().map(|place| format!("'{place}'")).collect();
+            Err(Error::new(format!("nothing is copied of {}", missed.join(", "))))
+        }
+    }
 }

@@ -325,7 +325,7 @@ fn mistaken(mistakes: Vec<String>) -> Error {
 
 /// The text of a file; `None` when there is none.
 pub(super) fn read(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
+    match store::open(path).and_then(std::io::read_to_string) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::path("read", path, error)),

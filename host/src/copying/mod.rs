@@ -25,7 +25,7 @@ use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::tree::{self, Attributes, Ground, Manner, Passed, Staging};
 
-pub use place::{Place, named};
+pub use place::{Named, Place, named};
 pub use view::View;
 
 use owners::Way;
@@ -54,6 +54,25 @@ pub struct Report {
     pub copies: Vec<String>,
     /// What the user should know, one line each.
     pub remarks: Vec<String>,
+    /// Sources of which nothing was copied, because that is left out which they are.
+    pub missed: Vec<String>,
+}
+
+impl Report {
+    /// Takes note of how a source went.
+    fn note(&mut self, place: &Place, carried: Carried) {
+        self.remarks.extend(carried.remarks);
+        if carried.names == 0 && matches!(named(place.path().as_os_str()), Named::Itself) {
+            self.missed.push(place.to_string());
+        }
+    }
+}
+
+/// What became of one source.
+struct Carried {
+    /// How many names were copied.
+    names: u64,
+    remarks: Vec<String>,
 }
 
 /// Copies.
@@ -107,7 +126,7 @@ fn between(request: &Request<'_>, call: &mut Call<'_>) -> Result<Report> {
         if !request.dry {
             let way = Way { from: from.owners, to: there.owners };
             let carrier = Carrier { request, way, interrupt, progress };
-            report.remarks.extend(carrier.run(&source, &target)?);
+            report.note(place, carrier.run(&source, &target)?);
         }
     }
     progress.end();
@@ -164,7 +183,7 @@ struct Carrier<'a> {
 
 impl Carrier<'_> {
     /// Copies it; says what there is to know.
-    fn run(&self, source: &Source, target: &Target) -> Result<Vec<String>> {
+    fn run(&self, source: &Source, target: &Target) -> Result<Carried> {
         let (left_out, count) = (RefCell::new(LeftOut::default()), Cell::new(0));
         let check = || {
             self.progress.say(format!("copying: {} files", count.get()));
@@ -215,7 +234,7 @@ impl Carrier<'_> {
         if placed.left > 0 {
             said.push(format!("{} names were there and are left as they were", placed.left));
         }
-        Ok(said)
+        Ok(Carried { names: copied.files, remarks: said })
     }
 
     /// What a name becomes on the other side; false if it has no place there.

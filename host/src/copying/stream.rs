@@ -68,7 +68,7 @@ pub(super) fn receive(
     if !request.dry {
         let way = Way { from: View::host()?.owners, to: there.owners };
         let carrier = Carrier { request, way, interrupt: call.interrupt, progress: call.progress };
-        report.remarks.extend(carrier.run(&source, &target)?);
+        report.remarks.extend(carrier.run(&source, &target)?.remarks);
     }
     call.progress.end();
     Ok(report)
@@ -95,7 +95,7 @@ pub(super) fn send(request: &Request<'_>, room: &RootDir, call: &mut Call<'_>) -
             let way = Way { from: from.owners, to: host.owners };
             let carrier =
                 Carrier { request, way, interrupt: call.interrupt, progress: call.progress };
-            report.remarks.extend(carrier.run(&source, &target)?);
+            report.note(place, carrier.run(&source, &target)?);
         }
     }
     // A guest can be started again.

@@ -282,6 +282,19 @@ impl RootDir {
         }
     }
 
+    /// Takes from a name and from its directory what chattr(1) has made immutable or
+    /// append-only, so that it can be replaced; all is well when there is none.
+    ///
+    /// # Errors
+    /// When its directory can't be opened.
+    pub fn allow_changes(&self, inside: impl AsRef<Path>) -> Result<()> {
+        let inside = inside.as_ref();
+        match remove::allow(self, inside) {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            other => other.map_err(|cause| self.error("change", inside, cause)),
+        }
+    }
+
     /// What a name is, links not followed; `None` when there is nothing.
     ///
     /// # Errors

@@ -4,10 +4,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{self, AtFlags, FileType, IFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::RootDir;
 use crate::sys::block;
 
 /// Directories held open at the same time. What lies deeper is first moved to
@@ -132,6 +134,19 @@ fn in_spite_of_flags(
         let _ = fs::ioctl_setflags(&file, flags);
     }
     done
+}
+
+/// Takes what forbids changes ([`take_flags`]) from a name and its directory.
+pub(super) fn allow(root: &RootDir, inside: &Path) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let Some(name) = inside.file_name() else { return Ok(()) };
+    let parent = root.open_at(inside.parent().unwrap_or(Path::new("")), flags, Mode::empty())?;
+    let named = open_flagged(parent.as_fd(), name);
+    for file in named.ok().flatten().iter().chain([&parent]) {
+        // A file system that has no such flags forbids nothing.
+        let _ = take_flags(file.as_fd());
+    }
+    Ok(())
 }
 
 /// What can have such flags: devices aren't opened, they might do something.

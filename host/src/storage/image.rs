@@ -132,18 +132,7 @@ pub fn settle(path: &Path) -> Result<(), Failed> {
 /// # Errors
 /// Those of looking at it, and of `FIFREEZE` (ioctl_fsfreeze(2)).
 pub fn flush(root: &RootDir, image: &Path) -> io::Result<bool> {
-    let image = std::fs::metadata(image)?;
-    // No file system is asked that may be one of the guest's own.
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let found = rustix::fs::statx(root, "", flags, StatxFlags::empty())?;
-    let entry = format!("/sys/dev/block/{}:{}", found.stx_dev_major, found.stx_dev_minor);
-    let Ok(device) = std::fs::read_link(&entry) else { return Ok(false) };
-    let node = Path::new("/dev").join(device.file_name().unwrap_or_default());
-    if !shows(Path::new(&entry), &node, (image.dev(), image.ino()))? {
-        return Ok(false);
-    }
-    // As in `grow`.
-    let directory = File::open(format!("/proc/self/fd/{}", root.as_fd().as_raw_fd()))?;
+    let Some(directory) = of_image(root, image)? else { return Ok(false) };
     match block::freeze(directory.as_fd()) {
         // So one of us has left it that was killed between these two.
         Err(cause) if cause.raw_os_error() == Some(libc::EBUSY) => {}
@@ -151,6 +140,35 @@ pub fn flush(root: &RootDir, image: &Path) -> io::Result<bool> {
     }
     // Its guest writes nothing as long as it stands still.
     block::thaw(directory.as_fd()).map(|()| true)
+}
+
+/// Lets the file system of an image that a guest has as its root be written to, should
+/// who was in [`flush`] have been killed there. False if that is nothing to be done.
+///
+/// # Errors
+/// Those of looking at it, and of `FITHAW` (ioctl_fsfreeze(2)).
+pub fn thaw(root: &RootDir, image: &Path) -> io::Result<bool> {
+    let Some(directory) = of_image(root, image)? else { return Ok(false) };
+    match block::thaw(directory.as_fd()) {
+        Err(cause) if cause.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+/// A root directory, open, if the image has its file system.
+fn of_image(root: &RootDir, image: &Path) -> io::Result<Option<File>> {
+    let image = std::fs::metadata(image)?;
+    // No file system is asked that may be one of the guest's own.
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let found = rustix::fs::statx(root, "", flags, StatxFlags::empty())?;
+    let entry = format!("/sys/dev/block/{}:{}", found.stx_dev_major, found.stx_dev_minor);
+    let Ok(device) = std::fs::read_link(&entry) else { return Ok(None) };
+    let node = Path::new("/dev").join(device.file_name().unwrap_or_default());
+    if !shows(Path::new(&entry), &node, (image.dev(), image.ino()))? {
+        return Ok(None);
+    }
+    // As in `grow`.
+    File::open(format!("/proc/self/fd/{}", root.as_fd().as_raw_fd())).map(Some)
 }
 
 /// Opens an image for copying, and keeps it from being mounted meanwhile.

@@ -5,12 +5,14 @@
 //! A guest can't leave its project: inside a user namespace the kernel lets
 //! nobody change one (fs/file_attr.c, `fileattr_set_prepare`).
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, FileType, OFlags};
+use rustix::io::Errno;
 
 use crate::config::{Files, Place};
 use crate::error::{Error, Result};
@@ -183,10 +185,14 @@ fn lack(root: &Path, why: &str) -> Error {
 fn join(root: &Path, project: u32) -> Result<()> {
     let directory = RootDir::open(root)?;
     let never = || Ok(());
+    let mut firsts = BTreeMap::new();
     walk(&directory, &never, |step| {
         let failed = |path: &Path, cause: io::Error| directory.error("count", path, errno(&cause));
         match step {
-            Step::Enter(entry, None) => file(&entry, project).map_err(|c| failed(entry.path, c)),
+            Step::Enter(entry, None) => {
+                let joined = file(&directory, &entry, project, &mut firsts);
+                joined.map_err(|cause| failed(entry.path, cause))
+            }
             Step::Enter(entry, Some(_)) if entry.path == Path::new("") => Ok(()),
             // New names in it are the project's from here on.
             Step::Enter(entry, Some(below)) => {
@@ -200,38 +206,60 @@ fn join(root: &Path, project: u32) -> Result<()> {
     })
 }
 
-fn errno(cause: &io::Error) -> rustix::io::Errno {
-    rustix::io::Errno::from_io_error(cause).unwrap_or(rustix::io::Errno::IO)
+fn errno(cause: &io::Error) -> Errno {
+    Errno::from_io_error(cause).unwrap_or(Errno::IO)
 }
 
 /// Names without content have no descriptor to give to the ioctl, and one that
 /// isn't the project's could not be renamed inside, nor a whiteout of an overlay
 /// be replaced (ext4 and xfs say EXDEV): they are made anew.
-fn file(entry: &Entry<'_>, project: u32) -> io::Result<()> {
-    match entry.kind() {
-        FileType::RegularFile => quota::set_project(entry.open()?.as_fd(), project, false),
-        _ => anew(entry),
+fn file(root: &RootDir, entry: &Entry<'_>, project: u32, firsts: &mut Firsts) -> io::Result<()> {
+    if entry.kind() == FileType::RegularFile {
+        return quota::set_project(entry.open()?.as_fd(), project, false);
     }
+    let identity = (entry.stat.st_dev, entry.stat.st_ino);
+    // Those that are left of its names are one file's still.
+    if let Some(first) = firsts.get(&identity) {
+        let (above, name) = root.open_parent(first)?;
+        let link = |new: &str| fs::linkat(&above, name, entry.parent, new, AtFlags::empty());
+        match replace(entry, link) {
+            Err(Errno::MLINK) => {}
+            other => return Ok(other?),
+        }
+    }
+    if entry.stat.st_nlink > 1 {
+        firsts.insert(identity, entry.path.to_owned());
+    }
+    Ok(replace(entry, |new| anew(entry, new))?)
+}
+
+/// Where the first name lies, made anew, of what had several, by device and inode.
+type Firsts = BTreeMap<(u64, u64), PathBuf>;
+
+/// Puts what is made by a name beside it in a name's place.
+fn replace(entry: &Entry<'_>, make: impl FnOnce(&str) -> Result<(), Errno>) -> Result<(), Errno> {
+    let new = format!(".vserver-{}", std::process::id());
+    let placed =
+        make(&new).and_then(|()| fs::renameat(entry.parent, &new, entry.parent, entry.name));
+    if placed.is_err() {
+        let _ = fs::unlinkat(entry.parent, &new, AtFlags::empty());
+    }
+    placed
 }
 
 /// In a directory in which new names are the project's.
-fn anew(entry: &Entry<'_>) -> io::Result<()> {
-    let (parent, new) = (entry.parent, format!(".vserver-{}", std::process::id()));
+fn anew(entry: &Entry<'_>, new: &str) -> Result<(), Errno> {
+    let parent = entry.parent;
     let attributes = Attributes::read(entry.pin()?.file.as_fd())?;
     match entry.kind() {
         FileType::Symlink => {
-            fs::symlinkat(fs::readlinkat(parent, entry.name, Vec::new())?, parent, &new)?;
+            fs::symlinkat(fs::readlinkat(parent, entry.name, Vec::new())?, parent, new)?;
         }
-        kind => fs::mknodat(parent, &new, kind, fs::Mode::RUSR, entry.stat.st_rdev)?,
+        kind => fs::mknodat(parent, new, kind, fs::Mode::RUSR, entry.stat.st_rdev)?,
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let placed = fs::openat(parent, &new, flags, fs::Mode::empty())
-        .and_then(|file| tree::give(file, entry.stat, &attributes))
-        .and_then(|_| fs::renameat(parent, &new, parent, entry.name));
-    if placed.is_err() {
-        let _ = fs::unlinkat(parent, &new, AtFlags::empty());
-    }
-    Ok(placed?)
+    let file = fs::openat(parent, new, flags, fs::Mode::empty())?;
+    tree::give(file, entry.stat, &attributes).map(drop)
 }
 
 /// Lets an image be this long; its file system grows with the next start.
@@ -254,5 +282,39 @@ fn lengthen(image: &Path, bytes: u64) -> Result<()> {
             ))
             .hint("make a smaller copy: vserver clone NAME NEW --storage image --size SIZE"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    #[test]
+    fn what_has_several_names_is_one_file_still() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::create_dir(path("d")).unwrap();
+        symlink("nowhere", path("one")).unwrap();
+        symlink("nowhere", path("other")).unwrap();
+        for name in ["two", "d/three"] {
+            std::fs::hard_link(path("one"), path(name)).unwrap();
+        }
+        let inode = |name: &str| path(name).symlink_metadata().unwrap().ino();
+        let before = inode("one");
+        let root = RootDir::open(directory.path()).unwrap();
+        let mut firsts = Firsts::new();
+        walk(&root, &|| Ok(()), |step| {
+            if let Step::Enter(entry, None) = step {
+                file(&root, &entry, 1, &mut firsts).unwrap();
+            }
+            Ok(())
+        })
+        .unwrap();
+        assert_ne!(inode("one"), before);
+        assert_eq!([inode("two"), inode("d/three")], [inode("one"); 2]);
+        assert_ne!(inode("other"), inode("one"));
+        assert_eq!(std::fs::read_link(path("d/three")).unwrap(), Path::new("nowhere"));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 4);
     }
 }

@@ -1,12 +1,16 @@
 //! What commands ask for, and what they are answered.
 
+use std::path::Path;
 use std::time::Duration;
 
 use shared::message::ToGuest;
 
+use crate::config::Files;
 use crate::control::{Event as Told, Phase, Request};
 use crate::error::{Error, Result};
+use crate::fsroot::RootDir;
 use crate::journal::Kind;
+use crate::storage;
 
 use super::Supervisor;
 use super::state::{Event, Stop};
@@ -108,6 +112,7 @@ impl Supervisor {
     /// Lets the guest go on when the last client for which it was frozen has gone.
     fn let_go(&mut self) {
         if self.clients.last_hold_ended() && self.machine.may_freeze() {
+            self.thaw_image();
             // It is in the log.
             let _ = self.freeze(false);
             self.note_hold(false);
@@ -118,8 +123,25 @@ impl Supervisor {
     /// Lets a guest go on that stood still for a connection to the supervisor before.
     pub(super) fn let_go_of_others(&mut self) {
         if self.state.held {
+            self.thaw_image();
             self.thaw();
             self.note_hold(false);
+        }
+    }
+
+    /// Who was killed while the guest stood still for it may have left the file system of
+    /// its image frozen, too.
+    fn thaw_image(&self) {
+        let (place, init) = (&self.plan.place, self.snapshot().init_pid);
+        if place.files != Files::Image || init <= 0 {
+            return;
+        }
+        let root = RootDir::open(Path::new(&format!("/proc/{init}/root")));
+        let Ok(root) = root else { return };
+        match storage::thaw_image(&root, &place.root) {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("its image was still frozen, and is no more"),
+            Err(error) => tracing::warn!("cannot see whether its image is frozen: {error}"),
         }
     }
 

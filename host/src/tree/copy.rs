@@ -21,7 +21,7 @@ use crate::fsroot::RootDir;
 use super::attributes::{self, Attributes};
 use super::content::{self, How};
 use super::kernel;
-use super::walk::{Entry, Ground, Passed, Pinned, Step, walk_on};
+use super::walk::{self, Entry, Ground, Passed, Pinned, Step, walk_on};
 use super::{Check, is_whiteout};
 
 /// What was copied.
@@ -202,7 +202,10 @@ impl<'a> Copying<'a> {
         }
         let new = match kind {
             FileType::RegularFile => {
-                let from = pinned.open().map_err(|c| self.from.error("open", entry.path, c))?;
+                let from = pinned.open_leased(self.manner.check).map_err(|cause| {
+                    let unread = walk::unread(self.from, entry.path, cause);
+                    (self.manner.check)().err().unwrap_or(unread)
+                })?;
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
                 let to = fs::openat(parent, entry.name, flags, Mode::RUSR)
                     .map_err(|cause| written(cause.into()))?;

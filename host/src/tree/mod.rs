@@ -21,7 +21,7 @@ pub use calm::Calm;
 pub use content::copy_file;
 pub use copy::{Change, Copied, Manner, copy, copy_name};
 pub use staging::{Placed, Staging, check_place, sweep};
-pub use walk::{Entry, Ground, Passed, Pinned, Step, mounted, pin, walk, walk_on};
+pub use walk::{Entry, Ground, Passed, Pinned, Step, mounted, pin, unread, walk, walk_on};
 
 /// Is it a character device 0:0, by which an overlay knows what was removed from
 /// below? Anybody may make one (mknod(2)), and no device is behind it.

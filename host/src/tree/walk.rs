@@ -5,6 +5,8 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -19,6 +21,12 @@ use super::room::Room;
 
 /// Directories that may lie in each other. Each one on the way is open.
 pub(super) const DEEPEST: usize = 1000;
+
+/// How long a lease is waited for. The kernel takes one away after 45 seconds
+/// (`/proc/sys/fs/lease-break-time`); who takes it again and again is not waited for.
+const LEASE: Duration = Duration::from_secs(60);
+
+const RETRY: Duration = Duration::from_millis(20);
 
 /// Nothing but what lies in the directory itself.
 const BELOW: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
@@ -108,6 +116,23 @@ impl Pinned {
         match fs::open(&path, flags | OFlags::NOATIME, Mode::empty()) {
             Err(Errno::PERM) => fs::open(&path, flags, Mode::empty()),
             other => other,
+        }
+    }
+
+    /// The same of a file that a program may have a lease on (fcntl(2), `F_SETLEASE`;
+    /// Samba has): opening it asks for that back.
+    ///
+    /// # Errors
+    /// As [`Pinned::open`]; EAGAIN if the lease isn't given back, or `check` says no.
+    pub fn open_leased(&self, check: Check<'_>) -> Result<OwnedFd, Errno> {
+        let start = Instant::now();
+        loop {
+            match self.open() {
+                Err(Errno::AGAIN) if start.elapsed() < LEASE && check().is_ok() => {
+                    thread::sleep(RETRY);
+                }
+                other => return other,
+            }
         }
     }
 }
@@ -280,6 +305,18 @@ fn level(
     // One that is removed and made anew meanwhile may be read twice (readdir(3)).
     names.dedup();
     Ok(Level { directory, stat, path, names })
+}
+
+/// That a file can't be read.
+pub fn unread(root: &RootDir, path: &Path, cause: Errno) -> Error {
+    let error = root.error("read", path, cause);
+    match cause {
+        Errno::AGAIN => error.hint(
+            "a program has a lease on it (fcntl(2), F_SETLEASE) and doesn't give it back: end that \
+             program, or wait until it has closed the file",
+        ),
+        _ => error,
+    }
 }
 
 /// That something is mounted inside.
