@@ -15,6 +15,7 @@ mod debootstrap;
 mod directory;
 mod distribution;
 mod dpkg;
+mod fstab;
 mod host_keys;
 mod identity;
 mod import;

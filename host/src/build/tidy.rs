@@ -12,7 +12,7 @@ use rustix::fs::FileType;
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 
-use super::{Request, Work, host_keys, resolver};
+use super::{Request, Work, fstab, host_keys, resolver};
 
 const RESOLVER: &str = "etc/resolv.conf";
 
@@ -51,6 +51,7 @@ pub(super) fn tidy(request: &Request, work: &mut Work<'_>) -> Result<()> {
     if !is_move || !has_servers(root)? {
         inherit_servers(work)?;
     }
+    leave_checks_to_host(work)?;
     lock_root(root)?;
     // Debian's builders use it to keep services from starting in a chroot.
     root.remove("usr/sbin/policy-rc.d")?;
@@ -84,6 +85,25 @@ fn inherit_servers(work: &mut Work<'_>) -> Result<()> {
             Ok(text)
         })?;
     work.root.write(RESOLVER, inherited.as_bytes(), 0o644)
+}
+
+/// Its boot scripts can't check file systems.
+fn leave_checks_to_host(work: &mut Work<'_>) -> Result<()> {
+    let path = "etc/fstab";
+    let Some(stat) = work.root.stat(path)? else { return Ok(()) };
+    if !FileType::from_raw_mode(stat.st_mode).is_file() {
+        return Ok(());
+    }
+    let old = String::from_utf8(work.root.read(path, LONGEST)?.unwrap_or_default());
+    if let Some(new) = old.ok().and_then(|old| fstab::unchecked(&old)) {
+        work.root.write(path, new.as_bytes(), stat.st_mode & 0o777)?;
+        work.remarks.push(
+            "file systems that were checked at boot by its /etc/fstab are so no longer: the \
+             host does that"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 fn text(root: &RootDir, path: &str) -> Result<String> {
