@@ -1,7 +1,8 @@
 //! The keeper may die as well: the guest goes on with another one, also if the
 //! supervisor was killed with it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::process::Stdio;
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
@@ -9,6 +10,7 @@ use nix::unistd::Pid;
 use tests::terminal::Terminal;
 use tests::{Census, DEADLINE, Guest, Host, Tree, eventually, process};
 
+use crate::events::Events;
 use crate::own_init;
 use crate::serving::{BOTH, asked};
 use crate::shared::{self, Server};
@@ -262,6 +264,20 @@ fn a_keeper_that_stands_still_is_named(tree: Tree) {
     db.start();
     let status = web.status();
     let keeper = status.keeper_pid.expect("it has one");
+    // Those that watch hear of others, and of this one again, as long as that lasts.
+    let heard = |words: &[&str]| {
+        let said = host.prefix().join(words[0]);
+        let mut command = host.command(words);
+        command.stdin(Stdio::null()).stderr(File::create(&said).expect("it can be made"));
+        (command, move || fs::read_to_string(&said).expect("it is there"))
+    };
+    let (events, events_said) = heard(&["events"]);
+    let events = Events::start(events);
+    for _ in 0..2 {
+        assert_eq!(events.next()["state"], "running");
+    }
+    let (mut wait, wait_said) = heard(&["wait", "web", "db"]);
+    let mut wait = wait.spawn().expect("it can be run");
     kill(Pid::from_raw(keeper), Signal::SIGSTOP).expect("it can be stopped");
     web.kill_supervisor();
     // Each waits for its answer as long as a keeper may take.
@@ -283,10 +299,21 @@ fn a_keeper_that_stands_still_is_named(tree: Tree) {
     let states: Vec<_> = list.iter().map(|guest| &guest["state"]).collect();
     assert_eq!(states, ["running", "running"], "both are alive");
 
+    for said in [&events_said as &dyn Fn() -> String, &wait_said] {
+        let complained = || said().contains(why).then_some(());
+        eventually(DEADLINE, "it is said that one can't be heard", complained);
+    }
+    db.stop();
+    assert_eq!(events.until("stopped").len(), 2, "of another they hear");
+
     end(Some(keeper));
     let after = web.status();
     assert_eq!((after.init_pid, &*after.state), (status.init_pid, "running"));
     assert!(host.vserver(["logs", "web", "--events"]).ok().stdout.contains(why));
     web.stop();
-    db.stop();
+    assert_eq!(events.until("stopped").len(), 2, "and of this one again");
+    assert!(wait.wait().expect("it ends").success());
+    for said in [events_said(), wait_said()] {
+        assert_eq!(said.matches(why).count(), 1, "{said}");
+    }
 }
