@@ -31,6 +31,7 @@ on! { Busybox: [
     new_addresses_in_its_file_take_nothing_from_others,
     a_guest_that_is_all_killed_is_down,
     a_keeper_that_stands_still_is_named,
+    sessions_outlive_supervisor_and_keeper,
 ] }
 
 /// Kills one process, and waits until it is dead.
@@ -316,4 +317,50 @@ fn a_keeper_that_stands_still_is_named(tree: Tree) {
     for said in [events_said(), wait_said()] {
         assert_eq!(said.matches(why).count(), 1, "{said}");
     }
+}
+
+/// What was begun goes on, and tells how it ends; a console ends with its keeper.
+fn sessions_outlive_supervisor_and_keeper(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = Census::after_a_boot(&guest);
+    guest.start();
+    let mut shell = Terminal::open(&guest.command("enter", [""; 0]));
+    shell.type_in("echo shell''-begins\n");
+    shell.expect("shell-begins");
+    let wait = "until [ -e /go ]; do sleep 0.1; done; exit 7";
+    let mut run = guest.command("exec", ["--", "sh", "-c", wait]).spawn().expect("it can be run");
+    let console = |word: &str| {
+        let mut console = Terminal::open(&guest.command("console", [""; 0]));
+        guest.shell(&format!("echo console''-{word} >/dev/console")).ok();
+        console.expect(&format!("console-{word}"));
+        console
+    };
+    let mut first = console("first");
+    guest.kill_supervisor();
+    shell.type_in("echo shell''-without-supervisor\n");
+    shell.expect("shell-without-supervisor");
+    guest.shell("echo console''-goes-on >/dev/console").ok();
+    first.expect("console-goes-on");
+    kill_keeper(&guest);
+    assert_eq!(first.end(), 0);
+    shell.type_in("echo shell''-without-keeper\n");
+    shell.expect("shell-without-keeper");
+    kill_both(&guest);
+    shell.type_in("echo shell''-without-both\n");
+    shell.expect("shell-without-both");
+    assert!(run.try_wait().expect("a child").is_none(), "it goes on");
+    let mut second = console("second");
+
+    guest.shell("touch /go").ok();
+    assert_eq!(run.wait().expect("it ends").code(), Some(7));
+    shell.type_in("exit 42\n");
+    assert_eq!(shell.end(), 42);
+    let mut other = Terminal::open(&guest.command("enter", [""; 0]));
+    other.type_in("exit 43\n");
+    assert_eq!(other.end(), 43);
+    second.type_in("\x1d");
+    assert_eq!(second.end(), 0);
+    guest.vserver("stop", ["--no-kill"]).ok();
+    before.assert_unchanged(&host);
 }
