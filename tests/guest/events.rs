@@ -22,13 +22,14 @@ on! { Busybox: [
 ] }
 
 /// `vserver events`, running.
-struct Events {
+pub struct Events {
     child: Child,
     lines: Receiver<Value>,
 }
 
 impl Events {
-    fn start(mut command: Command) -> Self {
+    /// Its lines of JSON are read.
+    pub fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("vserver runs");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let (send, lines) = channel();
@@ -40,12 +41,12 @@ impl Events {
         Self { child, lines }
     }
 
-    fn next(&self) -> Value {
+    pub fn next(&self) -> Value {
         self.lines.recv_timeout(DEADLINE).expect("there is another event")
     }
 
     /// The states until one that is awaited.
-    fn until(&self, state: &str) -> Vec<(String, u64)> {
+    pub fn until(&self, state: &str) -> Vec<(String, u64)> {
         let mut seen = Vec::new();
         loop {
             let event = self.next();

@@ -125,6 +125,9 @@ fn a_guest_that_hangs_keeps_no_other_back(tree: Tree) {
     host.vserver(["stop", "--all"]).ok();
 }
 
+/// What the script needs of OpenRC's own services, which Debian doesn't have.
+const LOCALMOUNT: &str = "#!/sbin/openrc-run\nstart() {\n    :\n}\n";
+
 /// Debian's own sysvinit, and OpenRC under it, as the init of a host: a guest
 /// that may have guests.
 fn a_host_is_booted_and_shut_down_with_it(tree: Tree) {
@@ -137,7 +140,7 @@ fn a_host_is_booted_and_shut_down_with_it(tree: Tree) {
     fs::copy(Tree::Busybox.archive(), root.join("root/busybox.tar")).expect("a tree can be copied");
     outer.start();
     outer.shell("/root/vserver install --prefix /usr --no-capability").ok();
-    outer.shell("install /usr/share/vserver/init.d/vservers /etc/init.d/vservers").ok();
+    outer.shell("install /usr/share/vserver/init.d/vservers /etc/init.d/").ok();
     let enable = match tree {
         Tree::Openrc => "rc-update add vservers default",
         _ => "update-rc.d vservers defaults",
@@ -146,14 +149,39 @@ fn a_host_is_booted_and_shut_down_with_it(tree: Tree) {
     outer.shell("vserver build inner --quiet --method template --from /root/busybox.tar").ok();
     outer.shell("vserver config set inner security.users identity").ok();
     outer.shell("vserver enable inner").ok();
-    let log = || outer.read("/var/log/vserver/inner.log");
-    outer.stop().start();
-    eventually(DEADLINE, "the host has started it", || {
-        (outer.shell("vserver running inner").code == 0).then_some(())
-    });
-    outer.shell("vserver exec inner -- true").ok();
-    let script = "rcK: shutdown scripts run";
-    assert!(!log().contains(script), "it runs: {}", log());
-    outer.vserver("stop", ["--no-kill"]).ok();
-    assert!(log().contains(script), "it was shut down: {}", log());
+    // One with mistakes keeps no other back, neither from its start nor from its end.
+    outer.write("/etc/vservers/broken.toml", "context = 7\nautostart = true\nfrob = 1\n", 0o644);
+    outer.stop();
+
+    let scripts: &[&str] = match tree {
+        Tree::Openrc => &["vservers", "vservers.openrc"],
+        _ => &["vservers"],
+    };
+    for script in scripts {
+        let text = outer.read(&format!("/usr/share/vserver/init.d/{script}"));
+        outer.write("/etc/init.d/vservers", &text, 0o755);
+        if *script == "vservers.openrc" {
+            outer.write("/etc/init.d/localmount", LOCALMOUNT, 0o755);
+        }
+        let said = || outer.read("/var/log/vserver/inner.supervisor.log");
+        let order = "asking the guest to shut down (power-off)";
+        let before = said().matches(order).count();
+        outer.start();
+        eventually(DEADLINE, "the host has started it", || {
+            (outer.shell("vserver running inner").code == 0).then_some(())
+        });
+        outer.shell("vserver exec inner -- true").ok();
+        if *script == "vservers.openrc" {
+            let status = outer.shell("rc-service vservers status").ok();
+            assert!(status.stdout.contains("inner"), "{status}");
+            outer.shell("rc-service vservers reload").code(0);
+            outer.shell("rc-service --exists localmount").ok();
+        }
+        outer.vserver("stop", ["--no-kill"]).ok();
+        // A host that goes down signals all processes, which ends guests as well, but
+        // without their supervisors.
+        assert_eq!(said().matches(order).count(), before + 1, "{script}: {}", said());
+        let log = outer.read("/var/log/vserver/inner.log");
+        assert!(log.contains("rcK: shutdown scripts run"), "it was shut down: {log}");
+    }
 }

@@ -1,7 +1,8 @@
 //! The keeper may die as well: the guest goes on with another one, also if the
 //! supervisor was killed with it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::process::Stdio;
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
@@ -9,6 +10,7 @@ use nix::unistd::Pid;
 use tests::terminal::Terminal;
 use tests::{Census, DEADLINE, Guest, Host, Tree, eventually, process};
 
+use crate::events::Events;
 use crate::own_init;
 use crate::serving::{BOTH, asked};
 use crate::shared::{self, Server};
@@ -29,6 +31,7 @@ on! { Busybox: [
     new_addresses_in_its_file_take_nothing_from_others,
     a_guest_that_is_all_killed_is_down,
     a_keeper_that_stands_still_is_named,
+    sessions_outlive_supervisor_and_keeper,
 ] }
 
 /// Kills one process, and waits until it is dead.
@@ -263,6 +266,20 @@ fn a_keeper_that_stands_still_is_named(tree: Tree) {
     db.start();
     let status = web.status();
     let keeper = status.keeper_pid.expect("it has one");
+    // Those that watch hear of others, and of this one again, as long as that lasts.
+    let heard = |words: &[&str]| {
+        let said = host.prefix().join(words[0]);
+        let mut command = host.command(words);
+        command.stdin(Stdio::null()).stderr(File::create(&said).expect("it can be made"));
+        (command, move || fs::read_to_string(&said).expect("it is there"))
+    };
+    let (events, events_said) = heard(&["events"]);
+    let events = Events::start(events);
+    for _ in 0..2 {
+        assert_eq!(events.next()["state"], "running");
+    }
+    let (mut wait, wait_said) = heard(&["wait", "web", "db"]);
+    let mut wait = wait.spawn().expect("it can be run");
     kill(Pid::from_raw(keeper), Signal::SIGSTOP).expect("it can be stopped");
     web.kill_supervisor();
     // Each waits for its answer as long as a keeper may take.
@@ -284,10 +301,67 @@ fn a_keeper_that_stands_still_is_named(tree: Tree) {
     let states: Vec<_> = list.iter().map(|guest| &guest["state"]).collect();
     assert_eq!(states, ["running", "running"], "both are alive");
 
+    for said in [&events_said as &dyn Fn() -> String, &wait_said] {
+        let complained = || said().contains(why).then_some(());
+        eventually(DEADLINE, "it is said that one can't be heard", complained);
+    }
+    db.stop();
+    assert_eq!(events.until("stopped").len(), 2, "of another they hear");
+
     end(Some(keeper));
     let after = web.status();
     assert_eq!((after.init_pid, &*after.state), (status.init_pid, "running"));
     assert!(host.vserver(["logs", "web", "--events"]).ok().stdout.contains(why));
     web.stop();
-    db.stop();
+    assert_eq!(events.until("stopped").len(), 2, "and of this one again");
+    assert!(wait.wait().expect("it ends").success());
+    for said in [events_said(), wait_said()] {
+        assert_eq!(said.matches(why).count(), 1, "{said}");
+    }
+}
+
+/// What was begun goes on, and tells how it ends; a console ends with its keeper.
+fn sessions_outlive_supervisor_and_keeper(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = Census::after_a_boot(&guest);
+    guest.start();
+    let mut shell = Terminal::open(&guest.command("enter", [""; 0]));
+    shell.type_in("echo shell''-begins\n");
+    shell.expect("shell-begins");
+    let wait = "until [ -e /go ]; do sleep 0.1; done; exit 7";
+    let mut run = guest.command("exec", ["--", "sh", "-c", wait]).spawn().expect("it can be run");
+    let console = |word: &str| {
+        let mut console = Terminal::open(&guest.command("console", [""; 0]));
+        guest.shell(&format!("echo console''-{word} >/dev/console")).ok();
+        console.expect(&format!("console-{word}"));
+        console
+    };
+    let mut first = console("first");
+    guest.kill_supervisor();
+    shell.type_in("echo shell''-without-supervisor\n");
+    shell.expect("shell-without-supervisor");
+    guest.shell("echo console''-goes-on >/dev/console").ok();
+    first.expect("console-goes-on");
+    kill_keeper(&guest);
+    assert_eq!(first.end(), 0);
+    shell.type_in("echo shell''-without-keeper\n");
+    shell.expect("shell-without-keeper");
+    kill_both(&guest);
+    shell.type_in("echo shell''-without-both\n");
+    shell.expect("shell-without-both");
+    assert!(run.try_wait().expect("a child").is_none(), "it goes on");
+    let mut second = console("second");
+
+    guest.shell("touch /go").ok();
+    assert_eq!(run.wait().expect("it ends").code(), Some(7));
+    shell.type_in("exit 42\n");
+    assert_eq!(shell.end(), 42);
+    let mut other = Terminal::open(&guest.command("enter", [""; 0]));
+    other.type_in("exit 43\n");
+    assert_eq!(other.end(), 43);
+    second.type_in("\x1d");
+    assert_eq!(second.end(), 0);
+    guest.vserver("stop", ["--no-kill"]).ok();
+    before.assert_unchanged(&host);
 }

@@ -17,14 +17,23 @@ on! { Busybox: [
     both_killed_at_any_moment_lose_no_guest,
 ] }
 
-/// How many processes are killed in a test run, of which each test has its share.
-const KILLS: u32 = 90;
+/// How many supervisors are killed in a test run: [`ALONE`] and [`TOGETHER`].
+const SUPERVISORS: u32 = ALONE + TOGETHER;
 
-/// How many of them one test has: `usual`, or as large a share of
-/// `$VSERVER_TEST_KILLS`, as tests/soak sets it.
+/// Supervisors that are killed alone.
+const ALONE: u32 = 50;
+
+/// Keepers that are.
+const KEEPERS: u32 = 20;
+
+/// Supervisors that are killed with their keepers.
+const TOGETHER: u32 = 10;
+
+/// How many of them one test has: `usual`, or as large a share, if
+/// `$VSERVER_TEST_KILLS`, as tests/soak sets it, are all supervisors.
 fn kills(usual: u32) -> u32 {
     let asked = env::var("VSERVER_TEST_KILLS").ok().and_then(|text| text.parse::<u32>().ok());
-    asked.unwrap_or(KILLS) * usual / KILLS
+    (asked.unwrap_or(SUPERVISORS) * usual).div_ceil(SUPERVISORS)
 }
 
 /// What is killed in a round: processes of the guest `web` for which this is so
@@ -38,6 +47,11 @@ struct Victims {
 impl Victims {
     fn has(self, arguments: &[&str]) -> bool {
         is_supervisor(arguments) && self.supervisors || is_keeper(arguments) && self.keepers
+    }
+
+    /// Is this one of those that are counted?
+    fn counts(self, arguments: &[&str]) -> bool {
+        if self.supervisors { is_supervisor(arguments) } else { is_keeper(arguments) }
     }
 
     /// Is nobody left who has the console?
@@ -65,15 +79,15 @@ const DEEDS: &[(&[&str], bool)] = &[
 ];
 
 fn a_supervisor_killed_at_any_moment_loses_no_guest(tree: Tree) {
-    kill_at_any_moment(tree, Victims { supervisors: true, keepers: false }, kills(50));
+    kill_at_any_moment(tree, Victims { supervisors: true, keepers: false }, kills(ALONE));
 }
 
 fn a_keeper_killed_at_any_moment_loses_no_guest(tree: Tree) {
-    kill_at_any_moment(tree, Victims { supervisors: false, keepers: true }, kills(20));
+    kill_at_any_moment(tree, Victims { supervisors: false, keepers: true }, kills(KEEPERS));
 }
 
 fn both_killed_at_any_moment_lose_no_guest(tree: Tree) {
-    kill_at_any_moment(tree, Victims { supervisors: true, keepers: true }, kills(20));
+    kill_at_any_moment(tree, Victims { supervisors: true, keepers: true }, kills(TOGETHER));
 }
 
 fn kill_at_any_moment(tree: Tree, victims: Victims, kills: u32) {
@@ -102,13 +116,16 @@ fn kill_at_any_moment(tree: Tree, victims: Victims, kills: u32) {
         let mut doing = doing.spawn().expect("it can be run");
         thread::sleep(pause);
         let pids = of(&host, |arguments| victims.has(arguments));
+        let counted = of(&host, |arguments| victims.counts(arguments));
         // What a supervisor has forked to launch the guest is called as it is, and
         // is to be the keeper.
         let launcher =
             pids.iter().flat_map(|pid| process::children(*pid)).find(|pid| pids.contains(pid));
         for pid in pids {
             // It may have ended by itself.
-            killed += u32::from(kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok());
+            let is_killed = kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok();
+            let counts = counted.contains(&pid) && launcher != Some(pid);
+            killed += u32::from(is_killed && counts);
         }
         let end = eventually(DEADLINE, "the command ends", || doing.try_wait().ok().flatten());
         // What is executed inside may be ended with everything else there, or find

@@ -213,7 +213,8 @@ boot before ended.
 
 It goes on over stops and starts of guests and the loss of a supervisor, until
 it is interrupted or nobody reads it any more. After a while in which it wasn't
-read, states between the last line and the next may be missing.";
+read, states between the last line and the next may be missing. A guest that
+can't be listened to is named on standard error; others are told of meanwhile.";
 
 pub(super) const ENABLE: &str = "\
 Examples:

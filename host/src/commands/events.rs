@@ -39,6 +39,10 @@ pub(super) fn run(args: &EventsArgs, paths: &Paths) -> Result<Exit> {
                     last_end: status.last_end,
                 },
                 Change::Down => down(&name, last.get(&name), paths)?,
+                Change::Unheard(error) => {
+                    output::complain(&error);
+                    continue;
+                }
             };
             if !happening.is_news_after(last.get(&name)) {
                 continue;

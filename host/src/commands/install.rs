@@ -20,11 +20,13 @@ use crate::systemd;
 /// For ordinary users; as built with this program.
 const REDUCECAP: &[u8] = include_bytes!(env!("REDUCECAP_FILE"));
 
-/// For hosts without systemd, with `@BIN@` and `@VERSION@` in it.
-const INIT_SCRIPT: &str = include_str!("../../init/vservers");
-
-/// Where that is put, below the prefix: /etc/init.d is the administrator's.
-const INIT_PLACE: &str = "share/vserver/init.d/vservers";
+/// For hosts without systemd, with `@BIN@` and `@VERSION@` in them: what has headers of
+/// the LSB, and what is OpenRC's own. Each with where it is put, below the prefix:
+/// /etc/init.d is the administrator's.
+const INIT_SCRIPTS: [(&str, &str); 2] = [
+    ("share/vserver/init.d/vservers", include_str!("../../init/vservers")),
+    ("share/vserver/init.d/vservers.openrc", include_str!("../../init/vservers.openrc")),
+];
 
 /// Installs or removes.
 pub(super) fn run(args: &InstallArgs, paths: &Paths) -> Result<Exit> {
@@ -96,16 +98,17 @@ fn units(prefix: &Path, bin: &str) -> Vec<Item> {
     units.chain([generator]).collect()
 }
 
-/// What administrators copy from: the init script, and defaults for guests.
-fn to_be_copied(bin: &Path) -> [Item; 2] {
-    let script = INIT_SCRIPT
-        .replace("@BIN@", &bin.display().to_string())
-        .replace("@VERSION@", env!("CARGO_PKG_VERSION"));
+/// What administrators copy from: the init scripts, and defaults for guests.
+fn to_be_copied(bin: &Path) -> Vec<Item> {
+    let scripts = INIT_SCRIPTS.map(|(path, script)| {
+        let script = script
+            .replace("@BIN@", &bin.display().to_string())
+            .replace("@VERSION@", env!("CARGO_PKG_VERSION"));
+        Item { path: path.into(), content: Content::Program(script.into_bytes()) }
+    });
     let defaults = Content::Text(template::render_defaults());
-    [
-        Item { path: INIT_PLACE.into(), content: Content::Program(script.into_bytes()) },
-        Item { path: "share/vserver/defaults.toml".into(), content: defaults },
-    ]
+    let defaults = Item { path: "share/vserver/defaults.toml".into(), content: defaults };
+    scripts.into_iter().chain([defaults]).collect()
 }
 
 /// Everything. What it says about where other things are is below this prefix.

@@ -201,7 +201,7 @@ fn spawn(name: &GuestName, wanted: &Start) -> Result<Client> {
         arguments.push("--rescue");
         arguments.extend(command.iter().map(String::as_str));
     }
-    let (client, _) = spawn_supervisor(name, &arguments)?;
+    let client = spawn_supervisor(name, &arguments)?;
     // Its first word is that it is there: from then on others find it.
     match client.next(Instant::now().checked_add(ARRIVAL))? {
         Some(Event::Failed { text, hint }) => Err(start_failed(text, hint)),

@@ -27,6 +27,12 @@ pub(super) fn run(args: &WaitArgs, paths: &Paths) -> Result<Exit> {
             let reached = match (args.state, change) {
                 (Awaited::Running, Change::Told(status)) => status.phase == Phase::Running,
                 (Awaited::Stopped, Change::Told(_)) => false,
+                (_, Change::Unheard(error)) => {
+                    if left.contains(&name) {
+                        output::complain(&error);
+                    }
+                    false
+                }
                 // One that runs is waited for whatever has become of its
                 // configuration; one that doesn't has to exist.
                 (_, Change::Down) if left.contains(&name) && !exists(&name, paths) => {

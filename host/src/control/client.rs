@@ -6,7 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,10 @@ pub const TRIES: u32 = 5;
 /// So long a supervisor may take to make its socket again.
 const UNHEARD: Duration = Duration::from_secs(15);
 
+/// Supervisors that this process has started. Those that have ended are reaped when it
+/// starts another: whoever watches guests may do that for months.
+static STARTED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
 /// A connection to a guest's supervisor.
 #[derive(Debug)]
 pub struct Client {
@@ -102,7 +107,7 @@ impl Client {
                 thread::sleep(RETRY);
                 continue;
             }
-            let (client, _) = spawn_supervisor(name, &["--take-over"])?;
+            let client = spawn_supervisor(name, &["--take-over"])?;
             match client.status() {
                 Ok(_) => return Ok(Some(client)),
                 // Somebody else was quicker, or the guest has just ended.
@@ -332,11 +337,11 @@ fn unsettled(name: &GuestName) -> Error {
 }
 
 /// Starts a supervisor in the background, connected to it already: its
-/// standard input is the other end of the connection. Returns its pid, too.
+/// standard input is the other end of the connection.
 ///
 /// # Errors
 /// When the process can't be made.
-pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<(Client, u32)> {
+pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<Client> {
     let what = format!("cannot start the supervisor of guest '{name}'");
     let (ours, theirs) = runtime::pair().map_err(|error| Error::os(&what, error))?;
     let child = Command::new("/proc/self/exe")
@@ -353,7 +358,10 @@ pub fn spawn_supervisor(name: &GuestName, arguments: &[&str]) -> Result<(Client,
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| Error::os(&what, error))?;
-    Ok((Client::new(name, ours), child.id()))
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    started.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    started.push(child);
+    Ok(Client::new(name, ours))
 }
 
 /// Do processes of the guest live? Without keeper and supervisor nobody watches

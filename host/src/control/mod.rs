@@ -6,6 +6,7 @@
 
 pub mod at_rest;
 mod client;
+mod finder;
 mod patience;
 #[cfg(test)]
 mod samples;

@@ -17,11 +17,12 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use shared::name::GuestName;
 
 use crate::config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
 
 use super::client::{heard, is_there};
+use super::finder::Finder;
 use super::{Client, Event, Phase, Request, Snapshot};
 
 /// A guest whose supervisor has died is given to another one after this time:
@@ -32,17 +33,26 @@ const GRACE: Duration = Duration::from_secs(2);
 /// that puts another file there: after this time that is clear.
 const DOUBT: Duration = Duration::from_secs(1);
 
+/// After so long a guest that couldn't be listened to is tried again: a keeper that
+/// stands still can only be killed, which nothing here sees.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The same where many others are being looked for.
+const CROWD: Duration = Duration::from_millis(100);
+
 /// Room for inotify's events of one look.
 const EVENTS: usize = 4096;
 
 /// What has changed about a guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Change {
     /// It has a supervisor, which says this.
     Told(Box<Snapshot>),
     /// It is down, and nothing of it is left. Said again when its configuration has gone
     /// since.
     Down,
+    /// It can't be listened to, for this reason, said once. That is tried again and again.
+    Unheard(Error),
 }
 
 /// The guests that are watched.
@@ -60,6 +70,9 @@ pub struct Watcher {
     guests: BTreeMap<GuestName, Contact>,
     /// Until when all changes of a guest were told ([`Snapshot::clock_ms`]).
     told: BTreeMap<GuestName, u64>,
+    /// Why guests can't be listened to, as it was said.
+    unheard: BTreeMap<GuestName, String>,
+    finder: Finder,
     /// Also guests that nobody has named?
     any: bool,
 }
@@ -75,6 +88,8 @@ enum Contact {
     /// There was a supervisor. There will be another one until then, or it
     /// has to be started.
     Lost(Instant),
+    /// The [`Finder`] looks for it.
+    Sought,
 }
 
 impl Watcher {
@@ -98,6 +113,8 @@ impl Watcher {
             directories: BTreeMap::new(),
             guests,
             told: BTreeMap::new(),
+            unheard: BTreeMap::new(),
+            finder: Finder::new()?,
             any,
         };
         watcher.begin()?;
@@ -108,7 +125,7 @@ impl Watcher {
     /// `reader`, if given, can be written to; empty when one of these is over.
     ///
     /// # Errors
-    /// When a guest can't be looked after.
+    /// When nothing can be waited for, or permission is missing.
     pub fn next(
         &mut self,
         deadline: Option<Instant>,
@@ -117,8 +134,10 @@ impl Watcher {
         loop {
             let mut changes = Vec::new();
             self.hear_kernel()?;
+            self.hear_finder(&mut changes)?;
             self.hear_supervisors(&mut changes)?;
             self.tell_doubted(&mut changes);
+            changes.retain(|(name, change)| self.is_news(name, change));
             if !changes.is_empty() {
                 return Ok(changes);
             }
@@ -140,7 +159,8 @@ impl Watcher {
 
     /// Is the reader gone?
     fn sleep(&self, time: Option<Duration>, reader: Option<BorrowedFd<'_>>) -> Result<bool> {
-        let mut fds = vec![PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
+        let ours = [self.inotify.as_fd(), self.finder.as_fd()];
+        let mut fds = ours.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).to_vec();
         // Errors and hang-ups are always told (poll(2)).
         fds.extend(reader.map(|reader| PollFd::new(reader, PollFlags::empty())));
         fds.extend(self.guests.values().filter_map(|contact| match contact {
@@ -156,7 +176,7 @@ impl Watcher {
             Err(error) => return Err(Error::os("cannot wait for guests", error)),
         }
         let ended = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
-        let answer = reader.and_then(|_| fds.get(1)?.revents());
+        let answer = reader.and_then(|_| fds.get(ours.len())?.revents());
         Ok(answer.is_some_and(|answer| answer.intersects(ended)))
     }
 
@@ -257,17 +277,49 @@ impl Watcher {
         }
     }
 
+    /// Supervisors that were looked for.
+    fn hear_finder(&mut self, changes: &mut Vec<(GuestName, Change)>) -> Result<()> {
+        while let Some((name, found)) = self.finder.found() {
+            let contact = match found {
+                Ok(Some(client)) => greet(client, self.told.get(&name)),
+                Ok(None) => {
+                    changes.push((name.clone(), Change::Down));
+                    Contact::Down
+                }
+                Err(error) => unheard(&name, error, changes)?,
+            };
+            self.guests.insert(name, contact);
+        }
+        Ok(())
+    }
+
+    /// Isn't it the complaint of before?
+    fn is_news(&mut self, name: &GuestName, change: &Change) -> bool {
+        match change {
+            Change::Unheard(error) => {
+                let text = error.to_string();
+                self.unheard.insert(name.clone(), text.clone()) != Some(text)
+            }
+            Change::Told(_) | Change::Down => {
+                self.unheard.remove(name);
+                true
+            }
+        }
+    }
+
     /// What supervisors say, and where there is none any more.
     fn hear_supervisors(&mut self, changes: &mut Vec<(GuestName, Change)>) -> Result<()> {
+        let (paths, finder) = (&self.paths, &mut self.finder);
         for (name, contact) in &mut self.guests {
-            let mut tell = |change| changes.push((name.clone(), change));
             loop {
+                let told = self.told.get(name);
                 match contact {
-                    Contact::Down => break,
-                    Contact::Unknown => *contact = seek(&self.paths, name, None, Some(&u64::MAX))?,
+                    Contact::Down | Contact::Sought => break,
+                    Contact::Unknown => {
+                        *contact = seek(paths, finder, name, None, Some(&u64::MAX), changes)?;
+                    }
                     Contact::Lost(until) => {
-                        let until = *until;
-                        *contact = seek(&self.paths, name, Some(until), self.told.get(name))?;
+                        *contact = seek(paths, finder, name, Some(*until), told, changes)?;
                         if matches!(contact, Contact::Lost(_)) {
                             break;
                         }
@@ -277,21 +329,21 @@ impl Watcher {
                         Ok(Some(Some(Event::Status(status)))) => {
                             *down = status.phase == Phase::Stopped;
                             self.told.insert(name.clone(), status.clock_ms);
-                            tell(Change::Told(status));
+                            changes.push((name.clone(), Change::Told(status)));
                             continue;
                         }
                         Ok(Some(Some(_))) => continue,
                         // The supervisor has gone, with or without its guest.
                         Ok(Some(None)) | Err(_) => {
                             if std::mem::take(down) {
-                                tell(Change::Down);
+                                changes.push((name.clone(), Change::Down));
                             }
-                            *contact = seek(&self.paths, name, None, self.told.get(name))?;
+                            *contact = seek(paths, finder, name, None, told, changes)?;
                         }
                     },
                 }
                 if matches!(contact, Contact::Down) {
-                    tell(Change::Down);
+                    changes.push((name.clone(), Change::Down));
                 }
             }
         }
@@ -303,9 +355,11 @@ impl Watcher {
 /// replaced after `until`.
 fn seek(
     paths: &Paths,
+    finder: &mut Finder,
     name: &GuestName,
     until: Option<Instant>,
     told: Option<&u64>,
+    changes: &mut Vec<(GuestName, Change)>,
 ) -> Result<Contact> {
     let run = RunDir::new(paths, name);
     match reach(&run, name) {
@@ -315,19 +369,32 @@ fn seek(
         Err(error) if error.errno() == Some(libc::EAGAIN) => {
             return Ok(Contact::Lost(Instant::now() + GRACE));
         }
-        Err(error) => return Err(error),
+        Err(error) => return unheard(name, error, changes),
     }
-    if !is_there(paths, name)? {
-        return Ok(Contact::Down);
+    match (is_there(paths, name), until) {
+        (Err(error), _) => unheard(name, error, changes),
+        (Ok(false), _) => Ok(Contact::Down),
+        (Ok(true), None) => Ok(Contact::Lost(Instant::now() + GRACE)),
+        (Ok(true), Some(until)) if Instant::now() < until => Ok(Contact::Lost(until)),
+        (Ok(true), Some(_)) => match finder.start(paths, name) {
+            Ok(true) => Ok(Contact::Sought),
+            Ok(false) => Ok(Contact::Lost(Instant::now() + CROWD)),
+            Err(error) => unheard(name, error, changes),
+        },
     }
-    match until {
-        None => Ok(Contact::Lost(Instant::now() + GRACE)),
-        Some(until) if Instant::now() < until => Ok(Contact::Lost(until)),
-        Some(_) => {
-            let client = Client::connect(paths, name)?;
-            Ok(client.map_or(Contact::Down, |client| greet(client, told)))
-        }
+}
+
+/// That is one guest's own matter, unless it is whoever asks that mayn't.
+fn unheard(
+    name: &GuestName,
+    error: Error,
+    changes: &mut Vec<(GuestName, Change)>,
+) -> Result<Contact> {
+    if error.kind() == Kind::Permission {
+        return Err(error);
     }
+    changes.push((name.clone(), Change::Unheard(error)));
+    Ok(Contact::Lost(Instant::now() + AGAIN))
 }
 
 /// A connection to its supervisor, if there is one.

@@ -119,7 +119,7 @@ fn open_context(paths: &Paths, name: &GuestName) -> Result<Client> {
         return Ok(client);
     }
     RunDir::new(paths, name).forget_end();
-    let (client, _) = spawn_supervisor(name, &["--idle"])?;
+    let client = spawn_supervisor(name, &["--idle"])?;
     client.send(&Request::Lease)?;
     let deadline = Instant::now() + PATIENCE;
     loop {

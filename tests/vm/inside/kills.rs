@@ -15,10 +15,10 @@ use tests::{DEADLINE, Tree, eventually, random};
 use crate::units::{Guest, Machine, systemctl, vserver};
 
 /// How many are killed: ten, or as large a part of `$VSERVER_TEST_KILLS` as that
-/// is of what guest/kills.rs kills.
+/// is of the supervisors that guest/kills.rs kills.
 fn kills() -> u32 {
     let asked = env::var("VSERVER_TEST_KILLS").ok().and_then(|text| text.parse::<u32>().ok());
-    asked.map_or(10, |asked| (asked / 9).max(1))
+    asked.map_or(10, |asked| (asked / 6).max(1))
 }
 
 /// What a deed does to the boot.

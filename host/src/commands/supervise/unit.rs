@@ -104,7 +104,7 @@ pub fn stopped(paths: &Paths, name: &GuestName) -> Result<Exit> {
         // A guard may have started one itself: of two, one ends at once.
         let client = match Client::reach(paths, name)? {
             Some(client) => client,
-            None => spawn_supervisor(name, &["--take-over"])?.0,
+            None => spawn_supervisor(name, &["--take-over"])?,
         };
         // One that has only to clean up may have ended.
         if client.send(&order).is_ok() {
