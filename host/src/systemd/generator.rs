@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -225,7 +224,7 @@ fn mount_unit(path: &Path) -> Option<String> {
         if !unit.is_empty() {
             unit.push('-');
         }
-        for byte in part.as_bytes() {
+        for byte in part.as_encoded_bytes() {
             let is_first = unit.is_empty();
             match byte {
                 b'.' if is_first => unit.push_str("\\x2e"),
