@@ -185,10 +185,9 @@ pub fn come(prefix: &Path, are_new: bool) -> Result<()> {
     match (looks_below(prefix), sd_notify::booted().unwrap_or(false)) {
         (false, _) => Ok(()),
         (true, true) => {
-            if are_new {
-                enable_all(true)?;
-            }
-            reload()
+            // Should that fail, the units are known all the same.
+            let enabled = if are_new { enable_all(true) } else { Ok(()) };
+            reload().and(enabled)
         }
         (true, false) => {
             if are_new {
