@@ -99,6 +99,7 @@ fn a_change_is_made_in_guest_and_file_or_in_neither(tree: Tree) {
     let before = file();
     guest.vserver("limits", ["nice=6", "files=99999999"]).code(1).complains("limits.files");
     guest.vserver("limits", ["nice=6", "colour=red"]).code(2).complains("limits are: memory");
+    guest.vserver("limits", ["nice=6", "limits.nice=7"]).code(2).complains("'nice' is given twice");
     guest.vserver("limits", ["nice=60"]).code(2).complains("from -20 to 19");
     guest.vserver("limits", ["nice=6", "--dry-run"]).ok();
     assert_eq!((file(), level(guest.init_pid())), (before, "3".to_owned()));

@@ -71,6 +71,7 @@ const INSIDE: List = &[
     ("machined::nothing_waits", Newer),
     ("machined::sysvinit", LongRun),
     ("many::", Newer),
+    ("mixed::", Newer),
     ("package::", Newer),
     ("power::", Newer),
     ("quota::", Older),

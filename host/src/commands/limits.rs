@@ -277,7 +277,11 @@ fn apply(
 /// The text of the file with these changes.
 fn edited(text: &str, changes: &[Change]) -> Result<String> {
     let mut text = text.to_owned();
-    for Change { key, value } in changes {
+    for (place, Change { key, value }) in changes.iter().enumerate() {
+        if changes.iter().take(place).any(|earlier| earlier.key == *key) {
+            let key = key.escape_debug();
+            return Err(Error::usage(format!("'{key}' is given twice; name each limit once")));
+        }
         let known = match schema::shape(&["limits"]) {
             Some(schema::Shape::Section(keys)) => keys,
             _ => &[],

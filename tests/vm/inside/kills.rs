@@ -58,9 +58,7 @@ fn what_is_killed_at_any_moment_costs_no_unit_its_guest() {
     let [web, db] = ["web", "db"].map(|name| machine.guest(name, Tree::Busybox));
     systemctl(&["start", &web.unit(), &db.unit()]).ok();
     let neighbour = what_is_of(&db);
-    let version = systemctl(&["--version"]).ok();
-    // Where there are guards (units.rs).
-    let each = if version.stdout.starts_with("systemd 252 ") { 2 } else { 1 };
+    let each = is_looked_after_by();
     is_had_again(&web, each);
     for round in 1..=kills() {
         let (words, effect) = *random.choice(DEEDS).expect("there are some");
@@ -93,21 +91,35 @@ fn what_is_killed_at_any_moment_costs_no_unit_its_guest() {
         assert_eq!(what_is_of(&db), neighbour);
     }
     systemctl(&["stop", &web.unit()]).ok();
-    assert_eq!(web.show("ActiveState"), "inactive");
-    assert_eq!(web.show("Result"), "success");
-    assert!(supervisors("web").is_empty() && keepers("web") == 0);
-    assert!(!Path::new("/run/vserver/web").exists());
-    let cgroup = Path::new("/sys/fs/cgroup/vserver.slice/vserver@web.service");
+    nothing_is_left(&web);
+    systemctl(&["stop", &db.unit()]).ok();
+}
+
+/// How many processes of vserver's look after a unit: a guard, too, where there are
+/// some (units.rs).
+pub fn is_looked_after_by() -> usize {
+    let version = systemctl(&["--version"]).ok();
+    if version.stdout.starts_with("systemd 252 ") { 2 } else { 1 }
+}
+
+/// It has been stopped, and everybody knows it.
+#[track_caller]
+pub fn nothing_is_left(guest: &Guest) {
+    let name = guest.name();
+    assert_eq!(guest.show("ActiveState"), "inactive");
+    assert_eq!(guest.show("Result"), "success");
+    assert!(supervisors(name).is_empty() && keepers(name) == 0);
+    assert!(!Path::new("/run/vserver").join(name).exists());
+    let cgroup = Path::new("/sys/fs/cgroup/vserver.slice").join(guest.unit());
     eventually(DEADLINE, "systemd has removed the cgroup", || (!cgroup.exists()).then_some(()));
     let failed = systemctl(&["list-units", "--failed", "--plain", "--no-legend", "vserver*"]).ok();
     assert_eq!(failed.stdout, "");
-    systemctl(&["stop", &db.unit()]).ok();
 }
 
 /// A start is all that it needs: then it is up as a unit, with so many processes
 /// that look after it, and one keeper.
 #[track_caller]
-fn is_had_again(guest: &Guest, each: usize) {
+pub fn is_had_again(guest: &Guest, each: usize) {
     let mut shown = String::new();
     eventually(DEADLINE, "it is had again", || {
         systemctl(&["start", &guest.unit()]).ok();
@@ -129,7 +141,7 @@ fn is_had_again(guest: &Guest, each: usize) {
 }
 
 /// What must stay as it is of a guest that nobody touches.
-fn what_is_of(guest: &Guest) -> [String; 4] {
+pub fn what_is_of(guest: &Guest) -> [String; 4] {
     let pids = ["init_pid", "keeper_pid"].map(|who| guest.pid(who).to_string());
     let [init, keeper] = pids;
     [init, keeper, guest.show("MainPID"), guest.show("InvocationID")]

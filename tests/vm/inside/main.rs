@@ -17,6 +17,7 @@ mod late;
 mod limits;
 mod machined;
 mod many;
+mod mixed;
 mod package;
 mod power;
 mod quota;
