@@ -11,10 +11,11 @@ use tests::{DEADLINE, Tree, eventually};
 use crate::units::{Guest, Machine, read, run, systemctl, vserver};
 
 /// Settings of a guest's unit, until they are dropped.
-struct Setting(PathBuf);
+pub struct Setting(PathBuf);
 
 impl Setting {
-    fn new(guest: &Guest, text: &str) -> Self {
+    /// Gives the unit a drop-in.
+    pub fn new(guest: &Guest, text: &str) -> Self {
         let path = PathBuf::from(format!("/run/systemd/system/{}.d/90-test.conf", guest.unit()));
         fs::create_dir_all(path.parent().expect("it has one")).expect("it can be made");
         fs::write(&path, format!("[Service]\n{text}\n")).expect("it can be written");

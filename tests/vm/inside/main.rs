@@ -18,6 +18,8 @@ mod limits;
 mod machined;
 mod many;
 mod mixed;
+mod noise;
+mod ordered;
 mod package;
 mod power;
 mod quota;

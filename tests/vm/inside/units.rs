@@ -89,59 +89,6 @@ fn vserver_and_systemctl_see_and_do_the_same() {
 
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
-fn what_is_enabled_is_started_in_order() {
-    let machine = Machine::new();
-    let db = machine.guest("db", Tree::Busybox);
-    let web = machine.guest("web", Tree::Busybox);
-    vserver(&["config", "set", "web", "after", "db"]).ok();
-    vserver(&["config", "set", "web", "marks", "customers"]).ok();
-    // systemd has heard of it by that.
-    assert!(web.show("After").contains("vserver@db.service"));
-    let unknown = systemctl(&["is-enabled", "vserver@web"]);
-    assert_ne!(unknown.code, 0, "{unknown}");
-    vserver(&["enable", "web", "db"]).ok();
-    for guest in [&db, &web] {
-        systemctl(&["is-enabled", &guest.unit()]).ok();
-    }
-    let listed = systemctl(&["list-dependencies", "--plain", "vservers.target"]).ok();
-    for guest in [&db, &web] {
-        assert!(listed.stdout.contains(&guest.unit()), "{listed}");
-    }
-    let marked = systemctl(&["list-dependencies", "--plain", "vservers@customers.target"]).ok();
-    assert!(marked.stdout.contains("vserver@web.service"), "{marked}");
-    let wanted = systemctl(&["list-dependencies", "--plain", "multi-user.target"]).ok();
-    assert!(wanted.stdout.contains("vservers.target"), "{wanted}");
-    for other in ["vserver@db.service", "remote-fs.target"] {
-        assert!(web.show("After").contains(other), "{other}");
-    }
-    assert!(web.show("RequiresMountsFor").contains("/var/lib/vservers/web"));
-
-    systemctl(&["start", "vservers.target"]).ok();
-    let started = |guest: &Guest| -> u64 {
-        guest.show("ActiveEnterTimestampMonotonic").parse().expect("microseconds")
-    };
-    let begun: u64 = web.show("InactiveExitTimestampMonotonic").parse().expect("microseconds");
-    assert!(started(&db) <= begun, "db was up before web was begun");
-    systemctl(&["stop", "vservers.target"]).ok();
-    for guest in [&db, &web] {
-        guest.ends();
-    }
-    let ended: u64 = web.show("InactiveEnterTimestampMonotonic").parse().expect("microseconds");
-    let stopped: u64 = db.show("ActiveExitTimestampMonotonic").parse().expect("microseconds");
-    assert!(ended <= stopped, "web was down before db was stopped");
-
-    vserver(&["disable", "web"]).ok();
-    vserver(&["delete", "--yes", "db"]).ok();
-    let listed = systemctl(&["list-dependencies", "--plain", "vservers.target"]).ok();
-    for guest in [&db, &web] {
-        let state = systemctl(&["is-enabled", &guest.unit()]);
-        assert_ne!(state.code, 0, "{state}");
-        assert!(!listed.stdout.contains(&guest.unit()), "{listed}");
-    }
-}
-
-#[test]
-#[ignore = "root: only in the virtual machine of tests/vm"]
 fn a_supervisor_that_is_killed_is_replaced() {
     let machine = Machine::new();
     let web = machine.guest("web", Tree::Busybox);
