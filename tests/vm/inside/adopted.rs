@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tests::{DEADLINE, Tree, eventually, process};
 
+use crate::kills::{is_looked_after_by, supervisors};
 use crate::units::{Guest, Machine, read, run, systemctl, vserver};
 
 /// What looks after `web`.
@@ -250,15 +251,10 @@ fn a_boot_in_which_nothing_happens_goes_on() {
     assert_eq!(web.status()["state"], "booting");
     assert_eq!((web.show("MainPID"), web.show("NRestarts")), (main.clone(), "0".to_owned()));
     is_left_alone("success");
-    // It has a supervisor, and no other.
-    let supervisors = || {
-        process::processes(|process| {
-            let line = fs::read(process.join("cmdline")).unwrap_or_default();
-            let words: Vec<_> = line.split(|byte| *byte == 0).collect();
-            words.contains(&&b"supervise"[..]) && words.contains(&&b"web"[..])
-        })
-    };
-    eventually(DEADLINE, "one is left", || (supervisors().len() == 1).then_some(()));
+    // What looks after it, and no other.
+    let each = is_looked_after_by();
+    let is_whole = || (supervisors("web").len() == each).then_some(());
+    eventually(DEADLINE, "one is left", is_whole);
     assert_eq!(web.pid("init_pid"), init);
     let begun = Instant::now();
     while web.status()["state"] != "running" && begun.elapsed() < DEADLINE {

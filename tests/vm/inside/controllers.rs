@@ -13,13 +13,34 @@ use crate::units::{Guest, Machine, read, systemctl, vserver};
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
 fn a_guests_systemd_has_its_own() {
+    has_its_own(Tree::Systemd, "private");
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_guests_systemd_has_its_own_with_the_hosts_users() {
+    has_its_own(Tree::Systemd, "host");
+}
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_newer_systemd_has_its_own_in_every_mode() {
+    for users in ["private", "identity", "host"] {
+        has_its_own(Tree::SystemdTrixie, users);
+    }
+}
+
+fn has_its_own(tree: Tree, users: &str) {
     let machine = Machine::new();
-    let web = machine.guest("own", Tree::Systemd);
+    let web = machine.guest("own", tree);
+    vserver(&["config", "set", "own", "security.users", users]).ok();
     vserver(&["start", "own"]).ok();
     eventually(DEADLINE, "its systemd is up", || {
         let state = vserver(&["exec", "own", "--", "systemctl", "is-system-running"]);
         (state.trimmed() == "running").then_some(())
     });
+    let failed = vserver(&["exec", "own", "--", "systemctl", "--failed", "--no-legend"]).ok();
+    assert_eq!(failed.stdout, "", "units that have failed");
     let set = ["set-property", "--runtime", "cron.service", "MemoryMax=50M", "CPUWeight=20"];
     vserver(&[&["exec", "own", "--", "systemctl"], set.as_slice()].concat()).ok();
     let cron = PathBuf::from(format!(

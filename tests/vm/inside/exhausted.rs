@@ -165,3 +165,25 @@ fn a_unit_without_memory_loses_neither_supervisor_nor_keeper() {
     assert_eq!(web.show("Result"), "success");
     assert_eq!(processes(&other), before.1);
 }
+
+#[test]
+#[ignore = "root: only in the virtual machine of tests/vm"]
+fn a_unit_without_memory_is_not_started_and_leaves_nothing() {
+    let machine = Machine::new();
+    let [late, other] = ["late", "other"].map(|name| machine.guest(name, Tree::Busybox));
+    systemctl(&["start", &other.unit()]).ok();
+    let before = processes(&other);
+    let unit = late.unit();
+    let full = Limit::set(&unit, "MemoryMax", "256K");
+    let start = vserver(&["start", "late"]);
+    println!("{start}");
+    assert_ne!(start.code, 0, "{start}");
+    assert!(start.stderr.contains("guest 'late'") && start.stderr.contains("memory"), "{start}");
+    eventually(DEADLINE, "nothing of it is left", || (!is_left("late")).then_some(()));
+    assert_eq!(processes(&other), before);
+    drop(full);
+    systemctl(&["reset-failed", &unit]);
+    vserver(&["start", "late"]).ok();
+    vserver(&["stop", "late"]).ok();
+    systemctl(&["stop", &other.unit()]).ok();
+}

@@ -148,7 +148,7 @@ pub fn what_is_of(guest: &Guest) -> [String; 4] {
 }
 
 /// The supervisors of a guest, and their guards.
-fn supervisors(name: &str) -> Vec<Process> {
+pub fn supervisors(name: &str) -> Vec<Process> {
     let is_meant = |arguments: &[&str]| match arguments {
         [program, "supervise", options @ .., last] if program.ends_with("vserver") => {
             let helps = ["--machined", "--stop-unit", "--unit-stopped"];

@@ -9,6 +9,7 @@ mod apparmor;
 mod bombs;
 mod controllers;
 mod exhausted;
+mod harmed;
 mod host;
 mod journal;
 mod keepers;

@@ -31,6 +31,7 @@ fn comes_and_goes_and_never_harms_a_guest() {
     vserver(&["build", "shop", "--quiet", "--method", "template", "--from", &archive]).ok();
     fs::write("/var/lib/vservers/shop/etc/kept", "by the guest").expect("it can be written");
     vserver(&["enable", "--now", "shop"]).ok();
+    systemctl(&["is-enabled", "vserver@shop"]).ok().says("enabled\n");
 
     let before = Boot::now();
     machine.dpkg("--install", &machine.upgrade());
@@ -69,6 +70,8 @@ fn comes_and_goes_and_never_harms_a_guest() {
     for path in ["/var/log/vserver", "/var/lib/vserver", "/run/vserver", INIT_SCRIPT] {
         assert!(!Path::new(path).exists(), "{path} is left");
     }
+    let enabled = "/etc/systemd/system/vservers.target.wants/vserver@shop.service";
+    assert!(fs::symlink_metadata(enabled).is_err(), "{enabled} is left");
     let left = systemctl(&["list-unit-files", "--no-legend", "vserver*"]);
     assert!(!left.stdout.contains("vserver@.service"), "{left}");
 }
