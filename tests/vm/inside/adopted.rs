@@ -266,8 +266,7 @@ fn a_boot_in_which_nothing_happens_goes_on() {
     assert!(!process::is_alive(init));
 }
 
-/// The unit's usual limit is 60 times. Before systemd 254 a guard counts, which has
-/// just that one.
+/// The unit's usual limit is 60 times.
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
 fn a_unit_that_is_started_too_often_is_given_up_and_its_guest_is_not() {
