@@ -23,6 +23,7 @@ on! { Busybox: [
     a_guest_that_exists_is_not_built_again,
     a_skeleton_is_a_guest,
     every_build_is_tidied,
+    name_servers_are_the_hosts_that_a_guest_reaches,
     contexts_never_clash,
     util_vservers_options_are_taken_or_refused,
     util_vservers_places_are_taken_or_noted,
@@ -139,6 +140,21 @@ fn every_build_is_tidied(tree: Tree) {
     let root = shadow.lines().find(|line| line.starts_with("root:")).unwrap_or_default();
     let password = root.split(':').nth(1).unwrap_or_default();
     assert!(password.starts_with(['*', '!']), "root's password is locked: {root}");
+}
+
+/// With a file of the host's in place of its own, for the build alone.
+fn name_servers_are_the_hosts_that_a_guest_reaches(tree: Tree) {
+    let host = Host::new();
+    let servers = host.prefix().join("servers");
+    fs::write(&servers, "nameserver 192.0.2.53\nnameserver 127.0.0.53\n").expect("it can be");
+    let mut build = Command::new("unshare");
+    let line = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+    build.args(["--mount", "sh", "-c", line]).arg(&servers).arg(tests::host::program());
+    build.args(["build", "web", "--method", "template", "--from"]).arg(tree.archive());
+    command::run(build.env(PREFIX, host.prefix()), DEADLINE).ok();
+    let file = host.paths().roots_dir().join("web/etc/resolv.conf");
+    let text = fs::read_to_string(file).expect("the guest has one");
+    assert_eq!(text, "nameserver 192.0.2.53\n");
 }
 
 fn contexts_never_clash(tree: Tree) {

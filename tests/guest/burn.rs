@@ -1,13 +1,23 @@
 //! Work of a known length in a guest, to judge by it what is counted.
+//!
+//! The kernel adds up the same nanoseconds for a process (CLOCK_PROCESS_CPUTIME_ID)
+//! and for its cgroup (cpu.stat), so what is counted may differ from what was worked by
+//! one in a hundred and no more.
 
 use std::path::Path;
 
-use tests::{DEADLINE, Guest, eventually};
+use tests::{DEADLINE, Guest, eventually, executable};
 
-/// The kernel counts in microseconds, and tells a process of its own in hundredths
-/// of a second, each of its two figures rounded down (times(2)); one more is for
-/// sessions that cost more than others. Of each session.
-const TICKS: f64 = 0.03;
+use crate::shared::peer;
+
+/// How much of what was worked may be missing or too much.
+const TOLERANCE: f64 = 0.01;
+
+/// How much of what else was done beside, as it took it once, it may take another time.
+const VARIES: f64 = 0.3;
+
+/// Seconds for which a session works, at least and at most.
+const LENGTHS: (f64, f64) = (2.0, 15.0);
 
 /// What a guest's sessions cost beside what is done in them.
 #[derive(Debug)]
@@ -21,39 +31,51 @@ impl Session {
     pub fn of(guest: &Guest<'_>, counted: impl Fn() -> f64) -> Self {
         wait_for_quiet(guest);
         let mut session = Self { least: f64::MAX, most: 0.0 };
-        for _ in 0..3 {
+        for _ in 0..5 {
             let before = counted();
-            guest.shell("times").ok();
-            let cost = counted() - before;
+            let worked = burn(guest, 0.0);
+            let cost = counted() - before - worked;
             (session.least, session.most) = (session.least.min(cost), session.most.max(cost));
         }
         session
     }
 
-    /// Compares what was counted for some sessions with how long they have worked,
-    /// to one in a hundred. Once something else has been done that costs so much.
+    /// Works for so long that all can be judged which so many sessions have worked, once
+    /// something else has been done that costs so much.
+    pub fn burn(&self, guest: &Guest<'_>, sessions: f64, beside: f64) -> f64 {
+        let enough = 2.0 * self.unknown(sessions, beside) / TOLERANCE / sessions;
+        burn(guest, enough.clamp(LENGTHS.0, LENGTHS.1))
+    }
+
+    /// Compares what was counted for some sessions with how long they have worked.
     #[track_caller]
     pub fn judge(&self, counted: f64, truth: f64, sessions: f64, beside: f64) {
-        let slack = sessions * TICKS + beside * 0.3;
-        let least = truth * 0.99 + sessions * self.least + beside - slack;
-        let most = truth * 1.01 + sessions * self.most + beside + slack;
         let what = format!("{counted} s counted, {truth} s worked, {beside} s beside, {self:?}");
-        assert!((least..=most).contains(&counted), "{what}");
+        let tolerance = TOLERANCE * truth;
+        assert!(self.unknown(sessions, beside) <= tolerance, "too little to judge by: {what}");
+        let expected = truth + sessions * (self.least + self.most) / 2.0 + beside;
+        assert!((counted - expected).abs() <= tolerance, "{what}");
+    }
+
+    /// Seconds that may have been worked or not.
+    fn unknown(&self, sessions: f64, beside: f64) -> f64 {
+        sessions * (self.most - self.least) + beside * VARIES
     }
 }
 
-/// Seconds for which a shell has worked, in user mode and in the kernel, as it
-/// counts them itself: `times` prints its own first, "0m1.23s 0m0.04s". How they
-/// divide into the two is guessed from ticks, by cgroups in another way.
-pub fn burn(guest: &Guest<'_>) -> f64 {
-    let work = "i=0; while [ $i -lt 1200000 ]; do i=$((i + 1)); done; \
-                i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); echo x; done >/dev/null; times";
-    let answer = guest.shell(work).ok();
-    let seconds = |text: &str| -> f64 {
-        let (minutes, seconds) = text.trim_end_matches('s').split_once('m').expect("a time");
-        minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
-    };
-    answer.stdout.split_whitespace().take(2).map(seconds).sum()
+/// Brings what works into a guest.
+pub fn equip(guest: &Guest<'_>) {
+    executable::copy(peer(), guest.root().join("peer"));
+}
+
+/// Seconds for which a process has worked that was to work for so many, in user mode
+/// and in the kernel. How they divide into the two the kernel guesses from ticks.
+#[track_caller]
+pub fn burn(guest: &Guest<'_>, seconds: f64) -> f64 {
+    let answer = guest.exec(["/peer", "burn", &seconds.to_string()]).ok();
+    let nanoseconds = answer.trimmed().strip_prefix("burn ").and_then(|text| text.parse().ok());
+    let nanoseconds: f64 = nanoseconds.unwrap_or_else(|| panic!("no time: {answer}"));
+    nanoseconds / 1e9
 }
 
 /// Waits for what a boot makes after it has reached its runlevel: the script

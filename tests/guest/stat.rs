@@ -9,7 +9,7 @@ use serde_json::Value;
 use tests::process::Process;
 use tests::{DEADLINE, Host, Tree, command, eventually};
 
-use crate::burn::{Session, burn};
+use crate::burn::{Session, equip};
 
 on! { Busybox: [
     time_is_that_of_ended_processes_too,
@@ -33,12 +33,13 @@ fn time_is_that_of_ended_processes_too(tree: Tree) {
     let host = Host::new();
     for users in ["private", "host"] {
         let guest = host.guest(users).tree(tree).set("security.users", users).build();
+        equip(&guest);
         guest.start();
         let now = || row(&host, users).expect("the guest has a row");
         let sum = |row: &Value| number(row, "user_seconds") + number(row, "system_seconds");
         let session = Session::of(&guest, || sum(&now()));
         let before = now();
-        let truth = burn(&guest);
+        let truth = session.burn(&guest, 1.0, 0.0);
         let after = now();
         assert!(number(&after, "system_seconds") > number(&before, "system_seconds"), "{after}");
         session.judge(sum(&after) - sum(&before), truth, 1.0, 0.0);

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tests::{DEADLINE, Guest, Host, Tree, eventually};
 
-use crate::burn::{Session, burn, wait_for_quiet};
+use crate::burn::{Session, burn, equip, wait_for_quiet};
 
 on! { Busybox: [
     nothing_is_lost_and_nothing_doubled,
@@ -41,14 +41,15 @@ fn worked(used: &Value) -> f64 {
 fn nothing_is_lost_and_nothing_doubled(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
+    equip(&guest);
     guest.start();
     let now = || worked(&used(&host, "web", &[]));
     let session = Session::of(&guest, now);
     // Nobody notes it when it ends, and another one goes on.
     let before = now();
-    let mut truth = burn(&guest);
+    let mut truth = session.burn(&guest, 2.0, 0.0);
     guest.kill_supervisor();
-    truth += burn(&guest);
+    truth += session.burn(&guest, 2.0, 0.0);
     let first = used(&host, "web", &[]);
     session.judge(worked(&first) - before, truth, 2.0, 0.0);
     // Asking again counts nothing again.
@@ -67,15 +68,17 @@ fn nothing_is_lost_and_nothing_doubled(tree: Tree) {
     let before = now();
     reboot();
     let beside = now() - before;
+    // A stop is less than that.
+    let with_stop = beside * 1.3;
     let before = now();
-    let mut truth = burn(&guest);
+    let mut truth = session.burn(&guest, 2.0, with_stop);
     guest.kill_supervisor();
     reboot();
-    truth += burn(&guest);
+    truth += session.burn(&guest, 2.0, with_stop);
     session.judge(now() - before, truth, 2.0, beside);
     guest.stop();
     let last = used(&host, "web", &[]);
-    session.judge(worked(&last) - before, truth, 2.0, beside * 1.3);
+    session.judge(worked(&last) - before, truth, 2.0, with_stop);
     assert_eq!((number(&last, "boots"), number(&last, "crashes")), (3.0, 0.0), "{last}");
     assert!(number(&last, "uptime_seconds") >= truth, "{last}");
     assert_eq!(used(&host, "web", &[]), last, "a stopped guest uses nothing");
@@ -167,29 +170,30 @@ fn an_account_outlives_its_guest(tree: Tree) {
 fn a_session_alone_is_no_boot(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    let truth = burn(&guest);
+    equip(&guest);
+    let truth = burn(&guest, 10.0);
     eventually(DEADLINE, "its context is closed", || {
         (guest.status().state == "stopped").then_some(())
     });
     let used = used(&host, "web", &[]);
-    // And for the session itself.
-    let right = truth * 0.99 - 0.03..truth * 1.01 + 0.05;
-    assert!(right.contains(&worked(&used)), "{truth} {used}");
+    // The session itself is in it.
+    assert!((worked(&used) / truth - 1.0).abs() < 0.01, "{truth} {used}");
     assert_eq!(number(&used, "boots"), 0.0, "{used}");
 }
 
 fn what_nobody_looked_after_is_counted_once(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
+    equip(&guest);
     guest.start();
     let now = || worked(&used(&host, "web", &[]));
     wait_for_quiet(&guest);
     let boot = now();
     let session = Session::of(&guest, now);
     let before = now();
-    let mut truth = burn(&guest);
+    let mut truth = session.burn(&guest, 2.0, boot);
     now();
-    truth += burn(&guest);
+    truth += session.burn(&guest, 2.0, boot);
     let status = guest.status();
     for pid in [status.supervisor_pid, status.keeper_pid, status.init_pid] {
         kill(Pid::from_raw(pid.expect("it has one")), Signal::SIGKILL).expect("it can be killed");

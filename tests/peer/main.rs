@@ -4,8 +4,11 @@
 //! Steps are read from the arguments. One that fails tells the error and is
 //! not the end; nothing waits for longer than a moment, but `serve`.
 
+mod burn;
+mod make;
 mod netlink;
 mod pings;
+mod rate;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -14,19 +17,17 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, U
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use caps::{CapSet, Capability};
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::socket::sockopt::{Ipv6V6Only, Linger, ReuseAddr, ReusePort};
+use nix::sys::socket::sockopt::{Ipv6V6Only, ReuseAddr, ReusePort, SendTimeout};
 use nix::sys::socket::{
-    AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn,
-    SockaddrIn6, bind, listen, sendmsg, setsockopt, socket,
+    AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrIn, SockaddrIn6,
+    bind, connect, listen, sendmsg, setsockopt, socket,
 };
-use nix::sys::time::TimeValLike;
-use nix::unistd::{Pid, setuid};
+use nix::sys::time::{TimeVal, TimeValLike};
+use nix::unistd::setuid;
 
 /// Long enough for a packet that isn't dropped.
 const MOMENT: Duration = Duration::from_secs(3);
@@ -60,13 +61,15 @@ fn main() {
             "mail" => netlink::mail(&next(), &next()),
             "send-as" => sockets.send_as(&next(), &next()),
             "ask" => ask(&next()),
+            "ask-from" => ask_from(&next(), &next()),
             "fetch" => ask(&next()).map(|text| text.len().to_string()),
             "serve" => serve(&next(), &next(), false),
             // Beside others at the address.
             "share" => serve(&next(), &next(), true),
-            "on" => stay_on(&next()),
-            "rate" => rate(&next(), &next()),
-            "make" => make(&next()),
+            "on" => rate::stay_on(&next()),
+            "burn" => burn::burn(&next()),
+            "rate" => rate::rate(&next(), &next()),
+            "make" => make::make(&next()),
             "ping" => pings::ping(&next(), &next()),
             "exhaust" => sockets.exhaust(&next()),
             "drop" => drop_capability(),
@@ -306,6 +309,25 @@ fn ask(address: &str) -> Said {
     Ok(text)
 }
 
+/// The same of a server of IPv4, from this address.
+fn ask_from(source: &str, address: &str) -> Said {
+    let (SocketAddr::V4(source), SocketAddr::V4(address)) =
+        (parse(&format!("{source}:0")), parse(address))
+    else {
+        panic!("no IPv4 address")
+    };
+    let socket = open(AddressFamily::Inet, SockType::Stream)?;
+    // It holds for connect(2), too (socket(7)).
+    setsockopt(&socket, SendTimeout, &TimeVal::seconds(MOMENT.as_secs().cast_signed()))?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(source))?;
+    connect(socket.as_raw_fd(), &SockaddrIn::from(address))?;
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(MOMENT))?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Tells everybody a word, and the address that they come from; instead of a
 /// word like "*1000" so many bytes, and of "@" how long it has been on
 /// processors. At "-" it listens without binding, at
@@ -327,49 +349,12 @@ fn serve(address: &str, word: &str, shares: bool) -> Said {
         let (mut stream, peer) = listener.accept()?;
         // A client that has gone is none of its business.
         let _ = match word.strip_prefix('*') {
-            None if word == "@" => write!(stream, "{}", on_processor()),
+            None if word == "@" => write!(stream, "{}", rate::on_processor()),
             Some(length) => stream.write_all(&vec![b'x'; length.parse().expect("a number")]),
             None => write!(stream, "{word} to {}", host(peer)),
         };
         let _ = stream.shutdown(Shutdown::Write);
     }
-}
-
-/// Stays on this processor.
-fn stay_on(processor: &str) -> Said {
-    let mut set = CpuSet::new();
-    set.set(processor.parse().expect("a number"))?;
-    sched_setaffinity(Pid::this(), &set)?;
-    Ok(processor.to_owned())
-}
-
-/// How many connections, one after the other, a server takes in a second, in
-/// so many milliseconds, and the microseconds that each costs on processors,
-/// the server's included if it says "@": each is read to its end. It goes by a reset, as none
-/// shall be left waiting (TIME_WAIT) where the next ones have to get by.
-fn rate(address: &str, milliseconds: &str) -> Said {
-    let address = parse(address);
-    let time = Duration::from_millis(milliseconds.parse().expect("a number"));
-    let (start, own, mut done) = (Instant::now(), on_processor(), 0_u32);
-    let mut servers = Vec::new();
-    while start.elapsed() < time {
-        let mut stream = TcpStream::connect(address)?;
-        let now = libc::linger { l_onoff: 1, l_linger: 0 };
-        setsockopt(&stream, Linger, &now)?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        servers.push(text.parse::<i64>().unwrap_or_default());
-        done += 1;
-    }
-    let theirs = servers.last().zip(servers.first()).map_or(0, |(last, first)| last - first);
-    let cost = (on_processor() - own + theirs) as f64 / f64::from(done);
-    Ok(format!("{:.1} {cost:.3}", f64::from(done) / start.elapsed().as_secs_f64()))
-}
-
-/// Microseconds that this process has been on processors.
-fn on_processor() -> i64 {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("it can be asked");
-    (usage.user_time() + usage.system_time()).num_microseconds()
 }
 
 /// Answers datagrams, whoever sends them, with a word and the sender's address.
@@ -397,29 +382,6 @@ fn call(address: &str) -> Said {
     let length = timed(socket.recv(&mut text))?;
     let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned();
     Ok(format!("{text} at {}", host(socket.local_addr()?)))
-}
-
-/// Makes a socket of this name.
-fn make(name: &str) -> Said {
-    let (family, kind, protocol) = match name {
-        "raw" => (AddressFamily::Inet, SockType::Raw, Some(SockProtocol::Icmp)),
-        "raw6" => (AddressFamily::Inet6, SockType::Raw, Some(SockProtocol::IcmpV6)),
-        "packet" => (AddressFamily::Packet, SockType::Datagram, None),
-        "sctp" => (AddressFamily::Inet, SockType::SeqPacket, None),
-        "udp" => (AddressFamily::Inet, SockType::Datagram, Some(SockProtocol::Udp)),
-        "ping" => (AddressFamily::Inet, SockType::Datagram, Some(SockProtocol::Icmp)),
-        "unix" => (AddressFamily::Unix, SockType::Stream, None),
-        "mptcp" => {
-            return Ok(rustix::net::socket(
-                rustix::net::AddressFamily::INET,
-                rustix::net::SocketType::STREAM,
-                Some(rustix::net::ipproto::MPTCP),
-            )
-            .map(|_| format!("{name} made"))?);
-        }
-        _ => panic!("there is no socket '{name}'"),
-    };
-    Ok(socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol).map(|_| format!("{name} made"))?)
 }
 
 /// Root still, without what it takes to bind ports below 1024.

@@ -40,13 +40,16 @@ const SHARED: &[Line] = &[
     ("source of a client", &[("guest/chbind.rs", "sources_are_on_the_destinations_network")]),
     (
         "`IP_PKTINFO` with another source",
-        &[("guest/chbind.rs", "implicit_binds_reach_nothing_else")],
+        &[
+            ("guest/chbind.rs", "datagrams_have_own_sources"),
+            ("guest/shared.rs", "only_own_addresses_can_be_used"),
+        ],
     ),
     ("127.0.0.1", &[("guest/chbind.rs", "the_loopback_address_is_private")]),
     ("connect to 127.0.0.1", &[("guest/chbind.rs", "the_loopback_address_is_private")]),
     ("::1", &[("guest/shared.rs", "a_loopback_address_of_ipv6_is_its_own")]),
     ("ping", &[("guest/seen.rs", "a_ping_has_the_source_that_the_hosts_routes_give")]),
-    ("raw, packet, SCTP, MPTCP sockets", &[("guest/chbind.rs", "other_sockets_are_refused")]),
+    ("raw, packet, SCTP, MPTCP sockets", &[("guest/chbind_sockets.rs", "others_are_refused")]),
     ("broadcast, multicast", &[("guest/seen.rs", "what_is_for_many_is_not_received")]),
 ];
 

@@ -35,6 +35,7 @@ fn hold_and_are_changed_in_the_running_guest() {
     changes_are_made_at_once(&host, &guest, &first);
     block_devices_are_slowed_down(&guest, &first);
     nothing_is_changed_when_one_cannot_be(&host, &guest, &first);
+    what_is_below_present_use_is_forced_or_not_at_all(&guest, &first);
 
     // What was changed stays over a reboot, and so does what was counted.
     let init = guest.init_pid();
@@ -60,6 +61,7 @@ fn what_one_takes_too_much_of_harms_no_other() {
     let other = host.guest("other").tree(Tree::Busybox).build();
     greedy.start();
     other.start();
+    defaults_are_shares_of_the_hosts(&other);
     other.shell("sleep 7000 >/dev/null 2>&1 </dev/null &").ok();
     other.shell("dd if=/dev/urandom of=/run/held bs=1M count=24 2>/dev/null").ok();
     let state = || {
@@ -91,12 +93,37 @@ fn what_one_takes_too_much_of_harms_no_other() {
         let (now, shown) = (swapped(&own), figure(&host, "greedy", "swap_bytes"));
         (now - shown).abs().le(&(0.01 * now)).then_some(())
     });
+    greedy.vserver("limits", ["swap=1M"]).code(1).complains("of swap now").complains("--force");
+    assert_eq!(read(&own, "memory.swap.max"), "100663296");
     assert_eq!(state(), before);
+    // With space for swap there is a share of it.
+    other.vserver("restart", [""; 0]).ok();
+    assert_ne!(read(&limited_of(&other), "memory.swap.max"), "0");
+    defaults_are_shares_of_the_hosts(&other);
     greedy.shell("rm /run/file").ok();
     drop(swap);
     what_is_held_back_is_shown(&host, &greedy);
     greedy.stop();
     other.stop();
+}
+
+/// Four fifths of its memory, and half of its swap space, in whole pages.
+#[track_caller]
+fn defaults_are_shares_of_the_hosts(guest: &Guest<'_>) {
+    const PAGE: u64 = 4096;
+    let host = read(Path::new("/proc"), "meminfo");
+    let whole = |key: &str| -> u64 {
+        let line = host.lines().find_map(|line| line.strip_prefix(key)).expect("the kernel says");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    };
+    let own = limited_of(guest);
+    let shares =
+        [("memory.max", whole("MemTotal:") / 5 * 4), ("memory.swap.max", whole("SwapTotal:") / 2)];
+    for (file, share) in shares {
+        let limit: u64 = read(&own, file).parse().expect("there is one");
+        let is_share = (share.saturating_sub(2 * PAGE)..=share).contains(&limit);
+        assert!(is_share && limit.is_multiple_of(PAGE), "{file}: {limit} of {share}");
+    }
 }
 
 /// Throttling and pressure, by the files of the guest's cgroup.
@@ -317,6 +344,38 @@ fn nothing_is_changed_when_one_cannot_be(host: &Host, guest: &Guest<'_>, limited
     assert_eq!(read(limited, "pids.max"), "90");
     guest.vserver("limits", ["--apply"]).ok();
     assert_eq!(read(limited, "pids.max"), "95");
+}
+
+/// Of processes and of memory; for swap see above.
+fn what_is_below_present_use_is_forced_or_not_at_all(guest: &Guest<'_>, limited: &Path) {
+    guest.shell("for i in $(seq 10); do sleep 1000 & done >/dev/null 2>&1 </dev/null").ok();
+    let before = read(limited, "pids.max");
+    let refused = guest.vserver("limits", ["processes=5"]).code(1);
+    refused.complains("processes and threads now, more than 5").complains("--force");
+    assert_eq!(read(limited, "pids.max"), before);
+    guest.vserver("limits", ["processes=5", "--force"]).ok();
+    assert_eq!(read(limited, "pids.max"), "5");
+    guest.vserver("limits", [format!("processes={before}")]).ok();
+    assert_eq!(read(limited, "pids.max"), before);
+    guest.shell("kill $(pidof sleep)").ok();
+
+    let before = read(limited, "memory.max");
+    guest.shell("dd if=/dev/zero of=/dev/null bs=40M >/dev/null 2>&1 </dev/null &").ok();
+    eventually(DEADLINE, "it has taken its memory", || {
+        let stat = read(limited, "memory.stat");
+        let taken = stat.lines().find_map(|line| line.strip_prefix("anon ")?.parse::<u64>().ok());
+        taken.is_some_and(|taken| taken >= 40 << 20).then_some(())
+    });
+    guest.vserver("limits", ["memory=24M"]).code(1).complains("more than 24.0 MiB");
+    assert_eq!(read(limited, "memory.max"), before);
+    guest.vserver("limits", ["memory=24M", "--force"]).ok();
+    assert_eq!(read(limited, "memory.max"), "25165824");
+    eventually(DEADLINE, "the kernel has killed it", || {
+        guest.process("dd").is_none().then_some(())
+    });
+    assert!(guest.is_running(), "and nothing else");
+    guest.vserver("limits", [format!("memory={before}")]).ok();
+    assert_eq!(read(limited, "memory.max"), before);
 }
 
 /// Does what doctor says, until all limits can be enforced.

@@ -7,6 +7,7 @@ mod adopted;
 mod alone;
 mod apparmor;
 mod bombs;
+mod bound;
 mod controllers;
 mod exhausted;
 mod harmed;

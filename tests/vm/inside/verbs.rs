@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tests::layouts::{self, Layout};
@@ -52,6 +52,7 @@ fn all_verbs(layout: &Layout, kind: Kind) {
     let machine = Machine::new();
     let guest = build(&machine, layout);
     start(&guest, kind);
+    has_a_link_of_its_name(&guest);
     if kind == Kind::Own {
         // It goes with its supervisor, and comes with the next.
         guest.loses_supervisor("-9");
@@ -71,6 +72,14 @@ fn all_verbs(layout: &Layout, kind: Kind) {
     // None of its shutdowns was somebody else's.
     let events = vserver(&["logs", guest.name(), "--events"]).ok();
     assert!(!events.stdout.contains("killing"), "{events}");
+}
+
+/// Whose an interface of the host's is can be read there.
+fn has_a_link_of_its_name(guest: &Guest) {
+    let [short, whole] = ["vs", "vserver"].map(|kind| format!("{kind}-{}", guest.name()));
+    assert!(Path::new("/sys/class/net").join(&short).exists(), "there is no '{short}'");
+    let link = run("ip", &["-o", "link", "show", "dev", &short]).ok();
+    assert!(link.stdout.contains(&format!("altname {whole}")), "{link}");
 }
 
 /// As an administrator has it.
