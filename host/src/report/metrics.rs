@@ -255,7 +255,7 @@ fn labels(guest: &Metered, label: &'static str, value: &str) -> Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounting::{Counters, INTERVAL};
+    use crate::accounting::{Counters, NOTES};
     use crate::report::usage;
 
     #[test]
@@ -273,7 +273,7 @@ mod tests {
             &format!(
                 "# HELP vserver_guest_memory_byte_seconds Memory over time, sampled every {} \
                  seconds.",
-                INTERVAL.as_secs()
+                NOTES.as_secs()
             ),
             "# UNIT vserver_guest_cpu_seconds seconds",
             "vserver_guest_cpu_seconds_total{guest=\"web\",mode=\"user\"} 1.5",

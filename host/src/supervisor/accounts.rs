@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use shared::name::GuestName;
 
 use crate::accounting::forks::{self, Forks, Made};
-use crate::accounting::{self, Book, Bytes, INTERVAL, Kept, Ledger, Sample, Traffic};
+use crate::accounting::{self, Book, Bytes, Kept, Ledger, NOTES, Sample, Traffic};
 use crate::cgroup::GuestCgroup;
 use crate::error::Result;
 use crate::paths::Paths;
@@ -195,7 +195,7 @@ impl Supervisor {
     pub(super) fn arm_account(&mut self) {
         // The keeper, which holds the number, may die before that.
         let _ = self.made();
-        self.arm(Timer::Account, INTERVAL);
+        self.arm(Timer::Account, NOTES);
     }
 
     /// Counts a crash; it is written with the next note.
