@@ -46,7 +46,7 @@ pub struct StatArgs {
         value_parser = pause
     )]
     pub watch: Option<Duration>,
-    /// As JSON: an array of all figures, in bytes and seconds.
+    /// As JSON: an array of all figures, in bytes and seconds (docs/accounts.md).
     #[arg(long)]
     pub json: bool,
 }

@@ -72,6 +72,10 @@ Contexts that have processes are shown, the host as 0. PROC, VSZ and RSS are
 sums over the processes that there are; userTIME and sysTIME are the kernel's
 counts since the guest was started, of processes that have ended as well.
 
+--json has every figure, some also by the names vsz_bytes, rss_bytes, user_usec,
+system_usec, rx_bytes, tx_bytes, io_read_bytes and io_write_bytes; null is what
+isn't counted on this host. All fields: docs/accounts.md.
+
 The program 'vserver-stat' shows the same without descriptions, as old scripts
 expect: the name is the last word of a line.";
 

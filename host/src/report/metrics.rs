@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::seconds;
 use crate::accounting::{Account, Sums};
 
 /// What is known of one guest.
@@ -55,9 +56,9 @@ fn growing() -> [Growing; 10] {
             unit: Some(Unit::Seconds),
             label: "mode",
             values: |sums| {
-                let seconds = |micros| Duration::from_micros(micros).as_secs_f64();
+                let time = |micros| seconds(Duration::from_micros(micros));
                 let counters = &sums.counters;
-                vec![("user", seconds(counters.user_us)), ("system", seconds(counters.system_us))]
+                vec![("user", time(counters.user_us)), ("system", time(counters.system_us))]
             },
         },
         Growing {
@@ -105,7 +106,7 @@ fn growing() -> [Growing; 10] {
             help: "Time for which it was up, all boots together",
             unit: Some(Unit::Seconds),
             label: "",
-            values: |sums| vec![("", Duration::from_millis(sums.up_ms).as_secs_f64())],
+            values: |sums| vec![("", seconds(Duration::from_millis(sums.up_ms)))],
         },
         Growing {
             name: "memory_kills",
@@ -152,7 +153,7 @@ fn present() -> [Present; 10] {
             name: "uptime",
             help: "Since its first process was started",
             unit: Some(Unit::Seconds),
-            value: |account| Some(account.uptime.as_secs_f64()),
+            value: |account| Some(seconds(account.uptime)),
         },
         Present {
             name: "resident_memory",
