@@ -62,7 +62,8 @@ pub struct TopArgs {
 /// `vserver metrics`.
 #[derive(Clone, Debug, Args)]
 pub struct MetricsArgs {
-    /// Replace this file, whole, instead of printing.
+    /// Replace this file, whole, instead of printing: in Prometheus's text format
+    /// 0.0.4, as node_exporter's textfile collector reads it.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

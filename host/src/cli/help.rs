@@ -128,9 +128,11 @@ Examples:
   vserver metrics
   vserver metrics --output /var/lib/prometheus/node-exporter/vserver.prom
 
-Text of OpenMetrics 1.0. What ends in _total goes on over restarts, reboots of
-the host and supervisors, as 'vserver usage' has it, and is up to half a minute
-old; the rest is of this moment, and only there for guests that run.";
+Text of OpenMetrics 1.0; with --output in Prometheus's older format, which
+node_exporter reads from files. What ends in _total goes on over restarts,
+reboots of the host and supervisors, as 'vserver usage' has it, and is up to
+half a minute old; the rest is of this moment, and only there for guests that
+run.";
 
 pub(super) const VSERVER_STAT: &str = "\
 Examples:

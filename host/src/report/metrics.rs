@@ -1,7 +1,7 @@
 //! `vserver metrics`: what guests use and have used, in OpenMetrics' text
 //! format (OpenMetrics 1.0, prometheus.io/docs/specs/om), names and units by the
 //! conventions of Prometheus: base units, the unit in the name, `_total` for
-//! what only grows.
+//! what only grows. Who reads files reads an older format ([`for_textfile`]).
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -245,6 +245,30 @@ pub fn text(guests: &[Metered]) -> String {
     all
 }
 
+/// The same in Prometheus's own text format (0.0.4, prometheus.io/docs/instrumenting/
+/// exposition_formats), for node_exporter's textfile collector: there a counter is
+/// declared by the whole name of its samples, or it is of no type; units and the
+/// end aren't told.
+pub fn for_textfile(openmetrics: &str) -> String {
+    let counters: Vec<&str> = openmetrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let line = |line: &str| {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("UNIT" | "EOF"), ..) => String::new(),
+            (Some("#"), Some(what @ ("HELP" | "TYPE")), Some(name), Some(rest))
+                if counters.contains(&name) =>
+            {
+                format!("# {what} {name}_total {rest}\n")
+            }
+            _ => format!("{line}\n"),
+        }
+    };
+    openmetrics.lines().map(line).collect()
+}
+
 fn labels(guest: &Metered, label: &'static str, value: &str) -> Labels {
     let mut labels = vec![("guest", guest.name.clone())];
     if !label.is_empty() {
@@ -293,6 +317,29 @@ mod tests {
         // Not counted on this host.
         assert!(!text.contains("swap_bytes{"), "{text}");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn in_a_file_counters_are_declared_by_their_whole_names() {
+        let counters = Counters { user_us: 1_500_000, ..Counters::default() };
+        let total = Sums { boots: 3, counters, ..Sums::default() };
+        let whole = text(&[Metered { name: "web".into(), total, ..Metered::default() }]);
+        let file = for_textfile(&whole);
+        for line in [
+            "# HELP vserver_guest_boots_total How often it was booted.",
+            "# TYPE vserver_guest_boots_total counter",
+            "# TYPE vserver_guest_cpu_seconds_total counter",
+            "# TYPE vserver_guest_running gauge",
+        ] {
+            assert!(file.lines().any(|other| other == line), "{line}\n{file}");
+        }
+        let samples = |text: &str| {
+            let is_sample = |line: &&str| !line.starts_with('#');
+            text.lines().filter(is_sample).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(samples(&file), samples(&whole));
+        assert!(whole.contains("# UNIT ") && whole.ends_with("# EOF\n"), "{whole}");
+        assert!(!file.contains("# UNIT ") && !file.contains("# EOF"), "{file}");
     }
 
     /// Whatever an account keeps is told here and by `vserver usage`, whose
