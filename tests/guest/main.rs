@@ -72,6 +72,7 @@ mod init_script;
 mod inside;
 mod installers;
 mod keepers;
+mod killed;
 mod kills;
 mod limits;
 mod loopbacks;

@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use tests::{DEADLINE, Host, Tree, command, eventually};
+use tests::{DEADLINE, Host, Network, Tree, command, eventually};
 
-on! { Busybox: [figures_go_on_when_the_guest_ends] }
+on! { Busybox: [figures_go_on_when_the_guest_ends, a_collector_knows_counters_by_the_file] }
 
 fn figures_go_on_when_the_guest_ends(tree: Tree) {
     let host = Host::new();
@@ -51,7 +51,7 @@ fn figures_go_on_when_the_guest_ends(tree: Tree) {
     for _ in 0..2 {
         host.vserver(["metrics", "--output", path]).ok().says("");
         let written = fs::read_to_string(&file).expect("the file is there");
-        assert_eq!(sorted(&written), sorted(&host.vserver(["metrics"]).ok().stdout));
+        assert_eq!(samples(&written), samples(&host.vserver(["metrics"]).ok().stdout));
         let mode = fs::metadata(&file).expect("the file is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o644);
     }
@@ -80,9 +80,41 @@ for family in text_string_to_metric_families(open(sys.argv[1], newline='').read(
     answer
 }
 
-/// The figures of one name may come in any order.
-fn sorted(text: &str) -> Vec<&str> {
-    let mut lines: Vec<_> = text.lines().collect();
+/// node_exporter's own, which reads another format than a scrape has.
+fn a_collector_knows_counters_by_the_file(tree: Tree) {
+    let host = Host::on(Network::new());
+    host.guest("web").tree(tree).build();
+    let directory = host.prefix().join("textfiles");
+    fs::create_dir(&directory).expect("a directory can be made");
+    let file = directory.join("vserver.prom");
+    host.vserver(["metrics", "--output", file.to_str().expect("a path")]).ok();
+    let path = "prometheus-node-exporter/usr/bin/prometheus-node-exporter";
+    let mut exporter = host.network().command(tests::tree::unpacked(path));
+    exporter.args(["--collector.disable-defaults", "--collector.textfile"]);
+    exporter.arg(format!("--collector.textfile.directory={}", directory.display()));
+    exporter.arg("--web.listen-address=127.0.0.1:9100").stderr(Stdio::null());
+    // By that directory it is the host's, which ends what is left of its own.
+    let mut exporter = exporter.current_dir(&directory).spawn().expect("it can be run");
+    let scraped = eventually(DEADLINE, "it answers", || {
+        let answer = host.network().run("curl", ["-s", "http://127.0.0.1:9100/metrics"]);
+        (answer.code == 0).then_some(answer.stdout)
+    });
+    exporter.kill().expect("it is ours");
+    exporter.wait().expect("it is ours");
+    for line in [
+        "# TYPE vserver_guest_boots_total counter",
+        "vserver_guest_boots_total{guest=\"web\"} 0",
+        "# TYPE vserver_guest_cpu_seconds_total counter",
+        "# TYPE vserver_guest_running gauge",
+        "node_textfile_scrape_error 0",
+    ] {
+        assert!(scraped.lines().any(|other| other == line), "no {line}: {scraped}");
+    }
+}
+
+/// The figures, which may come in any order.
+fn samples(text: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
     lines.sort_unstable();
     lines
 }

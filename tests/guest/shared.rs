@@ -180,7 +180,9 @@ fn own_loopback(host: &Host, guest: &Guest<'_>) -> String {
     let context = format!("{:x}", guest.status().context);
     let list = host.network().ip("-o -6 address show dev lo");
     let mut addresses = list.split_ascii_whitespace().filter_map(|word| word.strip_suffix("/128"));
-    let own = addresses.find(|address| address.contains(&format!("::{context}:1")));
+    let own = addresses.find(|address| {
+        address.starts_with("fd76:7365:7276:") && address.ends_with(&format!(":{context}:1"))
+    });
     own.unwrap_or_else(|| panic!("no loopback address of context {context}: {list}")).to_owned()
 }
 

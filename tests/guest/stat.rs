@@ -78,6 +78,12 @@ fn processes_and_their_memory_are_added_up(tree: Tree) {
     let grown = |field| number(&after, field) - number(&before, field);
     assert_eq!(grown("virtual_bytes"), 3.0 * 1024.0 * kib("VmSize:"));
     assert!((grown("resident_bytes") / 3072.0 / kib("VmRSS:") - 1.0).abs() < 0.2, "{after}");
+    // By the names that scripts know as well.
+    assert_eq!(grown("vsz_bytes"), grown("virtual_bytes"));
+    assert_eq!(grown("rss_bytes"), grown("resident_bytes"));
+    for (micros, seconds) in [("user_usec", "user_seconds"), ("system_usec", "system_seconds")] {
+        assert_eq!(number(&after, micros) / 1e6, number(&after, seconds), "{after}");
+    }
 }
 
 /// However many guests there are: by the files that it opens.

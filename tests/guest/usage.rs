@@ -18,6 +18,7 @@ on! { Busybox: [
     an_account_outlives_its_guest,
     a_session_alone_is_no_boot,
     what_nobody_looked_after_is_counted_once,
+    what_nobody_looked_after_is_in_the_account_of_a_deleted_guest,
     processes_that_are_made_are_counted,
     what_was_made_is_known_without_the_keeper,
 ] }
@@ -208,6 +209,19 @@ fn what_nobody_looked_after_is_counted_once(tree: Tree) {
     session.judge(now() - before, truth, 2.0, boot);
     guest.stop();
     assert_eq!(number(&used(&host, "web", &[]), "boots"), 2.0);
+}
+
+fn what_nobody_looked_after_is_in_the_account_of_a_deleted_guest(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let now = || worked(&used(&host, "web", &[]));
+    let session = Session::of(&guest, now);
+    let before = now();
+    let truth = burn(&guest);
+    guest.kill_all();
+    host.vserver(["delete", "web", "--yes"]).ok();
+    session.judge(now() - before, truth, 1.0, 0.0);
 }
 
 fn made(host: &Host, name: &str) -> f64 {

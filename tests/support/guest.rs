@@ -222,6 +222,27 @@ impl Guest<'_> {
         pid
     }
 
+    /// Kills its supervisor, its keeper and its PID 1 at once, and waits until all of
+    /// it is dead. No command is asked meanwhile: that would look after it.
+    #[track_caller]
+    pub fn kill_all(&self) {
+        let status = self.status();
+        let pids = [status.supervisor_pid, status.keeper_pid, status.init_pid];
+        let pids = pids.map(|pid| pid.expect("a running guest has all three"));
+        for pid in pids {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it can be killed");
+        }
+        let is_own = |cgroup: &&PathBuf| cgroup.iter().any(|part| part == &*self.name);
+        let is_empty = |cgroup: &PathBuf| {
+            let events = fs::read_to_string(cgroup.join("cgroup.events")).unwrap_or_default();
+            !events.contains("populated 1")
+        };
+        eventually(DEADLINE, "all of the guest is dead", || {
+            let are_dead = pids.iter().all(|pid| !process::is_alive(*pid));
+            (are_dead && self.host.cgroups().iter().filter(is_own).all(is_empty)).then_some(())
+        });
+    }
+
     /// Is it running? (`vserver running`)
     #[track_caller]
     pub fn is_running(&self) -> bool {

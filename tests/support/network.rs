@@ -122,7 +122,15 @@ impl Network {
     /// What a host has of a network, to compare with.
     #[track_caller]
     pub fn state(&self) -> String {
-        let parts = ["-o link", "address", "route", "-6 route", "neighbour show nud permanent"];
+        let parts = [
+            "-o link",
+            "address",
+            "route",
+            "-6 route",
+            "neighbour show nud permanent",
+            "-4 neighbour show proxy",
+            "-6 neighbour show proxy",
+        ];
         parts.map(|part| self.ip(part)).concat()
     }
 

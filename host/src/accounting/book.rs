@@ -6,12 +6,13 @@
 //! failure it may be empty, and then an earlier one counts, `NAME.json.old`.
 //! That one is on the disk before it gets this name, which after half a minute
 //! takes no time, since the kernel has begun to write it at once; and it has
-//! been made at most two [`INTERVAL`]s ago. Where neither can be read, the
-//! account goes on from its history. `NAME.history` has a line for every hour
-//! that is over. A closed hour stays in the ledger until it is known to be in the
-//! history, and a line that is there twice counts once, so that no moment of a
-//! crash loses an hour or doubles it. Plain text needs no other program to be
-//! read, and no database has to be opened in every supervisor for a line an hour.
+//! been made at most one [`INTERVAL`] ago, since there are two notes in each.
+//! Where neither can be read, the account goes on from its history.
+//! `NAME.history` has a line for every hour that is over. A closed hour stays in
+//! the ledger until it is known to be in the history, and a line that is there
+//! twice counts once, so that no moment of a crash loses an hour or doubles it.
+//! Plain text needs no other program to be read, and no database has to be
+//! opened in every supervisor for a line an hour.
 //!
 //! While the disk is full the ledger is kept in `/run`, which is another file
 //! system on most hosts, and whoever opens it next goes on with that one.
@@ -29,9 +30,13 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::store;
 
-/// Between two notes of a guest that runs, if nobody asks for more. A power
-/// failure may take the last note, so what it loses is two of them: a minute.
-pub const INTERVAL: Duration = Duration::from_secs(30);
+/// What a power failure takes of an account at most.
+pub const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Between two notes of a guest that runs, if nobody asks for more: two in each
+/// [`INTERVAL`], as a power failure may spoil the last one, for which nobody has
+/// waited, and then the one before it counts, which was made this much earlier.
+pub const NOTES: Duration = Duration::from_secs(INTERVAL.as_secs() / 2);
 
 /// Hours that are kept: more than a year, so that a year can be billed.
 const KEPT: usize = 400 * 24;
@@ -160,12 +165,12 @@ impl Book {
 
     /// Makes the ledger the one before, if that is old; tells whether there is
     /// one on the disk that the next may fall back to. However often notes are
-    /// made, the disk is asked for one once in an interval.
+    /// made, the disk is asked for one twice in an interval.
     fn keep_before(&self) -> bool {
         let written = fs::metadata(&self.before).and_then(|about| about.modified()).ok();
         // A clock that was set back says nothing.
         let age = written.and_then(|time| time.elapsed().ok());
-        if age.is_some_and(|age| age < INTERVAL) {
+        if age.is_some_and(|age| age < NOTES) {
             return true;
         }
         // One that a power failure has emptied replaces none.
@@ -309,11 +314,11 @@ mod tests {
 
     /// Notes at the usual times, and in between whenever somebody asks.
     #[test]
-    fn what_a_power_failure_loses_is_a_minute_at_most() {
+    fn what_a_power_failure_loses_is_one_interval_at_most() {
         let prefix = tempfile::tempdir().unwrap();
         let book = Book::new(&Paths::new(prefix.path()), &"web".parse().unwrap());
         let mut ledger = book.read().unwrap();
-        let half = INTERVAL.as_secs();
+        let half = NOTES.as_secs();
         let asked = [7, 8, half + 1, half + 29, 2 * half + 5, 2 * half + 20, 2 * half + 25];
         let mut last = 0;
         for time in (0..20 * half).filter(|time| time % half == 0 || asked.contains(time)) {
@@ -326,7 +331,7 @@ mod tests {
                 for length in [0, now.len() / 2] {
                     fs::write(&book.ledger, &now[..length]).unwrap();
                     let known = book.read().unwrap().total.counters.user_us;
-                    assert!(known + 2 * half >= time, "at {time}: {known}");
+                    assert!(known + INTERVAL.as_secs() >= time, "at {time}: {known}");
                 }
                 fs::write(&book.ledger, &now).unwrap();
             }
@@ -345,7 +350,7 @@ mod tests {
         let book = Book::new(&paths, &"web".parse().unwrap());
         let mut ledger = book.read().unwrap();
         for hour in 0..4 {
-            age(&book, INTERVAL);
+            age(&book, NOTES);
             ledger.take(hour * HOUR, sample(10 * (hour + 1)));
             book.write(&mut ledger).unwrap();
         }
@@ -369,7 +374,7 @@ mod tests {
                 let damage = book.damage().map(|error| error.to_string());
                 assert_eq!(damage.is_some(), which == [true, true], "{damage:?}");
                 // The next note doesn't take away what it fell back to.
-                age(&book, INTERVAL);
+                age(&book, NOTES);
                 again.take(9 * HOUR, Sample { source: "b".into(), ..sample(5) });
                 book.write(&mut again).unwrap();
                 assert_eq!(book.read().unwrap().total, again.total);

@@ -25,7 +25,7 @@ use procfs::{Current, CurrentSI, FromRead};
 use crate::error::{Error, Result};
 use crate::membership::{Context, Membership};
 
-pub use book::{Book, INTERVAL, Kept, names};
+pub use book::{Book, INTERVAL, Kept, NOTES, names};
 pub use commands::{Command, Commands};
 pub use counters::Usage;
 pub use files::{counted, inode, network, usage};

@@ -46,7 +46,7 @@ pub struct StatArgs {
         value_parser = pause
     )]
     pub watch: Option<Duration>,
-    /// As JSON: an array of all figures, in bytes and seconds.
+    /// As JSON: an array of all figures, in bytes and seconds (docs/accounts.md).
     #[arg(long)]
     pub json: bool,
 }
@@ -62,7 +62,8 @@ pub struct TopArgs {
 /// `vserver metrics`.
 #[derive(Clone, Debug, Args)]
 pub struct MetricsArgs {
-    /// Replace this file, whole, instead of printing.
+    /// Replace this file, whole, instead of printing: in Prometheus's text format
+    /// 0.0.4, as node_exporter's textfile collector reads it.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

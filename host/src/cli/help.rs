@@ -72,6 +72,10 @@ Contexts that have processes are shown, the host as 0. PROC, VSZ and RSS are
 sums over the processes that there are; userTIME and sysTIME are the kernel's
 counts since the guest was started, of processes that have ended as well.
 
+--json has every figure, some also by the names vsz_bytes, rss_bytes, user_usec,
+system_usec, rx_bytes, tx_bytes, io_read_bytes and io_write_bytes; null is what
+isn't counted on this host. All fields: docs/accounts.md.
+
 The program 'vserver-stat' shows the same without descriptions, as old scripts
 expect: the name is the last word of a line.";
 
@@ -124,9 +128,11 @@ Examples:
   vserver metrics
   vserver metrics --output /var/lib/prometheus/node-exporter/vserver.prom
 
-Text of OpenMetrics 1.0. What ends in _total goes on over restarts, reboots of
-the host and supervisors, as 'vserver usage' has it, and is up to half a minute
-old; the rest is of this moment, and only there for guests that run.";
+Text of OpenMetrics 1.0; with --output in Prometheus's older format, which
+node_exporter reads from files. What ends in _total goes on over restarts,
+reboots of the host and supervisors, as 'vserver usage' has it, and is up to
+half a minute old; the rest is of this moment, and only there for guests that
+run.";
 
 pub(super) const VSERVER_STAT: &str = "\
 Examples:

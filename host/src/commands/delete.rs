@@ -18,11 +18,10 @@ use crate::config::{self, Place};
 use crate::control::at_rest;
 use crate::error::{Error, Kind, Result};
 use crate::ids;
-use crate::net;
 use crate::paths::Paths;
-use crate::plan::network::long_names;
 use crate::runtime::Lock;
 use crate::storage::Scratch;
+use crate::supervisor;
 use crate::systemd;
 
 /// Deletes one guest after the other, so that questions don't mix.
@@ -50,6 +49,7 @@ pub(super) fn now(paths: &Paths, name: &GuestName) -> Result<()> {
     let lock = Lock::wait(&paths.lock(name))?;
     let _at_rest = at_rest::keep(paths, name)?;
     let root = check(paths, name)?;
+    supervisor::clear_after(paths, name)?;
     delete(paths, name, &root)?;
     if systemd::starts_guests(paths) {
         // Only what nobody looks at is left if it doesn't do that.
@@ -140,9 +140,6 @@ fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
             _ => {}
         }
     }
-    // Those of a guest all of which was killed at once.
-    net::remove(&long_names(name, &paths.instance()))
-        .map_err(|error| Error::os(format_args!("cannot remove the links of '{name}'"), error))?;
     ids::release(paths, name)?;
     doomed.map_or(Ok(()), Doomed::remove)
 }

@@ -23,7 +23,7 @@ use crate::storage::Scratch;
 use crate::systemd;
 
 pub use booting::reboot;
-pub use stopping::{call_off, shut_down, stop, unkillable};
+pub use stopping::{call_off, clear_after, shut_down, stop, unkillable};
 
 use booting::{Awaited, begun, until_up};
 use going_down::{Patience, is_going_down};

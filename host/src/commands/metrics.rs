@@ -51,7 +51,7 @@ pub(super) fn run(args: &MetricsArgs, paths: &Paths) -> Result<Exit> {
     }
     let text = metrics::text(&all);
     match &args.output {
-        Some(file) => store::replace(file, &text, MODE)?,
+        Some(file) => store::replace(file, &metrics::for_textfile(&text), MODE)?,
         None => output::print(&text)?,
     }
     Ok(exit)

@@ -25,6 +25,7 @@ use crate::paths::Paths;
 use crate::runtime::Lock;
 use crate::storage::Scratch;
 use crate::store;
+use crate::supervisor;
 use crate::systemd;
 
 /// Renames one guest.
@@ -48,6 +49,9 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
     }
     let by_systemd = systemd::starts_guests(paths);
     let was_linked = by_systemd && systemd::is_linked(old);
+    // What is left of those that were killed is of the old names, and in their accounts.
+    supervisor::clear_after(paths, old)?;
+    supervisor::clear_after(paths, new)?;
     set_aside(paths, new)?;
     // What is left of a lost ephemeral start has the old name.
     Scratch::new(old, &config::load(paths, old)?.root(paths, old)).remove()?;

@@ -22,8 +22,11 @@ pub(super) fn run(args: &StopArgs, paths: &Paths) -> Result<Exit> {
         // of its configuration.
         let is_down = is_chosen && Client::find(paths, name)?.is_none();
         let ran = !is_down && lifecycle::stop(paths, name, Power::PowerOff, &args.shutdown)?;
-        if !ran && !lifecycle::call_off(paths, name)? {
-            output::warn(format_args!("guest '{name}' is not running"));
+        if !ran {
+            if !lifecycle::call_off(paths, name)? {
+                output::warn(format_args!("guest '{name}' is not running"));
+            }
+            lifecycle::clear_after(paths, name)?;
         }
         Ok(Exit::DONE)
     })

@@ -44,12 +44,15 @@ pub fn loopback(number: u32) -> Option<Ipv4Addr> {
 }
 
 /// Its counterpart for IPv6, where the host has but ::1: an address of a
-/// network that is nobody's (RFC 4193), on the loopback interface.
-pub fn loopback6(number: u32) -> Option<Ipv6Addr> {
+/// network that is nobody's (RFC 4193), on the loopback interface. An installation
+/// below a prefix ([`crate::paths::Paths::instance`]) has its own ones.
+pub fn loopback6(number: u32, instance: &str) -> Option<Ipv6Addr> {
     const NETWORK: [u16; 3] = [0xfd76, 0x7365, 0x7276];
     let [a, b, c] = NETWORK;
     let number = u16::try_from(number).ok()?;
-    (2..=LAST).contains(&number.into()).then(|| Ipv6Addr::new(a, b, c, 0, 0, 0, number, 1))
+    let hash = u32::from_str_radix(instance, 16).unwrap_or(0);
+    let [high, low] = [(hash >> 16) as u16, (hash & 0xffff) as u16];
+    (2..=LAST).contains(&number.into()).then(|| Ipv6Addr::new(a, b, c, 0, high, low, number, 1))
 }
 
 #[cfg(test)]
@@ -70,6 +73,10 @@ mod tests {
         assert_eq!(loopback(HOST), None);
         assert_eq!(loopback(SPECTATOR), None);
         assert_eq!(loopback(LAST + 1), None);
+        let own = |instance| loopback6(40_017, instance).map(|own| own.to_string());
+        assert_eq!(own("").as_deref(), Some("fd76:7365:7276::9c51:1"));
+        assert_eq!(own("0123abcd").as_deref(), Some("fd76:7365:7276:0:123:abcd:9c51:1"));
+        assert_eq!(loopback6(LAST + 1, ""), None);
     }
 
     proptest! {

@@ -138,7 +138,7 @@ pub(super) fn plan(
     let far = match network.mode() {
         NetworkMode::None => return Network::None,
         NetworkMode::Shared => {
-            return Network::Shared(shared(guest.context, &network.addresses, ids));
+            return Network::Shared(shared(guest, &network.addresses, ids));
         }
         NetworkMode::Routed => Far::Host { proxy: network.proxy_arp.clone() },
         NetworkMode::Bridge => {
@@ -199,15 +199,18 @@ fn segment_macs(guest: Identity<'_>) -> (Mac, Mac) {
     ([0xfe, a, b, c, d, e], [0x02, a, b, c, d, e])
 }
 
-/// The guest's own loopback address is made of its context. Its root may bind
-/// ports below 1024, also where it has no capability over the host's network.
-fn shared(context: ContextId, addresses: &[Address], ids: Ids) -> Shared {
+/// The guest's own loopback addresses are made of its context, and that of IPv6 of
+/// its installation as well: it has to be put on the host's loopback interface, and
+/// whoever ends first takes it away. Its root may bind ports below 1024, also where
+/// it has no capability over the host's network.
+fn shared(guest: Identity<'_>, addresses: &[Address], ids: Ids) -> Shared {
+    let context = guest.context.get();
     let mut allowed = Addresses {
         v4: Vec::new(),
         v6: Vec::new(),
         broadcasts: Vec::new(),
-        loopback: loopback(context.get()).unwrap_or(Ipv4Addr::LOCALHOST),
-        loopback6: loopback6(context.get()),
+        loopback: loopback(context).unwrap_or(Ipv4Addr::LOCALHOST),
+        loopback6: loopback6(context, guest.instance),
         root: ids.has_namespace().then(|| Root { uid: ids.root() }),
     };
     for address in addresses {

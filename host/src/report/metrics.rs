@@ -1,7 +1,7 @@
 //! `vserver metrics`: what guests use and have used, in OpenMetrics' text
 //! format (OpenMetrics 1.0, prometheus.io/docs/specs/om), names and units by the
 //! conventions of Prometheus: base units, the unit in the name, `_total` for
-//! what only grows.
+//! what only grows. Who reads files reads an older format ([`for_textfile`]).
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::seconds;
 use crate::accounting::{Account, Sums};
 
 /// What is known of one guest.
@@ -55,9 +56,9 @@ fn growing() -> [Growing; 10] {
             unit: Some(Unit::Seconds),
             label: "mode",
             values: |sums| {
-                let seconds = |micros| Duration::from_micros(micros).as_secs_f64();
+                let time = |micros| seconds(Duration::from_micros(micros));
                 let counters = &sums.counters;
-                vec![("user", seconds(counters.user_us)), ("system", seconds(counters.system_us))]
+                vec![("user", time(counters.user_us)), ("system", time(counters.system_us))]
             },
         },
         Growing {
@@ -105,7 +106,7 @@ fn growing() -> [Growing; 10] {
             help: "Time for which it was up, all boots together",
             unit: Some(Unit::Seconds),
             label: "",
-            values: |sums| vec![("", Duration::from_millis(sums.up_ms).as_secs_f64())],
+            values: |sums| vec![("", seconds(Duration::from_millis(sums.up_ms)))],
         },
         Growing {
             name: "memory_kills",
@@ -152,7 +153,7 @@ fn present() -> [Present; 10] {
             name: "uptime",
             help: "Since its first process was started",
             unit: Some(Unit::Seconds),
-            value: |account| Some(account.uptime.as_secs_f64()),
+            value: |account| Some(seconds(account.uptime)),
         },
         Present {
             name: "resident_memory",
@@ -244,6 +245,30 @@ pub fn text(guests: &[Metered]) -> String {
     all
 }
 
+/// The same in Prometheus's own text format (0.0.4, prometheus.io/docs/instrumenting/
+/// exposition_formats), for node_exporter's textfile collector: there a counter is
+/// declared by the whole name of its samples, or it is of no type; units and the
+/// end aren't told.
+pub fn for_textfile(openmetrics: &str) -> String {
+    let counters: Vec<&str> = openmetrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let line = |line: &str| {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("UNIT" | "EOF"), ..) => String::new(),
+            (Some("#"), Some(what @ ("HELP" | "TYPE")), Some(name), Some(rest))
+                if counters.contains(&name) =>
+            {
+                format!("# {what} {name}_total {rest}\n")
+            }
+            _ => format!("{line}\n"),
+        }
+    };
+    openmetrics.lines().map(line).collect()
+}
+
 fn labels(guest: &Metered, label: &'static str, value: &str) -> Labels {
     let mut labels = vec![("guest", guest.name.clone())];
     if !label.is_empty() {
@@ -255,7 +280,7 @@ fn labels(guest: &Metered, label: &'static str, value: &str) -> Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounting::{Counters, INTERVAL};
+    use crate::accounting::{Counters, NOTES};
     use crate::report::usage;
 
     #[test]
@@ -273,7 +298,7 @@ mod tests {
             &format!(
                 "# HELP vserver_guest_memory_byte_seconds Memory over time, sampled every {} \
                  seconds.",
-                INTERVAL.as_secs()
+                NOTES.as_secs()
             ),
             "# UNIT vserver_guest_cpu_seconds seconds",
             "vserver_guest_cpu_seconds_total{guest=\"web\",mode=\"user\"} 1.5",
@@ -292,6 +317,29 @@ mod tests {
         // Not counted on this host.
         assert!(!text.contains("swap_bytes{"), "{text}");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn in_a_file_counters_are_declared_by_their_whole_names() {
+        let counters = Counters { user_us: 1_500_000, ..Counters::default() };
+        let total = Sums { boots: 3, counters, ..Sums::default() };
+        let whole = text(&[Metered { name: "web".into(), total, ..Metered::default() }]);
+        let file = for_textfile(&whole);
+        for line in [
+            "# HELP vserver_guest_boots_total How often it was booted.",
+            "# TYPE vserver_guest_boots_total counter",
+            "# TYPE vserver_guest_cpu_seconds_total counter",
+            "# TYPE vserver_guest_running gauge",
+        ] {
+            assert!(file.lines().any(|other| other == line), "{line}\n{file}");
+        }
+        let samples = |text: &str| {
+            let is_sample = |line: &&str| !line.starts_with('#');
+            text.lines().filter(is_sample).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(samples(&file), samples(&whole));
+        assert!(whole.contains("# UNIT ") && whole.ends_with("# EOF\n"), "{whole}");
+        assert!(!file.contains("# UNIT ") && !file.contains("# EOF"), "{file}");
     }
 
     /// Whatever an account keeps is told here and by `vserver usage`, whose

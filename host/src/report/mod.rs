@@ -36,6 +36,15 @@ pub use list::{list, list_json};
 pub use snapshots::{snapshots, snapshots_json};
 pub use status::{status, status_json, statuses_json};
 
+/// As a number of seconds, of whole microseconds: with no more digits than it has.
+fn seconds(time: Duration) -> f64 {
+    micros(time) as f64 / 1e6
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// How a guest is, as far as it is known. What a stopped guest doesn't have
 /// is `None` or empty.
 #[derive(Clone, Debug, PartialEq, Eq)]

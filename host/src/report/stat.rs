@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{printable, status};
+use super::{micros, printable, seconds, status};
 use crate::accounting::Account;
 
 /// A line of the table.
@@ -228,6 +228,14 @@ struct Object<'l> {
     name: &'l str,
     description: &'l str,
     processes: u64,
+    vsz_bytes: u64,
+    rss_bytes: u64,
+    user_usec: u64,
+    system_usec: u64,
+    rx_bytes: Option<u64>,
+    tx_bytes: Option<u64>,
+    io_read_bytes: Option<u64>,
+    io_write_bytes: Option<u64>,
     virtual_bytes: u64,
     resident_bytes: u64,
     user_seconds: f64,
@@ -247,28 +255,38 @@ struct Object<'l> {
     io_pressure_percent: Option<f64>,
 }
 
-/// `--json`: an array of all figures; what isn't known is null.
+/// `--json`: an array of all figures; what isn't known is null. Some are there by two
+/// names, the short ones of the kernel and of util-vserver, and those of the columns.
 pub fn json(lines: &[Line]) -> String {
     let objects = lines.iter().map(|line| {
-        let Account { processes, usage, .. } = line.account;
+        let Account { processes, usage, user, system, uptime, network } = line.account;
+        let (received, sent) = network.unzip();
         Object {
             context: line.context,
             name: &line.name,
             description: &line.description,
             processes: processes.number,
+            vsz_bytes: processes.virtual_bytes,
+            rss_bytes: processes.resident_bytes,
+            user_usec: micros(user),
+            system_usec: micros(system),
+            rx_bytes: received,
+            tx_bytes: sent,
+            io_read_bytes: usage.read,
+            io_write_bytes: usage.written,
             virtual_bytes: processes.virtual_bytes,
             resident_bytes: processes.resident_bytes,
-            user_seconds: line.account.user.as_secs_f64(),
-            system_seconds: line.account.system.as_secs_f64(),
-            uptime_seconds: line.account.uptime.as_secs_f64(),
+            user_seconds: seconds(user),
+            system_seconds: seconds(system),
+            uptime_seconds: seconds(uptime),
             memory_bytes: usage.memory,
             memory_peak_bytes: usage.memory_peak,
             swap_bytes: usage.swap,
             read_bytes: usage.read,
             written_bytes: usage.written,
-            received_bytes: line.account.network.map(|(received, _)| received),
-            sent_bytes: line.account.network.map(|(_, sent)| sent),
-            throttled_seconds: usage.throttled.map(|time| time.as_secs_f64()),
+            received_bytes: received,
+            sent_bytes: sent,
+            throttled_seconds: usage.throttled.map(seconds),
             memory_kills: usage.kills,
             cpu_pressure_percent: usage.cpu_pressure,
             memory_pressure_percent: usage.memory_pressure,
@@ -376,12 +394,37 @@ CTX   PROC    VSZ    RSS  userTIME   sysTIME    UPTIME  MEMORY    SWAP NAME DESC
 
     #[test]
     fn json_has_every_figure() {
-        let json: serde_json::Value =
-            serde_json::from_str(&json(&[line(40_001, "web1", 12)])).unwrap();
-        assert_eq!(json[0]["processes"], 12);
-        assert_eq!(json[0]["user_seconds"], 42.67);
-        assert_eq!(json[0]["memory_bytes"], 30 << 20);
-        assert!(json[0]["swap_bytes"].is_null());
+        let mut web = line(40_001, "web1", 12);
+        web.account.system = Duration::from_micros(57_284_910);
+        (web.account.usage.read, web.account.usage.written) = (Some(4096), Some(512));
+        let text = json(&[web.clone()]);
+        // Not "57.284909999999996".
+        assert!(text.contains("\"system_seconds\": 57.28491,"), "{text}");
+        let json_of = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let rows = json_of(&text);
+        let row = &rows[0];
+        assert_eq!(row["processes"], 12);
+        assert_eq!(row["user_seconds"], 42.67);
+        assert_eq!(row["memory_bytes"], 30 << 20);
+        assert!(row["swap_bytes"].is_null());
+        // By their other names.
+        assert_eq!(
+            (&row["user_usec"], &row["system_usec"]),
+            (&42_670_000.into(), &57_284_910.into())
+        );
+        for (short, long) in [
+            ("vsz_bytes", "virtual_bytes"),
+            ("rss_bytes", "resident_bytes"),
+            ("io_read_bytes", "read_bytes"),
+            ("io_write_bytes", "written_bytes"),
+        ] {
+            assert!(row[short].is_u64() && row[short] == row[long], "{short}: {text}");
+        }
+        assert!(row["rx_bytes"].is_null() && row["tx_bytes"].is_null());
+        web.account.network = Some((7, 8));
+        let rows = json_of(&json(&[web]));
+        assert_eq!((&rows[0]["rx_bytes"], &rows[0]["tx_bytes"]), (&7.into(), &8.into()));
+        assert_eq!((&rows[0]["received_bytes"], &rows[0]["sent_bytes"]), (&7.into(), &8.into()));
     }
 
     proptest! {

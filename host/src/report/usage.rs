@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::stat::size;
-use super::{status, table};
+use super::{seconds, status, table};
 use crate::accounting::Sums;
 
 /// What one guest has used.
@@ -41,14 +41,14 @@ struct Object<'u> {
 impl<'u> From<&'u Used> for Object<'u> {
     fn from(used: &'u Used) -> Self {
         let Sums { up_ms, memory_mib_ms, boots, crashes, counters } = used.sums;
-        let seconds = |micros: u64| Duration::from_micros(micros).as_secs_f64();
+        let of_micros = |micros| seconds(Duration::from_micros(micros));
         Self {
             name: &used.name,
-            uptime_seconds: Duration::from_millis(up_ms).as_secs_f64(),
+            uptime_seconds: seconds(Duration::from_millis(up_ms)),
             boots,
             crashes,
-            user_seconds: seconds(counters.user_us),
-            system_seconds: seconds(counters.system_us),
+            user_seconds: of_micros(counters.user_us),
+            system_seconds: of_micros(counters.system_us),
             memory_gib_hours: memory_mib_ms as f64 / 1024.0 / 3_600_000.0,
             read_bytes: counters.read,
             written_bytes: counters.written,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{printable, status, table};
+use super::{printable, seconds, status, table};
 use crate::accounting::Command;
 
 /// Processes of one name in one guest.
@@ -35,13 +35,13 @@ struct Object<'r> {
 impl<'r> From<&'r Row> for Object<'r> {
     fn from(row: &'r Row) -> Self {
         let sums = &row.sums;
-        let elapsed = sums.elapsed.as_secs_f64();
+        let elapsed = seconds(sums.elapsed);
         Self {
             name: &row.name,
             command: &row.command,
             processes: sums.processes,
-            user_seconds: sums.user.as_secs_f64(),
-            system_seconds: sums.system.as_secs_f64(),
+            user_seconds: seconds(sums.user),
+            system_seconds: seconds(sums.system),
             elapsed_seconds: elapsed,
             average_seconds: elapsed / sums.processes.max(1) as f64,
             uids: sums.uids.iter().copied().collect(),

@@ -8,9 +8,13 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use shared::name::GuestName;
+
 use crate::accounting::forks::{self, Forks, Made};
-use crate::accounting::{self, Book, Bytes, INTERVAL, Kept, Ledger, Sample, Traffic};
+use crate::accounting::{self, Book, Bytes, Kept, Ledger, NOTES, Sample, Traffic};
+use crate::cgroup::GuestCgroup;
 use crate::error::Result;
+use crate::paths::Paths;
 use crate::runtime::State;
 
 use super::timers::Timer;
@@ -191,37 +195,7 @@ impl Supervisor {
     pub(super) fn arm_account(&mut self) {
         // The keeper, which holds the number, may die before that.
         let _ = self.made();
-        self.arm(Timer::Account, INTERVAL);
-    }
-
-    /// Notes what a boot has used that nobody looks after any more. Those before
-    /// it were noted when they ended, also where their cgroups couldn't be
-    /// removed.
-    pub(super) fn keep_account_of_remains(&mut self) {
-        let state = State::read(&self.run.state());
-        let sessions = self.cgroup.session();
-        let Some(cgroup) = self.last_boot(&state) else { return };
-        let counted = Counted {
-            traffic: state.traffic.and_then(|id| Traffic::open(id).ok()?.read().ok()),
-            forks: state.forks.and_then(|id| Made::open(id).ok()?.read().ok()),
-        };
-        if let Ok(account) = self.open_account() {
-            account.sample([&cgroup, &sessions], None, counted, !state.idle);
-            // It is in the log.
-            let _ = account.write();
-        }
-    }
-
-    /// The cgroup of the last boot: by its number, or where that is lost by what
-    /// was noted last.
-    fn last_boot(&mut self, state: &State) -> Option<PathBuf> {
-        if state.boot > 0 {
-            return Some(self.cgroup.limited(state.boot));
-        }
-        let entries = fs::read_dir(self.cgroup.outer()).ok()?;
-        let last = self.open_account().ok()?.ledger.last.as_ref()?;
-        let mut directories = entries.flatten().map(|entry| entry.path());
-        directories.find(|it| accounting::inode(it).is_some_and(|source| source == last.source))
+        self.arm(Timer::Account, NOTES);
     }
 
     /// Counts a crash; it is written with the next note.
@@ -232,6 +206,43 @@ impl Supervisor {
     }
 }
 
+/// Notes what a boot has used that nobody looks after any more. Those before
+/// it were noted when they ended, also where their cgroups couldn't be
+/// removed.
+pub(super) fn keep_account_of_remains(
+    paths: &Paths,
+    name: &GuestName,
+    cgroup: &GuestCgroup,
+    state: &State,
+    traffic: Option<&Traffic>,
+) {
+    if !cgroup.outer().exists() {
+        return;
+    }
+    let account = Account::open(Book::new(paths, name));
+    let Ok(mut account) = account.inspect_err(|error| tracing::error!("{error}")) else { return };
+    let Some(last) = last_boot(cgroup, state, &account.ledger) else { return };
+    let counted = Counted {
+        traffic: traffic.and_then(|traffic| traffic.read().ok()),
+        forks: state.forks.and_then(|id| Made::open(id).ok()?.read().ok()),
+    };
+    account.sample([&last, &cgroup.session()], None, counted, !state.idle);
+    // It is in the log.
+    let _ = account.write();
+}
+
+/// The cgroup of the last boot: by its number, or where that is lost by what
+/// was noted last.
+fn last_boot(cgroup: &GuestCgroup, state: &State, ledger: &Ledger) -> Option<PathBuf> {
+    if state.boot > 0 {
+        return Some(cgroup.limited(state.boot));
+    }
+    let entries = fs::read_dir(cgroup.outer()).ok()?;
+    let last = ledger.last.as_ref()?;
+    let mut directories = entries.flatten().map(|entry| entry.path());
+    directories.find(|it| accounting::inode(it).is_some_and(|source| source == last.source))
+}
+
 /// The host's time of the day.
 fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
@@ -240,7 +251,6 @@ fn seconds() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paths::Paths;
 
     /// A file of the kernel's that can't be read for a moment.
     #[test]

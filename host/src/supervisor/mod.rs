@@ -6,6 +6,7 @@
 
 mod accounts;
 mod actions;
+mod aftermath;
 mod clients;
 mod family;
 mod hearing;
@@ -55,6 +56,7 @@ use crate::runtime::{self, Lock, Place, RunDir, State};
 use crate::sys;
 use crate::systemd::Notifier;
 
+pub use aftermath::clear_after;
 pub use manager::missed;
 pub use planner::Planner;
 pub use succession::runs;
@@ -311,18 +313,12 @@ impl Supervisor {
     }
 
     /// Removes what an earlier life of the guest left behind: its keeper is
-    /// gone, so nobody can hold on to it.
+    /// gone, so nobody can hold on to it. Nothing has been noted yet in this one.
     fn sweep(&mut self) {
-        let _ = self.cgroup.kill_all();
-        self.state = State::read(&self.run.state());
-        // It goes with the programs of the link, if nobody holds it.
-        let _ = self.traffic();
-        self.remove_link();
-        self.state = State { forks: self.state.forks, ..State::default() };
-        self.keep_account_of_remains();
-        self.end_forks();
-        if let Err(error) = self.cgroup.remove_all(perform::PATIENCE) {
-            tracing::warn!("cannot remove cgroups of an earlier boot: {error}");
+        self.state = State::default();
+        let (paths, name) = (&self.planner.paths, &self.plan.name);
+        for error in aftermath::remove(paths, name, Some(&self.cgroup)) {
+            tracing::error!("after an earlier boot: {error}");
         }
     }
 

@@ -17,11 +17,11 @@ use crate::control::Event as Told;
 use crate::error::{Error, Result};
 use crate::facts::{self, Forwarding};
 use crate::net;
-use crate::plan::network::long_names;
+use crate::paths::Paths;
 use crate::plan::{Far, Link, Network};
 use crate::runtime::{Lock, RunDir, State};
 
-use super::Supervisor;
+use super::{Supervisor, aftermath};
 
 /// How long others may take for what one does at a time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -227,56 +227,43 @@ impl Supervisor {
 
     /// Refuses an address that another guest runs with, however it is joined.
     fn refuse_others(&self, own: &[IpAddr]) -> Result<()> {
-        let taken = own.iter().find_map(|address| Some((address, self.other_with(address)?)));
-        let Some((address, other)) = taken else { return Ok(()) };
-        let name = &self.plan.name;
+        let (paths, name) = (&self.planner.paths, &self.plan.name);
+        let other_with = |address| Some((address, other_with(paths, name, address)?));
+        let Some((address, other)) = own.iter().find_map(other_with) else { return Ok(()) };
         let text =
             format!("guest '{name}' can't have {address}: it is the address of guest '{other}'");
         Err(Error::new(text)
             .hint(format!("give it another: vserver config set {name} network.addresses A...")))
     }
 
-    /// Another guest that runs with this address.
-    fn other_with(&self, address: &IpAddr) -> Option<GuestName> {
-        let paths = &self.planner.paths;
-        let entries = fs::read_dir(paths.run_dir()).into_iter().flatten().flatten();
-        let mut names = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        names.find(|other: &GuestName| {
-            *other != self.plan.name
-                && State::read(&RunDir::new(paths, other).state()).addresses.contains(address)
-                && self.is_there(other)
-        })
-    }
-
-    /// Does this guest run, or is it about to? Its state may be what an end
-    /// of everything has left.
-    fn is_there(&self, other: &GuestName) -> bool {
-        let paths = &self.planner.paths;
-        let runs = GuestCgroup::new(paths, other)
-            .is_ok_and(|cgroup| GuestCgroup::populated(cgroup.outer()));
-        runs || RunDir::new(paths, other).has_supervisor()
-    }
-
     /// Removes the link of a boot that has ended, and what stands elsewhere
     /// because of its addresses.
     pub(super) fn remove_link(&mut self) {
-        if let Some(Err(error)) = self.serving().map(Serving::leave) {
-            tracing::error!("cannot end leading connections to the guest: {error}");
-        }
-        self.serving = None;
-        let names = long_names(&self.plan.name, &self.planner.paths.instance());
-        if let Err(error) = net::remove(&names) {
-            tracing::error!("cannot remove the guest's link: {error}");
-        }
-        if let Some(Err(error)) = self.state.loopback.map(net::remove_loopback) {
-            tracing::error!("cannot remove the guest's loopback address: {error}");
-        }
-        let Some(interface) = &self.state.proxy else { return };
-        // What a guest that was lost with its supervisor had may be another's now.
-        let mut own = self.state.addresses.clone();
-        own.retain(|address| self.other_with(address).is_none());
-        if let Err(error) = net::end_proxy(interface, &own) {
-            tracing::error!("cannot end answering for the guest on '{interface}': {error}");
+        // Found, if a supervisor before has begun it.
+        let _ = self.serving();
+        let serving = self.serving.take();
+        let (paths, name) = (&self.planner.paths, &self.plan.name);
+        for error in aftermath::remove_link(paths, name, &self.state, serving.as_ref()) {
+            tracing::error!("{error}");
         }
     }
+}
+
+/// Another guest than this one that runs with this address.
+pub(super) fn other_with(paths: &Paths, name: &GuestName, address: &IpAddr) -> Option<GuestName> {
+    let entries = fs::read_dir(paths.run_dir()).into_iter().flatten().flatten();
+    let mut names = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    names.find(|other: &GuestName| {
+        other != name
+            && State::read(&RunDir::new(paths, other).state()).addresses.contains(address)
+            && is_there(paths, other)
+    })
+}
+
+/// Does this guest run, or is it about to? Its state may be what an end
+/// of everything has left.
+fn is_there(paths: &Paths, other: &GuestName) -> bool {
+    let runs =
+        GuestCgroup::new(paths, other).is_ok_and(|cgroup| GuestCgroup::populated(cgroup.outer()));
+    runs || RunDir::new(paths, other).has_supervisor()
 }

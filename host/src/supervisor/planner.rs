@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::facts;
 use crate::ids;
 use crate::paths::Paths;
-use crate::plan::{self, Plan, Trial};
-use crate::runtime::RunDir;
+use crate::plan::{self, Network, Plan, Trial};
+use crate::runtime::{RunDir, State};
 use crate::storage::Scratch;
 
 /// Makes plans for one guest.
@@ -50,7 +50,13 @@ impl Planner {
         let read = config::load_of_running(&self.paths, &self.name);
         let mut config = read.or_else(|error| self.kept().ok_or(error))?;
         config.limits.required = false;
-        self.plan_for(config, None)
+        let mut plan = self.plan_for(config, None)?;
+        // Another version may have given it another one.
+        let own = State::read(&RunDir::new(&self.paths, &self.name).state()).loopback;
+        if let Network::Shared(shared) = &mut plan.network {
+            shared.allowed.loopback6 = own.or(shared.allowed.loopback6);
+        }
+        Ok(plan)
     }
 
     /// The plan by what the boot that runs was started with, if that is still known.

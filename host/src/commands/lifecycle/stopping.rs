@@ -7,10 +7,12 @@ use crate::cli::Shutdown;
 use crate::commands::output;
 use crate::commands::progress::Progress;
 use crate::config;
-use crate::control::{Client, Event, Left, Phase, Request};
+use crate::control::{Client, Event, Left, Phase, Request, at_rest};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::plan;
+use crate::runtime::{Lock, RunDir};
+use crate::supervisor;
 use crate::systemd;
 
 use super::ARRIVAL;
@@ -43,6 +45,24 @@ pub fn call_off(paths: &Paths, name: &GuestName) -> Result<bool> {
         systemd::stop(name)?;
     }
     Ok(is_coming)
+}
+
+/// Removes what is left of a guest that was killed with its keeper and its supervisor,
+/// unless somebody is at work with it.
+///
+/// # Errors
+/// What can't be removed.
+pub fn clear_after(paths: &Paths, name: &GuestName) -> Result<()> {
+    if !RunDir::new(paths, name).state().exists() {
+        return Ok(());
+    }
+    let path = paths.lock(name);
+    let Some(_lock) = Lock::try_now(&path)?.filter(|lock| lock.is_at(&path)) else {
+        return Ok(());
+    };
+    // One that is being started has that done.
+    let Ok(_at_rest) = at_rest::keep(paths, name) else { return Ok(()) };
+    supervisor::clear_after(paths, name)
 }
 
 /// What the unit's own `ExecStop=` does, for which systemd waits.
