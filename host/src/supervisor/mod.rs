@@ -24,6 +24,7 @@ mod remains;
 mod requests;
 mod scratch;
 mod state;
+mod steps;
 mod succession;
 mod talk;
 mod telling;
@@ -66,6 +67,7 @@ use keeper::Keeper;
 use kills::Kills;
 use registration::Registration;
 use state::{Event, Machine, Purpose};
+use steps::Steps;
 use succession::Successions;
 use timers::{Timer, Timers};
 
@@ -139,6 +141,8 @@ struct Guest {
     style: Option<Style>,
     reason: String,
     runlevel: Option<Runlevel>,
+    /// What its own init has waited for in this boot.
+    steps: Steps,
 }
 
 impl Supervisor {
