@@ -4,10 +4,12 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt;
 
 use tests::{Census, DEADLINE, Host, Tree, command, eventually, process};
+use vserver::runtime::RunDir;
 
 on! { Busybox: [
     a_guest_goes_on_when_its_run_directory_is_emptied,
     it_goes_on_if_no_supervisor_has_seen_it,
+    it_has_one_supervisor_if_its_lock_is_removed,
 ] }
 
 fn a_guest_goes_on_when_its_run_directory_is_emptied(tree: Tree) {
@@ -68,6 +70,39 @@ fn it_goes_on_if_no_supervisor_has_seen_it(tree: Tree) {
     guest.exec(["true"]).code(125).complains("restart it: vserver restart web");
     guest.vserver("reboot", [""; 0]).ok();
     guest.exec(["true"]).ok();
+    guest.stop();
+    before.assert_unchanged(&host);
+}
+
+/// Whoever would be its next one finds the first, and has it make its lock again.
+fn it_has_one_supervisor_if_its_lock_is_removed(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = Census::after_a_boot(&guest);
+    guest.start();
+    let status = guest.status();
+    let name = "web".parse().expect("a name");
+    let lock = host.paths().supervisor_lock(&name);
+    for verb in [["supervise", "--adopt", "web"].as_slice(), &["supervise", "web"]] {
+        fs::remove_file(&lock).expect("it is there");
+        host.vserver(verb).code(1).complains("guest 'web' has a supervisor already");
+        eventually(DEADLINE, "its lock is there again", || {
+            let holder = fs::read_to_string(&lock).ok()?.lines().next()?.parse().ok();
+            (RunDir::new(host.paths(), &name).has_supervisor() && holder == status.supervisor_pid)
+                .then_some(())
+        });
+        host.vserver(verb).code(1).complains("guest 'web' has a supervisor already");
+        let after = guest.status();
+        assert_eq!(
+            [after.init_pid, after.keeper_pid, after.supervisor_pid],
+            [status.init_pid, status.keeper_pid, status.supervisor_pid]
+        );
+        guest.exec(["true"]).ok();
+    }
+    // Also if nobody has told it.
+    fs::remove_file(&lock).expect("it is there");
+    guest.exec(["true"]).ok();
+    assert_eq!(guest.status().supervisor_pid, status.supervisor_pid);
     guest.stop();
     before.assert_unchanged(&host);
 }

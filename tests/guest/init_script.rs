@@ -12,6 +12,7 @@ use vserver::variables;
 
 on! { Busybox: [
     starts_and_stops_side_by_side_and_in_order,
+    starts_guests_with_marks_in_place_of_those_that_are_enabled,
     a_guest_that_hangs_keeps_no_other_back,
 ] }
 on! { Bookworm, Openrc: [a_host_is_booted_and_shut_down_with_it] }
@@ -107,6 +108,40 @@ exit 1
     call("frob").code(2).complains("usage:");
 }
 
+fn starts_guests_with_marks_in_place_of_those_that_are_enabled(tree: Tree) {
+    let host = Host::new();
+    let script = script(&host);
+    let call = |word: &str| -> Finished {
+        let mut command = Command::new(&script);
+        command::run(command.arg(word).env(variables::PREFIX, host.prefix()), DEADLINE)
+    };
+    let marked = |name: &'static str, mark: &str| {
+        host.guest(name).tree(tree).list("marks", &["other", mark]).build()
+    };
+    let [web, db, mail] =
+        [("web", "web"), ("db", "db"), ("mail", "mail")].map(|(name, mark)| marked(name, mark));
+    let enabled = host.guest("enabled").tree(tree).set("autostart", "true").build();
+    let defaults = host.prefix().join("etc/default/vservers");
+    fs::create_dir_all(defaults.parent().expect("it has one")).expect("it can be made");
+    let run = || [&web, &db, &mail, &enabled].map(|guest| guest.is_running());
+
+    fs::write(&defaults, "MARKS=\"db  web *\"\n").expect("it can be written");
+    call("start").ok();
+    assert_eq!(run(), [true, true, false, false]);
+    // One with mistakes is said, and keeps nobody back.
+    call("stop").ok();
+    assert_eq!(run(), [false; 4]);
+    host.configure("broken", "marks = [\"db\"]\nfrob = 1\n");
+    call("start").code(1).complains("frob");
+    assert_eq!(run(), [true, true, false, false]);
+    // What is in the file is all there is to it.
+    call("stop");
+    fs::write(&defaults, "# MARKS=\"db\"\n").expect("it can be written");
+    call("start").code(1).complains("frob");
+    assert_eq!(run(), [false, false, false, true]);
+    host.vserver(["stop", "--all"]);
+}
+
 /// Not for longer than that, nor the host's own boot.
 fn a_guest_that_hangs_keeps_no_other_back(tree: Tree) {
     let host = Host::new();
@@ -162,6 +197,11 @@ fn a_host_is_booted_and_shut_down_with_it(tree: Tree) {
         outer.write("/etc/init.d/vservers", &text, 0o755);
         if *script == "vservers.openrc" {
             outer.write("/etc/init.d/localmount", LOCALMOUNT, 0o755);
+            // Not enabled, and started by its mark.
+            fs::create_dir_all(root.join("etc/conf.d")).expect("it can be made");
+            outer.write("/etc/conf.d/vservers", "MARKS=\"other up\"\n", 0o644);
+            let inner = outer.read("/etc/vservers/inner.toml").replace("autostart = true", "");
+            outer.write("/etc/vservers/inner.toml", &format!("marks = [\"up\"]\n{inner}"), 0o644);
         }
         let said = || outer.read("/var/log/vserver/inner.supervisor.log");
         let order = "asking the guest to shut down (power-off)";

@@ -5,11 +5,13 @@ use std::io::Read;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{DEADLINE, Host, Tree, command, eventually, process, random};
+use vserver::control::{Client, Event, Phase, Request};
+use vserver::runtime::RunDir;
 
 on! { Busybox: [
     one_of_two_takes_over,
@@ -20,6 +22,9 @@ on! { Busybox: [
     a_stop_cleans_up_after_a_guest_that_has_ended_meanwhile,
     a_stop_of_a_guest_that_could_not_come_up_again_is_no_failure,
 ] }
+on! { Systemd: [whoever_waits_for_units_that_hang_hears_of_each_once] }
+
+use super::own_init::gated;
 
 /// `vserver supervise --adopt`, which goes on as the guest's supervisor.
 fn adopt(host: &Host) -> Child {
@@ -148,6 +153,58 @@ fn whoever_waits_for_a_boot_hears_of_each_step(tree: Tree) {
         assert!(words.contains("EXTEND_TIMEOUT_USEC=390000000"), "{words:?} of {said:?}");
     }
     assert!(process::is_alive(i32::try_from(supervisor.id()).expect("a pid")));
+    web.stop();
+    ends(supervisor);
+}
+
+/// systemd says several times a second, in turn, what it waits for: that is shown, and
+/// keeps nobody waiting.
+fn whoever_waits_for_units_that_hang_hears_of_each_once(tree: Tree) {
+    let host = Host::new();
+    let web = gated(&host, tree);
+    web.shell("cd /etc/systemd/system && cp gate.service second.service").ok();
+    web.shell("systemctl enable second.service").ok();
+    let (socket, supervisor) = notified(&host);
+    let name = "web".parse().expect("a name");
+    let run = RunDir::new(host.paths(), &name);
+    let client = eventually(DEADLINE, "it takes requests", || {
+        // Another one was there for the commands above.
+        (run.supervisor() == i32::try_from(supervisor.id()).ok()).then_some(())?;
+        Client::reach(host.paths(), &name).expect("it can be asked")
+    });
+    client.send(&Request::Subscribe).expect("it takes requests");
+    let mut said = Vec::new();
+    let mut bytes = [0; 4096];
+    let shows = |said: &[String], job: &str| -> Vec<String> {
+        said.iter().filter(|words| words.contains(job)).cloned().collect()
+    };
+    let jobs = ["gate.service/start", "second.service/start"];
+    while jobs.iter().any(|job| shows(&said, job).len() < 10) {
+        let length = socket.recv(&mut bytes).expect("it says what it waits for");
+        said.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
+    }
+    for job in jobs {
+        let shown = shows(&said, job);
+        assert!(shown.iter().all(|words| words.starts_with("STATUS=booting: ")), "{shown:?}");
+        let first = shown.first().expect("there are ten");
+        assert!(first.contains("EXTEND_TIMEOUT_USEC=390000000"), "{shown:?}");
+        let extended = shown.iter().filter(|words| words.contains("EXTEND_TIMEOUT_USEC"));
+        assert_eq!(extended.count(), 1, "{shown:?}");
+    }
+
+    web.shell("touch /run/open").ok();
+    let mut told = Vec::new();
+    loop {
+        let deadline = Some(Instant::now() + DEADLINE);
+        match client.next(deadline).expect("it is up in time").expect("it goes on") {
+            Event::Phase(Phase::Running) => break,
+            Event::ScriptStarted { name, .. } => told.push(name),
+            _ => {}
+        }
+    }
+    for job in jobs {
+        assert_eq!(shows(&told, job).len(), 1, "commands hear of it, too: {told:?}");
+    }
     web.stop();
     ends(supervisor);
 }

@@ -87,6 +87,7 @@ const PURE: &[&str] = &[
     "host/src/supervisor/family/asking.rs",
     "host/src/supervisor/family/ways.rs",
     "host/src/supervisor/state",
+    "host/src/supervisor/steps.rs",
     "host/src/systemd/generator.rs",
     "host/src/systemd/units.rs",
     "host/src/top/",

@@ -16,13 +16,15 @@ pub struct Journal {
     again: Box<dyn Fn() -> Option<OwnedFd>>,
     /// The end of something was lost: a line that has begun ends here.
     torn: bool,
+    /// Does what comes next begin a line?
+    at_line_start: bool,
 }
 
 impl Journal {
     /// Has a stream that the launcher has opened; nothing but what `again`
     /// opens without one.
     pub fn new(stream: Option<OwnedFd>, again: impl Fn() -> Option<OwnedFd> + 'static) -> Self {
-        Self { stream, again: Box::new(again), torn: false }
+        Self { stream, again: Box::new(again), torn: false, at_line_start: true }
     }
 
     /// Appends bytes. Rust programs ignore SIGPIPE.
@@ -31,7 +33,7 @@ impl Journal {
             return;
         }
         // A line of a new stream is a new one in any case.
-        self.torn = false;
+        (self.torn, self.at_line_start) = (false, true);
         self.stream = (self.again)();
         if self.stream.is_some() {
             self.write(bytes);
@@ -43,9 +45,15 @@ impl Journal {
         let Some(stream) = &self.stream else { return false };
         let mut text = Vec::with_capacity(bytes.len() + 1);
         text.extend(self.torn.then_some(b'\n'));
+        self.at_line_start |= self.torn;
         // A terminal's lines end in two characters; for journald, NUL ends
         // one, too.
-        text.extend(bytes.iter().filter(|byte| !matches!(byte, b'\r' | 0)));
+        for byte in bytes.iter().filter(|byte| !matches!(byte, b'\r' | 0)) {
+            // It drops a line that is empty, and keeps one that is a blank.
+            text.extend((*byte == b'\n' && self.at_line_start).then_some(b' '));
+            text.push(*byte);
+            self.at_line_start = *byte == b'\n';
+        }
         match write(stream, &text) {
             Ok(written) => self.torn = written < text.len(),
             Err(Errno::EAGAIN) => self.torn = true,
@@ -108,6 +116,23 @@ mod tests {
         next.replace(Some(stream));
         journal.append(b"four\n");
         assert_eq!(text(&mut third), "four\n");
+    }
+
+    #[test]
+    fn empty_lines_are_a_blank() {
+        let (mut journal, next) = journal();
+        let (stream, mut receiver) = pair();
+        next.replace(Some(stream));
+        // Whatever pieces they come in.
+        for piece in ["\r\n", "a", "\r", "\n", "\n\nb\n", "", "\n", " \n", "c\n"] {
+            journal.append(piece.as_bytes());
+        }
+        assert_eq!(text(&mut receiver), " \na\n \n \nb\n \n \nc\n");
+        drop(receiver);
+        let (stream, mut receiver) = pair();
+        next.replace(Some(stream));
+        journal.append(b"\nd");
+        assert_eq!(text(&mut receiver), " \nd", "a new stream begins with a line");
     }
 
     #[test]

@@ -30,7 +30,27 @@ pub fn guests(wanted: &Guests, paths: &Paths) -> Result<Vec<GuestName>> {
     marked(&wanted.mark, paths)
 }
 
-/// The same for what is done with guests that run: all of these are also those whose
+/// [`guests`] for what is started: one whose configuration can't be read is among those
+/// with a mark, as it is among those that are enabled.
+///
+/// # Errors
+/// As [`guests`].
+pub fn guests_to_start(wanted: &Guests, paths: &Paths) -> Result<Vec<GuestName>> {
+    if wanted.mark.is_empty() {
+        return guests(wanted, paths);
+    }
+    let mut chosen = config::names(paths)?;
+    chosen.retain(|name| {
+        config::load(paths, name).map_or(true, |config| has_one_of(&config, &wanted.mark))
+    });
+    Ok(chosen)
+}
+
+fn has_one_of(config: &GuestConfig, marks: &[String]) -> bool {
+    config.marks.iter().any(|mark| marks.contains(mark))
+}
+
+/// [`guests`] for what is done with guests that run: all of these are also those whose
 /// configuration is gone.
 ///
 /// # Errors
@@ -80,7 +100,7 @@ fn marked(marks: &[String], paths: &Paths) -> Result<Vec<GuestName>> {
     if !marks.is_empty() {
         let mut failure = None;
         chosen.retain(|name| match config::load(paths, name) {
-            Ok(config) => config.marks.iter().any(|mark| marks.contains(mark)),
+            Ok(config) => has_one_of(&config, marks),
             Err(error) => {
                 failure.get_or_insert(error);
                 false

@@ -10,7 +10,7 @@ use crate::paths::Paths;
 
 /// Boots guests, side by side when there are several.
 pub(super) fn run(args: &StartArgs, paths: &Paths) -> Result<Exit> {
-    let names = select::guests(&args.guests, paths)?;
+    let names = select::guests_to_start(&args.guests, paths)?;
     let wanted = lifecycle::Start {
         no_wait: args.no_wait,
         limit: args.timeout.map_or_else(|| limit(&args.guests), Limit::Total),

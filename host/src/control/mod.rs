@@ -86,9 +86,10 @@ pub enum Event {
     Status(Box<Snapshot>),
     /// The phase has changed.
     Phase(Phase),
-    /// A script or an inittab line was started.
+    /// A script or an inittab line was started, or the guest's own init waits for
+    /// this now, whose end it doesn't tell.
     ScriptStarted {
-        /// Number of this run.
+        /// Number of this run; 0 of what an own init waits for.
         id: u32,
         /// Its path or line; not yet fit for a terminal.
         name: String,

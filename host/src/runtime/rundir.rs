@@ -7,19 +7,31 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::SockType;
 use shared::name::GuestName;
 
 use crate::error::{Error, Result};
 use crate::paths::Paths;
+use crate::{runtime, sys};
 
-use super::{Lock, State};
+use super::{Lock, State, host_boot, now_ms};
 
-/// Stands in the lock of a supervisor that has seen the guest's end.
+/// Stands in the lock of a supervisor that has seen the guest's end, before when that
+/// was.
 const ENDED: &str = "ended";
 
 /// So long after that a supervisor may come in its place: the administrator's
 /// script at a stop may take a minute, and a service manager its time.
 const REPLACED_WITHIN: Duration = Duration::from_secs(90);
+
+/// A process that ends may lose its lock so long before its socket.
+const ENDS: Duration = Duration::from_millis(10);
+
+/// So long others may hold a lock that only look at it.
+const LOOKED_AT: Duration = Duration::from_millis(100);
+
+/// Between two tries to take a lock.
+const RETRY: Duration = Duration::from_millis(2);
 
 /// The run directory of one guest. Only root can look into it.
 #[derive(Clone, Debug)]
@@ -131,17 +143,29 @@ impl RunDir {
 
     /// Takes the lock that makes one process the guest's supervisor, and makes
     /// the directory. Another one that is about to leave is waited for, at most
-    /// for `patience`.
+    /// for `patience`. One whose lock somebody has removed is told so, and has it again.
     ///
     /// # Errors
     /// When the directory or the file can't be made.
     pub fn supervise(&self, patience: Duration) -> Result<Option<Place>> {
         let path = &self.lock;
         let deadline = Instant::now() + patience;
+        let mut heard = None;
         loop {
             match Lock::try_now(path) {
                 // Somebody who left has removed it.
                 Ok(Some(lock)) if !lock.is_at(path) => {}
+                Ok(Some(lock)) if self.is_listened_on() => {
+                    drop(lock);
+                    if heard.get_or_insert_with(Instant::now).elapsed() > ENDS {
+                        self.call_back();
+                        if Instant::now() >= deadline {
+                            return Ok(None);
+                        }
+                        heard = None;
+                    }
+                    thread::sleep(RETRY);
+                }
                 Ok(Some(lock)) => {
                     let follows_end = self.has_noted_end();
                     // Until one has done all of it.
@@ -155,9 +179,51 @@ impl RunDir {
                     return Ok(Some(Place { lock, follows_end }));
                 }
                 Ok(None) if Instant::now() >= deadline => return Ok(None),
-                Ok(None) => thread::sleep(Duration::from_millis(2)),
+                Ok(None) => thread::sleep(RETRY),
                 Err(error) if Instant::now() >= deadline => return Err(error),
                 Err(_) => {}
+            }
+        }
+    }
+
+    /// Does a supervisor take requests?
+    fn is_listened_on(&self) -> bool {
+        runtime::is_listened_on(&self.control(), SockType::SeqPacket).unwrap_or(false)
+    }
+
+    /// Tells the supervisor that something of its files is missed.
+    fn call_back(&self) {
+        if let Ok(pid) = runtime::listener(&self.control(), SockType::SeqPacket) {
+            let _ = sys::kill(pid, libc::SIGHUP);
+        }
+    }
+
+    /// Is this lock of a supervisor's the one that others find?
+    pub fn has_place(&self, lock: &Lock) -> bool {
+        lock.is_at(&self.lock)
+    }
+
+    /// The lock of a supervisor whose own somebody has removed; `None` if another one
+    /// has the guest meanwhile.
+    ///
+    /// # Errors
+    /// When it can't be made, or be had for now.
+    pub fn supervise_again(&self) -> Result<Option<Lock>> {
+        let path = &self.lock;
+        let deadline = Instant::now() + LOOKED_AT;
+        loop {
+            match Lock::try_now(path)? {
+                Some(lock) if lock.is_at(path) => {
+                    lock.sign();
+                    return Ok(Some(lock));
+                }
+                Some(_) => {}
+                None if Instant::now() < deadline => thread::sleep(RETRY),
+                None if Lock::is_signed(path) => return Ok(None),
+                None => {
+                    let busy = io::Error::from(io::ErrorKind::WouldBlock);
+                    return Err(Error::path("lock", path, busy));
+                }
             }
         }
     }
@@ -165,7 +231,8 @@ impl RunDir {
     /// Notes in the lock that the guest is down for good: should its holder be killed
     /// while it cleans up, whoever comes in its place has nothing to boot.
     pub fn note_end(lock: &Lock) {
-        lock.sign_with(ENDED);
+        let (boot, now_ms) = (host_boot(), now_ms());
+        lock.sign_with(&format!("{ENDED} {boot} {now_ms}"));
     }
 
     /// Makes the next supervisor boot the guest whatever was noted: somebody has
@@ -193,12 +260,8 @@ impl RunDir {
 
     /// A supervisor that ends by itself removes its lock.
     fn has_noted_end(&self) -> bool {
-        let is_recent = || {
-            let written = fs::metadata(&self.lock).and_then(|file| file.modified()).ok()?;
-            written.elapsed().ok().filter(|age| *age < REPLACED_WITHIN)
-        };
         let text = fs::read_to_string(&self.lock).unwrap_or_default();
-        text.lines().nth(1) == Some(ENDED) && is_recent().is_some()
+        text.lines().nth(1).is_some_and(|note| is_recent(note, &host_boot(), now_ms()))
     }
 
     /// Leaves the place of a supervisor, in which nothing was done. What taking it
@@ -269,8 +332,21 @@ impl RunDir {
     }
 }
 
+/// Was this noted shortly before this moment of the host's boot? A clock that is set
+/// changes nothing of that.
+fn is_recent(note: &str, boot: &str, now_ms: u64) -> bool {
+    let mut words = note.split(' ');
+    let is_of_boot = words.next() == Some(ENDED) && words.next() == Some(boot);
+    let noted_ms: Option<u64> = words.next().and_then(|word| word.parse().ok());
+    let age = noted_ms.and_then(|noted_ms| now_ms.checked_sub(noted_ms));
+    is_of_boot && age.is_some_and(|age| Duration::from_millis(age) < REPLACED_WITHIN)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
@@ -328,5 +404,58 @@ mod tests {
         RunDir::note_end(&lock);
         run.give_up(lock);
         assert!(!supervise().follows_end);
+    }
+    #[test]
+    fn a_noted_end_counts_whatever_clock_is_set() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let run = RunDir { path: path("web"), lock: path("web.lock") };
+        let supervise = || run.supervise(Duration::ZERO).unwrap().expect("nobody else has it");
+        RunDir::note_end(&supervise().lock);
+        let hour = Duration::from_secs(3600);
+        for clock in [SystemTime::now() + hour, SystemTime::now() - hour] {
+            fs::File::options().append(true).open(&run.lock).unwrap().set_modified(clock).unwrap();
+            assert!(run.has_noted_end());
+        }
+    }
+
+    #[test]
+    fn an_end_was_noted_in_this_boot_of_the_host_and_not_long_ago() {
+        let late = u64::try_from(REPLACED_WITHIN.as_millis()).unwrap();
+        for age in [0, 1, late - 1] {
+            assert!(is_recent("ended ab12 1000", "ab12", 1000 + age), "{age}");
+        }
+        assert!(!is_recent("ended ab12 1000", "ab12", 1000 + late));
+        assert!(!is_recent("ended ab12 1000", "ab12", 999));
+        // One of another boot, one that says nothing of it, and none.
+        for other in
+            ["ended cd34 1000", "ended", "ended ab12", "ended ab12 x", "other ab12 1000", ""]
+        {
+            assert!(!is_recent(other, "ab12", 1001), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_listens_has_its_place_and_its_lock_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let run = RunDir { path: path("web"), lock: path("web.lock") };
+        // The signal that it is sent.
+        let (missed, write) = std::os::unix::net::UnixStream::pair().unwrap();
+        signal_hook::low_level::pipe::register(libc::SIGHUP, write).unwrap();
+        let Place { lock, .. } = run.supervise(Duration::ZERO).unwrap().expect("nobody has it");
+        let listener = runtime::listen(&run.control(), SockType::SeqPacket).unwrap();
+        assert!(run.has_place(&lock));
+        fs::remove_file(&run.lock).unwrap();
+        assert!(!run.has_place(&lock));
+        assert!(run.supervise(ENDS * 5).unwrap().is_none(), "there is a supervisor");
+        missed.set_nonblocking(true).unwrap();
+        assert_eq!((&missed).read(&mut [0]).unwrap(), 1, "it is told");
+        let lock = run.supervise_again().unwrap().expect("nobody else has it");
+        assert!(run.has_place(&lock) && run.supervisor().is_some());
+        // Somebody else was quicker.
+        assert!(run.supervise_again().unwrap().is_none());
+        drop((lock, listener));
+        assert!(run.supervise(Duration::from_secs(10)).unwrap().is_some(), "it has ended");
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{
     self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, socketpair,
 };
@@ -86,6 +87,15 @@ pub fn is_listened_on(path: &Path, kind: SockType) -> io::Result<bool> {
         Err(error) if is_nobodys(&error) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Pid of who listens there.
+///
+/// # Errors
+/// As [`connect_at_once`], and those of getsockopt(2).
+pub fn listener(path: &Path, kind: SockType) -> io::Result<i32> {
+    let socket = connect_at_once(path, kind)?;
+    Ok(socket::getsockopt(&socket, PeerCredentials)?.pid())
 }
 
 /// Does nobody listen there (any more)?

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
+use rustix::process::{Signal, getpid, kill_process};
 use shared::message::Power;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -128,6 +129,7 @@ impl Supervisor {
     /// Makes again what somebody has removed below `/run`, the keeper's sockets as
     /// well. What the confinement of this boot was is lost.
     pub(super) fn come_back(&mut self) {
+        self.keep_place();
         let keeper_is_missed = self.keeper.is_some() && !self.run.keeper().exists();
         if self.keeper.is_some() && !self.run.state().exists() {
             tracing::warn!("somebody has removed the state file; it is written again");
@@ -151,6 +153,25 @@ impl Supervisor {
                  a restart of the guest"
             ),
             Err(error) => tracing::error!("cannot make '{path}' again: {error}"),
+        }
+    }
+
+    /// Has a lock again that somebody has removed. If another supervisor has one by
+    /// now, the guest is that one's: of two one ends, as if it had been killed.
+    pub(super) fn keep_place(&mut self) {
+        if self.run.has_place(&self.lock) {
+            return;
+        }
+        match self.run.supervise_again() {
+            Ok(Some(lock)) => {
+                tracing::warn!("somebody has removed this supervisor's lock; it has another one");
+                self.lock = lock;
+            }
+            Ok(None) => {
+                tracing::error!("this supervisor has lost its lock, and another one has the guest");
+                let _ = kill_process(getpid(), Signal::KILL);
+            }
+            Err(error) => tracing::warn!("the lock was removed, and can't be made again: {error}"),
         }
     }
 

@@ -25,6 +25,7 @@ mod remains;
 mod requests;
 mod scratch;
 mod state;
+mod steps;
 mod succession;
 mod talk;
 mod telling;
@@ -38,7 +39,6 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
-use rustix::time::{ClockId, clock_gettime};
 use shared::message::{BootMode, GuestState, PROTOCOL, Runlevel, Style, ToGuest};
 use shared::outcome::GuestEnd;
 use shared::stage::{Failure, Stage};
@@ -52,7 +52,7 @@ use crate::exhausted;
 use crate::journal::Kind;
 use crate::launch::explain;
 use crate::plan::Plan;
-use crate::runtime::{self, Lock, Place, RunDir, State};
+use crate::runtime::{self, Lock, Place, RunDir, State, now_ms};
 use crate::sys;
 use crate::systemd::Notifier;
 
@@ -69,6 +69,7 @@ use keeper::Keeper;
 use kills::Kills;
 use registration::Registration;
 use state::{Event, Machine, Purpose};
+use steps::Steps;
 use succession::Successions;
 use timers::{Timer, Timers};
 
@@ -142,6 +143,8 @@ struct Guest {
     style: Option<Style>,
     reason: String,
     runlevel: Option<Runlevel>,
+    /// What its own init has waited for in this boot.
+    steps: Steps,
 }
 
 impl Supervisor {
@@ -453,13 +456,6 @@ impl Supervisor {
             None => Ok(()),
         }
     }
-}
-
-/// The host's clock since its start, suspension included, in milliseconds.
-fn now_ms() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    seconds.saturating_mul(1000) + u64::try_from(now.tv_nsec / 1_000_000).unwrap_or(0)
 }
 
 /// A failed step outside of `launch`.

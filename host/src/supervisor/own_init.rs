@@ -16,7 +16,7 @@ use rustix::process::{
 };
 use shared::message::{GuestState, Power};
 
-use crate::control::Phase;
+use crate::control::{Event as Told, Phase};
 use crate::sys::{self, Cloned};
 
 use super::Supervisor;
@@ -73,7 +73,7 @@ impl Supervisor {
 
     fn own_init_says(&mut self, words: Words) {
         if let Some(status) = words.status {
-            self.notifier.progress(self.machine.phase(), &status);
+            self.own_init_shows(&status);
         }
         if words.stopping {
             self.own_init_heeds();
@@ -81,6 +81,18 @@ impl Supervisor {
         } else if words.ready && self.machine.phase() == Phase::Booting {
             self.feed(Event::Guest(GuestState::HandedOver));
         }
+    }
+
+    /// systemd says again and again what it waits for. Only what it hasn't waited for
+    /// before shows whoever waits for the boot that this goes on.
+    fn own_init_shows(&mut self, status: &str) {
+        let phase = self.machine.phase();
+        let Some(step) = self.guest.steps.next(status) else {
+            return self.notifier.still(phase, status);
+        };
+        self.notifier.progress(phase, status);
+        let (name, argument) = (step.to_owned(), String::new());
+        self.clients.tell(&Told::ScriptStarted { id: 0, name, argument });
     }
 }
 

@@ -92,6 +92,8 @@ impl Supervisor {
     /// Puts another keeper in the place of one that was killed. Without one, or
     /// without PID 1, what is left of the boot is killed.
     pub(super) fn succeed_keeper(&mut self) {
+        // By a supervisor that has taken it for a lost one, maybe.
+        self.keep_place();
         let Some(lost) = self.keeper.take() else { return };
         let pid = lost.init_pid();
         // One that only lost its connection would be waited for, and stay.

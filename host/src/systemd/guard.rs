@@ -30,7 +30,7 @@ use sd_notify::NotifyState;
 use shared::name::GuestName;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::manager::look;
+use super::manager::look_within;
 use super::notify::{barrier, say};
 use crate::error::{Error, Result};
 use crate::exhausted;
@@ -43,6 +43,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long systemd may take to hear something.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long its answer is worth while the guest has no supervisor. It comes at once
+/// unless systemd is stuck, or the machine very slow.
+const ANSWERS: Duration = Duration::from_secs(2);
 
 /// So many in so long a time, and it is given up: `StartLimitBurst=` and
 /// `StartLimitIntervalSec=` of the unit.
@@ -116,8 +120,9 @@ pub fn run(paths: &Paths, name: &GuestName) -> Result<u8> {
             return Ok(0);
         }
         // systemd has given the unit up (`TimeoutStartFailureMode=kill`), and has
-        // started another one that looks after the guest.
-        if look(name).is_ok_and(|unit| unit.active == "failed") {
+        // started another one that looks after the guest. Of one that doesn't answer no
+        // more is known; if it starts that later, it takes the guest from the next.
+        if look_within(name, ANSWERS).is_ok_and(|unit| unit.active == "failed") {
             return Ok(0);
         }
         let now = Instant::now();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use shared::name::GuestName;
 
 use super::generator::adopting;
+use super::question;
 use crate::cgroup;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
@@ -93,6 +94,21 @@ pub fn revive(name: &GuestName) -> bool {
 /// What systemctl(1) says.
 pub fn look(name: &GuestName) -> Result<Unit> {
     Ok(read(&properties(name, "ActiveState,Result,StatusText,Job,NRestarts")?))
+}
+
+/// The same, if systemd answers within this time.
+///
+/// # Errors
+/// When it doesn't, or can't be asked.
+pub fn look_within(name: &GuestName, patience: Duration) -> Result<Unit> {
+    let what = format!("cannot ask systemd about guest '{name}'");
+    let mut command = Command::new("systemctl");
+    command.args(["show", "--property=ActiveState", &cgroup::unit(name)]).env("LC_ALL", "C");
+    match question::within(&mut command, patience) {
+        Ok(Some(said)) => Ok(read(&said)),
+        Ok(None) => Err(Error::new(format!("{what}: no answer within {patience:?}"))),
+        Err(error) => Err(Error::os(format_args!("{what}: cannot run systemctl"), error)),
+    }
 }
 
 /// Properties of a guest's unit, one `NAME=VALUE` a line.

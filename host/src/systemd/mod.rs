@@ -12,6 +12,7 @@ pub mod guard;
 mod known;
 mod manager;
 mod notify;
+mod question;
 mod settings;
 mod shares;
 mod units;

@@ -125,6 +125,11 @@ impl Notifier {
         self.say_status(&format!("{phase}: {text}"), with_progress(phase, self.is_ready));
     }
 
+    /// The phase lasts, and this is what is to be said of it.
+    pub fn still(&self, phase: Phase, text: &str) {
+        self.say_status(&format!("{phase}: {text}"), None);
+    }
+
     /// A boot goes on that began so long ago, under a supervisor before this one.
     pub fn goes_on(&mut self, since: Duration) {
         if self.is_heard && !self.is_ready {

@@ -134,6 +134,21 @@ fn consoles_are_in_the_journal() {
     assert_eq!(last["PRIORITY"], "6", "{last}");
     assert_eq!(last["_COMM"], "vserver-keeper", "{last}");
 
+    // Empty ones, too: line by line it is what a file has, but for blanks at their ends.
+    other.shell("printf 'one \\n\\n\\n two\\n\\nend of these\\n' > /dev/console").ok();
+    let last = logs(&other, &["-n", "3"], "end of these");
+    assert_eq!(last, " two\n\nend of these\n");
+    let lines = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.trim_end().to_owned()).collect()
+    };
+    let shown = lines(&logs(&other, &[], "end of these"));
+    let file = host.paths().log(&"quiet".parse().unwrap());
+    eventually(DEADLINE, "the file has the same", || {
+        let kept = std::fs::read_to_string(&file).unwrap_or_default();
+        let kept = lines(&kept.replace('\u{1b}', "\\x1b"));
+        (kept.last()? == "end of these").then(|| assert_eq!(kept, shown))
+    });
+
     // Streams outlive a restart of journald.
     eventually(DEADLINE, "journald is restarted", || {
         // systemd may be busy with itself, by another test.

@@ -179,8 +179,8 @@ fn relay(child: &mut Child) -> Result<Relayed> {
             Some(end) => end + 1,
             None => continue,
         };
-        let line: Vec<u8> = text.drain(..whole).collect();
-        if print(&line)?.is_break() {
+        let lines: Vec<u8> = text.drain(..whole).collect();
+        if print(&as_printed(&lines))?.is_break() {
             return Ok(Relayed::UntilNobodyRead);
         }
         if length == 0 {
@@ -189,9 +189,27 @@ fn relay(child: &mut Child) -> Result<Relayed> {
     }
 }
 
+/// Whole lines as the guest has printed them: journald drops empty ones, so the keeper
+/// has put a blank into each.
+fn as_printed(lines: &[u8]) -> Vec<u8> {
+    let mut printed = Vec::with_capacity(lines.len());
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        printed.extend_from_slice(if line == b" \n" { b"\n" } else { line });
+    }
+    printed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn empty_lines_are_empty_again() {
+        assert_eq!(as_printed(b" \na\n \n \n b\n  \n"), b"\na\n\n\n b\n  \n");
+        assert_eq!(as_printed(b"\n\n"), b"\n\n", "those of others");
+        assert_eq!(as_printed(b" "), b" ", "a line has an end");
+        assert_eq!(as_printed(b""), b"");
+    }
 
     const OPTIONS: &str = "--quiet --no-pager --all";
 
