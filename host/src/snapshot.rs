@@ -55,6 +55,8 @@ impl fmt::Display for SnapshotName {
 pub struct Snapshot {
     /// Its name.
     pub name: SnapshotName,
+    /// Are its files there? Not if its deletion was cut short.
+    pub whole: bool,
     /// When and how it was made.
     #[serde(flatten)]
     pub made: Made,

@@ -26,6 +26,7 @@ on! { Busybox: [
     name_servers_are_the_hosts_that_a_guest_reaches,
     contexts_never_clash,
     util_vservers_options_are_taken_or_refused,
+    arguments_of_util_vservers_methods_are_taken_or_noted,
     util_vservers_places_are_taken_or_noted,
     a_failed_build_is_kept_when_that_is_asked_for,
     a_guest_is_the_same_whoever_has_typed_it,
@@ -207,6 +208,15 @@ fn util_vservers_options_are_taken_or_refused(_: Tree) {
         (&["--confdir", "/etc/old"], "VSERVER_PREFIX=DIR"),
         (&["--method", "urpmi"], "--method directory --from DIR"),
         (&["--method", "fai"], "--method directory --from DIR"),
+        (&["-n", "other"], "another name than 'web'"),
+        (&["--", "ls", "-l"], "takes no 'ls' behind '--'"),
+        (&["--method", "copy", "--", "-d", "x"], "takes no '-d' behind '--'"),
+        (&["--method", "template", "--from", "x", "--", "-x"], "takes no '-x' behind '--'"),
+        (&["--method", "rpm", "--", "-d", "fc", "-b", "/b"], "found by their paths"),
+        (&["--method", "rpm", "--", "--empty"], "--method skeleton"),
+        (&["--method", "rpm"], "needs '--from FILE'"),
+        (&["--method", "debootstrap", "--", "-d", "sid", "-s", "x"], "takes no '--script'"),
+        (&["--method", "clone", "--", "--source", "x", "-X", "y"], "takes no '--exclude-from'"),
     ] {
         let refused = build(words).code(2);
         assert!(refused.stderr.contains(why), "{words:?}\n{refused}");
@@ -236,6 +246,29 @@ fn util_vservers_options_are_taken_or_refused(_: Tree) {
     let config = host.vserver(["config", "show", "web"]).ok();
     for line in ["\nproxy_arp = \"eth7\"\n", "\ncpuset = 0\n", "\naddresses = [\"192.0.2.10\"]\n"] {
         assert!(config.stdout.contains(line), "{line}\n{config}");
+    }
+}
+
+/// They stood behind `--`.
+fn arguments_of_util_vservers_methods_are_taken_or_noted(tree: Tree) {
+    let host = Host::new();
+    let archive = tree.archive().display().to_string();
+    let words = ["-m", "template", "-n", "web", "--hostname", "x", "--"];
+    let behind = ["-t", &archive, "-d", "sid", "--nodevsanity"];
+    let built = host.vserver(["web", "build"].iter().chain(&words).chain(&behind)).ok();
+    built.clone().complains("'-d sid' isn't needed");
+    built.clone().complains("'--nodevsanity' isn't needed");
+    assert!(built.stdout.contains(&archive), "{built}");
+    host.vserver(["shop", "build", "-m", "clone", "--", "--source", "web"]).ok();
+    let skeleton = host.vserver(["empty", "build", "-m", "skeleton", "--", "-d", "sid"]).ok();
+    skeleton.complains("'-d sid' isn't needed");
+    for behind in [
+        &["-m", "rsync", "--", "--source", "h:/x", "-d", "sid"][..],
+        &["-m", "debootstrap", "--", "-d", "bookworm", "-m", "http://m/debian"],
+        &["-m", "yum", "--", "-d", "fc7", "--", "openssh-server"],
+        &["-m", "rpm", "--", "-d", "fc7", "/srv/manifest"],
+    ] {
+        host.vserver(["old", "build", "--dry-run"].iter().chain(behind)).ok();
     }
 }
 

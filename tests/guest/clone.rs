@@ -15,6 +15,7 @@ on! { Busybox: [
     one_that_is_killed_at_its_end_is_made_again,
     an_existing_guest_is_no_place_for_a_copy,
     the_settings_come_over_without_addresses,
+    nobody_has_said_that_a_copy_starts_with_the_host,
 ] }
 
 fn fingerprint(guest: &Guest<'_>) -> String {
@@ -188,4 +189,23 @@ fn the_settings_come_over_without_addresses(tree: Tree) {
     host.vserver(["clone", "web", "mail", "--address", "192.0.2.11"]).ok();
     host.vserver(["config", "check", "mail"]).ok();
     assert_eq!(web.other("mail").status().addresses, ["192.0.2.11"]);
+}
+
+fn nobody_has_said_that_a_copy_starts_with_the_host(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).set("autostart", "true").build();
+    let is_started = |name: &str| {
+        let shown = host.vserver(["config", "show", name, "--effective"]).ok();
+        shown.stdout.lines().any(|line| line == "autostart = true")
+    };
+    let why = "it isn't started with this host: 'vserver enable";
+    host.vserver(["clone", "web", "shop"]).ok().complains(why);
+    let archive = host.prefix().join("web.tar.zst").display().to_string();
+    host.vserver(["export", "web", &archive]).ok();
+    host.vserver(["import", &archive, "mail", "--new-identity"]).ok().complains(why);
+    assert_eq!(["web", "shop", "mail"].map(is_started), [true, false, false]);
+    // One that comes back is what it was.
+    host.vserver(["delete", web.name(), "--yes"]).ok();
+    let imported = host.vserver(["import", &archive]).ok();
+    assert!(!imported.stderr.contains(why) && is_started("web"), "{imported}");
 }

@@ -74,7 +74,8 @@ fn all_comes_over_and_back_if_that_is_asked_for(tree: Tree) {
         let web = host.guest("web").tree(tree).set("security.users", mode).build();
         furnish(&web);
         // It is the host's, not the guest's.
-        tool("setfattr", &["-x", "trusted.note", "closed"], &web.root().join("srv"));
+        let theirs = ["-h", "-x", "trusted.note", "closed", "dangling"];
+        tool("setfattr", &theirs, &web.root().join("srv"));
         web.shell("mkdir -p /srv/theirs/deep; chown -R 33:44 /srv/theirs; ln /srv/one /srv/theirs")
             .ok();
         // As an overlay in it has it.

@@ -45,11 +45,9 @@ fn what_is_streamed_out_and_in_again_is_the_same(tree: Tree) {
         let web = host.guest("web").tree(tree).set("security.users", mode).build();
         furnish(&web);
         let srv = web.root().join("srv");
-        command::run(
-            Command::new("setfattr").args(["-x", "trusted.note", "closed"]).current_dir(&srv),
-            DEADLINE,
-        )
-        .ok();
+        let mut setfattr = Command::new("setfattr");
+        setfattr.args(["-h", "-x", "trusted.note", "closed", "dangling"]).current_dir(&srv);
+        command::run(&mut setfattr, DEADLINE).ok();
         for is_running in [true, false] {
             if is_running {
                 web.start();

@@ -171,7 +171,10 @@ fn dnf_installs_what_is_signed(tree: Tree) {
     let key = made.join("key").display().to_string();
     build(&["--keyring", &key, "--packages", "unknown"]).code(1).complains("unknown");
     nothing_is_left(&host);
-    build(&["--keyring", &key, "--packages", "small"]).ok();
+    // As it is typed where one is.
+    let words = ["build", "web", "--method", "dnf", "--suite", "1", "--mirror", &mirror];
+    let mut there = host.command(words.iter().chain(&["--keyring", "key", "--packages", "small"]));
+    command::run(there.current_dir(&made), DEADLINE).ok();
     boots(&host);
 }
 
@@ -311,7 +314,8 @@ fn apk_is_asked_as_its_manual_has_it(tree: Tree) {
         let show = "mount --bind $1 /usr/local/sbin; shift; exec \"$@\"";
         let mut shown = Command::new("unshare");
         shown.args(["--mount", "sh", "-ec", show, "sh"]).arg(made.join("bin"));
-        shown.arg(wanted.get_program()).args(wanted.get_args()).arg("--keyring").arg(&keys);
+        shown.arg(wanted.get_program()).args(wanted.get_args()).args(["--keyring", "keys"]);
+        shown.current_dir(&made);
         shown.envs(wanted.get_envs().filter_map(|(key, value)| Some((key, value?))));
         command::run(&mut shown, DEADLINE)
     };

@@ -51,8 +51,10 @@ name'; chown -h 1000:1000 dangling
         command::run(&mut command, PATIENCE).ok();
     };
     run("setfattr", &["-n", "user.colour", "-v", "green", "two"]);
-    run("setfattr", &["-n", "trusted.note", "-v", "host", "closed"]);
+    run("setfattr", &["-h", "-n", "trusted.note", "-v", "host", "closed", "dangling"]);
     run("setfacl", &["-m", "u:1000:rwx", "closed"]);
+    // Its group has less than its mode says: that is the mask.
+    run("setfacl", &["-m", "u:1000:rw", "fifo"]);
     run("setfacl", &["-d", "-m", "g:2000:r-x", "closed"]);
     run("setcap", &["cap_net_raw=ep", "closed/x"]);
 }

@@ -50,5 +50,9 @@ pub const ROOT: &str = "root/";
 /// in.
 pub const MOST_PARTS: usize = 1 << 16;
 
+/// No path is longer than this: 1,000 directories in each other, which is as deep as
+/// a walk goes, have less.
+pub const LONGEST_PATH: usize = 1 << 18;
+
 /// Bytes that a member's names and attributes take, together.
 pub const MOST_METADATA: u32 = 4 * 1024 * 1024;

@@ -22,14 +22,10 @@ use super::digest::Summed;
 use super::manifest::Manifest;
 use super::member::Member;
 use super::sparse::{self, Parts};
-use super::{ACTIONS, CONFIG, DIGEST, MANIFEST, MOST_METADATA, ROOT};
+use super::{ACTIONS, CONFIG, DIGEST, LONGEST_PATH, MANIFEST, MOST_METADATA, ROOT};
 
 /// Threads that compress: a guest's disk is rarely faster.
 const MOST_THREADS: usize = 4;
-
-/// What the kernel takes as a path, with its end (`PATH_MAX`), and what precedes
-/// it in an archive.
-const LONGEST_NAME: usize = 4095 + ROOT.len();
 
 /// Everything stands in blocks of this size, and two of zeros are the end (tar(5)).
 const BLOCK: u64 = 512;
@@ -237,8 +233,8 @@ impl<'a, W: Write> Writing<'a, W> {
         if headers.len() > MOST_METADATA as usize {
             return Err(io::Error::other("it has more attributes than an archive can hold"));
         }
-        if member.name.len() > LONGEST_NAME || member.link.len() > LONGEST_NAME {
-            return Err(io::Error::other("its path is longer than programs can name"));
+        if member.name.len() > LONGEST_PATH || member.link.len() > LONGEST_PATH {
+            return Err(io::Error::other("its path is longer than an archive can hold"));
         }
         self.stream.write_all(&headers)?;
         if io::copy(data, &mut self.stream)? != member.size {

@@ -39,12 +39,7 @@ pub(super) fn copy(from: &RootDir, change: Change<'_>, work: &mut Work<'_>) -> R
             work.progress.say(format!("copying: {files} files"));
         }
     })?;
-    if copied.without_attributes > 0 {
-        work.remarks.push(format!(
-            "{} files have lost attributes, because the file system has no place for them",
-            copied.without_attributes
-        ));
-    }
+    work.remarks.extend(tree::without_attributes(copied.without_attributes));
     let how = match copied.shared {
         0 => "copied",
         _ if copied.copied == 0 => "blocks shared",

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use crate::archive::{ACTIONS, CONFIG, DIGEST, FIRST, MANIFEST, REMOVED, ROOT};
+use crate::archive::{ACTIONS, CONFIG, DIGEST, FIRST, LONGEST_PATH, MANIFEST, REMOVED, ROOT};
 use crate::archive::{Head, Manifest, Summed};
 use crate::error::{Error, Result};
 
@@ -21,9 +21,6 @@ const LONGEST: u64 = 4 * 1024 * 1024;
 const DIGEST_LENGTH: u64 = 65;
 
 const BLOCK: usize = 512;
-
-/// No path is longer, with its end (`PATH_MAX`).
-const LONGEST_PATH: u64 = 4096;
 
 /// An archive of which what precedes the files was read.
 pub struct Incoming {
@@ -169,7 +166,7 @@ fn remove(data: &mut dyn Read, extractor: &mut Extractor<'_>) -> Result<()> {
     let mut data = BufReader::new(data);
     loop {
         let mut name = Vec::new();
-        let read = (&mut data).take(LONGEST_PATH).read_until(0, &mut name);
+        let read = (&mut data).take(LONGEST_PATH as u64).read_until(0, &mut name);
         read.map_err(|cause| Error::os("cannot read it", cause))?;
         match name.pop() {
             None => return Ok(()),

@@ -230,6 +230,32 @@ fn what_stays_is_sent_once() {
     assert_eq!(seen(&there.path().join("root")), seen(&tree));
 }
 
+#[test]
+fn what_changes_deeper_than_a_path_may_lead_comes_again() {
+    let place = tempfile::tempdir().unwrap();
+    let tree = place.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    let calm = calm(&place.path().join("clock"));
+    let (root, mut packed) = (RootDir::open(&tree).unwrap(), Vec::new());
+    let name = "d".repeat(200);
+    let low: PathBuf = std::iter::repeat_n(name.as_str(), 25).collect();
+    root.create_dir_all(&low, 0o755).unwrap();
+    root.write(low.join("goes"), b"x", 0o644).unwrap();
+    root.write(low.join("changes"), b"first", 0o644).unwrap();
+    let mut archive = Archive::begin(&mut packed, 1, &head(), &go_on).unwrap();
+    let first = archive.first_part(&root, calm, &mut |_| ()).unwrap();
+    root.remove(low.join("goes")).unwrap();
+    root.write(low.join("changes"), b"second", 0o644).unwrap();
+    archive.second_part(&root, &first, &mut |_| ()).unwrap();
+    archive.end().unwrap();
+    let (there, imported) = import(&packed);
+    imported.unwrap();
+    let there = RootDir::open(&there.path().join("root")).unwrap();
+    assert_eq!(there.list(&low).unwrap(), ["changes"]);
+    let read = there.read(low.join("changes"), 6).unwrap();
+    assert_eq!(read.as_deref(), Some(&b"second"[..]));
+}
+
 /// An archive with these members behind its head, and the right digest.
 fn crafted(is_in_parts: bool, members: &[(&str, &[u8])]) -> Vec<u8> {
     let manifest = Head { ..head() }.manifest;

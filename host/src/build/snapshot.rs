@@ -55,7 +55,8 @@ impl Snapshots {
     pub fn list(&self) -> Result<Vec<Snapshot>> {
         let mut found = Vec::new();
         for (name, description) in self.descriptions()? {
-            found.push(Snapshot { name, made: self.read(&description)? });
+            let (whole, made) = (self.has_files(&name), self.read(&description)?);
+            found.push(Snapshot { name, whole, made });
         }
         found.sort_by(|a, b| (&a.made.created, &a.name).cmp(&(&b.made.created, &b.name)));
         Ok(found)
@@ -169,7 +170,7 @@ impl Snapshots {
         mut progress: Progress,
     ) -> Result<String> {
         let root = &self.place.root;
-        if self.read(&self.find(name)?)?.storage != self.place.storage() {
+        if self.read(&self.whole(name)?)?.storage != self.place.storage() {
             let text = format!(
                 "snapshot '{name}' of guest '{}' was made when its files lay there otherwise",
                 self.guest
@@ -181,7 +182,7 @@ impl Snapshots {
         }
         let root = real(root, || format!("cannot restore guest '{}'", self.guest))?;
         let parent = root.parent().unwrap_or(&root);
-        let from = self.directory.join(name.as_str());
+        let from = self.root(name);
         let (workspace, how) = self.copy(&from, parent, false, interrupt, &mut progress)?;
         workspace.sync(&mut progress)?;
         workspace.exchange(&root)?;
@@ -195,7 +196,7 @@ impl Snapshots {
     pub fn delete(&self, name: &SnapshotName) -> Result<()> {
         let description = self.find(name)?;
         // First what a later build would not sweep away by itself.
-        let doomed = Doomed::take(&self.directory.join(name.as_str()), &self.guest)?;
+        let doomed = Doomed::take(&self.root(name), &self.guest)?;
         fs::remove_file(&description)
             .map_err(|cause| Error::path("remove", &description, cause))?;
         doomed.map_or(Ok(()), Doomed::remove)?;
@@ -222,10 +223,20 @@ impl Snapshots {
     /// The files of a snapshot, which nobody changes.
     ///
     /// # Errors
-    /// When there is no such snapshot, or its description can't be read.
+    /// When there is no such snapshot, its files have gone, or its description can't be
+    /// read.
     pub fn files(&self, name: &SnapshotName) -> Result<Place> {
-        let made = self.read(&self.find(name)?)?;
-        Ok(Place::new(self.directory.join(name.as_str()), &made.storage))
+        let made = self.read(&self.whole(name)?)?;
+        Ok(Place::new(self.root(name), &made.storage))
+    }
+
+    /// Where the files of a snapshot are, if there are such.
+    pub fn root(&self, name: &SnapshotName) -> PathBuf {
+        self.directory.join(name.as_str())
+    }
+
+    fn has_files(&self, name: &SnapshotName) -> bool {
+        self.root(name).symlink_metadata().is_ok()
     }
 
     fn read(&self, description: &Path) -> Result<Made> {
@@ -274,6 +285,22 @@ impl Snapshots {
         }
         Err(Error::new(format!("guest '{}' has no snapshot '{name}'", self.guest))
             .hint(format!("'vserver snapshot list {}' shows those it has", self.guest)))
+    }
+
+    /// The same of one that has its files.
+    ///
+    /// # Errors
+    /// When there is none, or its files have gone.
+    pub fn whole(&self, name: &SnapshotName) -> Result<PathBuf> {
+        let description = self.find(name)?;
+        if self.has_files(name) {
+            return Ok(description);
+        }
+        let guest = &self.guest;
+        Err(Error::new(format!(
+            "the files of snapshot '{name}' of guest '{guest}' have gone: its deletion was cut short"
+        ))
+        .hint(format!("what is left of it goes with: vserver snapshot delete {guest} {name}")))
     }
 
     /// Closed to everybody but root, as guests' roots are.
@@ -352,5 +379,24 @@ mod tests {
         snapshots.delete(&one).unwrap();
         snapshots.delete(&one).unwrap_err();
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left");
+    }
+    #[test]
+    fn one_whose_deletion_was_cut_short_is_told_and_deleted() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("web");
+        fs::create_dir(&root).unwrap();
+        let snapshots = Snapshots::new(&"web".parse().unwrap(), Place::directory(&root));
+        let (one, interrupt) = ("one".parse().unwrap(), Interrupt::default());
+        snapshots.create(&one, false, &interrupt, Progress::silent(), || Ok(())).unwrap();
+        assert!(snapshots.list().unwrap()[0].whole);
+        fs::remove_dir(snapshots.root(&one)).unwrap();
+        assert!(!snapshots.list().unwrap()[0].whole);
+        let restored = snapshots.restore(&one, &interrupt, Progress::silent()).map(drop);
+        for refused in [restored, snapshots.files(&one).map(drop)] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains("its deletion was cut short"), "{error}");
+        }
+        snapshots.delete(&one).unwrap();
+        assert!(snapshots.list().unwrap().is_empty());
     }
 }

@@ -95,7 +95,7 @@ pub struct BuildArgs {
         long,
         alias = "source",
         value_name = "PATH",
-        required_if_eq_any(["template", "directory", "rsync", "oci", "clone", "rpm"].map(|name| ("method", name)))
+        required_if_eq_any(["template", "directory", "rsync", "oci", "clone"].map(|name| ("method", name)))
     )]
     pub from: Vec<PathBuf>,
     /// template, directory: by how much owners are shifted for a user

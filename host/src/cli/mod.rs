@@ -10,6 +10,7 @@ pub mod device;
 mod help;
 pub mod limits;
 mod old_build;
+mod old_method;
 mod order;
 pub mod quota;
 pub mod store;
@@ -243,6 +244,7 @@ pub fn parse(argv: Vec<OsString>, options_of_build: Vec<OsString>) -> Result<Cli
     let mut words = reorder(argv);
     if let Some(at) = verb_build(&words) {
         words.splice(at + 1..at + 1, options_of_build);
+        words = old_method::translate(words);
     }
     Cli::try_parse_from(words)
 }

@@ -4,6 +4,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use shared::name::GuestName;
+
+use super::values;
 
 /// Those that aren't options of this program's own.
 #[derive(Clone, Debug, Default, Args)]
@@ -55,6 +58,35 @@ pub struct OldBuildArgs {
     /// Refused: a build never writes into a directory that is there.
     #[arg(long)]
     pub i_know_its_there: bool,
+    /// The guest's name once more, as 'vserver NAME build -n NAME'.
+    #[arg(short = 'n', long = "name", value_name = "NAME", value_parser = values::guest)]
+    pub again: Option<GuestName>,
+    /// What the methods had behind '--'; see [`super::old_method`].
+    #[command(flatten)]
+    pub method: OldMethodArgs,
+}
+
+/// What becomes of arguments of util-vserver's methods that are no option of ours.
+#[derive(Clone, Debug, Default, Args)]
+pub struct OldMethodArgs {
+    /// Has no meaning: the guest's own files tell what it is.
+    #[arg(long, value_name = "DIST", hide = true)]
+    pub dist: Option<String>,
+    /// Has no meaning: device nodes of an archive are left out.
+    #[arg(long, hide = true)]
+    pub nodevsanity: bool,
+    /// Refused: a clone is the whole guest.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub exclude_from: Option<PathBuf>,
+    /// Refused: debootstrap knows the script of a release.
+    #[arg(long, value_name = "SCRIPT", hide = true)]
+    pub script: Option<String>,
+    /// Refused: packages are named by their paths.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub base: Option<PathBuf>,
+    /// Refused: a guest without packages is a skeleton.
+    #[arg(long, hide = true)]
+    pub empty: bool,
 }
 
 /// An option that was given.

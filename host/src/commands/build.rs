@@ -10,9 +10,8 @@ use shared::name::GuestName;
 use crate::build::{self, Access, Distribution, Installer, Request, Settings, Site};
 use crate::cli::{BuildArgs, CloneArgs, Method};
 use crate::commands::provision::Provision;
-use crate::commands::{Exit, based, belongings, clone, delete, generate, output};
+use crate::commands::{Exit, based, belongings, clone, delete, generate, old_build, output};
 use crate::config::{self, Boot, GuestConfig, Network, Place, Storage, edit};
-use crate::config_import::{Content, File, Format, Outcome, import};
 use crate::control::at_rest::{self, AtRest};
 use crate::error::{Error, Result};
 use crate::ids;
@@ -62,7 +61,7 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     if args.method == Method::Clone {
         return clone::run(&clone_args(args)?, paths);
     }
-    let old = old(args)?;
+    let old = old_build::configuration(args)?;
     let provision = Provision::new(args)?;
     let waiting = waiting(args, paths, &provision)?;
     let request = request(args, &provision, waiting.as_ref())?;
@@ -175,7 +174,7 @@ fn clone_args(args: &BuildArgs) -> Result<CloneArgs> {
         ));
     }
     // Refuses what has no counterpart.
-    old(args)?;
+    old_build::configuration(args)?;
     let from = one_from(args)?;
     let source = from.to_str().and_then(|name| name.parse().ok()).ok_or_else(|| {
         Error::usage(format!("'{}' is no guest's name", from.display()))
@@ -193,88 +192,6 @@ fn clone_args(args: &BuildArgs) -> Result<CloneArgs> {
         store: args.store.clone(),
         dry_run: args.dry_run,
     })
-}
-
-/// Where addresses come from that aren't util-vserver's option.
-const ADDRESS: &str = "--address";
-
-/// Where a device for addresses stood.
-const NETDEV: &str = "interfaces/dev";
-
-/// What util-vserver's options come to, in the words of a configuration. What
-/// becomes of each is said.
-///
-/// # Errors
-/// When one has no counterpart.
-fn old(args: &BuildArgs) -> Result<GuestConfig> {
-    if args.old.i_know_its_there {
-        let text = "'--i-know-its-there': a build never writes into a directory that is there";
-        return Err(Error::usage(text).hint(
-            "'--method directory --from DIR' copies what is in it; with 'root = \"DIR\"' in \
-             /etc/vservers/NAME.toml a guest uses it as it is",
-        ));
-    }
-    if args.old.confdir.is_some() {
-        let text = "'--confdir': a guest's configuration is '/etc/vservers/NAME.toml'";
-        return Err(Error::usage(text).hint(
-            "'VSERVER_PREFIX=DIR' puts all of vserver's files below DIR; \
-             'vserver config import DIR' reads a configuration of util-vserver's",
-        ));
-    }
-    for (option, is_given, why) in [
-        ("--lockfile", args.old.lockfile.is_some(), "builds of a guest wait for each other"),
-        ("--pkgbase", args.old.pkgbase.is_some(), "what is known of packages is in the guest"),
-    ] {
-        if is_given {
-            output::remark(format_args!("'{option}' isn't needed: {why}"));
-        }
-    }
-    let file = |path: &str, name: String, text: &str| File {
-        path: path.to_owned(),
-        name,
-        content: Content::Text(format!("{text}\n")),
-    };
-    let said = args.old.said();
-    let mut files: Vec<File> =
-        said.iter().map(|said| file(said.option, said.file.to_owned(), &said.text)).collect();
-    // What depends on addresses is judged with them.
-    let addresses: Vec<_> = args.address.iter().chain(&args.interface).collect();
-    for (number, address) in addresses.iter().enumerate() {
-        files.push(file(ADDRESS, format!("interfaces/{number}/ip"), &address.ip.to_string()));
-    }
-    if addresses.is_empty() {
-        files.retain(|file| file.name != NETDEV);
-    }
-    let mut import = import(Format::Directory, &files);
-    import.settings.retain(|(setting, _)| &*setting.file != ADDRESS);
-    let missing = import.settings.iter().find_map(|(setting, outcome)| match outcome {
-        Outcome::Missing(why) => Some((setting, why)),
-        _ => None,
-    });
-    if let Some((setting, why)) = missing {
-        let option = format!("{} {}", setting.file, setting.value);
-        let error = Error::usage(format!("'{}' has no counterpart", option.escape_debug()));
-        return Err(error.hint(why.clone()));
-    }
-    for (setting, outcome) in &import.settings {
-        let said = format!("{} {}", setting.file, setting.value);
-        let said = said.trim_end().escape_debug();
-        match outcome {
-            Outcome::Ours { parts, .. } => {
-                let keys: Vec<_> = parts.iter().map(|part| part.key).collect();
-                output::remark(format_args!("'{said}' is now '{}'", keys.join("', '")));
-            }
-            Outcome::Fine(why) | Outcome::Missing(why) => {
-                output::remark(format_args!("'{said}' isn't needed: {why}"));
-            }
-        }
-    }
-    if addresses.is_empty()
-        && let Some(said) = said.iter().find(|said| said.file == NETDEV)
-    {
-        output::remark(format_args!("'{}' isn't needed: there is no address", said.option));
-    }
-    Ok(import.config)
 }
 
 /// The configuration of a guest that has one already and waits for its files,
@@ -337,13 +254,17 @@ fn request(
     provision: &Provision,
     waiting: Option<&GuestConfig>,
 ) -> Result<Request> {
+    refuse_options(args)?;
     let method = match args.method {
         Method::Copy => build::Method::Copy { include: args.packages.clone() },
-        Method::Debootstrap => build::Method::Debootstrap(distribution(args)),
-        Method::Dnf => build::Method::Install(Installer::Dnf, distribution(args)),
-        Method::Rpm => build::Method::Install(Installer::Rpm, distribution(args)),
-        Method::Pacstrap => build::Method::Install(Installer::Pacstrap, distribution(args)),
-        Method::Apk => build::Method::Install(Installer::Apk, distribution(args)),
+        Method::Debootstrap => build::Method::Debootstrap(distribution(args)?),
+        Method::Dnf => build::Method::Install(Installer::Dnf, distribution(args)?),
+        Method::Rpm if args.from.is_empty() => {
+            return Err(Error::usage("method 'rpm' needs '--from FILE', a package or a manifest"));
+        }
+        Method::Rpm => build::Method::Install(Installer::Rpm, distribution(args)?),
+        Method::Pacstrap => build::Method::Install(Installer::Pacstrap, distribution(args)?),
+        Method::Apk => build::Method::Install(Installer::Apk, distribution(args)?),
         Method::Rsync => {
             build::Method::Rsync { from: one_from(args)?, options: args.options.clone() }
         }
@@ -371,23 +292,41 @@ fn request(
     Ok(Request { site, method })
 }
 
+/// What stands behind `--` is for a tool.
+///
+/// # Errors
+/// When the method has none.
+fn refuse_options(args: &BuildArgs) -> Result<()> {
+    use Method::{Copy, Directory, Oci, Skeleton, Template};
+    let has_no_tool = matches!(args.method, Copy | Directory | Oci | Skeleton | Template);
+    let Some(option) = args.options.first().filter(|_| has_no_tool) else { return Ok(()) };
+    let option = option.to_string_lossy();
+    let text = format!("method '{}' takes no '{}' behind '--'", args.method, option.escape_debug());
+    Err(Error::usage(text).hint("what stands there is for a method's tool, and it has none"))
+}
+
 /// The root that was asked for, in today's words or in util-vserver's.
 fn root(args: &BuildArgs) -> Option<PathBuf> {
     let below = |directory: &PathBuf| directory.join(args.name.as_str());
     args.root.clone().or_else(|| args.old.rootdir.as_ref().map(below))
 }
 
-fn distribution(args: &BuildArgs) -> Distribution {
-    Distribution {
+fn distribution(args: &BuildArgs) -> Result<Distribution> {
+    // The tools work in other directories, or are given it as a URL.
+    let keyring = args
+        .keyring
+        .as_ref()
+        .map(|path| std::path::absolute(path).map_err(|cause| Error::path("find", path, cause)));
+    Ok(Distribution {
         suite: args.suite.clone(),
         mirror: args.mirror.clone(),
         components: args.components.clone(),
         variant: args.variant.clone(),
-        keyring: args.keyring.clone(),
+        keyring: keyring.transpose()?,
         include: args.packages.clone(),
         files: if args.method == Method::Rpm { args.from.clone() } else { Vec::new() },
         options: args.options.clone(),
-    }
+    })
 }
 
 fn one_from(args: &BuildArgs) -> Result<PathBuf> {

@@ -1,9 +1,11 @@
 //! `vserver clone`: a new guest that is a copy of another one.
 
+use shared::name::GuestName;
+
 use crate::build::{self, Access, Method, Request, Site, Store};
 use crate::cli::CloneArgs;
 use crate::commands::belongings::New;
-use crate::commands::{Exit, belongings, generate, output, snapshot};
+use crate::commands::{Exit, belongings, generate, output, select, snapshot};
 use crate::config::{self, GuestConfig, Storage, StorageKind, edit};
 use crate::control::at_rest;
 use crate::error::{Error, Result};
@@ -13,9 +15,17 @@ use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::runtime::Lock;
 
-/// Keys that only one guest can have.
-pub(super) const OWN: [&str; 6] =
-    ["context", "hostname", "root", "network.addresses", "storage.kind", "storage.base"];
+/// Keys that only one guest can have, and that it is started with the host: nobody has
+/// said that of the copy.
+pub(super) const OWN: [&str; 7] = [
+    "context",
+    "hostname",
+    "root",
+    "network.addresses",
+    "storage.kind",
+    "storage.base",
+    "autostart",
+];
 
 /// Copies a guest's root, and writes the new one's configuration.
 pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
@@ -140,9 +150,19 @@ fn remark_on(args: &CloneArgs, theirs: &GuestConfig, paths: &Paths) {
             "it has no address yet: 'vserver config set {name} network.addresses IP'"
         ));
     }
+    let is_started = |name, config: &GuestConfig| select::is_enabled(paths, name, config);
+    let ours = config::load(paths, name);
+    if is_started(source, theirs) && ours.is_ok_and(|ours| !is_started(name, &ours)) {
+        output::remark(not_started(name));
+    }
     let actions = paths.actions(name);
     if actions.exists() {
         let actions = actions.display();
         output::remark(format_args!("its actions are those of '{source}', in '{actions}'"));
     }
+}
+
+/// That a copy isn't started with the host, as the other one is.
+pub(super) fn not_started(name: &GuestName) -> String {
+    format!("it isn't started with this host: 'vserver enable {name}' has it so")
 }

@@ -103,6 +103,9 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
             file.display()
         ));
     }
+    if args.new_identity && written(&head.config).autostart && !config.autostart {
+        output::remark(clone::not_started(name));
+    }
     widened(name, &config).iter().for_each(output::remark);
     output::print(&format!(
         "guest '{name}' is built in '{}' from {}\nnext: vserver start {name}\n",
@@ -115,12 +118,16 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
 /// Keys that say where the guest was.
 const PLACE: [&str; 4] = ["context", "root", "storage.kind", "storage.base"];
 
+/// What the archive's configuration says. A text with mistakes is refused as soon as it
+/// is judged.
+fn written(theirs: &str) -> GuestConfig {
+    Document::read(theirs).config_as_it_is(&Document::read("")).unwrap_or_default()
+}
+
 /// The credentials that would hand the guest a file of this host's, which root
 /// alone may read perhaps.
 fn files_of_host(theirs: &str) -> Vec<(String, PathBuf)> {
-    // A text with mistakes is refused as soon as it is judged.
-    let read = Document::read(theirs).config_as_it_is(&Document::read(""));
-    let all = read.unwrap_or_default().boot.credentials.into_iter();
+    let all = written(theirs).boot.credentials.into_iter();
     all.filter_map(|(name, credential)| match credential {
         Credential::File(CredentialFile { file }) => Some((name, file)),
         Credential::Text(_) => None,

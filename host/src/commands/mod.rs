@@ -40,6 +40,7 @@ mod man;
 mod metrics;
 mod r#move;
 mod observe;
+mod old_build;
 mod pause;
 mod progress;
 mod provision;

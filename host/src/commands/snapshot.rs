@@ -124,7 +124,7 @@ fn flush(paths: &Paths, name: &GuestName, client: &Client) -> Result<()> {
 }
 
 fn restore(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) -> Result<Exit> {
-    of(paths, name)?.find(snapshot)?;
+    of(paths, name)?.whole(snapshot)?;
     at_rest::check(paths, name)?;
     let question =
         format!("Are you sure that the files of '{name}' shall be those of '{snapshot}'");
@@ -138,12 +138,14 @@ fn restore(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) 
 }
 
 fn remove(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) -> Result<Exit> {
-    let files = of(paths, name)?.files(snapshot)?;
-    based::refuse(paths, &files.root, || format!("cannot delete the snapshot '{snapshot}'"))?;
+    let snapshots = of(paths, name)?;
+    snapshots.find(snapshot)?;
+    let root = snapshots.root(snapshot);
+    based::refuse(paths, &root, || format!("cannot delete the snapshot '{snapshot}'"))?;
     let question = format!("Are you sure you want to delete the snapshot {snapshot} of {name}");
     delete::ask(yes, &question, || format!("the snapshot '{snapshot}' is not deleted"))?;
     let _lock = Lock::wait(&paths.lock(name))?;
-    based::refuse(paths, &files.root, || format!("cannot delete the snapshot '{snapshot}'"))?;
+    based::refuse(paths, &root, || format!("cannot delete the snapshot '{snapshot}'"))?;
     of(paths, name)?.delete(snapshot)?;
     output::print(&format!("the snapshot '{snapshot}' of guest '{name}' is deleted\n"))?;
     Ok(Exit::DONE)

@@ -12,7 +12,7 @@ use super::rule::{How, Rule, fine, fits, missing, takes};
 use super::values::{fine as is_fine, missing as none, number, one_more, ours, unknown, variable};
 use super::{Content, File, Setting, State, cgroup};
 use take::{
-    address, anonymous, by_name, count, device, disk, kill_sequence, limit, line, mark,
+    address, anonymous, by_name, count, device, disk, kill_sequence, limit, line, mark, pattern,
     processor_time, resident, same_number, schedule, style,
 };
 
@@ -87,6 +87,12 @@ pub(super) const RULES: &[Rule] = &[
     fine("apps/vshelper/warning-disabled", "there is no such warning"),
     missing("apps/vshelper/*", HOOK),
     missing("apps/vdevmap/*", "name each node in 'devices.allow', such as \"/dev/fuse rw\""),
+    takes(
+        "apps/vunify/exclude",
+        "unify.exclude",
+        "the same patterns, in place of vserver's own",
+        pattern,
+    ),
     missing("apps/vunify/*", "'vserver unify' shares blocks; write patterns into 'unify.exclude'"),
     missing("apps/pkgmgmt/*", FILES),
     takes(

@@ -225,12 +225,7 @@ impl Carrier<'_> {
             None => staging.place_content(&check)?,
         };
         let mut said: Vec<_> = remarks(&left_out.into_inner()).collect();
-        if copied.without_attributes > 0 {
-            said.push(format!(
-                "{} files have lost attributes, because the file system has no place for them",
-                copied.without_attributes
-            ));
-        }
+        said.extend(tree::without_attributes(copied.without_attributes));
         if placed.left > 0 {
             said.push(format!("{} names were there and are left as they were", placed.left));
         }

@@ -6,6 +6,7 @@
 //! inside it. What is written replaces a name, never what a link of that name
 //! points to. Nothing here reads a device, a FIFO or a socket.
 
+mod long;
 mod remove;
 
 use std::ffi::{OsStr, OsString};
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 
+pub use long::open_beneath;
 pub use remove::remove_tree;
 
 /// How often a lookup is tried again when the kernel could not rule out that
@@ -59,18 +61,24 @@ impl RootDir {
         &self.path
     }
 
-    /// Opens something inside; the building stone of all others.
+    /// Opens something inside; the building stone of all others. Of a path that is
+    /// longer than the kernel takes, links are followed in its beginning only.
     ///
     /// # Errors
     /// The error number of openat2(2).
     pub fn open_at(&self, inside: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
-        let mut path = inside.as_os_str();
-        if path.is_empty() {
-            path = OsStr::new(".");
-        }
-        let flags = flags | OFlags::CLOEXEC;
+        let Some((first, rest)) = long::split(inside) else {
+            return self.look_up(inside, flags, mode);
+        };
+        let first = self.look_up(first, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+        open_beneath(first.as_fd(), rest, flags, mode, long::BELOW)
+    }
+
+    /// Opens something whose path isn't too long for the kernel.
+    fn look_up(&self, inside: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        let path = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
         for _ in 0..LOOKUP_ATTEMPTS {
-            match fs::openat2(&self.fd, path, flags, mode, INSIDE) {
+            match fs::openat2(&self.fd, path, flags | OFlags::CLOEXEC, mode, INSIDE) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 other => return other,
             }

@@ -59,6 +59,32 @@ fn links_lead_nowhere_but_inside() {
     assert!(scene.unharmed());
 }
 
+/// However long the path is.
+#[test]
+fn links_lead_nowhere_but_inside_behind_the_longest_path() {
+    let scene = scene();
+    let name = "n".repeat(200);
+    let low: PathBuf = std::iter::repeat_n(name.as_str(), 25).collect();
+    scene.root.create_dir_all(&low, 0o755).unwrap();
+    scene.root.symlink(&scene.outside, low.join("absolute")).unwrap();
+    scene.root.symlink(format!("{}../outside", "../".repeat(25)), low.join("relative")).unwrap();
+    for link in ["absolute", "relative"] {
+        let file = low.join(link).join("secret");
+        assert!(!scene.root.exists(&file), "{link} was followed");
+        assert!(scene.root.write(&file, b"x", 0o600).is_err());
+        assert!(scene.root.read_link(low.join(link)).unwrap().is_some());
+    }
+    let up = low.join("../".repeat(26)).join("outside/secret");
+    assert!(!scene.root.exists(&up));
+    // Links of its beginning are followed as ever.
+    scene.root.symlink(&name, "beginning").unwrap();
+    let below: PathBuf = low.iter().skip(1).collect();
+    assert!(scene.root.is_dir(Path::new("beginning").join(below)));
+    scene.root.remove(low.join("absolute")).unwrap();
+    assert_eq!(scene.root.list(&low).unwrap(), ["relative"]);
+    assert!(scene.unharmed());
+}
+
 #[test]
 fn what_was_just_made_is_remembered() {
     let scene = scene();

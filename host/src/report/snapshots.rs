@@ -9,13 +9,18 @@ pub fn snapshots(all: &[Snapshot]) -> String {
         return String::new();
     }
     let rows = all.iter().map(|snapshot| {
-        let state = if snapshot.made.live { "running" } else { "stopped" };
+        let state = match (snapshot.whole, snapshot.made.live) {
+            (false, _) => "half deleted",
+            (true, true) => "running",
+            (true, false) => "stopped",
+        };
         [snapshot.name.to_string(), snapshot.made.created.clone(), state.to_owned()]
     });
     table(["SNAPSHOT", "CREATED", "GUEST"], rows)
 }
 
-/// `snapshot list --json`: an array of name, created (RFC 3339) and live.
+/// `snapshot list --json`: an array of name, whole, created (RFC 3339), live and
+/// storage.
 pub fn snapshots_json(all: &[Snapshot]) -> String {
     status::json(&all)
 }

@@ -49,13 +49,8 @@ impl UserQuotas {
             Ok(true) => Ok(Self(directory)),
             Ok(false) => Err(lack(path, "isn't mounted with its quotas")
                 .hint("they count from the guest's next start on: vserver restart NAME")),
-            Err(cause) => {
-                let path_shown = path.display();
-                Err(lack(path, &format!("keeps no quotas of users ({cause})")).hint(format!(
-                    "stop the guest, then, if it is ext4: tune2fs -O quota '{path_shown}'; if it is \
-                     xfs, mount it once: mount -o loop,nouuid,uquota '{path_shown}' /mnt && umount /mnt"
-                )))
-            }
+            Err(cause) => Err(lack(path, &format!("keeps no quotas of users ({cause})"))
+                .hint(remedy(path, &cause))),
         }
     }
 
@@ -114,10 +109,38 @@ impl UserQuotas {
     }
 }
 
+/// What can be done where an image keeps no quotas.
+fn remedy(path: &Path, cause: &io::Error) -> String {
+    // With them the image couldn't be mounted any more (quotactl(2)).
+    if cause.raw_os_error() == Some(libc::ENOSYS) {
+        return "this kernel has none of them: of ext4 they need CONFIG_QFMT_V2 (modprobe \
+                quota_v2), of xfs CONFIG_XFS_QUOTA"
+            .to_owned();
+    }
+    let path = path.display();
+    format!(
+        "stop the guest, then, if it is ext4: tune2fs -O quota '{path}'; if it is xfs, mount it \
+         once: mount -o loop,nouuid,uquota '{path}' /mnt && umount /mnt"
+    )
+}
+
 fn lack(path: &Path, why: &str) -> Error {
     Error::new(format!("the file system in '{}' {why}", path.display()))
 }
 
 fn refused(verb: &str, cause: io::Error) -> Error {
     Error::os(format_args!("cannot {verb} quotas"), cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_gets_no_quotas_that_the_kernel_lacks() {
+        let remedy = |number| remedy("/v/web".as_ref(), &io::Error::from_raw_os_error(number));
+        assert!(remedy(libc::ESRCH).contains("tune2fs -O quota '/v/web'"));
+        let lacks = remedy(libc::ENOSYS);
+        assert!(lacks.contains("modprobe quota_v2") && !lacks.contains("tune2fs"), "{lacks}");
+    }
 }

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 /// What an open file is called for calls that take a path only. The kernel
 /// goes on from the file itself, also if it is a symbolic link (proc(5)).
-pub(super) fn path_of(file: BorrowedFd<'_>) -> PathBuf {
+pub fn path_of(file: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 

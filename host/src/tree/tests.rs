@@ -107,14 +107,35 @@ fn work_ends_when_it_is_told_to() {
 
 /// A tree of so many directories in each other.
 fn deep(levels: usize) -> Gone {
-    use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
     let tree = Gone(tempfile::tempdir().unwrap());
-    let mut here = open(tree.0.path(), OFlags::DIRECTORY, Mode::empty()).unwrap();
-    for _ in 0..levels {
-        mkdirat(&here, "d", Mode::RWXU).unwrap();
-        here = openat(&here, "d", OFlags::DIRECTORY, Mode::empty()).unwrap();
-    }
+    lowest(tree.0.path(), "d", levels);
     tree
+}
+
+/// Makes so many directories of this name in each other; gives the innermost.
+fn lowest(top: &Path, name: &str, levels: usize) -> std::os::fd::OwnedFd {
+    use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+    let mut here = open(top, OFlags::DIRECTORY, Mode::empty()).unwrap();
+    for _ in 0..levels {
+        mkdirat(&here, name, Mode::RWXU).unwrap();
+        here = openat(&here, name, OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+    here
+}
+
+#[test]
+fn names_of_one_file_lie_as_deep_as_they_like() {
+    use rustix::fs::{AtFlags, Mode, OFlags, linkat, openat, statat};
+    let (from, to) = (Gone(tempfile::tempdir().unwrap()), Gone(tempfile::tempdir().unwrap()));
+    let (name, levels) = ("n".repeat(200), 25);
+    let low = lowest(from.0.path(), &name, levels);
+    openat(&low, "one", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap();
+    linkat(&low, "one", &low, "two", AtFlags::empty()).unwrap();
+    copied(from.0.path(), to.0.path()).unwrap();
+    let path: PathBuf = std::iter::repeat_n(name.as_str(), levels).collect();
+    let low = RootDir::open(to.0.path()).unwrap().open_dir(&path).unwrap();
+    let [one, two] = ["one", "two"].map(|name| statat(&low, name, AtFlags::empty()).unwrap());
+    assert_eq!((one.st_ino, one.st_nlink), (two.st_ino, 2));
 }
 
 /// A directory that goes, however deep it is.

@@ -12,7 +12,7 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::fsroot::{RootDir, names_in};
+use crate::fsroot::{RootDir, names_in, open_beneath};
 
 use super::Check;
 use super::attributes::path_of;
@@ -20,7 +20,7 @@ use super::kernel;
 use super::room::Room;
 
 /// Directories that may lie in each other. Each one on the way is open.
-pub(super) const DEEPEST: usize = 1000;
+pub const DEEPEST: usize = 1000;
 
 /// How long a lease is waited for. The kernel takes one away after 45 seconds
 /// (`/proc/sys/fs/lease-break-time`); who takes it again and again is not waited for.
@@ -143,8 +143,8 @@ impl Pinned {
 /// # Errors
 /// Those of openat2(2).
 pub fn pin(directory: BorrowedFd<'_>, path: &Path, ground: Ground) -> Result<Pinned, Errno> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = fs::openat2(directory, path, flags, Mode::empty(), ground.how())?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW;
+    let file = open_beneath(directory, path, flags, Mode::empty(), ground.how())?;
     let stat = fs::fstat(&file)?;
     Ok(Pinned { file, stat })
 }

@@ -10,23 +10,24 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Bound;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::build::layout;
 use crate::error::{Error, Result};
-use crate::fsroot::{RootDir, remove_tree};
+use crate::fsroot::{RootDir, open_beneath, remove_tree};
 use crate::interrupt::Interrupt;
+use crate::tree::DEEPEST;
 
-use super::acl::{self, List, Who, number};
 use super::entry::{Content, Entry, Kind};
 use super::fill;
+use super::lists::Lists;
 use super::metadata::Metadata;
-use super::shift::{ACCESS, DEFAULT, NOBODY, Shift};
+use super::shift::Shift;
 
 /// Blocks of zeros of this size become holes.
 const BLOCK: usize = 4096;
@@ -35,25 +36,40 @@ const BLOCK: usize = 4096;
 const ON_THE_WAY: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
 
-/// A guest's own accounts are read up to this length.
-const LONGEST: usize = 4 * 1024 * 1024;
+/// So much of a path that is too long is shown.
+const SHOWN: usize = 60;
 
 /// Why device nodes aren't extracted.
 const DEVICES: &str = "device nodes are left out";
 
-/// Paths that were not extracted, by reason.
+/// What wasn't extracted.
 #[derive(Debug, Default)]
-pub(crate) struct LeftOut(BTreeMap<&'static str, Vec<String>>);
+pub(crate) struct LeftOut {
+    /// Paths, by reason.
+    paths: BTreeMap<&'static str, Vec<String>>,
+    /// Files of which an attribute has no place on the new file system.
+    without_attributes: u64,
+}
 
 impl LeftOut {
     /// One more path.
     pub(crate) fn add(&mut self, reason: &'static str, path: &Path) {
-        self.0.entry(reason).or_default().push(shown(path));
+        self.paths.entry(reason).or_default().push(shown(path));
+    }
+
+    /// One more file; did it get all of its attributes?
+    pub(super) fn count(&mut self, has_all: bool) {
+        self.without_attributes += u64::from(!has_all);
+    }
+
+    /// Files that didn't get all of their attributes.
+    pub(super) fn without_attributes(&self) -> u64 {
+        self.without_attributes
     }
 
     /// Each reason with its paths.
     pub(crate) fn by_reason(&self) -> impl Iterator<Item = (&'static str, &[String])> {
-        self.0.iter().map(|(reason, paths)| (*reason, paths.as_slice()))
+        self.paths.iter().map(|(reason, paths)| (*reason, paths.as_slice()))
     }
 }
 
@@ -83,7 +99,7 @@ pub(in crate::build) struct Extractor<'a> {
     /// changes with every file that is made in it.
     directories: BTreeMap<PathBuf, Metadata>,
     /// Access lists with names of users, who may come in later.
-    lists: Vec<(PathBuf, bool, List)>,
+    lists: Lists,
     left_out: LeftOut,
     /// Names that were left out, whose further names are so, too.
     absent: BTreeSet<PathBuf>,
@@ -105,7 +121,7 @@ impl<'a> Extractor<'a> {
             is_faithful: false,
             made: BTreeSet::new(),
             directories: BTreeMap::new(),
-            lists: Vec::new(),
+            lists: Lists::default(),
             left_out: LeftOut::default(),
             absent: BTreeSet::new(),
         }
@@ -154,8 +170,8 @@ impl<'a> Extractor<'a> {
             return Err(Error::new("it removes the root itself"));
         };
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let parent = fs::openat2(self.root, above, flags, Mode::empty(), ON_THE_WAY);
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let parent = open_beneath(self.root.as_fd(), above, flags, Mode::empty(), ON_THE_WAY);
         let removed = match parent {
             // What it was in wasn't taken over.
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
@@ -191,8 +207,9 @@ impl<'a> Extractor<'a> {
         if !self.is_faithful && metadata.drop_trusted() || entry.has_more {
             self.left_out.add("some attributes are left out", path);
         }
-        if matches!(entry.kind, Kind::Directory | Kind::File(_)) {
-            self.access_lists(entry, path, shift, &mut metadata);
+        // A link has none: whoever follows it is asked for those of where it leads.
+        if !matches!(entry.kind, Kind::Symlink(_) | Kind::HardLink(_)) {
+            self.lists.give(entry, path, shift, &mut metadata);
         }
         if entry.kind == Kind::Directory {
             return self.directory(path, metadata);
@@ -237,68 +254,23 @@ impl<'a> Extractor<'a> {
         *self.shift.get_or_insert_default()
     }
 
-    /// Lists of numbers are set with the file, others at the end.
-    fn access_lists(&mut self, entry: &Entry, path: &Path, shift: Shift, to: &mut Metadata) {
-        for (is_default, list) in &entry.lists {
-            let user = |who: &Who| number(who, |id| shift.user(id));
-            let group = |who: &Who| number(who, |id| shift.group(id));
-            match acl::encode(list, user, group) {
-                Some(bytes) => to.add(if *is_default { DEFAULT } else { ACCESS }, bytes),
-                None => self.lists.push((path.to_owned(), *is_default, list.clone())),
-            }
-        }
-    }
-
     /// Sets what had to wait, innermost directories first; gives what was
     /// left out.
     pub(in crate::build) fn finish(mut self) -> Result<LeftOut> {
-        self.named_lists()?;
+        let shift = self.shift.unwrap_or_default();
+        self.lists.set(self.root, shift, &mut self.left_out)?;
         for (path, metadata) in self.directories.iter().rev() {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            match self.root.open_at(path, flags, Mode::empty()) {
-                Ok(directory) => metadata.apply(&directory),
+            let given = match self.root.open_at(path, flags, Mode::empty()) {
+                Ok(directory) => metadata.apply(directory),
                 // A later entry has replaced it by a link or a file.
-                Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => Ok(()),
+                Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => Ok(true),
                 Err(cause) => Err(cause),
-            }
-            .map_err(|cause| self.root.error("set the permissions of", path, cause))?;
+            };
+            let failed = |cause| self.root.error("set the permissions of", path, cause);
+            self.left_out.count(given.map_err(failed)?);
         }
         Ok(self.left_out)
-    }
-
-    /// Access lists whose users the guest's own files number.
-    fn named_lists(&mut self) -> Result<()> {
-        if self.lists.is_empty() {
-            return Ok(());
-        }
-        let numbers = |file| -> Result<BTreeMap<String, u32>> {
-            let text = self.root.read(file, LONGEST)?.unwrap_or_default();
-            Ok(numbers(&String::from_utf8_lossy(&text)))
-        };
-        let (users, groups) = (numbers("etc/passwd")?, numbers("etc/group")?);
-        let shift = self.shift.unwrap_or_default();
-        for (path, is_default, list) in std::mem::take(&mut self.lists) {
-            let user = |who: &Who| named(who, &users).or_else(|| number(who, |id| shift.user(id)));
-            let group =
-                |who: &Who| named(who, &groups).or_else(|| number(who, |id| shift.group(id)));
-            let Some(bytes) = acl::encode(&list, user, group) else {
-                self.left_out.add("access lists of unknown users are left out", &path);
-                continue;
-            };
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-            let name = if is_default { DEFAULT } else { ACCESS };
-            let set = self
-                .root
-                .open_at(&path, flags, Mode::empty())
-                .and_then(|file| fs::fsetxattr(file, name, &bytes, XattrFlags::empty()));
-            match set {
-                // As with other attributes; or a later entry has replaced it.
-                Ok(()) | Err(Errno::OPNOTSUPP | Errno::INVAL) => {}
-                Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT | Errno::NXIO) => {}
-                Err(cause) => return Err(self.root.error("set the access list of", &path, cause)),
-            }
-        }
-        Ok(())
     }
 
     fn directory(&mut self, path: &Path, metadata: Metadata) -> Result<()> {
@@ -341,7 +313,9 @@ impl<'a> Extractor<'a> {
         if !is_whole {
             return Err(Error::new("the archive is cut off"));
         }
-        metadata.apply(&file).map_err(|cause| failed(cause.into()))
+        let given = metadata.apply(&file).map_err(|cause| failed(cause.into()))?;
+        self.left_out.count(given);
+        Ok(())
     }
 
     /// Writes a file's bytes; false when there are not enough.
@@ -388,7 +362,9 @@ impl<'a> Extractor<'a> {
         let (parent, name) = self.clear(path)?;
         let failed = |cause| self.root.error("create link", path, cause);
         fs::symlinkat(OsStr::from_bytes(target), &parent, name).map_err(failed)?;
-        metadata.apply_to_name(&parent, name).map_err(failed)
+        let given = metadata.apply_to_name(&parent, name, FileType::Symlink).map_err(failed)?;
+        self.left_out.count(given);
+        Ok(())
     }
 
     /// A second name for a file that an earlier entry has made. The link
@@ -420,8 +396,9 @@ impl<'a> Extractor<'a> {
             }
             other => other.map_err(failed)?,
         }
-        fs::chmodat(&parent, name, metadata.mode(), AtFlags::empty()).map_err(failed)?;
-        metadata.apply_to_name(&parent, name).map_err(failed)
+        let given = metadata.apply_to_name(&parent, name, kind).map_err(failed)?;
+        self.left_out.count(given);
+        Ok(())
     }
 
     /// Removes what has that name, makes the directories above it, and gives
@@ -450,30 +427,23 @@ impl<'a> Extractor<'a> {
     }
 }
 
-fn named(who: &Who, numbers: &BTreeMap<String, u32>) -> Option<u32> {
-    match who {
-        Who::Name(name) => numbers.get(name).copied(),
-        Who::Id(_) | Who::Nobody => None,
-    }
-}
-
-/// The names in passwd(5) or group(5), with their numbers.
-fn numbers(text: &str) -> BTreeMap<String, u32> {
-    let line = |line: &str| {
-        let mut fields = line.split(':');
-        let name = fields.next()?.to_owned();
-        let id = fields.nth(1)?.parse().ok().filter(|id| *id <= NOBODY)?;
-        Some((name, id))
-    };
-    text.lines().filter_map(line).collect()
-}
-
 /// A name of the archive as a path below the root.
 pub(in crate::build) fn inside(name: &[u8]) -> Result<PathBuf> {
-    let mut path = PathBuf::new();
+    let (mut path, mut depth) = (PathBuf::new(), 0);
     for component in Path::new(OsStr::from_bytes(name)).components() {
         match component {
-            Component::Normal(part) => path.push(part),
+            // What is deeper couldn't be copied any more, and would take for ever.
+            Component::Normal(_) if depth == DEEPEST => {
+                let start: String = path.to_string_lossy().chars().take(SHOWN).collect();
+                let start = start.escape_debug();
+                return Err(Error::new(format!(
+                    "more than {DEEPEST} directories lie in each other in its '{start}...'"
+                )));
+            }
+            Component::Normal(part) => {
+                path.push(part);
+                depth += 1;
+            }
             Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
             Component::ParentDir => {
                 let name = String::from_utf8_lossy(name);

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use proptest::prelude::*;
 use tar::{Builder, EntryType, Header};
 
+use super::super::shift::NOBODY;
 use super::*;
 
 /// An entry to be made, with names as they are in the archive.
@@ -144,6 +145,60 @@ fn a_tree_is_extracted_with_permissions_and_times() {
     assert!(of("run/fifo").file_type().is_fifo());
     assert!(of("bin").is_symlink());
     std::fs::set_permissions(scene.root().join("root"), PermissionsExt::from_mode(0o700)).unwrap();
+}
+
+/// An archive of empty entries that have this in a pax header.
+fn with_extension(entries: &[(EntryType, &str)], key: &str, value: &[u8]) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    for (kind, name) in entries {
+        builder.append_pax_extensions([(key, value)]).unwrap();
+        let mut header = Header::new_ustar();
+        header.set_entry_type(*kind);
+        header.set_path(name).unwrap();
+        if *kind == EntryType::Symlink {
+            header.set_link_name("anywhere").unwrap();
+        }
+        header.set_size(0);
+        header.set_mode(0o664);
+        header.set_uid(u64::from(rustix::process::getuid().as_raw()));
+        header.set_gid(u64::from(rustix::process::getgid().as_raw()));
+        header.set_cksum();
+        builder.append(&header, io::empty()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// Or its group would have what is the mask.
+#[test]
+fn a_fifo_has_its_access_list() {
+    let scene = Scene::new();
+    let list = b"user::rw-,user:1000:rw-,group::r--,mask::rw-,other::r--";
+    let entries = [(EntryType::Fifo, "fifo"), (EntryType::Regular, "file")];
+    let left_out = scene.extract_bytes(with_extension(&entries, "SCHILY.acl.access", list));
+    let left_out = left_out.unwrap();
+    let of = |name: &str| {
+        let mut value = [0u8; 256];
+        fs::getxattr(scene.root().join(name), "system.posix_acl_access", &mut value)
+            .map(|length| value[..length].to_vec())
+    };
+    match of("file") {
+        Ok(list) => assert_eq!(of("fifo").unwrap(), list),
+        // Not every file system has them.
+        Err(_) => assert_eq!(left_out.without_attributes(), 2),
+    }
+}
+
+/// Only files and directories have those of users (xattr(7)).
+#[test]
+fn attributes_without_a_place_are_counted() {
+    let scene = Scene::new();
+    let entries = [(EntryType::Fifo, "fifo"), (EntryType::Symlink, "link")];
+    let left_out =
+        scene.extract_bytes(with_extension(&entries, "SCHILY.xattr.user.colour", b"green"));
+    let said: Vec<_> = super::super::remarks(&left_out.unwrap()).collect();
+    let why = "because the file system has no place for them";
+    assert_eq!(said, [format!("2 files have lost attributes, {why}")]);
+    assert!(scene.root().join("link").is_symlink());
 }
 
 #[test]
@@ -292,7 +347,15 @@ fn huge_names_fail_without_harm() {
     let long = "d/".repeat(5000) + "x";
     builder.append_data(&mut header, &long, &b"evil"[..]).unwrap();
     let scene = Scene::new();
-    assert!(scene.extract_bytes(builder.into_inner().unwrap()).is_err());
+    let error = scene.extract_bytes(builder.into_inner().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("more than 1000 directories"), "{error}");
+    assert_eq!(std::fs::read_dir(scene.root()).unwrap().count(), 0);
+    let long = "d".repeat(5000);
+    assert!(
+        scene
+            .extract_bytes(with_extension(&[(EntryType::Fifo, "x")], "path", long.as_bytes()))
+            .is_err()
+    );
 }
 
 fn any_name() -> impl Strategy<Value = String> {

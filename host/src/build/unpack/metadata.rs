@@ -1,10 +1,14 @@
 //! Owner, permissions, times and attributes, set in the order that keeps them.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{
+    self, AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags,
+};
 use rustix::io::Errno;
+
+use crate::tree::path_of;
 
 use super::entry::Entry;
 use super::shift::{NOBODY, Shift};
@@ -14,6 +18,9 @@ pub(crate) const CAPABILITY: &str = "security.capability";
 
 /// What the host's root alone sees (xattr(7)).
 pub(super) const TRUSTED: &str = "trusted.";
+
+/// What users give their files.
+const USER: &str = "user.";
 
 /// What is to be set.
 pub(super) struct Metadata {
@@ -55,31 +62,58 @@ impl Metadata {
         self.attributes.len() < before
     }
 
-    /// Permissions alone.
-    pub(super) fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// Owner first: changing it takes set-user-id bits and capabilities away.
-    pub(super) fn apply(&self, file: impl AsFd) -> Result<(), Errno> {
+    /// Owner first: changing it takes set-user-id bits and capabilities away. False
+    /// if the file system has no place for all attributes.
+    pub(super) fn apply(&self, file: impl AsFd) -> Result<bool, Errno> {
         let file = file.as_fd();
         fs::fchown(file, Some(self.user), Some(self.group))?;
         fs::fchmod(file, self.mode)?;
-        for (name, value) in &self.attributes {
-            match fs::fsetxattr(file, name.as_str(), value, XattrFlags::empty()) {
-                // A file system without such attributes, or a value that the
-                // kernel finds wrong, is no reason to lose the file.
-                Ok(()) | Err(Errno::OPNOTSUPP | Errno::INVAL) => {}
-                Err(cause) => return Err(cause),
-            }
-        }
-        fs::futimens(file, &self.times)
+        let all = self.set_attributes(file)?;
+        fs::futimens(file, &self.times)?;
+        Ok(all)
     }
 
-    /// For what can't be opened.
-    pub(super) fn apply_to_name(&self, parent: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
-        let no_follow = AtFlags::SYMLINK_NOFOLLOW;
-        fs::chownat(parent, name, Some(self.user), Some(self.group), no_follow)?;
-        fs::utimensat(parent, name, &self.times, no_follow)
+    /// The same for what can't be opened, if it is of this kind.
+    pub(super) fn apply_to_name(
+        &self,
+        parent: &OwnedFd,
+        name: &OsStr,
+        kind: FileType,
+    ) -> Result<bool, Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = fs::openat(parent, name, flags, Mode::empty())?;
+        if FileType::from_raw_mode(fs::fstat(&file)?.st_mode) != kind {
+            // Somebody else has made something else of it.
+            return Err(Errno::STALE);
+        }
+        fs::chownat(&file, "", Some(self.user), Some(self.group), AtFlags::EMPTY_PATH)?;
+        if kind != FileType::Symlink {
+            fs::chmod(path_of(file.as_fd()), self.mode)?;
+        }
+        let all = self.set_attributes(file.as_fd())?;
+        fs::utimensat(&file, "", &self.times, AtFlags::EMPTY_PATH)?;
+        Ok(all)
+    }
+
+    fn set_attributes(&self, file: BorrowedFd<'_>) -> Result<bool, Errno> {
+        let mut all = true;
+        for (name, value) in &self.attributes {
+            all &= set_attribute(file, name, value)?;
+        }
+        Ok(all)
+    }
+}
+
+/// Gives an attribute to a file, which may be open as `O_PATH` only; false if that has
+/// no place for it.
+pub(super) fn set_attribute(file: BorrowedFd<'_>, name: &str, value: &[u8]) -> Result<bool, Errno> {
+    match fs::setxattr(path_of(file), name, value, XattrFlags::empty()) {
+        Ok(()) => Ok(true),
+        // A file system without such attributes, or a value that the kernel finds
+        // wrong, is no reason to lose the file.
+        Err(Errno::OPNOTSUPP | Errno::INVAL) => Ok(false),
+        // Only files and directories have those of users (xattr(7)).
+        Err(Errno::PERM) if name.starts_with(USER) => Ok(false),
+        Err(cause) => Err(cause),
     }
 }

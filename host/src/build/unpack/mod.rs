@@ -8,6 +8,7 @@
 pub(crate) mod acl;
 mod entry;
 mod extract;
+mod lists;
 mod metadata;
 mod newc;
 mod shift;
@@ -18,6 +19,7 @@ mod whiteout;
 use std::io::{self, Read};
 
 use crate::error::{Error, Result};
+use crate::tree;
 
 use entry::Entry;
 pub(super) use entry::Kind;
@@ -76,12 +78,13 @@ fn form(head: &[u8]) -> Form {
 
 /// One line for each reason why something was left out.
 pub(crate) fn remarks(left_out: &LeftOut) -> impl Iterator<Item = String> {
-    left_out.by_reason().map(|(why, paths)| {
+    let by_reason = left_out.by_reason().map(|(why, paths)| {
         let named = paths.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
         let more = paths.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!("{why}: {named}{more}")
-    })
+    });
+    by_reason.chain(tree::without_attributes(left_out.without_attributes()))
 }
 
 #[cfg(test)]

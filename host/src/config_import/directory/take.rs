@@ -1,5 +1,6 @@
 //! What values of util-vserver's directory become. Pure.
 
+use crate::config::Excluded;
 use crate::config_import::legacy::capability;
 use crate::config_import::values::{
     PAGE, UNLIMITED, bare_address, blocks, fine as is_fine, missing as none, mount, number,
@@ -34,6 +35,16 @@ pub(super) fn style(_: Theirs<'_>, setting: &Setting) -> Outcome {
         }
         "minit" => none("give it as 'boot.command', or set 'boot.style'"),
         _ => none("vserver has no such style; 'boot.style' has its own"),
+    }
+}
+
+/// What isn't unified.
+pub(super) fn pattern(_: Theirs<'_>, setting: &Setting) -> Outcome {
+    match Excluded::new([&*setting.value]) {
+        // A file without a line.
+        _ if setting.value.is_empty() => ours("unify.exclude", Vec::<String>::new()),
+        Ok(_) => one_more("unify.exclude", &*setting.value),
+        Err(why) => none(why),
     }
 }
 

@@ -77,6 +77,7 @@ fn a_directory_says_a_value_a_file() {
         ("apps/init/runlevel.start", "3\n"),
         ("apps/init/style", "sysv\n"),
         ("apps/vshelper/sync-timeout", "45\n"),
+        ("apps/vunify/exclude", "# ours\n+/var/log/old\n/var/log\n\n~*.db\na**b\n"),
         ("bcapabilities", "SYS_NICE\n~SYS_CHROOT\n# comment\nNET_RAW, MKNOD\n"),
         ("cache", "-> /var/cache/vservers/web"),
         ("ccapabilities", "set_rlimit\nsecure_mount\n"),
@@ -128,8 +129,10 @@ fn a_directory_says_a_value_a_file() {
          \"mknod\", \"sys_resource\"]\ndrop = [\"sys_chroot\"]\n[limits]\nnice = -5\nprocesses = 400\n\
          memory = \"512M\"\nmemory_high = \"256M\"\nswap = \"256M\"\ncpu_weight = 200\ncpus = 0.25\n\
          files = 8192\ndisk = \"1G\"\n[mounts]\nbind = [\"/srv/www:/var/www:ro\"]\ntmpfs = \
-         [\"/tmp:size=16m,mode=1777\"]\n",
+         [\"/tmp:size=16m,mode=1777\"]\n[unify]\nexclude = [\"+/var/log/old\", \"/var/log\", \
+         \"~*.db\"]\n",
         &[
+            (6, "apps/vunify/exclude"),
             (2, "ccapabilities"),
             (1, "cflags"),
             (2, "cflags"),
