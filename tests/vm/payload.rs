@@ -12,19 +12,19 @@ use tests::{DEADLINE, Tree, command, host, tree};
 use crate::machine::{Kind, SELINUX};
 use crate::programs::{GUESTS, INSIDE_NAME, KILLS, Program};
 
-/// Trees that guests are built of there, and tests without which none is.
-fn trees(kind: &Kind) -> &'static [(Tree, Option<&'static str>)] {
+/// Trees that guests are built of there, and the tests that alone need one, if any.
+fn trees(kind: &Kind) -> &'static [(Tree, &'static [&'static str])] {
     match kind.name == SELINUX.name {
-        true => &[(Tree::Busybox, None)],
+        true => &[(Tree::Busybox, &[])],
         false => &[
-            (Tree::Busybox, None),
-            (Tree::Bookworm, None),
-            (Tree::Systemd, None),
-            (Tree::SystemdTrixie, Some("verbs::systemd_trixie")),
-            (Tree::Openrc, Some("verbs::openrc")),
-            (Tree::Runit, Some("verbs::runit")),
-            (Tree::Finit, Some("verbs::finit")),
-            (Tree::S6, Some("verbs::s6")),
+            (Tree::Busybox, &[]),
+            (Tree::Bookworm, &[]),
+            (Tree::Systemd, &[]),
+            (Tree::SystemdTrixie, &["verbs::systemd_trixie"]),
+            (Tree::Openrc, &["verbs::openrc", "verbs::alpine"]),
+            (Tree::Runit, &["verbs::runit"]),
+            (Tree::Finit, &["verbs::finit"]),
+            (Tree::S6, &["verbs::s6"]),
         ],
     }
 }
@@ -52,8 +52,8 @@ pub fn make(kind: &Kind, file: &Path, staging: &Path, selected: &[(&Program, Vec
         let mut names = selected.iter().flat_map(|(_, names)| names);
         names.any(|name| name.starts_with(test))
     };
-    for (tree, test) in trees(kind) {
-        if test.is_none_or(is_used) {
+    for (tree, tests) in trees(kind) {
+        if tests.is_empty() || tests.iter().any(|test| is_used(test)) {
             put(&tree.archive(), &format!("cache/{}.tar", tree.name()));
         }
     }
