@@ -87,7 +87,8 @@ debian_tree() {
 
 tree_runit() { derived_tree "$1" runit-init; }
 
-tree_openrc() { derived_tree "$1" openrc; }
+# With the busybox that is Alpine's init.
+tree_openrc() { derived_tree "$1" openrc busybox-static; }
 
 tree_finit() { derived_tree "$1" finit-sysv; }
 

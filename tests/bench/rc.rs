@@ -6,7 +6,8 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tests::{DEADLINE, Host, Median, command, eventually, executable};
@@ -15,15 +16,22 @@ use crate::Workshop;
 use crate::contender::copy_tree;
 
 /// Times that each way boots, in turn with the others.
-pub const ROUNDS: usize = 15;
+const ROUNDS: usize = 15;
 
-/// A server: its name, what it is started after, how long it waits, in
-/// milliseconds, and how many rounds of the shell it computes.
-type Server = (&'static str, &'static str, u32, u32);
+/// A server, which waits and computes a little when it is started.
+struct Server {
+    name: String,
+    /// What it is started after.
+    after: &'static str,
+    /// How long it waits, in milliseconds.
+    wait: u32,
+    /// How many rounds of the shell it computes.
+    rounds: u32,
+}
 
 /// As on a machine with a database, mail and a web server: most of a start is
 /// waiting, for a disk, for a socket, for what has been forked.
-pub const SERVERS: [Server; 12] = [
+const CHAINS: [(&str, &str, u32, u32); 12] = [
     ("b-log", "", 100, 2000),
     ("b-names", "b-log", 200, 2000),
     ("b-time", "b-log", 150, 1000),
@@ -38,25 +46,59 @@ pub const SERVERS: [Server; 12] = [
     ("b-backup", "b-time", 100, 1000),
 ];
 
-/// How a guest boots, its configuration, and how long that took.
-pub struct Way {
-    /// For the page.
-    pub name: &'static str,
-    setting: [&'static str; 2],
-    /// Milliseconds from the command to the end of the last script.
-    pub took: Vec<f64>,
+fn chains() -> Vec<Server> {
+    let server = |(name, after, wait, rounds): (&str, &'static str, u32, u32)| Server {
+        name: name.to_owned(),
+        after,
+        wait,
+        rounds,
+    };
+    CHAINS.into_iter().map(server).collect()
 }
 
-/// Boots the tree in each way, in turn.
-pub fn measure(workshop: &Workshop) -> Vec<Way> {
+/// As many that wait for nothing: what runs at a time is all that counts.
+fn independent() -> Vec<Server> {
+    let server =
+        |number| Server { name: format!("b-{number:02}"), after: "", wait: 300, rounds: 1000 };
+    (1..=24).map(server).collect()
+}
+
+/// How a guest boots, its configuration, and how long that took.
+struct Way {
+    /// For the page.
+    name: &'static str,
+    setting: [&'static str; 2],
+    /// Milliseconds from the command to the end of the last script.
+    took: Vec<f64>,
+}
+
+/// The ways to boot, on the same host.
+pub struct Series {
+    /// For the page.
+    name: &'static str,
+    ways: Vec<Way>,
+}
+
+/// Processes for each processor that compute all the time, on a host that is busy.
+const BUSY: usize = 5;
+
+/// Boots the tree with each set of servers in each way, in turn.
+pub fn measure(workshop: &Workshop) -> Vec<Series> {
+    let tree = workshop.tree();
+    vec![
+        series("12 that need others", &chains(), &tree, 0),
+        series("24 that need none", &independent(), &tree, 0),
+        series("12 that need others, busy host", &chains(), &tree, BUSY),
+    ]
+}
+
+fn series(name: &'static str, servers: &[Server], tree: &Path, busy: usize) -> Series {
     let way = |name, setting| Way { name, setting, took: Vec::new() };
     let mut ways = vec![
         way("its own sysvinit (`boot.style = \"init\"`)", ["boot.style", "init"]),
         way("guest-init, scripts by Debian's `rc`", ["boot.rc", "written"]),
         way("guest-init, scripts by itself (`boot.rc = \"direct\"`)", ["boot.rc", "direct"]),
     ];
-    let tree = workshop.tree();
-    furnish(&tree);
     let host = Host::new();
     let names: Vec<String> = (0..ways.len()).map(|number| format!("rc{number}")).collect();
     for (name, way) in names.iter().zip(&ways) {
@@ -65,22 +107,47 @@ pub fn measure(workshop: &Workshop) -> Vec<Way> {
         host.vserver(["config", "set", name, key, value]).ok();
         let root = host.paths().roots_dir().join(name);
         fs::remove_dir_all(&root).expect("the skeleton can be removed");
-        copy_tree(&tree, &root);
+        copy_tree(tree, &root);
+        furnish(&root, servers);
     }
+    let _load = Load::new(busy);
     for round in 0..=ROUNDS {
-        for (name, way) in names.iter().zip(&mut ways) {
-            let took = once(&host, name);
-            eprintln!("{}: {took:.0} ms", way.name);
+        for (guest, way) in names.iter().zip(&mut ways) {
+            let took = once(&host, guest, servers);
+            eprintln!("{name}, {}: {took:.0} ms", way.name);
             // The first round warms the caches.
             if round > 0 {
                 way.took.push(took);
             }
         }
     }
-    ways
+    Series { name, ways }
 }
 
-fn once(host: &Host, name: &str) -> f64 {
+/// Processes that compute, until it is dropped.
+struct Load(Vec<Child>);
+
+impl Load {
+    fn new(each: usize) -> Self {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let compute = |_| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "while :; do :; done"]).spawn().expect("a shell can be run")
+        };
+        Self((0..each * processors).map(compute).collect())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn once(host: &Host, name: &str, servers: &[Server]) -> f64 {
     let log = host.paths().roots_dir().join(name).join("var/log");
     for mark in fs::read_dir(&log).expect("a Debian tree").flatten() {
         if mark.file_name().to_string_lossy().starts_with("rc-") {
@@ -91,25 +158,25 @@ fn once(host: &Host, name: &str) -> f64 {
     host.vserver(["start", "--no-wait", name]).ok();
     // `rc.local`, which Debian has last, and all others: the same result.
     let end = eventually(DEADLINE, "all scripts have ended", || {
-        let ends = SERVERS.iter().map(|(server, ..)| mark(&log.join(format!("rc-{server}"))));
+        let ends = servers.iter().map(|Server { name, .. }| mark(&log.join(format!("rc-{name}"))));
         let last = mark(&log.join("bench-runlevel"))?;
         ends.collect::<Option<Vec<_>>>()?.into_iter().chain([last]).max()
     });
-    assert_order(&log);
+    assert_order(&log, servers);
     fs::remove_file(log.join("bench-runlevel")).expect("it is there");
     host.vserver(["stop", "--no-kill", name]).ok();
     (end - start).as_secs_f64() * 1000.0
 }
 
 /// Each server has been started after those that it needs had ended.
-fn assert_order(log: &Path) {
+fn assert_order(log: &Path, servers: &[Server]) {
     let time = |server: &str, end: &str| {
         let path: PathBuf = log.join(format!("rc-{server}{end}"));
         mark(&path).unwrap_or_else(|| panic!("{path:?} says nothing"))
     };
-    for (server, after, ..) in SERVERS {
+    for Server { name, after, .. } in servers {
         for before in after.split_whitespace() {
-            assert!(time(before, "") <= time(server, "-begun"), "{server} before {before}");
+            assert!(time(before, "") <= time(name, "-begun"), "{name} before {before}");
         }
     }
 }
@@ -119,8 +186,8 @@ fn mark(path: &Path) -> Option<Duration> {
 }
 
 /// Adds the servers' scripts to a tree, as their packages would.
-fn furnish(tree: &Path) {
-    for (name, after, wait, rounds) in SERVERS {
+fn furnish(tree: &Path, servers: &[Server]) {
+    for Server { name, after, wait, rounds } in servers {
         let script = format!(
             "#!/bin/sh\n\
              ### BEGIN INIT INFO\n\
@@ -144,29 +211,32 @@ fn furnish(tree: &Path) {
         executable::write(&path, script, 0o755);
     }
     let mut insserv = Command::new("chroot");
-    let names = SERVERS.iter().map(|(name, ..)| name);
+    let names = servers.iter().map(|server| &server.name);
     command::run(insserv.arg(tree).arg("insserv").args(names), DEADLINE).ok();
 }
 
 /// The section of the page.
-pub fn section(machine: &str, ways: &[Way]) -> String {
+pub fn section(machine: &str, all: &[Series]) -> String {
     let mut section = format!(
         "## rc scripts\n\n\
          {machine}\n\n\
-         The Debian tree with {} scripts of servers more, of which each waits 100 to 500 ms and\n\
-         computes a little; in a chain of what they need (insserv's `.depend.start`) the longest are\n\
-         800 ms of waiting. From the start command to the end of the last script, {ROUNDS} rounds in\n\
-         which the ways take turns; after each it is looked at that every script has run, and none\n\
-         before those that it needs. Ratios are to the guest's own init in the same round, medians;\n\
-         below 1, guest-init is faster. In brackets: where that median lies with 95 % certainty.\n\n\
-         | | ms | ratio |\n|---|---|---|\n",
-        SERVERS.len()
+         The Debian tree with scripts of servers more: 12, of which each waits 100 to 500 ms and\n\
+         computes a little, and of which in a chain of what they need (insserv's `.depend.start`)\n\
+         the longest are 800 ms of waiting; 24 that need nothing but the file systems, of 300 ms\n\
+         each; and the first 12 while {BUSY} processes for each processor of the host compute. From\n\
+         the start command to the end of the last script, {ROUNDS} rounds in which the ways take\n\
+         turns; after each it is looked at that every script has run, and none before those that it\n\
+         needs. Ratios are to the guest's own init in the same round, medians; below 1, guest-init\n\
+         is faster. In brackets: where that median lies with 95 % certainty.\n\n\
+         | servers | | ms | ratio |\n|---|---|---|---|\n"
     );
-    let own = ways.first().map_or(&[][..], |way| &way.took);
-    for way in ways {
-        let ratio = Median::of(way.took.iter().zip(own).map(|(took, own)| took / own));
-        let took = Median::of(way.took.iter().copied()).value;
-        let _ = writeln!(section, "| {} | {took:.0} | {ratio} |", way.name);
+    for Series { name, ways } in all {
+        let own = ways.first().map_or(&[][..], |way| &way.took);
+        for way in ways {
+            let ratio = Median::of(way.took.iter().zip(own).map(|(took, own)| took / own));
+            let took = Median::of(way.took.iter().copied()).value;
+            let _ = writeln!(section, "| {name} | {} | {took:.0} | {ratio} |", way.name);
+        }
     }
     section
 }

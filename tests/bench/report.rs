@@ -150,8 +150,10 @@ pub fn storage(clones: &[Clone], alike: &[Alike]) -> String {
         "{STORAGE}\n\
          {}\n\n\
          The Debian tree (190 MB, 6,700 files) on ext4, which shares no blocks: medians of\n\
-         {CLONES} rounds in which the ways take turns, in milliseconds, each after a sync(2) and\n\
-         without one at its end. vserver's copies have ssh host keys of their own.\n\n\
+         {CLONES} rounds in which the ways take turns, in milliseconds, each after a sync(2). At its\n\
+         end vserver writes its copy to the disk (syncfs(2)) before it says that there is one, and the\n\
+         others don't. vserver's copies have ssh host keys of their own, made side by side, and while\n\
+         files are copied.\n\n\
          | | ms | ratio |\n|---|---|---|\n",
         machine()
     );

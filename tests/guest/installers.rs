@@ -1,6 +1,7 @@
-//! Guests of rpm, dnf, pacstrap and debootstrap, which are run as they are: on packages
+//! Guests of rpm, dnf and pacstrap, which are run as they are: on packages
 //! that are made here, of the smallest tree, and signed with a key of the test's. Debian 12
 //! and 13 have no apk: a script stands for it that takes what apk(8) says, and nothing else.
+//! Those of dpkg are in [`crate::releases`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,6 @@ on! { Busybox: [
     dnf_installs_what_is_signed,
     pacstrap_installs_what_is_signed,
     a_tool_that_is_interrupted_leaves_nothing,
-    debootstrap_installs_what_is_signed,
     apk_is_asked_as_its_manual_has_it,
 ] }
 
@@ -50,40 +50,6 @@ const RPM: &str = "
     rpmsign --define '_gpg_name small' --define '__gpg /usr/bin/gpg' --addsign $1/rpm/*/*.rpm
     createrepo_c -q $1/rpm";
 
-/// The same for dpkg: the tree as base-files, with a package manager of two
-/// lines, and nothing in all others that debootstrap wants.
-const DEB: &str = "
-    pool=$1/deb/pool at=$1/deb/dists/bookworm
-    mkdir -p $pool $at/main/binary-amd64 $1/work/base-files
-    tar -C $1/work/base-files -xpf $2
-    (
-        cd $1/work/base-files
-        rm usr/bin/dpkg usr/bin/dpkg-deb linuxrc
-        printf '#!/bin/sh\\necho \"$*\" >>/var/log/dpkg\\n' >usr/bin/dpkg
-        printf '#!/bin/sh\\necho 1\\n' | tee sbin/ldconfig >usr/bin/dpkg-deb
-        chmod 755 usr/bin/dpkg* sbin/ldconfig
-    )
-    for name in base-files base-passwd dpkg libc6 perl-base mawk usr-is-merged apt cron iproute2 \\
-        iputils-ping less login netbase procps sysvinit-core small; do
-        case $name in
-        apt|cron|i*|l[eo]*|netbase|procps|s*) priority=optional ;;
-        *) priority=required ;;
-        esac
-        mkdir -p $1/work/$name/DEBIAN
-        printf '%s\\n' \"Package: $name\" 'Version: 1' 'Architecture: amd64' \\
-            \"Priority: $priority\" 'Maintainer: nobody' 'Description: nothing' \\
-            >$1/work/$name/DEBIAN/control
-        dpkg-deb -Znone -b $1/work/$name $pool/${name}_1_amd64.deb >/dev/null
-    done
-    (cd $1/deb; dpkg-scanpackages -m pool >$at/main/binary-amd64/Packages 2>$1/said)
-    cd $at
-    file=main/binary-amd64/Packages
-    set -- $1 $(sha256sum $file) $(stat -c %s $file)
-    printf '%s\\n' 'Suite: bookworm' 'Codename: bookworm' 'Architectures: amd64' \\
-        'SHA256:' \" $2 $4 $file\" 'Components: main' >Release
-    gpg --batch --yes --clearsign -o InRelease Release
-    gpg --export small >$1/key";
-
 /// The same for pacman: the tree as base, and nothing in another one. Whose
 /// signatures count is in the directory that gpg itself keeps it in.
 const PACMAN: &str = "
@@ -105,8 +71,9 @@ const PACMAN: &str = "
             '[small]' \"Server = file://$1/pacman\" >$1/$keys.conf
     done";
 
-/// Makes packages in a directory of the host's.
-fn packages(host: &Host, tree: Tree, make: &str) -> PathBuf {
+/// Makes packages in a directory of the host's, which is the script's first word; the
+/// second is the tree, the others are these.
+pub fn packages(host: &Host, tree: Tree, make: &str, words: &[&str]) -> PathBuf {
     let made = host.prefix().join("made");
     fs::create_dir(&made).expect("it can be made");
     fs::write(made.join("spec"), SPEC).expect("it can be written");
@@ -117,20 +84,24 @@ fn packages(host: &Host, tree: Tree, make: &str) -> PathBuf {
         {make}"
     );
     let mut shell = Command::new("sh");
-    shell.args(["-ec", &script, "sh"]).arg(&made).arg(tree.archive());
+    shell.args(["-ec", &script, "sh"]).arg(&made).arg(tree.archive()).args(words);
     command::run(&mut shell, DEADLINE).ok();
     made
 }
 
 /// The guest is whole, and boots.
 fn boots(host: &Host) {
+    boots_as(host, "ID=busybox\nNAME=\"busybox\"\n");
+}
+
+/// Likewise, as what os-release(5) says.
+pub fn boots_as(host: &Host, release: &str) {
     host.vserver(["start", "web"]).ok();
-    let release = host.vserver(["exec", "web", "--", "cat", "/etc/os-release"]).ok();
-    release.says("ID=busybox\nNAME=\"busybox\"\n");
+    host.vserver(["exec", "web", "--", "cat", "/etc/os-release"]).ok().says(release);
     host.vserver(["stop", "web", "--no-kill"]).ok();
 }
 
-fn nothing_is_left(host: &Host) {
+pub fn nothing_is_left(host: &Host) {
     let left = fs::read_dir(host.paths().roots_dir()).into_iter().flatten().count();
     assert_eq!(left, 0, "something is left");
     host.vserver(["status", "web"]).code(5);
@@ -138,7 +109,7 @@ fn nothing_is_left(host: &Host) {
 
 fn rpm_installs_what_it_is_given(tree: Tree) {
     let host = Host::new();
-    let package = packages(&host, tree, RPM).join("rpm/x86_64/small-1-1.x86_64.rpm");
+    let package = packages(&host, tree, RPM, &[]).join("rpm/x86_64/small-1-1.x86_64.rpm");
     let package = package.display().to_string();
     let manifest = host.prefix().join("manifest");
     fs::write(&manifest, format!("{package}\n")).expect("it can be written");
@@ -159,7 +130,7 @@ fn rpm_installs_what_it_is_given(tree: Tree) {
 
 fn dnf_installs_what_is_signed(tree: Tree) {
     let host = Host::new();
-    let made = packages(&host, tree, RPM);
+    let made = packages(&host, tree, RPM, &[]);
     let mirror = format!("file://{}", made.join("rpm").display());
     let build = |more: &[&str]| -> Finished {
         let words = ["build", "web", "--method", "dnf", "--suite", "1", "--mirror", &mirror];
@@ -180,7 +151,7 @@ fn dnf_installs_what_is_signed(tree: Tree) {
 
 fn pacstrap_installs_what_is_signed(tree: Tree) {
     let host = Host::new();
-    let made = packages(&host, tree, PACMAN);
+    let made = packages(&host, tree, PACMAN, &[]);
     let build = |sources: &str, package: &str| -> Finished {
         let sources = made.join(sources).display().to_string();
         let words = ["build", "web", "--method", "pacstrap", "--packages", package];
@@ -201,7 +172,7 @@ fn pacstrap_installs_what_is_signed(tree: Tree) {
 /// Not even its daemons: pacstrap's keyring has one.
 fn a_tool_that_is_interrupted_leaves_nothing(tree: Tree) {
     let host = Host::new();
-    let made = packages(&host, tree, PACMAN);
+    let made = packages(&host, tree, PACMAN, &[]);
     let sources = made.join("gpg.conf").display().to_string();
     let build = || host.command(["build", "web", "--method", "pacstrap", "--", "-C", &sources]);
     let roots = host.paths().roots_dir();
@@ -240,33 +211,6 @@ fn a_tool_that_is_interrupted_leaves_nothing(tree: Tree) {
     command::run(&mut build(), DEADLINE).ok();
     let left: Vec<_> = fs::read_dir(&roots).expect("it is there").flatten().collect();
     assert_eq!(left.len(), 1, "{left:?}");
-    boots(&host);
-}
-
-/// Where mmdebstrap isn't.
-fn debootstrap_installs_what_is_signed(tree: Tree) {
-    let host = Host::new();
-    let made = packages(&host, tree, DEB);
-    let mirror = format!("file://{}", made.join("deb").display());
-    let hide = "mount --bind /dev/null /usr/bin/mmdebstrap; exec \"$@\"";
-    let build = |more: &[&str]| -> Finished {
-        let words = ["build", "web", "--method", "debootstrap", "--suite", "bookworm"];
-        let wanted = host.command(words.iter().chain(&["--mirror", &mirror]).chain(more));
-        let mut hidden = Command::new("unshare");
-        hidden.args(["--mount", "sh", "-ec", hide, "sh"]).arg(wanted.get_program());
-        hidden.args(wanted.get_args());
-        hidden.envs(wanted.get_envs().filter_map(|(key, value)| Some((key, value?))));
-        command::run(&mut hidden, DEADLINE)
-    };
-    build(&[]).code(1).complains("'debootstrap' failed");
-    nothing_is_left(&host);
-    let key = made.join("key").display().to_string();
-    let built = build(&["--keyring", &key, "--packages", "small"]).ok();
-    assert!(built.stdout.contains("from bookworm, installed by debootstrap"), "{built}");
-    // Both of its stages are done.
-    let log = host.paths().roots_dir().join("web/var/log/dpkg");
-    let log = fs::read_to_string(log).expect("its package manager was asked");
-    assert!(log.contains("/small_1_amd64.deb") && log.ends_with("--configure -a\n"), "{log}");
     boots(&host);
 }
 

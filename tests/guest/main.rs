@@ -98,6 +98,7 @@ mod provision;
 mod rc_scripts;
 mod records;
 mod reducecap;
+mod releases;
 mod rename;
 mod report;
 mod rounds;

@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::PathBuf;
 
-use tests::{Census, Guest, Host, Tree};
+use tests::{Census, Disk, Guest, Host, Tree};
 
 on! { Busybox: [
     files_have_the_owners_that_they_have_on_the_disk,
@@ -13,6 +13,7 @@ on! { Busybox: [
     a_guests_own_links_lead_nowhere,
     memory_is_a_file_system_too,
     mounts_lie_in_each_other,
+    the_file_system_of_a_device_comes_in_over_the_host,
     mistakes_are_named,
 ] }
 
@@ -152,6 +153,22 @@ fn mounts_lie_in_each_other(tree: Tree) {
     guest.shell("cat /srv/x/y/file").ok().says("inner\n");
     guest.stop();
     assert!(outer.join("y").is_dir(), "a place was made for it");
+}
+
+fn the_file_system_of_a_device_comes_in_over_the_host(tree: Tree) {
+    for mode in ["private", "identity", "host"] {
+        let host = Host::new();
+        let guest = host.guest("web").tree(tree).set("security.users", mode).build();
+        let data = closed(&host, "data");
+        let disk = Disk::on(&data, &host, 20, &["mkfs.ext4", "-q"], "loop");
+        binds(&guest, &[format!("{}:/srv/disk", data.display())]);
+        guest.start();
+        guest.shell("echo mine >/srv/disk/mine && chown user /srv/disk/mine").ok();
+        guest.shell("df -m /srv/disk | tail -n 1 | awk '{ exit !($2 > 10 && $2 < 20) }'").ok();
+        guest.stop();
+        assert_eq!(fs::metadata(disk.path().join("mine")).expect("it is there").uid(), 1000);
+        assert_eq!(fs::read_dir(guest.root().join("srv/disk")).expect("it").count(), 0, "{mode}");
+    }
 }
 
 fn mistakes_are_named(tree: Tree) {

@@ -1,11 +1,13 @@
 //! The layouts: which tree, what a test adds to it as an administrator would,
 //! and what its family calls things.
 
+mod openrc;
 mod small;
 
 use crate::Tree;
 
-pub use small::{alpine, arch, bsd, busybox, dinit, gentoo, one_command, slackware, unknown};
+pub use openrc::{alpine, gentoo, openrc, openrc_init};
+pub use small::{arch, bsd, busybox, dinit, one_command, slackware, stages, unknown};
 
 /// Where each orderly shutdown leaves a line.
 pub const MARKS: &str = "/var/log/shutdowns";
@@ -117,12 +119,6 @@ pub fn sysvinit() -> Layout {
         hanging: RC_HANGING,
     }
 }
-
-const RC_MARKS: File = (
-    "/etc/init.d/marks",
-    "#!/bin/sh\nif [ $1 = start ]; then /etc/up; else date >>/var/log/shutdowns; fi\n",
-    0o755,
-);
 
 const RC_HANGING: File = (
     "/etc/init.d/marks",
@@ -241,57 +237,6 @@ pub fn void() -> Layout {
         service: "sleep",
         hanging: ("/etc/rc.shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
         ..runit()
-    }
-}
-
-const OPENRC_SERVICE: File = (
-    "/etc/init.d/marks",
-    "#!/sbin/openrc-run\nstart() { /etc/up; }\nstop() { date >>/var/log/shutdowns; }\n",
-    0o755,
-);
-
-const OPENRC_HANGING: File = (
-    "/etc/init.d/marks",
-    "#!/sbin/openrc-run\nstart() { /etc/up; }\nstop() { sleep 1000; }\n",
-    0o755,
-);
-
-/// Debian's OpenRC below sysvinit's inittab.
-pub fn openrc() -> Layout {
-    Layout {
-        title: "Debian 12, OpenRC under sysvinit",
-        tree: Tree::Openrc,
-        links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
-        files: &[OPENRC_SERVICE],
-        prepare: &[],
-        hanging: OPENRC_HANGING,
-        ..sysvinit()
-    }
-}
-
-/// The same with OpenRC's own init, as its manual has it. Its own `reboot` and
-/// the like, which Debian leaves to sysvinit's, call `openrc-shutdown`.
-pub fn openrc_init() -> Layout {
-    Layout {
-        title: "Debian 12, openrc-init",
-        links: &[
-            ("/sbin/init", "openrc-init"),
-            ("/etc/runlevels/default/marks", "/etc/init.d/marks"),
-        ],
-        files: &[
-            OPENRC_SERVICE,
-            ("/usr/local/sbin/reboot", "#!/bin/sh\nexec openrc-shutdown --reboot now\n", 0o755),
-            ("/usr/local/sbin/poweroff", "#!/bin/sh\nexec openrc-shutdown --poweroff now\n", 0o755),
-            ("/usr/local/sbin/halt", "#!/bin/sh\nexec openrc-shutdown --halt now\n", 0o755),
-        ],
-        style: "init",
-        reason: "/sbin/init is openrc-init, '/usr/sbin/openrc-init'",
-        own: &[
-            (Again, &["openrc-shutdown", "--reboot", "now"]),
-            (Down, &["openrc-shutdown", "--poweroff", "now"]),
-            (Down, &["openrc-shutdown", "--halt", "now"]),
-        ],
-        ..openrc()
     }
 }
 

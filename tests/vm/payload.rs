@@ -21,7 +21,7 @@ fn trees(kind: &Kind) -> &'static [(Tree, &'static [&'static str])] {
             (Tree::Bookworm, &[]),
             (Tree::Systemd, &[]),
             (Tree::SystemdTrixie, &["verbs::systemd_trixie", "controllers::a_newer"]),
-            (Tree::Openrc, &["verbs::openrc"]),
+            (Tree::Openrc, &["verbs::openrc", "verbs::alpine"]),
             (Tree::Runit, &["verbs::runit"]),
             (Tree::Finit, &["verbs::finit"]),
             (Tree::S6, &["verbs::s6"]),

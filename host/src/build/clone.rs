@@ -22,7 +22,9 @@ pub(super) fn fill(
     work: &mut Work<'_>,
 ) -> Result<String> {
     let Some(place) = files else { return Ok(format!("guest '{source}'")) };
-    let copied = copy(&storage::view_only(place)?, &|_, _, _| true, work)?;
+    let from = storage::view_only(place)?;
+    work.keys.begin_for(&from)?;
+    let copied = copy(&from, &|_, _, _| true, work)?;
     Ok(format!("guest '{source}' ({copied})"))
 }
 

@@ -2,6 +2,7 @@
 //! whichever the host has, with sysvinit unless told otherwise.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use crate::error::{Error, Result};
 
@@ -17,6 +18,12 @@ const PACKAGES: [&str; 8] =
 /// user's choice.
 const INITS: [&str; 5] =
     ["dinit-sysv", "finit-sysv", "runit-init", "s6-linux-init", "systemd-sysv"];
+
+/// Where debootstrap has one for each release that it knows. mmdebstrap needs none.
+const SCRIPTS: &str = "/usr/share/debootstrap/scripts";
+
+/// debootstrap's option for what nobody has signed.
+const UNCHECKED: &str = "--no-check-gpg";
 
 /// Installs into the root.
 pub(super) fn fill(wanted: &Distribution, work: &mut Work<'_>) -> Result<String> {
@@ -34,6 +41,11 @@ pub(super) fn fill(wanted: &Distribution, work: &mut Work<'_>) -> Result<String>
         }
     };
     wanted.check()?;
+    let scripts = Path::new(SCRIPTS);
+    if program == "debootstrap" && scripts.is_dir() && !scripts.join(&suite).exists() {
+        let text = format!("this host's 'debootstrap' doesn't know the release '{suite}'");
+        return Err(Error::new(text).hint("'apt install mmdebstrap', which takes any"));
+    }
     let archives = archives.unwrap_or_default();
     let sources = sources(wanted, &suite, &archives)?;
     let arguments = arguments(program, wanted, &suite, &sources, work.root.path().as_os_str());
@@ -85,6 +97,10 @@ fn arguments(
         arguments.push("--mode=root".into());
         arguments.push("--format=directory".into());
     }
+    // Where it finds no keys for a release it would check nothing.
+    if program == "debootstrap" && !wanted.options.iter().any(|option| option == UNCHECKED) {
+        arguments.push("--force-check-gpg".into());
+    }
     arguments.extend(wanted.options.iter().cloned());
     arguments.push(suite.into());
     arguments.push(root.to_owned());
@@ -134,6 +150,18 @@ mod tests {
         assert_eq!(of("debootstrap").last().unwrap(), "http://a/debian");
         assert_eq!(of("mmdebstrap").last().unwrap(), "deb http://a/security x-security main");
         assert!(of("mmdebstrap").contains(&"--verbose".into()));
+    }
+
+    #[test]
+    fn debootstrap_checks_unless_told_otherwise() {
+        let of = |options: Vec<OsString>| {
+            let wanted = Distribution { options, ..Distribution::default() };
+            arguments("debootstrap", &wanted, "x", "http://a/debian", "/r".as_ref())
+        };
+        let checks = |line: &[OsString]| line.iter().any(|word| word == "--force-check-gpg");
+        assert!(checks(&of(vec!["--verbose".into()])));
+        // It takes one of the two.
+        assert!(!checks(&of(vec![UNCHECKED.into()])));
     }
 
     #[test]

@@ -2,11 +2,15 @@
 //!
 //! Keys that came with the files are shared with everybody who has them.
 //! Debian's init script makes none (only its package's installation does), so
-//! new ones of the same kinds are made by the host's ssh-keygen(1) right away.
+//! new ones of the same kinds are made by the host's ssh-keygen(1) right away:
+//! side by side, and those of a copy while its files are copied.
 
-use std::process::{Command, Stdio};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use crate::error::{Error, Result};
+use crate::fsroot::RootDir;
 
 use super::Work;
 
@@ -19,89 +23,142 @@ const KINDS: [&str; 3] = ["rsa", "ecdsa", "ed25519"];
 pub(super) fn renew(work: &mut Work<'_>) -> Result<()> {
     let kinds = remove(work)?;
     let has_server = work.root.exists("usr/sbin/sshd") && work.root.is_dir(DIRECTORY);
-    if kinds.is_empty() && !has_server {
-        return Ok(());
+    if kinds.is_empty() && has_server {
+        return make(&KINDS, work);
     }
-    let missing = KINDS.iter().filter(|kind| kinds.is_empty() || kinds.iter().any(|k| k == *kind));
-    make_all(missing, work)
+    make(&kinds, work)
 }
 
 /// Replaces all host keys that are there, and makes no others.
 pub(super) fn renew_existing(work: &mut Work<'_>) -> Result<()> {
     let kinds = remove(work)?;
-    make_all(KINDS.iter().filter(|kind| kinds.iter().any(|k| k == *kind)), work)
+    make(&kinds, work)
 }
 
-/// Removes all keys; gives their kinds.
-fn remove(work: &Work<'_>) -> Result<Vec<String>> {
-    let mut kinds = Vec::new();
+/// The kinds of keys that a root has.
+fn kinds(root: &RootDir) -> Result<Vec<&'static str>> {
+    let names = root.list(DIRECTORY)?;
+    let has = |kind: &&str| names.iter().any(|name| *name == *format!("ssh_host_{kind}_key"));
+    Ok(KINDS.into_iter().filter(has).collect())
+}
+
+/// Removes all keys; gives the kinds of those that can be made anew.
+fn remove(work: &Work<'_>) -> Result<Vec<&'static str>> {
+    let kinds = kinds(work.root)?;
     for name in work.root.list(DIRECTORY)? {
-        let Some(name) = name.to_str() else { continue };
-        let Some(kind) = name.strip_prefix("ssh_host_") else { continue };
-        if let Some(kind) = kind.strip_suffix("_key") {
-            kinds.push(kind.to_owned());
+        if name.to_str().is_some_and(|name| name.starts_with("ssh_host_")) {
+            let path = format!("{DIRECTORY}/{}", name.display());
+            work.root.allow_changes(&path)?;
+            work.root.remove(path)?;
         }
-        let path = format!("{DIRECTORY}/{name}");
-        work.root.allow_changes(&path)?;
-        work.root.remove(path)?;
     }
     Ok(kinds)
 }
 
-fn make_all<'k>(kinds: impl Iterator<Item = &'k &'k str>, work: &mut Work<'_>) -> Result<()> {
-    for kind in kinds {
-        if !make(kind, work)? {
+/// Makes keys of these kinds, as far as that hasn't been begun, and puts them there.
+fn make(kinds: &[&'static str], work: &mut Work<'_>) -> Result<()> {
+    work.keys.begin(kinds)?;
+    for key in std::mem::take(&mut work.keys.begun) {
+        let kind = key.kind;
+        if !kinds.contains(&kind) {
+            continue;
+        }
+        let Some([secret, public]) = key.finish()? else {
             work.remarks.push(
                 "its ssh server has no host keys, because this host has no ssh-keygen: \
                  run 'ssh-keygen -A' inside"
                     .to_owned(),
             );
             break;
-        }
+        };
+        let file = format!("{DIRECTORY}/ssh_host_{kind}_key");
+        work.root.write(&file, &secret, 0o600)?;
+        work.root.write(format!("{file}.pub"), &public, 0o644)?;
     }
     Ok(())
 }
 
-/// Makes one pair of keys; false when the host can't.
-fn make(kind: &str, work: &Work<'_>) -> Result<bool> {
-    let failed = |cause| Error::os("cannot make ssh host keys", cause);
-    let scratch = Scratch::new(work).map_err(failed)?;
-    let key = scratch.0.join("key");
-    let ran = Command::new("ssh-keygen")
-        .args(["-q", "-N", "", "-C", "", "-t", kind, "-f"])
-        .arg(&key)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match ran {
-        Ok(status) if status.success() => {}
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Ok(status) => return Err(Error::new(format!("'ssh-keygen' failed ({status})"))),
-        Err(cause) => return Err(failed(cause)),
-    }
-    let secret = std::fs::read(&key).map_err(failed)?;
-    let public = std::fs::read(key.with_extension("pub")).map_err(failed)?;
-    let file = format!("{DIRECTORY}/ssh_host_{kind}_key");
-    work.root.write(&file, &secret, 0o600)?;
-    work.root.write(format!("{file}.pub"), &public, 0o644)?;
-    Ok(true)
+/// Keys that are being made.
+pub(super) struct Keys {
+    begun: Vec<Making>,
+    workspace: PathBuf,
 }
 
-/// A directory in the workspace, which only root can look into.
-struct Scratch(std::path::PathBuf);
+impl Keys {
+    /// None yet; what is needed for them lies beside this root, in its workspace.
+    pub(super) fn beside(root: &Path) -> Self {
+        let workspace = root.parent().unwrap_or(root).to_owned();
+        Self { begun: Vec::new(), workspace }
+    }
 
-impl Scratch {
-    fn new(work: &Work<'_>) -> std::io::Result<Self> {
-        let path = work.root.path().with_file_name("keys");
-        std::fs::create_dir(&path)?;
-        Ok(Self(path))
+    /// Begins with those that a copy of this root needs, so that [`renew_existing`] finds
+    /// them made.
+    pub(super) fn begin_for(&mut self, copied: &RootDir) -> Result<()> {
+        self.begin(&kinds(copied)?)
+    }
+
+    /// Begins with those of these kinds that haven't been begun.
+    fn begin(&mut self, kinds: &[&'static str]) -> Result<()> {
+        for kind in kinds {
+            if !self.begun.iter().any(|key| key.kind == *kind) {
+                self.begun.push(Making::begin(kind, &self.workspace).map_err(failed)?);
+            }
+        }
+        Ok(())
     }
 }
 
-impl Drop for Scratch {
+/// A pair of keys that ssh-keygen is making, in a directory in the workspace, which only
+/// root can look into.
+struct Making {
+    kind: &'static str,
+    directory: PathBuf,
+    /// None where the host has no such program.
+    tool: Option<Child>,
+}
+
+impl Making {
+    fn begin(kind: &'static str, workspace: &Path) -> io::Result<Self> {
+        let directory = workspace.join(format!("key-{kind}"));
+        std::fs::create_dir(&directory)?;
+        let mut making = Self { kind, directory, tool: None };
+        let ran = Command::new("ssh-keygen")
+            .args(["-q", "-N", "", "-C", "", "-t", kind, "-f"])
+            .arg(making.directory.join("key"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        match ran {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => {}
+            ran => making.tool = Some(ran?),
+        }
+        Ok(making)
+    }
+
+    /// Both keys, or none when the host can't.
+    fn finish(mut self) -> Result<Option<[Vec<u8>; 2]>> {
+        let Some(mut tool) = self.tool.take() else { return Ok(None) };
+        let status = tool.wait().map_err(failed)?;
+        if !status.success() {
+            return Err(Error::new(format!("'ssh-keygen' failed ({status})")));
+        }
+        let read = |name| std::fs::read(self.directory.join(name)).map_err(failed);
+        Ok(Some([read("key")?, read("key.pub")?]))
+    }
+}
+
+impl Drop for Making {
     fn drop(&mut self) {
+        if let Some(tool) = &mut self.tool {
+            let _ = tool.kill();
+            let _ = tool.wait();
+        }
         // The workspace around it is removed anyway.
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+fn failed(cause: io::Error) -> Error {
+    Error::os("cannot make ssh host keys", cause)
 }

@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode};
 
 use super::*;
 use crate::archive::write;
+use crate::build::host_keys::Keys;
 use crate::fsroot::RootDir;
 use crate::progress::Progress;
 
@@ -59,6 +60,7 @@ fn import(bytes: &[u8]) -> (tempfile::TempDir, Result<Head>) {
             interrupt: &interrupt,
             progress: &mut progress,
             remarks: &mut remarks,
+            keys: Keys::beside(root.path()),
         };
         incoming.fill(&mut work).map(|_| head)
     });

@@ -54,6 +54,7 @@ use crate::progress::Progress;
 pub use crate::storage::{Blank, Size};
 pub use access::Access;
 pub use distribution::Distribution;
+use host_keys::Keys;
 pub use import::Incoming;
 pub use installer::Installer;
 pub use over::{Laid, Over};
@@ -194,6 +195,7 @@ struct Work<'a> {
     interrupt: &'a Interrupt,
     progress: &'a mut Progress,
     remarks: &'a mut Vec<String>,
+    keys: Keys,
 }
 
 /// Builds a guest's root, and calls `register` (which writes the
@@ -269,10 +271,14 @@ fn make(
     workspace::sweep(&parent)?;
     let workspace = workspace::Workspace::create(&parent, &site.name)?;
     drop(guard);
+    let mut keys = Keys::beside(&workspace.root());
+    if let Some(copied) = site.store.copied() {
+        keys.begin_for(&RootDir::open(copied)?)?;
+    }
     let open = site.store.make(&workspace, interrupt, &mut progress)?;
     let root = &open.root;
     let mut remarks = Vec::new();
-    let mut work = Work { root, interrupt, progress: &mut progress, remarks: &mut remarks };
+    let mut work = Work { root, interrupt, progress: &mut progress, remarks: &mut remarks, keys };
     let filled = fill(&mut work).and_then(|filled| {
         site.access.grant(root)?;
         if let Some(epoch) = epoch {

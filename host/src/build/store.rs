@@ -15,6 +15,7 @@ use crate::tree;
 
 use super::Work;
 use super::clone;
+use super::host_keys::Keys;
 use super::workspace::Workspace;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -56,6 +57,15 @@ impl Store {
     /// Is it a file system that is to be made?
     pub fn is_new_image(&self) -> bool {
         matches!(self, Self::Image(_) | Self::ImageLike(..))
+    }
+
+    /// The directory whose files it will have, all or most of them.
+    pub(super) fn copied(&self) -> Option<&Path> {
+        match self {
+            Self::DirectoryOf(of) => Some(of),
+            Self::Overlay { base, .. } => Some(base),
+            Self::Directory | Self::Image(_) | Self::ImageLike(..) | Self::ImageOf(_) => None,
+        }
     }
 
     /// Makes it in a workspace, to be filled.
@@ -145,7 +155,8 @@ pub(super) fn copy(
     }
     let root = workspace.make_root()?;
     let mut remarks = Vec::new();
-    let work = &mut Work { root: &root, interrupt, progress, remarks: &mut remarks };
+    let keys = Keys::beside(root.path());
+    let work = &mut Work { root: &root, interrupt, progress, remarks: &mut remarks, keys };
     let how = clone::copy(&RootDir::open(of)?, &|_, _, _| true, work)?;
     Ok((root, how))
 }

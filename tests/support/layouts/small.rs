@@ -3,7 +3,7 @@
 use crate::Tree;
 
 use super::After::{Again, Down};
-use super::{File, Layout, RC_HANGING, RC_MARKS};
+use super::{File, Layout};
 
 /// What the two megabytes of busybox are given in place of a distribution's
 /// own files: the conventions of each are those of its public boot scripts.
@@ -68,6 +68,21 @@ const TOOLS: File = (
     0o755,
 );
 
+const RC_S: File = ("/etc/rc.d/rc.S", "#!/bin/sh\nmount -v proc /proc -t proc\n", 0o755);
+
+/// Its other name is `rc.0`.
+const RC_6: File = (
+    "/etc/rc.d/rc.6",
+    "#!/bin/sh\n/etc/rc.d/rc.local_shutdown\nkillall5 -15\n\
+     case $0 in *0) poweroff -f ;; *6) reboot -f ;; esac\n",
+    0o755,
+);
+
+const LOCAL_SHUTDOWN: File =
+    ("/etc/rc.d/rc.local_shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755);
+
+const LOCAL_HANGING: File = ("/etc/rc.d/rc.local_shutdown", "#!/bin/sh\nsleep 1000\n", 0o755);
+
 /// Slackware: sysvinit's inittab, and one BSD-like script for each runlevel.
 pub fn slackware() -> Layout {
     Layout {
@@ -85,21 +100,43 @@ pub fn slackware() -> Layout {
                  c1:12345:respawn:/bin/sleep 100000\n",
                 0o644,
             ),
-            ("/etc/rc.d/rc.S", "#!/bin/sh\nmount -v proc /proc -t proc\n", 0o755),
+            RC_S,
             (
                 "/etc/rc.d/rc.M",
                 "#!/bin/sh\n/etc/up\n[ -x /etc/rc.d/rc.local ] && . /etc/rc.d/rc.local\n",
                 0o755,
             ),
+            RC_6,
+            LOCAL_SHUTDOWN,
+        ],
+        hanging: LOCAL_HANGING,
+        ..SMALL
+    }
+}
+
+/// The same without an inittab, as old ones and their likes have it.
+pub fn stages() -> Layout {
+    Layout {
+        title: "`/etc/rc.d/rc.S`, `rc.M`, `rc.0` and `rc.6`",
+        links: &[
+            ("/sbin/init", "nowhere"),
+            ("/etc/inittab", "nowhere"),
+            ("/etc/rc.d/rc.0", "rc.6"),
+        ],
+        files: &[
+            TOOLS,
+            RC_S,
             (
-                "/etc/rc.d/rc.6",
-                "#!/bin/sh\n/etc/rc.d/rc.local_shutdown\nkillall5 -15\n\
-                 case $0 in *0) poweroff -f ;; *6) reboot -f ;; esac\n",
+                "/etc/rc.d/rc.M",
+                "#!/bin/sh\n/etc/up\nsleep 100000 </dev/null >/dev/null 2>&1 &\n",
                 0o755,
             ),
-            ("/etc/rc.d/rc.local_shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
+            RC_6,
+            LOCAL_SHUTDOWN,
         ],
-        hanging: ("/etc/rc.d/rc.local_shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
+        style: "rc",
+        reason: "there are rc scripts of the BSDs' kind, and no /etc/inittab",
+        hanging: LOCAL_HANGING,
         ..SMALL
     }
 }
@@ -130,70 +167,6 @@ pub fn arch() -> Layout {
             ("/etc/rc.local.shutdown", "#!/bin/sh\ndate >>/var/log/shutdowns\n", 0o755),
         ],
         hanging: ("/etc/rc.local.shutdown", "#!/bin/sh\nsleep 1000\n", 0o755),
-        ..SMALL
-    }
-}
-
-/// Stands for OpenRC where an inittab calls it.
-const OPENRC: File = (
-    "/sbin/openrc",
-    "#!/bin/sh\ncase $1 in shutdown | reboot) set -- \"$1\" stop ;; *) set -- \"$1\" start ;; esac\n\
-     for file in /etc/runlevels/*/*; do\n\
-     [ $2 = stop ] || case $file in */$1/*) ;; *) continue ;; esac; $file $2; done\n",
-    0o755,
-);
-
-/// Gentoo: OpenRC from sysvinit's inittab.
-pub fn gentoo() -> Layout {
-    Layout {
-        title: "Gentoo, OpenRC under sysvinit",
-        links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
-        files: &[
-            SYSVINIT,
-            TOOLS,
-            OPENRC,
-            RC_MARKS,
-            (
-                "/etc/inittab",
-                "id:3:initdefault:\nsi::sysinit:/sbin/openrc sysinit\n\
-                 rc::bootwait:/sbin/openrc boot\nl0:0:wait:/sbin/openrc shutdown\n\
-                 l0s:0:wait:/sbin/halt.sh\nl1:1:wait:/sbin/openrc single\n\
-                 l2:2:wait:/sbin/openrc nonetwork\nl3:3:wait:/sbin/openrc default\n\
-                 l6:6:wait:/sbin/openrc reboot\nl6r:6:wait:/sbin/reboot.sh\n\
-                 su0:S:wait:/sbin/openrc single\nc1:12345:respawn:/bin/sleep 100000\n",
-                0o644,
-            ),
-            ("/sbin/halt.sh", "#!/bin/sh\nexec poweroff -f\n", 0o755),
-            ("/sbin/reboot.sh", "#!/bin/sh\nexec reboot -f\n", 0o755),
-        ],
-        hanging: RC_HANGING,
-        ..SMALL
-    }
-}
-
-/// Alpine: OpenRC from busybox's inittab.
-pub fn alpine() -> Layout {
-    Layout {
-        title: "Alpine, OpenRC under busybox",
-        links: &[("/etc/runlevels/default/marks", "/etc/init.d/marks")],
-        files: &[
-            OPENRC,
-            RC_MARKS,
-            (
-                "/etc/inittab",
-                "::sysinit:/sbin/openrc sysinit\n::sysinit:/sbin/openrc boot\n\
-                 ::wait:/sbin/openrc default\n::respawn:/bin/sleep 100000\n\
-                 ::ctrlaltdel:/sbin/reboot\n::shutdown:/sbin/openrc shutdown\n",
-                0o644,
-            ),
-        ],
-        style: "busybox",
-        reason: "/sbin/init is busybox",
-        reboot: &["reboot"],
-        power_off: &["poweroff"],
-        halt: &["halt"],
-        own: &[(Again, &["kill", "-INT", "1"]), (Down, &["kill", "-USR2", "1"])],
-        hanging: RC_HANGING,
         ..SMALL
     }
 }

@@ -2,7 +2,7 @@
 //! xfs_quota(8) tells, and file systems that grow.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::{DEADLINE, Host, Tree, command};
@@ -53,6 +53,14 @@ fn run(wanted: &mut Command) {
     command::run(wanted, DEADLINE).ok();
 }
 
+/// A file's project, and what its directory has of it for new ones, as lsattr(1) says.
+fn project(path: &Path) -> String {
+    let mut shown = Command::new("lsattr");
+    let shown = command::run(shown.args(["-p", "-d"]).arg(path), DEADLINE).ok();
+    let words: Vec<_> = shown.stdout.split_whitespace().take(2).collect();
+    words.join(" ")
+}
+
 #[test]
 #[ignore = "root: only in the virtual machine of tests/vm"]
 fn a_project_quota_holds_and_is_seen_inside() {
@@ -91,9 +99,19 @@ fn a_project_quota_holds(host: &Host, disk: &Disk, modes: &[&str], is_full: &str
         .ok();
         let chattr = "/host/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 --library-path \
                       /host/lib/x86_64-linux-gnu /host/bin/chattr";
-        web.shell(&format!("touch /srv/own; {chattr} +A /srv/own")).ok();
-        web.shell(&format!("{chattr} -p 7 /srv/own")).code(1);
-        web.shell(&format!("mkdir -p /srv/dir; {chattr} -P /srv/dir")).code(1);
+        web.shell(&format!("touch /srv/own; mkdir -p /srv/dir; {chattr} +A /srv/own")).ok();
+        // Whose user namespace is the first one may, for all that chattr(1) itself can do.
+        let other = disk.roots.join("other");
+        fs::write(&other, "").expect("it can be written");
+        run(Command::new("chattr").args(["-p", "7"]).arg(&other));
+        assert!(project(&other).starts_with("7 "), "{}", project(&other));
+        let places = ["own", "dir"].map(|name| web.root().join("srv").join(name));
+        let before = places.each_ref().map(|path| project(path));
+        let [refused, flags] = ["-p 7 /srv/own", "-P /srv/dir"]
+            .map(|words| web.shell(&format!("{chattr} {words}")).code(1));
+        refused.complains("Invalid argument while setting project");
+        flags.complains("Invalid argument while setting flags");
+        assert_eq!(places.each_ref().map(|path| project(path)), before, "{mode}");
         web.vserver("stop", ["--timeout", "1"]);
         web.vserver("start", ["--ephemeral"]).ok();
         web.shell(FILL).code(1).complains(is_full);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use md5::{Digest, Md5};
 
 use super::*;
+use crate::build::host_keys::Keys;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
@@ -82,6 +83,7 @@ impl FakeHost {
             interrupt: &Interrupt::default(),
             progress: &mut Progress::silent(),
             remarks: &mut remarks,
+            keys: Keys::beside(root.path()),
         };
         fill(&host, &[], &mut work).unwrap();
         (target, remarks)

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
+use crate::build::host_keys::Keys;
 use crate::fsroot::RootDir;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -101,6 +102,7 @@ impl Layout {
             interrupt: &interrupt,
             progress: &mut progress,
             remarks: &mut remarks,
+            keys: Keys::beside(root.path()),
         };
         let mut from = self.path().into_os_string();
         from.push(tag);
