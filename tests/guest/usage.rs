@@ -214,11 +214,12 @@ fn what_nobody_looked_after_is_counted_once(tree: Tree) {
 fn what_nobody_looked_after_is_in_the_account_of_a_deleted_guest(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
+    equip(&guest);
     guest.start();
     let now = || worked(&used(&host, "web", &[]));
     let session = Session::of(&guest, now);
     let before = now();
-    let truth = burn(&guest);
+    let truth = session.burn(&guest, 1.0, 0.0);
     guest.kill_all();
     host.vserver(["delete", "web", "--yes"]).ok();
     session.judge(now() - before, truth, 1.0, 0.0);
