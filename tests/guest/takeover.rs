@@ -261,9 +261,12 @@ fn a_guest_whose_state_file_is_lost_goes_on_and_down(tree: Tree) {
         guest.kill_supervisor();
         let mut supervisor = guest.command("supervise", ["--adopt"]);
         let supervisor = supervisor.stderr(Stdio::null()).spawn().expect("it can be run");
+        let pid = i32::try_from(supervisor.id()).ok();
+        // A command would bring another one.
+        let run = RunDir::new(host.paths(), &"web".parse().expect("a name"));
+        eventually(DEADLINE, "it has its place", || (run.supervisor() == pid).then_some(()));
         let status = eventually(DEADLINE, "it has another one", || {
             let status = guest.status();
-            let pid = i32::try_from(supervisor.id()).ok();
             (status.supervisor_pid == pid && status.state == "running").then_some(status)
         });
         assert_eq!(status.init_pid, Some(init));
