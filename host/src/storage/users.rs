@@ -4,7 +4,7 @@
 //! Numbers of users are those on the disk, which are those inside. On a file
 //! system that guests share they would be one account for all guests.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -49,8 +49,14 @@ impl UserQuotas {
             Ok(true) => Ok(Self(directory)),
             Ok(false) => Err(lack(path, "isn't mounted with its quotas")
                 .hint("they count from the guest's next start on: vserver restart NAME")),
-            Err(cause) => Err(lack(path, &format!("keeps no quotas of users ({cause})"))
-                .hint(remedy(path, &cause))),
+            Err(cause) => {
+                let is_xfs = is_xfs(&directory)?;
+                Err(lack(path, &format!("keeps no quotas of users ({cause})")).hint(remedy(
+                    path,
+                    is_xfs,
+                    kernel_has_quotas(is_xfs),
+                )))
+            }
         }
     }
 
@@ -90,10 +96,7 @@ impl UserQuotas {
     /// # Errors
     /// When it can't.
     pub fn check(&self, user: u32) -> Result<()> {
-        /// `XFS_SUPER_MAGIC` (linux/magic.h).
-        const XFS: u32 = 0x5846_5342;
-        let about = fstatfs(&self.0).map_err(|cause| refused("read", cause.into()))?;
-        if user > 0 || u32::try_from(about.f_type) != Ok(XFS) {
+        if user > 0 || !is_xfs(&self.0)? {
             return Ok(());
         }
         let text = "root can't be limited on xfs, which takes its limits for those of all others";
@@ -109,19 +112,43 @@ impl UserQuotas {
     }
 }
 
-/// What can be done where an image keeps no quotas.
-fn remedy(path: &Path, cause: &io::Error) -> String {
-    // With them the image couldn't be mounted any more (quotactl(2)).
-    if cause.raw_os_error() == Some(libc::ENOSYS) {
-        return "this kernel has none of them: of ext4 they need CONFIG_QFMT_V2 (modprobe \
-                quota_v2), of xfs CONFIG_XFS_QUOTA"
-            .to_owned();
-    }
+/// What can be done where an image keeps no quotas, on a kernel that has some or none.
+fn remedy(path: &Path, is_xfs: bool, has_some: bool) -> String {
     let path = path.display();
-    format!(
-        "stop the guest, then, if it is ext4: tune2fs -O quota '{path}'; if it is xfs, mount it \
-         once: mount -o loop,nouuid,uquota '{path}' /mnt && umount /mnt"
-    )
+    match (is_xfs, has_some) {
+        // With them the image couldn't be mounted any more.
+        (false, false) => "this kernel has none of ext4 (CONFIG_QFMT_V2; modprobe quota_v2)".into(),
+        (true, false) => "this kernel has none of xfs (CONFIG_XFS_QUOTA)".into(),
+        (false, true) => format!("stop the guest, then: tune2fs -O quota '{path}'"),
+        (true, true) => format!(
+            "stop the guest, then mount it once: \
+             mount -o loop,nouuid,uquota '{path}' /mnt && umount /mnt"
+        ),
+    }
+}
+
+/// Does the kernel have quotas of this file system? quotactl(2) doesn't tell: ENOSYS also
+/// means that nothing in this one is counted.
+fn kernel_has_quotas(is_xfs: bool) -> bool {
+    if is_xfs {
+        return Path::new("/proc/fs/xfs/xqmstat").exists();
+    }
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let modules = Path::new("/lib/modules").join(release.trim());
+    let names = |file| fs::read_to_string(modules.join(file)).unwrap_or_default();
+    // As a module that is there, or was built in.
+    Path::new("/sys/module/quota_v2").exists()
+        || ["modules.builtin", "modules.dep"]
+            .map(names)
+            .iter()
+            .any(|all| all.contains("/quota_v2.ko"))
+}
+
+fn is_xfs(on: &File) -> Result<bool> {
+    /// `XFS_SUPER_MAGIC` (linux/magic.h).
+    const XFS: u32 = 0x5846_5342;
+    let about = fstatfs(on).map_err(|cause| refused("read", cause.into()))?;
+    Ok(u32::try_from(about.f_type) == Ok(XFS))
 }
 
 fn lack(path: &Path, why: &str) -> Error {
@@ -138,9 +165,12 @@ mod tests {
 
     #[test]
     fn an_image_gets_no_quotas_that_the_kernel_lacks() {
-        let remedy = |number| remedy("/v/web".as_ref(), &io::Error::from_raw_os_error(number));
-        assert!(remedy(libc::ESRCH).contains("tune2fs -O quota '/v/web'"));
-        let lacks = remedy(libc::ENOSYS);
-        assert!(lacks.contains("modprobe quota_v2") && !lacks.contains("tune2fs"), "{lacks}");
+        let remedy = |is_xfs, has_some| remedy("/v/web".as_ref(), is_xfs, has_some);
+        assert!(remedy(false, true).contains("tune2fs -O quota '/v/web'"));
+        assert!(remedy(true, true).contains("uquota '/v/web'"));
+        for (is_xfs, needed) in [(false, "modprobe quota_v2"), (true, "CONFIG_XFS_QUOTA")] {
+            let lacks = remedy(is_xfs, false);
+            assert!(lacks.contains(needed) && !lacks.contains("/v/web"), "{lacks}");
+        }
     }
 }
