@@ -61,7 +61,7 @@ pub struct OldBuildArgs {
     /// The guest's name once more, as 'vserver NAME build -n NAME'.
     #[arg(short = 'n', long = "name", value_name = "NAME", value_parser = values::guest)]
     pub again: Option<GuestName>,
-    /// What the methods had behind '--'; see [`super::old_method`].
+    /// What the methods had behind '--'; see `cli/old_method.rs`.
     #[command(flatten)]
     pub method: OldMethodArgs,
 }
