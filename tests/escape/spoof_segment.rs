@@ -106,6 +106,10 @@ fn taken(scene: &Scene, web: &Guest<'_>, db: &Guest<'_>) -> [Vec<String>; 2] {
         let mac = |line: String| line.split("lladdr ").nth(1)?.get(..17).map(str::to_owned);
         lines.map(|line| mac(line).unwrap_or_default()).collect()
     };
+    // An entry of ARP's is held fast for a second (arp(7), "locktime").
+    let unlock = "for file in /proc/sys/net/ipv4/neigh/*/locktime; do echo 0 >$file; done";
+    scene.beside.run("sh", ["-c", unlock]).ok();
+    command::run(Command::new("nsenter").args([&*in_guest, "sh", "-c", unlock]), DEADLINE).ok();
     for address in BESIDE.split(',') {
         db.exec(["ping", "-c", "1", "-W", "10", address]).ok();
     }
