@@ -242,6 +242,9 @@ fn unit_failed(name: &GuestName, unit: &systemd::Unit) -> Error {
         "" if unit.result == "success" => {
             format!("systemd could not start something that guest '{name}' needs, such as a mount")
         }
+        "" if is_killed(unit) => {
+            format!("systemd could not start guest '{name}': its supervisor was killed each time")
+        }
         "" => format!("systemd could not start guest '{name}': {}", unit.result),
         status => status.to_owned(),
     };
@@ -251,8 +254,16 @@ fn unit_failed(name: &GuestName, unit: &systemd::Unit) -> Error {
         "resources" => {
             format!("a limit of the unit or of its slice is reached, such as TasksMax=; {see}")
         }
+        _ if is_killed(unit) => format!(
+            "the kernel does that where memory is short: MemoryMax= of the unit or of its slice, or \
+             the host's; {see}"
+        ),
         _ => see,
     })
+}
+
+fn is_killed(unit: &systemd::Unit) -> bool {
+    matches!(&*unit.result, "signal" | "oom-kill")
 }
 
 /// How a guest is that is to be started.
