@@ -189,7 +189,12 @@ fn what_nobody_looked_after_is_counted_once(tree: Tree) {
     guest.start();
     let now = || worked(&used(&host, "web", &[]));
     wait_for_quiet(&guest);
-    let boot = now();
+    guest.stop();
+    // The first one takes longer than those after it.
+    let first = now();
+    guest.start();
+    wait_for_quiet(&guest);
+    let boot = now() - first;
     let session = Session::of(&guest, now);
     let before = now();
     let mut truth = session.burn(&guest, 2.0, boot);
@@ -208,7 +213,7 @@ fn what_nobody_looked_after_is_counted_once(tree: Tree) {
     wait_for_quiet(&guest);
     session.judge(now() - before, truth, 2.0, boot);
     guest.stop();
-    assert_eq!(number(&used(&host, "web", &[]), "boots"), 2.0);
+    assert_eq!(number(&used(&host, "web", &[]), "boots"), 3.0);
 }
 
 fn what_nobody_looked_after_is_in_the_account_of_a_deleted_guest(tree: Tree) {

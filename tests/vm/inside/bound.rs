@@ -66,10 +66,12 @@ impl Service {
             run("ip", &["address", "add", &format!("{address}/32"), "dev", "lo"]).ok();
         }
         let program = host::program();
+        // As a server does that is to come back at once (SO_REUSEPORT), whatever
+        // connections it has had.
         let text = format!(
             "[Service]\n\
              Type=exec\n\
-             ExecStart={} chbind --silent --ip 192.0.2.9 -- {PEER} serve 0.0.0.0:80 host\n\
+             ExecStart={} chbind --silent --ip 192.0.2.9 -- {PEER} share 0.0.0.0:80 host\n\
              Restart=always\n\
              TasksMax=20\n",
             program.display()

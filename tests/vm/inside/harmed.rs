@@ -38,6 +38,7 @@ fn one_whose_files_in_run_are_gone_is_stopped_as_ever() {
 fn one_whose_pid_1_stands_still_is_stopped_after_its_time() {
     let machine = Machine::new();
     let [web, db] = ["web", "db"].map(|name| machine.guest(name, Tree::Busybox));
+    vserver(&["config", "set", "web", "boot.kill_grace", "1s"]).ok();
     vserver(&["config", "set", "web", "boot.stop_timeout", "3s"]).ok();
     systemctl(&["start", &web.unit(), &db.unit()]).ok();
     let (init, other) = (web.pid("init_pid"), db.pid("init_pid"));
