@@ -43,8 +43,8 @@ pub fn counted(directory: &Path) -> io::Result<Usage> {
 /// is up; `None` when there is no such cgroup.
 pub fn inode(directory: &Path) -> Option<String> {
     let inode = fs::metadata(directory).ok()?.ino();
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(format!("{} {inode}", boot.trim()))
+    let boot = crate::sys::host_boot().ok()?;
+    Some(format!("{boot} {inode}"))
 }
 
 /// Bytes received and sent in the network namespace of a process, unless

@@ -91,8 +91,7 @@ fn has_bpf_module() -> bool {
 }
 
 fn find_hook(directory: &Path) -> io::Result<u32> {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    let boot = boot.trim();
+    let boot = &*crate::sys::host_boot()?;
     let cache = directory.join(".socket-hook");
     if let Some(id) = remembered(&super::text(&cache), boot) {
         return Ok(id);

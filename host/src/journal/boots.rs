@@ -130,12 +130,12 @@ impl Boot {
     /// The boot of this process's guest, which begins now.
     pub fn now(name: &GuestName, supervisor: bool, console: bool, file: Option<File>) -> Self {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let host = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let host = crate::sys::host_boot().unwrap_or_default();
         Self {
             at_ms: u64::try_from(at.as_millis()).unwrap_or(0),
             name: Some(name.clone()),
             first_ms: None,
-            host_boot: host.trim().replace('-', ""),
+            host_boot: host.replace('-', ""),
             keeper: std::process::id(),
             later_keepers: Vec::new(),
             supervisor_in_journal: supervisor,

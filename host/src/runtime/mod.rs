@@ -7,7 +7,7 @@ mod rundir;
 mod socket;
 mod state;
 
-pub use clock::{host_boot, now_ms};
+pub use clock::now_ms;
 pub use lock::Lock;
 pub use rundir::{Place, RunDir};
 pub use socket::{

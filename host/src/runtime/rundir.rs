@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::{runtime, sys};
 
-use super::{Lock, State, host_boot, now_ms};
+use super::{Lock, State, now_ms};
 
 /// Stands in the lock of a supervisor that has seen the guest's end, before when that
 /// was.
@@ -231,7 +231,7 @@ impl RunDir {
     /// Notes in the lock that the guest is down for good: should its holder be killed
     /// while it cleans up, whoever comes in its place has nothing to boot.
     pub fn note_end(lock: &Lock) {
-        let (boot, now_ms) = (host_boot(), now_ms());
+        let (boot, now_ms) = (sys::host_boot().unwrap_or_default(), now_ms());
         lock.sign_with(&format!("{ENDED} {boot} {now_ms}"));
     }
 
@@ -261,7 +261,9 @@ impl RunDir {
     /// A supervisor that ends by itself removes its lock.
     fn has_noted_end(&self) -> bool {
         let text = fs::read_to_string(&self.lock).unwrap_or_default();
-        text.lines().nth(1).is_some_and(|note| is_recent(note, &host_boot(), now_ms()))
+        text.lines()
+            .nth(1)
+            .is_some_and(|note| is_recent(note, &sys::host_boot().unwrap_or_default(), now_ms()))
     }
 
     /// Leaves the place of a supervisor, in which nothing was done. What taking it

@@ -27,8 +27,6 @@ const USED: &str = "used";
 /// What those begin with that are being removed. No guest's name begins with a
 /// dot.
 const GONE: &str = ".gone-";
-/// A new UUID each time the host boots (random(4)).
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// That of one guest.
 #[derive(Clone, Debug)]
@@ -154,7 +152,7 @@ impl Scratch {
 
 /// The boot of the host.
 fn boot() -> Option<String> {
-    fs::read_to_string(BOOT_ID).ok().map(|text| text.trim().to_owned())
+    crate::sys::host_boot().ok()
 }
 
 /// When a process began, in ticks of the clock (proc_pid_stat(5)): with its pid

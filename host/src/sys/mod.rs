@@ -54,3 +54,12 @@ pub fn trim_memory() {
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
+
+/// Which boot of the host this is: a new UUID each time (random(4)).
+///
+/// # Errors
+/// Those of reading it from /proc.
+pub fn host_boot() -> io::Result<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(text.trim().to_owned())
+}
