@@ -2,21 +2,38 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use shared::name::GuestName;
 
 use crate::cli::ConsoleArgs;
 use crate::commands::{Exit, output};
 use crate::config;
-use crate::control::Client;
+use crate::control::{Client, Snapshot};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
 
 /// Ctrl-], as telnet(1) and machinectl(1) have it.
 const ESCAPE: u8 = 0x1d;
+
+/// How long a guest whose console has gone is asked whether it has another one.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The wait between two such questions.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Why nothing comes from a console any more.
+enum End {
+    /// Whoever looked has gone.
+    Left,
+    /// Whoever held it has: the guest's keeper, with the boot or killed.
+    Closed,
+}
 
 /// Shows what the console said last and what it says from now on, and passes
 /// on what is typed, until Ctrl-] or the end of the boot.
@@ -26,10 +43,9 @@ pub(super) fn run(args: &ConsoleArgs, paths: &Paths) -> Result<Exit> {
         config::load(paths, name)?;
         return Err(Error::not_running(name));
     };
-    client.status()?;
-    let path = RunDir::new(paths, name).console();
-    let console = runtime::connect(&path, SockType::Stream)
-        .map_err(|error| Error::path("connect to", &path, error))?;
+    let mut guest = client.status()?;
+    drop(client);
+    let mut console = connect(paths, name)?;
     output::remark(format_args!("console of guest '{name}'; Ctrl-] leaves it"));
     let before = tcgetattr(io::stdin()).ok();
     if let Some(before) = &before {
@@ -37,7 +53,16 @@ pub(super) fn run(args: &ConsoleArgs, paths: &Paths) -> Result<Exit> {
         cfmakeraw(&mut raw);
         let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &raw);
     }
-    let result = relay(&console);
+    let result = loop {
+        match relay(&console) {
+            Ok(End::Left) => break Ok(Exit::DONE),
+            Ok(End::Closed) => match next(paths, name, &guest) {
+                Some(next) => (guest, console) = next,
+                None => break Ok(Exit::DONE),
+            },
+            Err(error) => break Err(error),
+        }
+    };
     if let Some(before) = &before {
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, before);
     }
@@ -45,7 +70,34 @@ pub(super) fn run(args: &ConsoleArgs, paths: &Paths) -> Result<Exit> {
     result
 }
 
-fn relay(console: &OwnedFd) -> Result<Exit> {
+fn connect(paths: &Paths, name: &GuestName) -> Result<OwnedFd> {
+    let path = RunDir::new(paths, name).console();
+    runtime::connect(&path, SockType::Stream)
+        .map_err(|error| Error::path("connect to", &path, error))
+}
+
+/// The console that the same boot has from another keeper, if it was the keeper that
+/// has ended, and not the boot.
+fn next(paths: &Paths, name: &GuestName, before: &Snapshot) -> Option<(Snapshot, OwnedFd)> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Ok(guest) = Client::connect(paths, name).ok()??.status() {
+            if guest.boot != before.boot || guest.keeper_pid == 0 {
+                return None;
+            }
+            // Else its supervisor doesn't know yet.
+            if guest.keeper_pid != before.keeper_pid
+                && let Ok(console) = connect(paths, name)
+            {
+                return Some((guest, console));
+            }
+        }
+        thread::sleep(RETRY);
+    }
+    None
+}
+
+fn relay(console: &OwnedFd) -> Result<End> {
     let stdin = io::stdin();
     let mut typing = true;
     let mut buffer = [0; 4096];
@@ -61,14 +113,14 @@ fn relay(console: &OwnedFd) -> Result<Exit> {
         let (said, typed) = (ready(0), typing && ready(1));
         if said {
             match nix::unistd::read(console, &mut buffer) {
-                Ok(0) => return Ok(Exit::DONE),
+                Ok(0) => return Ok(End::Closed),
                 Ok(length) => {
                     if output::stream(buffer.get(..length).unwrap_or_default())?.is_break() {
-                        return Ok(Exit::DONE);
+                        return Ok(End::Left);
                     }
                 }
                 Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
-                Err(_) => return Ok(Exit::DONE),
+                Err(_) => return Ok(End::Closed),
             }
         }
         if typed {
@@ -76,7 +128,7 @@ fn relay(console: &OwnedFd) -> Result<Exit> {
             typing = length > 0;
             let keys = buffer.get(..length).unwrap_or_default();
             if keys.contains(&ESCAPE) {
-                return Ok(Exit::DONE);
+                return Ok(End::Left);
             }
             let _ = nix::unistd::write(console, keys);
         }
