@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use tests::{DEADLINE, Host, Tree, command, process};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::{DEADLINE, Host, Tree, command, eventually, process};
 
 on! { Busybox: [
     exit_codes_are_the_commands,
@@ -14,6 +16,8 @@ on! { Busybox: [
     what_cannot_be_run_is_126_or_127,
     an_unknown_guest_is_125,
     input_and_output_pass_unchanged,
+    what_cannot_be_passed_on_is_told,
+    signals_go_on_to_the_command,
     the_hosts_environment_and_descriptors_stay_outside,
     both_word_orders_mean_the_same,
     suexec_takes_the_users_groups_from_the_guest,
@@ -73,13 +77,91 @@ fn input_and_output_pass_unchanged(tree: Tree) {
 
     let file = host.prefix().join("bytes");
     fs::write(&file, &bytes).expect("a file can be written");
-    let mut outside = std::process::Command::new("md5sum");
+    let mut outside = Command::new("md5sum");
     let outside = command::run(outside.arg(&file), DEADLINE).ok();
     assert_eq!(inside.get(..32), outside.stdout.as_bytes().get(..32));
 
     let output = guest.exec(["head", "-c", "3000000", "/dev/zero"]).ok();
     assert_eq!(output.stdout.len(), 3_000_000);
     guest.shell("echo out; echo err >&2").ok().says("out\n").complains("err\n");
+}
+
+fn what_cannot_be_passed_on_is_told(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let full = || fs::File::options().write(true).open("/dev/full").expect("it is there");
+    let run = |script: &str, streams: &dyn Fn(&mut Command)| {
+        let mut exec = guest.command("exec", ["--", "sh", "-c", script]);
+        exec.stdin(Stdio::null()).stderr(Stdio::piped());
+        streams(&mut exec);
+        let end = exec.output().expect("vserver runs");
+        (end.status.code(), String::from_utf8_lossy(&end.stderr).into_owned())
+    };
+    let into_full = |exec: &mut Command| {
+        exec.stdout(full());
+    };
+    for script in ["echo a dump", "head -c 3000000 /dev/zero", "echo a dump; exit 3"] {
+        let (code, said) = run(script, &into_full);
+        assert_eq!(code, Some(125), "{said}");
+        assert!(
+            said.contains("write to standard output") && said.contains("No space left"),
+            "{said}"
+        );
+    }
+    let directory = || fs::File::open("/").expect("it is there");
+    let (code, said) = run("cat", &|exec| {
+        exec.stdin(directory());
+    });
+    assert_eq!(code, Some(125), "{said}");
+    assert!(said.contains("standard input") && said.contains("Is a directory"), "{said}");
+    // What nobody misses: messages, and what a reader has left behind.
+    assert_eq!(
+        run("echo error >&2", &|exec| {
+            exec.stderr(full());
+        })
+        .0,
+        Some(0)
+    );
+    let (reader, writer) = std::io::pipe().expect("there are pipes");
+    drop(reader);
+    let left = move |exec: &mut Command| {
+        exec.stdout(writer.try_clone().expect("it can be had"));
+    };
+    assert_eq!(run("echo unread", &left).0, Some(0));
+    assert_eq!(
+        run("true", &|exec| {
+            exec.stdin(full());
+        })
+        .0,
+        Some(0),
+        "as nohup has it"
+    );
+    guest.stop();
+}
+
+fn signals_go_on_to_the_command(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let run = |script: &str, signal: Signal| {
+        guest.shell("rm -f /run/ready").ok();
+        let mut exec = guest.command("exec", ["--", "sh", "-c", script]);
+        exec.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut exec = exec.spawn().expect("vserver runs");
+        let is_ready = || guest.shell("test -e /run/ready").code == 0;
+        eventually(DEADLINE, "it has begun", || is_ready().then_some(()));
+        let pid = i32::try_from(exec.id()).expect("a pid");
+        kill(Pid::from_raw(pid), signal).expect("it lives");
+        exec.wait().expect("it ends").code()
+    };
+    let traps = "trap 'exit 9' TERM; touch /run/ready; while :; do sleep 0.1; done";
+    assert_eq!(run(traps, Signal::SIGTERM), Some(9));
+    let many = "touch /run/ready; sleep 3600 | sleep 3600";
+    assert_eq!(run(many, Signal::SIGINT), Some(130));
+    let none = r#"for f in /proc/[0-9]*/comm; do [ "$(cat $f)" != sleep ] || exit 1; done"#;
+    eventually(DEADLINE, "nothing of it is left", || (guest.shell(none).code == 0).then_some(()));
+    guest.stop();
 }
 
 fn the_hosts_environment_and_descriptors_stay_outside(tree: Tree) {

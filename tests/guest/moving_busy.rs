@@ -21,6 +21,7 @@ on! { Busybox: [
     a_link_that_breaks_in_the_second_part_changes_nothing,
     what_is_changed_meanwhile_is_not_moved_half,
     what_cannot_be_seen_while_it_runs_is_stopped_first,
+    one_that_is_stopped_first_comes_back_when_that_is_called_off,
     who_starts_it_meanwhile_is_refused,
 ] }
 
@@ -225,18 +226,43 @@ fn what_is_changed_meanwhile_is_not_moved_half(tree: Tree) {
     web.stop();
 }
 
-fn what_cannot_be_seen_while_it_runs_is_stopped_first(tree: Tree) {
-    let hosts = Hosts::new();
+/// Starts one whose files nobody sees while it runs.
+fn start_in_an_image(hosts: &Hosts, tree: Tree) {
     let archive = tree.archive().display().to_string();
     let image = ["--storage", "image", "--size", "64M"];
     let build = ["build", "web", "--method", "template", "--from", &archive];
     hosts.here.vserver([&build[..], &image].concat()).ok();
     hosts.here.vserver(["start", "web"]).ok();
+}
+
+fn what_cannot_be_seen_while_it_runs_is_stopped_first(tree: Tree) {
+    let hosts = Hosts::new();
+    start_in_an_image(&hosts, tree);
     hosts.here.vserver(["exec", "web", "--", "sh", "-c", "echo kept >/srv/kept"]).ok();
     let said = hosts.go(&["web", "there"]).ok();
     assert!(said.stderr.contains("it is down while all of it is sent"), "{said}");
     hosts.there.vserver(["exec", "web", "--", "cat", "/srv/kept"]).ok().says("kept\n");
     hosts.there.vserver(["stop", "web"]).ok();
+}
+
+fn one_that_is_stopped_first_comes_back_when_that_is_called_off(tree: Tree) {
+    let hosts = Hosts::new();
+    start_in_an_image(&hosts, tree);
+    let inside = |script: &str| hosts.here.vserver(["exec", "web", "--", "sh", "-c", script]);
+    let script = "touch /run/stopping; while [ ! -e /run/go ]; do sleep 0.1; done";
+    inside(&format!("echo '{script}' >>/etc/init.d/rcK")).ok();
+    let moving = begin(&hosts);
+    eventually(DEADLINE, "it stops", || (inside("test -e /run/stopping").code == 0).then_some(()));
+    let pid = i32::try_from(moving.id()).expect("a pid");
+    kill(Pid::from_raw(pid), Signal::SIGINT).expect("it lives");
+    inside("touch /run/go").ok();
+    let end = moving.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&end.stderr).into_owned();
+    assert_eq!(end.status.code(), Some(1), "{said}");
+    assert!(said.contains("interrupted") && said.contains("runs here again"), "{said}");
+    inside("test ! -e /run/stopping").ok();
+    hosts.assert_nothing_there();
+    hosts.here.vserver(["stop", "web"]).ok();
 }
 
 /// Until it is known where it runs.

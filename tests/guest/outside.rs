@@ -1,5 +1,7 @@
 //! `vserver stop`, `restart` and `reboot`: from the host.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::{DEADLINE, Host, Tree, eventually, process};
 
 on! { Bookworm, Trixie, Busybox, Copy: [stops, restarts, reboots_from_outside] }
@@ -86,7 +88,12 @@ fn start_in_the_foreground_lasts_as_long_as_the_guest(tree: Tree) {
     let mut start = guest.command("start", ["--foreground"]).spawn().expect("vserver runs");
     eventually(DEADLINE, "the guest runs", || (guest.status().state == "running").then_some(()));
     assert!(start.try_wait().expect("a child").is_none(), "it stays in the foreground");
-    guest.stop();
+    guest.kill_supervisor();
+    eventually(DEADLINE, "it runs on", || (guest.status().state == "running").then_some(()));
+    assert!(start.try_wait().expect("a child").is_none(), "it stays as long as the guest");
+    let pid = i32::try_from(start.id()).expect("a pid");
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it lives");
+    guest.wait_until_stopped();
     let status = eventually(DEADLINE, "it has ended", || start.try_wait().expect("a child"));
     assert_eq!(status.code(), Some(0));
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::machine::{BOOKWORM, Kind, SELINUX, TRIXIE};
 
-use Usual::{Both, LongRun, Newer, NewerAlone, Older};
+use Usual::{Both, LongRun, LongRunNewer, Newer, NewerAlone, Older};
 
 /// The machines on which `tests/run` has tests. Everything takes ten to twenty times
 /// as long there, so each is run where it has most to say; on both only where what
@@ -24,6 +24,8 @@ enum Usual {
     Both,
     /// On none.
     LongRun,
+    /// In the long run, on that one alone.
+    LongRunNewer,
 }
 
 impl Usual {
@@ -69,7 +71,8 @@ const INSIDE: List = &[
     ("kills::", Older),
     ("late::a_boot_that_crashes", Newer),
     ("late::a_boot_that_goes_on", LongRun),
-    ("late::a_guard", LongRun),
+    // With a systemd that needs none.
+    ("late::a_guard", LongRunNewer),
     ("late::a_shutdown", Older),
     ("late::a_stuck_supervisor", Older),
     ("limits::", Older),
@@ -202,7 +205,11 @@ impl Program {
             let is_known = place.is_some() || self.name != INSIDE_NAME;
             assert!(is_known, "'{name}' is run nowhere; see {}", file!());
             let everywhere = kind.name != SELINUX.name && env::var_os(ALL).is_some();
-            place.is_some_and(|(_, usual)| (everywhere && *usual != NewerAlone) || usual.has(kind))
+            place.is_some_and(|(_, usual)| match usual {
+                LongRunNewer => everywhere && kind.name == TRIXIE.name,
+                NewerAlone => usual.has(kind),
+                _ => everywhere || usual.has(kind),
+            })
         };
         all.into_iter().filter(|name| is_chosen(name)).map(str::to_owned).collect()
     }

@@ -160,6 +160,7 @@ Examples:
 
 Exit code: the command's, 128+n after signal n, 125 when vserver itself failed,
 126 when the command can't be executed, 127 when there is none.
+SIGINT, SIGTERM, SIGHUP and SIGQUIT go on to the command.
 A stopped guest is not booted: its context is opened for the command.";
 
 pub(super) const SUEXEC: &str = "\

@@ -11,17 +11,19 @@ use shared::name::GuestName;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::commands::{Exit, lifecycle, output};
-use crate::control::{Event, Phase, Request, start_failed};
+use crate::control::{Client, Event, Phase, Request, start_failed};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
 
 pub(super) fn run(name: &GuestName, paths: &Paths, wanted: &lifecycle::Start) -> Result<Exit> {
     let signals = signals().map_err(|error| Error::os("cannot catch signals", error))?;
-    let Some(client) = lifecycle::launch(paths, name, wanted)? else { return Ok(Exit::DONE) };
+    let Some(mut client) = lifecycle::launch(paths, name, wanted)? else { return Ok(Exit::DONE) };
     let run = RunDir::new(paths, name);
+    let connect = || runtime::connect(&run.console(), SockType::Stream).ok();
     let mut console: Option<OwnedFd> = None;
     let mut failure = None;
+    let mut is_down = false;
     loop {
         let mut fds = vec![
             PollFd::new(client.as_fd(), PollFlags::POLLIN),
@@ -33,26 +35,43 @@ pub(super) fn run(name: &GuestName, paths: &Paths, wanted: &lifecycle::Start) ->
             let order = Request::Stop { power: Power::PowerOff, timeout_ms: None, no_kill: false };
             client.send(&order)?;
         }
-        if let Some(fd) = &console
-            && !copy(fd)?
-        {
-            console = None;
+        match console.as_ref().map_or(Ok(true), copy) {
+            Ok(true) => {}
+            Ok(false) => console = None,
+            // The guest is looked after all the same.
+            Err(error) => {
+                output::warn(error);
+                console = None;
+            }
         }
         while let Some(event) = client.try_next()? {
             match event {
-                Some(Event::Phase(Phase::Booting)) => {
-                    console = runtime::connect(&run.console(), SockType::Stream).ok();
-                }
+                Some(Event::Phase(Phase::Booting)) => console = connect(),
+                Some(Event::Phase(Phase::Stopped)) => is_down = true,
                 Some(Event::Failed { text, hint }) => failure = Some(start_failed(text, hint)),
                 // It stays as long as the guest does, and says why.
                 Some(Event::Unkillable(left)) => {
                     output::warn(lifecycle::unkillable(name, &left));
                 }
                 Some(_) => {}
-                None => return failure.map_or(Ok(Exit::DONE), Err),
+                None => match next(paths, name, is_down || failure.is_some())? {
+                    Some(next) => {
+                        client = next;
+                        console = console.or_else(connect);
+                    }
+                    None => return failure.map_or(Ok(Exit::DONE), Err),
+                },
             }
         }
     }
+}
+
+/// The next supervisor, if only the last one has ended, and not the guest.
+fn next(paths: &Paths, name: &GuestName, is_down: bool) -> Result<Option<Client>> {
+    let next = if is_down { None } else { lifecycle::successor(paths, name)? };
+    let Some((client, _)) = next else { return Ok(None) };
+    client.send(&Request::Subscribe)?;
+    Ok(Some(client))
 }
 
 /// Passes on what the console says; `false` when it has ended.

@@ -13,6 +13,7 @@ use crate::config::template;
 use crate::control;
 use crate::error::{Error, Result};
 use crate::install::{Content, Item, Plan};
+use crate::interrupt::Interrupt;
 use crate::journal;
 use crate::paths::Paths;
 use crate::systemd;
@@ -50,7 +51,9 @@ pub(super) fn run(args: &InstallArgs, paths: &Paths) -> Result<Exit> {
         systemd::go(&prefix);
     }
     if !args.dry_run {
-        plan.carry_out()?;
+        let interrupt =
+            Interrupt::watch().map_err(|error| Error::os("cannot watch for signals", error))?;
+        plan.carry_out(&interrupt)?;
     }
     if is_for_here {
         explain_messages(&prefix);

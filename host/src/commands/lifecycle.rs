@@ -22,7 +22,7 @@ use crate::runtime::{Lock, RunDir};
 use crate::storage::Scratch;
 use crate::systemd;
 
-pub use booting::reboot;
+pub use booting::{reboot, successor};
 pub use stopping::{call_off, clear_after, shut_down, stop, unkillable};
 
 use booting::{Awaited, begun, until_up};

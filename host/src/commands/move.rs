@@ -16,6 +16,7 @@ use crate::commands::{Exit, delete, enable, export, lifecycle, output, select};
 use crate::config::{self, GuestConfig, edit};
 use crate::control::{Client, Phase};
 use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::runtime::Lock;
 use crate::storage::Live;
@@ -37,7 +38,9 @@ pub(super) fn run(args: &MoveArgs, paths: &Paths) -> Result<Exit> {
     args.store.of_build()?;
     let remote = Remote { host, options: &args.ssh_option, program: &args.vserver };
     let was_enabled = select::is_enabled(paths, name, &guest);
-    let mut moving = Moving { args, name, guest, was_enabled, remote, paths, only: None };
+    let interrupt = Interrupt::default();
+    let mut moving =
+        Moving { args, name, guest, was_enabled, remote, paths, only: None, interrupt };
     let runs = moving.runs()?;
     let live = if runs { moving.live()? } else { None };
     moving.ask_first(live.is_some())?;
@@ -51,6 +54,9 @@ pub(super) fn run(args: &MoveArgs, paths: &Paths) -> Result<Exit> {
         return Ok(Exit::DONE);
     }
     moving.only = Some(moving.only_one()?);
+    // From here on the guest may be down because of this, and is started again.
+    moving.interrupt =
+        Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
     let moved = moving.carry_out(runs, live);
     if let Some(only) = moving.only {
         only.remove(&paths.move_lock(name));
@@ -68,6 +74,7 @@ struct Moving<'a> {
     paths: &'a Paths,
     /// Keeps others from moving it as well, and, signed, from starting it.
     only: Option<Lock>,
+    interrupt: Interrupt,
 }
 
 impl Moving<'_> {
@@ -77,14 +84,7 @@ impl Moving<'_> {
         let mut stopped = false;
         let sent = match live.and_then(|live| self.calm(live)) {
             Some((root, calm)) => self.send_running(&root, calm, &mut stopped),
-            None => {
-                if runs {
-                    // Who is at work with it had better be while it runs.
-                    drop(Lock::wait(&self.paths.lock(self.name))?);
-                    stopped = self.stop()?;
-                }
-                self.send()
-            }
+            None => self.stop_first(runs, &mut stopped).and_then(|()| self.send()),
         };
         sent.map_err(|error| if stopped { self.back(error) } else { self.stays(error) })?;
         // Whatever comes now, the next boot of this host starts no second one.
@@ -109,6 +109,17 @@ impl Moving<'_> {
             };
             error.context(text)
         })
+    }
+
+    /// Stops it, if it `runs`; `stopped` tells whether that was done.
+    fn stop_first(&self, runs: bool, stopped: &mut bool) -> Result<()> {
+        let check = || self.interrupt.check();
+        if runs {
+            // Who is at work with it had better be while it runs.
+            drop(self.lock(&check)?);
+            *stopped = self.stop()?;
+        }
+        check()
     }
 
     fn stop(&self) -> Result<bool> {

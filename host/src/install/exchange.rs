@@ -11,6 +11,8 @@ use rustix::fs::{StatVfsMountFlags, XattrFlags, fsetxattr, fstatvfs};
 use rustix::process::geteuid;
 
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::store;
 
 use super::Content;
 
@@ -25,7 +27,7 @@ pub(super) struct Exchange {
     doomed: Vec<PathBuf>,
     /// In their places.
     placed: Vec<PathBuf>,
-    /// Set aside.
+    /// What was there has another name as well, or only that one.
     aside: Vec<PathBuf>,
 }
 
@@ -50,23 +52,44 @@ impl Exchange {
         Ok(())
     }
 
-    /// Puts all of them in their places.
-    pub(super) fn commit(mut self) -> Result<()> {
+    /// Puts all of them in their places, unless that is called off meanwhile. At any
+    /// moment what was there or what comes is at the place of each that is replaced: a
+    /// host may need the program right then.
+    pub(super) fn commit(mut self, interrupt: &Interrupt) -> Result<()> {
         for path in std::mem::take(&mut self.doomed) {
+            interrupt.check()?;
             self.set_aside(&path)?;
         }
         while let Some(path) = self.prepared.last().cloned() {
-            self.set_aside(&path)?;
+            interrupt.check()?;
+            self.keep(&path)?;
             fs::rename(beside(&path, "new"), &path)
                 .map_err(|error| Error::path("install", &path, error))?;
             self.prepared.pop();
             self.placed.push(path);
         }
+        let mut changed: Vec<_> = self.placed.iter().chain(&self.aside).collect();
+        changed.sort_unstable();
+        changed.dedup_by_key(|path| path.parent());
+        changed.into_iter().try_for_each(|path| store::sync_directory(path))?;
         for path in std::mem::take(&mut self.aside) {
             let _ = fs::remove_file(beside(&path, "old"));
         }
         self.placed.clear();
         self.made.clear();
+        Ok(())
+    }
+
+    /// Gives what is there another name besides, where the file system has such.
+    fn keep(&mut self, path: &Path) -> Result<()> {
+        if path.symlink_metadata().is_ok() {
+            // Of a call that was killed.
+            let _ = fs::remove_file(beside(path, "old"));
+        }
+        if fs::hard_link(path, beside(path, "old")).is_err() {
+            return self.set_aside(path);
+        }
+        self.aside.push(path.to_owned());
         Ok(())
     }
 
@@ -99,11 +122,13 @@ impl Drop for Exchange {
         for path in self.prepared.iter().rev() {
             let _ = fs::remove_file(beside(path, "new"));
         }
-        for path in self.placed.iter().rev() {
+        for path in self.placed.iter().rev().filter(|path| !self.aside.contains(path)) {
             let _ = fs::remove_file(path);
         }
         for path in self.aside.iter().rev() {
             let _ = fs::rename(beside(path, "old"), path);
+            // rename(2) does nothing with two names of one file.
+            let _ = fs::remove_file(beside(path, "old"));
         }
         for path in self.made.iter().rev() {
             let _ = fs::remove_dir(path);

@@ -14,6 +14,7 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 
 use exchange::Exchange;
 
@@ -140,8 +141,8 @@ impl Plan {
     /// Does it.
     ///
     /// # Errors
-    /// Says what failed; then everything is as it was.
-    pub fn carry_out(self) -> Result<()> {
+    /// Says what failed, or that it was interrupted; then everything is as it was.
+    pub fn carry_out(self, interrupt: &Interrupt) -> Result<()> {
         let mut exchange = Exchange::default();
         for item in &self.items {
             exchange.prepare(&self.prefix.join(&item.path), &item.content)?;
@@ -158,7 +159,7 @@ impl Plan {
         if self.items.is_empty() {
             exchange.remove(&list)?;
         }
-        exchange.commit()?;
+        exchange.commit(interrupt)?;
         if self.items.is_empty() {
             // Directories that others may use stay, also empty ones.
             let _ = list.parent().map(fs::remove_dir);
@@ -191,6 +192,10 @@ fn listed(prefix: &Path) -> Result<BTreeSet<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
 
     fn text(path: &str, text: &str) -> Item {
@@ -223,16 +228,16 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let prefix = place.path();
         let first = vec![text("man/a.8", "1"), link("bin/x", "v"), text("old/b", "1")];
-        Plan::install(prefix, first).unwrap().carry_out().unwrap();
+        Plan::install(prefix, first).unwrap().carry_out(&Interrupt::default()).unwrap();
         assert_eq!(files(prefix), ["bin/x", "man/a.8", "old/b", LIST]);
         let second = vec![text("man/a.8", "2"), link("bin/x", "w")];
         let plan = Plan::install(prefix, second).unwrap();
         assert!(plan.describe().contains("remove  "), "{}", plan.describe());
-        plan.carry_out().unwrap();
+        plan.carry_out(&Interrupt::default()).unwrap();
         assert_eq!(files(prefix), ["bin/x", "man/a.8", LIST]);
         assert_eq!(fs::read_to_string(prefix.join("man/a.8")).unwrap(), "2");
         assert_eq!(fs::read_link(prefix.join("bin/x")).unwrap(), Path::new("w"));
-        Plan::remove(prefix).unwrap().carry_out().unwrap();
+        Plan::remove(prefix).unwrap().carry_out(&Interrupt::default()).unwrap();
         assert_eq!(files(prefix), [""; 0]);
         assert!(prefix.join("bin").is_dir() && !prefix.join(LIST).parent().unwrap().exists());
         assert!(Plan::remove(prefix).is_err());
@@ -253,15 +258,63 @@ mod tests {
     fn a_failure_leaves_everything_as_it_was() {
         let place = tempfile::tempdir().unwrap();
         let prefix = place.path();
-        Plan::install(prefix, vec![text("a", "1")]).unwrap().carry_out().unwrap();
+        Plan::install(prefix, vec![text("a", "1")])
+            .unwrap()
+            .carry_out(&Interrupt::default())
+            .unwrap();
         let plan =
             Plan::install(prefix, vec![text("a", "2"), text("new/b", "2"), text("x/c", "2")]);
         let plan = plan.unwrap();
         fs::write(prefix.join("x"), "a file where a directory is wanted").unwrap();
-        assert!(plan.carry_out().is_err());
+        assert!(plan.carry_out(&Interrupt::default()).is_err());
         assert_eq!(files(prefix), ["a", LIST, "x"]);
         assert!(!prefix.join("new").exists());
         assert_eq!(fs::read_to_string(prefix.join("a")).unwrap(), "1");
+    }
+
+    #[test]
+    fn one_that_is_called_off_leaves_everything_as_it_was() {
+        let place = tempfile::tempdir().unwrap();
+        let prefix = place.path();
+        let go_on = Interrupt::default();
+        Plan::install(prefix, vec![text("a", "1"), text("b", "1")])
+            .unwrap()
+            .carry_out(&go_on)
+            .unwrap();
+        let stop = Interrupt::asked_after(Duration::ZERO);
+        while !stop.is_asked() {
+            thread::yield_now();
+        }
+        let plan = Plan::install(prefix, vec![text("a", "2"), text("new/c", "2")]).unwrap();
+        assert_eq!(plan.carry_out(&stop).unwrap_err().to_string(), "interrupted");
+        assert_eq!(files(prefix), ["a", "b", LIST]);
+        assert!(!prefix.join("new").exists());
+        assert_eq!(fs::read_to_string(prefix.join("a")).unwrap(), "1");
+    }
+
+    #[test]
+    fn what_is_replaced_is_there_at_any_moment() {
+        let place = tempfile::tempdir().unwrap();
+        let prefix = place.path();
+        let go_on = Interrupt::default();
+        let install = |say: &str| {
+            let plan = Plan::install(prefix, vec![text("a", say), link("b", say)]).unwrap();
+            plan.carry_out(&go_on).unwrap();
+        };
+        install("0");
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    assert!(fs::read(prefix.join("a")).is_ok_and(|text| !text.is_empty()));
+                    assert!(fs::read_link(prefix.join("b")).is_ok());
+                }
+            });
+            (1..50).for_each(|round| install(&round.to_string()));
+            ended.store(true, Ordering::Relaxed);
+            looks.join().unwrap();
+        });
+        assert_eq!(files(prefix), ["a", "b", LIST], "and no other name of it is left");
     }
 
     #[test]

@@ -31,6 +31,8 @@ use super::streams;
 pub enum FromInside {
     /// Carries the master of the session's pty.
     Terminal,
+    /// Carries a pidfd of the program, which begins.
+    Begun,
     /// The program is not in the guest's own cgroup.
     Outside(Outside),
     /// The program was not executed.

@@ -15,6 +15,7 @@ mod leader;
 mod program;
 mod relay;
 mod self_protection;
+mod signals;
 mod streams;
 
 use std::ffi::OsString;

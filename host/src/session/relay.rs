@@ -2,14 +2,16 @@
 //! between the user and the program until it ends.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::{Pid, setpgid};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use shared::link::{Link, RecvError};
+use shared::name::GuestName;
 use shared::outcome::Outcome;
 use signal_hook::consts::SIGWINCH;
 
@@ -23,6 +25,7 @@ use super::gate::{self, Outside};
 use super::inside::{self, FromInside, Step};
 use super::join::Target;
 use super::program::Program;
+use super::signals::Signals;
 use super::streams::{self, Pipes};
 
 /// Runs the session; returns how its program ended. `warn` is given what the
@@ -44,7 +47,8 @@ pub fn run(target: &Target, session: &Session, warn: &dyn Fn(String)) -> Result<
     };
     drop((theirs, inside));
     let link = Link::new(ours);
-    let relay = Relay { target, session, link, warn, raw: None, outcome: None };
+    let signals = Signals::catch().map_err(fail)?;
+    let relay = Relay { target, session, link, warn, signals, raw: None, outcome: None };
     let result = relay.run(outside, fail);
     let _ = waitid(WaitId::PidFd(helper.as_fd()), WaitIdOptions::EXITED);
     result
@@ -54,6 +58,9 @@ pub fn run(target: &Target, session: &Session, warn: &dyn Fn(String)) -> Result<
 /// tells its end.
 fn help(target: &Target, session: &Session, socket: OwnedFd, pipes: Option<[OwnedFd; 3]>) -> ! {
     let host: Link<FromInside, ()> = Link::new(socket);
+    // Keys of the terminal are for the command, which passes them on; without this one
+    // nobody could be told how the program ends.
+    let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
     if let Err((step, error)) = join_and_run(target, session, &host, pipes) {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         let _ = host.send(&FromInside::Failed { step, errno });
@@ -94,6 +101,7 @@ fn join_and_run(
         };
         drop(childs);
         if gate.open() {
+            let _ = host.send_with_fds(&FromInside::Begun, &[child.pidfd.as_fd()]);
             let outcome = child.wait().unwrap_or(Outcome::Exited(125));
             let _ = host.send(&FromInside::Ended(outcome));
             return Ok(());
@@ -111,6 +119,7 @@ struct Relay<'a> {
     session: &'a Session,
     link: Link<(), FromInside>,
     warn: &'a dyn Fn(String),
+    signals: Signals,
     /// The user's terminal, while it is the session's.
     raw: Option<RawTerminal>,
     outcome: Option<Outcome>,
@@ -142,17 +151,25 @@ impl Relay<'_> {
             for pump in &mut pumps {
                 pump.turn();
             }
-            // The user's terminal is gone: so is the session's, whose programs
-            // get SIGHUP. Whoever started this may have ignored that signal.
-            if self.raw.is_some() && pumps.first().is_some_and(|typed| typed.from.is_none()) {
+            let asked = self.signals.take();
+            // The user's terminal is gone, or this is to end: so is the session's, whose
+            // programs get SIGHUP. Whoever started this may have ignored that signal.
+            if self.raw.is_some()
+                && (!asked.is_empty() || pumps.first().is_some_and(|typed| typed.from.is_none()))
+            {
                 pumps.clear();
+            } else {
+                asked.into_iter().for_each(|signal| self.signals.pass_on(signal));
             }
             if let Some(outcome) = self.outcome {
                 for pump in pumps.iter_mut().filter(|pump| pump.outward) {
                     pump.finish();
                 }
                 drop(self.raw.take());
-                return Ok(outcome);
+                return match pumps.iter().find_map(|pump| pump.failure) {
+                    Some(failure) => Err(failure.explain(&self.target.name, outcome)),
+                    None => Ok(outcome),
+                };
             }
         }
     }
@@ -162,6 +179,7 @@ impl Relay<'_> {
             PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
             PollFd::new(resized.as_fd(), PollFlags::POLLIN),
         ];
+        fds.extend(self.signals.watch());
         fds.extend(pumps.iter().filter_map(Pump::watch));
         let _ = poll(&mut fds, PollTimeout::NONE);
     }
@@ -171,6 +189,9 @@ impl Relay<'_> {
         loop {
             match self.link.recv_with_fds(sys::adopt) {
                 Ok((FromInside::Terminal, fds)) => return Ok(fds.into_iter().next()),
+                Ok((FromInside::Begun, fds)) => {
+                    fds.into_iter().next().into_iter().for_each(|fd| self.signals.begin(fd));
+                }
                 Ok((FromInside::Failed { step, errno }, _)) => {
                     return Err(self.explain(step, errno));
                 }
@@ -241,7 +262,34 @@ struct Pump {
     to: OwnedFd,
     /// Does it lead from the guest to the user?
     outward: bool,
+    /// Is a loss on this way one of the session? Not on a terminal, where somebody sees
+    /// it, nor of error messages.
+    is_told: bool,
+    failure: Option<Failure>,
     buffer: Vec<u8>,
+}
+
+/// Why not all of what was said has arrived.
+#[derive(Clone, Copy)]
+enum Failure {
+    /// Standard input couldn't be read to its end.
+    Input(Errno),
+    /// Standard output couldn't be written.
+    Output(Errno),
+}
+
+impl Failure {
+    /// However the program has ended: what it knows isn't all that it has done.
+    fn explain(self, name: &GuestName, outcome: Outcome) -> Error {
+        let (what, cause) = match self {
+            Self::Input(cause) => ("read all of standard input for", cause),
+            Self::Output(cause) => ("write to standard output all that comes from", cause),
+        };
+        let cause = io::Error::from(cause);
+        Error::new(format!(
+            "cannot {what} the command in guest '{name}', which ended with {outcome}: {cause}"
+        ))
+    }
 }
 
 /// More than a pipe takes at once.
@@ -254,8 +302,8 @@ impl Pump {
     fn of_pipes([input, output, errors]: [OwnedFd; 3]) -> io::Result<Vec<Self>> {
         rustix::io::ioctl_fionbio(&input, true)?;
         Ok(vec![
-            Self::new(io::stdin().as_fd().try_clone_to_owned()?, input, false),
-            Self::new(output, io::stdout().as_fd().try_clone_to_owned()?, true),
+            Self::new(io::stdin().as_fd().try_clone_to_owned()?, input, false).told(),
+            Self::new(output, io::stdout().as_fd().try_clone_to_owned()?, true).told(),
             Self::new(errors, io::stderr().as_fd().try_clone_to_owned()?, true),
         ])
     }
@@ -270,7 +318,15 @@ impl Pump {
     }
 
     fn new(from: OwnedFd, to: OwnedFd, outward: bool) -> Self {
-        Self { from: Some(from), to, outward, buffer: Vec::new() }
+        Self { from: Some(from), to, outward, is_told: false, failure: None, buffer: Vec::new() }
+    }
+
+    fn told(self) -> Self {
+        Self { is_told: true, ..self }
+    }
+
+    fn note(&mut self, failure: Failure) {
+        self.failure = self.is_told.then_some(failure);
     }
 
     fn watch(&self) -> Option<PollFd<'_>> {
@@ -312,14 +368,21 @@ impl Pump {
         let Some(from) = &self.from else { return };
         let mut chunk = vec![0; CHUNK];
         match nix::unistd::read(from, &mut chunk) {
-            // EIO is how a pty's master sees that its terminal is closed.
-            Ok(0) | Err(Errno::EIO) => self.close(),
+            Ok(0) => self.close(),
             Ok(length) => {
                 chunk.truncate(length);
                 self.buffer = chunk;
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(_) => self.close(),
+            Err(cause) => {
+                // EIO is how a terminal says that it is gone, or others'; nohup(1) gives an
+                // input that isn't for reading.
+                let is_none = cause == Errno::EBADF || cause == Errno::EIO && from.is_terminal();
+                if !self.outward && !is_none {
+                    self.note(Failure::Input(cause));
+                }
+                self.close();
+            }
         }
     }
 
@@ -329,8 +392,13 @@ impl Pump {
         match nix::unistd::write(&self.to, piece) {
             Ok(length) => drop(self.buffer.drain(..length.min(self.buffer.len()))),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(_) => {
+            Err(cause) => {
                 self.buffer.clear();
+                // Whoever reads may leave when he has enough, as a program may that is
+                // given more than it wants.
+                if self.outward && cause != Errno::EPIPE {
+                    self.note(Failure::Output(cause));
+                }
                 self.close();
             }
         }

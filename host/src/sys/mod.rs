@@ -27,7 +27,7 @@ pub use process::{
     close_on_exec_from, exec_by_descriptor, exit_now, fork, has_ended,
     keep_capabilities_over_setuid, kill, leave_session_keyring, let_go, lock_out_root_capabilities,
     parent_pid_namespace, place_descriptor, reset_broken_pipe, reset_signals, set_not_dumpable,
-    signal_by_descriptor,
+    signal_by_descriptor, signal_group_by_descriptor,
 };
 pub use terminal::{open_peer, set_controlling_terminal, set_window_size, unlock_pty, window_size};
 

@@ -339,6 +339,25 @@ pub fn signal_by_descriptor(process: BorrowedFd<'_>, signal: i32) -> io::Result<
     check(sent).map(drop)
 }
 
+/// The same, to all of its process group where the kernel can do that
+/// (`PIDFD_SIGNAL_PROCESS_GROUP`, since 6.9); before, to the process alone.
+///
+/// # Errors
+/// Those of pidfd_send_signal(2).
+pub fn signal_group_by_descriptor(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    const PROCESS_GROUP: libc::c_uint = 1 << 2;
+    let none = ptr::null::<libc::siginfo_t>();
+    let (call, fd) = (libc::SYS_pidfd_send_signal, process.as_raw_fd());
+    // SAFETY: the one pointer is null, which asks for what kill(2) sends.
+    let sent = unsafe { libc::syscall(call, fd, signal, none, PROCESS_GROUP) };
+    match check(sent) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            signal_by_descriptor(process, signal)
+        }
+        sent => sent.map(drop),
+    }
+}
+
 /// Has the process behind a pidfd ended (pidfd_open(2))? Its parent may not have
 /// taken note yet.
 pub fn has_ended(process: impl AsFd) -> bool {

@@ -126,7 +126,10 @@ fn crashed(name: &GuestName) -> Error {
 
 /// The next supervisor of a guest that goes on, when one has ended that has said
 /// nothing of its guest's end: an upgrade replaces it, or somebody has killed it.
-fn successor(paths: &Paths, name: &GuestName) -> Result<Option<(Client, Snapshot)>> {
+///
+/// # Errors
+/// As [`Client::find`].
+pub fn successor(paths: &Paths, name: &GuestName) -> Result<Option<(Client, Snapshot)>> {
     let found = Client::find(paths, name)?;
     Ok(found.filter(|(_, status)| status.phase != Phase::Stopped))
 }

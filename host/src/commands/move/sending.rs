@@ -16,7 +16,6 @@ use crate::config;
 use crate::control::{Client, at_rest};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
-use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::runtime::Lock;
 use crate::storage::{self, Live};
@@ -58,12 +57,12 @@ impl Moving<'_> {
     /// Sends one that is stopped, and hears that it is there.
     pub(super) fn send(&self) -> Result<()> {
         // While this is held, nobody starts it.
-        let _lock = Lock::wait(&self.paths.lock(self.name))?;
+        let _lock = self.lock(&|| self.interrupt.check())?;
         let _at_rest = at_rest::keep(self.paths, self.name)?;
         self.only.iter().for_each(Lock::sign);
         let root = storage::view_only(&self.guest.place(self.paths, self.name))?;
-        self.stream(&self.head(false)?, |to, _, interrupt, head| {
-            let (check, shown) = (|| interrupt.check(), Shown::new("moving"));
+        self.stream(&self.head(false)?, |to, _, head| {
+            let (check, shown) = (|| self.interrupt.check(), Shown::new("moving"));
             let to = BufWriter::with_capacity(256 * 1024, to);
             archive::write(to, LEVEL, head, Some(&root), &check, &mut |files| shown.at(files))
         })
@@ -79,8 +78,8 @@ impl Moving<'_> {
         let (paths, name) = (self.paths, self.name);
         // Held until the other side has it all: nobody starts it meanwhile.
         let mut lock = None;
-        self.stream(&self.head(true)?, |to, answer, interrupt, head| {
-            let (check, shown) = (|| interrupt.check(), Shown::new("moving"));
+        self.stream(&self.head(true)?, |to, answer, head| {
+            let (check, shown) = (|| self.interrupt.check(), Shown::new("moving"));
             let to = BufWriter::with_capacity(256 * 1024, to);
             let mut archive = Archive::begin(to, LEVEL, head, &check)?;
             let first = archive.first_part(root, calm, &mut |files| shown.at(files))?;
@@ -107,7 +106,7 @@ impl Moving<'_> {
     }
 
     /// Keeps others from it, as soon as that can be, unless `check` says no.
-    fn lock(&self, check: Check<'_>) -> Result<Lock> {
+    pub(super) fn lock(&self, check: Check<'_>) -> Result<Lock> {
         let path = self.paths.lock(self.name);
         loop {
             check()?;
@@ -151,15 +150,13 @@ impl Moving<'_> {
     fn stream(
         &self,
         head: &Head,
-        write: impl FnOnce(&mut dyn Write, &mut Answer<'_>, &Interrupt, &Head) -> Result<Written>,
+        write: impl FnOnce(&mut dyn Write, &mut Answer<'_>, &Head) -> Result<Written>,
     ) -> Result<()> {
         let (name, host) = (self.name, self.remote.host);
-        let interrupt =
-            Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
         let words = self.import(&[]);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (end, written) =
-            self.remote.feed(&words, |input, answer| write(input, answer, &interrupt, head))?;
+            self.remote.feed(&words, |input, answer| write(input, answer, head))?;
         let why = match (end, written) {
             (End::Code(0), Some(written)) => {
                 export::remark_on(written);
@@ -172,7 +169,7 @@ impl Moving<'_> {
                 self.there()
             ),
             // An interrupt on the terminal ends ssh, too.
-            _ if interrupt.is_asked() => return interrupt.check(),
+            _ if self.interrupt.is_asked() => return self.interrupt.check(),
             (End::Code(_), _) => format!("'{host}' could not import it"),
             (End::Unknown, None) => format!("the link to '{host}' broke"),
         };

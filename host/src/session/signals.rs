@@ -1,0 +1,78 @@
+//! Signals to a command of a session, on their way to its program. The program is in
+//! a session of its own, so that no terminal's keys and no shell reach it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags};
+use procfs::process::Process;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::low_level::pipe;
+
+use crate::runtime;
+use crate::sys;
+
+/// With which whoever waits for a command tells it to end.
+const PASSED_ON: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// Signals that have come, and the program that gets them.
+pub struct Signals {
+    /// A pipe for each, which gets a byte when it comes.
+    caught: Vec<(i32, OwnedFd)>,
+    /// Those that came before the program did.
+    early: Vec<i32>,
+    program: Option<OwnedFd>,
+}
+
+impl Signals {
+    /// Catches them from now on, but none that is ignored, as nohup(1) and a shell's
+    /// jobs in the background have some of them.
+    ///
+    /// # Errors
+    /// When the system refuses pipes or handlers.
+    pub fn catch() -> io::Result<Self> {
+        let ignored = Process::myself().and_then(|own| own.status()).map_err(io::Error::other)?;
+        let mut caught = Vec::new();
+        for signal in PASSED_ON {
+            // Bit 0 is signal 1 (proc_pid_status(5)).
+            if ignored.sigign >> (signal - 1) & 1 == 1 {
+                continue;
+            }
+            let (read, write) = runtime::pair()?;
+            rustix::io::ioctl_fionbio(&read, true)?;
+            pipe::register(signal, write)?;
+            caught.push((signal, read));
+        }
+        Ok(Self { caught, early: Vec::new(), program: None })
+    }
+
+    /// What is to be polled.
+    pub fn watch(&self) -> impl Iterator<Item = PollFd<'_>> {
+        self.caught.iter().map(|(_, pipe)| PollFd::new(pipe.as_fd(), PollFlags::POLLIN))
+    }
+
+    /// Takes those that have come since.
+    pub fn take(&self) -> Vec<i32> {
+        let has_come = |pipe: &OwnedFd| matches!(nix::unistd::read(pipe, &mut [0; 64]), Ok(1..));
+        self.caught.iter().filter(|(_, pipe)| has_come(pipe)).map(|(signal, _)| *signal).collect()
+    }
+
+    /// The program has begun: its pidfd.
+    pub fn begin(&mut self, program: OwnedFd) {
+        self.early.drain(..).for_each(|signal| pass(program.as_fd(), signal));
+        self.program = Some(program);
+    }
+
+    /// Passes one on, now or when the program begins.
+    pub fn pass_on(&mut self, signal: i32) {
+        match &self.program {
+            Some(program) => pass(program.as_fd(), signal),
+            None => self.early.push(signal),
+        }
+    }
+}
+
+/// To all of its process group, as a terminal does.
+fn pass(program: BorrowedFd<'_>, signal: i32) {
+    let _ = sys::signal_group_by_descriptor(program, signal);
+}
