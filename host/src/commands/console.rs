@@ -15,6 +15,7 @@ use crate::commands::{Exit, output};
 use crate::config;
 use crate::control::{Client, Snapshot};
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
 
@@ -47,6 +48,9 @@ pub(super) fn run(args: &ConsoleArgs, paths: &Paths) -> Result<Exit> {
     drop(client);
     let mut console = connect(paths, name)?;
     output::remark(format_args!("console of guest '{name}'; Ctrl-] leaves it"));
+    // Or the terminal would stay as it is made now.
+    let interrupt =
+        Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
     let before = tcgetattr(io::stdin()).ok();
     if let Some(before) = &before {
         let mut raw = before.clone();
@@ -54,7 +58,7 @@ pub(super) fn run(args: &ConsoleArgs, paths: &Paths) -> Result<Exit> {
         let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &raw);
     }
     let result = loop {
-        match relay(&console) {
+        match relay(&console, &interrupt) {
             Ok(End::Left) => break Ok(Exit::DONE),
             Ok(End::Closed) => match next(paths, name, &guest) {
                 Some(next) => (guest, console) = next,
@@ -97,7 +101,7 @@ fn next(paths: &Paths, name: &GuestName, before: &Snapshot) -> Option<(Snapshot,
     None
 }
 
-fn relay(console: &OwnedFd) -> Result<End> {
+fn relay(console: &OwnedFd, interrupt: &Interrupt) -> Result<End> {
     let stdin = io::stdin();
     let mut typing = true;
     let mut buffer = [0; 4096];
@@ -106,7 +110,11 @@ fn relay(console: &OwnedFd) -> Result<End> {
         if typing {
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
         }
+        // It ends with a signal, also where other calls go on (signal(7)).
         let _ = poll(&mut fds, PollTimeout::NONE);
+        if interrupt.is_asked() {
+            return Ok(End::Left);
+        }
         let ready = |index: usize| {
             fds.get(index).and_then(PollFd::revents).is_some_and(|events| !events.is_empty())
         };
