@@ -113,6 +113,6 @@ fn refuse_for(
 fn may_lie_over(paths: &Paths, name: &GuestName, directory: &Path) -> Result<bool> {
     let defaults =
         store::open(&paths.defaults()).and_then(std::io::read_to_string).unwrap_or_default();
-    let own = config::text(paths, name)?;
+    let own = config::text(paths, name).or_else(|_| config::text_as_it_is(paths, name))?;
     Ok([own, defaults].iter().any(|text| config::mentions(text, directory)))
 }
