@@ -86,6 +86,8 @@ fn a_file_that_cant_be_read_holds_up_nobody_else(tree: Tree) {
     host.vserver(["config", "set", "db", "description", "Datenbank"]).ok();
     db.stop();
     host.vserver(["clone", "db", "copy"]).ok();
+    host.vserver(["rename", "copy", "other"]).ok();
+    host.vserver(["delete", "other", "--yes"]).ok();
     let refused = web.vserver("start", [""; 0]).code(1);
     refused.complains(&format!("web.toml:{line}:4: the byte 0xfc is no UTF-8"));
     host.vserver(["config", "check"]).code(1).complains("web.toml:");
