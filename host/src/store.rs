@@ -320,7 +320,14 @@ fn make_directory(path: &Path) -> Result<()> {
 pub fn sync_directory(path: &Path) -> Result<()> {
     let Some(directory) = path.parent() else { return Ok(()) };
     // That of a bare name (`Path::parent`).
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    sync(if directory.as_os_str().is_empty() { Path::new(".") } else { directory })
+}
+
+/// The same for all names in a directory.
+///
+/// # Errors
+/// Those of open(2) and fsync(2).
+pub fn sync(directory: &Path) -> Result<()> {
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(|error| Error::path("write", directory, error))
 }

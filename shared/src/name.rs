@@ -26,7 +26,13 @@ pub enum NameError {
     BadStart(char),
     /// A character that names can't hold.
     BadCharacter(char),
+    /// It ends as names of files do that belong to a guest.
+    BadEnd,
 }
+
+/// What a guest's name doesn't end with: its console's log would be the log of another
+/// guest's supervisor.
+const BAD_END: &str = ".supervisor";
 
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,6 +45,7 @@ impl fmt::Display for NameError {
             Self::BadCharacter(c) => {
                 write!(f, "a guest's name holds letters, digits, '-', '_' and '.', not {c:?}")
             }
+            Self::BadEnd => write!(f, "a guest's name doesn't end with {BAD_END:?}"),
         }
     }
 }
@@ -66,6 +73,9 @@ impl FromStr for GuestName {
         }
         if text.len() > MAX_NAME {
             return Err(NameError::TooLong);
+        }
+        if text.ends_with(BAD_END) {
+            return Err(NameError::BadEnd);
         }
         Ok(Self(text.to_owned()))
     }
@@ -165,6 +175,12 @@ mod tests {
         for bad in ["", ".", "..", "-x", "a/b", "a b", "ä", "a\0", &"x".repeat(MAX_NAME + 1)] {
             assert!(bad.parse::<GuestName>().is_err(), "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn no_guest_is_named_like_another_ones_files() {
+        assert_eq!("web.supervisor".parse::<GuestName>(), Err(NameError::BadEnd));
+        assert!("supervisor".parse::<GuestName>().is_ok());
     }
 
     #[test]

@@ -276,3 +276,99 @@ fn a_configuration_that_is_no_file_holds_nobody_up() {
     std::os::unix::fs::symlink("/dev/full", &path).expect("a link");
     is_told(host.vserver(["list"]));
 }
+
+#[test]
+fn a_file_that_isnt_utf8_holds_up_nobody_else_and_is_shown_with_its_place() {
+    let host = Host::without_root();
+    let path = host.configure("web", "");
+    fs::write(&path, b"context = 40000\ndescription = \"M\xfcller\"\n").expect("it is there");
+    host.configure("mail", "context = 40001\nbroken = 1\n");
+    host.configure("db", "context = 40002\n");
+    let place = format!("{}:2:17: the byte 0xfc is no UTF-8\n", path.display());
+    for words in [&["config", "check", "web"][..], &["status", "web"], &["start", "web"]] {
+        host.vserver(words).code(1).complains(&place);
+    }
+    let all = host.vserver(["config", "check"]).code(1).complains(&place);
+    all.complains("'broken'");
+    host.vserver(["config", "set", "db", "description", "x"]).ok();
+    // Its number stays its own.
+    host.vserver(["config", "set", "db", "context", "40000"]).code(1).complains("guest 'web'");
+}
+
+#[test]
+fn a_guest_keeps_its_context_and_says_as_what_its_files_lie() {
+    let host = Host::without_root();
+    let path = host.configure("web", "context = 40000\n");
+    let root = host.paths().root(&"web".parse().expect("a name"));
+    fs::create_dir_all(&root).expect("it can be made");
+    host.vserver(["config", "unset", "web", "context"]).code(1).complains("its own is 40000");
+    host.vserver(["config", "unset", "web", "context", "--dry-run"]).code(1);
+    let set = ["config", "set", "web", "storage.kind", "image"];
+    host.vserver(set).code(1).complains("is a directory");
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), "context = 40000\n");
+    fs::remove_dir(&root).expect("it is empty");
+    host.vserver(set).ok();
+    let shown = host.vserver(["config", "show", "web", "--effective"]).ok();
+    assert!(shown.stdout.contains("mode = "), "{shown}");
+}
+
+#[test]
+fn mistakes_that_were_there_are_shown_where_they_stand_and_can_be_taken_out() {
+    let host = Host::without_root();
+    let text = "# first\ncontext = 40000\nfoo = 1\n";
+    let path = host.configure("web", text);
+    let set = ["config", "set", "web", "boot.environment.A", "1"];
+    let refused = host.vserver(set).code(1).complains("web.toml:3:1: there is no key 'foo'");
+    refused.complains("vserver config edit web");
+    host.vserver(["config", "set", "web", "boot.environment", "A=1"])
+        .code(2)
+        .complains("such as 'boot.environment.NAME'");
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), text);
+    host.vserver(["config", "unset", "web", "foo"]).ok();
+    host.vserver(set).ok();
+}
+
+#[test]
+fn a_mistake_of_all_guests_is_told_once_and_keeps_none_from_being_down() {
+    let host = Host::without_root();
+    for name in ["web", "db"] {
+        host.configure(name, "context = 40000\n");
+    }
+    fs::write(host.paths().defaults(), "colour = 1\n").expect("it can be written");
+    let listed = host.vserver(["list"]).ok();
+    assert_eq!(listed.stderr.matches("'colour'").count(), 1, "{listed}");
+    host.vserver(["stop", "web"]).ok().complains("guest 'web' is not running");
+    fs::remove_file(host.paths().defaults()).expect("it is there");
+    fs::write(host.paths().config_dir().join("bad name.toml"), "").expect("it can be written");
+    host.vserver(["list"]).ok().complains("bad name.toml");
+    host.vserver(["config", "check"]).code(1).complains("bad name.toml");
+}
+
+#[test]
+fn one_broken_file_keeps_back_no_other_guest_of_several() {
+    let host = Host::without_root();
+    let on = "autostart = true\nmarks = [\"m\"]\n";
+    host.configure("a", &format!("context = 40000\n{on}broken = 1\n"));
+    let b = host.configure("b", &format!("context = 40001\n{on}"));
+    let c = host.configure("c", "context = 40002\nautostart = true\nbroken = 1\n");
+    let is_on =
+        |path: &Path| fs::read_to_string(path).expect("it is there").contains("\nautostart = true");
+    host.vserver(["disable", "a", "b"]).code(1).complains("'broken'");
+    assert!(!is_on(&b));
+    host.vserver(["enable", "--mark", "m"]).code(1).complains("a.toml");
+    assert!(is_on(&b) && is_on(&c));
+    let stopped = host.vserver(["stop", "--mark", "m"]).ok();
+    for (name, is_told) in [("a", true), ("b", true), ("c", false)] {
+        let told = stopped.stderr.contains(&format!("guest '{name}' is not running"));
+        assert_eq!(told, is_told, "{name}: {stopped}");
+    }
+}
+
+#[test]
+fn guests_that_are_after_others_which_arent_there_are_remarked() {
+    let host = Host::without_root();
+    host.configure("web", "context = 40000\nafter = [\"dbb\"]\n");
+    host.vserver(["config", "check"]).ok().complains("'after' 'dbb'");
+    host.configure("web", "context = 40000\nafter = [\"web\"]\n");
+    host.vserver(["config", "check"]).code(1).complains("web after web");
+}

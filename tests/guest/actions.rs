@@ -1,8 +1,10 @@
 //! `NAME.sh`: actions on the host around a start and a stop.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,6 +15,9 @@ on! { Busybox: [
     a_failing_pre_start_stops_the_start,
     run_again_at_a_restart,
     who_is_killed_after_the_end_is_followed_by_no_boot,
+    a_script_asks_its_own_guest,
+    what_it_prints_is_in_the_log_and_in_the_error,
+    one_that_others_may_change_isnt_run,
 ] }
 
 fn install(host: &Host, script: &str) -> PathBuf {
@@ -62,6 +67,70 @@ fn run_again_at_a_restart(tree: Tree) {
     guest.stop();
     let round = ["pre-start", "post-start", "pre-stop", "post-stop"];
     assert_eq!(lines(&record), [round, round].concat());
+}
+
+/// It is answered while it runs, or told at once that it can't be.
+fn a_script_asks_its_own_guest(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let script = "#!/bin/sh\n{\necho $1\ncase $1 in\n\
+                  post-start) PROGRAM exec $2 -- touch /srv/up; PROGRAM stop $2 ;;\n\
+                  pre-stop) PROGRAM exec $2 -- mv /srv/up /srv/down ;;\n\
+                  *) PROGRAM exec $2 -- true ;;\nesac\n\
+                  PROGRAM status $2 | head -n 1\n} >>RECORD 2>&1\n";
+    let program = tests::host::program();
+    let record = install(&host, &script.replace("PROGRAM", &program.to_string_lossy()));
+    // Neither waits for the other until that is killed.
+    let began = Instant::now();
+    guest.start();
+    guest.exec(["test", "-e", "/srv/up"]).ok();
+    guest.stop();
+    assert!(began.elapsed() < Duration::from_secs(50), "{:?}", lines(&record));
+    assert!(guest.root().join("srv/down").exists());
+    let said = lines(&record);
+    let refused = said.iter().filter(|line| line.contains("waits for the end of 'web.sh'")).count();
+    assert_eq!(refused, 3, "{said:?}");
+    assert_eq!(said.iter().filter(|line| line.contains("'web'")).count(), 3 + 4, "{said:?}");
+}
+
+fn what_it_prints_is_in_the_log_and_in_the_error(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    install(
+        &host,
+        "#!/bin/sh\necho $1 is here\n[ $1 != pre-start ] || { echo oops >&2; exit 3; }\n",
+    );
+    guest.vserver("start", [""; 0]).code(1).complains("exit status: 3: pre-start is here: oops");
+    // What it leaves running is heard after its end.
+    let later = "#!/bin/sh\n[ $1 = post-start ] || exit 0\n\
+                 (while [ ! -e RECORD.go ]; do sleep 0.1; done; echo later; echo so it is) &\n";
+    let record = install(&host, later);
+    guest.start();
+    fs::write(record.with_extension("go"), "").expect("it can be written");
+    let log = host.paths().supervisor_log(&"web".parse().expect("a name"));
+    eventually(DEADLINE, "it is in the log", || {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        let all = ["pre-start: oops", "post-start: later", "post-start: so it is"];
+        all.iter().all(|line| log.contains(line)).then_some(())
+    });
+    guest.stop();
+}
+
+fn one_that_others_may_change_isnt_run(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let record = install(&host, "#!/bin/sh\necho $1 >>RECORD\n");
+    let path = host.paths().actions(&"web".parse().expect("a name"));
+    let mode = |mode| {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it can be set");
+    };
+    mode(0o777);
+    guest.vserver("start", [""; 0]).code(1).complains("chmod go-w");
+    host.vserver(["config", "check", "web"]).ok().complains("others than root may change it");
+    mode(0o644);
+    host.vserver(["config", "check", "web"]).ok().complains("isn't executable, and so not run");
+    guest.start().stop();
+    assert_eq!(lines(&record), [""; 0]);
 }
 
 /// As a service manager does it, which starts another supervisor in the place of one

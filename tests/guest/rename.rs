@@ -7,6 +7,7 @@ use tests::{DEADLINE, Host, Tree, command};
 on! { Busybox: [
     everything_goes_with_it,
     a_rename_that_was_killed_is_finished,
+    a_rename_that_was_killed_at_its_end_is_finished,
     nothing_is_overwritten,
 ] }
 
@@ -60,6 +61,26 @@ fn a_rename_that_was_killed_is_finished(tree: Tree) {
     host.vserver(["rename", "old", "new"]).ok();
     assert_eq!(new.status().context, context);
     assert_eq!(named(&host, "old"), [""; 0]);
+    new.start().stop();
+}
+
+fn a_rename_that_was_killed_at_its_end_is_finished(tree: Tree) {
+    let host = Host::new();
+    let old = host.guest("old").tree(tree).build();
+    let after = host.guest("after").tree(tree).list("after", &["old"]).build();
+    // As far as it comes when it is killed after the configuration.
+    let ids = fs::read_to_string(host.paths().ids()).expect("they are there");
+    fs::write(host.paths().ids(), ids.replace("guests.old", "guests.new")).expect("it");
+    let new = old.other("new");
+    fs::rename(old.root(), new.root()).expect("it can be renamed");
+    let file = |name: &str| host.paths().config(&name.parse().expect("a name"));
+    // Before that, a start says what there is to do.
+    old.vserver("start", [""; 0]).code(1).complains("vserver rename old new");
+    fs::rename(file("old"), file("new")).expect("it can be renamed");
+    host.vserver(["rename", "old", "new"]).ok().says("guest 'old' is now 'new'\n");
+    let config = host.vserver(["config", "show", after.name()]).ok();
+    assert!(config.stdout.contains("after = [\"new\"]"), "{config}");
+    host.vserver(["rename", "old", "new"]).code(5);
     new.start().stop();
 }
 

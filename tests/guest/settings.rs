@@ -2,10 +2,13 @@
 //! `hidepid`, resource limits, what else a caller has that stays outside,
 //! labels of a host that has none.
 
+use std::os::unix::process::CommandExt;
+
 use tests::{Census, DEADLINE, Host, Tree, command};
 
 on! { Busybox: [
     hidepid_hides_others_processes,
+    what_is_changed_in_a_guest_that_runs_says_when_it_counts,
     sessions_have_the_limits_of_pid_1,
     the_callers_limits_stay_outside,
     a_label_of_no_module_is_refused,
@@ -15,6 +18,33 @@ on! { Busybox: [
     registers_of_devices_are_out_of_the_reach_of_the_hosts_uid_0,
     io_uring_starts_where_doctor_finds_sockets_judged_or_is_refused,
 ] }
+
+fn what_is_changed_in_a_guest_that_runs_says_when_it_counts(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let context = guest.status().context;
+    let set = |words: &[&str]| host.vserver([&["config", "set", "web"], words].concat()).ok();
+    set(&["security.nesting", "true"])
+        .complains("'security.nesting' counts from its next boot: vserver reboot web");
+    set(&["hostname=a", "boot.environment.A=1"])
+        .complains("'hostname', 'boot.environment.A' count from its next boot");
+    for words in [["marks", "db"], ["description", "text"]] {
+        assert_eq!(set(&words).stderr, "");
+    }
+    // It is still what it was.
+    let other = (context + 7).to_string();
+    set(&["context", &other]);
+    let asked = |argument: &[&str]| {
+        let mut info = host.command([""; 0]);
+        info.arg0("vserver-info").args([&["web", "CONTEXT"], argument].concat());
+        command::run(&mut info, DEADLINE).ok().stdout
+    };
+    assert_eq!(asked(&[]), format!("{context}\n"));
+    assert_eq!(asked(&["1"]), format!("{context}\n"));
+    guest.stop();
+    assert_eq!(asked(&["1"]), format!("{other}\n"));
+}
 
 fn hidepid_hides_others_processes(tree: Tree) {
     let host = Host::new();

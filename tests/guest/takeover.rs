@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{Census, DEADLINE, Guest, Host, Tree, eventually, process, random};
+use tests::{Census, DEADLINE, Guest, Host, Tree, command, eventually, process, random};
 use vserver::runtime::RunDir;
 
 on! { Busybox, Bookworm: [
@@ -29,10 +29,31 @@ on! { Busybox: [
     a_start_outlives_a_supervisor_that_has_not_begun,
     the_next_supervisor_is_there_at_once,
     new_addresses_outlive_the_supervisor_that_was_told,
+    a_guest_is_stopped_on_a_disk_that_nobody_can_write_to,
 ] }
 
 use super::shared;
 use super::stubborn::hanging;
+
+/// As an error of the disk makes it.
+fn a_guest_is_stopped_on_a_disk_that_nobody_can_write_to(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let state = host.paths().state_dir();
+    let mount = |words: &[&str]| {
+        let mut mount = Command::new("mount");
+        command::run(mount.args(words).arg(&state), DEADLINE).ok();
+    };
+    mount(&["--bind", &state.to_string_lossy()]);
+    mount(&["-o", "remount,bind,ro"]);
+    guest.kill_supervisor();
+    assert!(guest.is_running());
+    guest.stop();
+    let mut umount = Command::new("umount");
+    command::run(umount.arg(&state), DEADLINE).ok();
+    assert!(!guest.is_running());
+}
 
 /// Brings the next supervisor, as an administrator would.
 fn start_again(guest: &Guest<'_>) -> tests::guest::Status {

@@ -7,6 +7,7 @@ use tests::{Census, Host, Tree};
 on! { Busybox: [
     a_guest_without_a_configuration_is_one_of_all,
     nothing_is_removed_from_under_a_guest,
+    a_file_that_cant_be_read_holds_up_nobody_else,
 ] }
 
 fn a_guest_without_a_configuration_is_one_of_all(tree: Tree) {
@@ -63,4 +64,31 @@ fn nothing_is_removed_from_under_a_guest(tree: Tree) {
     web.stop();
     host.vserver(["install", "--remove"]).ok();
     assert!(!program.exists());
+}
+
+fn a_file_that_cant_be_read_holds_up_nobody_else(tree: Tree) {
+    let host = Host::new();
+    let (web, db) = (host.guest("web").tree(tree).build(), host.guest("db").tree(tree).build());
+    web.start();
+    db.start();
+    let directory = host.paths().config_dir();
+    let file = directory.join("web.toml");
+    let text = fs::read(&file).expect("it is there");
+    let line = text.iter().filter(|byte| **byte == b'\n').count() + 1;
+    fs::write(&file, [&text, &b"# M\xfcller\n"[..]].concat()).expect("it can be written");
+    fs::create_dir(directory.join("none.toml")).expect("it can be made");
+    for guest in [&db, &web] {
+        guest.kill_supervisor();
+        assert!(guest.is_running());
+        guest.stop();
+    }
+    db.start();
+    host.vserver(["config", "set", "db", "description", "Datenbank"]).ok();
+    db.stop();
+    host.vserver(["clone", "db", "copy"]).ok();
+    host.vserver(["rename", "copy", "other"]).ok();
+    host.vserver(["delete", "other", "--yes"]).ok();
+    let refused = web.vserver("start", [""; 0]).code(1);
+    refused.complains(&format!("web.toml:{line}:4: the byte 0xfc is no UTF-8"));
+    host.vserver(["config", "check"]).code(1).complains("web.toml:");
 }

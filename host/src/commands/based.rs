@@ -111,8 +111,12 @@ fn refuse_for(
 /// Does a guest's configuration that has mistakes, or the defaults for all,
 /// mention the directory?
 fn may_lie_over(paths: &Paths, name: &GuestName, directory: &Path) -> Result<bool> {
+    // A directory of that name, or a device, is no guest.
+    if paths.config(name).metadata().is_ok_and(|found| !found.is_file()) {
+        return Ok(false);
+    }
     let defaults =
         store::open(&paths.defaults()).and_then(std::io::read_to_string).unwrap_or_default();
-    let own = config::text(paths, name)?;
+    let own = config::text(paths, name).or_else(|_| config::text_as_it_is(paths, name))?;
     Ok([own, defaults].iter().any(|text| config::mentions(text, directory)))
 }

@@ -1,5 +1,7 @@
 //! `vserver config`: shows, checks and changes configuration files.
 
+mod effect;
+
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -13,15 +15,14 @@ use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use crate::cli::{ConfigAction, ConfigArgs};
 use crate::commands::{Exit, config_import, dry_run, generate, output};
-use crate::config::{self, NetworkMode, edit, problem::Problem};
-use crate::control::{Client, Request};
-use crate::error::{Error, Result};
+use crate::config::{self, edit, problem::Problem};
+use crate::error::{Error, Kind, Result};
 use crate::facts;
 use crate::paths::Paths;
 use crate::report;
 use crate::report::effective::Effective;
-use crate::runtime::{RunDir, State};
 use crate::store;
+use crate::supervisor;
 
 /// Carries out what is asked of a configuration.
 pub(super) fn run(args: &ConfigArgs, paths: &Paths) -> Result<Exit> {
@@ -90,22 +91,42 @@ fn check(paths: &Paths, names: &[GuestName]) -> Result<Exit> {
     let all;
     let names = match names {
         [] => {
+            for file in config::misnamed(paths)? {
+                let path = paths.config_dir().join(file);
+                output::remark(format_args!(
+                    "'{}' is no guest's configuration: its name is none of a guest",
+                    path.display()
+                ));
+            }
             all = config::names(paths)?;
             &all
         }
         names => names,
     };
-    let mut shown: Vec<String> = Vec::new();
+    let (mut shown, mut worst): (Vec<String>, _) = (Vec::new(), Exit::DONE);
     for name in names {
-        for mistake in config::mistakes(paths, name)? {
+        let mistakes = match config::mistakes(paths, name) {
+            Err(error) if names.len() == 1 || error.kind() == Kind::NoSuchGuest => {
+                return Err(error);
+            }
+            Err(error) => {
+                output::complain(&error);
+                worst = Exit::NO;
+                continue;
+            }
+            Ok(mistakes) => mistakes,
+        };
+        for mistake in mistakes {
             // The site's defaults are judged with every guest.
             if !shown.contains(&mistake) {
                 output::mistake(&mistake);
                 shown.push(mistake);
             }
         }
+        config::doubts(paths, name).iter().for_each(output::remark);
+        supervisor::doubt_of_actions(&paths.actions(name)).iter().for_each(output::remark);
     }
-    Ok(if shown.is_empty() { Exit::DONE } else { Exit::NO })
+    Ok(if shown.is_empty() { worst } else { Exit::NO })
 }
 
 /// Keys and the words of their values: KEY and its words, or KEY=VALUE, of
@@ -139,68 +160,23 @@ fn change(
     edit: impl FnOnce(&str) -> Result<String>,
 ) -> Result<Exit> {
     if dry_run {
-        let after = edit(&config::text(paths, name)?)?;
-        config::judge_text(paths, name, &after)?;
+        let before = config::text(paths, name)?;
+        let after = edit(&before)?;
+        config::judge_change(paths, name, &before, &after)?;
+        effect::refuse_other_files(paths, name, &before, &after)?;
         output::print(&after)?;
         return Ok(Exit::DONE);
     }
-    let changed = config::change(paths, name, edit)?;
+    let changed = config::change(paths, name, |before| {
+        let after = edit(before)?;
+        effect::refuse_other_files(paths, name, before, &after)?;
+        Ok(after)
+    })?;
+    effect::take(paths, name, &changed, keys)?;
     if changed.is_one() {
-        if Client::find(paths, name)?.is_some()
-            && let Err(error) = keys.iter().try_for_each(|key| take_effect(paths, name, key))
-        {
-            changed.undo(paths, name)?;
-            return Err(error);
-        }
         generate::tell(paths);
     }
     Ok(Exit::DONE)
-}
-
-/// What a changed key means for a guest that runs.
-fn take_effect(paths: &Paths, name: &GuestName, key: &str) -> Result<()> {
-    if key.starts_with("limits.") {
-        output::remark(format_args!(
-            "guest '{name}' runs on with its old limits; this gives it the new ones: \
-             vserver limits {name} --apply"
-        ));
-    } else if key == "network" || key.starts_with("network.") {
-        if key == "network.addresses" && change_addresses(paths, name)? {
-            return Ok(());
-        }
-        output::remark(format_args!(
-            "guest '{name}' runs on with its old network; '{key}' counts from its next start or \
-             reboot"
-        ));
-    } else if key == "devices.allow" {
-        output::remark(format_args!(
-            "guest '{name}' runs on with its old devices; this gives it the new ones: \
-             vserver reload {name}"
-        ));
-    } else if key.starts_with("accounting.") {
-        output::remark(format_args!(
-            "guest '{name}' runs on as it was started; this counts from its next boot on: \
-             vserver reboot {name}"
-        ));
-    }
-    Ok(())
-}
-
-/// Gives a guest on the host's stack its new addresses at once. A guest's own
-/// stack is made with its link, at the start: `false`. One that has ended meanwhile has
-/// nothing to change.
-fn change_addresses(paths: &Paths, name: &GuestName) -> Result<bool> {
-    let network = config::load(paths, name)?.network;
-    if network.mode() != NetworkMode::Shared {
-        return Ok(false);
-    }
-    let Some(now) = Client::ask_any(paths, name, &Request::Addresses)? else { return Ok(true) };
-    let is_done = network.addresses.iter().map(|address| address.ip).eq(now.addresses);
-    if is_done {
-        // The host may lack some of them.
-        State::read(&RunDir::new(paths, name).state()).faults.iter().for_each(output::warn);
-    }
-    Ok(is_done)
 }
 
 pub(super) fn refused(key: &str, problems: &[Problem]) -> Error {
@@ -223,15 +199,22 @@ fn edit_file(paths: &Paths, name: &GuestName) -> Result<Exit> {
     }
     let before = config::text(paths, name)?;
     let copy = store::Scratch::write(&paths.config(name), &before)?;
-    let Some(after) = edit_until_right(paths, name, copy.path())? else { return Ok(Exit::NO) };
+    let Some(after) = edit_until_right(paths, name, &before, copy.path())? else {
+        return Ok(Exit::NO);
+    };
     let put = config::change(paths, name, |now| match now == before || now == after {
         true => Ok(after.clone()),
         false => Err(Error::new(format!(
             "the configuration of guest '{name}' was changed while it was edited"
         ))),
     });
-    match put {
-        Ok(_) => {
+    let taken = put.and_then(|changed| {
+        let keys = edit::changed_keys(&changed.before, &changed.after);
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        effect::take(paths, name, &changed, &keys)
+    });
+    match taken {
+        Ok(()) => {
             generate::tell(paths);
             Ok(Exit::DONE)
         }
@@ -243,7 +226,12 @@ fn edit_file(paths: &Paths, name: &GuestName) -> Result<Exit> {
 }
 
 /// The right text; `None` when the user gives up.
-fn edit_until_right(paths: &Paths, name: &GuestName, copy: &Path) -> Result<Option<String>> {
+fn edit_until_right(
+    paths: &Paths,
+    name: &GuestName,
+    before: &str,
+    copy: &Path,
+) -> Result<Option<String>> {
     // Keys that interrupt are the editor's: neither this process nor the shell ends by
     // them, and who is executed isn't told of that.
     for signal in [SIGINT, SIGQUIT] {
@@ -260,8 +248,16 @@ fn edit_until_right(paths: &Paths, name: &GuestName, copy: &Path) -> Result<Opti
         if !status.success() {
             return Err(Error::new("the editor failed, nothing was changed"));
         }
-        let text = fs::read_to_string(copy).map_err(|error| Error::path("read", copy, error))?;
-        let Err(error) = config::judge_text(paths, name, &text) else { return Ok(Some(text)) };
+        let bytes = fs::read(copy).map_err(|error| Error::path("read", copy, error))?;
+        let judged = config::utf8(copy, bytes).and_then(|text| {
+            config::judge_change(paths, name, before, &text)?;
+            effect::refuse_other_files(paths, name, before, &text)?;
+            Ok(text)
+        });
+        let error = match judged {
+            Ok(text) => return Ok(Some(text)),
+            Err(error) => error,
+        };
         output::complain(&error);
         if !output::confirm("Edit again?")? {
             return Ok(None);

@@ -7,7 +7,7 @@
 use crate::cli::{EnableArgs, Shutdown};
 use crate::commands::{Exit, each, lifecycle, output, select, start};
 use crate::config::{self, edit};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::Lock;
 use crate::systemd;
@@ -17,14 +17,26 @@ use shared::name::GuestName;
 
 /// Enables or disables.
 pub(super) fn run(args: &EnableArgs, enable: bool, paths: &Paths) -> Result<Exit> {
-    let names = select::guests(&args.guests, paths)?;
-    set_all(paths, &names, enable)?;
-    if !args.now {
-        return Ok(Exit::DONE);
+    let mut names = select::guests(&args.guests, paths)?;
+    let mut worst = Exit::DONE;
+    if let [only] = &*names
+        && (enable || !args.now)
+    {
+        set_all(paths, std::slice::from_ref(only), enable)?;
+    } else {
+        for (name, error) in set_each(paths, &names, enable)? {
+            output::complain(&error);
+            worst = worst.max(Exit::of(error.kind().exit_code()));
+            // What can't be enabled isn't started; what can't be disabled is stopped.
+            names.retain(|other| !enable || *other != name);
+        }
+    }
+    if !args.now || names.is_empty() {
+        return Ok(worst);
     }
     let limit = start::limit(&args.guests);
     let wanted = lifecycle::Start { limit, ..lifecycle::Start::default() };
-    each(&names, |name| {
+    let done = each(&names, |name| {
         if enable {
             lifecycle::start(paths, name, &wanted)?;
         } else {
@@ -34,26 +46,38 @@ pub(super) fn run(args: &EnableArgs, enable: bool, paths: &Paths) -> Result<Exit
             }
         }
         Ok(Exit::DONE)
-    })
+    })?;
+    Ok(done.max(worst))
 }
 
 /// Has guests started with the host, or no longer.
 ///
 /// # Errors
-/// When a configuration can't be written, or systemd refuses.
+/// When a configuration can't be written, or systemd refuses: the first of those.
 pub(super) fn set_all(paths: &Paths, names: &[GuestName], enable: bool) -> Result<()> {
+    let failed = set_each(paths, names, enable)?;
+    failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// The same, where one that fails keeps the others back from nothing.
+///
+/// # Errors
+/// When systemd doesn't hear of it.
+fn set_each(paths: &Paths, names: &[GuestName], enable: bool) -> Result<Vec<(GuestName, Error)>> {
     let by_systemd = systemd::starts_guests(paths);
-    let done = names.iter().try_for_each(|name| match (by_systemd, enable) {
+    let set = |name: &GuestName| match (by_systemd, enable) {
         (false, _) => set(paths, name, enable),
         (true, true) => {
             config::load(paths, name)?;
             systemd::enable(name, true)
         }
         (true, false) => {
-            set(paths, name, false)?;
-            systemd::enable(name, false)
+            // A link goes, whatever the file says.
+            let written = set(paths, name, false);
+            systemd::enable(name, false).and(written)
         }
-    });
+    };
+    let failed = names.iter().filter_map(|name| Some((name.clone(), set(name).err()?))).collect();
     if by_systemd {
         systemd::reload()?;
         if enable && !systemd::starts_any() {
@@ -63,7 +87,7 @@ pub(super) fn set_all(paths: &Paths, names: &[GuestName], enable: bool) -> Resul
             );
         }
     }
-    done
+    Ok(failed)
 }
 
 /// Writes it into the guest's file.

@@ -117,6 +117,13 @@ impl Question<'_> {
     fn context(&self) -> Option<u32> {
         let also_stopped = self.argument.is_some_and(|argument| argument != "0");
         let context = self.named()?;
+        if let Context::Guest(name) = &context
+            && let Ok(guest) = observe::guest(self.paths, name)
+            && guest.state.is_running()
+        {
+            // Its file may name another one by now.
+            return guest.context.map(ContextId::get);
+        }
         if also_stopped || self.is_running() {
             return self.membership()?.number(&context);
         }

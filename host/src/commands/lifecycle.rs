@@ -148,7 +148,7 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
     refuse_moving(paths, name)?;
     // The supervisor makes the same plan; mistakes are better said here.
     let by_systemd = systemd::starts_guests(paths) && !wanted.foreground && wanted.rescue.is_none();
-    let ids = ids::allocate(paths, name, config.context)?;
+    let ids = ids::of_start(paths, name, config.context)?;
     let mut host = facts::resources(config.limits.devices());
     if by_systemd {
         host.is_delegated();

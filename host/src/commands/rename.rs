@@ -38,6 +38,14 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
     let (first, second) = if old < new { (old, new) } else { (new, old) };
     let _first = Lock::wait(&paths.lock(first))?;
     let _second = Lock::wait(&paths.lock(second))?;
+    if is_unfinished(paths, old, new)? {
+        if args.dry_run {
+            output::print(&format!("would finish the rename of '{old}' to '{new}'\n"))?;
+            return Ok(Exit::DONE);
+        }
+        let was_linked = systemd::starts_guests(paths) && systemd::is_linked(old);
+        return conclude(paths, old, new, was_linked);
+    }
     let _at_rest = [at_rest::keep(paths, old)?, at_rest::keep(paths, new)?];
     let moves = plan(paths, old, new)?;
     if args.dry_run {
@@ -47,8 +55,7 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
         }
         return Ok(Exit::DONE);
     }
-    let by_systemd = systemd::starts_guests(paths);
-    let was_linked = by_systemd && systemd::is_linked(old);
+    let was_linked = systemd::starts_guests(paths) && systemd::is_linked(old);
     // What is left of those that were killed is of the old names, and in their accounts.
     supervisor::clear_after(paths, old)?;
     supervisor::clear_after(paths, new)?;
@@ -59,11 +66,39 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
     if was_linked {
         systemd::enable(new, true)?;
     }
-    carry_out(paths, old, new, &moves)?;
+    carry_out(paths, old, new, &moves).inspect_err(|_| {
+        if was_linked {
+            // The first error counts.
+            let _ = systemd::enable(new, false);
+        }
+    })?;
+    conclude(paths, old, new, was_linked)
+}
+
+/// Has a rename been killed that had come to the configuration, and not to all that names
+/// the guest elsewhere?
+fn is_unfinished(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<bool> {
+    let is_there = |name| paths.config(name).symlink_metadata().is_ok();
+    if is_there(old) || !is_there(new) {
+        return Ok(false);
+    }
+    let has_numbers = |name| ids::lookup(paths, name).map(|ids| ids.is_some());
+    if has_numbers(old)? || !has_numbers(new)? {
+        return Ok(false);
+    }
+    let is_linked = || systemd::starts_guests(paths) && systemd::is_linked(old);
+    Ok(is_linked() || !followers(paths, old)?.is_empty())
+}
+
+/// What comes after the configuration has its new name.
+fn conclude(paths: &Paths, old: &GuestName, new: &GuestName, was_linked: bool) -> Result<Exit> {
     let _ = fs::remove_file(paths.supervisor_lock(old));
     let followed = follow(paths, old, new);
-    if by_systemd {
-        let unlinked = if was_linked { systemd::enable(old, false) } else { Ok(()) };
+    if systemd::starts_guests(paths) {
+        let unlinked = match was_linked {
+            true => systemd::enable(new, true).and_then(|()| systemd::enable(old, false)),
+            false => Ok(()),
+        };
         systemd::reset_failed(old);
         // Once all names are the new ones: it makes their order of them.
         unlinked.and(systemd::reload())?;
@@ -149,33 +184,58 @@ fn carry_out(
         ids::rename(paths, old, new)?;
     }
     let mut done = Vec::new();
-    for (from, to) in moves {
+    let renamed = rename_all(moves, &mut done);
+    renamed.inspect_err(|_| {
+        for (from, to) in done.iter().rev() {
+            let _ = fs::rename(to, from);
+        }
+        // The first error counts.
+        let _ = ids::rename(paths, new, old);
+    })
+}
+
+/// Renames one after the other, and the last one when all others are on the disk.
+fn rename_all<'m>(
+    moves: &'m [(PathBuf, PathBuf)],
+    done: &mut Vec<&'m (PathBuf, PathBuf)>,
+) -> Result<()> {
+    let Some((last, others)) = moves.split_last() else { return Ok(()) };
+    let mut rename = |pair: &'m (PathBuf, PathBuf)| {
+        let (from, to) = pair;
         match store::rename_new((CWD, from), (CWD, to)) {
-            Ok(()) => done.push((from, to)),
+            Ok(()) => done.push(pair),
             // No such file, or renamed before the last attempt was killed.
             Err(Errno::NOENT) => {}
-            Err(cause) => {
-                for (from, to) in done.into_iter().rev() {
-                    let _ = fs::rename(to, from);
-                }
-                // The first error counts.
-                let _ = ids::rename(paths, new, old);
-                return Err(Error::path("rename", from, cause));
-            }
+            Err(cause) => return Err(Error::path("rename", from, cause)),
         }
+        Ok(())
+    };
+    others.iter().try_for_each(&mut rename)?;
+    let ends = others.iter().flat_map(|(from, to)| [from, to]);
+    let mut directories: Vec<_> = ends.filter_map(|path| path.parent()).collect();
+    directories.sort();
+    directories.dedup();
+    for directory in directories.into_iter().filter(|directory| directory.is_dir()) {
+        store::sync(directory)?;
     }
-    Ok(())
+    rename(last)?;
+    store::sync_directory(&last.1)
+}
+
+/// The guests that are started after this one.
+fn followers(paths: &Paths, of: &GuestName) -> Result<Vec<(GuestName, Vec<GuestName>)>> {
+    // One with mistakes is its administrator's to mend.
+    let after = |name: GuestName| {
+        let theirs = config::load(paths, &name).ok()?.after;
+        theirs.contains(of).then_some((name, theirs))
+    };
+    Ok(config::names(paths)?.into_iter().filter_map(after).collect())
 }
 
 /// Guests that are started after this one name it by its new name.
 fn follow(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<()> {
-    for other in config::names(paths)? {
-        // One with mistakes is its administrator's to mend.
-        let Ok(theirs) = config::load(paths, &other) else { continue };
-        if !theirs.after.contains(old) {
-            continue;
-        }
-        let names = theirs.after.iter().map(|name| if name == old { new } else { name });
+    for (other, after) in followers(paths, old)? {
+        let names = after.iter().map(|name| if name == old { new } else { name });
         let names: Vec<String> = names.map(ToString::to_string).collect();
         let key = "after";
         config::change(paths, &other, |text| {

@@ -3,6 +3,7 @@
 use shared::name::GuestName;
 
 use crate::cli::Guests;
+use crate::commands::output;
 use crate::config::{self, GuestConfig, Order};
 use crate::control;
 use crate::error::Result;
@@ -95,20 +96,20 @@ pub fn is_enabled(paths: &Paths, name: &GuestName, config: &GuestConfig) -> bool
 }
 
 /// All guests with one of these marks; all that have a configuration when there is none.
+/// Whatever else is wrong with a configuration, its marks are known.
 fn marked(marks: &[String], paths: &Paths) -> Result<Vec<GuestName>> {
     let mut chosen = config::names(paths)?;
     if !marks.is_empty() {
-        let mut failure = None;
         chosen.retain(|name| match config::load(paths, name) {
             Ok(config) => has_one_of(&config, marks),
-            Err(error) => {
-                failure.get_or_insert(error);
-                false
-            }
+            Err(error) => config::marks_as_they_are(paths, name).map_or_else(
+                |_| {
+                    output::warn(format_args!("guest '{name}' is left out: {error}"));
+                    false
+                },
+                |theirs| theirs.iter().any(|mark| marks.contains(mark)),
+            ),
         });
-        if let Some(error) = failure {
-            return Err(error);
-        }
     }
     Ok(chosen)
 }

@@ -4,6 +4,8 @@
 //! Pure. The commented-out line that `build` wrote for a key is used where
 //! there is one, so that a value stands below its explanation.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 
 use super::parse::Document;
@@ -34,11 +36,21 @@ pub fn set(text: &str, key: &str, words: &[String]) -> Result<String, Vec<Proble
 /// The text without `key`: its line is commented out.
 ///
 /// # Errors
-/// When there is no such key; one that isn't set is left alone.
+/// When there is no such key, nor does one stand in the text; one that isn't set is left
+/// alone.
 pub fn unset(text: &str, key: &str) -> Result<String, Vec<Problem>> {
-    let path = path_of(key)?;
+    let path = path_of(key);
     let mut document = document(text)?;
-    remove(document.as_table_mut(), &path);
+    match path {
+        Ok(path) => drop(remove(document.as_table_mut(), &path)),
+        Err(problems) => {
+            // A mistake can be taken out.
+            let parts: Vec<&str> = key.split('.').collect();
+            if schema::shape(&parts).is_some() || !remove(document.as_table_mut(), &parts) {
+                return Err(problems);
+            }
+        }
+    }
     let changed = document.to_string();
     Ok(commented(text, key, &changed).unwrap_or(changed))
 }
@@ -70,9 +82,7 @@ fn path_of(key: &str) -> Result<Vec<&str>, Vec<Problem>> {
     }
     match schema::shape(&path) {
         Some(Shape::Section(_) | Shape::Free) => {
-            let below: Vec<_> = schema::keys();
-            let example = below.iter().find(|known| known.starts_with(&format!("{key}.")));
-            let hint = example.map(|example| format!("name a key in it, such as '{example}'"));
+            let hint = schema::hint_of_section(key);
             Err(vec![Problem::new(key, format!("'{key}' is a section")).hint(hint)])
         }
         Some(_) => Ok(path),
@@ -148,17 +158,15 @@ fn put(table: &mut dyn TableLike, path: &[&str], mut value: Value) -> Option<()>
     }
 }
 
-fn remove(table: &mut dyn TableLike, path: &[&str]) {
+/// Was it there?
+fn remove(table: &mut dyn TableLike, path: &[&str]) -> bool {
     match path {
-        [] => {}
-        [key] => {
-            table.remove(key);
-        }
-        [section, rest @ ..] => {
-            if let Some(inner) = table.get_mut(section).and_then(Item::as_table_like_mut) {
-                remove(inner, rest);
-            }
-        }
+        [] => false,
+        [key] => table.remove(key).is_some(),
+        [section, rest @ ..] => table
+            .get_mut(section)
+            .and_then(Item::as_table_like_mut)
+            .is_some_and(|inner| remove(inner, rest)),
     }
 }
 
@@ -206,6 +214,34 @@ fn commented(text: &str, key: &str, wanted: &str) -> Option<String> {
         if (first..=last).contains(&number) { format!("#{line}") } else { line.to_owned() }
     });
     same_meaning(lines.collect::<Vec<_>>().join("\n"), wanted)
+}
+
+/// The keys, dotted, whose values differ between two texts. What isn't TOML has none.
+pub fn changed_keys(before: &str, after: &str) -> Vec<String> {
+    let values = |text: &str| {
+        let mut found = BTreeMap::new();
+        collect(text.parse().unwrap_or_default(), &mut Vec::new(), &mut found);
+        found
+    };
+    let (before, after) = (values(before), values(after));
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    keys.into_iter().filter(|key| before.get(*key) != after.get(*key)).cloned().collect()
+}
+
+fn collect(table: toml::Table, path: &mut Vec<String>, found: &mut BTreeMap<String, toml::Value>) {
+    for (key, value) in table {
+        path.push(key);
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        match (schema::shape(&names), value) {
+            (Some(Shape::Section(_) | Shape::Free), toml::Value::Table(inner)) => {
+                collect(inner, path, found);
+            }
+            (_, value) => {
+                found.insert(path.join("."), value);
+            }
+        }
+        path.pop();
+    }
 }
 
 fn same_meaning(text: String, wanted: &str) -> Option<String> {
@@ -328,6 +364,26 @@ mod tests {
         let text = "[security]\ncapabilities = { add = [\"mknod\"], drop = [\"kill\"] }\n";
         let unset = unset(text, "security.capabilities.add").unwrap();
         assert_eq!(unset, "[security]\ncapabilities = { drop = [\"kill\"] }\n");
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_taken_out_if_it_stands_there() {
+        let text = "context = 42\nfoo = 1\n[boot]\nstile = \"auto\"\n";
+        let text = unset(text, "foo").unwrap();
+        assert_eq!(text, "context = 42\n[boot]\nstile = \"auto\"\n");
+        assert_eq!(unset(&text, "boot.stile").unwrap(), "context = 42\n[boot]\n");
+        assert!(unset(&text, "foo").is_err());
+        assert!(unset(&text, "boot").is_err());
+    }
+
+    #[test]
+    fn what_differs_is_told_by_keys() {
+        let before = "context = 42\n[boot]\nstyle = \"auto\"\nenvironment = { A = \"1\" }\n";
+        let after = "context = 42\nboot.environment = { A = \"1\", B = \"2\" }\n\
+                     [security]\ncapabilities = { add = [\"mknod\"] }\n";
+        let wanted = ["boot.environment.B", "boot.style", "security.capabilities.add"];
+        assert_eq!(changed_keys(before, after), wanted);
+        assert!(changed_keys(after, &format!("# x\n{after}")).is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use shared::name::{ContextId, GuestName};
 use super::next::InForce;
 use super::parse::{self, Document};
 use super::problem::Problem;
+use super::read::{contexts, read};
 use super::{GuestConfig, Order, template};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
@@ -52,11 +53,6 @@ pub fn load_kept(copy: &Path) -> Option<GuestConfig> {
     Document::read(&text).config_as_it_is(&Document::read("")).ok()
 }
 
-/// Is the guest started with the host, whatever else is wrong with its configuration?
-pub fn is_autostarted(paths: &Paths, name: &GuestName) -> bool {
-    text(paths, name).is_ok_and(|text| parse::autostart_in(&text))
-}
-
 /// What is wrong with a guest's configuration, each problem with its line.
 /// That a context is missing or another guest's is among them, and that the
 /// guest waits for itself.
@@ -80,6 +76,7 @@ pub fn mistakes(paths: &Paths, name: &GuestName) -> Result<Vec<String>> {
 
 /// The problem that the guest waits for itself, as it is shown.
 fn circle(paths: &Paths, name: &GuestName, own: &str, config: GuestConfig) -> Option<String> {
+    let is_own = config.after.contains(name);
     let mut waiting = BTreeMap::from([(name.clone(), config.after)]);
     let mut further: Vec<_> = waiting.values().flatten().cloned().collect();
     while let Some(other) = further.pop() {
@@ -90,7 +87,10 @@ fn circle(paths: &Paths, name: &GuestName, own: &str, config: GuestConfig) -> Op
             after
         });
     }
-    let circle = Order::new(waiting).circle(name);
+    let circle = match is_own {
+        true => vec![name.clone()],
+        false => Order::new(waiting).circle(name),
+    };
     let way: Vec<_> = circle.iter().chain(circle.first()).map(GuestName::to_string).collect();
     (!way.is_empty()).then(|| {
         let text = format!("the guest waits for itself: {}", way.join(" after "));
@@ -113,8 +113,8 @@ fn clash(paths: &Paths, name: &GuestName, own: &str, context: ContextId) -> Resu
     }))
 }
 
-/// What [`load`] reads, with the values that depend on the guest's name
-/// filled in.
+/// What [`load`] reads, with the values that depend on the guest's name, or on other
+/// values, filled in.
 ///
 /// # Errors
 /// As [`load`].
@@ -122,6 +122,7 @@ pub fn effective(paths: &Paths, name: &GuestName) -> Result<GuestConfig> {
     let mut config = load(paths, name)?;
     config.hostname.get_or_insert_with(|| name.to_string());
     config.root.get_or_insert_with(|| paths.root(name));
+    config.network.mode = Some(config.network.mode());
     Ok(config)
 }
 
@@ -206,9 +207,38 @@ impl Change {
     }
 }
 
+/// [`judge_text`] for what takes the place of another text.
+///
+/// # Errors
+/// As [`judge_text`]; also when it would take the guest its context.
+pub fn judge_change(
+    paths: &Paths,
+    name: &GuestName,
+    before: &str,
+    after: &str,
+) -> Result<GuestConfig> {
+    let config = judge_text(paths, name, after).map_err(|error| {
+        // Those that were there before are shown where they stand.
+        match judge(paths, name, before) {
+            Ok(Err(found)) if before != after => {
+                mistaken(found).hint(format!("mend them: vserver config edit {name}"))
+            }
+            _ => error,
+        }
+    })?;
+    match parse::context_in(before) {
+        Some(number) if config.context.is_none() => {
+            let text = format!("guest '{name}' can't be started without a context");
+            let hint = format!("to give it another one: vserver config set {name} context N");
+            Err(Error::new(format!("{text}; its own is {number}")).hint(hint))
+        }
+        _ => Ok(config),
+    }
+}
+
 fn put_text(paths: &Paths, name: &GuestName, text: &str) -> Result<()> {
-    judge_text(paths, name, text)?;
     let own = read(&paths.config(name))?.unwrap_or_default();
+    judge_change(paths, name, &own, text)?;
     let next = InForce::find(paths, name, &own)?;
     // A guest that was deleted meanwhile doesn't come back as half of one.
     match store::replace_existing(&paths.config(name), text, MODE)? {
@@ -268,20 +298,6 @@ pub fn names(paths: &Paths) -> Result<Vec<GuestName>> {
     Ok(names)
 }
 
-/// The context numbers that configuration files name, also wrong ones.
-///
-/// # Errors
-/// When a file can't be read.
-pub fn contexts(paths: &Paths) -> Result<Vec<(GuestName, u32)>> {
-    let mut found = Vec::new();
-    for name in names(paths)? {
-        // A guest that is deleted meanwhile is no mistake.
-        let text = read(&paths.config(&name))?.unwrap_or_default();
-        found.extend(parse::context_in(&text).map(|number| (name, number)));
-    }
-    Ok(found)
-}
-
 /// The guest whose configuration a file of this name is; editors' backups and
 /// whatever else lies there are none.
 pub fn guest_of_file(file: &str) -> Option<GuestName> {
@@ -321,15 +337,6 @@ fn of_one_guest(document: &Document<'_>) -> impl Iterator<Item = Problem> {
 
 fn mistaken(mistakes: Vec<String>) -> Error {
     Error::new(mistakes.join("\n"))
-}
-
-/// The text of a file; `None` when there is none.
-pub(super) fn read(path: &Path) -> Result<Option<String>> {
-    match store::open(path).and_then(std::io::read_to_string) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::path("read", path, error)),
-    }
 }
 
 #[cfg(test)]
@@ -382,6 +389,37 @@ mod tests {
         let found = mistakes(&paths, &guest("a")).unwrap();
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("context 7 is also guest 'b''s"), "{}", found[0]);
+    }
+
+    #[test]
+    fn a_guest_that_waits_for_itself_is_a_mistake_and_for_nobody_a_doubt() {
+        let text = "context = 7\nafter = [\"a\", \"nosuch\"]";
+        let (_directory, paths) = host(&[("a.toml", text)]);
+        let found = mistakes(&paths, &guest("a")).unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("the guest waits for itself: a after a"), "{}", found[0]);
+        let doubts = super::super::doubts(&paths, &guest("a"));
+        assert_eq!(doubts, ["guest 'a' is 'after' 'nosuch', and there is no such guest"]);
+    }
+
+    #[test]
+    fn a_change_takes_no_guest_its_context_and_shows_mistakes_where_they_stand() {
+        let (_directory, paths) = host(&[("a.toml", "context = 7\n")]);
+        let judged = |before, after| judge_change(&paths, &guest("a"), before, after);
+        let error = judged("context = 7\n", "#context = 7\n").unwrap_err().to_string();
+        assert!(error.contains("its own is 7"), "{error}");
+        judged("", "hostname = \"a\"\n").unwrap();
+        let error = judged("x = 1\n", "context = 7\nx = 1\n").unwrap_err();
+        assert!(error.to_string().contains("a.toml:1:1"), "{error}");
+        assert!(error.remedy().unwrap().ends_with("vserver config edit a"));
+        judged("x = 1\n", "context = 7\n").unwrap();
+    }
+
+    #[test]
+    fn what_is_in_effect_names_how_a_guest_is_joined() {
+        let (_directory, paths) = host(&[("a.toml", "context = 7\n")]);
+        let mode = effective(&paths, &guest("a")).unwrap().network.mode;
+        assert!(mode.is_some());
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod network;
 mod next;
 pub mod parse;
 pub mod problem;
+mod read;
 pub mod schema;
 mod storage;
 pub mod template;
@@ -34,8 +35,11 @@ use shared::name::{ContextId, GuestName};
 use crate::paths::Paths;
 
 pub use load::{
-    Change, change, contexts, effective, guest_of_file, is_autostarted, judge_text, load,
-    load_kept, load_of_running, mistakes, names, set_text, settle, text, write_new, write_new_text,
+    Change, change, effective, guest_of_file, judge_change, judge_text, load, load_kept,
+    load_of_running, mistakes, names, set_text, settle, text, write_new, write_new_text,
+};
+pub use read::{
+    contexts, doubts, is_autostarted, marks_as_they_are, misnamed, text_as_it_is, utf8,
 };
 
 /// Everything that a guest's configuration file can say.

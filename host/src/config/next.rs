@@ -14,8 +14,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{XattrFlags, lgetxattr, removexattr, setxattr};
 use shared::name::GuestName;
 
-use super::load::{MODE, judge_text, read, set_text};
+use super::load::{MODE, judge_text, set_text};
 use super::parse::root_in;
+use super::read::read;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::store;

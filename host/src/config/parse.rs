@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::problem::{Problem, did_you_mean};
 use super::schema::{self, Shape};
-use super::{GuestConfig, check};
+use super::{GuestConfig, check, template};
 
 /// Most problems that are collected from one text.
 const MAX_PROBLEMS: usize = 50;
@@ -144,6 +144,16 @@ pub fn autostart_in(text: &str) -> bool {
     root.get_ref().get("autostart").and_then(|value| value.get_ref().as_bool()) == Some(true)
 }
 
+/// The marks in a text in which everything else may be wrong; a word alone is one.
+pub fn marks_in(text: &str) -> Option<Vec<String>> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let word = |value: &DeValue<'_>| value.as_str().map(str::to_owned);
+    match root.get_ref().get("marks")?.get_ref() {
+        DeValue::Array(list) => Some(list.iter().filter_map(|it| word(it.get_ref())).collect()),
+        one => word(one).map(|mark| vec![mark]),
+    }
+}
+
 fn deserialize(table: DeTable<'_>, span: Range<usize>) -> Result<GuestConfig, toml::de::Error> {
     GuestConfig::deserialize(Deserializer::from(Spanned::new(span, table)))
 }
@@ -215,7 +225,8 @@ fn judge_value(path: &[&str], shape: Shape, value: &Spanned<DeValue<'_>>) -> Opt
     match (shape, value.get_ref()) {
         (Shape::Section(_) | Shape::Free, _) => {
             let text = format!("'{key}' is a section, not a value ({kind})");
-            return Some(Problem::new(key, text).at(Some(span)));
+            let hint = schema::hint_of_section(&key);
+            return Some(Problem::new(key, text).hint(hint).at(Some(span)));
         }
         (Shape::Choice(words), DeValue::String(word)) if !words.contains(&word.as_ref()) => {
             let text = format!("'{key}' is one of {}, not '{word}'", words.join(", "));
@@ -225,8 +236,61 @@ fn judge_value(path: &[&str], shape: Shape, value: &Spanned<DeValue<'_>>) -> Opt
         _ => {}
     }
     let error = deserialize(alone(path, value.clone()), span.clone()).err()?;
-    let text = format!("'{key}': {}", error.message().replace('\n', " "));
+    let text = wrong_kind(&key, shape, value.get_ref(), error.message())
+        .unwrap_or_else(|| format!("'{key}': {}", error.message().replace('\n', " ")));
     Some(Problem::new(key, text).at(Some(error.span().filter(|at| !at.is_empty()).unwrap_or(span))))
+}
+
+/// What is wrong with a value that is another kind of thing than the key's, by what
+/// serde says of it.
+fn wrong_kind(key: &str, shape: Shape, value: &DeValue<'_>, message: &str) -> Option<String> {
+    let kind = match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    };
+    let written = match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Boolean(truth) => Some(truth.to_string()),
+        _ => None,
+    };
+    let example = || template::example_of(key).filter(|example| !example.is_empty());
+    let like = |own: Option<String>| {
+        own.or_else(example).map(|like| format!(", written like {like}")).unwrap_or_default()
+    };
+    match (shape, value) {
+        (Shape::Choice(words), value) if !value.is_str() => {
+            return Some(format!("'{key}' is one of {}, not {kind}", words.join(", ")));
+        }
+        (Shape::List, value) if !value.is_array() => {
+            let own = value.as_str().map(|text| format!("[{text:?}]"));
+            return Some(format!("'{key}' is a list{}", like(own)));
+        }
+        _ => {}
+    }
+    let (_, expected) = message.strip_prefix("invalid type: ")?.split_once(", expected ")?;
+    let is_integer = expected
+        .strip_prefix(['u', 'i'])
+        .is_some_and(|bits| bits == "size" || bits.bytes().all(|digit| digit.is_ascii_digit()));
+    Some(match expected {
+        "a boolean" => format!("'{key}' is true or false, not {kind}"),
+        "a string" | "a character" if shape == Shape::List => {
+            format!("'{key}' is a list of texts{}", like(None))
+        }
+        "a string" | "a character" => {
+            format!("'{key}' is a text{}", like(written.map(|text| format!("{text:?}"))))
+        }
+        _ if is_integer => {
+            let own = written.filter(|text| text.parse::<i64>().is_ok());
+            format!("'{key}' is a number{}", like(own))
+        }
+        "a sequence" => format!("'{key}' is a list{}", like(None)),
+        expected => format!("'{key}' is {}, not {kind}", expected.replace('\n', " ")),
+    })
 }
 
 /// A document that has only this value.
@@ -295,6 +359,29 @@ f:7:1: there is no key 'stop-timeout' in [boot]
     fn a_key_in_the_wrong_section_is_sent_to_its_own() {
         assert!(shown("stop_timeout = \"1s\"\n").contains("did you mean 'boot.stop_timeout'?"));
         assert!(shown("boot = 3\n").contains("'boot' is a section, not a value (integer)"));
+    }
+
+    #[test]
+    fn values_of_another_kind_are_told_in_words_of_the_configuration() {
+        for (text, wanted) in [
+            ("boot.runlevel = 3", "'boot.runlevel' is a text, written like \"3\""),
+            ("boot.command = \"nginx\"", "'boot.command' is a list, written like [\"nginx\"]"),
+            ("marks = \"db\"", "'marks' is a list, written like [\"db\"]"),
+            ("marks = [1]", "'marks' is a list of texts"),
+            ("boot.style = true", "'boot.style' is one of auto, sysv, busybox, rc, init, not true"),
+            ("security.users = 1000", "is one of private, identity, host, not a number"),
+            ("context = \"40001\"", "'context' is a number, written like 40001"),
+            ("context = \"web\"", "'context' is a number, written like 40000"),
+            ("security.nesting = \"yes\"", "'security.nesting' is true or false, not a text"),
+            ("hostname = true", "'hostname' is a text, written like \"true\""),
+            ("boot.stop_timeout = true", "'boot.stop_timeout' is a duration like \"90s\""),
+            ("security.capabilities = [\"x\"]", "such as 'security.capabilities.add'"),
+            ("boot.environment = \"A=1\"", "such as 'boot.environment.NAME'"),
+        ] {
+            let shown = shown(text);
+            assert!(shown.contains(wanted), "{shown}");
+            assert!(!shown.contains("invalid type"), "{shown}");
+        }
     }
 
     #[test]

@@ -42,6 +42,17 @@ pub fn keys() -> Vec<String> {
     keys
 }
 
+/// What to do with a section where a key of it is wanted.
+pub fn hint_of_section(section: &str) -> Option<String> {
+    let below = format!("{section}.");
+    let path: Vec<&str> = section.split('.').collect();
+    let example = match shape(&path) {
+        Some(Shape::Free) => Some(format!("{below}NAME")),
+        _ => keys().into_iter().find(|known| known.starts_with(&below)),
+    };
+    example.map(|example| format!("name a key in it, such as '{example}'"))
+}
+
 fn collect(path: &mut Vec<&'static str>, keys: &mut Vec<String>) {
     let Some(Shape::Section(fields)) = shape(path) else {
         keys.push(path.join("."));

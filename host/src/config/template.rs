@@ -320,6 +320,15 @@ pub fn default_of(key: &str) -> Option<String> {
     lookup(&defaults, key).map(inline)
 }
 
+/// How a value of a key is written: its example, or else its default.
+pub fn example_of(key: &str) -> Option<String> {
+    let explanation = EXPLANATIONS.iter().find(|explanation| explanation.key == key)?;
+    match explanation.example {
+        "" => default_of(key).filter(|default| !matches!(&**default, "[]" | "\"\"" | "{}")),
+        example => Some(example.to_owned()),
+    }
+}
+
 fn table(config: &GuestConfig) -> toml::Table {
     toml::Table::try_from(config).unwrap_or_default()
 }

@@ -205,8 +205,11 @@ impl Client {
     /// it shows as the end of the events, which every caller has to expect.
     ///
     /// # Errors
-    /// When the socket can't be used.
+    /// When the socket can't be used; as [`Client::refuse_own_script`] for what waits for that.
     pub fn send(&self, request: &Request) -> Result<()> {
+        if !request.is_answered_meanwhile() {
+            self.refuse_own_script()?;
+        }
         let errno = match self.link.send(request) {
             Ok(()) | Err(SendError::Closed) => return Ok(()),
             Err(SendError::Full) => Errno::EAGAIN,
@@ -215,6 +218,22 @@ impl Client {
         };
         let what = format_args!("cannot talk to the supervisor of guest '{}'", self.name);
         Err(Error::os(what, errno))
+    }
+
+    /// To be asked before something is waited for that comes after the administrator's script
+    /// only, if this may be called by that: the two would wait for each other.
+    ///
+    /// # Errors
+    /// When it is.
+    pub fn refuse_own_script(&self) -> Result<()> {
+        if !self.supervisor().is_some_and(still::is_of_script) {
+            return Ok(());
+        }
+        let name = &self.name;
+        Err(Error::new(format!(
+            "guest '{name}' waits for the end of '{name}.sh', which asks for this"
+        ))
+        .hint("let it come after the script: systemd-run, at(1)"))
     }
 
     /// The next event if there is one: `Some(None)` when the supervisor has

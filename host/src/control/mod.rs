@@ -79,6 +79,17 @@ pub enum Request {
     Hold,
 }
 
+impl Request {
+    /// Is it answered while the administrator's script runs, which may be who asks? What
+    /// changes the guest's life, or its processes, waits for the script's end.
+    pub fn is_answered_meanwhile(&self) -> bool {
+        matches!(
+            self,
+            Self::Status | Self::Subscribe | Self::Watch(_) | Self::Lease | Self::Account
+        )
+    }
+}
+
 /// From the supervisor to a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {

@@ -34,6 +34,14 @@ pub(super) fn stopped(name: &GuestName, pid: i32) -> Option<Error> {
     })
 }
 
+/// Is the current process a descendant of this one? Of supervisors only their guests'
+/// scripts have such, and as long as these run they are waited for.
+pub(super) fn is_of_script(supervisor: i32) -> bool {
+    let parent = |pid: &i32| Some(Process::new(*pid).ok()?.stat().ok()?.ppid).filter(|it| *it > 1);
+    let own = i32::try_from(std::process::id()).ok();
+    std::iter::successors(own, parent).skip(1).any(|pid| pid == supervisor)
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -43,6 +51,12 @@ mod tests {
     use nix::unistd::Pid;
 
     use super::*;
+
+    #[test]
+    fn descendants_are_told_by_their_parents() {
+        assert!(is_of_script(std::os::unix::process::parent_id().try_into().unwrap()));
+        assert!(!is_of_script(std::process::id().try_into().unwrap()));
+    }
 
     #[test]
     fn who_is_stopped_is_told_from_who_runs() {

@@ -51,12 +51,50 @@ struct Registry {
 /// read or written.
 pub fn allocate(paths: &Paths, name: &GuestName, wanted: Option<ContextId>) -> Result<Allocation> {
     let configured = config::contexts(paths)?;
-    change(paths, |registry| {
-        let others: BTreeMap<u32, &GuestName> =
-            configured.iter().map(|(guest, number)| (*number, guest)).collect();
+    let others: BTreeMap<u32, &GuestName> =
+        configured.iter().map(|(guest, number)| (*number, guest)).collect();
+    let allocate = |registry: &mut Registry| {
         let taken = || host::taken(Path::new("/etc"), Path::new("/proc"));
-        registry.allocate(name, wanted, &others, taken, seed(paths))
-    })
+        let allocated = registry.allocate(name, wanted, &others, taken, seed(paths));
+        allocated.map_err(|refused| match refused {
+            Refused::Taken(context, holder) => context_taken(paths, name, context, &holder),
+            Refused::NoContext => Error::new("no context is left"),
+            Refused::NoRange => no_range_left(),
+        })
+    };
+    // Most guests have both already, and a disk that nobody can write to keeps none of them
+    // from being looked after.
+    let mut known = read(&paths.ids())?;
+    let given = known.guests.get(name).copied();
+    if given.is_some()
+        && let Ok(allocated) = allocate(&mut known)
+        && given == Some(allocated)
+    {
+        return Ok(allocated);
+    }
+    change(paths, allocate)
+}
+
+/// [`allocate`] for a guest that is started: with the context of its configuration.
+///
+/// # Errors
+/// As [`allocate`]; also when the configuration names no context.
+pub fn of_start(
+    paths: &Paths,
+    name: &GuestName,
+    configured: Option<ContextId>,
+) -> Result<Allocation> {
+    if configured.is_none() {
+        let registry = read(&paths.ids())?;
+        let given = registry.guests.get(name).map(|given| given.context);
+        let others = config::contexts(paths)?.into_iter().map(|(_, number)| number);
+        let all = registry.guests.values().map(|given| given.context.get()).chain(others).collect();
+        let number = given.or_else(|| choose::context(&all));
+        let number = number.map_or_else(|| "N".to_owned(), |number| number.to_string());
+        return Err(Error::new(format!("guest '{name}' has no context"))
+            .hint(format!("give it one: vserver config set {name} context {number}")));
+    }
+    allocate(paths, name, configured)
 }
 
 /// What a guest was given, if it was.
@@ -73,7 +111,7 @@ pub fn lookup(paths: &Paths, name: &GuestName) -> Result<Option<Allocation>> {
 /// When it is another guest's, or the files can't be read.
 pub fn check(paths: &Paths, name: &GuestName, wanted: ContextId) -> Result<()> {
     match holders(paths, wanted)?.find(|holder| holder != name) {
-        Some(holder) => Err(context_taken(wanted, &holder)),
+        Some(holder) => Err(context_taken(paths, name, wanted, &holder)),
         None => Ok(()),
     }
 }
@@ -130,7 +168,7 @@ impl Registry {
         configured: &BTreeMap<u32, &GuestName>,
         taken: impl FnOnce() -> Vec<Range<u64>>,
         seed: u32,
-    ) -> Result<Allocation> {
+    ) -> Result<Allocation, Refused> {
         let given = self.guests.iter().map(|(guest, given)| (given.context.get(), guest));
         let holders: BTreeMap<u32, &GuestName> = configured
             .iter()
@@ -141,12 +179,12 @@ impl Registry {
         let known = self.guests.get(name).copied();
         let context = match wanted.or(known.map(|known| known.context)) {
             Some(wanted) => match holders.get(&wanted.get()) {
-                Some(holder) => return Err(context_taken(wanted, holder)),
+                Some(holder) => return Err(Refused::Taken(wanted, (*holder).clone())),
                 None => wanted,
             },
             None => {
                 let numbers: BTreeSet<u32> = holders.keys().copied().collect();
-                choose::context(&numbers).ok_or_else(|| Error::new("no context is left"))?
+                choose::context(&numbers).ok_or(Refused::NoContext)?
             }
         };
         let base = match known {
@@ -154,7 +192,7 @@ impl Registry {
             None => {
                 let mut ranges = taken();
                 ranges.extend(self.guests.values().map(|given| choose::range(given.base)));
-                choose::base(&ranges, seed).ok_or_else(no_range_left)?
+                choose::base(&ranges, seed).ok_or(Refused::NoRange)?
             }
         };
         let allocation = Allocation { context, base };
@@ -168,9 +206,28 @@ fn seed(paths: &Paths) -> u32 {
     u32::from_str_radix(&paths.instance(), 16).unwrap_or(0)
 }
 
-fn context_taken(context: ContextId, holder: &GuestName) -> Error {
-    Error::new(format!("context {context} is guest '{holder}''s"))
-        .hint("without '--context' a free one is chosen")
+/// Why nothing is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Refused {
+    /// The context is this guest's.
+    Taken(ContextId, GuestName),
+    /// All are.
+    NoContext,
+    /// All ids of the host's are somebody's.
+    NoRange,
+}
+
+fn context_taken(paths: &Paths, name: &GuestName, context: ContextId, holder: &GuestName) -> Error {
+    let hint = match paths.config(holder).exists() {
+        true => "without '--context' a free one is chosen".to_owned(),
+        // Nobody else could say where it has gone.
+        false if paths.config(name).exists() => format!(
+            "there is no guest '{holder}'; if its rename was cut short: vserver rename {name} \
+             {holder}; else: vserver delete {holder}"
+        ),
+        false => format!("there is no guest '{holder}' any more: vserver delete {holder}"),
+    };
+    Error::new(format!("context {context} is guest '{holder}''s")).hint(hint)
 }
 
 fn no_range_left() -> Error {
@@ -253,8 +310,32 @@ mod tests {
         assert_eq!(allocate(&paths, &guest("c"), None).unwrap().context.get(), 40_001);
         let error = allocate(&paths, &guest("d"), 40_002.try_into().ok()).unwrap_err();
         assert_eq!(error.to_string(), "context 40002 is guest 'b''s");
+        assert_eq!(error.remedy(), Some("without '--context' a free one is chosen"));
         let own = allocate(&paths, &guest("b"), 40_002.try_into().ok()).unwrap();
         assert_eq!(own.context.get(), 40_002);
+    }
+
+    #[test]
+    fn a_context_of_a_guest_that_isnt_there_is_told_with_what_frees_it() {
+        let (_directory, paths) = prefix();
+        fs::create_dir_all(paths.config_dir()).unwrap();
+        let shop = allocate(&paths, &guest("shop"), None).unwrap();
+        let refused = || allocate(&paths, &guest("web"), Some(shop.context)).unwrap_err();
+        assert!(refused().remedy().unwrap().ends_with("vserver delete shop"));
+        fs::write(paths.config(&guest("web")), "").unwrap();
+        assert!(refused().remedy().unwrap().contains("vserver rename web shop"));
+    }
+
+    #[test]
+    fn a_guest_without_a_context_is_shown_its_own_or_a_free_one() {
+        let (_directory, paths) = prefix();
+        fs::create_dir_all(paths.config_dir()).unwrap();
+        fs::write(paths.config(&guest("a")), "context = 40000").unwrap();
+        let hint =
+            || of_start(&paths, &guest("web"), None).unwrap_err().remedy().map(str::to_owned);
+        assert!(hint().unwrap().ends_with("vserver config set web context 40001"));
+        allocate(&paths, &guest("web"), 77.try_into().ok()).unwrap();
+        assert!(hint().unwrap().ends_with("vserver config set web context 77"));
     }
 
     #[test]

@@ -213,7 +213,7 @@ pub fn plan(
 ) -> Result<Plan> {
     let context = config.context.ok_or_else(|| {
         Error::new(format!("guest '{name}' has no context"))
-            .hint(format!("give it one: vserver config set {name} context 40000"))
+            .hint(format!("give it one: vserver config set {name} context N"))
     })?;
     let ids = match config.security.users {
         UserMode::Private => Ids::Private(base),

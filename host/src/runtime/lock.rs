@@ -1,6 +1,7 @@
 //! Locks: files on which flock(2) is held. They vanish with their holder.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -92,11 +93,11 @@ fn open(path: &Path) -> Result<File> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(|e| Error::path("create", directory, e))?;
     }
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| Error::path("open", path, error))
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    // A file system that an error has made read-only: flock(2) asks for no more.
+    let opened = opened.or_else(|error| match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => File::open(path).map_err(|_| error),
+        _ => Err(error),
+    });
+    opened.map_err(|error| Error::path("open", path, error))
 }

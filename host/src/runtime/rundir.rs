@@ -181,7 +181,7 @@ impl RunDir {
                 Ok(None) if Instant::now() >= deadline => return Ok(None),
                 Ok(None) => thread::sleep(RETRY),
                 Err(error) if Instant::now() >= deadline => return Err(error),
-                Err(_) => {}
+                Err(_) => thread::sleep(RETRY),
             }
         }
     }

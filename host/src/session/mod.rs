@@ -89,12 +89,16 @@ fn open(paths: &Paths, name: &GuestName) -> Result<(Client, i32)> {
             Ok(status)
                 if status.shown_phase() == Phase::Session && status.phase != Phase::Session =>
             {
+                client.refuse_own_script()?;
                 wait_for_end(&client, deadline)?;
             }
             Ok(status) if status.paused => return Err(paused(name)),
             Ok(status) if status.init_pid > 0 => return Ok((client, status.init_pid)),
             Err(error) if error.kind() != crate::error::Kind::NotRunning => return Err(error),
-            _ if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            _ if Instant::now() < deadline => {
+                client.refuse_own_script()?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
             _ => return Err(Error::not_running(name)),
         }
     }

@@ -2,20 +2,45 @@
 //!
 //! It is called as `NAME.sh ACTION NAME`, with the guest's particulars in
 //! the environment, and has a minute. It is a file of the host's: nothing of
-//! the guest is ever executed here.
+//! the guest is ever executed here. What it prints goes to the supervisor's log.
+//! It may ask after its own guest, and open sessions in it: such requests are
+//! answered meanwhile.
 
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::Supervisor;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
+use crate::report;
 use crate::variables;
 
 /// Longest time that a script may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// So long it may take to end when it has been killed.
+const BURIAL: Duration = Duration::from_secs(5);
+
+/// So long a line is in the log.
+const LINE: usize = 1000;
+
+/// So many of its last lines say why it has failed.
+const LAST: usize = 3;
+
+/// What so many scripts have left running is still heard.
+const HEARD: usize = 8;
 
 /// When the script is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,54 +66,287 @@ impl Action {
     }
 }
 
-/// Runs the guest's script if it has one that is executable.
-///
-/// # Errors
-/// When it can't be run, fails, or takes longer than a minute.
-pub fn run(plan: &Plan, action: Action) -> Result<()> {
-    let script = &plan.actions;
-    let executable = std::fs::metadata(script)
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
-    if !executable {
-        return Ok(());
-    }
-    let what = format!("'{} {}' of guest '{}'", script.display(), action.name(), plan.name);
-    let child = Command::new(script)
-        .arg(action.name())
-        .arg(plan.name.as_str())
-        .env_remove(variables::ALLOCATOR.0)
-        .env_remove("NOTIFY_SOCKET")
-        .env_remove("WATCHDOG_USEC")
-        .env_remove("WATCHDOG_PID")
-        .env("VSERVER_NAME", plan.name.as_str())
-        .env("VSERVER_ACTION", action.name())
-        .env("VSERVER_CONTEXT", plan.context.to_string())
-        .env("VSERVER_ROOT", &plan.place.root)
-        .env("VSERVER_HOSTNAME", &plan.hostname)
-        .stdin(Stdio::null())
-        .spawn()
-        .map_err(|error| Error::os(format_args!("cannot run {what}"), error))?;
-    match wait(child).map_err(|error| Error::os(format_args!("cannot wait for {what}"), error))? {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => Err(Error::new(format!("{what} failed: {status}"))),
-        None => Err(Error::new(format!("{what} took longer than {} s", PATIENCE.as_secs()))),
+/// What is at the place of a guest's script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// A file that can't be executed.
+    Idle,
+    /// A script that others than root may change.
+    Open,
+    Script,
+}
+
+fn look(path: &Path) -> Found {
+    let Ok(file) = fs::metadata(path) else { return Found::Nothing };
+    let mode = file.permissions().mode();
+    match file.is_file() {
+        false => Found::Nothing,
+        true if mode & 0o111 == 0 => Found::Idle,
+        true if mode & 0o002 != 0 || mode & 0o020 != 0 && file.gid() != 0 => Found::Open,
+        true => Found::Script,
     }
 }
 
-/// `None` when it had to be killed.
-fn wait(mut child: Child) -> io::Result<Option<ExitStatus>> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+/// What keeps a guest's script from being run, if it has one.
+pub fn doubt_of_actions(path: &Path) -> Option<String> {
+    let shown = path.display();
+    match look(path) {
+        Found::Nothing | Found::Script => None,
+        Found::Idle => Some(format!("'{shown}' isn't executable, and so not run")),
+        Found::Open => Some(format!(
+            "'{shown}' isn't run, as others than root may change it: chmod go-w '{shown}'"
+        )),
+    }
+}
+
+/// A script at work.
+struct Running {
+    child: Child,
+    output: Output,
+    what: String,
+}
+
+impl Running {
+    /// The guest's script, if it has one that is executable.
+    fn start(plan: &Plan, action: Action) -> Result<Option<Self>> {
+        let script = &plan.actions;
+        let what = format!("'{} {}' of guest '{}'", script.display(), action.name(), plan.name);
+        match look(script) {
+            Found::Nothing | Found::Idle => return Ok(None),
+            Found::Open => {
+                let text = format!("cannot run {what}: others than root may change it");
+                return Err(Error::new(text).hint(format!("chmod go-w '{}'", script.display())));
+            }
+            Found::Script => {}
         }
+        let failed = |error: io::Error| Error::os(format_args!("cannot run {what}"), error);
+        let (output, prints) = Output::new(action).map_err(failed)?;
+        let complains = prints.try_clone().map_err(failed)?;
+        let child = Command::new(script)
+            .arg(action.name())
+            .arg(plan.name.as_str())
+            .env_remove(variables::ALLOCATOR.0)
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("WATCHDOG_USEC")
+            .env_remove("WATCHDOG_PID")
+            .env("VSERVER_NAME", plan.name.as_str())
+            .env("VSERVER_ACTION", action.name())
+            .env("VSERVER_CONTEXT", plan.context.to_string())
+            .env("VSERVER_ROOT", &plan.place.root)
+            .env("VSERVER_HOSTNAME", &plan.hostname)
+            .stdin(Stdio::null())
+            .stdout(prints)
+            .stderr(complains)
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
+        Ok(Some(Self { child, output, what }))
+    }
+}
+
+/// Kills a script with all that it has started in its process group.
+fn kill(child: &mut Child, what: &str) -> Result<()> {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+    let deadline = Instant::now() + BURIAL;
+    while matches!(child.try_wait(), Ok(None)) {
         if Instant::now() >= deadline {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
+            return Err(Error::new(format!("{what} was killed and has not ended")));
         }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// What a script prints, and what it has left running.
+#[derive(Debug)]
+pub(super) struct Output {
+    pipe: File,
+    is_open: bool,
+    action: &'static str,
+    line: Vec<u8>,
+    last: VecDeque<String>,
+}
+
+impl Output {
+    /// One, and the end that is to be written to.
+    fn new(action: Action) -> io::Result<(Self, OwnedFd)> {
+        let (pipe, prints) = io::pipe()?;
+        let pipe = File::from(OwnedFd::from(pipe));
+        fcntl_setfl(&pipe, fcntl_getfl(&pipe)? | OFlags::NONBLOCK)?;
+        let (line, last) = (Vec::new(), VecDeque::new());
+        let output = Self { pipe, is_open: true, action: action.name(), line, last };
+        Ok((output, prints.into()))
+    }
+
+    /// Logs what is there, and says whether more may come.
+    fn drain(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        // Whoever prints without end has no more than its turn.
+        let mut turns = 0..32;
+        while self.is_open && turns.next().is_some() {
+            match (&self.pipe).read(&mut buffer) {
+                Ok(0) => self.is_open = false,
+                Ok(length) => {
+                    for byte in buffer.iter().take(length) {
+                        if *byte != b'\n' {
+                            self.line.push(*byte);
+                        }
+                        if *byte == b'\n' || self.line.len() >= LINE {
+                            self.end_line();
+                        }
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => self.is_open = false,
+            }
+        }
+        if !self.is_open {
+            self.end_line();
+        }
+        self.is_open
+    }
+
+    fn end_line(&mut self) {
+        let text = report::harmless_line(String::from_utf8_lossy(&self.line).trim_end());
+        self.line.clear();
+        if text.is_empty() {
+            return;
+        }
+        tracing::info!("{}: {text}", self.action);
+        if self.last.len() >= LAST {
+            self.last.pop_front();
+        }
+        self.last.push_back(text);
+    }
+
+    /// Its last lines, as the end of an error.
+    fn last_words(&mut self) -> String {
+        self.end_line();
+        self.last.iter().map(|line| format!(": {line}")).collect()
+    }
+}
+
+impl Supervisor {
+    /// Runs the guest's script if it has one that is executable, and answers meanwhile
+    /// what may come from it.
+    ///
+    /// # Errors
+    /// When it can't be run, fails, or takes longer than a minute.
+    pub(super) fn act(&mut self, action: Action) -> Result<()> {
+        let Some(mut running) = Running::start(&self.plan, action)? else { return Ok(()) };
+        let what = running.what.clone();
+        let ended = self.wait_beside(&mut running);
+        running.output.drain();
+        match ended.map_err(|error| Error::os(format_args!("cannot wait for {what}"), error))? {
+            Some(status) => {
+                let words = running.output.last_words();
+                if running.output.is_open {
+                    self.outputs.truncate(HEARD - 1);
+                    self.outputs.insert(0, running.output);
+                }
+                match status.success() {
+                    true => Ok(()),
+                    false => Err(Error::new(format!("{what} failed: {status}{words}"))),
+                }
+            }
+            None => {
+                kill(&mut running.child, &what)?;
+                running.output.drain();
+                let (seconds, words) = (PATIENCE.as_secs(), running.output.last_words());
+                Err(Error::new(format!("{what} took longer than {seconds} s{words}")))
+            }
+        }
+    }
+
+    /// `None` when it has to be killed.
+    fn wait_beside(&mut self, running: &mut Running) -> io::Result<Option<ExitStatus>> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = 1_u8;
+        loop {
+            let is_open = running.output.drain();
+            if let Some(status) = running.child.try_wait()? {
+                return Ok(Some(status));
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            let mut fds = Vec::new();
+            self.clients.watch(&mut fds);
+            let pipe = running.output.pipe.as_fd();
+            fds.extend(is_open.then(|| PollFd::new(pipe, PollFlags::POLLIN)));
+            let _ = poll(&mut fds, PollTimeout::from(pause));
+            self.hear_meanwhile();
+            pause = (pause * 2).min(50);
+        }
+    }
+
+    /// Logs what is printed by what scripts have left running.
+    pub(super) fn hear_outputs(&mut self) {
+        self.outputs.retain_mut(Output::drain);
+    }
+
+    /// Adds that to what is to be polled.
+    pub(super) fn watch_outputs<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
+        let outputs = self.outputs.iter().map(|output| output.pipe.as_fd());
+        fds.extend(outputs.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_script_that_others_may_change_isnt_run_nor_one_that_isnt_executable() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.sh");
+        assert_eq!((look(&path), doubt_of_actions(&path)), (Found::Nothing, None));
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        let with = |mode| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            look(&path)
+        };
+        for (mode, found) in [(0o644, Found::Idle), (0o755, Found::Script), (0o757, Found::Open)] {
+            assert_eq!(with(mode), found, "{mode:o}");
+        }
+        let gid = fs::metadata(&path).unwrap().gid();
+        assert_eq!(with(0o775), if gid == 0 { Found::Script } else { Found::Open });
+        with(0o757);
+        assert!(doubt_of_actions(&path).unwrap().contains("chmod go-w"));
+    }
+
+    #[test]
+    fn what_a_script_has_started_is_killed_with_it() {
+        let mut command = Command::new("/bin/sh");
+        let script = command.args(["-c", "sleep 1000 & echo $!; wait"]).process_group(0);
+        let mut child = script.stdout(Stdio::piped()).spawn().unwrap();
+        let mut pid = String::new();
+        let mut prints = io::BufReader::new(child.stdout.take().unwrap());
+        io::BufRead::read_line(&mut prints, &mut pid).unwrap();
+        kill(&mut child, "it").unwrap();
+        let state = || fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        let deadline = Instant::now() + BURIAL;
+        while state().is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(Instant::now() < deadline, "it sleeps on");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn the_last_lines_are_kept_and_say_nothing_to_a_terminal() {
+        let (mut output, prints) = Output::new(Action::PreStart).unwrap();
+        let mut prints = File::from(prints);
+        prints.write_all(b"one\ntwo\n\nthree\nfo\x1b[31mur").unwrap();
+        assert!(output.drain());
+        assert_eq!(output.last_words(), ": two: three: fo\\x1b[31mur");
+        prints.write_all(&[b'x'; 2 * LINE + 1]).unwrap();
+        drop(prints);
+        assert!(!output.drain());
+        assert_eq!(output.last.iter().map(String::len).collect::<Vec<_>>(), [LINE, LINE, 1]);
     }
 }

@@ -46,7 +46,7 @@ use shared::stage::{Failure, Stage};
 use crate::accounting::Traffic;
 use crate::accounting::forks::{Forks, Made};
 use crate::cgroup::{GuestCgroup, Serving};
-use crate::control::{Event as Told, Phase, Snapshot};
+use crate::control::{Event as Told, Phase, Request, Snapshot};
 use crate::error::{Error, Result};
 use crate::exhausted;
 use crate::journal::Kind;
@@ -56,12 +56,14 @@ use crate::runtime::{self, Lock, Place, RunDir, State, now_ms};
 use crate::sys;
 use crate::systemd::Notifier;
 
+pub use actions::doubt_of_actions;
 pub use aftermath::clear_after;
 pub use manager::missed;
 pub use planner::Planner;
 pub use succession::runs;
 
 use accounts::Account;
+use actions::Output;
 use clients::Clients;
 use family::OwnInit;
 use hearing::Hearing;
@@ -88,6 +90,10 @@ pub struct Supervisor {
     hearing: Hearing,
     keeper: Option<Keeper>,
     clients: Clients,
+    /// What they have asked for while the administrator's script ran.
+    deferred: Vec<(u64, Request)>,
+    /// What is printed by what such scripts have left running.
+    outputs: Vec<Output>,
     timers: Timers,
     /// What the guest uses is noted there, once it is open.
     account: Option<Account>,
@@ -193,6 +199,8 @@ impl Supervisor {
             hearing: Hearing::new(Instant::now()),
             keeper: None,
             clients: Clients::new(&plan.name, listener, first),
+            deferred: Vec::new(),
+            outputs: Vec::new(),
             timers: Timers::default(),
             notifier: Notifier::from_environment(),
             own_init: OwnInit::default(),
@@ -277,6 +285,7 @@ impl Supervisor {
             self.hear_kills();
             self.hear_manager();
             self.hear_registration();
+            self.hear_outputs();
         }
         self.depart()
     }
@@ -345,6 +354,7 @@ impl Supervisor {
             fds.extend(talk.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         }
         self.clients.watch(&mut fds);
+        self.watch_outputs(&mut fds);
         let signals = self.terminated.iter().chain(&self.missed);
         fds.extend(signals.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
         fds.extend(self.registration.watched().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
@@ -355,6 +365,7 @@ impl Supervisor {
         let next_look = self.kills.as_ref().and_then(Kills::deaf_until);
         let moments = self.timers.next().into_iter().chain(deaf_until).chain(next_look);
         let moments = moments.chain(self.notifier.patient_until());
+        let moments = moments.chain((!self.deferred.is_empty()).then(Instant::now));
         let timeout = match moments.min() {
             Some(at) => {
                 let left = at.saturating_duration_since(Instant::now());

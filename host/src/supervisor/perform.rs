@@ -19,7 +19,7 @@ use crate::runtime::RunDir;
 use crate::storage;
 use crate::sys;
 
-use super::actions::{self, Action};
+use super::actions::Action;
 use super::kills::Kills;
 use super::network::ANNOUNCEMENTS;
 use super::state::{Effect, Event, STABLE};
@@ -168,7 +168,7 @@ impl Supervisor {
     fn prepare(&mut self) -> Result<()> {
         self.take_addresses()?;
         self.count_forks();
-        actions::run(&self.plan, Action::PreStart)?;
+        self.act(Action::PreStart)?;
         // The script may have mounted the disk that it is on.
         self.limit_disk()
     }
@@ -237,7 +237,7 @@ impl Supervisor {
     }
 
     fn ask_stop(&mut self, power: Power, deadline: Option<Duration>) {
-        if let Err(error) = actions::run(&self.plan, Action::PreStop) {
+        if let Err(error) = self.act(Action::PreStop) {
             tracing::warn!("{error}");
         }
         self.say_asked(power, deadline);
@@ -292,7 +292,7 @@ impl Supervisor {
             tracing::error!("cannot remove the guest's cgroups: {error}");
         }
         self.guest = super::Guest::default();
-        if let Err(error) = actions::run(&self.plan, Action::PostStop) {
+        if let Err(error) = self.act(Action::PostStop) {
             tracing::warn!("{error}");
         }
     }
@@ -302,7 +302,7 @@ impl Supervisor {
     pub(super) fn clean_up_again(&mut self) {
         tracing::info!("the guest is down already; cleaning up after it once more");
         self.sweep();
-        if let Err(error) = actions::run(&self.plan, Action::PostStop) {
+        if let Err(error) = self.act(Action::PostStop) {
             tracing::warn!("{error}");
         }
         // Nobody has asked for a boot, which would have failed now.
@@ -326,7 +326,7 @@ impl Supervisor {
         if phase == Phase::Running && !self.state.up {
             self.state.up = true;
             self.note_state();
-            if let Err(error) = actions::run(&self.plan, Action::PostStart) {
+            if let Err(error) = self.act(Action::PostStart) {
                 tracing::warn!("{error}");
                 self.clients.tell(&Told::Note(error.to_string()));
             }

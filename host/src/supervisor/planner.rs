@@ -71,7 +71,7 @@ impl Planner {
     }
 
     fn plan_for(&self, config: GuestConfig, fault: Option<&str>) -> Result<Plan> {
-        let ids = ids::allocate(&self.paths, &self.name, config.context)?;
+        let ids = ids::of_start(&self.paths, &self.name, config.context)?;
         let trial = Trial { fault: fault.map(str::to_owned), without: self.without.clone() };
         let mut host = facts::resources(config.limits.devices());
         if self.in_unit {

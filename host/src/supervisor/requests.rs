@@ -1,5 +1,6 @@
 //! What commands ask for, and what they are answered.
 
+use std::mem;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use super::state::{Event, Stop};
 impl Supervisor {
     /// Does what commands ask for.
     pub(super) fn hear_clients(&mut self) {
-        let requests = self.clients.hear();
+        let mut requests = mem::take(&mut self.deferred);
+        requests.extend(self.clients.hear());
         // Who asks after a client has gone finds the guest without it.
         self.let_go();
         for (client, request) in requests {
@@ -26,6 +28,18 @@ impl Supervisor {
         }
         if self.machine.phase() == Phase::Session && self.clients.last_lease_ended() {
             self.feed(Event::LastSessionEnded);
+        }
+    }
+
+    /// Answers what the administrator's script may ask that runs now. The rest waits for
+    /// its end, also all that the same client asks after that.
+    pub(super) fn hear_meanwhile(&mut self) {
+        for (client, request) in self.clients.hear() {
+            let waits = self.deferred.iter().any(|(other, _)| *other == client);
+            match request.is_answered_meanwhile() && !waits {
+                true => self.heed(client, request),
+                false => self.deferred.push((client, request)),
+            }
         }
     }
 
@@ -167,7 +181,9 @@ impl Supervisor {
     /// The guest is down, and nobody can come any more: who came late still
     /// hears how that was.
     pub(super) fn hear_last_clients(&mut self) {
-        for (client, request) in self.clients.hear() {
+        let mut requests = mem::take(&mut self.deferred);
+        requests.extend(self.clients.hear());
+        for (client, request) in requests {
             match (request, &self.failure) {
                 (Request::Watch(since_ms), _) => self.watch(client, since_ms),
                 (Request::Subscribe, Some(error)) => {

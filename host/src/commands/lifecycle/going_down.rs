@@ -42,6 +42,7 @@ impl Patience {
     /// # Errors
     /// When it takes too long, or can't be had.
     pub fn wait(&mut self, client: &Client, name: &GuestName) -> Result<()> {
+        client.refuse_own_script()?;
         client.send(&Request::Subscribe)?;
         let mut within = self.within(None);
         loop {

@@ -71,9 +71,9 @@ pub fn clear_after(paths: &Paths, name: &GuestName) -> Result<()> {
 /// As [`stop`].
 pub fn shut_down(paths: &Paths, name: &GuestName, power: Power, how: &Shutdown) -> Result<bool> {
     let Some((mut client, before)) = Client::find(paths, name)? else {
-        // An unknown guest is an error, also for stop. One that runs can be
-        // stopped whatever has become of its configuration.
-        config::load(paths, name)?;
+        // An unknown guest is an error, also for stop; mistakes in the
+        // configuration of one are none.
+        config::text(paths, name)?;
         return Ok(false);
     };
     let timeout_ms = how.timeout.map(plan::milliseconds);
