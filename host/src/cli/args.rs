@@ -210,6 +210,9 @@ pub struct ListArgs {
     /// Only guests with this mark; may be given several times.
     #[arg(long, value_name = "MARK")]
     pub mark: Vec<String>,
+    /// Only guests that are started with the host.
+    #[arg(long)]
+    pub enabled: bool,
     /// Only guests that run.
     #[arg(long, conflicts_with = "stopped")]
     pub running: bool,
@@ -219,7 +222,8 @@ pub struct ListArgs {
     /// Only the names, one a line.
     #[arg(long, conflicts_with = "json")]
     pub names: bool,
-    /// As JSON: an array of name, context and state.
+    /// As JSON: an array of name, context, state, uptime_seconds, addresses, marks,
+    /// autostart and description.
     #[arg(long)]
     pub json: bool,
 }

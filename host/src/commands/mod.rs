@@ -6,6 +6,7 @@
 pub mod output;
 pub mod select;
 
+mod abreast;
 mod based;
 mod belongings;
 mod build;
@@ -69,7 +70,7 @@ mod wait;
 mod watch;
 
 use std::ffi::OsString;
-use std::thread;
+use std::fs;
 
 use nix::sys::stat::{Mode, umask};
 use shared::name::GuestName;
@@ -234,6 +235,10 @@ pub fn each_of(
     Ok(worst)
 }
 
+/// So many guests are started, stopped and the like at a time: a thread that waits costs
+/// little, but a host has only so many.
+const SIDE_BY_SIDE: usize = 256;
+
 /// Does the same for every guest, side by side when there are several. The
 /// failure of one doesn't keep the others back: with several guests each
 /// failure is printed when it happens, and the largest exit code is returned.
@@ -254,9 +259,6 @@ pub fn each(
             Exit(error.kind().exit_code())
         }
     };
-    let worst = thread::scope(|scope| {
-        let threads: Vec<_> = guests.iter().map(|name| scope.spawn(|| one(name))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or(Exit::NO)).max()
-    });
-    Ok(worst.unwrap_or(Exit::DONE))
+    let ends = abreast::abreast(guests, SIDE_BY_SIDE, one);
+    Ok(ends.into_iter().map(|end| end.unwrap_or(Exit::NO)).max().unwrap_or(Exit::DONE))
 }
