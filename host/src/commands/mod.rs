@@ -101,6 +101,11 @@ impl Exit {
         Self(code)
     }
 
+    /// This one, or that of a failure if that is larger.
+    fn or_failed(self, error: &Error) -> Self {
+        self.max(Self(error.kind().exit_code()))
+    }
+
     /// The number for the shell.
     pub fn code(self) -> u8 {
         self.0
@@ -206,6 +211,8 @@ pub fn exit_code_of_usage(tool: Option<&str>, clap: i32) -> u8 {
 pub fn exit_code_of_failure(action: &Action, error: &Error) -> u8 {
     match (error.kind(), action) {
         (kind @ (Kind::CannotExecute | Kind::CommandNotFound), _) => kind.exit_code(),
+        // What can't be known is no "no".
+        (Kind::Permission, Action::Tool(Tool::Info(_))) => Kind::Permission.exit_code(),
         (_, Action::Tool(tool)) => cli::tools::failure(tool.name()),
         _ if action.passes_exit_code() => EXEC_FAILED,
         (kind, _) => kind.exit_code(),
