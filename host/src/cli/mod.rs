@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod args;
 pub mod building;
+mod candidates;
 pub mod device;
 mod help;
 pub mod limits;
@@ -25,12 +26,14 @@ use std::path::Path;
 
 use crate::systemd;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 use shared::name::GuestName;
 
 pub use accounts::{MetricsArgs, StatArgs, TopArgs, UsageArgs};
 pub use args::*;
 pub use building::{BuildArgs, Method};
+pub use candidates::{CandidatesArgs, Kind, kind, wanted};
 pub use device::{DeviceAction, DeviceArgs};
 pub use limits::{Change, LimitsArgs};
 pub use old_build::{OldBuildArgs, Said};
@@ -201,6 +204,9 @@ pub enum Action {
     /// Write dependencies of guests' units; systemd calls this.
     #[command(hide = true)]
     Generate(GenerateArgs),
+    /// Print what can stand behind these words; scripts of completion call this.
+    #[command(hide = true, name = "__complete")]
+    Candidates(CandidatesArgs),
     /// Write the manual pages into a directory.
     #[command(hide = true)]
     Man(ManArgs),
@@ -230,6 +236,27 @@ impl Action {
 /// # Errors
 /// What clap says, which includes `--help` and `--version`.
 pub fn parse(argv: Vec<OsString>, options_of_build: Vec<OsString>) -> Result<Cli, clap::Error> {
+    read(argv, options_of_build).map_err(without_false_tips)
+}
+
+/// No guest, and no value that is asked for, begins with a '-': where clap doesn't know
+/// an option, its tip of how to pass that as a value leads nowhere.
+fn without_false_tips(mut usage: clap::Error) -> clap::Error {
+    if let Some(ContextValue::StyledStrs(mut tips)) = usage.remove(ContextKind::Suggested) {
+        tips.retain(|tip| !tip.to_string().contains("as a value, use"));
+        usage.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    if let Some(ContextValue::Strings(mut verbs)) = usage.remove(ContextKind::SuggestedSubcommand) {
+        // Nobody types these.
+        verbs.retain(|verb| !verb.starts_with('_'));
+        if !verbs.is_empty() {
+            usage.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(verbs));
+        }
+    }
+    usage
+}
+
+fn read(argv: Vec<OsString>, options_of_build: Vec<OsString>) -> Result<Cli, clap::Error> {
     if let Some(words) = tools::words(&argv) {
         let action = Action::Tool(tools::parse(words)?);
         return Ok(Cli { verbose: false, quiet: false, action });
@@ -305,7 +332,8 @@ mod tests {
             let words = format!("vserver supervise {line}");
             let words: Vec<_> = words.split_ascii_whitespace().map(OsString::from).collect();
             let alone = parse(words.clone(), vec![]).map_err(|error| error.to_string());
-            let with_others = Cli::try_parse_from(words).map_err(|error| error.to_string());
+            let with_others =
+                Cli::try_parse_from(words).map_err(|error| without_false_tips(error).to_string());
             assert_eq!(format!("{alone:?}"), format!("{with_others:?}"), "{line}");
         }
         assert!(supervise(&["vserver", "supervise", "web"].map(OsString::from)).is_some());

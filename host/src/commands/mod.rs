@@ -10,6 +10,7 @@ mod abreast;
 mod based;
 mod belongings;
 mod build;
+mod candidates;
 mod chbind;
 mod chcontext;
 mod clone;
@@ -63,6 +64,7 @@ mod suexec;
 mod supervise;
 mod top;
 mod unify;
+mod unknown;
 mod usage;
 mod vkill;
 mod vps;
@@ -81,6 +83,7 @@ use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 
 pub use build::options_of_build;
+pub use unknown::explain;
 
 /// The exit code of a command that did what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,6 +181,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Config(args) => config::run(args, paths),
         Action::Doctor(args) => doctor::run(args, paths),
         Action::Completion(args) => completion::run(args, paths),
+        Action::Candidates(args) => candidates::run(args, paths),
         Action::Install(args) => install::run(args, paths),
         Action::Demo(args) => demo::run(args, paths),
         Action::Supervise(args) => supervise::run(args, paths),
