@@ -90,15 +90,19 @@ pub enum Action {
     #[command(after_help = help::STOP)]
     Stop(StopArgs),
     /// Stop guests if they run, and start them.
+    #[command(after_help = help::RESTART)]
     Restart(RestartArgs),
     /// Restart those of the guests that run.
+    #[command(after_help = help::CONDRESTART)]
     Condrestart(RestartArgs),
     /// Have running guests reboot, as if asked from inside.
+    #[command(after_help = help::REBOOT)]
     Reboot(RebootArgs),
     /// Freeze all processes of guests where they are.
     #[command(after_help = help::PAUSE)]
     Pause(PauseArgs),
     /// Let paused guests go on.
+    #[command(after_help = help::RESUME)]
     Resume(PauseArgs),
     /// Open a login shell in a guest.
     #[command(after_help = help::ENTER)]
@@ -115,9 +119,11 @@ pub enum Action {
     /// Show how guests are.
     #[command(after_help = help::STATUS)]
     Status(StatusArgs),
-    /// Is the guest running? Silent: the exit code answers, 0 or 1.
+    /// Is the guest running? Silent: the exit code answers, 0 or 1; 5 if there is none.
+    #[command(after_help = help::RUNNING)]
     Running(RunningArgs),
     /// List all guests.
+    #[command(after_help = help::LIST)]
     List(ListArgs),
     /// Show what guests use: processes, memory, time, and more.
     #[command(after_help = help::STAT)]
@@ -144,7 +150,8 @@ pub enum Action {
     #[command(after_help = help::ENABLE)]
     Enable(EnableArgs),
     /// Have guests no longer started when the host boots.
-    Disable(EnableArgs),
+    #[command(after_help = help::DISABLE)]
+    Disable(DisableArgs),
     /// Give running guests what can be changed of their configuration at once.
     #[command(after_help = help::RELOAD)]
     Reload(ReloadArgs),
@@ -179,8 +186,10 @@ pub enum Action {
     #[command(after_help = help::UNIFY, visible_alias = "hashify")]
     Unify(UnifyArgs),
     /// Delete guests: root directory, configuration, logs.
+    #[command(after_help = help::DELETE)]
     Delete(DeleteArgs),
     /// Wait until guests are in a state.
+    #[command(after_help = help::WAIT)]
     Wait(WaitArgs),
     /// Print a line of JSON whenever the state of a guest changes.
     #[command(after_help = help::EVENTS)]
@@ -189,6 +198,7 @@ pub enum Action {
     #[command(after_help = help::CONFIG)]
     Config(ConfigArgs),
     /// Say what this host can and can't do, and how to change that.
+    #[command(after_help = help::DOCTOR)]
     Doctor(DoctorArgs),
     /// Print a script that completes vserver's words in a shell.
     #[command(after_help = help::COMPLETION)]
@@ -197,6 +207,7 @@ pub enum Action {
     #[command(after_help = help::INSTALL)]
     Install(InstallArgs),
     /// Build a guest, boot it, look into it, stop it.
+    #[command(after_help = help::DEMO)]
     Demo(DemoArgs),
     /// Run one guest's supervisor; 'start' and systemd call this.
     #[command(hide = true)]
@@ -341,6 +352,34 @@ mod tests {
 
     fn action(line: &str) -> Result<Action, clap::Error> {
         parse(line.split(' ').map(OsString::from).collect(), Vec::new()).map(|cli| cli.action)
+    }
+
+    #[test]
+    fn every_help_has_examples_in_lines_that_fit() {
+        fn look(command: &clap::Command) {
+            for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+                let name = inner.get_name();
+                let notes = inner.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(notes.starts_with("Example"), "{name} has no examples");
+                let most = |line: &str| if line.starts_with("  ") { 88 } else { 80 };
+                let long = notes.lines().find(|line| line.chars().count() > most(line));
+                assert_eq!(long, None, "{name}");
+                look(inner);
+            }
+        }
+        look(&command());
+    }
+
+    #[test]
+    fn tips_lead_somewhere() {
+        for line in ["vserver start web --timeout -1", "vserver delete --force web"] {
+            let told = action(line).unwrap_err().to_string();
+            assert!(!told.contains("as a value, use"), "{told}");
+        }
+        let told = action("vserver complet").unwrap_err().to_string();
+        assert!(told.contains("'completion'") && !told.contains("__"), "{told}");
+        let told = action("vserver start web --timeout -1").unwrap_err().to_string();
+        assert!(told.contains("a duration is written like"), "{told}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! that `systemctl disable` takes back what `vserver enable` has done; there the
 //! configuration is what an administrator has written into it.
 
-use crate::cli::{EnableArgs, Shutdown};
+use crate::cli::{Guests, Shutdown};
 use crate::commands::{Exit, each, lifecycle, output, select, start};
 use crate::config::{self, edit};
 use crate::error::Result;
@@ -16,13 +16,13 @@ use shared::message::Power;
 use shared::name::GuestName;
 
 /// Enables or disables.
-pub(super) fn run(args: &EnableArgs, enable: bool, paths: &Paths) -> Result<Exit> {
-    let names = select::guests(&args.guests, paths)?;
+pub(super) fn run(guests: &Guests, now: bool, enable: bool, paths: &Paths) -> Result<Exit> {
+    let names = select::guests(guests, paths)?;
     set_all(paths, &names, enable)?;
-    if !args.now {
+    if !now {
         return Ok(Exit::DONE);
     }
-    let limit = start::limit(&args.guests);
+    let limit = start::limit(guests);
     let wanted = lifecycle::Start { limit, ..lifecycle::Start::default() };
     each(&names, |name| {
         if enable {

@@ -81,6 +81,7 @@ use shared::outcome::Outcome;
 use crate::cli::{self, Action, Tool};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
+use crate::runtime::Lock;
 
 pub use build::options_of_build;
 pub use unknown::explain;
@@ -135,6 +136,33 @@ pub fn run_unparsed(argv: &[OsString], paths: &Paths) -> Option<Result<Exit>> {
 /// # Errors
 /// What the verb's file says; to be printed by the caller.
 pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
+    let end = carry_out(action, paths);
+    let code = match &end {
+        Ok(exit) => exit.0,
+        Err(error) => error.kind().exit_code(),
+    };
+    if code == Kind::NoSuchGuest.exit_code() {
+        remove_strays(paths);
+    }
+    end
+}
+
+/// Removes the locks of names that no guest has: they were made to find that out.
+fn remove_strays(paths: &Paths) {
+    for entry in fs::read_dir(paths.run_dir()).into_iter().flatten().flatten() {
+        let file = entry.file_name();
+        let name = file.to_str().and_then(|file| file.strip_prefix(".lock-"));
+        let Some(Ok(name)) = name.map(str::parse::<GuestName>) else { continue };
+        if crate::config::text(paths, &name).is_err_and(|error| error.kind() == Kind::NoSuchGuest)
+            && let Ok(Some(lock)) = Lock::try_now(&entry.path())
+            && lock.is_at(&entry.path())
+        {
+            lock.remove(&entry.path());
+        }
+    }
+}
+
+fn carry_out(action: &Action, paths: &Paths) -> Result<Exit> {
     // What belongs to an installation or a guest is not a matter of who has typed this.
     if !action.keeps_umask() {
         umask(Mode::from_bits_truncate(0o022));
@@ -161,8 +189,8 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Top(args) => top::run(args, paths),
         Action::Limits(args) => limits::run(args, paths),
         Action::Logs(args) => logs::run(args, paths),
-        Action::Enable(args) => enable::run(args, true, paths),
-        Action::Disable(args) => enable::run(args, false, paths),
+        Action::Enable(args) => enable::run(&args.guests, args.now, true, paths),
+        Action::Disable(args) => enable::run(&args.guests, args.now, false, paths),
         Action::Reload(args) => reload::run(args, paths),
         Action::Reexec(args) => reexec::run(args, paths),
         Action::Clone(args) => clone::run(args, paths),
