@@ -2,6 +2,7 @@
 
 use shared::name::GuestName;
 
+use super::output;
 use crate::cli::Guests;
 use crate::config::{self, GuestConfig, Order};
 use crate::control;
@@ -40,10 +41,21 @@ pub fn guests_to_start(wanted: &Guests, paths: &Paths) -> Result<Vec<GuestName>>
         return guests(wanted, paths);
     }
     let mut chosen = config::names(paths)?;
+    warn_of_unknown(&wanted.mark, &chosen, paths);
     chosen.retain(|name| {
         config::load(paths, name).map_or(true, |config| has_one_of(&config, &wanted.mark))
     });
     Ok(chosen)
+}
+
+/// Tells of marks that no guest has: one that is misspelt would choose nobody in silence.
+fn warn_of_unknown(marks: &[String], names: &[GuestName], paths: &Paths) {
+    let configs: Vec<_> = names.iter().filter_map(|name| config::load(paths, name).ok()).collect();
+    for mark in marks {
+        if !configs.iter().any(|config| config.marks.contains(mark)) {
+            output::warn(format_args!("no guest has the mark '{mark}'"));
+        }
+    }
 }
 
 fn has_one_of(config: &GuestConfig, marks: &[String]) -> bool {
@@ -98,6 +110,7 @@ pub fn is_enabled(paths: &Paths, name: &GuestName, config: &GuestConfig) -> bool
 fn marked(marks: &[String], paths: &Paths) -> Result<Vec<GuestName>> {
     let mut chosen = config::names(paths)?;
     if !marks.is_empty() {
+        warn_of_unknown(marks, &chosen, paths);
         let mut failure = None;
         chosen.retain(|name| match config::load(paths, name) {
             Ok(config) => has_one_of(&config, marks),
