@@ -114,7 +114,8 @@ fn bash(script: &str, program: &str) -> String {
     if [[ $known == 6 && $whole == *:* ]]; then
         COMPREPLY=()
     elif [[ $known == 6 ]]; then
-        compopt -o filenames
+        # With it, the ':' of a guest would be quoted.
+        [[ ${{#COMPREPLY[@]}} != 0 ]] || compopt -o filenames
         mapfile -t -O ${{#COMPREPLY[@]}} COMPREPLY < <(compgen -f -- \"$part\")
     fi
     if [[ ${{#COMPREPLY[@]}} == 0 ]]; then
