@@ -91,10 +91,13 @@ fn page(command: &Command, name: &str) -> Result<String> {
     man.render_name_section(&mut text).map_err(fail)?;
     let mut synopsis = Roff::new();
     synopsis.control("SH", ["SYNOPSIS"]);
-    for line in usage(command, name) {
-        synopsis.text(vec![roman(line)]).control("br", []);
+    for (index, line) in usage(command, name).into_iter().enumerate() {
+        if index > 0 {
+            synopsis.control("br", []);
+        }
+        synopsis.text(vec![roman(line)]);
     }
-    text.extend_from_slice(synopsis.render().as_bytes());
+    text.extend_from_slice(synopsis.to_roff().as_bytes());
     man.render_description_section(&mut text).map_err(fail)?;
     man.render_options_section(&mut text).map_err(fail)?;
     if command.has_subcommands() {
