@@ -109,6 +109,7 @@ impl Error {
     /// The guest is not running.
     pub fn not_running(name: &GuestName) -> Self {
         Self { kind: Kind::NotRunning, ..Self::new(format!("guest '{name}' is not running")) }
+            .hint(format!("start it: vserver start {name}"))
     }
 
     /// The guest has a supervisor of before an upgrade, or after it.

@@ -33,9 +33,13 @@ fn main() -> ExitCode {
         }
     };
     let has_options = !options.is_empty();
-    let line = match cli::parse(argv, options) {
+    let line = match cli::parse(argv.clone(), options) {
         Ok(line) => line,
         Err(usage) => {
+            if let Some(error) = commands::explain(&argv, &usage, &paths) {
+                output::complain(&error);
+                return ExitCode::from(error.kind().exit_code());
+            }
             if has_options && usage.use_stderr() {
                 let file = paths.build_options();
                 output::remark(format_args!("options in '{}' count, too", file.display()));

@@ -15,7 +15,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 
 /// Opens a file of vserver's own for reading. What isn't a file isn't opened: a device
 /// might do something. Should it become a FIFO in between, nobody who looks at all
@@ -51,6 +51,38 @@ pub fn replace(path: &Path, text: &str, mode: u32) -> Result<()> {
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     exchange(path, text, mode, Sync::Disk)?;
     sync_directory(path)
+}
+
+/// Writes a file that a user has named, in place of the old one, if there is one. Its
+/// directory may be another user's, so nothing of what is there counts: no link is
+/// followed, and neither mode nor owner is kept.
+///
+/// # Errors
+/// When it can't be written, or something else than a file has its name.
+pub fn put(path: &Path, text: &str, mode: u32) -> Result<()> {
+    only_a_file(path)?;
+    let temporary = Temporary::write(path, text, mode, None, Sync::Disk)?;
+    fs::rename(&temporary.path, path).map_err(|error| Error::path("replace", path, error))?;
+    drop(temporary);
+    sync_directory(path)
+}
+
+/// Is there nothing of this name, or a file?
+///
+/// # Errors
+/// When it is something else: a link, or a device, without which a host may be lost.
+pub fn only_a_file(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(old) if old.is_symlink() => {
+            Err(Error::new(format!("'{}' is a symbolic link", error::told(path)))
+                .hint("links aren't followed here: name the file itself, or another one"))
+        }
+        Ok(old) if !old.is_file() => {
+            Err(Error::new(format!("'{}' is not a regular file", error::told(path)))
+                .hint("it is not replaced: name another file"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// [`replace`] for a file that has to be there; false if it isn't. One that
@@ -157,7 +189,10 @@ impl Growing {
         let length = self.file.metadata().map_err(failed)?.len();
         let (from, to) = (&self.temporary.path, &self.target);
         let renamed = match replaces {
-            true => system::rename(from, to),
+            true => {
+                only_a_file(to)?;
+                system::rename(from, to)
+            }
             false => rename_new((CWD, from), (CWD, to)),
         };
         match renamed {
@@ -427,6 +462,26 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(entries(directory.path()), 2);
+    }
+
+    #[test]
+    fn what_a_user_has_named_is_replaced_only_if_it_is_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("victim"), "theirs").unwrap();
+        std::os::unix::fs::symlink("victim", path("link")).unwrap();
+        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for name in ["link", "fifo"] {
+            assert!(put(&path(name), "ours", 0o644).is_err(), "{name}");
+            assert!(Growing::begin(&path(name)).unwrap().finish(true).is_err(), "{name}");
+            assert!(!fs::symlink_metadata(path(name)).unwrap().is_file(), "{name}");
+        }
+        fs::set_permissions(path("victim"), Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(fs::read_to_string(path("victim")).unwrap(), "theirs");
+        put(&path("victim"), "ours", 0o644).unwrap();
+        assert_eq!(fs::read_to_string(path("victim")).unwrap(), "ours");
+        assert_eq!(fs::metadata(path("victim")).unwrap().mode() & 0o7777, 0o644);
+        assert_eq!(entries(directory.path()), 3);
     }
 
     #[test]

@@ -86,6 +86,68 @@ fn completions_are_right_for_their_shells() {
     }
 }
 
+/// What bash would offer at the end of this line; it makes words of their own of ':',
+/// '=' and '@', as readline does.
+fn offered(host: &Host, line: &str) -> Vec<String> {
+    const ASK: &str = r#"
+        vserver() { "$PROGRAM" "$@"; }
+        source "$SCRIPT"
+        compopt() { :; }
+        COMP_LINE=$1 COMP_POINT=${#1}
+        read -ra COMP_WORDS <<<"$(sed 's/[:=@]/ & /g' <<<"$1")"
+        [[ $1 != *' ' ]] || COMP_WORDS+=('')
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        last=$COMP_CWORD
+        _vserver_with_candidates vserver "${COMP_WORDS[last]}" "${COMP_WORDS[last - 1]}"
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", ASK, "bash", line]).current_dir(host.prefix());
+    bash.env(vserver::variables::PREFIX, host.prefix());
+    bash.env("PROGRAM", tests::host::program()).env("SCRIPT", host.prefix().join("completion"));
+    let answer = command::run(&mut bash, DEADLINE).ok();
+    answer.stdout.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_offers_what_can_stand_there() {
+    let host = Host::without_root();
+    let script = host.vserver(["completion", "bash"]).ok();
+    fs::write(host.prefix().join("completion"), &script.stdout).expect("a file can be written");
+    let web = "context = 100\nmarks = [\"db\"]\n[devices]\n\
+               allow = [\"/dev/fuse rw\"]\n";
+    host.configure("web", web);
+    host.configure("tiny", "context = 101\nmarks = [\"batch\"]\n");
+    for (line, wanted) in [
+        ("vserver start ", &["tiny", "web"] as &[&str]),
+        ("vserver start w", &["web"]),
+        ("vserver clone ", &["tiny", "web"]),
+        ("vserver clone web ", &[]),
+        ("vserver rename t", &["tiny"]),
+        ("vserver import f ", &[]),
+        ("vserver enter -u www ", &["tiny", "web"]),
+        ("vserver start --mark ", &["batch", "db"]),
+        ("vserver cp we", &["web:"]),
+        ("vserver cp comp", &["completion"]),
+        ("vserver vkill -c ", &["tiny", "web"]),
+        ("vserver vserver-info t", &["tiny"]),
+        ("vserver device remove web ", &["/dev/fuse"]),
+        ("vserver config unset web boot.stop", &["boot.stop_timeout"]),
+        ("vserver limits web mem", &["memory=", "memory_high="]),
+        ("vserver config che", &["check"]),
+        ("vserver completion z", &["zsh"]),
+        ("vserver start --no-w", &["--no-wait"]),
+    ] {
+        let found = offered(&host, line);
+        if line.contains("limits") {
+            assert!(found.contains(&wanted[0].to_owned()), "{line}: {found:?}");
+        } else {
+            assert_eq!(found, wanted, "{line}");
+        }
+    }
+    host.vserver(["__complete", "--", "start", "web"]).ok().says("tiny\nweb\n");
+    host.vserver(["__complete", "--", "frobnicate"]).code(1).says("");
+}
+
 #[test]
 fn a_reader_that_has_gone_is_no_crash() {
     let host = Host::without_root();

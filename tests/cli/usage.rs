@@ -32,7 +32,10 @@ fn an_unknown_guest_is_exit_code_5() {
     }
     host.vserver(["delete", "nobody", "--yes"]).code(5);
     host.vserver(["config", "show", "nobody"]).code(5);
-    host.vserver(["running", "nobody"]).code(1).says("");
+    host.vserver(["running", "nobody"]).code(5).complains("there is no guest 'nobody'");
+    host.configure("down", "context = 100\n");
+    host.vserver(["running", "down"]).code(1).says("");
+    host.vserver(["down", "running"]).code(1).says("");
     host.vserver(["exec", "nobody", "--", "true"]).code(125);
 }
 
@@ -57,6 +60,93 @@ fn a_broken_configuration_keeps_no_other_guest_back() {
     host.vserver(["reload", "web"]).code(3).complains("not running");
     let list = host.vserver(["list"]).ok().complains("bad.toml:1");
     assert!(list.stdout.contains("web"), "{list}");
+}
+
+#[test]
+fn what_a_guest_is_asked_wrongly_is_said_of_the_verb() {
+    let host = Host::without_root();
+    host.configure("tiny", "context = 100\n");
+    for (words, said, hint) in [
+        (&["tiny"] as &[&str], "guest 'tiny'", "vserver tiny status"),
+        (&["tiny", "frobnicate"], "no verb 'frobnicate'", "vserver exec tiny -- frobnicate"),
+        (&["tiny", "apt-get", "update"], "no verb 'apt-get'", "vserver exec tiny -- apt-get"),
+        (&["destroy", "tiny"], "no verb 'destroy'", "vserver delete tiny"),
+    ] {
+        host.vserver(words).code(2).complains(said).complains(hint);
+    }
+}
+
+#[test]
+fn a_mark_that_nobody_has_is_warned_of() {
+    let host = Host::without_root();
+    host.configure("web", "context = 100\nmarks = [\"db\"]\n");
+    for verb in ["list", "start", "stop"] {
+        let words = [verb, "--mark", "dbs"];
+        host.vserver(words).ok().complains("no guest has the mark 'dbs'");
+    }
+    let list = host.vserver(["list", "--mark", "db"]).ok();
+    assert!(list.stderr.is_empty() && list.stdout.contains("web"), "{list}");
+}
+
+#[test]
+fn list_tells_which_guests_start_with_the_host() {
+    let host = Host::without_root();
+    host.configure("web", "context = 100\nautostart = true\nmarks = [\"db\"]\n");
+    host.configure("tiny", "context = 101\ndescription = \"x\"\n");
+    host.vserver(["list", "--enabled", "--names"]).ok().says("web\n");
+    let json = host.vserver(["list", "--json"]).ok();
+    let all: serde_json::Value = serde_json::from_str(&json.stdout).expect("it is JSON");
+    let tiny = serde_json::json!({
+        "name": "tiny", "context": 101, "state": "stopped", "uptime_seconds": null,
+        "addresses": [], "marks": [], "autostart": false, "description": "x",
+    });
+    assert_eq!(all[0], tiny);
+    assert_eq!((&all[1]["autostart"], &all[1]["marks"][0]), (&true.into(), &"db".into()));
+    let status = host.vserver(["status", "web"]).code(3);
+    assert!(status.stdout.contains("\nAutostart:            yes\nMarks:                db\n"));
+}
+
+#[test]
+fn stop_of_all_is_silent_of_those_that_are_down() {
+    let host = Host::without_root();
+    host.configure("web", "context = 100\n");
+    let all = host.vserver(["stop", "--all"]).ok();
+    assert!(all.stderr.is_empty(), "{all}");
+    host.vserver(["stop", "web"]).ok().complains("guest 'web' is not running");
+}
+
+#[test]
+fn a_name_that_no_guest_has_leaves_no_lock() {
+    let host = Host::without_root();
+    for words in [&["start", "nobody"] as &[&str], &["delete", "nobody", "--yes"]] {
+        host.vserver(words).code(5);
+    }
+    let left = std::fs::read_dir(host.paths().run_dir());
+    let left: Vec<_> = left.into_iter().flatten().flatten().map(|it| it.file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_device_that_the_host_lacks_is_warned_of() {
+    let host = Host::without_root();
+    host.configure("web", "context = 100\n");
+    let added = host.vserver(["device", "add", "web", "/dev/no-such"]).ok();
+    added.complains("can't be started with it").complains("/dev/no-such");
+    let added = host.vserver(["device", "add", "web", "/dev/tty10"]).ok();
+    assert!(added.stderr.is_empty() || !std::path::Path::new("/dev/tty10").exists(), "{added}");
+}
+
+#[test]
+fn metrics_follow_no_link() {
+    let host = Host::without_root();
+    let path = |name: &str| host.prefix().join(name);
+    std::fs::write(path("victim"), "theirs").expect("a file can be written");
+    std::os::unix::fs::symlink("victim", path("out.prom")).expect("a link can be made");
+    let output = path("out.prom").to_string_lossy().into_owned();
+    host.vserver(["metrics", "--output", &output]).code(1).complains("is a symbolic link");
+    assert_eq!(std::fs::read_to_string(path("victim")).expect("still there"), "theirs");
+    std::fs::remove_file(&output).expect("it can be removed");
+    host.vserver(["metrics", "--output", &output]).ok();
 }
 
 #[test]
@@ -91,7 +181,7 @@ fn errors_are_one_sentence_with_the_programs_name() {
 #[test]
 fn top_without_a_terminal_says_what_to_use_instead() {
     let host = Host::without_root();
-    let answer = host.vserver(["top"]).code(1).says("");
+    let answer = host.vserver(["top"]).code(2).says("");
     assert!(answer.stderr.starts_with("vserver: 'vserver top' fills the screen"), "{answer}");
     assert!(answer.stderr.contains("\nhint: 'vserver stat' "), "{answer}");
     host.vserver(["top", "--interval", "0"]).code(2).complains("0.1");

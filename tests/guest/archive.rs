@@ -261,6 +261,12 @@ fn an_export_that_fails_leaves_nothing(tree: Tree) {
     assert_eq!(fs::read(&file).expect("it is there"), b"mine");
     host.vserver(["export", "web", &file, "--force"]).ok();
     host.vserver(["import", &file, "shop"]).ok();
+    // A device of the host's would be lost.
+    let fifo = place.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("it can be made");
+    let fifo = fifo.to_string_lossy().into_owned();
+    host.vserver(["export", "web", &fifo, "--force"]).code(1).complains("not a regular file");
+    assert!(!fs::metadata(&fifo).expect("it is there").is_file());
 }
 
 fn config_of(host: &Host, name: &str) -> PathBuf {

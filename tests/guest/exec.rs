@@ -212,6 +212,8 @@ fn suexec_of_an_unknown_user_is_125(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     guest.start();
+    let beyond = host.vserver(["suexec", "70000", "web", "--", "id"]).code(125);
+    beyond.complains("can't have a user '70000'").complains("0 to 65535");
     host.vserver(["suexec", "nobody-here", "web", "--", "id"]).code(125).complains("'nobody-here'");
 }
 

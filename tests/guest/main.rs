@@ -125,6 +125,7 @@ mod top;
 mod unconfigured;
 mod unify;
 mod unify_base;
+mod unprivileged;
 mod upgrades;
 mod usage;
 mod versions;

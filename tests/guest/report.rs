@@ -33,7 +33,7 @@ fn status_of_a_stopped_guest(tree: Tree) {
     let status = guest.vserver("status", [""; 0]).code(3);
     assert_eq!(status.stdout.lines().next(), Some("Vserver 'web' is stopped"), "{status}");
     host.vserver(["status", "nobody"]).code(5).complains("there is no guest 'nobody'");
-    host.vserver(["running", "nobody"]).code(1).says("");
+    host.vserver(["running", "nobody"]).code(5).complains("there is no guest 'nobody'");
 }
 
 fn status_as_json_has_its_fields(tree: Tree) {

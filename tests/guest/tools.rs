@@ -145,6 +145,9 @@ fn vkill_hits_nothing_outside_of_the_context(tree: Tree) {
     tool(&host, "vkill", ["-c", "0"]).code(1);
     tool(&host, "vkill", ["1"]).code(1);
     tool(&host, "vkill", ["-c", "nobody"]).code(1).complains("vkill: there is no guest 'nobody'");
+    host.configure("down", "context = 2000\n");
+    tool(&host, "vkill", ["-c", "down"]).code(1).complains("vkill: guest 'down' is not running");
+    tool(&host, "vkill", ["down"]).code(1).complains("'-c web'");
     tool(&host, "vkill", []).code(1).complains("No pid specified");
     tool(&host, "vkill", ["-s", "FROB", "4"]).code(1);
     assert!(process::is_alive(pid));
@@ -227,6 +230,7 @@ fn install_puts_everything_in_place_and_takes_it_away(_: Tree) {
     for page in ["man8/vserver.8", "man8/reducecap.8", "man8/vkill.8", "man5/vserver.toml.5"] {
         assert!(prefix.join("share/man").join(page).is_file(), "{page}");
     }
+    assert!(prefix.join("share/doc/vserver/limits.md").is_file());
     // Again: an upgrade. Then with somebody else's file in the way.
     host.vserver(["install"]).ok();
     let page = prefix.join("share/man/man8/vps.8");

@@ -63,7 +63,7 @@ pub struct TopArgs {
 #[derive(Clone, Debug, Args)]
 pub struct MetricsArgs {
     /// Replace this file, whole, instead of printing: in Prometheus's text format
-    /// 0.0.4, as node_exporter's textfile collector reads it.
+    /// 0.0.4, as node_exporter's textfile collector reads it. No link is followed.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

@@ -38,7 +38,7 @@ pub struct Shutdown {
     pub no_kill: bool,
     /// Seconds (or '2m') until what remains is killed; the guest's
     /// 'boot.stop_timeout' when not given.
-    #[arg(long, value_name = "S", value_parser = values::duration)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = values::duration)]
     pub timeout: Option<Duration>,
 }
 
@@ -61,6 +61,7 @@ pub struct StartArgs {
     #[arg(
         long,
         value_name = "S",
+        allow_negative_numbers = true,
         value_parser = values::duration,
         conflicts_with_all = ["foreground", "no_wait"]
     )]
@@ -210,6 +211,9 @@ pub struct ListArgs {
     /// Only guests with this mark; may be given several times.
     #[arg(long, value_name = "MARK")]
     pub mark: Vec<String>,
+    /// Only guests that are started with the host.
+    #[arg(long)]
+    pub enabled: bool,
     /// Only guests that run.
     #[arg(long, conflicts_with = "stopped")]
     pub running: bool,
@@ -219,7 +223,8 @@ pub struct ListArgs {
     /// Only the names, one a line.
     #[arg(long, conflicts_with = "json")]
     pub names: bool,
-    /// As JSON: an array of name, context and state.
+    /// As JSON: an array of name, context, state, uptime_seconds, addresses, marks,
+    /// autostart and description.
     #[arg(long)]
     pub json: bool,
 }
@@ -234,10 +239,17 @@ pub struct LogsArgs {
     #[arg(short, long)]
     pub follow: bool,
     /// Only the last N lines.
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = values::count)]
     pub lines: Option<usize>,
     /// Only this boot of the guest, or the one before it by N.
-    #[arg(short, long, value_name = "N", num_args = 0..=1, default_missing_value = "0")]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        default_missing_value = "0",
+        value_parser = values::count
+    )]
     pub boot: Option<usize>,
     /// What the guest's supervisor has logged, instead of the console.
     #[arg(long, conflicts_with = "boot")]
@@ -268,7 +280,7 @@ pub struct WaitArgs {
     #[arg(long = "for", value_name = "STATE", value_enum, default_value_t = Awaited::Stopped)]
     pub state: Awaited,
     /// Seconds (or '2m') after which waiting fails.
-    #[arg(long, value_name = "S", value_parser = values::duration)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = values::duration)]
     pub timeout: Option<Duration>,
 }
 
@@ -304,6 +316,7 @@ pub struct ConfigArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum ConfigAction {
     /// Print a guest's configuration.
+    #[command(after_help = super::help::CONFIG_SHOW)]
     Show {
         /// Which guest.
         #[arg(value_parser = values::guest)]
@@ -317,12 +330,14 @@ pub enum ConfigAction {
     },
     /// Check configurations and show every mistake; exit code 1 if there is
     /// one.
+    #[command(after_help = super::help::CONFIG_CHECK)]
     Check {
         /// Which guests; all when none is given.
         #[arg(value_name = "NAME", value_parser = values::guest)]
         names: Vec<GuestName>,
     },
     /// Change keys, keeping comments and everything else as it is.
+    #[command(after_help = super::help::CONFIG_SET)]
     Set {
         /// Which guest.
         #[arg(value_parser = values::guest)]
@@ -340,6 +355,7 @@ pub enum ConfigAction {
         dry_run: bool,
     },
     /// Remove keys, so that their defaults hold again.
+    #[command(after_help = super::help::CONFIG_UNSET)]
     Unset {
         /// Which guest.
         #[arg(value_parser = values::guest)]
@@ -358,6 +374,7 @@ pub enum ConfigAction {
     Import(ConfigImportArgs),
     /// Open a guest's configuration in $VISUAL or $EDITOR; it is kept only if
     /// it is right.
+    #[command(after_help = super::help::CONFIG_EDIT)]
     Edit {
         /// Which guest.
         #[arg(value_parser = values::guest)]

@@ -18,6 +18,7 @@ pub struct DeviceArgs {
 pub enum DeviceAction {
     /// Give a guest a device of the host's: at once if it runs, and from its
     /// next start on.
+    #[command(after_help = super::help::DEVICE_ADD)]
     Add {
         /// Which guest.
         #[arg(value_parser = values::guest)]
@@ -33,6 +34,7 @@ pub enum DeviceAction {
         runtime: bool,
     },
     /// Take a device from a guest. What has it open keeps it open.
+    #[command(after_help = super::help::DEVICE_REMOVE)]
     Remove {
         /// Which guest.
         #[arg(value_parser = values::guest)]
@@ -45,6 +47,7 @@ pub enum DeviceAction {
         runtime: bool,
     },
     /// Show the devices that a guest has beyond what every guest has.
+    #[command(after_help = super::help::DEVICE_LIST)]
     List {
         /// Which guest.
         #[arg(value_parser = values::guest)]

@@ -1,8 +1,10 @@
 //! Texts that `--help` and the manual page show after the options.
 
 mod transfer;
+mod verbs;
 
 pub(super) use transfer::*;
+pub(super) use verbs::*;
 
 /// Version text in the three parts of util-vserver's tools; old scripts read
 /// the first number.
@@ -26,8 +28,13 @@ Examples:
 'vserver web start' is understood as well.
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 not running, 4 no permission,
-5 no such guest. 'exec' and 'suexec' exit as the command did, and with 125
-when vserver itself failed.";
+5 no such guest, 6 done but for settings without counterpart ('config import').
+'exec' and 'suexec' exit as the command did, and with 125 when vserver itself
+failed.
+
+docs/NAME.md, of which these texts speak, is share/doc/vserver/NAME.md below the
+prefix of 'vserver install', /usr/share/doc/vserver/NAME.md of a package.
+'vserver man DIR' writes the manual pages into a directory.";
 
 pub(super) const BUILD: &str = "\
 Examples:
@@ -89,10 +96,10 @@ Examples:
 Times of the day are UTC. Usage is kept by the hour: an hour counts where it
 begins. It is kept for 400 days in /var/lib/vserver/usage, also of guests that
 have been deleted; removing a guest's files there ends that. STARTED are the
-processes that were made in it, those of sessions included. Memory and block
-devices are 0 where the host's root cgroup hasn't enabled their controllers
-(cgroup.subtree_control): systemd enables 'memory', and 'io' with
-DefaultIOAccounting=yes in its system.conf.
+processes that were made in it, those of sessions included. GiB*h is memory over
+time: 1 is a GiB for an hour. Memory and block devices are 0 where the host's
+root cgroup hasn't enabled their controllers (cgroup.subtree_control): systemd
+enables 'memory', and 'io' with DefaultIOAccounting=yes in its system.conf.
 
 With --commands, a row for every name of processes that began in the period and
 have ended: how many, their processor time (each process in whole 0.01 s, so
@@ -108,7 +115,8 @@ Examples:
   vserver limits web --apply               after 'config set' or 'config edit'
 
 All changes are made, or none. A limit below what the guest uses of memory,
-swap space, processes or the disk is refused; --force sets it all the same. Keys
+swap space, processes or the disk is refused; --force sets it all the same. What
+stands in parentheses isn't configured: it is what vserver sets by itself. Keys
 and units: docs/limits.md and vserver.toml(5), section [limits].";
 
 pub(super) const DEVICE: &str = "\
@@ -118,10 +126,10 @@ Examples:
   vserver device remove web /dev/fuse
   vserver device list web
 
-A running guest gets and loses the node and the right to open it at once. What it
-has open when a device is removed stays open until it is closed: to be sure, end
-the program that uses it, or reboot the guest. Memory, ports, and a disk that the
-host uses are no devices for a running guest.";
+A running guest gets and loses the node and the right to open it at once. What
+it has open when a device is removed stays open until it is closed: to be sure,
+end the program that uses it, or reboot the guest. Memory, ports, and a disk
+that the host uses are no devices for a running guest.";
 
 pub(super) const METRICS: &str = "\
 Examples:
@@ -149,10 +157,6 @@ Examples:
 A paused guest keeps its memory and its connections, and uses no processor.
 'stop' and 'reboot' let it go on first.";
 
-pub(super) const ENTER: &str = "\
-A stopped guest is not booted: its context is opened, and closed with the last
-session.";
-
 pub(super) const EXEC: &str = "\
 Examples:
   vserver exec web -- ps aux
@@ -170,9 +174,6 @@ Examples:
 
 USER is a name of the guest's or a number. Exit codes are those of 'exec'.";
 
-pub(super) const CONSOLE: &str = "\
-Ctrl-] leaves the console.";
-
 pub(super) const TOP: &str = "\
 Examples:
   vserver top
@@ -185,15 +186,11 @@ and the network. A '-' is not counted on this host, or not known yet.
 Keys: arrows choose a line; Enter shows the processes of a guest, Esc goes back.
 c m n p t x sort by %CPU, RSS, name, number of processes (or pid), time and
 context (or pid inside). / shows only names with a text. s stops the chosen
-guest as 'vserver stop' does; k sends the chosen process SIGTERM or SIGKILL; both
-ask first. Ctrl-Z suspends, Ctrl-L draws anew, q quits.
+guest as 'vserver stop' does; k sends the chosen process SIGTERM or SIGKILL;
+both ask first. Ctrl-Z suspends, Ctrl-L draws anew, q quits.
 
 'vtop' is another tool: top(1), which knows processes only. For a script there
 is 'vserver stat --json'.";
-
-pub(super) const STATUS: &str = "\
-Exit code: 0 running, 3 stopped, 5 no such guest.
-With --json: an object for one guest, an array with --all, --enabled, --mark or several.";
 
 pub(super) const LOGS: &str = "\
 Examples:
@@ -206,7 +203,8 @@ The console is kept in the host's journal where systemd runs the guest's
 supervisor, else in /var/log/vserver/NAME.log; 'console.log' in the guest's
 configuration changes that. In the journal it has the guest's unit and
 SYSLOG_IDENTIFIER=vserver-NAME/console, the supervisor's words have
-SYSLOG_IDENTIFIER=vserver-NAME, VSERVER_NAME=NAME and a MESSAGE_ID of each event.";
+SYSLOG_IDENTIFIER=vserver-NAME, VSERVER_NAME=NAME and a MESSAGE_ID of each
+event.";
 
 pub(super) const EVENTS: &str = "\
 Examples:
@@ -229,14 +227,18 @@ Examples:
   vserver enable web --now     and starts it
 
 Where systemd starts guests, 'systemctl enable vserver@web' is done instead, and
-'systemctl disable vserver@web' takes it back. A guest that has either is started
-with the host; 'vserver disable' takes both back.";
+'systemctl disable vserver@web' takes it back. A guest that has either is
+started with the host; 'vserver disable' takes both back.";
 
 pub(super) const RELOAD: &str = "\
-Limits, devices, and addresses of a guest on the host's own network stack, are changed
-at once, and what a guest's link has lost by a restart of the host's network is put
-back; everything else counts from the guest's next boot. 'systemctl reload
-vserver@web' does the same.";
+Examples:
+  vserver reload web
+  vserver reload --all
+
+Limits, devices, and addresses of a guest on the host's own network stack, are
+changed at once, and what a guest's link has lost by a restart of the host's
+network is put back; everything else counts from the guest's next boot.
+'systemctl reload vserver@web' does the same.";
 
 pub(super) const REEXEC: &str = "\
 Examples:
@@ -288,9 +290,9 @@ Examples:
   vserver install --remove
   vserver install --prefix /usr --sbin --destdir debian/vserver
 
-Puts 'vserver' and links of the tools' names into bin, manual pages and
-completion into share. 'reducecap' is a small program of its own with the file
-capability cap_setpcap, with which ordinary users give capabilities up.
+Puts 'vserver' and links of the tools' names into bin, manual pages, completion
+and docs/*.md into share. 'reducecap' is a small program of its own with the
+file capability cap_setpcap, with which ordinary users give capabilities up.
 Units of systemd go into lib/systemd, what hosts without systemd put into
 /etc/init.d to share/vserver/init.d, and a file of all settings, as one for
 /etc/vservers, to share/vserver/defaults.toml.
@@ -390,9 +392,9 @@ the bounding set, and out of the inheritable and ambient sets.
 
 --secure keeps chown, dac_override, dac_read_search, fowner, fsetid, kill,
 setgid, setuid, setpcap, net_bind_service, sys_chroot, sys_ptrace,
-sys_tty_config, lease, setfcap and audit_write. Names are those of capabilities(7), with or without
-CAP_, or Linux-VServer's where they map; lists have commas, 'all' is all, '^N'
-number N, and '~' is '!'.
+sys_tty_config, lease, setfcap and audit_write. Names are those of
+capabilities(7), with or without CAP_, or Linux-VServer's where they map; lists
+have commas, 'all' is all, '^N' number N, and '~' is '!'.
 
 The kernel lets only root reduce a bounding set, so ordinary users need the
 program that 'vserver install' puts in place of this one. Only root can take

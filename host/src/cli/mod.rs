@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod args;
 pub mod building;
+mod candidates;
 pub mod device;
 mod help;
 pub mod limits;
@@ -25,12 +26,14 @@ use std::path::Path;
 
 use crate::systemd;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 use shared::name::GuestName;
 
 pub use accounts::{MetricsArgs, StatArgs, TopArgs, UsageArgs};
 pub use args::*;
 pub use building::{BuildArgs, Method};
+pub use candidates::{CandidatesArgs, Kind, kind, wanted};
 pub use device::{DeviceAction, DeviceArgs};
 pub use limits::{Change, LimitsArgs};
 pub use old_build::{OldBuildArgs, Said};
@@ -87,15 +90,19 @@ pub enum Action {
     #[command(after_help = help::STOP)]
     Stop(StopArgs),
     /// Stop guests if they run, and start them.
+    #[command(after_help = help::RESTART)]
     Restart(RestartArgs),
     /// Restart those of the guests that run.
+    #[command(after_help = help::CONDRESTART)]
     Condrestart(RestartArgs),
     /// Have running guests reboot, as if asked from inside.
+    #[command(after_help = help::REBOOT)]
     Reboot(RebootArgs),
     /// Freeze all processes of guests where they are.
     #[command(after_help = help::PAUSE)]
     Pause(PauseArgs),
     /// Let paused guests go on.
+    #[command(after_help = help::RESUME)]
     Resume(PauseArgs),
     /// Open a login shell in a guest.
     #[command(after_help = help::ENTER)]
@@ -112,9 +119,11 @@ pub enum Action {
     /// Show how guests are.
     #[command(after_help = help::STATUS)]
     Status(StatusArgs),
-    /// Is the guest running? Silent: the exit code answers, 0 or 1.
+    /// Is the guest running? Silent: the exit code answers, 0 or 1; 5 if there is none.
+    #[command(after_help = help::RUNNING)]
     Running(RunningArgs),
     /// List all guests.
+    #[command(after_help = help::LIST)]
     List(ListArgs),
     /// Show what guests use: processes, memory, time, and more.
     #[command(after_help = help::STAT)]
@@ -141,7 +150,8 @@ pub enum Action {
     #[command(after_help = help::ENABLE)]
     Enable(EnableArgs),
     /// Have guests no longer started when the host boots.
-    Disable(EnableArgs),
+    #[command(after_help = help::DISABLE)]
+    Disable(DisableArgs),
     /// Give running guests what can be changed of their configuration at once.
     #[command(after_help = help::RELOAD)]
     Reload(ReloadArgs),
@@ -176,8 +186,10 @@ pub enum Action {
     #[command(after_help = help::UNIFY, visible_alias = "hashify")]
     Unify(UnifyArgs),
     /// Delete guests: root directory, configuration, logs.
+    #[command(after_help = help::DELETE)]
     Delete(DeleteArgs),
     /// Wait until guests are in a state.
+    #[command(after_help = help::WAIT)]
     Wait(WaitArgs),
     /// Print a line of JSON whenever the state of a guest changes.
     #[command(after_help = help::EVENTS)]
@@ -186,6 +198,7 @@ pub enum Action {
     #[command(after_help = help::CONFIG)]
     Config(ConfigArgs),
     /// Say what this host can and can't do, and how to change that.
+    #[command(after_help = help::DOCTOR)]
     Doctor(DoctorArgs),
     /// Print a script that completes vserver's words in a shell.
     #[command(after_help = help::COMPLETION)]
@@ -194,6 +207,7 @@ pub enum Action {
     #[command(after_help = help::INSTALL)]
     Install(InstallArgs),
     /// Build a guest, boot it, look into it, stop it.
+    #[command(after_help = help::DEMO)]
     Demo(DemoArgs),
     /// Run one guest's supervisor; 'start' and systemd call this.
     #[command(hide = true)]
@@ -201,6 +215,9 @@ pub enum Action {
     /// Write dependencies of guests' units; systemd calls this.
     #[command(hide = true)]
     Generate(GenerateArgs),
+    /// Print what can stand behind these words; scripts of completion call this.
+    #[command(hide = true, name = "__complete")]
+    Candidates(CandidatesArgs),
     /// Write the manual pages into a directory.
     #[command(hide = true)]
     Man(ManArgs),
@@ -230,6 +247,27 @@ impl Action {
 /// # Errors
 /// What clap says, which includes `--help` and `--version`.
 pub fn parse(argv: Vec<OsString>, options_of_build: Vec<OsString>) -> Result<Cli, clap::Error> {
+    read(argv, options_of_build).map_err(without_false_tips)
+}
+
+/// No guest, and no value that is asked for, begins with a '-': where clap doesn't know
+/// an option, its tip of how to pass that as a value leads nowhere.
+fn without_false_tips(mut usage: clap::Error) -> clap::Error {
+    if let Some(ContextValue::StyledStrs(mut tips)) = usage.remove(ContextKind::Suggested) {
+        tips.retain(|tip| !tip.to_string().contains("as a value, use"));
+        usage.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    if let Some(ContextValue::Strings(mut verbs)) = usage.remove(ContextKind::SuggestedSubcommand) {
+        // Nobody types these.
+        verbs.retain(|verb| !verb.starts_with('_'));
+        if !verbs.is_empty() {
+            usage.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(verbs));
+        }
+    }
+    usage
+}
+
+fn read(argv: Vec<OsString>, options_of_build: Vec<OsString>) -> Result<Cli, clap::Error> {
     if let Some(words) = tools::words(&argv) {
         let action = Action::Tool(tools::parse(words)?);
         return Ok(Cli { verbose: false, quiet: false, action });
@@ -305,7 +343,8 @@ mod tests {
             let words = format!("vserver supervise {line}");
             let words: Vec<_> = words.split_ascii_whitespace().map(OsString::from).collect();
             let alone = parse(words.clone(), vec![]).map_err(|error| error.to_string());
-            let with_others = Cli::try_parse_from(words).map_err(|error| error.to_string());
+            let with_others =
+                Cli::try_parse_from(words).map_err(|error| without_false_tips(error).to_string());
             assert_eq!(format!("{alone:?}"), format!("{with_others:?}"), "{line}");
         }
         assert!(supervise(&["vserver", "supervise", "web"].map(OsString::from)).is_some());
@@ -313,6 +352,34 @@ mod tests {
 
     fn action(line: &str) -> Result<Action, clap::Error> {
         parse(line.split(' ').map(OsString::from).collect(), Vec::new()).map(|cli| cli.action)
+    }
+
+    #[test]
+    fn every_help_has_examples_in_lines_that_fit() {
+        fn look(command: &clap::Command) {
+            for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+                let name = inner.get_name();
+                let notes = inner.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(notes.starts_with("Example"), "{name} has no examples");
+                let most = |line: &str| if line.starts_with("  ") { 88 } else { 80 };
+                let long = notes.lines().find(|line| line.chars().count() > most(line));
+                assert_eq!(long, None, "{name}");
+                look(inner);
+            }
+        }
+        look(&command());
+    }
+
+    #[test]
+    fn tips_lead_somewhere() {
+        for line in ["vserver start web --timeout -1", "vserver delete --force web"] {
+            let told = action(line).unwrap_err().to_string();
+            assert!(!told.contains("as a value, use"), "{told}");
+        }
+        let told = action("vserver complet").unwrap_err().to_string();
+        assert!(told.contains("'completion'") && !told.contains("__"), "{told}");
+        let told = action("vserver start web --timeout -1").unwrap_err().to_string();
+        assert!(told.contains("a duration is written like"), "{told}");
     }
 
     #[test]

@@ -326,7 +326,7 @@ pub struct VkillArgs {
     pub signal: i32,
     /// With --xid pids as they are inside, else those of the host; all of the
     /// context when none is given.
-    #[arg(value_name = "PID", allow_negative_numbers = true)]
+    #[arg(value_name = "PID", allow_negative_numbers = true, value_parser = super::values::pid)]
     pub pids: Vec<i32>,
 }
 

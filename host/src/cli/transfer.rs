@@ -70,7 +70,7 @@ pub struct ExportArgs {
     /// How much zstd tries, 1 to 19.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub level: i32,
-    /// Replace a file that exists.
+    /// Replace a file that exists; a device or a link is never replaced.
     #[arg(long)]
     pub force: bool,
 }
@@ -198,6 +198,7 @@ pub struct SnapshotArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum SnapshotAction {
     /// Copy the files of a guest.
+    #[command(after_help = super::help::SNAPSHOT_CREATE)]
     Create {
         /// Which guest.
         #[arg(value_parser = values::guest)]
@@ -206,6 +207,7 @@ pub enum SnapshotAction {
         snapshot: Option<SnapshotName>,
     },
     /// Show the snapshots of a guest.
+    #[command(after_help = super::help::SNAPSHOT_LIST)]
     List {
         /// Which guest.
         #[arg(value_parser = values::guest)]
@@ -215,6 +217,7 @@ pub enum SnapshotAction {
         json: bool,
     },
     /// Put a copy of a snapshot in the place of a stopped guest's files.
+    #[command(after_help = super::help::SNAPSHOT_RESTORE)]
     Restore {
         /// Which guest; it is stopped.
         #[arg(value_parser = values::guest)]
@@ -226,6 +229,7 @@ pub enum SnapshotAction {
         yes: bool,
     },
     /// Delete a snapshot.
+    #[command(after_help = super::help::SNAPSHOT_DELETE)]
     Delete {
         /// Which guest.
         #[arg(value_parser = values::guest)]

@@ -19,7 +19,7 @@ pub struct SuperviseArgs {
     #[command(flatten)]
     pub role: SuperviseRole,
     /// Only take over a guest that runs.
-    #[arg(long, alias = "adopt")]
+    #[arg(long, visible_alias = "adopt")]
     pub take_over: bool,
     /// Stay in the caller's cgroup: it waits for the guest's end.
     #[arg(long)]
@@ -69,13 +69,24 @@ pub struct SuperviseRole {
     pub machined: bool,
 }
 
-/// `vserver enable` and `vserver disable`.
+/// `vserver enable`.
 #[derive(Clone, Debug, Args)]
 pub struct EnableArgs {
     /// Which guests.
     #[command(flatten)]
     pub guests: Guests,
-    /// Start, or stop, them as well.
+    /// Start them as well.
+    #[arg(long)]
+    pub now: bool,
+}
+
+/// `vserver disable`.
+#[derive(Clone, Debug, Args)]
+pub struct DisableArgs {
+    /// Which guests.
+    #[command(flatten)]
+    pub guests: Guests,
+    /// Stop them as well.
     #[arg(long)]
     pub now: bool,
 }

@@ -1,6 +1,7 @@
 //! Parsers of single values on the command line.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -34,10 +35,28 @@ pub(super) fn ssh_host(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true if !text.is_empty() => format!("'{text}' is too large"),
+        _ => format!("'{text}' is no number"),
+    })
+}
+
+/// So many of something.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    number(text)
+}
+
+/// A process; below 1 several of a context.
+pub(super) fn pid(text: &str) -> Result<i32, String> {
+    text.parse().map_err(|_| {
+        format!("'{text}' is no pid; what runs in a context is named by '-c', such as '-c web'")
+    })
+}
+
 /// A guest's fixed context number.
 pub(super) fn context(text: &str) -> Result<ContextId, String> {
-    let number: u32 = text.parse().map_err(|error| format!("{error}"))?;
-    number.try_into().map_err(|error: ContextError| error.to_string())
+    number::<u32>(text)?.try_into().map_err(|error: ContextError| error.to_string())
 }
 
 /// An address as util-vserver's `--interface` has it: `[SUFFIX=][DEV:]IP`, with
@@ -67,7 +86,7 @@ pub(super) fn interface(text: &str) -> Result<Address, String> {
 /// By how much ids are shifted: not at all, or beyond those of a guest.
 pub(super) fn shift(text: &str) -> Result<u32, String> {
     const IDS: u32 = 65_536;
-    let number: u32 = text.parse().map_err(|error| format!("{error}"))?;
+    let number: u32 = number(text)?;
     if number == 0 || (IDS..u32::MAX - IDS).contains(&number) {
         return Ok(number);
     }
@@ -86,6 +105,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_number_is_called_so() {
+        assert_eq!(context("abc"), Err("'abc' is no number".to_owned()));
+        assert_eq!(context(""), Err("'' is no number".to_owned()));
+        assert_eq!(
+            count("99999999999999999999"),
+            Err("'99999999999999999999' is too large".into())
+        );
+        assert!(pid("tiny").is_err_and(|text| text.contains("'-c web'")));
+        assert_eq!((pid("-1"), count("5")), (Ok(-1), Ok(5)));
+    }
 
     #[test]
     fn old_interfaces_are_addresses() {

@@ -1,7 +1,7 @@
 //! `vserver completion`: scripts that complete words in a shell.
 //!
-//! clap writes them; what it doesn't know, the names of guests, is added:
-//! they come from `vserver list --names` at the time of completion.
+//! clap writes them; what it doesn't know, such as the names of guests, is added:
+//! `vserver __complete` tells it at the time of completion.
 
 use std::fmt::Write;
 
@@ -28,6 +28,7 @@ pub(super) fn all(shell: Shell) -> Result<Vec<(String, String)>> {
         if !passes {
             let name = program.get_name().to_owned();
             let script = generate(shell, &mut program, &name)?;
+            let script = with_candidates(shell, script, &name);
             scripts.push((name, script));
         }
     }
@@ -35,12 +36,16 @@ pub(super) fn all(shell: Shell) -> Result<Vec<(String, String)>> {
 }
 
 fn script(shell: Shell) -> Result<String> {
-    let add_guests = match shell {
-        Shell::Bash => bash,
-        Shell::Zsh => zsh,
-        Shell::Fish => fish,
-    };
-    generate(shell, &mut visible(), "vserver").map(add_guests)
+    generate(shell, &mut visible(), "vserver")
+        .map(|script| with_candidates(shell, script, "vserver"))
+}
+
+fn with_candidates(shell: Shell, script: String, program: &str) -> String {
+    match shell {
+        Shell::Bash => bash(&script, program),
+        Shell::Zsh => zsh(&script, program),
+        Shell::Fish => fish(script, program),
+    }
 }
 
 fn generate(shell: Shell, command: &mut Command, name: &str) -> Result<String> {
@@ -66,62 +71,57 @@ fn visible() -> Command {
     bare
 }
 
-/// A verb after whose other words a guest's name can stand.
-struct Place {
-    verb: String,
-    /// How many words stand before it, the verb included.
-    before: usize,
-    /// Can more names follow?
-    many: bool,
+/// The words with which a script asks; a tool is a verb, too.
+fn question(program: &str) -> String {
+    let verb = if program == "vserver" { String::new() } else { format!(" {program}") };
+    format!("vserver __complete --{verb}")
 }
 
-fn places() -> Vec<Place> {
-    let command = cli::command();
-    let mut places = Vec::new();
-    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
-        // The name of a guest to be built doesn't exist yet.
-        if verb.get_name() != "build" {
-            places.extend(place(verb, verb.get_name(), 0));
-        }
-        let below = verb.get_subcommands().find_map(|inner| place(inner, verb.get_name(), 1));
-        places.extend(below);
-    }
-    places
+/// What clap calls a program in names of functions of bash.
+fn function(program: &str) -> String {
+    program.replace('-', "__")
 }
 
-fn place(command: &Command, verb: &str, deeper: usize) -> Option<Place> {
-    let mut positionals = command.get_positionals().enumerate();
-    let found =
-        positionals.find(|(_, argument)| matches!(argument.get_id().as_str(), "name" | "names"));
-    found.map(|(index, argument)| Place {
-        verb: verb.to_owned(),
-        before: index + 1 + deeper,
-        many: argument.get_id() == "names",
-    })
-}
-
-/// Puts a function around clap's that adds guests where their names belong.
-fn bash(script: String) -> String {
-    let mut patterns: Vec<String> = Vec::new();
-    for Place { verb, before, many } in places() {
-        patterns.push(format!("{verb}:{}", if many { "*".into() } else { before.to_string() }));
-    }
-    let patterns = patterns.join("|");
-    let script = script.replace("complete -F _vserver ", "complete -F _vserver_with_guests ");
+/// Puts a function around clap's that asks first. bash makes several words of one with
+/// a ':', '=' or '@', and replaces the last of these only.
+fn bash(script: &str, program: &str) -> String {
+    let ask = question(program);
+    let name = function(program);
+    let script = script.replace(
+        &format!("complete -F _{name} "),
+        &format!("complete -F _{name}_with_candidates "),
+    );
     format!(
-        "_vserver_with_guests() {{
-    _vserver \"$@\"
-    local word words=()
-    for word in \"${{COMP_WORDS[@]:1:COMP_CWORD-1}}\"; do
-        [[ $word == -* ]] || words+=(\"$word\")
-    done
-    word=${{COMP_WORDS[COMP_CWORD]}}
-    if [[ $word != -* && ${{#words[@]}} -gt 0 ]]; then
-        case \"${{words[0]}}:${{#words[@]}}\" in
-            {patterns})
-                COMPREPLY+=($(compgen -W \"$(vserver list --names 2>/dev/null)\" -- \"$word\"))
-                ;;
-        esac
+        "_{name}_with_candidates() {{
+    local found known part=${{COMP_WORDS[COMP_CWORD]}} whole= words
+    read -ra words <<<\"${{COMP_LINE:0:COMP_POINT}}\"
+    if [[ ${{COMP_LINE:0:COMP_POINT}} != *[[:space:]] ]]; then
+        whole=${{words[${{#words[@]}}-1]}}
+        unset \"words[${{#words[@]}}-1]\"
+    fi
+    known=1
+    if [[ $whole != -* ]]; then
+        found=$({ask} \"${{words[@]:1}}\" 2>/dev/null)
+        known=$?
+    fi
+    if [[ $known != 0 && $known != 6 ]]; then
+        _{name} \"$@\"
+        return
+    fi
+    COMPREPLY=($(compgen -W \"$found\" -- \"$whole\"))
+    [[ $part == [:=@] ]] && part=
+    COMPREPLY=(\"${{COMPREPLY[@]#\"${{whole%\"$part\"}}\"}}\")
+    if [[ $known == 6 && $whole == *:* ]]; then
+        COMPREPLY=()
+    elif [[ $known == 6 ]]; then
+        # With it, the ':' of a guest would be quoted.
+        [[ ${{#COMPREPLY[@]}} != 0 ]] || compopt -o filenames
+        mapfile -t -O ${{#COMPREPLY[@]}} COMPREPLY < <(compgen -f -- \"$part\")
+    fi
+    if [[ ${{#COMPREPLY[@]}} == 0 ]]; then
+        compopt +o default +o bashdefault
+    elif [[ ${{COMPREPLY[0]}} == *[:=] ]]; then
+        compopt -o nospace
     fi
 }}
 
@@ -129,35 +129,77 @@ fn bash(script: String) -> String {
     )
 }
 
-/// Names a function of ours where clap would complete files.
-fn zsh(script: String) -> String {
-    let mut completed = String::with_capacity(script.len() + 300);
-    for (number, line) in script.lines().enumerate() {
-        let is_name = line.contains(":name -- Which guest") || line.contains("::names -- ");
-        let line =
-            if is_name { line.replace(":_default'", ":_vserver_guests'") } else { line.into() };
-        completed.push_str(&line);
-        completed.push('\n');
-        // The first line, "#compdef vserver", must stay the first.
-        if number == 0 {
-            completed.push_str(
-                "\n_vserver_guests() {\n    local -a guests\n    \
-                 guests=(${(f)\"$(vserver list --names 2>/dev/null)\"})\n    \
-                 compadd -a guests\n}\n",
-            );
-        }
-    }
-    completed
+/// Gives clap's function another name, and its own to one that asks first.
+fn zsh(script: &str, program: &str) -> String {
+    let ask = question(program);
+    let script = script.replacen(
+        &format!("\n_{program}() {{\n"),
+        &format!("\n_{program}_by_words() {{\n"),
+        1,
+    );
+    // The first line, "#compdef vserver", must stay the first.
+    let (first, rest) = script.split_once('\n').unwrap_or((&script, ""));
+    format!(
+        "{first}
+
+_{program}() {{
+    local known=1
+    local -a found
+    if [[ $PREFIX != -* ]]; then
+        found=(${{(f)\"$({ask} \"${{(@)words[2,CURRENT-1]}}\" 2>/dev/null)\"}})
+        known=$?
+    fi
+    case $known$PREFIX in
+        6*:*) ;;
+        0*|6*)
+            compadd -S '' -- ${{(M)found:#*[:=]}}
+            compadd -- ${{found:#*[:=]}}
+            (( known == 0 )) || _files
+            ;;
+        *) _{program}_by_words \"$@\" ;;
+    esac
+}}
+{rest}"
+    )
 }
 
-/// Adds a line for each verb that is followed by guests.
-fn fish(mut script: String) -> String {
-    for Place { verb, .. } in places() {
-        let _ = writeln!(
-            script,
-            "complete -c vserver -n \"__fish_vserver_using_subcommand {verb}\" -f \
-             -a \"(vserver list --names 2>/dev/null)\""
-        );
+/// Adds what asks to clap's lines: for words, and for options that take such values.
+fn fish(mut script: String, program: &str) -> String {
+    let ask = question(program);
+    let name = format!("__{}", program.replace('-', "_"));
+    let _ = write!(
+        script,
+        "
+function {name}_candidates
+    {ask} (commandline -opc)[2..-1] 2>/dev/null
+end
+function {name}_knows
+    {name}_candidates >/dev/null
+    test $status -eq $argv[1]
+end
+complete -c {program} -n '{name}_knows 0' -f -a '({name}_candidates)'
+complete -c {program} -n '{name}_knows 6' -F -a '({name}_candidates)'
+"
+    );
+    let command = cli::command();
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let condition = match (program, verb.get_name()) {
+            ("vserver", verb) => format!("__fish_vserver_using_subcommand {verb}"),
+            (tool, verb) if tool == verb => "true".to_owned(),
+            _ => continue,
+        };
+        for option in verb.get_opts() {
+            let known = cli::kind(verb.get_name(), option.get_id().as_str()).is_some();
+            if let Some(long) = option.get_long().filter(|_| known) {
+                let short = option.get_short().map(|short| format!(" -s {short}"));
+                let _ = writeln!(
+                    script,
+                    "complete -c {program} -n \"{condition}\"{} -l {long} -r -f \
+                     -a '({name}_candidates)'",
+                    short.unwrap_or_default()
+                );
+            }
+        }
     }
     script
 }
@@ -167,17 +209,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guests_are_completed_where_their_names_stand() {
+    fn scripts_ask_for_candidates() {
+        let ask = "vserver __complete -- ";
         let bash = script(Shell::Bash).unwrap();
-        for pattern in ["start:*", "exec:1", "suexec:2", "config:2"] {
-            assert!(bash.contains(&format!("{pattern}|")) || bash.contains(&format!("|{pattern}")));
-        }
-        assert!(!bash.contains("build:1") && !bash.contains("supervise"));
+        assert!(bash.contains(ask) && bash.contains("complete -F _vserver_with_candidates "));
+        assert!(!bash.contains("complete -F _vserver "), "{bash}");
         let zsh = script(Shell::Zsh).unwrap();
-        assert!(zsh.starts_with("#compdef vserver\n"));
-        assert!(zsh.contains("'*::names -- Names of guests:_vserver_guests'"));
-        assert!(zsh.contains("':name -- Which guest:_vserver_guests'"));
+        assert!(zsh.starts_with("#compdef vserver\n") && zsh.contains(ask));
+        for function in ["_vserver() {", "_vserver_by_words() {"] {
+            assert_eq!(zsh.lines().filter(|line| *line == function).count(), 1, "{function}");
+        }
         let fish = script(Shell::Fish).unwrap();
-        assert!(fish.contains("__fish_vserver_using_subcommand start\" -f -a"));
+        assert!(fish.contains("__fish_vserver_using_subcommand start\" -l mark -r -f -a"));
+        assert!(
+            fish.contains("-s c")
+                || all(Shell::Fish).unwrap().iter().any(|(_, text)| {
+                    text.contains("complete -c vkill -n \"true\" -s c -l xid -r -f")
+                })
+        );
+        for (program, script) in all(Shell::Bash).unwrap() {
+            let wanted = format!("complete -F _{}_with_candidates ", function(&program));
+            assert!(script.contains(&wanted), "{program}");
+        }
     }
 }

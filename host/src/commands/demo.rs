@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::DemoArgs;
 use crate::commands::{Exit, output};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::variables;
@@ -28,6 +28,9 @@ const REBOOT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the whole tour; cleans up unless asked to keep the guest.
 pub(super) fn run(args: &DemoArgs, paths: &Paths) -> Result<Exit> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::of(Kind::Permission, "only root can build and boot a guest"));
+    }
     let interrupt =
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
     let stage = Stage::new(paths, interrupt)?;
@@ -82,7 +85,7 @@ impl Stage {
         }
         self.vserver(&["exec", GUEST, "--", "ps", "-ef"])?;
         self.vserver(&["exec", GUEST, "--", "uptime"])?;
-        let before = self.status()?;
+        let before = self.status(Stdio::inherit())?;
         self.vserver(&["exec", GUEST, "--", "reboot"])?;
         self.wait_for_reboot(before.init_pid)?;
         self.vserver(&["logs", GUEST])?;
@@ -96,7 +99,7 @@ impl Stage {
         let deadline = Instant::now() + REBOOT_LIMIT;
         while Instant::now() < deadline {
             self.interrupt.check()?;
-            let now = self.status()?;
+            let now = self.status(Stdio::inherit())?;
             if now.state == "running" && now.init_pid.is_some() && now.init_pid != old_init {
                 return Ok(());
             }
@@ -108,10 +111,10 @@ impl Stage {
 
     /// Removes the guest, and the prefix if it was made here.
     fn clean_up(&self) -> Result<()> {
-        if self.status().is_ok_and(|status| status.state != "stopped") {
+        // After a failed build there is none.
+        if self.status(Stdio::null()).is_ok_and(|status| status.state != "stopped") {
             self.command(&["stop", GUEST, "--timeout", "10"]).status().map_err(cannot_run)?;
         }
-        // After a failed build there is none.
         self.command(&["delete", GUEST, "--yes"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -143,8 +146,8 @@ impl Stage {
         command
     }
 
-    fn status(&self) -> Result<Status> {
-        let output = self.command(&["status", GUEST, "--json"]).stderr(Stdio::inherit()).output();
+    fn status(&self, complaints: Stdio) -> Result<Status> {
+        let output = self.command(&["status", GUEST, "--json"]).stderr(complaints).output();
         let output = output.map_err(cannot_run)?;
         Status::parse(&output.stdout)
             .ok_or_else(|| Error::new(format!("cannot read the status of guest '{GUEST}'")))

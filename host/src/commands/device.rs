@@ -154,6 +154,11 @@ fn change(paths: &Paths, name: &GuestName, wish: &Wish, runtime: bool) -> Result
         None if runtime => return Err(Error::not_running(name)),
         None => None,
     };
+    if let (Wish::Add(device), None) = (wish, &had)
+        && let Err(error) = look(device)
+    {
+        output::warn(format_args!("guest '{name}' can't be started with it: {error}"));
+    }
     if let Wish::Remove(device) = wish
         && after == before
         && had.iter().flat_map(|had| &had.given).all(|given| given.device.name != device.name)

@@ -4,7 +4,7 @@
 //! that `systemctl disable` takes back what `vserver enable` has done; there the
 //! configuration is what an administrator has written into it.
 
-use crate::cli::{EnableArgs, Shutdown};
+use crate::cli::{Guests, Shutdown};
 use crate::commands::{Exit, each, lifecycle, output, select, start};
 use crate::config::{self, edit};
 use crate::error::{Error, Result};
@@ -16,11 +16,11 @@ use shared::message::Power;
 use shared::name::GuestName;
 
 /// Enables or disables.
-pub(super) fn run(args: &EnableArgs, enable: bool, paths: &Paths) -> Result<Exit> {
-    let mut names = select::guests(&args.guests, paths)?;
+pub(super) fn run(guests: &Guests, now: bool, enable: bool, paths: &Paths) -> Result<Exit> {
+    let mut names = select::guests(guests, paths)?;
     let mut worst = Exit::DONE;
     if let [only] = &*names
-        && (enable || !args.now)
+        && (enable || !now)
     {
         set_all(paths, std::slice::from_ref(only), enable)?;
     } else {
@@ -31,10 +31,10 @@ pub(super) fn run(args: &EnableArgs, enable: bool, paths: &Paths) -> Result<Exit
             names.retain(|other| !enable || *other != name);
         }
     }
-    if !args.now || names.is_empty() {
+    if !now || names.is_empty() {
         return Ok(worst);
     }
-    let limit = start::limit(&args.guests);
+    let limit = start::limit(guests);
     let wanted = lifecycle::Start { limit, ..lifecycle::Start::default() };
     let done = each(&names, |name| {
         if enable {

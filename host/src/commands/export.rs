@@ -17,7 +17,7 @@ use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::runtime::Lock;
 use crate::storage;
-use crate::store::Growing;
+use crate::store::{self, Growing};
 
 /// Between two looks at the terminal.
 const SHOWN_EVERY: u64 = 256;
@@ -45,6 +45,7 @@ pub(super) fn run(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
     if args.file.file_name().is_none() {
         return Err(Error::usage(format!("'{}' can't be a file", args.file.display())));
     }
+    store::only_a_file(&args.file)?;
     if !args.force && args.file.symlink_metadata().is_ok() {
         return Err(exists(&args.file));
     }

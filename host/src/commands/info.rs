@@ -10,10 +10,11 @@ use shared::name::{ContextId, GuestName};
 use crate::cli::tools::InfoArgs;
 use crate::commands::{Exit, observe, output};
 use crate::config;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::membership::{Context, MAX, Membership, Word};
 use crate::paths::Paths;
 use crate::report::info::{self, FEATURES, TAGS};
+use crate::supervisor;
 
 /// One value and a newline; exit code 1 and nothing if there is none.
 pub(super) fn run(args: &InfoArgs, paths: &Paths) -> Result<Exit> {
@@ -26,11 +27,11 @@ pub(super) fn run(args: &InfoArgs, paths: &Paths) -> Result<Exit> {
     let tag = tag.to_ascii_uppercase();
     if !TAGS.iter().any(|(name, _)| *name == tag) {
         let text = format!("there is no tag '{}'", tag.escape_default());
-        let error = crate::error::Error::usage(text);
+        let error = Error::usage(text);
         return Err(error.hint("'vserver-info -l' lists them"));
     }
     let question = Question { paths, subject, argument: args.argument.as_deref() };
-    match question.answer(&tag) {
+    match question.answer(&tag)? {
         Some(value) => {
             if !args.quiet && !value.is_empty() {
                 output::print(&format!("{}\n", value.trim_end_matches('\n')))?;
@@ -50,11 +51,20 @@ struct Question<'a> {
 
 impl Question<'_> {
     /// The value; empty where only the exit code answers.
-    fn answer(&self, tag: &str) -> Option<String> {
+    ///
+    /// # Errors
+    /// When it can't be known: no answer would be a "no".
+    fn answer(&self, tag: &str) -> Result<Option<String>> {
         match tag {
-            "CONTEXT" => self.context().map(|number| number.to_string()),
+            "CONTEXT" => Ok(self.context()?.map(|number| number.to_string())),
+            "RUNNING" => Ok(self.is_running()?.then(|| "1".to_owned())),
+            tag => Ok(self.known(tag)),
+        }
+    }
+
+    fn known(&self, tag: &str) -> Option<String> {
+        match tag {
             "ID" | "NAME" => self.named().map(|context| context.to_string()),
-            "RUNNING" => self.is_running().then(|| "1".to_owned()),
             "VDIR" => {
                 let guest = self.guest()?;
                 let config = config::load(self.paths, &guest).ok()?;
@@ -103,31 +113,34 @@ impl Question<'_> {
         }
     }
 
-    fn is_running(&self) -> bool {
-        match self.named() {
-            Some(Context::Guest(name)) => {
-                observe::guest(self.paths, &name).is_ok_and(|guest| guest.state.is_running())
+    fn is_running(&self) -> Result<bool> {
+        let Some(Context::Guest(name)) = self.named() else { return Ok(self.named().is_some()) };
+        match observe::guest(self.paths, &name) {
+            Ok(guest) => Ok(guest.state.is_running()),
+            // Its supervisor can't be asked: the kernel may tell.
+            Err(error) if error.kind() == Kind::Permission => {
+                supervisor::runs(self.paths, &name).then_some(true).ok_or(error)
             }
-            other => other.is_some(),
+            Err(error) => Err(error),
         }
     }
 
     /// The number of a context that runs; with an argument other than 0 the
     /// one that it would have.
-    fn context(&self) -> Option<u32> {
+    fn context(&self) -> Result<Option<u32>> {
         let also_stopped = self.argument.is_some_and(|argument| argument != "0");
-        let context = self.named()?;
+        let Some(context) = self.named() else { return Ok(None) };
         if let Context::Guest(name) = &context
             && let Ok(guest) = observe::guest(self.paths, name)
             && guest.state.is_running()
         {
             // Its file may name another one by now.
-            return guest.context.map(ContextId::get);
+            return Ok(guest.context.map(ContextId::get));
         }
-        if also_stopped || self.is_running() {
-            return self.membership()?.number(&context);
+        if also_stopped || self.is_running()? {
+            return Ok(self.membership().and_then(|all| all.number(&context)));
         }
-        None
+        Ok(None)
     }
 
     /// The context of the process that the subject is; its own for `-` and

@@ -29,6 +29,27 @@ const INIT_SCRIPTS: [(&str, &str); 2] = [
     ("share/vserver/init.d/vservers.openrc", include_str!("../../init/vservers.openrc")),
 ];
 
+/// Those of docs/, of which help texts and messages speak.
+const DOCS: [(&str, &str); 17] = [
+    ("SECURITY.md", include_str!("../../../docs/SECURITY.md")),
+    ("accounts.md", include_str!("../../../docs/accounts.md")),
+    ("auditors.md", include_str!("../../../docs/auditors.md")),
+    ("boot.md", include_str!("../../../docs/boot.md")),
+    ("building.md", include_str!("../../../docs/building.md")),
+    ("copying.md", include_str!("../../../docs/copying.md")),
+    ("devices.md", include_str!("../../../docs/devices.md")),
+    ("install.md", include_str!("../../../docs/install.md")),
+    ("journal.md", include_str!("../../../docs/journal.md")),
+    ("limits.md", include_str!("../../../docs/limits.md")),
+    ("mounts.md", include_str!("../../../docs/mounts.md")),
+    ("moving-in.md", include_str!("../../../docs/moving-in.md")),
+    ("network.md", include_str!("../../../docs/network.md")),
+    ("process-accounting.md", include_str!("../../../docs/process-accounting.md")),
+    ("protocol.md", include_str!("../../../docs/protocol.md")),
+    ("storage.md", include_str!("../../../docs/storage.md")),
+    ("systemd.md", include_str!("../../../docs/systemd.md")),
+];
+
 /// Installs or removes.
 pub(super) fn run(args: &InstallArgs, paths: &Paths) -> Result<Exit> {
     let prefix = args.prefix.clone().unwrap_or_else(|| paths.prefix().join("usr/local"));
@@ -138,6 +159,10 @@ fn items(args: &InstallArgs, prefix: &Path) -> Result<Vec<Item>> {
         let section = name.rsplit('.').next().unwrap_or("8");
         let path = PathBuf::from(format!("share/man/man{section}/{name}"));
         items.push(Item { path, content: Content::Text(text) });
+    }
+    for (name, text) in DOCS {
+        let path = Path::new("share/doc/vserver").join(name);
+        items.push(Item { path, content: Content::Text(text.to_owned()) });
     }
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         for (program, text) in completion::all(shell)? {

@@ -34,6 +34,13 @@ pub(super) fn run(args: &ListArgs, paths: &Paths) -> Result<Exit> {
         State::Stopped => !args.running,
         _ => !args.stopped,
     });
+    if args.enabled || args.json {
+        observe::ask_systemd(paths, &mut guests);
+    }
+    if args.enabled {
+        // As with 'start --enabled', one whose configuration can't be read is among them.
+        guests.retain(|guest| guest.autostart != Some(false));
+    }
     let text = match (args.json, args.names) {
         (true, _) => report::list_json(&guests),
         (_, true) => guests.iter().map(|guest| format!("{}\n", guest.name)).collect(),

@@ -38,7 +38,14 @@ pub(super) fn run(args: &LogsArgs, paths: &Paths) -> Result<Exit> {
         }
         Some(back) => {
             let boot = boots.back(back).ok_or_else(|| {
-                Error::new(format!("no boot of guest '{name}' {} is known", before(back)))
+                let known = (0..back).take_while(|back| boots.back(*back).is_some()).count();
+                let error =
+                    Error::new(format!("no boot of guest '{name}' {} is known", before(back)));
+                match known {
+                    0 => error,
+                    1 => error.hint("only the last one is: vserver logs -b"),
+                    known => error.hint(format!("'-b' can be 0 to {}", known - 1)),
+                }
             })?;
             (Some(boot), back.checked_sub(1).and_then(|next| boots.back(next)))
         }

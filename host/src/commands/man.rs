@@ -20,7 +20,7 @@ const SOURCE: &str = concat!("vserver ", env!("CARGO_PKG_VERSION"));
 const DATE: &str = "2026-11-27";
 
 /// Files and variables, for vserver(8).
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("/etc/vservers/NAME.toml", "configuration of a guest, vserver.toml(5)"),
     ("/etc/vservers/NAME.sh", "actions on the host: pre-start, post-start, pre-stop, post-stop"),
     ("/etc/vservers/defaults.toml", "site-wide defaults for all guests"),
@@ -29,6 +29,7 @@ const FILES: [(&str, &str); 10] = [
     ("/var/lib/vserver/usage/", "what guests have used, vserver-usage(8)"),
     ("/run/vserver/NAME/", "sockets and state of a running guest"),
     ("/var/log/vserver/", "logs of consoles and supervisors"),
+    ("share/doc/vserver/", "docs/NAME.md, below the prefix: /usr/local, or /usr of a package"),
     ("$VSERVER_PREFIX", "environment variable: puts all of these below a directory"),
     ("$VSERVER_LOG", "environment variable: 'debug' makes supervisors log more"),
 ];
@@ -88,7 +89,15 @@ fn page(command: &Command, name: &str) -> Result<String> {
     let fail = |error| Error::os(format_args!("cannot write '{name}(8)'"), error);
     man.render_title(&mut text).map_err(fail)?;
     man.render_name_section(&mut text).map_err(fail)?;
-    man.render_synopsis_section(&mut text).map_err(fail)?;
+    let mut synopsis = Roff::new();
+    synopsis.control("SH", ["SYNOPSIS"]);
+    for (index, line) in usage(command, name).into_iter().enumerate() {
+        if index > 0 {
+            synopsis.control("br", []);
+        }
+        synopsis.text(vec![roman(line)]);
+    }
+    text.extend_from_slice(synopsis.to_roff().as_bytes());
     man.render_description_section(&mut text).map_err(fail)?;
     man.render_options_section(&mut text).map_err(fail)?;
     if command.has_subcommands() {
@@ -99,9 +108,13 @@ fn page(command: &Command, name: &str) -> Result<String> {
         rest.control("SH", ["NOTES"]).control("nf", []);
         rest.text(vec![roman(notes)]).control("fi", []);
     }
+    rest.control("SH", ["EXIT STATUS"]);
+    rest.text(vec![roman(exit_status(command, name))]);
     if name == PROGRAM {
-        program_sections(&mut rest);
+        files(&mut rest);
     }
+    rest.control("SH", ["SEE ALSO"]);
+    rest.text(vec![roman(see_also(command, name))]);
     Ok(tidy(&String::from_utf8_lossy(&text)) + &rest.render())
 }
 
@@ -112,13 +125,62 @@ fn tidy(text: &str) -> String {
     lines.collect::<String>().replace(".br\n\n.br\n", ".sp\n")
 }
 
-fn program_sections(page: &mut Roff) {
+/// How it is called, with values and with what can be repeated, and by other names.
+fn usage(command: &Command, name: &str) -> Vec<String> {
+    let words = if is_tool(name) { name.to_owned() } else { name.replace('-', " ") };
+    let shown = command.clone().render_usage().to_string();
+    // A tool is a program, too.
+    let shown = shown.replacen(&format!("vserver {words}"), &words, 1);
+    let shown = shown.trim_start_matches("Usage: ").lines().map(str::trim);
+    let mut lines: Vec<_> = shown.filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    if command.get_name() == "suexec" {
+        lines.push("vserver <NAME> suexec <USER> <CMD>...".to_owned());
+    }
+    let outer = words.rsplit_once(' ').map_or("vserver", |(outer, _)| outer).to_owned();
+    let others = command.get_visible_aliases();
+    lines.extend(others.map(|other| format!("{outer} {other} ... is the same")));
+    lines
+}
+
+/// By what the command ends, where its notes don't say it.
+fn exit_status(command: &Command, name: &str) -> &'static str {
+    let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    match notes.to_ascii_lowercase() {
+        notes if notes.contains("exit code") => "See NOTES.",
+        _ if is_tool(name) => "0, or 1 if it failed.",
+        _ => {
+            "0 done, 1 failed, 2 wrong use, 3 not running, 4 no permission, 5 no such guest. \
+             Of several guests, the largest counts."
+        }
+    }
+}
+
+fn see_also(command: &Command, name: &str) -> String {
+    let others = command
+        .get_subcommands()
+        .filter(|inner| name != PROGRAM && !inner.is_hide_set() && inner.get_name() != "help");
+    let mut pages: Vec<_> = others.map(|inner| format!("{name}-{}(8)", inner.get_name())).collect();
+    match name {
+        PROGRAM => pages.push("namespaces(7), cgroups(7), capabilities(7)".to_owned()),
+        "vps" => pages.push("ps(1)".to_owned()),
+        "vpstree" => pages.push("pstree(1)".to_owned()),
+        "vtop" => pages.push("top(1)".to_owned()),
+        "vkill" => pages.push("kill(1), signal(7)".to_owned()),
+        "reducecap" | "chcontext" => pages.push("capabilities(7)".to_owned()),
+        _ => {}
+    }
+    if name != PROGRAM {
+        pages.push("vserver(8)".to_owned());
+    }
+    pages.push("vserver.toml(5)".to_owned());
+    pages.join(", ")
+}
+
+fn files(page: &mut Roff) {
     page.control("SH", ["FILES"]);
     for (file, text) in FILES {
         entry(page, vec![italic(file)], vec![roman(text)]);
     }
-    page.control("SH", ["SEE ALSO"]);
-    page.text(vec![roman("vserver.toml(5), namespaces(7), cgroups(7), capabilities(7)")]);
 }
 
 /// vserver.toml(5).
@@ -204,6 +266,32 @@ mod tests {
             let section = start.and_then(|rest| rest.split(".SH ").next()).unwrap_or_default();
             let entry = format!(".TP\n\\fB{}\\fR\n", name.replace('-', "\\-"));
             assert!(section.contains(&entry), "'{key}' has no entry in {section}");
+        }
+    }
+
+    #[test]
+    fn a_page_says_how_it_is_called_and_how_it_ends() {
+        let pages = all().unwrap();
+        let page = |name: &str| {
+            let found = pages.iter().find(|(file, _)| file == name);
+            found.map(|(_, text)| text.replace("\\-", "-")).unwrap_or_default()
+        };
+        for (file, wanted) in [
+            ("vserver-exec.8", "vserver exec [OPTIONS] <NAME> <CMD>..."),
+            ("vserver-start.8", "<NAME|--all|--enabled|--mark <MARK>>"),
+            ("vserver-suexec.8", "vserver <NAME> suexec <USER> <CMD>..."),
+            ("vserver-unify.8", "vserver hashify ... is the same"),
+            ("vserver-config-set.8", "vserver config set [OPTIONS] <NAME> <KEY>"),
+            ("vserver-config.8", "vserver-config-set(8), "),
+            ("vkill.8", "vserver kill ... is the same"),
+            ("vkill.8", "\nvkill [OPTIONS] [PID]..."),
+        ] {
+            let text = page(file);
+            assert!(text.contains(wanted), "{file}: {wanted}\n{text}");
+            assert!(text.contains(".SH \"EXIT STATUS\"") && text.contains("vserver(8)"), "{text}");
+        }
+        for (file, text) in &pages {
+            assert!(text.contains("SEE ALSO"), "{file}");
         }
     }
 

@@ -19,7 +19,7 @@ use crate::store;
 const MODE: u32 = 0o644;
 
 /// Prints the figures of all guests, or replaces a file by them. A guest whose
-/// account can't be read is left out, and the rest is told.
+/// account can't be read is left out, and the rest is told, if there is any.
 pub(super) fn run(args: &MetricsArgs, paths: &Paths) -> Result<Exit> {
     if let Some(directory) = args.output.as_deref().and_then(Path::parent) {
         // A directory that isn't there is a mistake, nothing to be made.
@@ -45,13 +45,17 @@ pub(super) fn run(args: &MetricsArgs, paths: &Paths) -> Result<Exit> {
             }),
             Err(error) => {
                 output::complain(&error);
-                exit = Exit::NO;
+                exit = exit.or_failed(&error);
             }
         }
     }
+    if all.is_empty() && exit != Exit::DONE {
+        // That there is nobody would be wrong.
+        return Ok(exit);
+    }
     let text = metrics::text(&all);
     match &args.output {
-        Some(file) => store::replace(file, &metrics::for_textfile(&text), MODE)?,
+        Some(file) => store::put(file, &metrics::for_textfile(&text), MODE)?,
         None => output::print(&text)?,
     }
     Ok(exit)

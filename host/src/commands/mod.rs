@@ -6,9 +6,11 @@
 pub mod output;
 pub mod select;
 
+mod abreast;
 mod based;
 mod belongings;
 mod build;
+mod candidates;
 mod chbind;
 mod chcontext;
 mod clone;
@@ -62,6 +64,7 @@ mod suexec;
 mod supervise;
 mod top;
 mod unify;
+mod unknown;
 mod usage;
 mod vkill;
 mod vps;
@@ -69,7 +72,7 @@ mod wait;
 mod watch;
 
 use std::ffi::OsString;
-use std::thread;
+use std::fs;
 
 use nix::sys::stat::{Mode, umask};
 use shared::name::GuestName;
@@ -78,8 +81,10 @@ use shared::outcome::Outcome;
 use crate::cli::{self, Action, Tool};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
+use crate::runtime::Lock;
 
 pub use build::options_of_build;
+pub use unknown::explain;
 
 /// The exit code of a command that did what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +103,11 @@ impl Exit {
     /// That of another process of this program.
     fn of(code: u8) -> Self {
         Self(code)
+    }
+
+    /// This one, or that of a failure if that is larger.
+    fn or_failed(self, error: &Error) -> Self {
+        self.max(Self(error.kind().exit_code()))
     }
 
     /// The number for the shell.
@@ -126,6 +136,33 @@ pub fn run_unparsed(argv: &[OsString], paths: &Paths) -> Option<Result<Exit>> {
 /// # Errors
 /// What the verb's file says; to be printed by the caller.
 pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
+    let end = carry_out(action, paths);
+    let code = match &end {
+        Ok(exit) => exit.0,
+        Err(error) => error.kind().exit_code(),
+    };
+    if code == Kind::NoSuchGuest.exit_code() {
+        remove_strays(paths);
+    }
+    end
+}
+
+/// Removes the locks of names that no guest has: they were made to find that out.
+fn remove_strays(paths: &Paths) {
+    for entry in fs::read_dir(paths.run_dir()).into_iter().flatten().flatten() {
+        let file = entry.file_name();
+        let name = file.to_str().and_then(|file| file.strip_prefix(".lock-"));
+        let Some(Ok(name)) = name.map(str::parse::<GuestName>) else { continue };
+        if crate::config::text(paths, &name).is_err_and(|error| error.kind() == Kind::NoSuchGuest)
+            && let Ok(Some(lock)) = Lock::try_now(&entry.path())
+            && lock.is_at(&entry.path())
+        {
+            lock.remove(&entry.path());
+        }
+    }
+}
+
+fn carry_out(action: &Action, paths: &Paths) -> Result<Exit> {
     // What belongs to an installation or a guest is not a matter of who has typed this.
     if !action.keeps_umask() {
         umask(Mode::from_bits_truncate(0o022));
@@ -152,8 +189,8 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Top(args) => top::run(args, paths),
         Action::Limits(args) => limits::run(args, paths),
         Action::Logs(args) => logs::run(args, paths),
-        Action::Enable(args) => enable::run(args, true, paths),
-        Action::Disable(args) => enable::run(args, false, paths),
+        Action::Enable(args) => enable::run(&args.guests, args.now, true, paths),
+        Action::Disable(args) => enable::run(&args.guests, args.now, false, paths),
         Action::Reload(args) => reload::run(args, paths),
         Action::Reexec(args) => reexec::run(args, paths),
         Action::Clone(args) => clone::run(args, paths),
@@ -172,6 +209,7 @@ pub fn run(action: &Action, paths: &Paths) -> Result<Exit> {
         Action::Config(args) => config::run(args, paths),
         Action::Doctor(args) => doctor::run(args, paths),
         Action::Completion(args) => completion::run(args, paths),
+        Action::Candidates(args) => candidates::run(args, paths),
         Action::Install(args) => install::run(args, paths),
         Action::Demo(args) => demo::run(args, paths),
         Action::Supervise(args) => supervise::run(args, paths),
@@ -205,6 +243,8 @@ pub fn exit_code_of_usage(tool: Option<&str>, clap: i32) -> u8 {
 pub fn exit_code_of_failure(action: &Action, error: &Error) -> u8 {
     match (error.kind(), action) {
         (kind @ (Kind::CannotExecute | Kind::CommandNotFound), _) => kind.exit_code(),
+        // What can't be known is no "no".
+        (Kind::Permission, Action::Tool(Tool::Info(_))) => Kind::Permission.exit_code(),
         (_, Action::Tool(tool)) => cli::tools::failure(tool.name()),
         _ if action.passes_exit_code() => EXEC_FAILED,
         (kind, _) => kind.exit_code(),
@@ -234,6 +274,10 @@ pub fn each_of(
     Ok(worst)
 }
 
+/// So many guests are started, stopped and the like at a time: a thread that waits costs
+/// little, but a host has only so many.
+const SIDE_BY_SIDE: usize = 256;
+
 /// Does the same for every guest, side by side when there are several. The
 /// failure of one doesn't keep the others back: with several guests each
 /// failure is printed when it happens, and the largest exit code is returned.
@@ -254,9 +298,6 @@ pub fn each(
             Exit(error.kind().exit_code())
         }
     };
-    let worst = thread::scope(|scope| {
-        let threads: Vec<_> = guests.iter().map(|name| scope.spawn(|| one(name))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or(Exit::NO)).max()
-    });
-    Ok(worst.unwrap_or(Exit::DONE))
+    let ends = abreast::abreast(guests, SIDE_BY_SIDE, one);
+    Ok(ends.into_iter().map(|end| end.unwrap_or(Exit::NO)).max().unwrap_or(Exit::DONE))
 }

@@ -1,19 +1,19 @@
 //! How guests are: from configuration and supervisor to one report.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use shared::name::GuestName;
 
+use super::abreast::abreast;
 use crate::config::{self, GuestConfig, StorageKind};
 use crate::control::{Client, Phase};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::ids;
 use crate::paths::Paths;
 use crate::report::GuestStatus;
 use crate::runtime::{RunDir, State};
 use crate::storage::{self, Scratch};
+use crate::systemd;
 
 /// So many guests are asked at a time.
 const AT_A_TIME: usize = 16;
@@ -28,17 +28,22 @@ pub fn guest(paths: &Paths, name: &GuestName) -> Result<GuestStatus> {
         storage: config.storage.kind,
         disk: disk(paths, name, &config),
         ephemeral: false,
+        marks: config.marks,
+        autostart: Some(config.autostart),
         ..GuestStatus::stopped(name.clone(), config.context, config.description)
     };
     let config = config::load(paths, name);
+    let autostart = match &config {
+        Ok(config) => Some(config.autostart),
+        Err(error) => (error.kind() == Kind::NoSuchGuest).then_some(false),
+    };
     let Some((_, status)) = Client::find(paths, name)? else { return Ok(stopped(config?)) };
     // One that runs is shown whatever has become of its configuration.
     let config = config.unwrap_or_default();
-    let stopped = GuestStatus {
-        ephemeral: Scratch::new(name, &config.root(paths, name)).is_used(),
-        context: status.context.try_into().ok(),
-        ..stopped(config)
-    };
+    let ephemeral = Scratch::new(name, &config.root(paths, name)).is_used();
+    let stopped = stopped(config);
+    let stopped =
+        GuestStatus { ephemeral, context: status.context.try_into().ok(), autostart, ..stopped };
     let alive = status.init_pid > 0;
     Ok(GuestStatus {
         state: status.shown_phase(),
@@ -71,20 +76,24 @@ pub fn side_by_side<T: Send>(
     names: &[GuestName],
     ask: impl Fn(&GuestName) -> T + Sync,
 ) -> Vec<(GuestName, T)> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut told = Vec::new();
-        while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-            told.push((name.clone(), ask(name)));
+    let told = abreast(names, AT_A_TIME, ask);
+    names.iter().cloned().zip(told).filter_map(|(name, told)| Some((name, told?))).collect()
+}
+
+/// Adds what systemd was told itself of which guests start with the host.
+pub fn ask_systemd(paths: &Paths, guests: &mut [GuestStatus]) {
+    if !systemd::starts_guests(paths) {
+        return;
+    }
+    let others = guests.iter_mut().filter(|guest| guest.autostart != Some(true));
+    let mut others: Vec<_> = others.collect();
+    let names: Vec<_> = others.iter().map(|guest| guest.name.clone()).collect();
+    for (guest, (_, is_enabled)) in others.iter_mut().zip(side_by_side(&names, systemd::is_enabled))
+    {
+        if is_enabled {
+            guest.autostart = Some(true);
         }
-        told
-    };
-    let mut all: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..names.len().min(AT_A_TIME)).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    });
-    all.sort_by_key(|(name, _)| names.iter().position(|other| other == name));
-    all
+    }
 }
 
 /// What its files take on the disk, and may take.

@@ -9,11 +9,14 @@ use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::report;
 
 /// Were only errors asked for (`--quiet`)?
 static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Was it said that root is needed?
+static HAS_TOLD_OF_ROOT: AtomicBool = AtomicBool::new(false);
 
 /// The name that this program goes by, if it isn't `vserver`.
 static PROGRAM: OnceLock<&'static str> = OnceLock::new();
@@ -91,6 +94,12 @@ pub fn complain(error: &Error) {
     line(format_args!("{}: {error}", program()));
     if let Some(remedy) = error.remedy() {
         line(format_args!("hint: {remedy}"));
+    } else if error.kind() == Kind::Permission
+        && !rustix::process::geteuid().is_root()
+        // Of many guests it is the same.
+        && !HAS_TOLD_OF_ROOT.swap(true, Ordering::Relaxed)
+    {
+        line(format_args!("hint: this needs root; try sudo"));
     }
 }
 

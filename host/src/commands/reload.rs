@@ -20,7 +20,7 @@ pub(super) fn run(args: &ReloadArgs, paths: &Paths) -> Result<Exit> {
 /// Of all guests, or of those with a mark, the ones that don't run are no matter.
 fn reload(paths: &Paths, name: &GuestName, is_chosen: bool) -> Result<Exit> {
     let config = config::load(paths, name)?;
-    let not_running = || Error::not_running(name).hint(format!("start it: vserver start {name}"));
+    let not_running = || Error::not_running(name);
     if Client::find(paths, name)?.is_none() {
         return if is_chosen { Ok(Exit::DONE) } else { Err(not_running()) };
     }

@@ -41,10 +41,22 @@ pub fn guests_to_start(wanted: &Guests, paths: &Paths) -> Result<Vec<GuestName>>
         return guests(wanted, paths);
     }
     let mut chosen = config::names(paths)?;
+    warn_of_unknown(&wanted.mark, &chosen, paths);
     chosen.retain(|name| {
         config::load(paths, name).map_or(true, |config| has_one_of(&config, &wanted.mark))
     });
     Ok(chosen)
+}
+
+/// Tells of marks that no guest has: one that is misspelt would choose nobody in silence.
+fn warn_of_unknown(marks: &[String], names: &[GuestName], paths: &Paths) {
+    let of = |name| config::marks_as_they_are(paths, name).unwrap_or_default();
+    let known: Vec<String> = names.iter().flat_map(of).collect();
+    for mark in marks {
+        if !known.contains(mark) {
+            output::warn(format_args!("no guest has the mark '{mark}'"));
+        }
+    }
 }
 
 fn has_one_of(config: &GuestConfig, marks: &[String]) -> bool {
@@ -100,6 +112,7 @@ pub fn is_enabled(paths: &Paths, name: &GuestName, config: &GuestConfig) -> bool
 fn marked(marks: &[String], paths: &Paths) -> Result<Vec<GuestName>> {
     let mut chosen = config::names(paths)?;
     if !marks.is_empty() {
+        warn_of_unknown(marks, &chosen, paths);
         chosen.retain(|name| match config::load(paths, name) {
             Ok(config) => has_one_of(&config, marks),
             Err(error) => config::marks_as_they_are(paths, name).map_or_else(

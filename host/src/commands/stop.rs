@@ -23,7 +23,7 @@ pub(super) fn run(args: &StopArgs, paths: &Paths) -> Result<Exit> {
         let is_down = is_chosen && Client::find(paths, name)?.is_none();
         let ran = !is_down && lifecycle::stop(paths, name, Power::PowerOff, &args.shutdown)?;
         if !ran {
-            if !lifecycle::call_off(paths, name)? {
+            if !lifecycle::call_off(paths, name)? && !is_chosen {
                 output::warn(format_args!("guest '{name}' is not running"));
             }
             lifecycle::clear_after(paths, name)?;

@@ -34,7 +34,7 @@ use wake::{Signals, Woken};
 pub(super) fn run(args: &TopArgs, paths: &Paths) -> Result<Exit> {
     let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
     if dumb || !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        return Err(Error::new("'vserver top' fills the screen of a terminal, and this is none")
+        return Err(Error::usage("'vserver top' fills the screen of a terminal, and this is none")
             .hint("'vserver stat' prints the table once, 'vserver stat --json' for programs"));
     }
     // What a stop would print is shown on the screen, or not at all.

@@ -7,7 +7,7 @@ use shared::name::GuestName;
 use crate::cli::UnifyArgs;
 use crate::commands::{Exit, output, select};
 use crate::config::{self, Excluded, Files, GuestConfig};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
@@ -33,7 +33,7 @@ fn share(args: &UnifyArgs, paths: &Paths) -> Result<Exit> {
             // The others share all the same.
             Err(error) => {
                 output::complain(&error);
-                exit = Exit::NO;
+                exit = exit.or_failed(&error);
                 continue;
             }
         };
@@ -48,6 +48,9 @@ fn share(args: &UnifyArgs, paths: &Paths) -> Result<Exit> {
         if why_not(&config).is_none() {
             guests.push(guest(args, paths, name, &config, false)?);
         }
+    }
+    if !guests.is_empty() && !rustix::process::geteuid().is_root() {
+        return Err(Error::of(Kind::Permission, "only root can look through guests' files"));
     }
     let interrupt = watch()?;
     let request = Request { guests, minimum: args.minimum, dry_run: args.dry_run };

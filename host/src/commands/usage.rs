@@ -7,7 +7,7 @@ use crate::cli::UsageArgs;
 use crate::commands::{Exit, observe, output};
 use crate::config;
 use crate::control::{Client, Request};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan::ID_COUNT;
@@ -35,7 +35,15 @@ pub(super) fn run(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
         // One that has never run has used nothing, whatever is in the others' files.
         config::load(paths, name)?;
     }
-    observe::side_by_side(names, |name| bring_up_to_date(paths, name));
+    for (name, end) in observe::side_by_side(names, |name| bring_up_to_date(paths, name)) {
+        match end {
+            Err(error) if error.kind() == Kind::Permission => return Err(error),
+            Err(error) => output::warn(format_args!(
+                "the last minute of guest '{name}' may be missing: {error}"
+            )),
+            Ok(()) => {}
+        }
+    }
     for name in names {
         let book = Book::new(paths, name);
         if let Some(damage) = book.damage() {
@@ -49,7 +57,7 @@ pub(super) fn run(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
             // The others are told all the same.
             Err(error) => {
                 output::complain(&error);
-                exit = Exit::NO;
+                exit = exit.or_failed(&error);
             }
         }
     }
@@ -102,15 +110,10 @@ fn none_recorded(name: &GuestName, is_wanted: bool) -> Error {
 }
 
 /// Has the supervisor of a guest that runs write down what it hasn't yet.
-fn bring_up_to_date(paths: &Paths, name: &GuestName) {
-    let asked = || -> Result<()> {
-        if let Some((client, _)) = Client::find(paths, name)? {
-            client.send(&Request::Account)?;
-            client.status()?;
-        }
-        Ok(())
-    };
-    if let Err(error) = asked() {
-        output::warn(format_args!("the last minute of guest '{name}' may be missing: {error}"));
+fn bring_up_to_date(paths: &Paths, name: &GuestName) -> Result<()> {
+    if let Some((client, _)) = Client::find(paths, name)? {
+        client.send(&Request::Account)?;
+        client.status()?;
     }
+    Ok(())
 }

@@ -32,6 +32,11 @@ pub(super) fn run(args: &VkillArgs, paths: &Paths) -> Result<Exit> {
     if context == Context::Watch {
         return Err(Error::new("context 1 sees all processes and can signal none"));
     }
+    if let Context::Guest(name) = &context
+        && membership.processes(&context).is_empty()
+    {
+        return Err(Error::not_running(name));
+    }
     let pids = if args.pids.is_empty() { &[ALL] } else { args.pids.as_slice() };
     Ok(each(pids, |pid| in_context(&membership, &context, pid, args.signal)))
 }

@@ -27,9 +27,14 @@ struct Entry<'g> {
     name: &'g str,
     context: Option<u32>,
     state: State,
+    uptime_seconds: Option<u64>,
+    addresses: &'g [String],
+    marks: &'g [String],
+    autostart: Option<bool>,
+    description: &'g str,
 }
 
-/// `list --json`: an array of name, context and state.
+/// `list --json`: an array of objects.
 pub fn list_json(guests: &[GuestStatus]) -> String {
     let entries: Vec<_> = guests
         .iter()
@@ -37,6 +42,11 @@ pub fn list_json(guests: &[GuestStatus]) -> String {
             name: guest.name.as_str(),
             context: guest.context.map(|context| context.get()),
             state: guest.state,
+            uptime_seconds: guest.uptime.map(|uptime| uptime.as_secs()),
+            addresses: &guest.addresses,
+            marks: &guest.marks,
+            autostart: guest.autostart,
+            description: &guest.description,
         })
         .collect();
     status::json(&entries)
@@ -60,7 +70,10 @@ d     -        stopped  -
         assert_eq!(list(&guests), wanted);
         assert_eq!(list(&[]), "");
         let json: serde_json::Value = serde_json::from_str(&list_json(&guests)).unwrap();
-        let first = serde_json::json!({"name": "web", "context": 40000, "state": "stopped"});
+        let first = serde_json::json!({
+            "name": "web", "context": 40000, "state": "stopped", "uptime_seconds": null,
+            "addresses": [], "marks": [], "autostart": null, "description": "a b",
+        });
         assert_eq!(json[0], first);
         assert_eq!(list_json(&[]), "[]\n");
     }

@@ -91,6 +91,10 @@ pub struct GuestStatus {
     pub faults: Vec<String>,
     /// Its description, from the configuration.
     pub description: String,
+    /// Its marks, from the configuration.
+    pub marks: Vec<String>,
+    /// Is it started with the host? `None` when its configuration can't be read.
+    pub autostart: Option<bool>,
 }
 
 impl GuestStatus {
@@ -117,6 +121,8 @@ impl GuestStatus {
             kills: None,
             faults: Vec::new(),
             description,
+            marks: Vec::new(),
+            autostart: None,
         }
     }
 }

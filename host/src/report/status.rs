@@ -49,6 +49,9 @@ pub fn status(guest: &GuestStatus) -> String {
     });
     line("Killed", killed);
     line("Last end", guest.last_end.as_deref().map(printable));
+    line("Autostart", guest.autostart.map(|is| if is { "yes" } else { "no" }.to_owned()));
+    let marks = Some(guest.marks.join(" ")).filter(|all| !all.is_empty());
+    line("Marks", marks.as_deref().map(printable));
     let description = Some(guest.description.as_str()).filter(|text| !text.is_empty());
     line("Description", description.map(printable));
     text
@@ -113,6 +116,8 @@ struct Object<'g> {
     memory_kills: Option<u64>,
     network_faults: &'g [String],
     description: &'g str,
+    marks: &'g [String],
+    autostart: Option<bool>,
 }
 
 impl<'g> From<&'g GuestStatus> for Object<'g> {
@@ -140,6 +145,8 @@ impl<'g> From<&'g GuestStatus> for Object<'g> {
             memory_kills: guest.kills,
             network_faults: &guest.faults,
             description: &guest.description,
+            marks: &guest.marks,
+            autostart: guest.autostart,
         }
     }
 }
@@ -170,6 +177,8 @@ mod tests {
             last_end: Some("signal 11".into()),
             kills: Some(3),
             faults: vec!["the host has no interface 'br0'".into()],
+            marks: vec!["db".into(), "web\x1b".into()],
+            autostart: Some(false),
             ..GuestStatus::stopped(name, 42.try_into().ok(), "customer 17".into())
         }
     }
@@ -193,6 +202,8 @@ Disk:                 1.5G of 10G
 Restarts:             1
 Killed:               3 processes for want of memory
 Last end:             signal 11
+Autostart:            no
+Marks:                db web\\x1b
 Description:          customer 17
 ";
         assert_eq!(status(&running()), wanted);
@@ -221,6 +232,8 @@ Description:          customer 17
             ("disk_limit_bytes", (10u64 << 30).into()),
             ("ephemeral", true.into()),
             ("addresses", serde_json::json!(["192.0.2.1", "2001:db8::1"])),
+            ("marks", serde_json::json!(["db", "web\x1b"])),
+            ("autostart", false.into()),
         ] {
             assert_eq!(value.get(field), Some(&wanted), "{field}");
         }

@@ -230,6 +230,11 @@ impl Relay<'_> {
                 let user = self.session.user.as_deref().unwrap_or("root");
                 return Error::new(format!("guest '{name}' has no user '{user}'"));
             }
+            Step::Identity if errno == libc::EINVAL => {
+                let user = self.session.user.as_deref().unwrap_or("root");
+                return Error::new(format!("guest '{name}' can't have a user '{user}'"))
+                    .hint("numbers of users inside are 0 to 65535");
+            }
             Step::Identity => format!("cannot become the user in guest '{name}'"),
             Step::Begin => format!("a program can't begin in guest '{name}'"),
             Step::Execute => {

@@ -109,8 +109,9 @@ Examples:
 Where the file system can share blocks (btrfs, xfs with reflink=1), the kernel
 compares two files and lets them lie in the same blocks; whoever writes to one
 gets blocks of its own. So no guest can change what another sees: names, owners,
-times and links stay, packages are upgraded as ever, and guests may run. Guests that aren't named lend their blocks, and stay as they
-are. Repeated, it looks only at what isn't shared yet.
+times and links stay, packages are upgraded as ever, and guests may run. Guests
+that aren't named lend their blocks, and stay as they are. Repeated, it looks
+only at what isn't shared yet.
 
 'unify.exclude' in a guest's configuration says what is passed by. Interrupted,
 it says what was done, which stays. Exit code 1 if a guest's file system can't

@@ -141,7 +141,7 @@ pub fn successor(paths: &Paths, name: &GuestName) -> Result<Option<(Client, Snap
 pub fn reboot(paths: &Paths, name: &GuestName, how: &Shutdown, no_wait: bool) -> Result<()> {
     let Some((mut client, before)) = Client::find(paths, name)? else {
         config::load(paths, name)?;
-        return Err(Error::not_running(name).hint(format!("start it: vserver start {name}")));
+        return Err(Error::not_running(name));
     };
     if systemd::starts_guests(paths)
         && let Ok(config) = config::load(paths, name)
