@@ -1,3 +1,5 @@
+//! Workspaces that are kept, dropped, and left by who was killed.
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
