@@ -22,6 +22,7 @@ on! { Busybox: [
     a_broken_archive_leaves_nothing,
     a_guest_that_exists_is_not_built_again,
     a_skeleton_is_a_guest,
+    what_lies_beside_a_root_is_somebody_elses,
     every_build_is_tidied,
     name_servers_are_the_hosts_that_a_guest_reaches,
     contexts_never_clash,
@@ -88,6 +89,28 @@ fn an_interrupted_build_leaves_nothing(tree: Tree) {
         assert!(!is_cut || !found.iter().any(is_left), "left: {found:?}");
         is_cut
     });
+}
+
+/// Also who has locked what it lies in, as any user of the host may, holds up nobody.
+fn what_lies_beside_a_root_is_somebody_elses(_: Tree) {
+    let host = Host::new();
+    let parent = host.prefix().join("srv");
+    let others =
+        [".build-cache", ".delete-mine", ".vserver-build-mine"].map(|name| parent.join(name));
+    for directory in &others {
+        fs::create_dir_all(directory).expect("a directory can be made");
+        fs::write(directory.join("file"), "").expect("a file can be written");
+    }
+    let locked = fs::File::open(&parent).expect("it can be opened");
+    locked.lock().expect("it can be locked");
+    let root = parent.join("web");
+    let root = root.to_str().expect("a path in UTF-8");
+    host.vserver(["build", "web", "--method", "skeleton", "--root", root]).ok();
+    host.vserver(["snapshot", "create", "web", "s1"]).ok();
+    host.vserver(["snapshot", "restore", "web", "s1", "--yes"]).ok();
+    host.vserver(["delete", "web", "--yes"]).ok();
+    assert!(others.iter().all(|directory| directory.join("file").exists()));
+    assert_eq!(fs::read_dir(&parent).expect("it is there").count(), others.len());
 }
 
 fn a_template_keeps_owners_and_modes(tree: Tree) {

@@ -14,6 +14,7 @@ use crate::cp::{cp, leftovers, place};
 
 on! { Busybox: [
     no_link_leads_out,
+    no_link_leads_into_what_the_host_keeps_for_itself,
     directories_that_change_places_with_links_lead_nowhere,
     a_destination_that_moves_is_never_the_hosts,
     devices_fifos_and_sockets_hold_nothing_up,
@@ -40,6 +41,24 @@ fn assert_untouched(outside: &Path) {
     let names: Vec<_> = fs::read_dir(outside).expect("it is there").flatten().collect();
     assert!(names.len() == 1, "somebody was in it: {names:?}");
     assert_eq!(fs::read(outside.join("secret")).expect("it is there"), b"the host's");
+}
+
+/// Through a mount that the guest itself can only read.
+fn no_link_leads_into_what_the_host_keeps_for_itself(tree: Tree) {
+    let host = Host::new();
+    let outside = outside(&host);
+    let mounts = format!("{}:/mnt:noidmap", outside.display());
+    let web = host.guest("web").tree(tree).set("mounts.bind", &mounts).build();
+    fs::write(place(&host).join("secret"), "mine").expect("it can be written");
+    web.start();
+    web.shell("ln -s /mnt /srv/app; ! touch /mnt/x; mkdir /srv/own").ok();
+    for target in ["web:/srv/app/", "web:/srv/app/secret", "web:/mnt"] {
+        cp(&host, ["secret", target]).code(1).complains("belongs to nobody in the guest");
+    }
+    assert_untouched(&outside);
+    cp(&host, ["secret", "web:/srv/own/"]).ok();
+    assert_eq!(web.read("/srv/own/secret"), "mine");
+    web.stop();
 }
 
 fn no_link_leads_out(tree: Tree) {

@@ -16,6 +16,7 @@ on! { Busybox: [
     a_script_runs_inside_as_the_guests_root,
     a_script_that_fails_leaves_no_guest,
     a_script_ends_with_the_build,
+    a_guest_that_was_set_aside_for_a_killed_build_is_back,
     packages_are_installed_by_the_guests_own_manager,
     root_gets_a_password,
     root_gets_keys_and_nobody_elses_stay,
@@ -98,8 +99,11 @@ fn a_script_that_fails_leaves_no_guest(tree: Tree) {
 
 /// The build, once its script runs.
 fn begun(host: &Host, tree: Tree) -> Child {
+    begun_with(host, building(host, tree))
+}
+
+fn begun_with(host: &Host, mut build: Command) -> Child {
     let script = file(host, "setup.sh", "#!/bin/sh\ntouch /srv/begun\nsleep 1000\n");
-    let mut build = building(host, tree);
     let build = build.arg("--run-script").arg(script).stderr(Stdio::null()).spawn();
     let begun = host.paths().roots_dir().join("web/srv/begun");
     eventually(DEADLINE, "the script runs", || begun.exists().then_some(()));
@@ -116,11 +120,41 @@ fn a_script_ends_with_the_build(tree: Tree) {
         if signal == Signal::SIGKILL {
             // The next build sweeps away what is left.
             host.vserver(["build", "other", "--method", "skeleton"]).ok();
+            let ids = fs::read_to_string(host.paths().ids()).expect("it is there");
+            assert!(!ids.contains("web"), "{ids}");
             host.vserver(["delete", "other", "--yes"]).ok();
         }
         host.vserver(["status", "web"]).code(5);
         assert_eq!(fs::read_dir(host.paths().roots_dir()).expect("it is there").count(), 0);
     }
+}
+
+fn a_guest_that_was_set_aside_for_a_killed_build_is_back(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    web.write("/srv/mine", "mine", 0o644);
+    let config = || fs::read_to_string(host.paths().config(&"web".parse().expect("a name")));
+    let before = config().expect("it is there");
+    let mut building = building(&host, tree);
+    building.arg("--force");
+    let mut build = begun_with(&host, building);
+    assert!(!web.root().join("srv/mine").exists());
+    kill(Pid::from_raw(build.id().cast_signed()), Signal::SIGKILL).expect("it is ours");
+    assert!(!build.wait().expect("it ends").success());
+    eventually(DEADLINE, "all of it has ended", || host.processes().is_empty().then_some(()));
+    host.vserver(["build", "other", "--method", "skeleton"]).ok();
+    host.vserver(["delete", "other", "--yes"]).ok();
+    assert_eq!(web.read("/srv/mine"), "mine");
+    assert_eq!(config().expect("it is back"), before);
+    for directory in [host.paths().roots_dir(), host.paths().config_dir()] {
+        let names = fs::read_dir(directory).expect("it is there").flatten();
+        let left = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let left: Vec<_> =
+            left.filter(|name| name.starts_with('.') || name.contains('~')).collect();
+        assert!(left.is_empty(), "left: {left:?}");
+    }
+    web.start();
+    web.stop();
 }
 
 fn packages_are_installed_by_the_guests_own_manager(tree: Tree) {

@@ -47,9 +47,11 @@ use shared::name::GuestName;
 use crate::config::Place;
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
+use crate::ids;
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::runtime::{Lock, RunDir};
 
 pub use crate::storage::{Blank, Size};
 pub use access::Access;
@@ -65,7 +67,6 @@ pub(crate) use template::unpack as unpack_archive;
 pub use tool::follow;
 use unpack::Shift;
 pub(crate) use unpack::{ACCESS, CAPABILITY, DEFAULT, IDS, LeftOut, NOBODY, acl, remarks};
-use workspace::Aside;
 
 /// Where a new guest's files come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -267,10 +268,10 @@ fn make(
     let target = site.target(paths);
     refuse(site, paths)?;
     let parent = prepare_parent(site, paths, &target)?;
-    let guard = workspace::guard(&parent)?;
-    workspace::sweep(&parent)?;
+    for left in workspace::sweep(&parent, interrupt, &mut progress)? {
+        release(&left, site, paths)?;
+    }
     let workspace = workspace::Workspace::create(&parent, &site.name)?;
-    drop(guard);
     let mut keys = Keys::beside(&workspace.root());
     if let Some(copied) = site.store.copied() {
         keys.begin_for(&RootDir::open(copied)?)?;
@@ -304,19 +305,36 @@ fn make(
         workspace.sync(&mut progress)?;
     }
 
-    let mut aside = if site.force {
-        Aside::take(&target, &paths.config(&site.name))?
-    } else {
-        Aside::default()
-    };
     let config = paths.config(&site.name);
-    let placed = workspace.place(&target, &config, site.goes_on_inside)?;
+    let placed = workspace.place(&target, &config, site.goes_on_inside, site.force)?;
     if let Err(error) = register(&settings) {
         return Err(if site.keep { kept(error, placed.set_aside(&target)) } else { error });
     }
-    placed.keep();
-    remarks.extend(aside.keep());
+    remarks.extend(placed.keep());
     Ok(Report { root: target, summary, remarks })
+}
+
+/// Takes its numbers from a guest of which a killed build has left nothing else.
+fn release(name: &GuestName, site: &Site, paths: &Paths) -> Result<()> {
+    let lock = paths.lock(name);
+    let held = match *name == site.name {
+        true => None,
+        // Who makes one of that name now has given it numbers, perhaps.
+        false => match Lock::try_now(&lock)? {
+            None => return Ok(()),
+            held => held,
+        },
+    };
+    let is_gone = |path: &Path| path.symlink_metadata().is_err();
+    let is_all_gone = is_gone(&paths.config(name)) && is_gone(&paths.root(name));
+    // What a build does inside may go on for a while after it.
+    if is_all_gone && !RunDir::new(paths, name).has_supervisor() {
+        ids::release(paths, name)?;
+        if let Some(held) = held {
+            held.remove(&lock);
+        }
+    }
+    Ok(())
 }
 
 /// An error that says where the files of a failed build are.
@@ -348,8 +366,7 @@ pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
     if !site.force {
         // What one that was killed at its end had put in place is no guest.
         if let Some(parent) = target.parent().filter(|_| is_there(&target) && !is_there(&config)) {
-            let _guard = workspace::guard(parent)?;
-            workspace::sweep(parent)?;
+            workspace::Leftovers::take_back(parent)?;
         }
         let others = (!site.is_configured).then_some(&config);
         for path in std::iter::once(&target).chain(others) {

@@ -4,7 +4,7 @@
 //! what a killed removal leaves, the next build or removal sweeps away.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ use shared::name::GuestName;
 
 use crate::error::{Error, Result};
 
-use super::workspace::{self, DELETING};
+use super::workspace::{self, Workspace};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 
 /// A root that was moved out of its place and waits for its removal.
 #[derive(Debug)]
 pub struct Doomed {
-    path: PathBuf,
+    workspace: Workspace,
     /// Where it was.
     was: PathBuf,
-    /// Tells a sweep that somebody cares for it; a file or link has none.
-    _lock: Option<OwnedFd>,
 }
 
 impl Doomed {
@@ -43,7 +43,7 @@ impl Doomed {
         // The last: as long as it is there, what it leads to is found again.
         std::fs::remove_file(root).map_err(|cause| {
             if let Some(doomed) = &doomed {
-                let _ = std::fs::rename(&doomed.path, &doomed.was);
+                let _ = std::fs::rename(doomed.workspace.root(), &doomed.was);
             }
             Error::path("remove", root, cause)
         })?;
@@ -55,27 +55,41 @@ impl Doomed {
         let (Some(parent), true) = (root.parent(), root.file_name().is_some()) else {
             return Err(failed(Errno::INVAL.into()));
         };
-        let _guard = match workspace::guard(parent) {
-            Err(_) if !parent.exists() => return Ok(None),
-            guard => guard?,
+        let is_there = |path: &Path| match path.symlink_metadata() {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(false),
+            other => other.map(|_| true).map_err(failed),
         };
-        workspace::sweep(parent)?;
-        let path = parent.join(format!("{DELETING}{name}-{}", std::process::id()));
-        match std::fs::rename(root, &path) {
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(failed)?,
+        if !is_there(root)? {
+            // A removal that was cut short may have moved it.
+            if is_there(parent)? {
+                sweep(parent)?;
+            }
+            return Ok(None);
         }
-        let lock = workspace::lock(&path).ok().flatten();
-        Ok(Some(Self { path, was: root.to_owned(), _lock: lock }))
+        let workspace = Workspace::for_removal(parent, name)?;
+        match std::fs::rename(root, workspace.root()) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+            other => {
+                other.map_err(failed)?;
+                Ok(Some(Self { workspace, was: root.to_owned() }))
+            }
+        }
     }
 
-    /// Removes it, file by file.
+    /// Removes it, file by file, and then what killed ones have left beside it.
     ///
     /// # Errors
     /// When the system refuses; what is left is swept away by the next build.
     pub fn remove(self) -> Result<()> {
-        workspace::remove_path(&self.path).map_err(|cause| Error::path("remove", &self.path, cause))
+        let root = self.workspace.root();
+        workspace::remove_path(&root).map_err(|cause| Error::path("remove", &root, cause))?;
+        drop(self.workspace);
+        self.was.parent().map_or(Ok(()), sweep)
     }
+}
+
+fn sweep(parent: &Path) -> Result<()> {
+    workspace::sweep(parent, &Interrupt::default(), &mut Progress::on_terminal()).map(drop)
 }
 
 /// Where a guest's root is that is to be moved: what a symbolic link leads to, or
@@ -181,20 +195,22 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let [link, far, beside] = ["web", "far", "beside"].map(|name| parent.path().join(name));
         let name = "web".parse().unwrap();
-        let left = |directory: &Path| std::fs::read_dir(directory).unwrap().count();
+        let number = |directory: &Path| std::fs::read_dir(directory).unwrap().count();
         for target in [&far.join("big"), Path::new("far/big")] {
             std::fs::create_dir_all(far.join("big/etc")).unwrap();
             std::os::unix::fs::symlink(target, &link).unwrap();
             let doomed = Doomed::take(&link, &name).unwrap().unwrap();
             assert!(link.symlink_metadata().is_err() && !far.join("big").exists());
             doomed.remove().unwrap();
-            assert_eq!(left(&far), 0);
+            assert_eq!(number(&far), 0);
         }
         // One that was cut short, after what it leads to has left its place.
-        std::fs::create_dir(far.join(".delete-web-1")).unwrap();
+        let left = far.join(".vserver-delete-web-1-0");
+        std::fs::create_dir(&left).unwrap();
+        std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o700)).unwrap();
         std::os::unix::fs::symlink(far.join("big"), &link).unwrap();
         assert!(Doomed::take(&link, &name).unwrap().is_none());
-        assert_eq!((left(&far), link.is_symlink()), (0, false));
+        assert_eq!((number(&far), link.is_symlink()), (0, false));
         // And one that leads nowhere.
         std::os::unix::fs::symlink(beside.join("none"), &link).unwrap();
         assert!(Doomed::take(&link, &name).unwrap().is_none());

@@ -18,9 +18,10 @@ use crate::snapshot::{DESCRIPTION, Made, Snapshot, SnapshotName};
 use crate::storage;
 use crate::store;
 
+use super::Doomed;
 use super::removal::real;
 use super::store::{self as stores, copy_image};
-use super::{Doomed, workspace};
+use super::workspace::{self, Leftovers, Workspace};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
@@ -128,32 +129,51 @@ impl Snapshots {
                 self.guest
             )));
         }
-        let created = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         self.make_directory()?;
-        let workspace =
-            self.copy(&self.place.root, &self.directory, live, interrupt, &mut progress);
-        let (workspace, how) = workspace.inspect_err(|_| self.remove_directory())?;
+        let made = self.left_at(name).and_then(|(left, doomed)| {
+            let made = self.make(name, live, interrupt, &mut progress, is_still);
+            // By now the guest goes on. What can't be removed goes with the next one.
+            let _ = left.remove(interrupt, &mut progress);
+            let _ = doomed.map(Doomed::remove);
+            made
+        });
+        made.inspect_err(|_| self.remove_directory())
+    }
+
+    /// What killed ones have left, which is out of the way: among it what has this name
+    /// and no description.
+    fn left_at(&self, name: &SnapshotName) -> Result<(Leftovers, Option<Doomed>)> {
+        let left = Leftovers::take_back(&self.directory)?;
+        Ok((left, Doomed::take(&self.root(name), &self.guest)?))
+    }
+
+    fn make(
+        &self,
+        name: &SnapshotName,
+        live: bool,
+        interrupt: &Interrupt,
+        progress: &mut Progress,
+        is_still: impl FnOnce() -> Result<()>,
+    ) -> Result<String> {
+        let created = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let copied = self.copy(&self.place.root, &self.directory, live, interrupt, progress);
+        let (workspace, how) = copied?;
         let made = Made { created, live, storage: self.place.storage() };
-        let finish = || {
-            is_still()?;
-            if self.place.files == Files::Image {
-                // What is yet in its journal would else be put in its place by
-                // whoever looks at it first.
-                storage::settle_image(&workspace.root()).map_err(|failed| {
-                    failed.into_error(&self.place).context("the copy can't be used")
-                })?;
-            }
-            workspace.sync(&mut progress)?;
-            let text = toml::to_string(&made).map_err(|cause| {
-                Error::new(format!("cannot describe snapshot '{name}': {cause}"))
+        is_still()?;
+        if self.place.files == Files::Image {
+            // What is yet in its journal would else be put in its place by
+            // whoever looks at it first.
+            storage::settle_image(&workspace.root()).map_err(|failed| {
+                failed.into_error(&self.place).context("the copy can't be used")
             })?;
-            let placed =
-                workspace.place(&self.directory.join(name.as_str()), &description, false)?;
-            store::create(&description, &text, 0o600)?;
-            placed.keep();
-            Ok(())
-        };
-        finish().inspect_err(|_: &Error| self.remove_directory())?;
+        }
+        workspace.sync(progress)?;
+        let text = toml::to_string(&made)
+            .map_err(|cause| Error::new(format!("cannot describe snapshot '{name}': {cause}")))?;
+        let description = self.description(name);
+        let placed = workspace.place(&self.root(name), &description, false, false)?;
+        store::create(&description, &text, 0o600)?;
+        placed.keep();
         Ok(how)
     }
 
@@ -183,6 +203,7 @@ impl Snapshots {
         let root = real(root, || format!("cannot restore guest '{}'", self.guest))?;
         let parent = root.parent().unwrap_or(&root);
         let from = self.root(name);
+        workspace::sweep(parent, interrupt, &mut progress)?;
         let (workspace, how) = self.copy(&from, parent, false, interrupt, &mut progress)?;
         workspace.sync(&mut progress)?;
         workspace.exchange(&root)?;
@@ -212,9 +233,14 @@ impl Snapshots {
         for snapshot in self.list()? {
             self.delete(&snapshot.name)?;
         }
-        if let Ok(_guard) = workspace::guard(&self.directory) {
-            // What killed ones have left.
-            workspace::sweep(&self.directory)?;
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        for name in entries.map(|entry| entry.file_name()) {
+            // What killed ones have left without a description.
+            let Some(Ok(name)) = name.to_str().map(str::parse::<SnapshotName>) else { continue };
+            Doomed::take(&self.root(&name), &self.guest)?.map_or(Ok(()), Doomed::remove)?;
+        }
+        if self.directory.symlink_metadata().is_ok() {
+            workspace::sweep(&self.directory, &Interrupt::default(), &mut Progress::silent())?;
         }
         self.remove_directory();
         Ok(())
@@ -256,11 +282,8 @@ impl Snapshots {
         is_frozen: bool,
         interrupt: &Interrupt,
         progress: &mut Progress,
-    ) -> Result<(workspace::Workspace, String)> {
-        let guard = workspace::guard(parent)?;
-        workspace::sweep(parent)?;
-        let workspace = workspace::Workspace::create(parent, &self.guest)?;
-        drop(guard);
+    ) -> Result<(Workspace, String)> {
+        let workspace = Workspace::create(parent, &self.guest)?;
         let failed = |cause| Error::path("copy", from, cause);
         if fs::metadata(from).map_err(failed)?.is_file() {
             copy_image(from, &workspace.root(), is_frozen, interrupt)?;
@@ -380,6 +403,30 @@ mod tests {
         snapshots.delete(&one).unwrap_err();
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left");
     }
+
+    #[test]
+    fn files_without_a_description_are_in_nobodys_way() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("web");
+        fs::create_dir(&root).unwrap();
+        let snapshots = Snapshots::new(&"web".parse().unwrap(), Place::directory(&root));
+        let (one, interrupt) = ("one".parse().unwrap(), Interrupt::default());
+        let stray = snapshots.root(&one);
+        let leave = || {
+            fs::create_dir_all(&stray).unwrap();
+            fs::write(stray.join("stray"), "").unwrap();
+        };
+        leave();
+        assert!(snapshots.list().unwrap().is_empty());
+        snapshots.create(&one, false, &interrupt, Progress::silent(), || Ok(())).unwrap();
+        assert!(!stray.join("stray").exists());
+        assert_eq!(fs::read_dir(snapshots.directory()).unwrap().count(), 2);
+        snapshots.delete(&one).unwrap();
+        leave();
+        snapshots.delete_all().unwrap();
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left");
+    }
+
     #[test]
     fn one_whose_deletion_was_cut_short_is_told_and_deleted() {
         let parent = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! `vserver snapshot`: copies of a guest's files to go back to.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use shared::name::GuestName;
@@ -52,12 +53,17 @@ fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Res
         None => SnapshotName::of_time(SystemTime::now()),
     };
     let interrupt = watch()?;
+    let place = config::load(paths, name)?.place(paths, name);
+    let is_image = place.files == Files::Image;
+    if is_image {
+        settle(paths, name, &place.root);
+    }
     let held = hold(paths, name)?;
     let runs = matches!(held, Held::Frozen(_));
-    if let Held::Frozen(client) = &held {
-        // An image has in it what was written to the disk.
-        rustix::fs::sync();
-        flush(paths, name, client)?;
+    if let Held::Frozen(client) = &held
+        && is_image
+    {
+        flush(paths, name, client, &place.root)?;
     }
     // It goes on as soon as that is known.
     let is_still = move || match &held {
@@ -109,18 +115,27 @@ fn hold(paths: &Paths, name: &GuestName) -> Result<Held> {
     }
 }
 
-/// Has the file system in an image, whose guest is frozen, be as still as the guest.
-fn flush(paths: &Paths, name: &GuestName, client: &Client) -> Result<()> {
-    let place = config::load(paths, name)?.place(paths, name);
-    if place.files != Files::Image {
-        return Ok(());
-    }
+/// Has most of what an image's file system has yet in memory written while its guest goes
+/// on, so that less is left for when that stands still.
+fn settle(paths: &Paths, name: &GuestName, image: &Path) {
+    let Ok(Some((_, status))) = Client::find(paths, name) else { return };
+    let Ok(Some(view)) = View::running(paths, name, &status) else { return };
+    // What is left is written then.
+    let _ = storage::sync_image(&view.root, image);
+}
+
+/// Has the file system in an image, whose guest is frozen, be as still as the guest. An
+/// image has in it what was written to the disk; files are read as they are in memory.
+fn flush(paths: &Paths, name: &GuestName, client: &Client, image: &Path) -> Result<()> {
     let status = client.status()?;
     // Without a PID 1 nothing has the image mounted for long.
     let view = if status.init_pid > 0 { View::running(paths, name, &status)? } else { None };
-    let Some(view) = view else { return Ok(()) };
-    let flushed = storage::flush_image(&view.root, &place.root);
-    flushed.map(drop).map_err(|cause| Error::path("write what has changed in", &place.root, cause))
+    let flushed = view.map_or(Ok(false), |view| storage::flush_image(&view.root, image));
+    if !flushed.map_err(|cause| Error::path("write what has changed in", image, cause))? {
+        // The guest has it somewhere else than at its root.
+        rustix::fs::sync();
+    }
+    Ok(())
 }
 
 fn restore(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) -> Result<Exit> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, told};
 use crate::fsroot::RootDir;
 use crate::tree::check_place;
 
@@ -110,6 +110,7 @@ impl Target {
             }
         };
         check_place(&directory)?;
+        refuse_foreign(view, &directory)?;
         Ok(Self { directory, name })
     }
 
@@ -126,6 +127,25 @@ impl Target {
             |name| self.directory.shown(Path::new(name)),
         )
     }
+}
+
+/// The permissions of others to write (inode(7)).
+const OTHERS_WRITE: u32 = 0o002;
+
+/// A guest's links lead also into what is mounted there with the owners that it has on the
+/// host, and which the guest's root can't write.
+///
+/// # Errors
+/// When a guest that runs wouldn't be let there itself.
+fn refuse_foreign(view: &View, directory: &RootDir) -> Result<()> {
+    let failed = |cause| directory.error("examine", Path::new(""), cause);
+    let stat = statat(directory, "", AtFlags::EMPTY_PATH).map_err(failed)?;
+    let is_own = view.owners.inside(stat.st_uid).is_some();
+    if is_own || stat.st_mode & OTHERS_WRITE != 0 || view.is_at_rest() {
+        return Ok(());
+    }
+    let text = format!("'{}' belongs to nobody in the guest", told(directory.path()));
+    Err(Error::new(text).hint("it is a directory of the host's: copy to where it is there"))
 }
 
 /// The path on its side, from the root.

@@ -53,13 +53,13 @@ pub struct View {
     /// Whose ids its files have.
     pub owners: Owners,
     /// Nobody starts or deletes a stopped guest meanwhile.
-    _held: Option<(AtRest, Lock)>,
+    held: Option<(AtRest, Lock)>,
 }
 
 impl View {
     /// The host's side.
     pub(super) fn host() -> Result<Self> {
-        Ok(Self { root: RootDir::open(Path::new("/"))?, owners: Owners::all(), _held: None })
+        Ok(Self { root: RootDir::open(Path::new("/"))?, owners: Owners::all(), held: None })
     }
 
     /// A guest's.
@@ -89,7 +89,7 @@ impl View {
                         UserMode::Host => Owners::all(),
                         _ => Owners::from(0),
                     };
-                    return Ok(Self { root, owners, _held: Some((at_rest, lock)) });
+                    return Ok(Self { root, owners, held: Some((at_rest, lock)) });
                 }
                 Some((_, status)) if status.init_pid > 0 => {
                     if let Some(view) = Self::running(paths, name, &status)? {
@@ -133,7 +133,12 @@ impl View {
             "host" => Owners::all(),
             _ => Owners::from(0),
         };
-        Ok(Some(Self { root: RootDir::from_fd(root, shown(name)), owners, _held: None }))
+        Ok(Some(Self { root: RootDir::from_fd(root, shown(name)), owners, held: None }))
+    }
+
+    /// Is it a guest's that is kept down?
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.held.is_some()
     }
 
     /// From now on, whatever this thread makes is made by the side's root: on

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 
 pub use long::open_beneath;
-pub use remove::remove_tree;
+pub use remove::{remove_tree, remove_tree_until};
 
 /// How often a lookup is tried again when the kernel could not rule out that
 /// a rename moved a directory out of the root (openat2(2), `EAGAIN`).

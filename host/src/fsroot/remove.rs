@@ -32,6 +32,18 @@ struct Level {
 /// `EXDEV` when something is mounted inside (what was removed until then is
 /// gone), else as unlinkat(2).
 pub fn remove_tree(parent: impl AsFd, name: &OsStr) -> Result<(), Errno> {
+    remove_tree_until(parent, name, &|| false)
+}
+
+/// The same, until somebody wants to `stop`, who is asked before each name.
+///
+/// # Errors
+/// `ECANCELED` then, else as [`remove_tree`].
+pub fn remove_tree_until(
+    parent: impl AsFd,
+    name: &OsStr,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), Errno> {
     let parent = parent.as_fd();
     let stat = match fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(()),
@@ -44,6 +56,9 @@ pub fn remove_tree(parent: impl AsFd, name: &OsStr) -> Result<(), Errno> {
     let mut levels = vec![Level::open(parent, name.to_owned())?];
     let mut moved = 0u64;
     loop {
+        if stop() {
+            return Err(Errno::CANCELED);
+        }
         let depth = levels.len();
         let Some(level) = levels.last_mut() else { break };
         if let Some(name) = level.names.pop() {

@@ -38,7 +38,7 @@ pub use failed::{Failed, NO_OVERLAY, Part};
 pub use format::{Blank, Size};
 pub use image::{
     Purpose, flush as flush_image, make as make_image, mount as mount_image, open_at_rest,
-    settle as settle_image, thaw as thaw_image,
+    settle as settle_image, sync as sync_image, thaw as thaw_image,
 };
 pub use layers::{UPPER, WORK, look, make as make_layers, merge, mount as merge_at};
 pub use limit::{can_limit, change_limit, doubt, limit, limited, must_count};

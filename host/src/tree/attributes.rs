@@ -26,6 +26,10 @@ const LISTS_OF_XFS: &[u8] = b"trusted.SGI_ACL_";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes(Vec<(Vec<u8>, Vec<u8>)>);
 
+/// No list of names and no value is longer (linux/limits.h, XATTR_LIST_MAX and
+/// XATTR_SIZE_MAX).
+const LONGEST: usize = 65536;
+
 impl Attributes {
     /// Reads those of a file, sorted by name.
     ///
@@ -33,23 +37,36 @@ impl Attributes {
     /// Those of listxattr(2) and getxattr(2). A file system that has none is
     /// no mistake.
     pub fn read(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        Self::read_if(file, false)
+    }
+
+    /// The same of a file that somebody may be changing: what has gone since it was named
+    /// is none, and what is longer by now is read all the same.
+    ///
+    /// # Errors
+    /// As [`Attributes::read`].
+    pub fn read_moving(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        Self::read_if(file, true)
+    }
+
+    fn read_if(file: BorrowedFd<'_>, moving: bool) -> Result<Self, Errno> {
         let path = path_of(file);
-        let mut names = Vec::new();
         let length = match fs::listxattr_query(&path) {
             Ok(0) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Self::default()),
             other => other?,
         };
-        names.resize(length, 0u8);
-        let length = fs::listxattr(&path, names.as_mut_slice())?;
-        let names = names.get(..length).unwrap_or_default();
+        let names = filled(length, moving, |buffer| fs::listxattr(&path, buffer))?;
         let mut found = Vec::new();
         let is_own = |name: &&[u8]| !name.is_empty() && !name.starts_with(LISTS_OF_XFS);
         for name in names.split(|byte| *byte == 0).filter(is_own) {
             let key = OsStr::from_bytes(name);
-            let mut value = vec![0u8; fs::getxattr_query(&path, key)?];
-            let length = fs::getxattr(&path, key, value.as_mut_slice())?;
-            value.truncate(length);
-            found.push((name.to_vec(), value));
+            let value = fs::getxattr_query(&path, key).and_then(|length| {
+                filled(length, moving, |buffer| fs::getxattr(&path, key, buffer))
+            });
+            match value {
+                Err(Errno::NODATA) if moving => {}
+                other => found.push((name.to_vec(), other?)),
+            }
         }
         found.sort();
         Ok(Self(found))
@@ -80,6 +97,26 @@ impl Attributes {
             }
         }
         Ok(all)
+    }
+}
+
+/// What `read` gives of at most `length` bytes, or of any number if they may have become
+/// more.
+fn filled(
+    length: usize,
+    moving: bool,
+    read: impl Fn(&mut [u8]) -> Result<usize, Errno>,
+) -> Result<Vec<u8>, Errno> {
+    let of = |length| {
+        let mut buffer = vec![0u8; length];
+        read(&mut buffer).map(|length| {
+            buffer.truncate(length);
+            buffer
+        })
+    };
+    match of(length) {
+        Err(Errno::RANGE) if moving => of(LONGEST),
+        other => other,
     }
 }
 

@@ -43,7 +43,12 @@ pub(super) fn copy(from: &File, to: &File, length: u64, check: Check<'_>) -> io:
             Err(Errno::NXIO) => break,
             Err(cause) => return Err(cause.into()),
         };
-        let end = fs::seek(from, SeekFrom::Hole(start))?.min(length);
+        let end = match fs::seek(from, SeekFrom::Hole(start)) {
+            Ok(end) => end.min(length),
+            // Somebody has made it shorter.
+            Err(Errno::NXIO) => break,
+            Err(cause) => return Err(cause.into()),
+        };
         let mut position = start;
         while position < end {
             check().map_err(|error| io::Error::other(error.to_string()))?;

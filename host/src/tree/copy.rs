@@ -90,8 +90,8 @@ pub fn copy(
             Step::Enter(entry, None) => copying.file(&entry)?,
             Step::Enter(entry, Some(_)) => copying.enter(&entry)?,
             Step::Leave(directory, stat, path) => {
-                let attributes =
-                    Attributes::read(directory).map_err(|cause| from.error("read", path, cause))?;
+                let attributes = read(directory, manner.ground);
+                let attributes = attributes.map_err(|cause| from.error("read", path, cause))?;
                 copying.leave(*stat, attributes, path)?;
             }
             Step::Passed(path, why) => (manner.passed)(path, why),
@@ -186,7 +186,7 @@ impl<'a> Copying<'a> {
             return Err(unread(Errno::ISDIR));
         }
         let mut stat = pinned.stat;
-        let mut attributes = Attributes::read(pinned.file.as_fd()).map_err(unread)?;
+        let mut attributes = read(pinned.file.as_fd(), self.manner.ground).map_err(unread)?;
         if !(self.manner.change)(entry.path, &mut stat, &mut attributes) {
             return Ok(());
         }
@@ -250,6 +250,10 @@ impl<'a> Copying<'a> {
         self.done.without_attributes += u64::from(!all);
         Ok(())
     }
+}
+
+fn read(file: BorrowedFd<'_>, ground: Ground) -> Result<Attributes, Errno> {
+    if ground.moving { Attributes::read_moving(file) } else { Attributes::read(file) }
 }
 
 /// Makes what has no bytes, and opens what has come of it.

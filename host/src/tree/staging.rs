@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::unistd::{Uid, setfsuid};
 use rustix::fs::{
     self, AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat, StatxAttributes,
     StatxFlags,
@@ -23,6 +24,9 @@ use super::room::Room;
 
 /// How these directories are called, before a number.
 const PREFIX: &str = ".vserver-cp-";
+
+/// The permissions of everybody but the owner (inode(7)).
+const OTHERS: u32 = 0o077;
 
 /// Names that are tried before it is given up.
 const ATTEMPTS: u32 = 100;
@@ -348,17 +352,21 @@ fn is_at(target: &RootDir, name: &OsStr, directory: &OwnedFd) -> bool {
     named.is_ok_and(|named| fs::fstat(directory).is_ok_and(|own| same(named, own)))
 }
 
-/// Removes what killed copies have left in a directory.
+/// Removes what killed copies have left in a directory: what is called so, is this
+/// user's, and can't be looked into by others.
 ///
 /// # Errors
 /// Those of reading it.
 pub fn sweep(target: &RootDir) -> Result<(), Errno> {
     let directory = open_below(target.as_fd(), OsStr::new("."))?;
-    for name in names_in(&directory)? {
-        if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+    // What can be no number changes nothing, and tells which counts (setfsuid(2)).
+    let owner = setfsuid(Uid::from_raw(u32::MAX)).as_raw();
+    for name in names_in(&directory)?.into_iter().filter(|name| is_staging(name)) {
+        let Ok(left) = open_below(directory.as_fd(), &name) else { continue };
+        let is_own = |stat: Stat| stat.st_uid == owner && stat.st_mode & OTHERS == 0;
+        if !fs::fstat(&left).is_ok_and(is_own) {
             continue;
         }
-        let Ok(left) = open_below(directory.as_fd(), &name) else { continue };
         // Whoever holds the lock lives. Who lets go of it has removed its
         // directory, and the name may be another one's by now.
         let free = fs::flock(&left, FlockOperation::NonBlockingLockExclusive).is_ok();
@@ -367,6 +375,13 @@ pub fn sweep(target: &RootDir) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Has it a name that [`Staging::make`] gives?
+fn is_staging(name: &OsStr) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let numbers = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
+    numbers.is_some_and(|(one, other)| is_number(one) && is_number(other))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -118,10 +118,20 @@ fn a_directory_is_not_copied_into_itself() {
 fn what_a_killed_one_left_goes_and_what_lives_stays() {
     let place = Place::new();
     let left = place.to(".vserver-cp-1-0");
-    fs::create_dir_all(left.join("copy")).unwrap();
+    let closed = |path: &Path| {
+        fs::create_dir_all(path.join("copy")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+    };
+    closed(&left);
+    // What others could have made, or only sounds like it.
+    let others = [".vserver-cp-1", ".vserver-cp-1-", ".vserver-cp-mine-0", ".vserver-cp-1-1"];
+    let others = others.map(|name| place.to(name));
+    others.iter().for_each(|path| closed(path));
+    fs::set_permissions(&others[3], fs::Permissions::from_mode(0o755)).unwrap();
     let to = RootDir::open(place.to.path()).unwrap();
     let one = Staging::make(&to, false).unwrap();
-    assert!(!left.exists());
+    assert!(!left.exists() && others.iter().all(|path| path.exists()));
+    others.iter().for_each(|path| fs::remove_dir_all(path).unwrap());
     let two = Staging::make(&to, false).unwrap();
     assert_eq!(place.names().len(), 2);
     drop((one, two));
@@ -201,6 +211,50 @@ fn the_directory_around_a_copy_stays_closed() {
     rustix::fs::fchmod(&inner, Mode::from_raw_mode(0o777)).unwrap();
     let around = fs::metadata(place.to(staging.name.to_str().unwrap())).unwrap();
     assert_eq!(around.mode() & 0o777, 0o700);
+}
+
+/// As a guest can that runs, and as logrotate(8)'s copytruncate does.
+#[test]
+fn what_changes_while_it_is_copied_is_no_mistake() {
+    let place = Place::new();
+    let file = fs::canonicalize(place.from.path()).unwrap().join("d/one");
+    let done = AtomicBool::new(false);
+    let change = || {
+        while !done.load(Ordering::Relaxed) {
+            let opened = fs::File::options().write(true).open(&file).unwrap();
+            opened.set_len(0).unwrap();
+            opened.set_len(1 << 30).unwrap();
+            let _ = opened.write_all_at(b"x", 1 << 29);
+        }
+    };
+    let name = || {
+        while !done.load(Ordering::Relaxed) {
+            for length in [1, 100, 1000] {
+                let value = vec![b'x'; length];
+                let _ =
+                    rustix::fs::setxattr(&file, "user.a", &value, rustix::fs::XattrFlags::empty());
+            }
+            let _ = rustix::fs::removexattr(&file, "user.a");
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(change);
+        scope.spawn(name);
+        let copies = || {
+            let from = RootDir::open(place.from.path()).unwrap();
+            let to = RootDir::open(place.to.path()).unwrap();
+            let ground = Ground { moving: true, ..Ground::default() };
+            let manner = Manner { ground, ..Manner::plain(&go_on) };
+            for _ in 0..200 {
+                let staging = Staging::make(&to, false)?;
+                staging.copy_directory(&from, Path::new("x"), &manner, |_| {})?;
+            }
+            Ok::<_, Error>(())
+        };
+        let copied = copies();
+        done.store(true, Ordering::Relaxed);
+        copied.unwrap();
+    });
 }
 
 /// Each sweeps what it takes for left.

@@ -104,11 +104,9 @@ impl Over<'_> {
         progress: &mut Progress,
     ) -> Result<Laid> {
         let parent = self.root.parent().unwrap_or(self.root);
-        let guard = workspace::guard(parent)?;
         // What a killed one has left are names of the same files.
-        workspace::sweep(parent)?;
+        workspace::sweep(parent, interrupt, progress)?;
         let workspace = Workspace::create(parent, self.name)?;
-        drop(guard);
         let upper = self.make(&workspace)?;
         let laid = self.layer(Some(&upper), interrupt, progress)?;
         progress.end();

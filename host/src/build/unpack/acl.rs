@@ -33,6 +33,15 @@ const UNDEFINED: u32 = u32::MAX;
 /// No file system has room for more.
 const MOST: usize = 4096;
 
+/// So many bytes a list takes in memory.
+pub(super) fn size(list: &[Item]) -> usize {
+    let names = list.iter().map(|item| match &item.who {
+        Who::Name(name) => name.len(),
+        Who::Id(_) | Who::Nobody => 0,
+    });
+    size_of_val(list) + names.sum::<usize>()
+}
+
 /// Reads the text form; `None` when it makes no sense.
 pub(super) fn parse(text: &str) -> Option<List> {
     let lines = text.split([',', '\n']).map(|line| line.split('#').next().unwrap_or("").trim());

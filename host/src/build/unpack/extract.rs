@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Bound;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,8 +24,10 @@ use crate::fsroot::{RootDir, open_beneath, remove_tree};
 use crate::interrupt::Interrupt;
 use crate::tree::DEEPEST;
 
+use super::acl;
 use super::entry::{Content, Entry, Kind};
 use super::fill;
+use super::left_out::{LeftOut, shown};
 use super::lists::Lists;
 use super::metadata::Metadata;
 use super::shift::Shift;
@@ -39,44 +42,22 @@ const ON_THE_WAY: ResolveFlags =
 /// So much of a path that is too long is shown.
 const SHOWN: usize = 60;
 
+/// No name is longer (linux/limits.h, NAME_MAX).
+const LONGEST_NAME: usize = 255;
+
+/// Paths up to this length may be remembered, one for each file that is made. What is
+/// beyond, and access lists, are counted.
+const ORDINARY: usize = 1024;
+
+/// Bytes of these that are remembered.
+const MOST_KEPT: usize = 1 << 30;
+
+/// Names that were left out and are remembered. Another name of one that isn't finds
+/// nothing, and ends the extraction.
+const MOST_ABSENT: usize = 1 << 20;
+
 /// Why device nodes aren't extracted.
 const DEVICES: &str = "device nodes are left out";
-
-/// What wasn't extracted.
-#[derive(Debug, Default)]
-pub(crate) struct LeftOut {
-    /// Paths, by reason.
-    paths: BTreeMap<&'static str, Vec<String>>,
-    /// Files of which an attribute has no place on the new file system.
-    without_attributes: u64,
-}
-
-impl LeftOut {
-    /// One more path.
-    pub(crate) fn add(&mut self, reason: &'static str, path: &Path) {
-        self.paths.entry(reason).or_default().push(shown(path));
-    }
-
-    /// One more file; did it get all of its attributes?
-    pub(super) fn count(&mut self, has_all: bool) {
-        self.without_attributes += u64::from(!has_all);
-    }
-
-    /// Files that didn't get all of their attributes.
-    pub(super) fn without_attributes(&self) -> u64 {
-        self.without_attributes
-    }
-
-    /// Each reason with its paths.
-    pub(crate) fn by_reason(&self) -> impl Iterator<Item = (&'static str, &[String])> {
-        self.paths.iter().map(|(reason, paths)| (*reason, paths.as_slice()))
-    }
-}
-
-/// A path of the archive, safe for a terminal.
-fn shown(path: &Path) -> String {
-    format!("'{}'", path.to_string_lossy().escape_debug())
-}
 
 /// Extracts entry by entry.
 pub(in crate::build) struct Extractor<'a> {
@@ -101,8 +82,10 @@ pub(in crate::build) struct Extractor<'a> {
     /// Access lists with names of users, who may come in later.
     lists: Lists,
     left_out: LeftOut,
-    /// Names that were left out, whose further names are so, too.
-    absent: BTreeSet<PathBuf>,
+    /// Names that were left out, whose further names are so, too, by their hashes.
+    absent: BTreeSet<u64>,
+    /// Bytes that are remembered until the end ([`MOST_KEPT`]).
+    kept: usize,
 }
 
 impl<'a> Extractor<'a> {
@@ -124,6 +107,7 @@ impl<'a> Extractor<'a> {
             lists: Lists::default(),
             left_out: LeftOut::default(),
             absent: BTreeSet::new(),
+            kept: 0,
         }
     }
 
@@ -192,13 +176,28 @@ impl<'a> Extractor<'a> {
         let path = inside(&entry.name)?;
         let result = self.extract_kind(entry, data, &path);
         result.map_err(|error| error.context(format_args!("entry {}", shown(&path))))?;
-        if !self.keeps_links {
+        if !self.keeps_links && !matches!(entry.kind, Kind::Device | Kind::Other) {
             self.made.insert(path);
         }
         Ok(())
     }
 
+    /// Counts what is remembered of an entry.
+    fn count_kept(&mut self, entry: &Entry, path: &Path) -> Result<()> {
+        let lists: usize = entry.lists.iter().map(|(_, list)| acl::size(list)).sum();
+        let is_kept = entry.kind == Kind::Directory || lists > 0 || !self.keeps_links;
+        if !is_kept {
+            return Ok(());
+        }
+        self.kept += path.as_os_str().len().saturating_sub(ORDINARY) + lists;
+        if self.kept > MOST_KEPT {
+            return Err(Error::new("the archive's names and access lists are too long together"));
+        }
+        Ok(())
+    }
+
     fn extract_kind(&mut self, entry: &Entry, data: &mut dyn Read, path: &Path) -> Result<()> {
+        self.count_kept(entry, path)?;
         let shift = self.find_shift(entry, path);
         let (mut metadata, is_foreign) = Metadata::new(entry, shift);
         if is_foreign {
@@ -236,7 +235,9 @@ impl<'a> Extractor<'a> {
 
     fn leave_out(&mut self, reason: &'static str, path: &Path) {
         self.left_out.add(reason, path);
-        self.absent.insert(path.to_owned());
+        if self.absent.len() < MOST_ABSENT {
+            self.absent.insert(hash(path));
+        }
     }
 
     /// A tree's first entry is its root or a directory in that, root's own.
@@ -273,7 +274,7 @@ impl<'a> Extractor<'a> {
         Ok(self.left_out)
     }
 
-    fn directory(&mut self, path: &Path, metadata: Metadata) -> Result<()> {
+    fn directory(&mut self, path: &Path, mut metadata: Metadata) -> Result<()> {
         if !path.as_os_str().is_empty() {
             self.make_parent(path)?;
             let failed = |cause| self.root.error("create directory", path, cause);
@@ -292,6 +293,12 @@ impl<'a> Extractor<'a> {
                     fs::mkdirat(&parent, name, Mode::RWXU).map_err(failed)?;
                 }
             }
+        }
+        if metadata.has_attributes() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            let opened = self.root.open_at(path, flags, Mode::empty());
+            let set = opened.and_then(|directory| metadata.set_first(directory.as_fd()));
+            set.map_err(|cause| self.root.error("set the attributes of", path, cause))?;
         }
         self.directories.insert(path.to_owned(), metadata);
         Ok(())
@@ -374,7 +381,7 @@ impl<'a> Extractor<'a> {
         if target == path {
             return Ok(());
         }
-        if self.absent.contains(&target) {
+        if self.absent.contains(&hash(&target)) {
             self.leave_out("further names of what is left out are, too", path);
             return Ok(());
         }
@@ -405,7 +412,7 @@ impl<'a> Extractor<'a> {
     /// the one that holds it.
     fn clear<'p>(&mut self, path: &'p Path) -> Result<(OwnedFd, &'p OsStr)> {
         self.make_parent(path)?;
-        self.absent.remove(path);
+        self.absent.remove(&hash(path));
         let failed = |cause| self.root.error("replace", path, cause);
         let (parent, name) = self.root.open_parent(path).map_err(failed)?;
         match kind_at(&parent, name).map_err(failed)? {
@@ -440,21 +447,31 @@ pub(in crate::build) fn inside(name: &[u8]) -> Result<PathBuf> {
                     "more than {DEEPEST} directories lie in each other in its '{start}...'"
                 )));
             }
+            Component::Normal(part) if part.len() > LONGEST_NAME => {
+                let start: String = part.to_string_lossy().chars().take(SHOWN).collect();
+                let start = start.escape_debug();
+                return Err(Error::new(format!(
+                    "its '{start}...' is longer than the {LONGEST_NAME} bytes that a name may have"
+                )));
+            }
             Component::Normal(part) => {
                 path.push(part);
                 depth += 1;
             }
             Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
             Component::ParentDir => {
-                let name = String::from_utf8_lossy(name);
-                return Err(Error::new(format!(
-                    "its entry '{}' leads outside",
-                    name.escape_debug()
-                )));
+                let name = Path::new(OsStr::from_bytes(name));
+                return Err(Error::new(format!("its entry {} leads outside", shown(name))));
             }
         }
     }
     Ok(path)
+}
+
+fn hash(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn kind_at(parent: &OwnedFd, name: &OsStr) -> Result<Option<FileType>, Errno> {

@@ -188,6 +188,83 @@ fn a_fifo_has_its_access_list() {
     }
 }
 
+/// What is left out never meets a file system that would refuse it.
+#[test]
+fn names_that_no_file_can_have_are_refused() {
+    let scene = Scene::new();
+    let long =
+        |length: usize| with_extension(&[(EntryType::Char, "x")], "path", &vec![b'a'; length]);
+    scene.extract_bytes(long(LONGEST_NAME)).unwrap();
+    let error = scene.extract_bytes(long(LONGEST_NAME + 1)).unwrap_err();
+    assert!(error.to_string().contains("longer than the 255 bytes"), "{error}");
+    let path = "a/".repeat(crate::archive::LONGEST_PATH);
+    let entries = with_extension(&[(EntryType::Char, "x")], "path", path.as_bytes());
+    let error = scene.extract_bytes(entries).unwrap_err();
+    assert!(error.to_string().contains("damaged"), "{error}");
+}
+
+#[test]
+fn a_value_that_no_attribute_can_have_is_left_out() {
+    let scene = Scene::new();
+    let entries = [(EntryType::Directory, "d"), (EntryType::Regular, "f")];
+    let value = vec![b'x'; 100_000];
+    let left_out = scene.extract_bytes(with_extension(&entries, "SCHILY.xattr.user.big", &value));
+    let said: Vec<_> = super::super::remarks(&left_out.unwrap()).collect();
+    assert_eq!(said, ["some attributes are left out: 'd', 'f'"]);
+}
+
+/// Neither the group's mask nor what new files take over from a directory comes early.
+#[test]
+fn a_directory_has_its_attributes_and_files_in_it_have_not() {
+    let scene = Scene::new();
+    let mut bytes = with_extension(&[(EntryType::Directory, "d")], "SCHILY.xattr.user.a", b"b");
+    let list = b"user::rwx,user:1000:rwx,group::rwx,mask::rwx,other::---";
+    let entries = [(EntryType::Directory, "d/e")];
+    for more in [with_extension(&entries, "SCHILY.acl.default", list), archive(&[file("d/e/f")])] {
+        bytes.truncate(bytes.len() - 1024);
+        bytes.extend(more);
+    }
+    scene.extract_bytes(bytes).unwrap();
+    let of = |path: &str, name: &str| {
+        let mut value = [0u8; 256];
+        fs::getxattr(scene.root().join(path), name, &mut value).map(|at| value[..at].to_vec())
+    };
+    if let Ok(value) = of("d", "user.a") {
+        assert_eq!(value, b"b");
+    }
+    assert!(of("d/e/f", "system.posix_acl_access").is_err());
+}
+
+/// However little they take in the archive.
+#[test]
+fn what_is_remembered_has_a_bound() {
+    let scene = Scene::new();
+    let root = RootDir::open(&scene.root()).unwrap();
+    let interrupt = Interrupt::default();
+    let mut extractor = Extractor::new(&root, &interrupt, None);
+    let entry = Entry {
+        name: Vec::new(),
+        kind: Kind::Directory,
+        user: 0,
+        group: 0,
+        mode: 0o755,
+        modified: (0, 0),
+        attributes: Vec::new(),
+        lists: Vec::new(),
+        has_more: false,
+    };
+    let (short, long) = (PathBuf::from("a".repeat(200)), PathBuf::from("a/".repeat(1 << 17)));
+    for _ in 0..1 << 20 {
+        extractor.count_kept(&entry, &short).unwrap();
+    }
+    let fits = (0..1 << 20).take_while(|_| extractor.count_kept(&entry, &long).is_ok()).count();
+    assert_eq!(fits, MOST_KEPT / ((1 << 18) - ORDINARY));
+    for number in 0..MOST_ABSENT + 10 {
+        extractor.leave_out(DEVICES, Path::new(&number.to_string()));
+    }
+    assert_eq!(extractor.absent.len(), MOST_ABSENT);
+}
+
 /// Only files and directories have those of users (xattr(7)).
 #[test]
 fn attributes_without_a_place_are_counted() {

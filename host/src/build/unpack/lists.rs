@@ -13,7 +13,7 @@ use crate::fsroot::RootDir;
 
 use super::acl::{self, List, Who, number};
 use super::entry::Entry;
-use super::extract::LeftOut;
+use super::left_out::LeftOut;
 use super::metadata::{Metadata, set_attribute};
 use super::shift::{ACCESS, DEFAULT, NOBODY, Shift};
 

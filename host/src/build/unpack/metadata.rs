@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::tree::path_of;
 
 use super::entry::Entry;
-use super::shift::{NOBODY, Shift};
+use super::shift::{ACCESS, DEFAULT, NOBODY, Shift};
 
 /// File capabilities (capabilities(7)).
 pub(crate) const CAPABILITY: &str = "security.capability";
@@ -29,6 +29,8 @@ pub(super) struct Metadata {
     mode: Mode,
     times: Timestamps,
     attributes: Vec<(String, Vec<u8>)>,
+    /// Has one of the attributes that were set before found no place?
+    has_lost: bool,
 }
 
 impl Metadata {
@@ -46,6 +48,7 @@ impl Metadata {
             mode: Mode::from_raw_mode(entry.mode & 0o7777),
             times: Timestamps { last_access: modified, last_modification: modified },
             attributes: entry.attributes.iter().filter_map(attribute).collect(),
+            has_lost: false,
         };
         (metadata, user.is_none() || group.is_none())
     }
@@ -60,6 +63,24 @@ impl Metadata {
         let before = self.attributes.len();
         self.attributes.retain(|(name, _)| !name.starts_with(TRUSTED));
         self.attributes.len() < before
+    }
+
+    /// Sets those attributes that nothing else depends on, so that they needn't be kept
+    /// until the end: not access lists, which permissions change and new files take
+    /// over.
+    pub(super) fn set_first(&mut self, file: BorrowedFd<'_>) -> Result<(), Errno> {
+        let is_list = |name: &str| name == ACCESS || name == DEFAULT;
+        let all = std::mem::take(&mut self.attributes);
+        let (lists, first) = all.into_iter().partition(|(name, _)| is_list(name));
+        self.attributes = first;
+        self.has_lost = !self.set_attributes(file)?;
+        self.attributes = lists;
+        Ok(())
+    }
+
+    /// Are there any such?
+    pub(super) fn has_attributes(&self) -> bool {
+        !self.attributes.is_empty()
     }
 
     /// Owner first: changing it takes set-user-id bits and capabilities away. False
@@ -96,7 +117,7 @@ impl Metadata {
     }
 
     fn set_attributes(&self, file: BorrowedFd<'_>) -> Result<bool, Errno> {
-        let mut all = true;
+        let mut all = !self.has_lost;
         for (name, value) in &self.attributes {
             all &= set_attribute(file, name, value)?;
         }

@@ -8,6 +8,7 @@
 pub(crate) mod acl;
 mod entry;
 mod extract;
+mod left_out;
 mod lists;
 mod metadata;
 mod newc;
@@ -19,19 +20,15 @@ mod whiteout;
 use std::io::{self, Read};
 
 use crate::error::{Error, Result};
-use crate::tree;
 
 use entry::Entry;
 pub(super) use entry::Kind;
 pub(super) use extract::Extractor;
-pub(crate) use extract::LeftOut;
+pub(crate) use left_out::{LeftOut, remarks};
 pub(crate) use metadata::CAPABILITY;
 pub(super) use shift::Shift;
 pub(crate) use shift::{ACCESS, DEFAULT, IDS, NOBODY};
 pub(super) use source::{Counted, Watched, decompressed, fill, input};
-
-/// How many left-out entries a remark names.
-const NAMED: usize = 8;
 
 /// Enough bytes to hold tar's own magic (at offset 257, tar(5)).
 const HEAD: usize = 512;
@@ -74,17 +71,6 @@ fn form(head: &[u8]) -> Form {
         _ if tarball::is_header(head) => Form::Tar,
         _ => Form::Unknown("its form"),
     }
-}
-
-/// One line for each reason why something was left out.
-pub(crate) fn remarks(left_out: &LeftOut) -> impl Iterator<Item = String> {
-    let by_reason = left_out.by_reason().map(|(why, paths)| {
-        let named = paths.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        let more = paths.len().saturating_sub(NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{why}: {named}{more}")
-    });
-    by_reason.chain(tree::without_attributes(left_out.without_attributes()))
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ use super::entry::{Content, Entry, Kind};
 /// No path is longer (PATH_MAX).
 const LONGEST: u32 = 4096;
 
+/// So much is remembered of names of files that have several.
+const MOST_KEPT: usize = 1 << 30;
+
 /// The magic number, and thirteen others of eight digits each.
 const HEADER: usize = 110;
 
@@ -34,6 +37,7 @@ pub(super) fn walk(
     work: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<()>,
 ) -> Result<()> {
     let mut files: BTreeMap<(u32, u32, u32), Names> = BTreeMap::new();
+    let mut kept = 0;
     loop {
         let header = Header::read(&mut plain)?;
         let name = header.read_name(&mut plain)?;
@@ -43,6 +47,10 @@ pub(super) fn walk(
         let mut data = Data::new(&mut plain, header.size);
         let entry = describe(&header, name, &mut data)?;
         if matches!(entry.kind, Kind::File(_) | Kind::Whiteout) && header.links > 1 {
+            kept += size_of::<Entry>() + entry.name.len();
+            if kept > MOST_KEPT {
+                return Err(Error::new("too many files in the archive have several names"));
+            }
             let names = files.entry(header.file).or_default();
             match &names.first {
                 Some(first) => link(first, vec![entry], work)?,

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use tar_core::parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser};
 use tar_core::{EntryType, Header, PaxExtensions, SparseEntry};
 
-use crate::archive::{self, MOST_METADATA, MOST_PARTS};
+use crate::archive::{self, LONGEST_PATH, MOST_METADATA, MOST_PARTS};
 use crate::error::{Error, Result};
 
 use super::acl;
@@ -26,6 +26,9 @@ const CONTINUED: u8 = b'M';
 
 /// How pax archives mark the text of access lists (star(1)).
 const LISTS: [(&str, bool); 2] = [("SCHILY.acl.access", false), ("SCHILY.acl.default", true)];
+
+/// No attribute's value is larger (linux/limits.h, XATTR_SIZE_MAX).
+const LARGEST: usize = 65536;
 
 /// A tar header, or the zeros of an empty archive?
 pub(super) fn is_header(head: &[u8]) -> bool {
@@ -48,6 +51,7 @@ pub(super) fn walk(
     let mut parser = Parser::new(Limits {
         max_metadata_size: MOST_METADATA,
         max_sparse_entries: MOST_PARTS,
+        max_path_len: Some(LONGEST_PATH as u32),
         ..Limits::default()
     });
     parser.set_allow_empty_path(true);
@@ -177,6 +181,7 @@ fn attribute(entry: &mut Entry, name: &str, value: &[u8]) {
             Some(list) => entry.lists.push((name.ends_with("default"), list)),
             None => entry.has_more = true,
         },
+        _ if value.len() > LARGEST => entry.has_more = true,
         _ if name == CAPABILITY || name.starts_with("user.") || name.starts_with(TRUSTED) => {
             entry.attributes.push((name.to_owned(), value.to_vec()));
         }
