@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ on! { Busybox: [
     destinations_are_those_of_cp,
     mistakes_change_nothing,
     an_interrupted_copy_leaves_nothing,
+    one_that_waits_for_another_command_says_so,
     a_full_file_system_leaves_nothing,
     a_file_with_a_lease_is_waited_for,
 ] }
@@ -357,6 +358,28 @@ fn an_interrupted_copy_leaves_nothing(tree: Tree) {
     assert_eq!(leftovers(&web.root()), [""; 0].map(PathBuf::from));
     drop(large);
     web.stop();
+}
+
+fn one_that_waits_for_another_command_says_so(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let name = "web".parse().expect("a name");
+    let held = vserver::runtime::Lock::wait(&host.paths().lock(&name)).expect("it can be locked");
+    let place = place(&host);
+    let mut copy = host.command(["cp", "web:/etc/passwd"]);
+    let mut copy = copy.arg(&place).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut said = BufReader::new(copy.stderr.take().expect("it is piped"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("it says something");
+    let holder = format!("at work with guest 'web': process {}", std::process::id());
+    assert!(line.contains(&holder), "{line}");
+    let pid = Pid::from_raw(i32::try_from(copy.id()).expect("a pid"));
+    kill(pid, Signal::SIGINT).expect("it lives");
+    assert_eq!(copy.wait().expect("it ends").code(), Some(1));
+    said.read_line(&mut line).expect("it says something");
+    assert!(line.contains("interrupted"), "{line}");
+    drop(held);
+    guest.start().stop();
 }
 
 fn a_full_file_system_leaves_nothing(tree: Tree) {

@@ -1,7 +1,7 @@
 //! `vserver cp`: files into guests and out of them.
 
 use crate::cli::CpArgs;
-use crate::commands::{Exit, output};
+use crate::commands::{Exit, output, turn};
 use crate::copying::{self, Request};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -20,7 +20,8 @@ pub(super) fn run(args: &CpArgs, paths: &Paths) -> Result<Exit> {
         keep: args.no_clobber,
         dry: args.dry_run,
     };
-    let report = copying::run(&request, paths, &interrupt, &mut Progress::on_terminal())?;
+    let wait = |name: &_| turn::wait_unless(paths, name, &|| interrupt.check());
+    let report = copying::run(&request, paths, &wait, &interrupt, &mut Progress::on_terminal())?;
     report.remarks.iter().for_each(output::remark);
     if args.dry_run {
         for copy in &report.copies {

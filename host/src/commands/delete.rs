@@ -13,13 +13,12 @@ use shared::name::GuestName;
 
 use crate::build::{Doomed, Snapshots, real_root};
 use crate::cli::DeleteArgs;
-use crate::commands::{Exit, based, belongings, output};
+use crate::commands::{Exit, based, belongings, output, turn};
 use crate::config::{self, Place};
 use crate::control::at_rest;
 use crate::error::{Error, Kind, Result};
 use crate::ids;
 use crate::paths::Paths;
-use crate::runtime::Lock;
 use crate::storage::Scratch;
 use crate::supervisor;
 use crate::systemd;
@@ -46,7 +45,7 @@ pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
 /// When it isn't stopped, or something of it can't be removed.
 pub(super) fn now(paths: &Paths, name: &GuestName) -> Result<()> {
     // A question may have taken its time.
-    let lock = Lock::wait(&paths.lock(name))?;
+    let lock = turn::wait(paths, name)?;
     let _at_rest = at_rest::keep(paths, name)?;
     let root = check(paths, name)?;
     supervisor::clear_after(paths, name)?;

@@ -11,14 +11,13 @@ use std::path::Path;
 use shared::name::GuestName;
 
 use crate::cli::{DeviceAction, DeviceArgs};
-use crate::commands::{Exit, output};
+use crate::commands::{Exit, output, turn};
 use crate::config::{self, DeviceRule, edit};
 use crate::error::{Error, Result};
 use crate::launch::{self, KeptDevices};
 use crate::paths::Paths;
 use crate::plan::devices::{self, Given};
 use crate::report::devices as report;
-use crate::runtime::Lock;
 
 use apply::{follow, kept, running};
 
@@ -145,7 +144,7 @@ fn list(paths: &Paths, name: &GuestName, json: bool) -> Result<Exit> {
 }
 
 fn change(paths: &Paths, name: &GuestName, wish: &Wish, runtime: bool) -> Result<Exit> {
-    let _lock = Lock::wait(&paths.lock(name))?;
+    let _lock = turn::wait(paths, name)?;
     let before = config::text(paths, name)?;
     let after = if runtime { before.clone() } else { edited(paths, name, &before, wish)? };
     config::judge_text(paths, name, &after)?;
@@ -231,7 +230,7 @@ fn edited(paths: &Paths, name: &GuestName, text: &str, wish: &Wish) -> Result<St
 /// Gives a running guest the devices of its file, and leaves it those that it
 /// was given for this boot, and without those that were taken for this boot.
 pub(super) fn reload(paths: &Paths, name: &GuestName) -> Result<()> {
-    let _lock = Lock::wait(&paths.lock(name))?;
+    let _lock = turn::wait(paths, name)?;
     let config = config::load(paths, name)?;
     let Some(status) = running(paths, name)? else { return Ok(()) };
     // An earlier version has started it.

@@ -5,11 +5,10 @@
 //! configuration is what an administrator has written into it.
 
 use crate::cli::{Guests, Shutdown};
-use crate::commands::{Exit, each, lifecycle, output, select, start};
+use crate::commands::{Exit, each, lifecycle, output, select, start, turn};
 use crate::config::{self, edit};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
-use crate::runtime::Lock;
 use crate::systemd;
 
 use shared::message::Power;
@@ -92,7 +91,7 @@ fn set_each(paths: &Paths, names: &[GuestName], enable: bool) -> Result<Vec<(Gue
 
 /// Writes it into the guest's file.
 fn set(paths: &Paths, name: &GuestName, enable: bool) -> Result<()> {
-    let _lock = Lock::wait(&paths.lock(name))?;
+    let _lock = turn::wait(paths, name)?;
     let key = "autostart";
     if config::load(paths, name)?.autostart == enable {
         return Ok(());

@@ -7,7 +7,7 @@ use shared::name::GuestName;
 
 use crate::archive::{self, Head, Manifest, Written};
 use crate::cli::ExportArgs;
-use crate::commands::{Exit, belongings, output, select};
+use crate::commands::{Exit, belongings, output, select, turn};
 use crate::config::{self, GuestConfig, edit};
 use crate::control::at_rest;
 use crate::error::{Error, Result};
@@ -15,7 +15,6 @@ use crate::fsroot::RootDir;
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
-use crate::runtime::Lock;
 use crate::storage;
 use crate::store::{self, Growing};
 
@@ -26,7 +25,7 @@ const SHOWN_EVERY: u64 = 256;
 pub(super) fn run(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
     let name = &args.name;
     // While this is held, nobody starts it.
-    let _lock = Lock::wait(&paths.lock(name))?;
+    let _lock = turn::wait(paths, name)?;
     let guest = config::load(paths, name)?;
     let _at_rest = at_rest::keep(paths, name)?;
     let root = storage::view_only(&guest.place(paths, name))?;

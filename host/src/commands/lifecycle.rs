@@ -10,7 +10,7 @@ use shared::message::{BootMode, Power};
 use shared::name::GuestName;
 
 use crate::cgroup;
-use crate::commands::output;
+use crate::commands::{output, turn};
 use crate::config;
 use crate::control::{Client, Event, Limit, Phase, Request, spawn_supervisor, start_failed};
 use crate::error::{Error, Kind, Result};
@@ -114,7 +114,7 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
     let config = config::load(paths, name)?;
     let mut patience = Patience::new(&config);
     let (_lock, found) = loop {
-        let lock = Lock::wait(&paths.lock(name))?;
+        let lock = turn::wait(paths, name)?;
         config::settle(paths, name)?;
         match find(paths, name)? {
             Found::GoingDown(client) => {

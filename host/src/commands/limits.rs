@@ -8,7 +8,7 @@ use shared::name::GuestName;
 
 use crate::cgroup::GuestCgroup;
 use crate::cli::{Change, LimitsArgs};
-use crate::commands::{Exit, output};
+use crate::commands::{Exit, output, turn};
 use crate::config::limits::Amount;
 use crate::config::{self, GuestConfig, StorageKind, edit, schema};
 use crate::control::{Client, Snapshot};
@@ -19,7 +19,7 @@ use crate::launch;
 use crate::paths::Paths;
 use crate::plan::{self, Disk};
 use crate::report::limits as report;
-use crate::runtime::{Lock, RunDir};
+use crate::runtime::RunDir;
 use crate::storage::{self, Scratch};
 use crate::sys::quota::Quota;
 use crate::systemd;
@@ -85,7 +85,7 @@ const BOOTS: usize = 5;
 
 fn change(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
     let name = &args.name;
-    let _lock = Lock::wait(&paths.lock(name))?;
+    let _lock = turn::wait(paths, name)?;
     let before = config::text(paths, name)?;
     let after = edited(&before, &args.changes)?;
     let config = config::judge_text(paths, name, &after)?;

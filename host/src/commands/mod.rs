@@ -63,6 +63,7 @@ mod stop;
 mod suexec;
 mod supervise;
 mod top;
+mod turn;
 mod unify;
 mod unknown;
 mod usage;

@@ -9,7 +9,7 @@ use std::path::Path;
 use shared::name::GuestName;
 
 use crate::cli::QuotaArgs;
-use crate::commands::{Exit, output};
+use crate::commands::{Exit, output, turn};
 use crate::config::{self, Files, GuestConfig, UserMode};
 use crate::copying::View;
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ pub(super) fn run(args: &QuotaArgs, paths: &Paths) -> Result<Exit> {
         return Err(shared(name));
     }
     // As long as this is there, nobody starts a guest that is stopped.
-    let view = View::guest(paths, name)?;
+    let view = View::guest(paths, name, &|name| turn::wait(paths, name))?;
     let quotas = UserQuotas::open(&view.root, &config.root(paths, name));
     let quotas = quotas.map_err(|error| error.context(format_args!("guest '{name}'")))?;
     let users = users(&view.root);

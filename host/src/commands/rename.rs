@@ -16,13 +16,12 @@ use shared::name::GuestName;
 
 use crate::build::Snapshots;
 use crate::cli::RenameArgs;
-use crate::commands::{Exit, based, belongings, output};
+use crate::commands::{Exit, based, belongings, output, turn};
 use crate::config::{self, Place, edit};
 use crate::control::at_rest;
 use crate::error::{Error, Result};
 use crate::ids;
 use crate::paths::Paths;
-use crate::runtime::Lock;
 use crate::storage::Scratch;
 use crate::store;
 use crate::supervisor;
@@ -36,8 +35,8 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
     }
     // Always in this order, or two renames could wait for each other.
     let (first, second) = if old < new { (old, new) } else { (new, old) };
-    let _first = Lock::wait(&paths.lock(first))?;
-    let _second = Lock::wait(&paths.lock(second))?;
+    let _first = turn::wait(paths, first)?;
+    let _second = turn::wait(paths, second)?;
     if is_unfinished(paths, old, new)? {
         if args.dry_run {
             output::print(&format!("would finish the rename of '{old}' to '{new}'\n"))?;

@@ -7,7 +7,7 @@ use shared::name::GuestName;
 
 use crate::build::Snapshots;
 use crate::cli::{SnapshotAction, SnapshotArgs};
-use crate::commands::{Exit, based, delete, output, pause};
+use crate::commands::{Exit, based, delete, output, pause, turn};
 use crate::config::{self, Files};
 use crate::control::at_rest::{self, AtRest};
 use crate::control::{Client, Phase, TRIES};
@@ -17,7 +17,6 @@ use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::report;
-use crate::runtime::Lock;
 use crate::snapshot::SnapshotName;
 use crate::storage::{self, Scratch};
 
@@ -46,7 +45,7 @@ fn watch() -> Result<Interrupt> {
 
 fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Result<Exit> {
     // While this is held, nobody starts it.
-    let _lock = Lock::wait(&paths.lock(name))?;
+    let _lock = turn::wait(paths, name)?;
     let snapshots = of(paths, name)?;
     let snapshot = match wanted {
         Some(wanted) => wanted.clone(),
@@ -145,7 +144,7 @@ fn restore(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) 
         format!("Are you sure that the files of '{name}' shall be those of '{snapshot}'");
     delete::ask(yes, &question, || format!("guest '{name}' is left as it is"))?;
     // The answer may have taken its time.
-    let _lock = Lock::wait(&paths.lock(name))?;
+    let _lock = turn::wait(paths, name)?;
     let _at_rest = at_rest::keep(paths, name)?;
     let how = of(paths, name)?.restore(snapshot, &watch()?, Progress::on_terminal())?;
     output::print(&format!("guest '{name}' is as it was at '{snapshot}' ({how})\n"))?;
@@ -159,7 +158,7 @@ fn remove(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) -
     based::refuse(paths, &root, || format!("cannot delete the snapshot '{snapshot}'"))?;
     let question = format!("Are you sure you want to delete the snapshot {snapshot} of {name}");
     delete::ask(yes, &question, || format!("the snapshot '{snapshot}' is not deleted"))?;
-    let _lock = Lock::wait(&paths.lock(name))?;
+    let _lock = turn::wait(paths, name)?;
     based::refuse(paths, &root, || format!("cannot delete the snapshot '{snapshot}'"))?;
     of(paths, name)?.delete(snapshot)?;
     output::print(&format!("the snapshot '{snapshot}' of guest '{name}' is deleted\n"))?;

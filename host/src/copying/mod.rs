@@ -26,7 +26,7 @@ use crate::progress::Progress;
 use crate::tree::{self, Attributes, Ground, Manner, Passed, Staging};
 
 pub use place::{Named, Place, named};
-pub use view::View;
+pub use view::{Turn, View};
 
 use owners::Way;
 use side::{Source, Target};
@@ -85,6 +85,7 @@ struct Carried {
 pub fn run(
     request: &Request<'_>,
     paths: &Paths,
+    turn: Turn<'_>,
     interrupt: &Interrupt,
     progress: &mut Progress,
 ) -> Result<Report> {
@@ -92,7 +93,7 @@ pub fn run(
     if !rustix::process::geteuid().is_root() {
         return Err(Error::of(Kind::Permission, "only root can copy files of guests"));
     }
-    let mut call = Call { paths, interrupt, progress };
+    let mut call = Call { paths, turn, interrupt, progress };
     if request.sources.iter().any(is_stream) {
         return stream::receive(request, &stream::room(paths)?, &mut call);
     }
@@ -105,13 +106,14 @@ pub fn run(
 /// What a copy works with.
 struct Call<'a> {
     paths: &'a Paths,
+    turn: Turn<'a>,
     interrupt: &'a Interrupt,
     progress: &'a mut Progress,
 }
 
 fn between(request: &Request<'_>, call: &mut Call<'_>) -> Result<Report> {
-    let Call { paths, interrupt, progress } = call;
-    let views = views(request.sources.iter().chain([request.target]), paths)?;
+    let views = views(request.sources.iter().chain([request.target]), call)?;
+    let Call { interrupt, progress, .. } = call;
     let there = view(&views, request.target)?;
     if request.target.guest().is_some() && !request.dry {
         there.act_as_root()?;
@@ -137,13 +139,13 @@ fn between(request: &Request<'_>, call: &mut Call<'_>) -> Result<Report> {
 type Views = BTreeMap<Option<GuestName>, View>;
 
 /// The sides of these places.
-fn views<'a>(places: impl IntoIterator<Item = &'a Place>, paths: &Paths) -> Result<Views> {
+fn views<'a>(places: impl IntoIterator<Item = &'a Place>, call: &Call<'_>) -> Result<Views> {
     // Always in the same order, so that no two commands wait for each other.
     let sides: BTreeSet<_> = places.into_iter().map(|place| place.guest().cloned()).collect();
     let views = sides.into_iter().map(|side| {
         let view = match &side {
             None => View::host()?,
-            Some(name) => View::guest(paths, name)?,
+            Some(name) => View::guest(call.paths, name, call.turn)?,
         };
         Ok((side, view))
     });

@@ -56,7 +56,7 @@ pub(super) fn receive(
     let inner = staging.inner(from)?;
     let left_out = unpack_archive(from, &inner, call.interrupt, call.progress)?;
     let mut report = Report { remarks: remarks(&left_out).collect(), ..Report::default() };
-    let views = views([request.target], call.paths)?;
+    let views = views([request.target], call)?;
     let there = view(&views, request.target)?;
     if !request.dry {
         there.act_as_root()?;
@@ -83,7 +83,7 @@ pub(super) fn send(request: &Request<'_>, room: &RootDir, call: &mut Call<'_>) -
     }
     let staging = Staging::make(room, false)?;
     let host = View::host()?;
-    let views = views(request.sources, call.paths)?;
+    let views = views(request.sources, call)?;
     let mut report = Report::default();
     call.progress.lines("copying");
     for place in request.sources {

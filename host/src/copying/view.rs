@@ -29,6 +29,9 @@ use crate::storage;
 
 use super::owners::Owners;
 
+/// Waits until no other command works on a guest, and keeps others from it.
+pub type Turn<'a> = &'a dyn Fn(&GuestName) -> Result<Lock>;
+
 /// How long a guest may take on its way up or down, where it has no PID 1.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -62,15 +65,15 @@ impl View {
         Ok(Self { root: RootDir::open(Path::new("/"))?, owners: Owners::all(), held: None })
     }
 
-    /// A guest's.
+    /// A guest's, when it is this command's `turn`.
     ///
     /// # Errors
-    /// When there is no such guest, or it is only on its way up or down.
-    pub fn guest(paths: &Paths, name: &GuestName) -> Result<Self> {
+    /// When there is no such guest, or it is only on its way up or down; what `turn` says.
+    pub fn guest(paths: &Paths, name: &GuestName, turn: Turn<'_>) -> Result<Self> {
         let deadline = Instant::now() + PATIENCE;
         let is_coming = || RunDir::new(paths, name).has_supervisor();
         loop {
-            let lock = Lock::wait(&paths.lock(name))?;
+            let lock = turn(name)?;
             let guest = config::load(paths, name)?;
             match Client::find(paths, name)? {
                 None => {

@@ -6,7 +6,7 @@ use shared::name::GuestName;
 
 use crate::build::{Laid, Over, Snapshots};
 use crate::cli::{Base, UnifyArgs};
-use crate::commands::{Exit, based, clone, output, select, snapshot};
+use crate::commands::{Exit, based, clone, output, select, snapshot, turn};
 use crate::config::{self, Files, GuestConfig, Storage, StorageKind};
 use crate::control::at_rest;
 use crate::error::{Error, Result};
@@ -14,7 +14,6 @@ use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::report::unify::Common;
-use crate::runtime::Lock;
 use crate::unify::Done;
 
 /// Lays one guest after the other; what fails with one keeps no other back.
@@ -95,10 +94,11 @@ fn lay(
     // Always in this order, or two of us could wait for each other.
     let (first, second) =
         if *name < base.guest { (name, &base.guest) } else { (&base.guest, name) };
-    let _first = Lock::wait(&paths.lock(first))?;
+    let wait = |name| turn::wait_unless(paths, name, &|| interrupt.check());
+    let _first = wait(first)?;
     let _second = match first == second {
         true => None,
-        false => Some(Lock::wait(&paths.lock(second))?),
+        false => Some(wait(second)?),
     };
     let config = config::load(paths, name)?;
     if let Some(why) = super::why_not(&config) {
