@@ -160,6 +160,7 @@ fn a_copy_has_an_identity_of_its_own(tree: Tree) {
 fn what_belongs_to_the_host_is_not_taken_over_unasked(tree: Tree) {
     let host = Host::new();
     let web = host.guest("web").tree(tree).set("security.capabilities.add", "net_admin");
+    let web = web.set("autostart", "true");
     let web = web.set("boot.credentials.key", "{ file = \"/etc/shadow\" }").build();
     let actions = |name: &str| host.paths().actions(&name.parse().expect("a name"));
     fs::write(actions("web"), "#!/bin/sh\n").expect("it can be written");
@@ -167,7 +168,13 @@ fn what_belongs_to_the_host_is_not_taken_over_unasked(tree: Tree) {
     let imported = host.vserver(["import", &file, "shop"]).ok();
     imported.clone().complains("'--actions' takes them over");
     imported.clone().complains("its credential 'key', which is '/etc/shadow' of this host");
-    imported.complains("its configuration sets what its root may do");
+    imported.clone().complains("its configuration sets what its root may do");
+    imported.complains("isn't started with this host until 'vserver enable shop'");
+    let has = |name, line: &str| {
+        let text = fs::read_to_string(config_of(&host, name)).expect("it is there");
+        text.lines().any(|one| one == line)
+    };
+    assert!(has("shop", "autostart = false") && !has("shop", "autostart = true"));
     assert!(!actions("shop").exists());
     let has_key = |name| {
         let text = fs::read_to_string(config_of(&host, name)).expect("it is there");
@@ -175,7 +182,7 @@ fn what_belongs_to_the_host_is_not_taken_over_unasked(tree: Tree) {
     };
     assert!(!has_key("shop"));
     host.vserver(["import", &file, "mail", "--actions"]).ok();
-    assert!(has_key("mail"));
+    assert!(has_key("mail") && has("mail", "autostart = true"));
     let mode = |name| fs::metadata(actions(name)).expect("it is there").permissions().mode();
     assert_eq!(mode("mail"), mode("web"));
 }

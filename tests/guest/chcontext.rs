@@ -388,3 +388,26 @@ fn a_running_guest_is_entered_by_name_and_number() {
     before.assert_unchanged(&contexts.host);
     contexts.nothing_is_left();
 }
+
+#[test]
+#[ignore = "root: makes namespaces"]
+fn a_context_that_does_not_answer_holds_up_nobody() {
+    let contexts = Contexts::new();
+    contexts.shell("$C --silent --ctx 104 --flag persistent -- true").ok();
+    // The one process that is left: the context's first.
+    let first = "for p in /proc/[0-9]*; do test \"$(readlink $p/ns/pid)\" != \"$ns\" || echo ${p#/proc/}; done";
+    let ns = contexts.shell("$C --silent --ctx 104 -- readlink /proc/self/ns/pid").ok().stdout;
+    let first = contexts.shell(&format!("ns='{}'; {first}", ns.trim())).ok().stdout;
+    let first = first.trim();
+    contexts.shell(&format!("kill -STOP {first}")).ok();
+    let start = Instant::now();
+    let joins =
+        "$C --silent --ctx 104 -- true & joins=$!; $C --silent -- true || exit 9; wait $joins";
+    let said = contexts.shell(joins);
+    said.code(255).complains("cannot join context 104").complains(&format!("kill -CONT {first}"));
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    contexts.shell(&format!("kill -CONT {first}; $C --silent --ctx 104 -- true")).ok();
+    // What it leaves is removed by the next one.
+    contexts.shell(&format!("kill -KILL {first}; sleep 0.5; $C --silent -- true")).ok();
+    contexts.nothing_is_left();
+}

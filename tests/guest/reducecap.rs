@@ -97,6 +97,8 @@ fn the_command_has_less_and_the_callers_ids() {
     installed.user(twice).ok().says(&format!("CapBnd:\t{SECURE}\n"));
     let one = installed.user("$R --secure --cap '!chown,net_raw' grep CapBnd /proc/self/status");
     one.ok().says("CapBnd:\t00000000b40c25fe\n");
+    let less = installed.user("$R --cap '!net_raw' grep NoNewPrivs /proc/self/status");
+    less.ok().says("NoNewPrivs:\t0\n");
     let root = installed.root("$R --secure grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status");
     root.ok().says(&format!("CapPrm:\t{SECURE}\nCapEff:\t{SECURE}\nCapBnd:\t{SECURE}\n"));
 }
@@ -152,6 +154,31 @@ fn setuid_programs_are_not_kept_from_giving_root_up() {
         installed.user(&line).code(255).says("").complains("only root can take away set");
     }
     installed.root("$R --cap '!setuid' -- true").ok();
+}
+
+/// Some let pass what they can't do without one.
+#[test]
+#[ignore = "root: installs a program with a capability"]
+fn no_setuid_program_runs_with_less_than_it_counts_on() {
+    let installed = Installed::new();
+    let become_root = installed.host.prefix().join("become-root");
+    executable::copy("/usr/bin/id", &become_root);
+    fs::set_permissions(&become_root, fs::Permissions::from_mode(0o4755)).expect("a mode");
+    let id = become_root.display();
+    installed.user(&format!("$R --secure {id} -u")).ok().says("0\n");
+    for name in ["audit_write", "dac_override,dac_read_search", "kill", "^0"] {
+        let line = format!("$R --secure --cap '!{name}' {id} -u");
+        installed.user(&line).ok().says("65534\n");
+        installed.user(&format!("$R --secure {}", &line)).ok().says("65534\n");
+        installed.root(&line).ok().says("0\n");
+    }
+    // Nobody to hide it from.
+    let again = "$R --cap '!kill' $R --secure --cap '!kill' true";
+    installed.user(again).code(255).complains("no_new_privs");
+    installed
+        .root("$R --cap '!kill' grep NoNewPrivs /proc/self/status")
+        .ok()
+        .says("NoNewPrivs:\t0\n");
 }
 
 #[test]

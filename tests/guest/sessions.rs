@@ -1,5 +1,6 @@
 //! Sessions in the guest's own cgroup: systemd's logins work in them, and a
-//! guest that has made that cgroup a trap holds nobody up.
+//! guest that has made that cgroup a trap, or taken its PID 1's resource limits, holds
+//! nobody up.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,11 @@ on! { Busybox: [
     cgroups_with_long_names_are_known_and_removed,
 ] }
 
-on! { Bookworm: [a_tracer_holds_no_session, a_program_that_wants_to_be_traced_goes_on] }
+on! { Bookworm: [
+    a_tracer_holds_no_session,
+    a_program_that_wants_to_be_traced_goes_on,
+    limits_that_pid_1_has_lost_hold_no_session,
+] }
 
 /// A login that its systemd doesn't know takes 60 seconds.
 const SOON: Duration = Duration::from_secs(45);
@@ -214,6 +219,28 @@ fn a_program_that_wants_to_be_traced_goes_on(tree: Tree) {
         traced("$SIG{NUM35} = sub { $heard = 1 }; kill 35 => $$; exit($heard ? 4 : 8)").code(4);
         traced("exec '/bin/sh', '-c', 'exit 5'").code(5);
         guest.stop();
+    }
+}
+
+/// What the guest's root may do from inside: lower what its PID 1 may use.
+fn limits_that_pid_1_has_lost_hold_no_session(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).set("limits.files", "64").build();
+    for users in ["private", "host"] {
+        host.vserver(["config", "set", "web", "security.users", users]).ok();
+        guest.start();
+        guest.shell("ulimit -n; ulimit -Hn").ok().says("64\n64\n");
+        let lower = ["--nofile=0:0", "--nproc=0:0", "--fsize=0:0", "--stack=1:1"];
+        guest.exec(["prlimit", "--pid", "1"].iter().chain(&lower)).ok();
+        guest
+            .shell("ulimit -n; ulimit -Hn; echo x >/x; (true); ulimit -f; ulimit -t")
+            .ok()
+            .says("64\n64\nunlimited\nunlimited\n");
+        let mut terminal = Terminal::open(&guest.command("enter", [""; 0]));
+        terminal.type_in("exit 3\n");
+        assert_eq!(terminal.end(), 3, "{users} ids: {}", terminal.seen());
+        guest.vserver("stop", ["--timeout", "1"]);
+        assert!(!guest.is_running(), "{users} ids");
     }
 }
 

@@ -72,6 +72,9 @@ const TRIES: usize = 10;
 /// executed (`Kind::CannotExecute`, `Kind::CommandNotFound`).
 pub fn run(paths: &Paths, wish: &Wish, made: Made<'_>) -> Result<Outcome> {
     let fail = |error: io::Error| Error::os("cannot run a command in a context", error);
+    // Only root has a register. Signals still end who waits for others.
+    let registry = rustix::process::geteuid().is_root().then(|| Registry::new(paths));
+    let lock = registry.as_ref().map(Registry::lock).transpose()?;
     let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| fail(error.into()));
     let (ours, theirs) = runtime::pair().map_err(fail)?;
@@ -91,9 +94,6 @@ pub fn run(paths: &Paths, wish: &Wish, made: Made<'_>) -> Result<Outcome> {
         news: tell,
         link: Link::new(theirs),
     };
-    // Only root has a register.
-    let registry = rustix::process::geteuid().is_root().then(|| Registry::new(paths));
-    let lock = registry.as_ref().map(Registry::lock).transpose()?;
     let watch = Watch::new(Link::new(ours), news, signals);
     let mut outside = Outside { watch, wish, registry, lock, held: Some(held) };
     if let Some(number) = wish.number
@@ -108,8 +108,11 @@ pub fn run(paths: &Paths, wish: &Wish, made: Made<'_>) -> Result<Outcome> {
     } else {
         outside.make(hold, entrant, made)?;
     }
+    // The context is known and stays. What is executed may lie on a file system that
+    // doesn't answer.
     let Outside { watch, lock, .. } = outside;
-    watch.run(wish, lock)
+    drop(lock);
+    watch.run(wish)
 }
 
 struct Outside<'a> {
@@ -158,6 +161,11 @@ impl Outside<'_> {
                     Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {
                         ends();
                         continue;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                        return Err(fail(error).hint(format!(
+                            "its first process, {pid} of this host, is stopped or frozen: kill -CONT {pid}"
+                        )));
                     }
                     Err(error) => return Err(fail(error)),
                 }
@@ -258,7 +266,11 @@ impl Outside<'_> {
     }
 }
 
-/// Asks a reaper to stay. Gives its door; EPIPE if it has ended.
+/// How long a reaper may take for an answer.
+const ANSWERING: u16 = 5000;
+
+/// Asks a reaper to stay. Gives its door; EPIPE if it has ended, ETIMEDOUT if it
+/// doesn't answer.
 fn knock(init: &OwnedFd, hold: &OwnedFd) -> io::Result<OwnedFd> {
     let gone = || io::Error::from_raw_os_error(libc::EPIPE);
     let door = match pidfd_getfd(init, reaper::DOOR, PidfdGetfdFlags::empty()) {
@@ -269,6 +281,10 @@ fn knock(init: &OwnedFd, hold: &OwnedFd) -> io::Result<OwnedFd> {
     let link: Link<ToReaper, ()> = Link::new(door.try_clone()?);
     link.send_with_fds(&ToReaper::Hold, &[hold.as_fd(), write.as_fd()]).map_err(|_| gone())?;
     drop(write);
+    let mut fds = [PollFd::new(answer.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut fds, PollTimeout::from(ANSWERING)) == Ok(0) {
+        return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+    }
     match News::read(&answer) {
         Some(News::Held) => Ok(door),
         _ => Err(gone()),

@@ -13,7 +13,6 @@ use shared::link::{Link, RecvError};
 use shared::outcome::Outcome;
 
 use crate::error::{Error, Result};
-use crate::runtime::Lock;
 use crate::sys;
 
 use super::outside::{Wish, failed};
@@ -64,9 +63,8 @@ impl Watch {
     }
 
     /// Passes signals on until the command has ended; only until it has begun
-    /// if it isn't waited for. The lock is held until it has begun.
-    pub fn run(mut self, wish: &Wish, lock: Option<Lock>) -> Result<Outcome> {
-        let mut lock = lock;
+    /// if it isn't waited for.
+    pub fn run(mut self, wish: &Wish) -> Result<Outcome> {
         let mut is_linked = true;
         loop {
             self.wait(is_linked);
@@ -83,7 +81,6 @@ impl Watch {
                 }
             }
             if !is_linked {
-                drop(lock.take());
                 if let Some(guide) = self.guide.take().and_then(Pid::from_raw) {
                     let _ = waitpid(Some(guide), WaitOptions::empty());
                 }

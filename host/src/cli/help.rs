@@ -398,7 +398,11 @@ have commas, 'all' is all, '^N' number N, and '~' is '!'.
 
 The kernel lets only root reduce a bounding set, so ordinary users need the
 program that 'vserver install' puts in place of this one. Only root can take
-setuid and setgid: without them setuid programs can't give root up.
+setuid and setgid: without them setuid programs can't give root up. Where an
+ordinary user takes another one that --secure keeps, nothing gains privileges
+any more (no_new_privs), neither 'su' nor this program: some let pass without
+audit_write or dac_override what they should refuse. What else is to be taken
+must be named in the same call.
 
 Root is still root on the host's files: what it may write there, others
 execute. For a confined root use chcontext(8) or a guest.

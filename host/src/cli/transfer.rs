@@ -103,8 +103,8 @@ pub struct ImportArgs {
     /// As what its files lie here.
     #[command(flatten)]
     pub store: super::StoreArgs,
-    /// Take over its actions, which the host runs as root, and credentials that are
-    /// files of this host.
+    /// Take over its actions, which the host runs as root, credentials that are
+    /// files of this host, and that it is started with the host, whatever it has of that.
     #[arg(long)]
     pub actions: bool,
     /// Say what would be done, and do nothing.
@@ -135,8 +135,9 @@ pub struct MoveArgs {
     /// As what its files lie there.
     #[command(flatten)]
     pub store: super::StoreArgs,
-    /// Take its actions along, which the other host runs as root, and credentials
-    /// that are files of the other host.
+    /// Take its actions along, which the other host runs as root, credentials
+    /// that are files of the other host, and that it is started with that host,
+    /// whatever it has of it.
     #[arg(long)]
     pub actions: bool,
     /// Delete it here when it is there.

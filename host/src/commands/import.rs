@@ -33,7 +33,13 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
     let name = args.name.as_ref().unwrap_or(&head.manifest.name);
     let store = args.store.of_build()?;
     let files = if args.actions { Vec::new() } else { files_of_host(&head.config) };
-    let text = text(args, &store, &head.config, &files)?;
+    let theirs = written(&head.config);
+    let may_start = args.actions || !theirs.autostart || widened(name, &theirs).is_empty();
+    let mut text = text(args, &store, &head.config, &files)?;
+    if !may_start {
+        text = edit::set(&text, "autostart", &["false".to_owned()])
+            .map_err(|found| super::config::refused("autostart", &found))?;
+    }
     let config = config::judge_text(paths, name, &text).map_err(|error| {
         error.context(format_args!("the archive's configuration doesn't suit this host"))
     })?;
@@ -103,8 +109,13 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
             file.display()
         ));
     }
-    if args.new_identity && written(&head.config).autostart && !config.autostart {
+    if args.new_identity && theirs.autostart && !config.autostart {
         output::remark(clone::not_started(name));
+    } else if !may_start {
+        output::remark(format_args!(
+            "it isn't started with this host until 'vserver enable {name}', for what follows; \
+             '--actions' takes that over, too"
+        ));
     }
     widened(name, &config).iter().for_each(output::remark);
     output::print(&format!(

@@ -46,7 +46,9 @@ fn show(args: &LimitsArgs, paths: &Paths) -> Result<Exit> {
         }
         None => report::Now::default(),
     };
-    now.disk = limited(paths, name, &config)?.map(|quota| (quota.limit, quota.used));
+    let quota = limited(paths, name, &config)?;
+    now.disk = quota.map(|quota| (quota.limit, quota.used));
+    now.inodes = quota.and_then(|quota| quota.inodes);
     let rows = report::rows(&config.limits, &now);
     output::print(&match args.json {
         true => report::json_text(name.as_str(), &rows, &now),
@@ -77,6 +79,7 @@ fn look(cgroup: &GuestCgroup, status: &Snapshot) -> report::Now {
         nice: process.as_ref().map(|(_, nice)| *nice),
         open_files: process.and_then(|(limits, _)| limits.files()?.1),
         disk: None,
+        inodes: None,
     }
 }
 

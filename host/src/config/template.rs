@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// Explains all keys, in the order of the types.
-pub const EXPLANATIONS: [Explanation; 54] = [
+pub const EXPLANATIONS: [Explanation; 55] = [
     explain(
         "context",
         "The guest's number, 2 to 49151. Given once by 'build'; no two guests have the same.",
@@ -234,6 +234,11 @@ pub const EXPLANATIONS: [Explanation; 54] = [
         "limits.disk",
         "The most space that its files take on the disk: by a project quota of ext4 or xfs, or the size of its image. No limit when not given.",
         "\"20G\"",
+    ),
+    explain(
+        "limits.inodes",
+        "The most files and directories, where limits.disk is a project quota. When not given its share: as much of the file system's as limits.disk is of its space, but 10000 at least.",
+        "200000",
     ),
     explain(
         "limits.files",

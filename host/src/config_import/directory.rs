@@ -194,7 +194,7 @@ pub(super) const RULES: &[Rule] = &[
     fine("dlimits/*/disabled", "it isn't limited"),
     takes("dlimits/*/inodes_total", "", "", |_, s| match &*s.value {
         "-1" => is_fine("that is no limit"),
-        _ => none("'limits.disk' is a limit of space"),
+        _ => none("'limits.inodes' is one, where 'limits.disk' is a project quota"),
     }),
     fine("dlimits/*/reserved", "'limits.disk' has no reserve for the guest's root"),
     takes("cpuset/cpus", "limits.cpuset", "", |_, s| ours("limits.cpuset", &*s.value)),

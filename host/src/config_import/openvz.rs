@@ -162,7 +162,7 @@ pub(super) const RULES: &[Rule] = &[
             text => blocks(text).map_or_else(|| unknown(s), |bytes| size("limits.disk", bytes)),
         },
     ),
-    missing("DISKINODES", "'limits.disk' is a limit of space"),
+    missing("DISKINODES", "'limits.inodes' is one, where 'limits.disk' is a project quota"),
     missing("QUOTAUGIDLIMIT", "'vserver quota' limits users of a guest in an image"),
     fine("QUOTATIME", "without a limit of disk space there is no time"),
     takes("DISK_QUOTA", "", "", |_, s| match yes_or_no(&s.value) {

@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -22,6 +23,9 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::Lock;
 use crate::sys;
+
+/// How long others may make and join contexts: each takes moments.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is written down about a running context.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +60,7 @@ impl Registry {
     /// Keeps others from making and joining contexts until it is dropped.
     ///
     /// # Errors
-    /// When the directory or the file can't be made.
+    /// When the directory or the file can't be made, or others take too long.
     pub fn lock(&self) -> Result<Lock> {
         if let Some(parent) = self.directory.parent() {
             fs::create_dir_all(parent).map_err(|error| Error::path("create", parent, error))?;
@@ -67,7 +71,11 @@ impl Registry {
             }
             _ => {}
         }
-        let lock = Lock::wait(&self.directory.join(".lock"))?;
+        let deadline = Instant::now() + PATIENCE;
+        let lock = Lock::wait_until(&self.directory.join(".lock"), deadline)?.ok_or_else(|| {
+            let text = "another chcontext has been making or joining a context for too long";
+            Error::new(text).hint("see which doesn't go on: ps -C chcontext -o pid,stat,wchan,args")
+        })?;
         self.sweep();
         Ok(lock)
     }
@@ -218,6 +226,22 @@ impl Contexts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_holds_the_register_is_not_waited_for_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x/.lock");
+        let soon = || Instant::now() + Duration::from_millis(100);
+        let held = Lock::wait_until(&path, soon()).unwrap().unwrap();
+        assert!(Lock::wait_until(&path, soon()).unwrap().is_none());
+        let other = std::thread::spawn({
+            let path = path.clone();
+            move || Lock::wait_until(&path, Instant::now() + Duration::from_secs(60))
+        });
+        // A file that is removed meanwhile is made anew.
+        held.remove(&path);
+        assert!(other.join().unwrap().unwrap().unwrap().is_at(&path));
+    }
 
     #[test]
     fn an_entry_lives_as_long_as_its_lock() {

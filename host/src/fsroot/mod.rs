@@ -18,6 +18,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use crate::error::{Error, Result};
 
@@ -232,14 +233,12 @@ impl RootDir {
         let failed = |cause: Errno| self.error("create directory", inside, cause);
         let (parent, name) = self.open_parent(inside).map_err(failed)?;
         let mode = Mode::from_raw_mode(mode);
-        match fs::mkdirat(&parent, name, Mode::RWXU) {
-            // The permissions are set afterwards, because of the umask.
-            Ok(()) => fs::chmodat(&parent, name, mode, AtFlags::empty()).map_err(failed),
+        match make_directory(parent.as_fd(), name, mode) {
             Err(Errno::EXIST) => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY;
                 self.open_at(inside, flags, Mode::empty()).map(drop).map_err(failed)
             }
-            Err(cause) => Err(failed(cause)),
+            other => other.map_err(failed),
         }
     }
 
@@ -362,6 +361,24 @@ impl AsFd for RootDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Makes a directory with exactly these permissions: mkdir(2) takes the umask off, and
+/// may ignore the sticky bit. Whoever may write beside it may exchange it at once: no
+/// link gets the permissions, nor what is mounted there.
+///
+/// # Errors
+/// Those of mkdir(2) and of openat2(2): ELOOP or ENOTDIR if it was exchanged.
+pub fn make_directory(
+    parent: BorrowedFd<'_>,
+    name: impl Arg + Copy,
+    mode: Mode,
+) -> Result<(), Errno> {
+    fs::mkdirat(parent, name, Mode::RWXU)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let itself = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let made = fs::openat2(parent, name, flags, Mode::empty(), itself)?;
+    fs::fchmod(&made, mode)
 }
 
 /// The names in an open directory, without `.` and `..`.

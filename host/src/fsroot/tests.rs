@@ -137,3 +137,44 @@ fn a_tree_is_removed_and_what_its_links_point_to_is_not() {
     assert_eq!(fs::metadata(&path).unwrap().nlink(), 2);
     assert!(scene.unharmed());
 }
+
+/// Another guest that sees the same directory may exchange what is made there.
+#[test]
+fn a_new_directory_that_is_exchanged_gives_no_link_its_permissions() {
+    let scene = scene();
+    let secret = scene.outside.join("secret");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let shared = scene.root.path.clone();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                if fs::rename(shared.join("cache"), shared.join("away")).is_ok() {
+                    let _ = symlink(&secret, shared.join("cache"));
+                    let _ = fs::remove_dir(shared.join("away"));
+                }
+            }
+        });
+        for _ in 0..500 {
+            let mode = Mode::from_raw_mode(0o755);
+            let _ = make_directory(scene.root.as_fd(), "cache", mode);
+            let _ = fs::remove_dir(shared.join("cache"));
+            let _ = fs::remove_file(shared.join("cache"));
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o7777, 0o600);
+}
+
+#[test]
+fn a_new_directory_has_all_its_permissions() {
+    let scene = scene();
+    for mode in [0o1777, 0o2750, 0o700] {
+        let name = format!("{mode:o}");
+        let wanted = Mode::from_raw_mode(mode);
+        make_directory(scene.root.as_fd(), name.as_str(), wanted).unwrap();
+        assert_eq!(scene.root.stat(&name).unwrap().unwrap().st_mode & 0o7777, mode);
+        let again = make_directory(scene.root.as_fd(), name.as_str(), wanted);
+        assert_eq!(again, Err(Errno::EXIST));
+    }
+}

@@ -137,8 +137,8 @@ fn hand_over(launcher: &Link<FromChild, ToChild>, master: &OwnedFd) -> io::Resul
 
 /// The console as 0, 1, 2, the link as 3; everything else closes at exec.
 fn arrange(terminal: OwnedFd, link: OwnedFd, init: OwnedFd) -> io::Result<OwnedFd> {
-    /// Above all fixed numbers.
-    const SAFE: i32 = 64;
+    /// Above all fixed numbers, and below the least that `limits.files` may be.
+    const SAFE: i32 = 16;
     let link = fcntl_dupfd_cloexec(&link, SAFE)?;
     let init = fcntl_dupfd_cloexec(&init, SAFE)?;
     let terminal = fcntl_dupfd_cloexec(&terminal, SAFE)?;

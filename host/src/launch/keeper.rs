@@ -139,8 +139,8 @@ pub(super) fn execute(
     around: Around,
     log: Log,
 ) -> io::Result<Infallible> {
-    /// Above all fixed numbers.
-    const SAFE: i32 = 64;
+    /// Above all fixed numbers, and below the least that `limits.files` may be.
+    const SAFE: i32 = 16;
     let safe = |fd: OwnedFd| fcntl_dupfd_cloexec(&fd, SAFE);
     let null = || File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from);
     let or_null = |fd: Option<OwnedFd>| fd.map_or_else(null, Ok).and_then(|fd| Ok(safe(fd)?));

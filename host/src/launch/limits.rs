@@ -64,6 +64,30 @@ pub fn limit(limits: &ProcessLimits) -> io::Result<()> {
     Ok(())
 }
 
+/// Has the calling process be able to take these limits later, when it may raise none;
+/// until then its own ones hold.
+///
+/// # Errors
+/// Those of prlimit(2).
+pub fn make_room(limits: &ProcessLimits) -> io::Result<()> {
+    for (resource, (_, wanted)) in RESOURCES.into_iter().zip(limits.0) {
+        let had = getrlimit(resource);
+        let Some(maximum) = raised(had.maximum, wanted) else { continue };
+        match prlimit(None, resource, Rlimit { maximum, ..had }) {
+            Ok(_) | Err(Errno::PERM) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// The hard limit that is wanted, if it is above the one that is had; `None` inside is
+/// infinity.
+fn raised(had: Option<u64>, wanted: Option<u64>) -> Option<Option<u64>> {
+    let had = had?;
+    wanted.is_none_or(|wanted| wanted > had).then_some(wanted)
+}
+
 /// Gives the guest's first process a nice level, which all others inherit; 0
 /// if none is configured, whatever the caller has. It must not wait for the
 /// child, which may lower no level.
@@ -195,6 +219,16 @@ mod tests {
         for ((resource, found), (title, _)) in RESOURCES.into_iter().zip(own.0).zip(DOCUMENTED) {
             let real = getrlimit(resource);
             assert_eq!(found, (real.current, real.maximum), "{title}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_too_low_is_raised() {
+        assert_eq!(raised(Some(5), Some(9)), Some(Some(9)));
+        assert_eq!(raised(Some(5), None), Some(None));
+        for (had, wanted) in [(None, None), (None, Some(9)), (Some(9), Some(9)), (Some(9), Some(0))]
+        {
+            assert_eq!(raised(had, wanted), None);
         }
     }
 

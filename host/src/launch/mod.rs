@@ -70,7 +70,7 @@ pub use inherited::{
 pub use init::open as open_guest_init;
 pub use keeper::{Kept, replace as replace_keeper};
 pub use launcher::unset_login_uid;
-pub use limits::{Had, give_back, limit, limit_files, limits_of, shift_nice};
+pub use limits::{Had, give_back, limit, limit_files, limits_of, make_room, shift_nice};
 
 /// Longest time that one answer in the start may take. Nothing in it waits
 /// for anything but the kernel.

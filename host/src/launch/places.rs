@@ -10,9 +10,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, chmodat, mkdirat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use crate::fsroot::make_directory;
 
 /// Opens a path inside the root, as a place only.
 pub fn locate(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
@@ -43,13 +45,11 @@ pub fn target(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
 /// Makes a directory, if it isn't there.
 pub fn directory(root: BorrowedFd<'_>, path: &str, mode: u32) -> io::Result<()> {
     let (parent, name) = split(root, path)?;
-    match mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
-        Ok(()) => {}
-        Err(Errno::EXIST) => return Ok(()),
-        Err(error) => return Err(error.into()),
+    // The host's names still lead somewhere, and another guest may write there.
+    match make_directory(parent.as_fd(), name, Mode::from_raw_mode(mode)) {
+        Err(Errno::EXIST) => Ok(()),
+        other => Ok(other?),
     }
-    // mkdir(2) takes the umask off and may ignore the sticky bit.
-    Ok(chmodat(&parent, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
 }
 
 /// Makes those directories of the guest's on the way that are missing.

@@ -34,6 +34,7 @@ impl Plan {
             io_uring: self.io_uring,
             families_judged,
             capabilities: self.capabilities.iter().map(ToString::to_string).collect(),
+            reach_host: !self.ids.has_namespace(),
         };
         let filtered = !self.without.contains(&Layer::SystemCalls);
         Confinement { filter: filtered.then_some(allowances), label: self.label.clone() }

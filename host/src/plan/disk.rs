@@ -12,6 +12,8 @@ pub struct Disk {
     pub project: u32,
     /// The most bytes; none for no limit.
     pub bytes: Option<u64>,
+    /// The most inodes where they are limited, too; none for its share.
+    pub inodes: Option<u64>,
     /// May the guest's root give files to other projects? Then only an image
     /// holds it.
     pub may_leave: bool,
@@ -33,7 +35,7 @@ impl Disk {
         if bytes.is_some() && may_leave && !is_image {
             return Err(Self::not_held());
         }
-        Ok(Self { project: base, bytes, may_leave })
+        Ok(Self { project: base, bytes, inodes: config.limits.inodes.map(u64::from), may_leave })
     }
 
     /// The error of who can't be held by a project.
@@ -65,5 +67,7 @@ mod tests {
         assert_eq!(bytes(&format!("{limited}{host}storage.kind = \"image\"")), Some(Some(2 << 30)));
         assert_eq!(bytes(&format!("limits.disk = \"max\"\n{host}")), Some(None));
         assert_eq!(bytes(host), Some(None));
+        let config = crate::config::parse::parse("limits.inodes = 5000").unwrap();
+        assert_eq!(Disk::plan(&config, 7).unwrap().inodes, Some(5000));
     }
 }

@@ -231,7 +231,7 @@ pub fn plan(
             return Err(error.context(format_args!("cannot start guest '{name}'")));
         }
         limits.warnings.push(error.to_string());
-        Ok(Disk { project: base, bytes: None, may_leave: ids == Ids::Host })
+        Ok(Disk { project: base, bytes: None, inodes: None, may_leave: ids == Ids::Host })
     })?;
     if config.accounting.processes && !host.records_processes {
         let text = format!(

@@ -29,6 +29,9 @@ pub struct Allowances {
     pub families_judged: bool,
     /// Names of the capabilities that the guest's root has.
     pub capabilities: Vec<String>,
+    /// Are they the host's, and not those over the guest's own user namespace?
+    #[serde(default)]
+    pub reach_host: bool,
 }
 
 impl Allowances {
@@ -61,6 +64,8 @@ pub enum Unless {
     FamiliesJudged,
     /// The guest was given this capability, which is what the call needs.
     Has(Capability),
+    /// The same, and the kernel asks for it over the host's user namespace.
+    HasOnHost(Capability),
 }
 
 impl Unless {
@@ -72,6 +77,7 @@ impl Unless {
             Self::IoUring => by.io_uring && by.families_judged,
             Self::FamiliesJudged => by.families_judged,
             Self::Has(capability) => by.has(capability),
+            Self::HasOnHost(capability) => by.reach_host && by.has(capability),
         }
     }
 }
@@ -283,9 +289,9 @@ pub const REFUSALS: [Refusal; 34] = [
         &["ioctl"],
         When::OneOf { argument: 1, values: &LINE_DISCIPLINE },
         NotPermitted,
-        Unless::Has(Capability::CAP_NET_ADMIN),
+        Unless::HasOnHost(Capability::CAP_NET_ADMIN),
         "loads modules that drive modems and serial links, with mistakes (CVE-2017-2636); \
-         what makes network interfaces of lines needs this capability anyway",
+         what makes network interfaces of lines needs this capability over the host anyway",
     ),
     refuse(
         &["ioctl"],
@@ -399,7 +405,7 @@ mod tests {
                 nesting: bits & 1 != 0,
                 io_uring: bits & 2 != 0,
                 families_judged: bits & 4 != 0,
-                capabilities: Vec::new(),
+                ..Allowances::default()
             };
             let rules: Vec<_> = refusals(&allowances).map(|refusal| refusal.rule).collect();
             let programs = seccomp::compile(&rules).unwrap();
@@ -416,5 +422,13 @@ mod tests {
         let capabilities = vec!["CAP_SYS_TIME".to_owned()];
         let clock = calls(&Allowances { capabilities, ..Allowances::default() });
         assert!(!clock.contains(&"clock_settime") && clock.contains(&"mount"));
+        // Some are of use on the host only.
+        let capabilities = vec!["CAP_NET_ADMIN".to_owned()];
+        let inside = Allowances { nesting: true, capabilities, ..Allowances::default() };
+        let lines = When::OneOf { argument: 1, values: &LINE_DISCIPLINE };
+        let refuses = |by: &Allowances| refusals(by).any(|refusal| refusal.rule.when == lines);
+        assert!(refuses(&Allowances::default()) && refuses(&inside));
+        assert!(refuses(&Allowances { reach_host: true, ..Allowances::default() }));
+        assert!(!refuses(&Allowances { reach_host: true, ..inside }));
     }
 }

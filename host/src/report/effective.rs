@@ -112,6 +112,9 @@ fn refused(refusal: &'static crate::plan::syscalls::Refusal) -> RefusedCalls {
             Unless::IoUring => Some("security.io_uring".to_owned()),
             Unless::FamiliesJudged => Some("BPF among the kernel's security modules".to_owned()),
             Unless::Has(capability) => Some(format!("capability {capability}")),
+            Unless::HasOnHost(capability) => {
+                Some(format!("capability {capability}, with security.users = \"host\""))
+            }
         },
     }
 }

@@ -44,6 +44,8 @@ pub struct Now {
     /// The most bytes that its files may take on the disk, 0 for no limit, and
     /// those that they take.
     pub disk: Option<(u64, u64)>,
+    /// The same of inodes, where they are counted.
+    pub inodes: Option<(u64, u64)>,
 }
 
 /// A limit, as JSON shows it: fields are added, never changed. Sizes are in
@@ -134,14 +136,11 @@ pub fn rows(wanted: &Wanted, now: &Now) -> Vec<Row> {
         Row {
             used: now.disk.map_or(Value::Null, |(_, used)| json!(used)),
             is_size: true,
-            ..row(
-                "disk",
-                written(string(wanted.disk)),
-                now.disk.map_or(Value::Null, |(limit, _)| match limit {
-                    0 => json!("max"),
-                    limit => json!(limit),
-                }),
-            )
+            ..row("disk", written(string(wanted.disk)), most(now.disk))
+        },
+        Row {
+            used: now.inodes.map_or(Value::Null, |(_, used)| json!(used)),
+            ..row("inodes", written(string(wanted.inodes)), most(now.inodes))
         },
         row(
             "files",
@@ -149,6 +148,11 @@ pub fn rows(wanted: &Wanted, now: &Now) -> Vec<Row> {
             now.open_files.map_or(Value::Null, Value::from),
         ),
     ]
+}
+
+/// A limit of the disk and what is used; 0 is none.
+fn most(held: Option<(u64, u64)>) -> Value {
+    held.map_or(Value::Null, |(limit, _)| if limit == 0 { json!("max") } else { json!(limit) })
 }
 
 fn string(value: Option<impl ToString>) -> Option<String> {
@@ -231,6 +235,7 @@ mod tests {
             nice: Some(0),
             open_files: Some(4096),
             disk: Some((0, 4096)),
+            inodes: Some((10_000, 412)),
         }
     }
 
@@ -248,6 +253,7 @@ mod tests {
         assert_eq!(line("cpus"), "1.5 1.5 - -");
         assert_eq!(line("io_weight"), "- 50 - -");
         assert_eq!(line("cpuset"), "- - - -");
+        assert_eq!(line("inodes"), "- 10000 412 -");
         assert!(line("memory").starts_with("512M "), "{shown}");
         assert!(shown.ends_with("Killed for want of memory in this boot: 2\n"), "{shown}");
         let json: Value =

@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -30,6 +32,22 @@ impl Lock {
             // The last holder may have removed the file.
             if lock.is_at(path) {
                 return Ok(lock);
+            }
+        }
+    }
+
+    /// The same, but for so long at most; `None` if somebody holds it all that time.
+    ///
+    /// # Errors
+    /// When the file can't be made.
+    pub fn wait_until(path: &Path, deadline: Instant) -> Result<Option<Self>> {
+        const PAUSE: Duration = Duration::from_millis(20);
+        loop {
+            match Self::try_now(path)? {
+                Some(lock) if lock.is_at(path) => return Ok(Some(lock)),
+                Some(_) => {}
+                None if Instant::now() >= deadline => return Ok(None),
+                None => thread::sleep(PAUSE),
             }
         }
     }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use shared::link::Link;
 use shared::outcome::Outcome;
 
-use crate::launch::{become_root, bound_capabilities, filter, reduce_capabilities};
+use crate::launch::{become_root, bound_capabilities, filter, limit, reduce_capabilities};
 use crate::sys;
 
 use super::Session;
@@ -105,6 +105,9 @@ pub fn prepare(
         None => open_terminal(host, &account),
     }
     .map_err(at(Step::Terminal))?;
+    // From here on no number above the three is opened that matters; and the guest may
+    // take over what it sees.
+    limit(&target.limits).map_err(at(Step::Identity))?;
     filter(&target.filter).map_err(at(Step::Identity))?;
     become_user(&account, &target.capabilities).map_err(at(Step::Identity))?;
     Ok(Prepared { account, terminal })

@@ -17,7 +17,7 @@ use crate::cgroup::{self, GuestCgroup, Lobby};
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::launch::{
-    kept_confinement, label, leave_execution_domain, limit, limits_of, make_ordinary,
+    kept_confinement, label, leave_execution_domain, limits_of, make_ordinary, make_room,
     processors_of, programs, score_of, unset_login_uid, use_processors,
 };
 use crate::paths::Paths;
@@ -53,7 +53,8 @@ pub struct Target {
     label: Option<Label>,
     /// The system call filter.
     pub filter: Vec<Program>,
-    limits: ProcessLimits,
+    /// What its program may use: PID 1's limits, but enough to begin.
+    pub limits: ProcessLimits,
     /// Its nice level.
     nice: i32,
     /// The processors that it wishes for.
@@ -83,7 +84,8 @@ impl Target {
         let (limits, nice) = limits_of(pid).map_err(|_| gone())?;
         let granted = granted_processors(&limited);
         let processors = processors_of(pid, &granted).map_err(|_| gone())?;
-        let score = score_of(init_pid).map_err(|_| gone())?;
+        // A guest that gives its PID 1 up first doesn't give sessions up with it.
+        let score = score_of(init_pid).map_err(|_| gone())?.min(0);
         let damaged = |error| {
             Error::os(format_args!("cannot read how guest '{name}' is confined"), error)
                 .hint(format!("restart it: vserver restart {name}"))
@@ -105,7 +107,7 @@ impl Target {
             is_nested: facts::is_in_user_namespace(),
             label: confinement.label,
             filter,
-            limits,
+            limits: limits.of_session(),
             nice,
             processors,
             score,
@@ -113,7 +115,8 @@ impl Target {
     }
 
     /// Moves the calling process there, into the session's own cgroup of the
-    /// host; its children are in the PID namespace as well.
+    /// host; its children are in the PID namespace as well. What it has still to open is
+    /// under no limit of the guest's: see [`Self::limits`].
     ///
     /// # Errors
     /// Those of writing `cgroup.procs`, of asking for a label, of setns(2).
@@ -122,7 +125,7 @@ impl Target {
         umask(Mode::from_bits_truncate(0o022));
         self.lobby.enter()?;
         unset_login_uid(self.is_nested)?;
-        limit(&self.limits)?;
+        make_room(&self.limits)?;
         make_ordinary(rustix::process::getpid().as_raw_nonzero().get(), self.score)?;
         setpriority_process(None, self.nice)?;
         use_processors(self.processors.as_ref())?;

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use shared::leader::{FromLeader, LEADER_NAME};
 use shared::link::Link;
@@ -13,11 +14,14 @@ use shared::message::LINK_FD;
 use shared::name::GuestName;
 
 use crate::error::{Error, Result};
-use crate::launch::{become_root, filter, open_guest_init, reduce_capabilities};
+use crate::launch::{become_root, filter, limit, open_guest_init, reduce_capabilities};
 use crate::paths::Paths;
 use crate::sys::{self, Cloned};
 
 use super::join::Target;
+
+/// Above all fixed numbers.
+const SAFE: i32 = 64;
 
 /// Starts one, for the guest's supervisor at the other end of `socket`, which hears
 /// its pid before anything else.
@@ -50,12 +54,15 @@ fn help(target: &Target, program: &OwnedFd, socket: OwnedFd) -> io::Result<()> {
     // Out of reach of a guest that freezes its own tree.
     rustix::io::write(&target.beside, b"0")?;
     become_root()?;
+    let program = fcntl_dupfd_cloexec(program, SAFE)?;
+    let socket = fcntl_dupfd_cloexec(socket, SAFE)?;
+    limit(&target.limits)?;
     filter(&target.filter)?;
     reduce_capabilities(&[])?;
     sys::close_all_but(&[program.as_fd(), socket.as_fd()])?;
     match sys::fork()? {
         Cloned::Child => {
-            let _ = execute(program, socket);
+            let _ = execute(&program, socket);
             sys::exit_now(125)
         }
         Cloned::Parent { pid, .. } => {
@@ -67,11 +74,7 @@ fn help(target: &Target, program: &OwnedFd, socket: OwnedFd) -> io::Result<()> {
 }
 
 fn execute(program: &OwnedFd, socket: OwnedFd) -> io::Result<Infallible> {
-    /// Above all fixed numbers.
-    const SAFE: i32 = 64;
     rustix::process::setsid()?;
-    let program = rustix::io::fcntl_dupfd_cloexec(program, SAFE)?;
-    let socket = rustix::io::fcntl_dupfd_cloexec(socket, SAFE)?;
     sys::close_on_exec_from(3)?;
     sys::place_descriptor(socket, LINK_FD)?;
     let name = std::ffi::CString::new(LEADER_NAME)?;

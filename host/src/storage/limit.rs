@@ -22,7 +22,7 @@ use crate::plan::Disk;
 use crate::sys::quota::{self, Quota};
 use crate::tree::{self, Attributes, Entry, Step, walk};
 
-use super::qgroup;
+use super::{inodes, qgroup};
 
 /// Limits the files of a guest, and where it writes if that is elsewhere.
 /// Unless they are limited already, it must be down.
@@ -44,12 +44,21 @@ pub fn limit(place: &Place, scratch: Option<&Path>, disk: Disk) -> Result<()> {
     }
 }
 
-/// Why a limit that was set may hold at another size, with the remedy.
+/// What there is to say of a limit that was set: that it may hold at another size, or
+/// leaves nothing.
 pub fn doubt(place: &Place, disk: Disk) -> Option<String> {
     if place.files == Files::Image || disk.bytes.is_none() {
         return None;
     }
     let root = place.root.display();
+    if let Some((most, has)) = limited(place, disk.project).and_then(|now| now.inodes)
+        && most > 0
+        && has >= most
+    {
+        return Some(format!(
+            "it has {has} files and directories, and may make no more (limits.inodes)"
+        ));
+    }
     let is_wrong = File::open(&place.root).is_ok_and(|root| btrfs::counts_wrongly(&root));
     is_wrong.then(|| {
         format!(
@@ -123,7 +132,8 @@ pub fn limited(place: &Place, project: u32) -> Option<Quota> {
     let file = File::open(&place.root).ok()?;
     if place.files == Files::Image {
         let metadata = file.metadata().ok()?;
-        return Some(Quota { limit: metadata.len(), used: metadata.blocks() * 512 });
+        let (limit, used) = (metadata.len(), metadata.blocks() * 512);
+        return Some(Quota { limit, used, inodes: None });
     }
     if qgroup::is_btrfs(&file) {
         return qgroup::limited(&file);
@@ -159,7 +169,7 @@ fn limit_directory(root: &Path, disk: Disk) -> Result<()> {
         }
         if quota::project(directory.as_fd()).is_ok_and(|now| now == project) {
             // Where there is no limit, it may as well not be counted.
-            let _ = quota::limit_project(directory.as_fd(), project, 0);
+            let _ = quota::limit_project(directory.as_fd(), project, 0, 0);
         }
         return Ok(());
     };
@@ -169,8 +179,18 @@ fn limit_directory(root: &Path, disk: Disk) -> Result<()> {
         fs::fsetxattr(&directory, MARK, project.to_string().as_bytes(), fs::XattrFlags::empty())
             .map_err(|cause| Error::path("mark", root, cause))?;
     }
-    quota::limit_project(directory.as_fd(), project, bytes)
-        .map_err(|cause| lack(root, &cause.to_string()))
+    hold(root, &directory, disk, bytes).map_err(|cause| lack(root, &cause.to_string()))
+}
+
+fn hold(root: &Path, directory: &File, disk: Disk, bytes: u64) -> io::Result<()> {
+    let now = match quota::of_project(directory.as_fd(), disk.project) {
+        // There is no account yet.
+        Err(cause) if cause.raw_os_error() == Some(libc::ENOENT) => None,
+        other => Some(other?),
+    };
+    let has = now.and_then(|now| now.inodes).map_or(0, |(_, has)| has);
+    let most = inodes::most(bytes, inodes::bytes_each(root)?, disk.inodes, has);
+    quota::limit_project(directory.as_fd(), disk.project, bytes, most)
 }
 
 fn lack(root: &Path, why: &str) -> Error {

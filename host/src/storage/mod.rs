@@ -10,6 +10,7 @@
 mod failed;
 mod format;
 mod image;
+mod inodes;
 mod layers;
 mod limit;
 mod qgroup;

@@ -168,5 +168,5 @@ pub(super) fn limited(directory: &File) -> Option<Quota> {
     let read = |name: &str| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
     let is_limited = read("limit_flags")? & 1 != 0;
     let limit = if is_limited { read("max_referenced")? } else { 0 };
-    Some(Quota { limit, used: read("referenced")? })
+    Some(Quota { limit, used: read("referenced")?, inodes: None })
 }

@@ -32,6 +32,8 @@ pub struct Keeper {
     link: Option<Link<ToGuest, FromGuest>>,
     /// Socket of the guest's own init.
     notify: Option<OwnedFd>,
+    /// Is nothing read there any more?
+    is_notify_shut: bool,
     /// What it holds besides, for one that would take its place.
     console: Option<OwnedFd>,
     programs: [Option<OwnedFd>; 2],
@@ -102,6 +104,7 @@ pub fn connect(run: &RunDir) -> io::Result<Keeper> {
         socket,
         link: link.map(Link::new),
         notify,
+        is_notify_shut: false,
         console,
         programs: [lookup, forks],
         pid,
@@ -199,9 +202,15 @@ impl Keeper {
         self.link.as_ref()
     }
 
-    /// The socket on which the guest's own init says that it is up.
+    /// The socket on which the guest's own init says that it is up, while it is
+    /// listened to.
     pub fn notify(&self) -> Option<BorrowedFd<'_>> {
-        self.notify.as_ref().map(AsFd::as_fd)
+        self.notify.as_ref().filter(|_| !self.is_notify_shut).map(AsFd::as_fd)
+    }
+
+    /// Reads no more there. It stays open: what lies in it would go with it.
+    pub fn shut_notify(&mut self) {
+        self.is_notify_shut = true;
     }
 
     /// guest-init has closed its end.

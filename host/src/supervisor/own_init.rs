@@ -5,7 +5,7 @@
 //! with it.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -29,6 +29,9 @@ const LONGEST: usize = 4096;
 
 /// How long descriptors may take to go in peace.
 const DROPPING: Duration = Duration::from_millis(100);
+
+/// How long it may take to end who drops them.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// A process is so many messages' worth.
 const DROPPING_COSTS: u32 = 100;
@@ -61,13 +64,34 @@ impl Supervisor {
             }
             let Some(socket) = self.keeper.as_ref().and_then(Keeper::notify) else { return };
             if seen.has_descriptors {
-                if let Err(error) = drop_elsewhere(socket) {
-                    tracing::warn!("cannot take descriptors from the guest: {error}");
+                self.own_init.droppers.retain(|dropper| !has_ended_by(dropper, Duration::ZERO));
+                match drop_elsewhere(socket) {
+                    Ok(None) => {}
+                    Ok(Some(dropper)) => {
+                        self.own_init.droppers.push(dropper);
+                        return self.own_init_unheard();
+                    }
+                    Err(error) => {
+                        tracing::warn!("cannot take descriptors from the guest: {error}");
+                    }
                 }
                 self.hearing.spend(DROPPING_COSTS);
             } else {
                 drop_message(socket);
             }
+        }
+    }
+
+    /// What it sends can hold up whoever takes it. Up to here it has said what it says.
+    fn own_init_unheard(&mut self) {
+        tracing::warn!(
+            "the guest sends descriptors that can't be dropped; its own init isn't listened to \
+             any more"
+        );
+        let Some(keeper) = &mut self.keeper else { return };
+        keeper.shut_notify();
+        if keeper.link().is_none() {
+            self.left_to_own_init();
         }
     }
 
@@ -111,9 +135,10 @@ fn drop_message(socket: BorrowedFd<'_>) {
 }
 
 /// The same in a process of its own, which is killed after a moment: dropping
-/// the last reference to a descriptor can wait for as long as its sender likes
-/// (a TCP socket with SO_LINGER, socket(7)), but not in a process that ends.
-fn drop_elsewhere(socket: BorrowedFd<'_>) -> io::Result<()> {
+/// the last reference to a descriptor can wait for as long as its sender likes: a TCP
+/// socket with SO_LINGER (socket(7)) until the process is killed, and a file that lies
+/// on a file system of the guest's (FUSE) longer. That process comes back.
+fn drop_elsewhere(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     match sys::fork()? {
         Cloned::Child => {
             if keep_nothing_but(socket).is_ok() {
@@ -122,13 +147,28 @@ fn drop_elsewhere(socket: BorrowedFd<'_>) -> io::Result<()> {
             sys::exit_now(0);
         }
         Cloned::Parent { pidfd, .. } => {
-            let timeout = PollTimeout::try_from(DROPPING).unwrap_or(PollTimeout::ZERO);
-            let _ = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout);
-            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-            waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).map(drop)?;
-            Ok(())
+            let is_gone = end(&pidfd, |pidfd| {
+                let _ = pidfd_send_signal(pidfd, Signal::KILL);
+            });
+            Ok((!is_gone).then_some(pidfd))
         }
     }
+}
+
+/// Gives a child a moment, ends it, and gives it another one. Is it gone?
+fn end(child: &OwnedFd, kill: impl FnOnce(&OwnedFd)) -> bool {
+    has_ended_by(child, DROPPING) || {
+        kill(child);
+        has_ended_by(child, ENDING)
+    }
+}
+
+/// Is a child gone within that time?
+fn has_ended_by(child: &OwnedFd, time: Duration) -> bool {
+    let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
+    let _ = poll(&mut [PollFd::new(child.as_fd(), PollFlags::POLLIN)], timeout);
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    !matches!(waitid(WaitId::PidFd(child.as_fd()), options), Ok(None))
 }
 
 /// Nobody takes this process for the supervisor, whose lock and sockets it has, if
@@ -209,6 +249,30 @@ mod tests {
         };
         let end = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap().unwrap();
         assert_eq!(end.exit_status(), Some(0));
+    }
+
+    #[test]
+    fn who_cannot_be_killed_is_not_waited_for() {
+        let sleeper = || match sys::fork().unwrap() {
+            Cloned::Child => loop {
+                std::thread::sleep(Duration::from_secs(60));
+            },
+            Cloned::Parent { pidfd, .. } => pidfd,
+        };
+        let child = sleeper();
+        let kill = |child: &OwnedFd| pidfd_send_signal(child, Signal::KILL).unwrap();
+        let start = Instant::now();
+        assert!(!end(&child, |_| {}));
+        assert!(start.elapsed() >= DROPPING + ENDING);
+        assert!(!has_ended_by(&child, Duration::ZERO));
+        kill(&child);
+        assert!(has_ended_by(&child, Duration::from_secs(60)));
+        assert!(has_ended_by(&child, Duration::ZERO), "it is gone for good");
+        // A busy machine needs longer to end one.
+        assert!(end(&sleeper(), |child| {
+            kill(child);
+            let _ = poll(&mut [PollFd::new(child.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+        }));
     }
 
     #[test]

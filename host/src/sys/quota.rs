@@ -29,6 +29,8 @@ pub struct Quota {
     pub limit: u64,
     /// Bytes in use.
     pub used: u64,
+    /// Where they are counted: the most inodes, 0 for no limit, and those in use.
+    pub inodes: Option<(u64, u64)>,
 }
 
 /// What a project has of the file system that `on`, open for reading, is on.
@@ -41,7 +43,8 @@ pub fn of_project(on: BorrowedFd<'_>, project: u32) -> io::Result<Quota> {
     let pointer = ptr::from_mut(&mut block).cast();
     quotactl(on, libc::Q_GETQUOTA, Whose::Projects, project, pointer)?;
     let limit = block.dqb_bhardlimit.saturating_mul(BLOCK);
-    Ok(Quota { limit, used: block.dqb_curspace })
+    let inodes = Some((block.dqb_ihardlimit, block.dqb_curinodes));
+    Ok(Quota { limit, used: block.dqb_curspace, inodes })
 }
 
 /// Does the file system keep projects to their limits? Without the mount option
@@ -84,15 +87,15 @@ fn state(on: BorrowedFd<'_>) -> io::Result<u16> {
     Ok(u16::from_ne_bytes([low, high]))
 }
 
-/// Limits a project to so many bytes; 0 for no limit.
+/// Limits a project to so many bytes and inodes; 0 for no limit.
 ///
 /// # Errors
 /// As [`of_project`].
-pub fn limit_project(on: BorrowedFd<'_>, project: u32, bytes: u64) -> io::Result<()> {
+pub fn limit_project(on: BorrowedFd<'_>, project: u32, bytes: u64, inodes: u64) -> io::Result<()> {
     let mut block = empty();
     block.dqb_bhardlimit = bytes.div_ceil(BLOCK);
-    block.dqb_bsoftlimit = 0;
-    block.dqb_valid = libc::QIF_BLIMITS;
+    block.dqb_ihardlimit = inodes;
+    block.dqb_valid = libc::QIF_BLIMITS | libc::QIF_ILIMITS;
     let pointer = ptr::from_mut(&mut block).cast();
     quotactl(on, libc::Q_SETQUOTA, Whose::Projects, project, pointer)
 }

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use rustix::process::{geteuid, getuid};
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, capabilities_secure_bits,
-    clear_ambient_capability_set, set_capabilities,
+    clear_ambient_capability_set, set_capabilities, set_no_new_privs,
 };
 
 use options::{Order, Request};
@@ -107,7 +107,14 @@ fn reduce(bounding: Mask, keep: Mask) -> Result<(), Failure> {
             .with_hint("setuid programs need it for giving up what they have"));
     }
     bounding::reduce(keep).map_err(no_permission)?;
-    limit(keep)
+    limit(keep)?;
+    if taken & sets::secure() != 0 && !is_root()? {
+        // Some setuid programs let pass what they can't do: no record for the audit, no
+        // look at a lock (pam_faillock(8)). So they are no setuid programs any more.
+        let fail = |error: Errno| Failure::os("cannot give up gaining privileges", error);
+        set_no_new_privs(true).map_err(fail)?;
+    }
+    Ok(())
 }
 
 fn no_permission(error: Errno) -> Failure {
@@ -219,6 +226,7 @@ Options:
   -h, --help        this text
   -V, --version     the version
 
-Neither setuid programs nor 'su' bring back what is taken. More, with examples,
-is in reducecap(8).
+Neither setuid programs nor 'su' bring back what is taken; where an ordinary
+user takes more than '--secure' does, they gain nothing at all (no_new_privs).
+More, with examples, is in reducecap(8).
 ";

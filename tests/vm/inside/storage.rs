@@ -117,14 +117,30 @@ fn a_project_quota_holds(host: &Host, disk: &Disk, modes: &[&str], is_full: &str
         web.shell(FILL).code(1).complains(is_full);
         web.vserver("stop", ["--timeout", "1"]);
     }
+    // Empty files take no space, and count all the same.
+    let row = |key: &str| {
+        let shown = web.vserver("limits", ["--json"]).ok();
+        let shown: serde_json::Value = serde_json::from_str(&shown.stdout).expect("it is JSON");
+        let rows = shown["limits"].as_array().expect("it is a list").clone();
+        rows.into_iter().find(|row| row["key"] == key).expect("it is there")
+    };
+    let most = |row: &serde_json::Value| row["in_force"].as_u64().expect("a number");
+    assert!(most(&row("inodes")) >= 10_000, "{}", row("inodes"));
+    web.vserver("limits", ["inodes=1000"]).ok();
     web.start();
+    let many = "mkdir /srv/many; i=0; while [ $i -lt 2000 ] && true >/srv/many/$i; do \
+                i=$((i + 1)); done; test $i -lt 1000";
+    web.shell(many).ok().complains(is_full);
+    let full = row("inodes");
+    assert_eq!((most(&full), &full["use"]), (1000, &full["in_force"]), "{full}");
+    // Who has more already keeps it.
+    web.vserver("limits", ["inodes=200"]).ok();
+    assert_eq!(most(&row("inodes")), 1000);
+    web.shell("rm -r /srv/many").ok();
+    web.vserver("limits", ["inodes="]).ok();
     web.vserver("limits", ["disk=100M"]).ok();
     web.shell(FILL).ok();
-    let shown = web.vserver("limits", ["--json"]).ok();
-    let shown: serde_json::Value = serde_json::from_str(&shown.stdout).expect("it is JSON");
-    let row =
-        shown["limits"].as_array().expect("it is a list").iter().find(|row| row["key"] == "disk");
-    let row = row.expect("it is there");
+    let row = row("disk");
     assert_eq!(row["in_force"], 100 << 20);
     is_low();
     web.shell("touch /srv/more").ok();

@@ -41,6 +41,8 @@ pub struct Limits {
     pub io_max: Vec<IoMax>,
     /// The most space that its files take on the disk.
     pub disk: Option<Amount>,
+    /// The most files and directories, where `disk` is a project quota.
+    pub inodes: Option<u32>,
     /// The most open files of each process.
     pub files: Option<u32>,
     /// Is what the host can't enforce a reason not to start?
@@ -61,6 +63,7 @@ impl Default for Limits {
             io_weight: None,
             io_max: Vec::new(),
             disk: None,
+            inodes: None,
             files: None,
             required: true,
         }
@@ -97,6 +100,9 @@ const LEAST_MEMORY: u64 = 4 << 20;
 /// Less than this, and a guest couldn't even write its logs.
 const LEAST_DISK: u64 = 1 << 20;
 
+/// Less than this, and a guest couldn't even make its directories.
+const LEAST_INODES: u32 = 100;
+
 /// Rules that types don't express.
 pub(super) fn problems(limits: &Limits) -> Vec<Problem> {
     let mut found = Vec::new();
@@ -126,6 +132,10 @@ pub(super) fn problems(limits: &Limits) -> Vec<Problem> {
         let text = format!("'limits.files' is less than {LEAST_FILES}, which programs need");
         problem("limits.files", text);
     }
+    if limits.inodes.is_some_and(|inodes| inodes < LEAST_INODES) {
+        let text = format!("'limits.inodes' is less than {LEAST_INODES}");
+        problem("limits.inodes", text);
+    }
     for (number, one) in limits.io_max.iter().enumerate() {
         if limits.io_max.iter().take(number).any(|other| other.device == one.device) {
             let text = format!("'{}' is listed twice", one.device.escape_debug());
@@ -136,7 +146,7 @@ pub(super) fn problems(limits: &Limits) -> Vec<Problem> {
 }
 
 /// Fewer files than this, and boot scripts fail in odd ways.
-const LEAST_FILES: u32 = 64;
+pub const LEAST_FILES: u32 = 64;
 
 #[cfg(test)]
 mod tests;

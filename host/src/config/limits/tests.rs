@@ -84,6 +84,8 @@ fn wrong_values_are_refused() {
         "io_max = [\"/dev/sda rbps=1\", \"/dev/sda wbps=1\"]",
         "files = 5",
         "files = -1",
+        "inodes = 99",
+        "inodes = \"max\"",
         "required = 1",
     ] {
         let problems = parse::parse(&format!("[limits]\n{text}\n")).expect_err(text);
@@ -146,7 +148,7 @@ proptest! {
         memory in proptest::option::of(amounts()), swap in proptest::option::of(amounts()),
         cpus in 10u32..1_000_000, weight in 1u16..=10_000, nice in -20i8..20,
         processes in 3u32..=4_194_304, set in proptest::collection::btree_set(0u16..8192, 1..20),
-        rates in (1u64..1 << 40, 1u64..1 << 40), files in 64u32..,
+        rates in (1u64..1 << 40, 1u64..1 << 40), files in 64u32.., inodes in 100u32..,
     ) {
         let set: Vec<String> = set.iter().map(u16::to_string).collect();
         let limits = Limits {
@@ -161,6 +163,7 @@ proptest! {
                 rates: vec![("wbps", rates.0), ("riops", rates.1)],
             }],
             files: Some(files),
+            inodes: Some(inodes),
             ..Limits::default()
         };
         let config = GuestConfig { limits, ..GuestConfig::default() };

@@ -3,6 +3,8 @@
 /// Soft and hard value; `None` is infinity.
 pub type Pair = (Option<u64>, Option<u64>);
 
+use crate::config::limits::LEAST_FILES;
+
 const KIB: u64 = 1024;
 
 /// Title in `/proc/PID/limits`, soft and hard value at a start (README,
@@ -74,6 +76,18 @@ impl ProcessLimits {
         Some(limits)
     }
 
+    /// Those of a session in a guest whose PID 1 has these now. The guest's root may
+    /// lower them, until no program can begin; so they are at least what a guest
+    /// begins with.
+    pub fn of_session(&self) -> Self {
+        let files = self.files().and_then(|(_, hard)| hard);
+        let mut session = Self::documented(files.map(|files| files.max(LEAST_FILES.into())));
+        for (ours, theirs) in session.0.iter_mut().zip(&self.0) {
+            *ours = (more(ours.0, theirs.0), more(ours.1, theirs.1));
+        }
+        session
+    }
+
     /// What can't be given by one that has the limits `had` and can't raise
     /// them: a title, the hard limit that is wanted and the one that is had;
     /// `None` is infinity.
@@ -87,6 +101,11 @@ impl ProcessLimits {
     }
 }
 
+/// The higher one; `None` is infinity.
+fn more(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.zip(other).map(|(one, other)| one.max(other))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +117,27 @@ mod tests {
         assert_eq!(files(Some(4096)), (Some(1024), Some(4096)));
         assert_eq!(files(Some(100)), (Some(100), Some(100)));
         assert_eq!(ProcessLimits::documented(Some(100)).files(), Some((Some(100), Some(100))));
+    }
+
+    #[test]
+    fn what_a_guest_takes_from_its_pid_1_sessions_have() {
+        let begun = ProcessLimits::documented(None);
+        assert_eq!(begun.of_session(), begun);
+        let nothing = ProcessLimits([(Some(0), Some(0)); 16]);
+        let session = nothing.of_session();
+        assert_eq!(session, ProcessLimits::documented(Some(LEAST_FILES.into())));
+        assert_eq!(
+            (session.0[0], session.0[6].1, session.0[9]),
+            ((None, None), None, (None, None))
+        );
+        // What it was given more of, and what the configuration says.
+        let mut raised = ProcessLimits::documented(Some(100));
+        raised.0[4] = (None, None);
+        raised.0[13] = (Some(5), Some(9));
+        assert_eq!(raised.of_session(), raised);
+        raised.0[7].0 = Some(7);
+        assert_eq!(raised.of_session().files(), Some((Some(100), Some(100))));
+        assert_eq!(ProcessLimits([(None, None); 16]).of_session().files(), Some((None, None)));
     }
 
     #[test]
