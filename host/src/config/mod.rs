@@ -18,6 +18,7 @@ mod network;
 mod next;
 pub mod parse;
 pub mod problem;
+mod roots;
 pub mod schema;
 mod storage;
 pub mod template;
@@ -270,6 +271,7 @@ pub use limits::Limits;
 pub use mount::{Bind, Mounts, Tmpfs};
 pub use network::{Network, NetworkMode};
 pub use next::Next;
+pub use roots::{conflict, is_of_host, root_of};
 pub use storage::{Files, Place, Storage, StorageKind, mentions};
 pub use unify::{Excluded, Unify};
 
