@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         }
     };
     let has_options = !options.is_empty();
-    let line = match cli::parse(argv, options) {
+    let line = match cli::parse(argv, &options) {
         Ok(line) => line,
         Err(usage) => {
             if has_options && usage.use_stderr() {
