@@ -172,7 +172,7 @@ fn an_option_that_means_nothing_to_the_method_is_refused() {
         (["", "--mirror", "http://m"], "--mirror", "debootstrap, dnf, apk"),
         (["", "--keyring", "/k"], "--keyring", "debootstrap, dnf, apk"),
         (["", "--variant", "buildd"], "--variant", "debootstrap"),
-        (["", "--from", "/etc"], "--from", "template, directory"),
+        (["", "--from", "/etc"], "--from", "rpm, template, directory"),
         (["--method=skeleton", "--components", "a"], "--components", "debootstrap, apk"),
         (["--method=pacstrap", "--suite", "x"], "--suite", "debootstrap, dnf, apk"),
         (["--method=rpm", "--packages", "x"], "--packages", "copy, debootstrap"),

@@ -167,8 +167,8 @@ fn an_existing_guest_is_no_place_for_a_copy(tree: Tree) {
     host.vserver(["clone", "web", "shop"]).code(1).complains("'shop' exists");
     let itself = host.vserver(["clone", "web", "web"]).code(2).complains("a copy of itself");
     assert!(!itself.stderr.contains("delete"), "{itself}");
-    let shop = host.vserver(["clone", "web", "shop", "--dry-run"]).code(1);
-    assert!(!shop.stderr.contains("--force"), "{shop}");
+    let there = host.vserver(["clone", "web", "shop", "--dry-run"]).code(1);
+    assert!(!there.stderr.contains("--force"), "{there}");
     host.vserver(["clone", "nobody", "new"]).code(5);
     assert_eq!(shop.read("/srv/mine"), "mine");
 }
