@@ -55,10 +55,6 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
     };
     let (store, is_copied) = args.store.of_clone(&from, args.snapshot.is_some())?;
     let text = text(args, &store, &config::text(paths, source)?)?;
-    config::judge_text(paths, name, &text)?;
-    if let Some(context) = args.context {
-        ids::check(paths, name, context)?;
-    }
     let actions = belongings::actions(paths, source)?;
     let actions = actions.as_ref().map(|(bytes, mode)| (bytes.as_slice(), *mode));
     let request = Request {
@@ -80,6 +76,10 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
         },
     };
     build::refuse(&request.site, paths)?;
+    config::judge_text(paths, name, &text)?;
+    if let Some(context) = args.context {
+        ids::check(paths, name, context)?;
+    }
     belongings::refuse_others_actions(paths, name, actions)?;
     if args.dry_run {
         let target = request.site.target(paths);

@@ -271,7 +271,7 @@ pub use limits::Limits;
 pub use mount::{Bind, Mounts, Tmpfs};
 pub use network::{Network, NetworkMode};
 pub use next::Next;
-pub use roots::{conflict, is_of_host, root_of};
+pub use roots::{conflict, conflict_with_running, is_of_host, root_of};
 pub use storage::{Files, Place, Storage, StorageKind, mentions};
 pub use unify::{Excluded, Unify};
 

@@ -86,6 +86,27 @@ pub fn root_of(paths: &Paths, name: &GuestName) -> Option<PathBuf> {
 /// # Errors
 /// When the directory of configurations can't be read.
 pub fn conflict(paths: &Paths, name: &GuestName, root: &Path) -> Result<Option<String>> {
+    among(paths, name, root, root_of)
+}
+
+/// The same, but that of others only a boot that runs counts.
+///
+/// # Errors
+/// As [`conflict`].
+pub fn conflict_with_running(
+    paths: &Paths,
+    name: &GuestName,
+    root: &Path,
+) -> Result<Option<String>> {
+    among(paths, name, root, |_, _| None)
+}
+
+fn among(
+    paths: &Paths,
+    name: &GuestName,
+    root: &Path,
+    configured: impl Fn(&Paths, &GuestName) -> Option<PathBuf>,
+) -> Result<Option<String>> {
     let mine = [root.to_owned(), real(root)];
     let shown = root.display();
     for own in [paths.config_dir(), paths.roots_dir(), paths.state_dir(), paths.run_dir()] {
@@ -95,7 +116,7 @@ pub fn conflict(paths: &Paths, name: &GuestName, root: &Path) -> Result<Option<S
     }
     let usual = real(&paths.roots_dir());
     for other in names(paths)?.iter().filter(|other| *other != name) {
-        let theirs = roots_of(paths, other, &usual);
+        let theirs = roots_of(paths, other, configured(paths, other), &usual);
         let mut pairs =
             theirs.iter().flat_map(|theirs| mine.iter().map(move |mine| (mine, theirs)));
         let found = pairs.find_map(|(mine, theirs)| {
@@ -120,10 +141,15 @@ pub fn conflict(paths: &Paths, name: &GuestName, root: &Path) -> Result<Option<S
 
 /// The root that a guest's configuration names, and that of the boot that runs; each also
 /// with `usual` in place of the directory where guests usually are.
-fn roots_of(paths: &Paths, name: &GuestName, usual: &Path) -> Vec<PathBuf> {
+fn roots_of(
+    paths: &Paths,
+    name: &GuestName,
+    configured: Option<PathBuf>,
+    usual: &Path,
+) -> Vec<PathBuf> {
     let booted = load_kept(&RunDir::new(paths, name).configuration());
     let booted = booted.map(|config| config.root(paths, name));
-    let both = root_of(paths, name).into_iter().chain(booted);
+    let both = configured.into_iter().chain(booted);
     both.flat_map(|root| {
         let followed = root.strip_prefix(paths.roots_dir()).ok().map(|rest| usual.join(rest));
         [Some(root), followed]
@@ -207,8 +233,10 @@ mod tests {
         let kept = RunDir::new(&paths, &a).configuration();
         fs::create_dir_all(kept.parent().unwrap()).unwrap();
         fs::write(kept, "root = \"/srv/old\"\n").unwrap();
-        for root in ["/srv/old", "/srv/new"] {
+        for (root, runs) in [("/srv/old", true), ("/srv/new", false)] {
             assert!(conflict(&paths, &web, root.as_ref()).unwrap().is_some(), "{root}");
+            let found = conflict_with_running(&paths, &web, root.as_ref()).unwrap();
+            assert_eq!(found.is_some(), runs, "{root}");
         }
     }
 }

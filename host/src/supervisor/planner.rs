@@ -12,10 +12,18 @@ use crate::plan::{self, Network, Plan, Trial};
 use crate::runtime::{RunDir, State};
 use crate::storage::Scratch;
 
+/// A guest at its usual place is kept from nothing by what the configuration of another one
+/// says, which isn't started then.
+///
 /// # Errors
 /// When another guest has the same root, or one of both lies in the other.
 pub fn refuse_root(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Result<()> {
-    match config::conflict(paths, name, &config.root(paths, name))? {
+    let root = config.root(paths, name);
+    let found = match root == paths.root(name) {
+        true => config::conflict_with_running(paths, name, &root),
+        false => config::conflict(paths, name, &root),
+    };
+    match found? {
         None => Ok(()),
         Some(why) => Err(Error::new(format!("cannot start guest '{name}': {why}"))
             .hint(format!("give it a root of its own: vserver config set {name} root DIR"))),
