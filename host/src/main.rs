@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         }
     };
     let has_options = !options.is_empty();
-    let line = match cli::parse(argv.clone(), options) {
+    let line = match cli::parse(argv.clone(), &options) {
         Ok(line) => line,
         Err(usage) => {
             if let Some(error) = commands::explain(&argv, &usage, &paths) {

@@ -34,8 +34,8 @@ pub fn open(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// When it exists, or can't be written; then nothing is left.
-pub fn create(path: &Path, text: &str, mode: u32) -> Result<()> {
-    let temporary = Temporary::write(path, text, mode, None, Sync::Disk)?;
+pub fn create(path: &Path, text: impl AsRef<[u8]>, mode: u32) -> Result<()> {
+    let temporary = Temporary::write(path, text.as_ref(), mode, None, Sync::Disk)?;
     // Unlike rename(2), link(2) refuses to replace.
     fs::hard_link(&temporary.path, path).map_err(|error| Error::path("create", path, error))?;
     drop(temporary);
@@ -61,7 +61,7 @@ pub fn replace(path: &Path, text: &str, mode: u32) -> Result<()> {
 /// When it can't be written, or something else than a file has its name.
 pub fn put(path: &Path, text: &str, mode: u32) -> Result<()> {
     only_a_file(path)?;
-    let temporary = Temporary::write(path, text, mode, None, Sync::Disk)?;
+    let temporary = Temporary::write(path, text.as_bytes(), mode, None, Sync::Disk)?;
     fs::rename(&temporary.path, path).map_err(|error| Error::path("replace", path, error))?;
     drop(temporary);
     sync_directory(path)
@@ -93,7 +93,7 @@ pub fn only_a_file(path: &Path) -> Result<()> {
 pub fn replace_existing(path: &Path, text: &str, mode: u32) -> Result<bool> {
     let Ok(path) = &fs::canonicalize(path) else { return Ok(false) };
     let Ok(old) = fs::metadata(path) else { return Ok(false) };
-    let temporary = Temporary::write(path, text, mode, Some(&old), Sync::Disk)?;
+    let temporary = Temporary::write(path, text.as_bytes(), mode, Some(&old), Sync::Disk)?;
     // Unlike a plain rename(2), an exchange makes no file where there is none.
     match renameat_with(CWD, &temporary.path, CWD, path, RenameFlags::EXCHANGE) {
         Ok(()) => {}
@@ -119,7 +119,7 @@ pub fn replace_unsynced(path: &Path, text: &str, mode: u32) -> Result<()> {
 
 fn exchange(path: &Path, text: &str, mode: u32, sync: Sync) -> Result<()> {
     let old = fs::metadata(path).ok();
-    let temporary = Temporary::write(path, text, mode, old.as_ref(), sync)?;
+    let temporary = Temporary::write(path, text.as_bytes(), mode, old.as_ref(), sync)?;
     fs::rename(&temporary.path, path).map_err(|error| Error::path("replace", path, error))
 }
 
@@ -303,7 +303,7 @@ impl Temporary {
 
     fn write(
         target: &Path,
-        text: &str,
+        text: &[u8],
         mode: u32,
         like: Option<&fs::Metadata>,
         sync: Sync,
@@ -329,7 +329,7 @@ impl Drop for Temporary {
     }
 }
 
-fn fill(mut file: &File, text: &str, mode: u32, like: Option<&fs::Metadata>) -> io::Result<()> {
+fn fill(mut file: &File, text: &[u8], mode: u32, like: Option<&fs::Metadata>) -> io::Result<()> {
     let mode = like.map_or(mode, |old| old.mode() & 0o7777);
     if let Some(old) = like {
         let new = file.metadata()?;
@@ -339,7 +339,7 @@ fn fill(mut file: &File, text: &str, mode: u32, like: Option<&fs::Metadata>) -> 
     }
     // Not left to the umask: others' tools read configurations.
     file.set_permissions(Permissions::from_mode(mode))?;
-    file.write_all(text.as_bytes())
+    file.write_all(text)
 }
 
 fn make_directory(path: &Path) -> Result<()> {

@@ -372,3 +372,30 @@ fn guests_that_are_after_others_which_arent_there_are_remarked() {
     host.configure("web", "context = 40000\nafter = [\"web\"]\n");
     host.vserver(["config", "check"]).code(1).complains("web after web");
 }
+
+#[test]
+fn a_root_is_one_guests_and_nothing_of_the_hosts() {
+    let host = Host::without_root();
+    host.configure("web", "context = 40001\n");
+    let path = host.configure("shop", "context = 40002\n");
+    let root = host.paths().root(&"web".parse().expect("a name")).display().to_string();
+    for (root, said) in [
+        (root.as_str(), "is the root of guest 'web'"),
+        (&format!("{root}/srv"), "lies in"),
+        (&host.paths().roots_dir().display().to_string(), "holds vserver's own"),
+        ("/etc", "a directory of the host's own"),
+        ("/usr/share", "a directory of the host's own"),
+        ("/proc/self/root", "a directory of the host's own"),
+    ] {
+        host.vserver(["config", "set", "shop", "root", root]).code(1).complains(said);
+    }
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), "context = 40002\n");
+    host.vserver(["config", "check"]).ok();
+    host.configure("shop", &format!("context = 40002\nroot = \"{root}\"\n"));
+    for name in ["web", "shop"] {
+        host.vserver(["config", "check", name]).code(1).complains("the root of guest '");
+    }
+    let elsewhere = host.prefix().join("elsewhere").display().to_string();
+    host.vserver(["config", "set", "shop", "root", &elsewhere]).ok();
+    host.vserver(["config", "check"]).ok();
+}

@@ -241,13 +241,50 @@ fn mistakes_in_the_options_of_all_builds_name_their_file() {
     std::fs::create_dir_all(host.paths().config_dir()).expect("a directory can be made");
     for (text, said) in [
         ("# ours\nweb\n", "line 2 of"),
-        ("--frobnicate\n", "options in"),
-        ("--method magic\n", "options in"),
+        ("--frobnicate\n", "line 1 of"),
+        ("\n--method magic\n", "line 2 of"),
+        ("--force\n--suite\n", "'--suite' needs a value"),
+        ("--root-password a\n--root-password-file b\n", "options in"),
     ] {
         std::fs::write(&file, text).expect("a file can be written");
         let answer = host.vserver(["build", "web"]).code(2).complains(said);
         answer.complains("etc/vservers/build.options");
         host.vserver(["status", "web"]).code(5);
         assert!(!host.paths().roots_dir().exists(), "{text:?}: something is made");
+    }
+}
+
+#[test]
+fn an_option_that_means_nothing_to_the_method_is_refused() {
+    let host = Host::without_root();
+    for (words, option, remedy) in [
+        (["", "--suite", "trixie"], "--suite", "debootstrap, dnf, apk"),
+        (["", "--mirror", "http://m"], "--mirror", "debootstrap, dnf, apk"),
+        (["", "--keyring", "/k"], "--keyring", "debootstrap, dnf, apk"),
+        (["", "--variant", "buildd"], "--variant", "debootstrap"),
+        (["", "--from", "/etc"], "--from", "rpm, template, directory"),
+        (["--method=skeleton", "--components", "a"], "--components", "debootstrap, apk"),
+        (["--method=pacstrap", "--suite", "x"], "--suite", "debootstrap, dnf, apk"),
+        (["--method=rpm", "--packages", "x"], "--packages", "copy, debootstrap"),
+        (["--method=skeleton", "--shift", "0"], "--shift", "template, directory"),
+    ] {
+        let words = words.into_iter().filter(|word| !word.is_empty());
+        let from = words.clone().any(|word| word == "--method=rpm").then_some("--from=/x");
+        let line = ["build", "web", "--dry-run"].into_iter().chain(words).chain(from);
+        let refused = host.vserver(line).code(2).complains(&format!("takes no '{option}'"));
+        refused.complains(&format!("it goes with --method {remedy}"));
+    }
+    assert!(!host.paths().roots_dir().exists(), "something is made");
+}
+
+#[test]
+fn a_root_that_no_configuration_can_name_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let host = Host::without_root();
+    let root = std::ffi::OsStr::from_bytes(b"/srv/w\xe9b");
+    for words in [["build", "web"].as_slice(), &["clone", "a", "web"], &["import", "f"]] {
+        let mut command = host.command(words);
+        let answer = tests::command::run(command.arg("--root").arg(root), tests::DEADLINE);
+        answer.code(2).complains("no UTF-8");
     }
 }

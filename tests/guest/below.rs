@@ -22,7 +22,10 @@ on! { Busybox: [
 fn an_image_in_use_is_waited_for_but_not_for_ever(tree: Tree) {
     let host = Host::new();
     let web = in_image(&host, tree);
-    let other = host.guest("other").tree(tree).set("root", &web.root().display().to_string());
+    // No two guests have one root, but a file may have two names.
+    let link = host.prefix().join("link");
+    fs::hard_link(web.root(), &link).expect("it can be made");
+    let other = host.guest("other").tree(tree).set("root", &link.display().to_string());
     let other = other.set("storage.kind", "image").build();
     web.start();
     let start = Instant::now();

@@ -165,7 +165,10 @@ fn an_existing_guest_is_no_place_for_a_copy(tree: Tree) {
     let shop = host.guest("shop").tree(tree).build();
     shop.write("/srv/mine", "mine", 0o644);
     host.vserver(["clone", "web", "shop"]).code(1).complains("'shop' exists");
-    host.vserver(["clone", "web", "web"]).code(1).complains("'web' exists");
+    let itself = host.vserver(["clone", "web", "web"]).code(2).complains("a copy of itself");
+    assert!(!itself.stderr.contains("delete"), "{itself}");
+    let there = host.vserver(["clone", "web", "shop", "--dry-run"]).code(1);
+    assert!(!there.stderr.contains("--force"), "{there}");
     host.vserver(["clone", "nobody", "new"]).code(5);
     assert_eq!(shop.read("/srv/mine"), "mine");
 }

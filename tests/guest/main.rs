@@ -101,6 +101,7 @@ mod reducecap;
 mod releases;
 mod rename;
 mod report;
+mod roots;
 mod rounds;
 mod routed;
 mod seen;

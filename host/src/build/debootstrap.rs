@@ -25,8 +25,22 @@ const SCRIPTS: &str = "/usr/share/debootstrap/scripts";
 /// debootstrap's option for what nobody has signed.
 const UNCHECKED: &str = "--no-check-gpg";
 
-/// Installs into the root.
-pub(super) fn fill(wanted: &Distribution, work: &mut Work<'_>) -> Result<String> {
+/// What is to be run.
+struct Run {
+    program: &'static str,
+    suite: String,
+    sources: String,
+}
+
+/// Is there all that is needed to begin?
+///
+/// # Errors
+/// When the host lacks the tool, or the tool a word.
+pub(super) fn check(wanted: &Distribution) -> Result<()> {
+    choose(wanted).map(drop)
+}
+
+fn choose(wanted: &Distribution) -> Result<Run> {
     let program = tool::first_of(&["mmdebstrap", "debootstrap"]).ok_or_else(|| {
         Error::new("this host has neither mmdebstrap nor debootstrap")
             .hint("'apt install mmdebstrap', or use '--method copy'")
@@ -48,6 +62,12 @@ pub(super) fn fill(wanted: &Distribution, work: &mut Work<'_>) -> Result<String>
     }
     let archives = archives.unwrap_or_default();
     let sources = sources(wanted, &suite, &archives)?;
+    Ok(Run { program, suite, sources })
+}
+
+/// Installs into the root.
+pub(super) fn fill(wanted: &Distribution, work: &mut Work<'_>) -> Result<String> {
+    let Run { program, suite, sources } = choose(wanted)?;
     let arguments = arguments(program, wanted, &suite, &sources, work.root.path().as_os_str());
     work.progress.lines("starting");
     let ran = tool::run(program, &arguments, work.interrupt, work.progress);

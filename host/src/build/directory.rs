@@ -17,6 +17,14 @@ use super::layout::{self, Layout};
 use super::unpack::{LeftOut, NOBODY, Shift, remarks};
 use super::{Work, clone};
 
+/// Is there a system?
+///
+/// # Errors
+/// When there is none.
+pub(super) fn check(from: &Path) -> Result<()> {
+    find(from).map(drop)
+}
+
 /// Copies the system that is in this directory.
 pub(super) fn fill(from: &Path, shift: Option<Shift>, work: &mut Work<'_>) -> Result<String> {
     let (source, layout) = find(from)?;

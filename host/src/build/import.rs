@@ -10,7 +10,7 @@ use crate::archive::{Head, Manifest, Summed};
 use crate::error::{Error, Result};
 
 use super::unpack::{Counted, Extractor, Kind, Shift, Watched};
-use super::unpack::{decompressed, fill, input, remarks, walk};
+use super::unpack::{decompressed, fill, input, remarks, unreadable, walk};
 use super::{Work, template};
 use crate::interrupt::Interrupt;
 
@@ -142,8 +142,7 @@ impl Incoming {
         }
         // Whoever compressed it may have a sum of its own at the end, and who
         // writes into a pipe wants to be read.
-        io::copy(&mut self.plain.share(), &mut io::sink())
-            .map_err(|cause| Error::os("cannot read it", cause))?;
+        io::copy(&mut self.plain.share(), &mut io::sink()).map_err(unreadable)?;
         work.remarks.extend(remarks(&extractor.finish()?));
         Ok(())
     }
@@ -153,7 +152,7 @@ impl Incoming {
         let sum = self.plain.sum();
         let mut told = String::new();
         let read = data.take(DIGEST_LENGTH).read_to_string(&mut told);
-        read.map_err(|cause| Error::os("cannot read it", cause))?;
+        read.map_err(unreadable)?;
         if told.trim_end() == sum {
             return Ok(());
         }
@@ -167,7 +166,7 @@ fn remove(data: &mut dyn Read, extractor: &mut Extractor<'_>) -> Result<()> {
     loop {
         let mut name = Vec::new();
         let read = (&mut data).take(LONGEST_PATH as u64).read_until(0, &mut name);
-        read.map_err(|cause| Error::os("cannot read it", cause))?;
+        read.map_err(unreadable)?;
         match name.pop() {
             None => return Ok(()),
             Some(0) => extractor.remove(&name)?,
@@ -187,14 +186,13 @@ fn below_root(name: &[u8]) -> Result<Vec<u8>> {
 /// The next member, which must have this name and nothing before its header:
 /// its content and permissions. Nothing behind it is read.
 fn member(from: &mut dyn Read, name: &str) -> Result<(Vec<u8>, u32)> {
-    let failed = |cause: io::Error| Error::os("cannot read it", cause);
     let foreign = || {
         Error::new("it is no archive that 'vserver export' has written").hint(
             "'vserver build NAME --method template --from FILE' makes a guest of other archives",
         )
     };
     let mut block = [0; BLOCK];
-    if fill(from, &mut block).map_err(failed)? < BLOCK {
+    if fill(from, &mut block).map_err(unreadable)? < BLOCK {
         return Err(foreign());
     }
     let header = tar_core::Header::from_bytes(&block);
@@ -208,7 +206,7 @@ fn member(from: &mut dyn Read, name: &str) -> Result<(Vec<u8>, u32)> {
     }
     let padded = length.next_multiple_of(BLOCK as u64);
     let mut bytes = Vec::new();
-    from.take(padded).read_to_end(&mut bytes).map_err(failed)?;
+    from.take(padded).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 != padded {
         return Err(Error::new("it is cut off"));
     }

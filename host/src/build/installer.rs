@@ -51,31 +51,15 @@ impl Installer {
             Self::Apk => &["alpine-base"],
         }
     }
-
-    /// What it has no place for, of what was given.
-    fn refused(self, wanted: &Distribution) -> Option<&'static str> {
-        let given: [(_, _, &[Self]); 6] = [
-            ("--variant", wanted.variant.is_some(), &[]),
-            ("--components", !wanted.components.is_empty(), &[Self::Apk]),
-            ("--suite", wanted.suite.is_some(), &[Self::Dnf, Self::Apk]),
-            ("--mirror", wanted.mirror.is_some(), &[Self::Dnf, Self::Apk]),
-            ("--keyring", wanted.keyring.is_some(), &[Self::Dnf, Self::Apk]),
-            ("--packages", !wanted.include.is_empty(), &[Self::Dnf, Self::Pacstrap, Self::Apk]),
-        ];
-        let is_refused =
-            |(_, is_given, takers): &&(_, bool, &[Self])| *is_given && !takers.contains(&self);
-        given.iter().find(is_refused).map(|(option, _, _)| *option)
-    }
 }
 
-/// Installs into the root.
-pub(super) fn fill(by: Installer, wanted: &Distribution, work: &mut Work<'_>) -> Result<String> {
+/// Is there all that is needed to begin?
+///
+/// # Errors
+/// When the host lacks the tool, or the tool a word.
+pub(super) fn check(by: Installer, wanted: &Distribution) -> Result<()> {
     let program = by.name();
     wanted.check()?;
-    if let Some(option) = by.refused(wanted) {
-        return Err(Error::usage(format!("'{option}' means nothing to {program}"))
-            .hint(format!("what {program} itself takes stands behind '--'")));
-    }
     if by == Installer::Dnf && wanted.suite.is_none() {
         return Err(Error::usage("which release is to be installed?")
             .hint("give '--suite', such as '--suite 42'"));
@@ -84,6 +68,13 @@ pub(super) fn fill(by: Installer, wanted: &Distribution, work: &mut Work<'_>) ->
         return Err(Error::new(format!("this host has no {program}"))
             .hint("install it from the host's distribution, or use another '--method'"));
     }
+    Ok(())
+}
+
+/// Installs into the root.
+pub(super) fn fill(by: Installer, wanted: &Distribution, work: &mut Work<'_>) -> Result<String> {
+    check(by, wanted)?;
+    let program = by.name();
     work.progress.lines("starting");
     let arguments = arguments(by, wanted, work.root.path().as_os_str());
     let ran = tool::run(program, &arguments, work.interrupt, work.progress);
@@ -243,8 +234,6 @@ mod tests {
             line(Installer::Rpm, &wanted),
             "--root=/r --install --excludedocs --nosignature -- /p/a.rpm /p/list"
         );
-        wanted.include = vec!["nginx".to_owned()];
-        assert_eq!(Installer::Rpm.refused(&wanted), Some("--packages"));
     }
 
     #[test]
@@ -270,19 +259,5 @@ mod tests {
             "--root /r --initdb --keys-dir /k --repository https://m/alpine/v3.20/main \
              --repository https://m/alpine/v3.20/community add alpine-base nginx"
         );
-    }
-
-    #[test]
-    fn what_a_tool_has_no_place_for_is_refused() {
-        let mut wanted = wanted(&[]);
-        for by in [Installer::Dnf, Installer::Pacstrap, Installer::Apk] {
-            assert_eq!(by.refused(&wanted), None);
-        }
-        wanted.components = vec!["main".to_owned()];
-        assert_eq!(Installer::Dnf.refused(&wanted), Some("--components"));
-        assert_eq!(Installer::Apk.refused(&wanted), None);
-        wanted.components.clear();
-        wanted.suite = Some("x".to_owned());
-        assert_eq!(Installer::Pacstrap.refused(&wanted), Some("--suite"));
     }
 }

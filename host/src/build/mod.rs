@@ -44,7 +44,7 @@ use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 use shared::name::GuestName;
 
-use crate::config::Place;
+use crate::config::{self, Place};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::ids;
@@ -144,8 +144,9 @@ pub struct Site {
     pub hostname: Option<String>,
     /// Its root directory; the usual place when not given.
     pub root: Option<PathBuf>,
-    /// Move an existing root and configuration aside, instead of refusing.
-    pub force: bool,
+    /// Move an existing root and configuration aside, instead of refusing; `None` if
+    /// that can't be asked for.
+    pub force: Option<bool>,
     /// Leave what there is of its files when the build fails.
     pub keep: bool,
     /// As what its files lie on the host.
@@ -162,6 +163,11 @@ impl Site {
     /// Where the guest's root will be.
     pub fn target(&self, paths: &Paths) -> PathBuf {
         self.root.clone().unwrap_or_else(|| paths.root(&self.name))
+    }
+
+    /// Is what there is of such a guest set aside?
+    pub fn sets_aside(&self) -> bool {
+        self.force == Some(true)
     }
 
     /// The host name that the guest gets.
@@ -306,7 +312,7 @@ fn make(
     }
 
     let config = paths.config(&site.name);
-    let placed = workspace.place(&target, &config, site.goes_on_inside, site.force)?;
+    let placed = workspace.place(&target, &config, site.goes_on_inside, site.sets_aside())?;
     if let Err(error) = register(&settings) {
         return Err(if site.keep { kept(error, placed.set_aside(&target)) } else { error });
     }
@@ -353,7 +359,8 @@ fn kept(error: Error, place: Result<PathBuf>) -> Error {
 /// What stands in the way, before any work.
 ///
 /// # Errors
-/// When the user isn't root, the guest exists or its host name is none.
+/// When the user isn't root, the guest exists, something else is at the place of its root,
+/// or that is none for a guest; when its host name is none.
 pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
     let name = &site.name;
     let target = site.target(paths);
@@ -361,38 +368,62 @@ pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
         return Err(Error::os(format_args!("cannot build guest '{name}'"), Errno::PERM)
             .hint("a guest's files belong to many users, which only root can make"));
     }
-    let config = paths.config(name);
+    let wrong = |root: &PathBuf| config::check::wrong_directory(root, "a guest's root");
+    if let Some(wrong) = site.root.as_ref().and_then(wrong) {
+        return Err(Error::usage(format!("'--root {}': {wrong}", target.display())));
+    }
+    if let Some(why) = config::conflict(paths, name, &target)? {
+        return Err(Error::new(format!("cannot build guest '{name}': {why}"))
+            .hint("give a '--root' that isn't there yet, or none"));
+    }
+    let file = paths.config(name);
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
-    if !site.force {
+    if !site.sets_aside() {
         // What one that was killed at its end had put in place is no guest.
-        if let Some(parent) = target.parent().filter(|_| is_there(&target) && !is_there(&config)) {
+        if let Some(parent) = target.parent().filter(|_| is_there(&target) && !is_there(&file)) {
             workspace::Leftovers::take_back(parent)?;
         }
-        let others = (!site.is_configured).then_some(&config);
-        for path in std::iter::once(&target).chain(others) {
-            if is_there(path) {
-                return Err(Error::new(format!(
-                    "guest '{name}' exists: there is '{}'",
-                    path.display()
-                ))
-                .hint(format!(
-                    "choose another name, '--force' to set it aside, or 'vserver delete {name}'"
-                )));
-            }
-        }
+    }
+    // Whatever else is there may be anybody's, also of the host's own.
+    let is_its_own = target == paths.root(name)
+        || config::root_of(paths, name).is_some_and(|root| root == target);
+    if is_there(&target) && !is_its_own {
+        let text = format!("'{}' is there already, and isn't guest '{name}''s", target.display());
+        return Err(Error::new(text).hint("give a '--root' that isn't there yet, or none"));
+    }
+    let others = (!site.is_configured).then_some(&file);
+    let exists = std::iter::once(&target).chain(others).find(|path| is_there(path));
+    if let Some(path) = exists.filter(|_| !site.sets_aside()) {
+        let force = if site.force.is_some() { ", '--force' to set it aside" } else { "" };
+        let text = format!("guest '{name}' exists: there is '{}'", path.display());
+        return Err(Error::new(text)
+            .hint(format!("choose another name{force}, or 'vserver delete {name}'")));
     }
     tidy::check_hostname(site.hostname())
+}
+
+/// What can be told of a method before it begins.
+///
+/// # Errors
+/// When what it needs isn't there.
+pub fn check(method: &Method) -> Result<()> {
+    match method {
+        Method::Copy { include } => copy::check(&RootDir::open(Path::new("/"))?, include),
+        Method::Debootstrap(wanted) => debootstrap::check(wanted),
+        Method::Install(by, wanted) => installer::check(*by, wanted),
+        Method::Rsync { from, .. } => rsync::check(from),
+        Method::Template { from, .. } => template::check(from),
+        Method::Directory { from, .. } => directory::check(from),
+        Method::Oci { from } => oci::check(from),
+        Method::Skeleton | Method::Clone { .. } => Ok(()),
+    }
 }
 
 /// The directory that will hold the guest's root. The usual one is closed to
 /// everybody but root: guests' set-user-id programs must not be executable by
 /// the host's users.
 fn prepare_parent(site: &Site, paths: &Paths, target: &Path) -> Result<PathBuf> {
-    let parent = target.parent().filter(|_| target.file_name().is_some() && target.is_absolute());
-    let parent = parent.ok_or_else(|| {
-        Error::usage(format!("'{}' can't be a guest's root", target.display()))
-            .hint("give an absolute path that ends in a name")
-    })?;
+    let parent = target.parent().unwrap_or(target);
     std::fs::create_dir_all(parent)
         .map_err(|cause| Error::path("create directory", parent, cause))?;
     if site.root.is_none() || parent == paths.roots_dir() {

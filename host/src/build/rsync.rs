@@ -28,14 +28,24 @@ const DEVICES: &str = "--devices";
 
 const AGENT: &str = "SSH_AUTH_SOCK";
 
-/// Copies from a source as rsync writes it: `HOST:DIR`, `rsync://…` or a
-/// directory.
-pub(super) fn fill(from: &Path, options: &[OsString], work: &mut Work<'_>) -> Result<String> {
-    let source = source(from)?;
+/// Is there all that is needed to begin?
+///
+/// # Errors
+/// When the source is none, or the host lacks rsync.
+pub(super) fn check(from: &Path) -> Result<()> {
+    source(from)?;
     if tool::first_of(&["rsync"]).is_none() {
         return Err(Error::new("this host has no rsync")
             .hint("install it on both machines, or send an archive to '--method template'"));
     }
+    Ok(())
+}
+
+/// Copies from a source as rsync writes it: `HOST:DIR`, `rsync://…` or a
+/// directory.
+pub(super) fn fill(from: &Path, options: &[OsString], work: &mut Work<'_>) -> Result<String> {
+    check(from)?;
+    let source = source(from)?;
     work.progress.lines("starting");
     let mut options = options.to_vec();
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_MKNOD).unwrap_or_default() {
@@ -80,6 +90,11 @@ fn source(from: &Path) -> Result<String> {
         Error::usage(format!("'{}' is no source for rsync", from.display()))
             .hint("it is written like 'host:/srv/web' or 'root@host:/'")
     })?;
+    // A name without a colon is nobody else's.
+    if !text.contains(':') && !Path::new(text).is_dir() {
+        return Err(Error::new(format!("there is no directory '{text}' on this host"))
+            .hint("of another machine it is written like 'host:/srv/web' or 'root@host:/'"));
+    }
     Ok(format!("{}/", text.trim_end_matches('/')))
 }
 
@@ -103,7 +118,8 @@ mod tests {
         let words: Vec<_> = line.iter().skip(OPTIONS.len()).collect();
         assert_eq!(words, ["--bwlimit=1m", "--exclude=/srv", "--", "root@old:/", "/r/"]);
         assert_eq!(source("old:/srv/web".as_ref()).unwrap(), "old:/srv/web/");
-        for bad in ["", "--rsh=x", "-e"] {
+        assert_eq!(source("/proc/self".as_ref()).unwrap(), "/proc/self/");
+        for bad in ["", "--rsh=x", "-e", "old", "/no/such/directory"] {
             assert!(source(bad.as_ref()).is_err(), "{bad:?} was taken");
         }
     }

@@ -17,6 +17,18 @@ use super::unpack::{
 };
 use super::{Work, layout};
 
+/// Are the archives there? What isn't a file may be read once only.
+///
+/// # Errors
+/// When one isn't.
+pub(super) fn check(from: &[PathBuf]) -> Result<()> {
+    let missing = |path: &&PathBuf| **path != Path::new("-") && !path.exists();
+    match from.iter().find(missing) {
+        None => Ok(()),
+        Some(path) => Err(Error::new(format!("there is no archive {}", shown(path)))),
+    }
+}
+
 /// Extracts the archives into the root, in this order.
 pub(super) fn fill(from: &[PathBuf], shift: Option<Shift>, work: &mut Work<'_>) -> Result<String> {
     let length = |path: &PathBuf| std::fs::metadata(path).ok().map(|metadata| metadata.len());

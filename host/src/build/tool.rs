@@ -171,9 +171,12 @@ impl Lines {
                 continue;
             }
             let line = printable(&std::mem::take(&mut self.partial));
+            let said = without_progress(&line);
+            if !said.is_empty() {
+                self.last.push_back(said.to_owned());
+            }
             if !line.is_empty() {
-                newest = Some(line.clone());
-                self.last.push_back(line);
+                newest = Some(line);
             }
             if self.last.len() > QUOTED {
                 self.last.pop_front();
@@ -186,6 +189,13 @@ impl Lines {
         self.add(b"\n");
         self.last.into()
     }
+}
+
+/// A line without rsync's progress, behind which its errors begin.
+fn without_progress(line: &str) -> &str {
+    let checked = ["to-chk=", "ir-chk="].iter().find_map(|word| line.find(word));
+    let end = checked.and_then(|at| line.get(at..)?.find(')').map(|end| at + end + 1));
+    end.and_then(|end| line.get(end..)).unwrap_or(line)
 }
 
 fn printable(bytes: &[u8]) -> String {
@@ -220,6 +230,15 @@ mod tests {
         let last = lines.last();
         assert_eq!(last.len(), QUOTED);
         assert_eq!(last.last().map(String::as_str), Some("no end"));
+    }
+
+    #[test]
+    fn an_error_is_told_without_the_progress_before_it() {
+        let mut lines = Lines::default();
+        let progress = b"      1,024   3%    9.99MB/s    0:00:01 (xfr#3, ir-chk=1001/1004)\r";
+        assert!(lines.add(progress).is_some_and(|line| line.contains("3%")));
+        lines.add(b"   0 100%    0.00kB/s    0:00:00 (xfr#0, to-chk=0/0)rsync error: some\n");
+        assert_eq!(lines.last(), ["rsync error: some"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use shared::name::{ContextId, GuestName};
 
 use super::values;
@@ -28,7 +28,7 @@ pub struct BuildArgs {
     pub hostname: Option<String>,
     /// Directory of its root; a new one below /var/lib/vservers when not
     /// given.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = values::text_path(), value_hint = ValueHint::DirPath)]
     pub root: Option<PathBuf>,
     /// As what its files lie on this host.
     #[command(flatten)]
@@ -103,7 +103,8 @@ pub struct BuildArgs {
     /// given.
     #[arg(long, value_name = "N", value_parser = values::shift)]
     pub shift: Option<u32>,
-    /// Set an existing root and configuration aside, as NAME.~TIME~.
+    /// Set root and configuration of an existing guest of this name aside, as
+    /// NAME.~TIME~.
     #[arg(long)]
     pub force: bool,
     /// Say what would be done, and do nothing.
@@ -118,6 +119,64 @@ pub struct BuildArgs {
     /// debootstrap, dnf, rpm, pacstrap, apk, rsync: handed to the tool as they are.
     #[arg(value_name = "OPTION", last = true)]
     pub options: Vec<OsString>,
+}
+
+impl BuildArgs {
+    /// Which of the options are given for which some methods have no use
+    /// ([`Method::has_use_for`]).
+    pub fn given(&self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            ("suite", self.suite.is_some()),
+            ("mirror", self.mirror.is_some()),
+            ("components", !self.components.is_empty()),
+            ("variant", self.variant.is_some()),
+            ("keyring", self.keyring.is_some()),
+            ("packages", !self.packages.is_empty()),
+            ("run_script", self.run_script.is_some()),
+            ("root_password_file", self.root_password_file.is_some()),
+            ("root_password", self.root_password.is_some()),
+            ("ssh_key", !self.ssh_key.is_empty()),
+            ("from", !self.from.is_empty()),
+            ("shift", self.shift.is_some()),
+            ("force", self.force),
+            ("keep", self.keep),
+        ];
+        all.into_iter().filter(|(_, is_given)| *is_given).map(|(option, _)| option)
+    }
+}
+
+impl Method {
+    /// Does an option of [`BuildArgs`], by its field's name, mean something to it?
+    pub fn has_use_for(self, option: &str) -> bool {
+        use Method::{
+            Apk, Clone, Debootstrap, Directory, Dnf, Oci, Rpm, Rsync, Skeleton, Template,
+        };
+        if self.is_refused() {
+            return true;
+        }
+        match option {
+            "suite" | "mirror" | "keyring" => matches!(self, Debootstrap | Dnf | Apk),
+            "components" => matches!(self, Debootstrap | Apk),
+            "variant" => self == Debootstrap,
+            "from" => matches!(self, Template | Directory | Rsync | Oci | Clone | Rpm),
+            "shift" => matches!(self, Template | Directory),
+            "packages" => !matches!(self, Rpm | Skeleton | Clone),
+            "run_script" => !matches!(self, Skeleton | Clone),
+            "root_password_file" | "root_password" | "ssh_key" | "force" | "keep" => self != Clone,
+            _ => true,
+        }
+    }
+
+    /// Those that have a use for an option.
+    pub fn with_use_for(option: &str) -> impl Iterator<Item = Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(move |method| !method.is_refused() && method.has_use_for(option))
+    }
+
+    /// Is it one of util-vserver's that this program hasn't?
+    pub fn is_refused(self) -> bool {
+        matches!(self, Self::AptRpm | Self::Fai | Self::Poldek | Self::Urpmi)
+    }
 }
 
 impl std::fmt::Display for Method {

@@ -14,6 +14,7 @@ mod old_build;
 mod old_method;
 mod order;
 pub mod quota;
+mod site_options;
 pub mod store;
 pub mod tools;
 pub mod transfer;
@@ -39,6 +40,7 @@ pub use limits::{Change, LimitsArgs};
 pub use old_build::{OldBuildArgs, Said};
 pub use order::reorder;
 pub use quota::QuotaArgs;
+pub use site_options::mistake as mistake_in_option;
 pub use store::StoreArgs;
 pub use tools::Tool;
 pub use transfer::*;
@@ -242,11 +244,12 @@ impl Action {
 
 /// Reads the program's arguments, argument 0 first, in either word order; as
 /// one of the tools if it is called by a tool's name, or if a tool's name is
-/// the first word. `build` has these options, too, unless it is given others.
+/// the first word. `build` has these options, too, unless it is given others, or its
+/// method has no use for them.
 ///
 /// # Errors
 /// What clap says, which includes `--help` and `--version`.
-pub fn parse(argv: Vec<OsString>, options_of_build: Vec<OsString>) -> Result<Cli, clap::Error> {
+pub fn parse(argv: Vec<OsString>, options_of_build: &[Vec<OsString>]) -> Result<Cli, clap::Error> {
     read(argv, options_of_build).map_err(without_false_tips)
 }
 
@@ -267,7 +270,7 @@ fn without_false_tips(mut usage: clap::Error) -> clap::Error {
     usage
 }
 
-fn read(argv: Vec<OsString>, options_of_build: Vec<OsString>) -> Result<Cli, clap::Error> {
+fn read(argv: Vec<OsString>, options_of_build: &[Vec<OsString>]) -> Result<Cli, clap::Error> {
     if let Some(words) = tools::words(&argv) {
         let action = Action::Tool(tools::parse(words)?);
         return Ok(Cli { verbose: false, quiet: false, action });
@@ -281,8 +284,7 @@ fn read(argv: Vec<OsString>, options_of_build: Vec<OsString>) -> Result<Cli, cla
     }
     let mut words = reorder(argv);
     if let Some(at) = verb_build(&words) {
-        words.splice(at + 1..at + 1, options_of_build);
-        words = old_method::translate(words);
+        words = site_options::add(&words, at, options_of_build);
     }
     Cli::try_parse_from(words)
 }
@@ -342,7 +344,7 @@ mod tests {
         for line in lines {
             let words = format!("vserver supervise {line}");
             let words: Vec<_> = words.split_ascii_whitespace().map(OsString::from).collect();
-            let alone = parse(words.clone(), vec![]).map_err(|error| error.to_string());
+            let alone = parse(words.clone(), &[]).map_err(|error| error.to_string());
             let with_others =
                 Cli::try_parse_from(words).map_err(|error| without_false_tips(error).to_string());
             assert_eq!(format!("{alone:?}"), format!("{with_others:?}"), "{line}");
@@ -351,7 +353,7 @@ mod tests {
     }
 
     fn action(line: &str) -> Result<Action, clap::Error> {
-        parse(line.split(' ').map(OsString::from).collect(), Vec::new()).map(|cli| cli.action)
+        parse(line.split(' ').map(OsString::from).collect(), &[]).map(|cli| cli.action)
     }
 
     #[test]
@@ -417,11 +419,11 @@ mod tests {
     #[test]
     fn options_of_build_count_where_no_others_are_given() {
         let build = |line: &str| {
-            let options = ["--method", "skeleton", "--ssh-key=a.pub"].map(OsString::from);
+            let options = [&["--method", "skeleton"][..], &["--ssh-key=a.pub"]];
+            let options = options.map(|words| words.iter().map(OsString::from).collect());
             let argv: Vec<_> = line.split(' ').map(OsString::from).collect();
             assert!(builds(&argv), "{line}");
-            let Ok(Action::Build(build)) = parse(argv, options.to_vec()).map(|cli| cli.action)
-            else {
+            let Ok(Action::Build(build)) = parse(argv, &options).map(|cli| cli.action) else {
                 panic!("{line}")
             };
             (build.method, build.ssh_key.len(), build.name.to_string())
@@ -467,14 +469,12 @@ mod tests {
     fn durations_are_seconds_or_have_a_unit() {
         for (text, millis) in [("5", 5000), ("0.5", 500), ("2m", 120_000), ("1m 30s", 90_000)] {
             let argv = ["vserver", "stop", "web", "--timeout", text].map(OsString::from);
-            let Action::Stop(stop) = parse(argv.to_vec(), Vec::new()).unwrap().action else {
-                panic!()
-            };
+            let Action::Stop(stop) = parse(argv.to_vec(), &[]).unwrap().action else { panic!() };
             assert_eq!(stop.shutdown.timeout.unwrap().as_millis(), millis);
         }
         for text in ["-1", "x", "1e30", "NaN", "inf", ""] {
             let argv = ["vserver", "stop", "web", "--timeout", text].map(OsString::from);
-            assert!(parse(argv.to_vec(), Vec::new()).is_err(), "{text} was taken");
+            assert!(parse(argv.to_vec(), &[]).is_err(), "{text} was taken");
         }
     }
 }

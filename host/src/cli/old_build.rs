@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use shared::name::GuestName;
 
 use super::values;
@@ -44,7 +44,7 @@ pub struct OldBuildArgs {
     #[arg(long, value_name = "STYLE")]
     initstyle: Option<String>,
     /// Directory of guests' roots: the same as '--root DIR/NAME'.
-    #[arg(long, value_name = "DIR", conflicts_with = "root")]
+    #[arg(long, value_name = "DIR", conflicts_with = "root", value_parser = values::text_path(), value_hint = ValueHint::DirPath)]
     pub rootdir: Option<PathBuf>,
     /// Refused: a guest's configuration is '/etc/vservers/NAME.toml'.
     #[arg(long, value_name = "DIR")]

@@ -379,7 +379,7 @@ mod tests {
     use crate::cli::{Action, Cli};
 
     fn parsed(line: &str) -> Result<Cli, clap::Error> {
-        crate::cli::parse(line.split(' ').map(OsString::from).collect(), Vec::new())
+        crate::cli::parse(line.split(' ').map(OsString::from).collect(), &[])
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct CloneArgs {
     pub address: Vec<String>,
     /// Directory of its root; a new one below /var/lib/vservers when not
     /// given.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = values::text_path(), value_hint = ValueHint::DirPath)]
     pub root: Option<PathBuf>,
     /// Copy the files of this snapshot; then the other guest may run.
     #[arg(long)]
@@ -95,7 +95,7 @@ pub struct ImportArgs {
     pub address: Vec<String>,
     /// Directory of its root; a new one below /var/lib/vservers when not
     /// given.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = values::text_path(), value_hint = ValueHint::DirPath)]
     pub root: Option<PathBuf>,
     /// It is a copy: another context, host name, machine-id and ssh host keys.
     #[arg(long)]
@@ -257,7 +257,7 @@ pub struct ConfigImportArgs {
     pub from: Origin,
     /// The guest's files, to be used where they are. Without it 'vserver build'
     /// copies them afterwards.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = values::text_path(), value_hint = ValueHint::DirPath)]
     pub root: Option<PathBuf>,
     /// Print the configuration instead of writing it.
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! Parsers of single values on the command line.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -24,6 +25,14 @@ pub(super) fn guest(text: &str) -> Result<GuestName, String> {
 /// `GUEST:PATH` or a path of the host's, of any bytes.
 pub(super) fn place() -> impl TypedValueParser<Value = Place> {
     OsStringValueParser::new().try_map(|word| Place::parse(&word, guest))
+}
+
+/// A path that a configuration can name.
+pub(super) fn text_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|word| match word.into_string() {
+        Ok(text) => Ok(PathBuf::from(text)),
+        Err(_) => Err("a configuration can't name it: it is no UTF-8"),
+    })
 }
 
 /// A host's name for ssh, which could be taken for an option.

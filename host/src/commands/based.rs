@@ -51,6 +51,22 @@ pub(super) fn refuse_shared(paths: &Paths, name: &GuestName, root: &Path) -> Res
 }
 
 /// # Errors
+/// When this root is another guest's as well, or one of both lies in the other: that is
+/// what `what` can't be done for.
+pub(super) fn refuse_conflict(
+    paths: &Paths,
+    name: &GuestName,
+    root: &Path,
+    what: impl Fn() -> String,
+) -> Result<()> {
+    match config::conflict(paths, name, root)? {
+        None => Ok(()),
+        Some(why) => Err(Error::new(format!("{}: {why}", what()))
+            .hint("give one of both another root: vserver config set NAME root DIR")),
+    }
+}
+
+/// # Errors
 /// When the root of another guest lies in this one.
 pub(super) fn refuse_around(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
     let mine = real(root);

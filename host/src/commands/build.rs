@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use shared::name::GuestName;
 
 use crate::build::{self, Access, Distribution, Installer, Request, Settings, Site};
-use crate::cli::{BuildArgs, CloneArgs, Method};
+use crate::cli::{self, BuildArgs, CloneArgs, Method};
 use crate::commands::provision::Provision;
-use crate::commands::{Exit, based, belongings, clone, delete, generate, old_build, output};
+use crate::commands::{Exit, based, belongings, clone, delete, generate, old_build, output, turn};
 use crate::config::{self, Boot, GuestConfig, Network, Place, Storage, edit};
 use crate::control::at_rest::{self, AtRest};
 use crate::error::{Error, Result};
@@ -22,25 +22,33 @@ use crate::runtime::Lock;
 use crate::store;
 
 /// The options in the file of the site's: one a line, as on the command line,
-/// with its value behind a blank or '='; '#' begins a comment.
+/// with its value behind a blank or '='; '#' begins a comment. The words of each.
 ///
 /// # Errors
 /// When the file is there and can't be read, or holds something else.
-pub fn options_of_build(paths: &Paths) -> Result<Vec<OsString>> {
+pub fn options_of_build(paths: &Paths) -> Result<Vec<Vec<OsString>>> {
     let path = paths.build_options();
     let text = match store::open(&path).and_then(std::io::read_to_string) {
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|cause| Error::path("read", &path, cause))?,
     };
-    options(&text).map_err(|number| {
-        Error::usage(format!("line {number} of '{}' is no option", path.display()))
+    let place = |number| format!("line {number} of '{}'", path.display());
+    let lines = options(&text).map_err(|number| {
+        Error::usage(format!("{} is no option", place(number)))
             .hint("a line is written like '--suite trixie'")
-    })
+    })?;
+    for (number, words) in &lines {
+        if let Some(mistake) = cli::mistake_in_option(words) {
+            return Err(Error::usage(format!("{}: {mistake}", place(*number))));
+        }
+    }
+    Ok(lines.into_iter().map(|(_, words)| words).collect())
 }
 
-/// The words of such a file, or the number of a line that makes no sense.
-fn options(text: &str) -> std::result::Result<Vec<OsString>, usize> {
-    let mut words = Vec::new();
+/// The lines of such a file, each with its number and words, or the number of one that
+/// makes no sense.
+fn options(text: &str) -> std::result::Result<Vec<(usize, Vec<OsString>)>, usize> {
+    let mut lines = Vec::new();
     for (number, line) in (1..).zip(text.lines().map(str::trim)) {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -49,11 +57,10 @@ fn options(text: &str) -> std::result::Result<Vec<OsString>, usize> {
         if !option.starts_with('-') || option.trim_start_matches('-').is_empty() {
             return Err(number);
         }
-        words.push(option.into());
-        words
-            .extend(Some(value.trim_start()).filter(|value| !value.is_empty()).map(OsString::from));
+        let value = Some(value.trim_start()).filter(|value| !value.is_empty());
+        lines.push((number, [option].into_iter().chain(value).map(OsString::from).collect()));
     }
-    Ok(words)
+    Ok(lines)
 }
 
 /// Makes the guest's root and its configuration.
@@ -67,7 +74,12 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     let request = request(args, &provision, waiting.as_ref())?;
     // Before anything is made of it.
     build::refuse(&request.site, paths)?;
+    if let Some(context) = args.context {
+        ids::check(paths, &args.name, context)?;
+    }
     if args.dry_run {
+        // Else it is found out as soon as it is needed.
+        build::check(&request.method)?;
         output::print(&format!(
             "guest '{}' would be built by method '{}' in '{}'\n",
             args.name,
@@ -120,11 +132,11 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
 /// When it runs, has snapshots, or other guests lie over it.
 fn hold(site: &Site, paths: &Paths) -> Result<(Lock, Option<AtRest>)> {
     let name = &site.name;
-    let lock = Lock::wait(&paths.lock(name))?;
+    let lock = turn::wait(paths, name)?;
     let target = site.target(paths);
     let is_there =
         [&target, &paths.config(name)].iter().any(|path| path.symlink_metadata().is_ok());
-    if !site.force || !is_there {
+    if !site.sets_aside() || !is_there {
         return Ok((lock, None));
     }
     let what = || format!("cannot set guest '{name}' aside");
@@ -151,26 +163,10 @@ fn hold(site: &Site, paths: &Paths) -> Result<(Lock, Option<AtRest>)> {
 /// # Errors
 /// When something is asked for that a clone doesn't do, or the guest's name is none.
 fn clone_args(args: &BuildArgs) -> Result<CloneArgs> {
-    let others = [
-        ("--packages", !args.packages.is_empty()),
-        ("--run-script", args.run_script.is_some()),
-        ("--root-password", args.root_password.is_some()),
-        ("--root-password-file", args.root_password_file.is_some()),
-        ("--ssh-key", !args.ssh_key.is_empty()),
-        ("--shift", args.shift.is_some()),
-        ("--force", args.force),
-        ("--keep", args.keep),
-        ("--suite", args.suite.is_some()),
-        ("--mirror", args.mirror.is_some()),
-        ("--components", !args.components.is_empty()),
-        ("--variant", args.variant.is_some()),
-        ("--keyring", args.keyring.is_some()),
-        ("-- OPTION", !args.options.is_empty()),
-    ];
-    if let Some((option, _)) = others.iter().find(|(_, is_given)| *is_given) {
+    let behind = (!args.options.is_empty()).then_some("-- OPTION".to_owned());
+    if let Some(option) = without_use(args).map(|(_, shown)| shown).or(behind) {
         return Err(Error::usage(format!("method 'clone' takes no '{option}'")).hint(
-            "vserver clone takes no option of /etc/vservers/build.options either; what the copy is \
-             to have more, it gets afterwards: vserver exec NEW, vserver cp",
+            "what the copy is to have more, it gets afterwards: vserver exec NEW, vserver cp",
         ));
     }
     // Refuses what has no counterpart.
@@ -283,7 +279,7 @@ fn request(
         Some(config) => (config.hostname.clone(), config.root.clone()),
         None => (args.hostname.clone(), root(args)),
     };
-    let (force, goes_on_inside) = (args.force, !provision.is_empty());
+    let (force, goes_on_inside) = (Some(args.force), !provision.is_empty());
     let access = access(args)?;
     let store = args.store.of_build()?;
     let keep = args.keep;
@@ -292,12 +288,25 @@ fn request(
     Ok(Request { site, method })
 }
 
+/// An option that means nothing to the method: its field's name, and how it is written.
+fn without_use(args: &BuildArgs) -> Option<(&'static str, String)> {
+    let option = args.given().find(|option| !args.method.has_use_for(option))?;
+    Some((option, format!("--{}", option.replace('_', "-"))))
+}
+
 /// What stands behind `--` is for a tool.
 ///
 /// # Errors
-/// When the method has none.
+/// When the method has none, or no use for an option.
 fn refuse_options(args: &BuildArgs) -> Result<()> {
     use Method::{Copy, Directory, Oci, Skeleton, Template};
+    if let Some((option, shown)) = without_use(args) {
+        let methods: Vec<_> =
+            Method::with_use_for(option).map(|method| method.to_string()).collect();
+        let text = format!("method '{}' takes no '{shown}'", args.method);
+        let hint = format!("it goes with --method {}", methods.join(", "));
+        return Err(Error::usage(text).hint(hint));
+    }
     let has_no_tool = matches!(args.method, Copy | Directory | Oci | Skeleton | Template);
     let Some(option) = args.options.first().filter(|_| has_no_tool) else { return Ok(()) };
     let option = option.to_string_lossy();
@@ -391,7 +400,8 @@ fn register(
     config::write_new(paths, name, &config).inspect_err(free)?;
     finish().inspect_err(free).inspect_err(|_| {
         let made = if is_new { belongings::files(paths, name) } else { vec![paths.config(name)] };
-        for file in made {
+        // Actions were laid ready by somebody else.
+        for file in made.into_iter().filter(|file| *file != paths.actions(name)) {
             let _ = std::fs::remove_file(file);
         }
     })
@@ -405,17 +415,15 @@ mod tests {
     fn options_stand_on_lines_as_on_the_command_line() {
         let text = "# ours\n\n--suite trixie\n  --mirror=http://m/debian\n-m debootstrap\n\
             --root-password-file /etc/my secret\n--force\n";
-        let words = [
-            "--suite",
-            "trixie",
-            "--mirror=http://m/debian",
-            "-m",
-            "debootstrap",
-            "--root-password-file",
-            "/etc/my secret",
-            "--force",
+        let lines = [
+            (3, &["--suite", "trixie"][..]),
+            (4, &["--mirror=http://m/debian"]),
+            (5, &["-m", "debootstrap"]),
+            (6, &["--root-password-file", "/etc/my secret"]),
+            (7, &["--force"]),
         ];
-        assert_eq!(options(text).unwrap(), words);
+        let lines = lines.map(|(at, words)| (at, words.iter().map(OsString::from).collect()));
+        assert_eq!(options(text).unwrap(), lines);
         for (text, line) in [("web", 1), ("--force\n--\n", 2), ("\n\n- x", 3)] {
             assert_eq!(options(text), Err(line), "{text:?}");
         }

@@ -4,8 +4,8 @@ use shared::name::GuestName;
 
 use crate::build::{self, Access, Method, Request, Site, Store};
 use crate::cli::CloneArgs;
-use crate::commands::belongings::New;
-use crate::commands::{Exit, belongings, generate, output, select, snapshot};
+use crate::commands::belongings::{Claim, New};
+use crate::commands::{Exit, belongings, generate, output, select, snapshot, turn};
 use crate::config::{self, GuestConfig, Storage, StorageKind, edit};
 use crate::control::at_rest;
 use crate::error::{Error, Result};
@@ -13,7 +13,6 @@ use crate::ids;
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
-use crate::runtime::Lock;
 
 /// Keys that only one guest can have, and that it is started with the host: nobody has
 /// said that of the copy.
@@ -29,9 +28,22 @@ pub(super) const OWN: [&str; 7] = [
 
 /// Copies a guest's root, and writes the new one's configuration.
 pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
-    let source = &args.source;
-    // While this is held, nobody starts it.
-    let _lock = Lock::wait(&paths.lock(source))?;
+    let (source, name) = (&args.source, &args.name);
+    if source == name {
+        return Err(Error::usage(format!("guest '{name}' can't be a copy of itself"))
+            .hint(format!("give the copy another name: vserver clone {source} NEW")));
+    }
+    // No lock is made for a guest that isn't there.
+    config::load(paths, source)?;
+    let wait = || Ok(());
+    // While this is held, nobody starts it. Always in this order, or two of us could wait
+    // for each other.
+    let early = if name < source { Some(Claim::take(paths, name, wait)?) } else { None };
+    let _lock = turn::wait(paths, source)?;
+    let _claim = match early {
+        Some(claim) => claim,
+        None => Claim::take(paths, name, wait)?,
+    };
     let theirs = config::load(paths, source)?;
     let (from, _at_rest) = match &args.snapshot {
         Some(snapshot) => (snapshot::of(paths, source)?.files(snapshot)?, None),
@@ -42,12 +54,14 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
     };
     let (store, is_copied) = args.store.of_clone(&from, args.snapshot.is_some())?;
     let text = text(args, &store, &config::text(paths, source)?)?;
+    let actions = belongings::actions(paths, source)?;
+    let actions = actions.as_ref().map(|(bytes, mode)| (bytes.as_slice(), *mode));
     let request = Request {
         site: Site {
             name: args.name.clone(),
             hostname: args.hostname.clone(),
             root: args.root.clone(),
-            force: false,
+            force: None,
             keep: false,
             store,
             access: Access::default(),
@@ -60,8 +74,13 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
             hostname: theirs.hostname(source).to_owned(),
         },
     };
+    build::refuse(&request.site, paths)?;
+    config::judge_text(paths, name, &text)?;
+    if let Some(context) = args.context {
+        ids::check(paths, name, context)?;
+    }
+    belongings::refuse_others_actions(paths, name, actions)?;
     if args.dry_run {
-        build::refuse(&request.site, paths)?;
         let target = request.site.target(paths);
         output::print(&format!(
             "guest '{}' would be a copy of '{source}' in '{}'\n",
@@ -73,7 +92,8 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
     let interrupt =
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
     let report = build::build(&request, paths, &interrupt, Progress::on_terminal(), |_| {
-        register(args, paths, &text)
+        let allocate = || ids::allocate(paths, name, args.context);
+        New { text: &text, actions }.register(paths, name, allocate).map(drop)
     })?;
     generate::tell(paths);
     report.remarks.iter().for_each(output::remark);
@@ -117,7 +137,12 @@ fn text(args: &CloneArgs, store: &Store, theirs: &str) -> Result<String> {
 /// A configuration that says so of a guest's files, and said nothing yet.
 pub(super) fn stored(text: &str, storage: &Storage) -> Result<String> {
     let kind = Some(storage.kind).filter(|kind| *kind != StorageKind::default());
-    let base = storage.base.as_ref().map(|base| base.to_string_lossy().into_owned());
+    let base = match &storage.base {
+        Some(base) => Some(base.to_str().map(str::to_owned).ok_or_else(|| {
+            Error::usage(format!("a configuration can't name '{}': it is no UTF-8", base.display()))
+        })?),
+        None => None,
+    };
     let mut text = text.to_owned();
     for (key, value) in
         [("storage.kind", kind.map(|kind| kind.name().to_owned())), ("storage.base", base)]
@@ -131,15 +156,6 @@ pub(super) fn stored(text: &str, storage: &Storage) -> Result<String> {
 
 fn set(text: &str, key: &str, values: &[String]) -> Result<String> {
     edit::set(text, key, values).map_err(|found| super::config::refused(key, &found))
-}
-
-/// Gives the guest its numbers, its actions and its configuration.
-fn register(args: &CloneArgs, paths: &Paths, text: &str) -> Result<()> {
-    let actions = belongings::actions(paths, &args.source)?;
-    let new =
-        New { text, actions: actions.as_ref().map(|(bytes, mode)| (bytes.as_slice(), *mode)) };
-    let allocation = ids::allocate(paths, &args.name, args.context)?;
-    new.register(paths, &args.name, allocation.context)
 }
 
 /// Says what the two guests have in common, or what the new one lacks.

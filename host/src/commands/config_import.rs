@@ -30,11 +30,11 @@ pub(super) fn run(args: &ConfigImportArgs, paths: &Paths) -> Result<Exit> {
     if args.dry_run {
         let given = dry_context(paths, &import)?;
         number(&mut import, given);
-        config::judge_text(paths, &name, &template::render(&import.config))?;
+        config::judge_text(paths, &name, &template::render(&import.config)?)?;
     } else {
         write(paths, &name, &mut import)?;
     }
-    let text = template::render(&import.config);
+    let text = template::render(&import.config)?;
     let written = (!args.dry_run).then(|| path.display().to_string());
     let next = place.next(&name);
     let source = source.path.display().to_string();

@@ -13,12 +13,16 @@ use crate::facts;
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan::{self, Door, Far, Link, Network, Plan, Trial};
+use crate::supervisor;
 use crate::systemd;
 
 /// Shows the plan of a start, without making anything: an id range that is
 /// not allocated yet is shown as 0.
 pub fn start(names: &[GuestName], paths: &Paths) -> Result<Exit> {
-    of_each(names, |name| Ok(show(&preview(name, paths)?)))
+    of_each(names, |name| {
+        supervisor::refuse_root(paths, name, &config::load(paths, name)?)?;
+        Ok(show(&preview(name, paths)?))
+    })
 }
 
 /// Prints what there is to say about each guest, in their order; as in [`each`], one of

@@ -7,8 +7,8 @@ use shared::name::GuestName;
 use crate::archive::Head;
 use crate::build::{self, Access, Incoming, Site, Store};
 use crate::cli::ImportArgs;
-use crate::commands::belongings::New;
-use crate::commands::{Exit, clone, generate, output};
+use crate::commands::belongings::{Claim, New};
+use crate::commands::{Exit, belongings, clone, generate, output};
 use crate::config::parse::Document;
 use crate::config::{self, Credential, CredentialFile, Devices, GuestConfig};
 use crate::config::{NetworkMode, Security, edit};
@@ -47,7 +47,7 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
         name: name.clone(),
         hostname: config.hostname.clone(),
         root: args.root.clone(),
-        force: false,
+        force: None,
         keep: false,
         store,
         access: Access::default(),
@@ -70,8 +70,11 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
     if let Some(context) = args.context {
         ids::check(paths, name, context)?;
     }
+    let actions = head.actions.as_ref().filter(|_| args.actions);
+    let actions = actions.map(|(bytes, mode)| (bytes.as_slice(), *mode));
+    build::refuse(&site, paths)?;
+    belongings::refuse_others_actions(paths, name, actions)?;
     if args.dry_run {
-        build::refuse(&site, paths)?;
         output::print(&format!(
             "guest '{name}' would be made of guest '{}' in '{}'\n",
             head.manifest.name,
@@ -79,15 +82,14 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
         ))?;
         return Ok(Exit::DONE);
     }
+    let _claim = Claim::take(paths, name, || interrupt.check())?;
     let mut context = None;
     let progress = Progress::on_terminal();
     let report =
         build::import(&site, incoming, args.new_identity, paths, &interrupt, progress, || {
-            let allocation = allocate(args, name, &head, paths)?;
-            context = Some(allocation.context);
-            let actions = head.actions.as_ref().filter(|_| args.actions);
-            let actions = actions.map(|(bytes, mode)| (bytes.as_slice(), *mode));
-            New { text: &text, actions }.register(paths, name, allocation.context)
+            let allocate = || allocate(args, name, &head, paths);
+            context = Some(New { text: &text, actions }.register(paths, name, allocate)?);
+            Ok(())
         })?;
     generate::tell(paths);
     report.remarks.iter().for_each(output::remark);

@@ -20,6 +20,7 @@ use crate::paths::Paths;
 use crate::plan::{self, Trial};
 use crate::runtime::{Lock, RunDir};
 use crate::storage::Scratch;
+use crate::supervisor;
 use crate::systemd;
 
 pub use booting::{reboot, successor};
@@ -147,6 +148,7 @@ pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<
     // Who has waited for the lock may come when the other host starts it.
     refuse_moving(paths, name)?;
     // The supervisor makes the same plan; mistakes are better said here.
+    supervisor::refuse_root(paths, name, &config)?;
     let by_systemd = systemd::starts_guests(paths) && !wanted.foreground && wanted.rescue.is_none();
     let ids = ids::of_start(paths, name, config.context)?;
     let mut host = facts::resources(config.limits.devices());

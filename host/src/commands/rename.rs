@@ -120,6 +120,8 @@ fn plan(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<Vec<(PathBuf,
     }
     moves.push((directory(old), directory(new)));
     if root.is_none() {
+        let what = || format!("cannot rename guest '{old}'");
+        based::refuse_conflict(paths, old, &paths.root(old), what)?;
         moves.push((paths.root(old), paths.root(new)));
     }
     let account = belongings::account(paths, old);

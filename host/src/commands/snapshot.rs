@@ -146,6 +146,8 @@ fn restore(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) 
     // The answer may have taken its time.
     let _lock = turn::wait(paths, name)?;
     let _at_rest = at_rest::keep(paths, name)?;
+    let root = config::load(paths, name)?.root(paths, name);
+    based::refuse_conflict(paths, name, &root, || format!("guest '{name}' is left as it is"))?;
     let how = of(paths, name)?.restore(snapshot, &watch()?, Progress::on_terminal())?;
     output::print(&format!("guest '{name}' is as it was at '{snapshot}' ({how})\n"))?;
     Ok(Exit::DONE)

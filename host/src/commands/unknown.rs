@@ -102,7 +102,7 @@ mod tests {
 
     fn said(paths: &Paths, line: &str) -> Option<(String, String)> {
         let argv: Vec<_> = line.split(' ').map(OsString::from).collect();
-        let usage = cli::parse(argv.clone(), Vec::new()).unwrap_err();
+        let usage = cli::parse(argv.clone(), &[]).unwrap_err();
         let error = explain(&argv, &usage, paths)?;
         Some((error.to_string(), error.remedy().unwrap_or_default().to_owned()))
     }

@@ -54,8 +54,8 @@ pub fn load_kept(copy: &Path) -> Option<GuestConfig> {
 }
 
 /// What is wrong with a guest's configuration, each problem with its line.
-/// That a context is missing or another guest's is among them, and that the
-/// guest waits for itself.
+/// That a context is missing or another guest's is among them, that its root is
+/// another guest's, and that the guest waits for itself.
 ///
 /// # Errors
 /// No such guest, or the files can't be read.
@@ -71,7 +71,8 @@ pub fn mistakes(paths: &Paths, name: &GuestName) -> Result<Vec<String>> {
         return Ok(vec![problem.show(&paths.config(name).display().to_string(), &own)]);
     };
     let clash = clash(paths, name, &own, context)?;
-    Ok(clash.into_iter().chain(circle(paths, name, &own, config)).collect())
+    let root = root_taken(paths, name, &own, &config)?;
+    Ok(clash.into_iter().chain(root).chain(circle(paths, name, &own, config)).collect())
 }
 
 /// The problem that the guest waits for itself, as it is shown.
@@ -113,6 +114,21 @@ fn clash(paths: &Paths, name: &GuestName, own: &str, context: ContextId) -> Resu
     }))
 }
 
+/// The problem that its root can't be this guest's, as it is shown.
+fn root_taken(
+    paths: &Paths,
+    name: &GuestName,
+    own: &str,
+    config: &GuestConfig,
+) -> Result<Option<String>> {
+    let conflict = super::conflict(paths, name, &config.root(paths, name))?;
+    Ok(conflict.map(|text| {
+        let span = Document::read(own).span("root");
+        let problem = Problem::new("root", text).at(span);
+        problem.show(&paths.config(name).display().to_string(), own)
+    }))
+}
+
 /// What [`load`] reads, with the values that depend on the guest's name, or on other
 /// values, filled in.
 ///
@@ -138,7 +154,7 @@ pub fn text(paths: &Paths, name: &GuestName) -> Result<String> {
 /// Would this text be right as a guest's configuration?
 ///
 /// # Errors
-/// Everything that is wrong with it; also that another guest has its context.
+/// Everything that is wrong with it; also that another guest has its context or root.
 pub fn judge_text(paths: &Paths, name: &GuestName, text: &str) -> Result<GuestConfig> {
     let config = judge(paths, name, text)?.map_err(mistaken)?;
     if let Some(context) = config.context
@@ -146,7 +162,10 @@ pub fn judge_text(paths: &Paths, name: &GuestName, text: &str) -> Result<GuestCo
     {
         return Err(Error::new(mistake));
     }
-    Ok(config)
+    match root_taken(paths, name, text, &config)? {
+        Some(mistake) => Err(Error::new(mistake)),
+        None => Ok(config),
+    }
 }
 
 /// Replaces the text of a guest's configuration file, if it is right.
@@ -265,7 +284,7 @@ pub fn settle(paths: &Paths, name: &GuestName) -> Result<()> {
 /// When the file exists, the configuration is wrong, or the file can't be
 /// written.
 pub fn write_new(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Result<()> {
-    write_new_text(paths, name, &template::render(config))
+    write_new_text(paths, name, &template::render(config)?)
 }
 
 /// The same with this text, if it is right.

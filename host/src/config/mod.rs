@@ -19,6 +19,7 @@ mod next;
 pub mod parse;
 pub mod problem;
 mod read;
+mod roots;
 pub mod schema;
 mod storage;
 pub mod template;
@@ -274,6 +275,7 @@ pub use limits::Limits;
 pub use mount::{Bind, Mounts, Tmpfs};
 pub use network::{Network, NetworkMode};
 pub use next::Next;
+pub use roots::{conflict, conflict_with_running, is_of_host, root_of};
 pub use storage::{Files, Place, Storage, StorageKind, mentions};
 pub use unify::{Excluded, Unify};
 

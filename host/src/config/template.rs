@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use super::GuestConfig;
+use crate::error::{Error, Result};
 
 /// A key's explanation.
 pub struct Explanation {
@@ -266,10 +267,15 @@ const WIDTH: usize = 76;
 
 /// A complete configuration file: every key with its explanation, those with
 /// a default value commented out.
-pub fn render(config: &GuestConfig) -> String {
+///
+/// # Errors
+/// When it holds a path that is no text.
+pub fn render(config: &GuestConfig) -> Result<String> {
     let head = "# Configuration of a vserver guest; see vserver.toml(5).\n\
                 # Lines that are commented out show the default or an example.\n";
-    write(head, config, &[])
+    let values = table(config)
+        .map_err(|cause| Error::new(format!("the configuration can't be written: {cause}")))?;
+    Ok(write(head, &values, &[]))
 }
 
 /// The same for all guests: a file in which everything is commented out.
@@ -277,7 +283,7 @@ pub fn render_defaults() -> String {
     let head = "# Defaults for all guests; see vserver.toml(5). What a guest's own file says\n\
                 # replaces them. Lines that are commented out show what holds without them,\n\
                 # or an example.\n";
-    write(head, &GuestConfig::default(), &OWN)
+    write(head, &toml::Table::new(), &OWN)
 }
 
 /// Keys that no two guests share.
@@ -291,9 +297,8 @@ const OWN: [&str; 7] = [
     "storage.base",
 ];
 
-fn write(head: &str, config: &GuestConfig, without: &[&str]) -> String {
-    let values = table(config);
-    let defaults = table(&GuestConfig::default());
+fn write(head: &str, values: &toml::Table, without: &[&str]) -> String {
+    let defaults = table(&GuestConfig::default()).unwrap_or_default();
     let mut text = head.to_owned();
     let mut section = "";
     for explanation in EXPLANATIONS.iter().filter(|it| !without.contains(&it.key)) {
@@ -303,7 +308,7 @@ fn write(head: &str, config: &GuestConfig, without: &[&str]) -> String {
             let _ = write!(text, "\n[{section}]\n");
         }
         let (value, default) =
-            (lookup(&values, explanation.key), lookup(&defaults, explanation.key));
+            (lookup(values, explanation.key), lookup(&defaults, explanation.key));
         text.push('\n');
         comment(&mut text, explanation.text);
         let _ = match (value, default) {
@@ -321,7 +326,7 @@ fn write(head: &str, config: &GuestConfig, without: &[&str]) -> String {
 
 /// The default of a key as it is written; `None` when there is none.
 pub fn default_of(key: &str) -> Option<String> {
-    let defaults = table(&GuestConfig::default());
+    let defaults = table(&GuestConfig::default()).ok()?;
     lookup(&defaults, key).map(inline)
 }
 
@@ -334,8 +339,8 @@ pub fn example_of(key: &str) -> Option<String> {
     }
 }
 
-fn table(config: &GuestConfig) -> toml::Table {
-    toml::Table::try_from(config).unwrap_or_default()
+fn table(config: &GuestConfig) -> std::result::Result<toml::Table, toml::ser::Error> {
+    toml::Table::try_from(config)
 }
 
 fn lookup<'t>(table: &'t toml::Table, key: &str) -> Option<&'t toml::Value> {
@@ -393,8 +398,16 @@ mod tests {
         config.context = 40_000.try_into().ok();
         config.boot.environment.insert("A B".into(), "x \"y\"".into());
         config.security.capabilities.add.push("mknod".into());
-        let text = render(&config);
+        let text = render(&config).unwrap();
         assert_eq!(parse(&text), Ok(config), "{text}");
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_makes_no_empty_file() {
+        let root = std::os::unix::ffi::OsStringExt::from_vec(b"/srv/w\xe9b".to_vec());
+        let root: std::ffi::OsString = root;
+        let config = GuestConfig { root: Some(root.into()), ..Default::default() };
+        assert!(render(&config).is_err());
     }
 
     #[test]
@@ -407,7 +420,7 @@ mod tests {
 
     #[test]
     fn the_shown_defaults_are_the_defaults_and_examples_are_right() {
-        let text = render(&GuestConfig::default());
+        let text = render(&GuestConfig::default()).unwrap();
         let mut shown = String::new();
         for line in text.lines() {
             // A host has one of the two.

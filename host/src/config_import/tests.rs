@@ -59,7 +59,7 @@ fn holds(format: Format, files: &[File]) -> Result<(), TestCaseError> {
     let import = import(format, files);
     let same: Vec<&Setting> = import.settings.iter().map(|(setting, _)| setting).collect();
     prop_assert_eq!(settings.iter().collect::<Vec<_>>(), same);
-    let text = template::render(&import.config);
+    let text = template::render(&import.config).unwrap();
     prop_assert_eq!(parse::parse(&text), Ok(import.config));
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use shared::stage::{Failure, Stage};
 
+use crate::config::parse::root_in;
 use crate::config::{Credential, CredentialFile};
 use crate::error::Error;
 use crate::exhausted;
@@ -87,7 +88,15 @@ fn hint(plan: &Plan, failure: Failure) -> Option<String> {
     }
     Some(match (stage, errno) {
         (Stage::OpenRoot, libc::ENOENT | libc::ENOTDIR) if step == Part::Root as u16 => {
-            format!("the guest has no root directory; 'vserver build {name}' makes one")
+            match root_in(&plan.configuration) {
+                None => {
+                    format!("the guest has no root directory; 'vserver build {name}' makes one")
+                }
+                Some(_) => format!(
+                    "'root' in the guest's configuration names it, and nothing is there; say where \
+                     its files are: vserver config set {name} root DIR"
+                ),
+            }
         }
         (Stage::OpenRoot, _) => return Part::of_step(step).hint(&plan.place, errno),
         (Stage::AttachRoot, libc::EROFS) if plan.disk.bytes.is_some() => format!(

@@ -29,6 +29,7 @@ use crate::control::{Client, Event, Phase, Request, spawn_supervisor, start_fail
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{Lock, RunDir};
+use crate::supervisor;
 
 pub use account::users;
 pub use leader::lead;
@@ -118,11 +119,12 @@ fn wait_for_end(client: &Client, deadline: Instant) -> Result<()> {
 
 fn open_context(paths: &Paths, name: &GuestName) -> Result<Client> {
     // The configuration's mistakes are said here, not by the supervisor.
-    config::load(paths, name)?;
+    let config = config::load(paths, name)?;
     let _lock = Lock::wait(&paths.lock(name))?;
     if let Some(client) = Client::connect(paths, name)? {
         return Ok(client);
     }
+    supervisor::refuse_root(paths, name, &config)?;
     RunDir::new(paths, name).forget_end();
     let client = spawn_supervisor(name, &["--idle"])?;
     client.send(&Request::Lease)?;

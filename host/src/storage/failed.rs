@@ -1,8 +1,10 @@
 //! Why a guest's files can't be opened, and the remedy.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use crate::config::Place;
+use crate::config::{Place, is_of_host};
 use crate::error::Error;
 
 /// The remedy where the kernel makes no overlay.
@@ -72,12 +74,16 @@ impl Part {
 
     /// The remedy, where the error number tells the cause.
     pub fn hint(self, place: &Place, errno: i32) -> Option<String> {
-        let closed = |path: &std::path::Path| {
-            format!(
-                "every user of the host could run the guest's setuid programs there; close the \
-                 directory above it: chmod 0700 '{}'",
-                path.parent().unwrap_or(path).display()
-            )
+        let closed = |path: &Path| {
+            let parent = path.parent().unwrap_or(path);
+            let remedy = match is_of_others(parent) {
+                false => format!("close the directory above it: chmod 0700 '{}'", parent.display()),
+                // Whoever closes one of the host's shuts out all its users.
+                true => "move it into a directory that is closed to them (mkdir -m 0700 DIR), and \
+                         name that place in the guest's configuration"
+                    .to_owned(),
+            };
+            format!("every user of the host could run the guest's setuid programs there; {remedy}")
         };
         Some(match (self, errno) {
             (Self::Root, libc::EPERM) => closed(&place.root),
@@ -134,6 +140,17 @@ impl Part {
     }
 }
 
+/// Is it used for more than guests, as far as can be told: a directory of the host's
+/// own, a mount point, a user's?
+fn is_of_others(directory: &Path) -> bool {
+    let about = |path: &Path| std::fs::metadata(path);
+    let (Ok(real), Ok(own)) = (std::fs::canonicalize(directory), about(directory)) else {
+        return is_of_host(directory);
+    };
+    let above = real.parent().and_then(|above| about(above).ok());
+    is_of_host(&real) || own.uid() != 0 || above.is_none_or(|above| above.dev() != own.dev())
+}
+
 /// A guest's files can't be opened.
 #[derive(Debug)]
 pub struct Failed {
@@ -170,6 +187,14 @@ mod tests {
             assert_eq!(Part::of_step(part as u16), part);
         }
         assert_eq!(Part::of_step(99), Part::Root);
+    }
+
+    #[test]
+    fn no_directory_of_the_hosts_is_to_be_closed() {
+        for root in ["/etc", "/guest", "/srv/web", "/home/web", "/usr/lib/web", "/proc/web"] {
+            let hint = Part::Root.hint(&Place::directory(root), libc::EPERM).unwrap();
+            assert!(!hint.contains("chmod") && hint.contains("mkdir -m 0700"), "{root}: {hint}");
+        }
     }
 
     #[test]

@@ -59,7 +59,7 @@ use crate::systemd::Notifier;
 pub use actions::doubt_of_actions;
 pub use aftermath::clear_after;
 pub use manager::missed;
-pub use planner::Planner;
+pub use planner::{Planner, refuse_root};
 pub use succession::runs;
 
 use accounts::Account;

@@ -4,13 +4,31 @@ use shared::message::BootMode;
 use shared::name::GuestName;
 
 use crate::config::{self, GuestConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::facts;
 use crate::ids;
 use crate::paths::Paths;
 use crate::plan::{self, Network, Plan, Trial};
 use crate::runtime::{RunDir, State};
 use crate::storage::Scratch;
+
+/// A guest at its usual place is kept from nothing by what the configuration of another one
+/// says, which isn't started then.
+///
+/// # Errors
+/// When another guest has the same root, or one of both lies in the other.
+pub fn refuse_root(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Result<()> {
+    let root = config.root(paths, name);
+    let found = match root == paths.root(name) {
+        true => config::conflict_with_running(paths, name, &root),
+        false => config::conflict(paths, name, &root),
+    };
+    match found? {
+        None => Ok(()),
+        Some(why) => Err(Error::new(format!("cannot start guest '{name}': {why}"))
+            .hint(format!("give it a root of its own: vserver config set {name} root DIR"))),
+    }
+}
 
 /// Makes plans for one guest.
 #[derive(Clone, Debug)]
@@ -34,9 +52,12 @@ impl Planner {
     /// The plan. `fault` is for tests ([`crate::variables::FAULT`]).
     ///
     /// # Errors
-    /// When the configuration has mistakes, or limits that can't be enforced.
+    /// When the configuration has mistakes, or limits that can't be enforced; when its
+    /// root is another guest's as well.
     pub fn plan(&self, fault: Option<&str>) -> Result<Plan> {
-        self.plan_for(config::load(&self.paths, &self.name)?, fault)
+        let config = config::load(&self.paths, &self.name)?;
+        refuse_root(&self.paths, &self.name, &config)?;
+        self.plan_for(config, fault)
     }
 
     /// The plan of a guest that runs. What the host can't enforce any more,

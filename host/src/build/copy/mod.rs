@@ -23,6 +23,14 @@ use inventory::Inventory;
 /// How many left-out files a remark names.
 const NAMED: usize = 8;
 
+/// Has the host these packages?
+///
+/// # Errors
+/// When it hasn't, or one can't be in a copy.
+pub(super) fn check(host: &RootDir, include: &[String]) -> Result<()> {
+    refuse(&Database::read(host)?, include)
+}
+
 /// Fills the root from the packages of the host with this root.
 pub(super) fn fill(host: &RootDir, include: &[String], work: &mut Work<'_>) -> Result<String> {
     work.progress.lines("reading the package database");
@@ -44,6 +52,11 @@ pub(super) fn fill(host: &RootDir, include: &[String], work: &mut Work<'_>) -> R
 }
 
 fn choose_packages(database: &Database<'_>, include: &[String]) -> Result<Choice> {
+    refuse(database, include)?;
+    Ok(choose::choose(&database.packages, &database.native, include))
+}
+
+fn refuse(database: &Database<'_>, include: &[String]) -> Result<()> {
     let known = |name: &&String| database.packages.iter().any(|package| package.name == **name);
     if let Some(unknown) = include.iter().find(|name| !known(name)) {
         return Err(Error::new(format!("package '{unknown}' is not installed on this host")).hint(
@@ -55,7 +68,7 @@ fn choose_packages(database: &Database<'_>, include: &[String]) -> Result<Choice
             return Err(Error::new(format!("package '{name}' can't be in a copy: {reason}")));
         }
     }
-    Ok(choose::choose(&database.packages, &database.native, include))
+    Ok(())
 }
 
 fn remark_on(left_out: &[String]) -> String {

@@ -65,6 +65,18 @@ struct Layer {
     digest: Option<String>,
 }
 
+/// Is there such a file or directory?
+///
+/// # Errors
+/// When there is none.
+pub(super) fn check(from: &Path) -> Result<()> {
+    let path = Reference::parse(from).path;
+    if path == Path::new("-") || path.exists() {
+        return Ok(());
+    }
+    Err(Error::new(format!("there is no image '{}'", path.display())))
+}
+
 /// Lays the image's layers into the root.
 pub(super) fn fill(from: &Path, work: &mut Work<'_>) -> Result<(String, Settings)> {
     let reference = Reference::parse(from);

@@ -42,7 +42,7 @@ pub(super) fn walk(
     work: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<()>,
 ) -> Result<()> {
     let mut head = vec![0; HEAD];
-    let length = fill(&mut plain, &mut head).map_err(|cause| Error::os("cannot read it", cause))?;
+    let length = fill(&mut plain, &mut head).map_err(unreadable)?;
     head.truncate(length);
     let form = form(&head);
     let whole = Box::new(io::Cursor::new(head).chain(plain));
@@ -70,6 +70,15 @@ fn form(head: &[u8]) -> Form {
         [b'P', b'K', 3, 4, ..] => Form::Unknown("zip"),
         _ if tarball::is_header(head) => Form::Tar,
         _ => Form::Unknown("its form"),
+    }
+}
+
+/// An archive can't be read: whoever has cut it off leaves half of something, which each
+/// form tells in words of its own.
+pub(super) fn unreadable(cause: io::Error) -> Error {
+    match cause.kind() {
+        io::ErrorKind::UnexpectedEof => Error::new("it is cut off"),
+        _ => Error::os("cannot read it", cause),
     }
 }
 

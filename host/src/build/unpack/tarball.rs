@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 
 use super::acl;
 use super::entry::{Content, Entry, Kind};
-use super::fill;
 use super::metadata::{CAPABILITY, TRUSTED};
+use super::{fill, unreadable};
 
 /// Everything stands in blocks of this size (tar(5)).
 const BLOCK: usize = 512;
@@ -64,7 +64,7 @@ pub(super) fn walk(
                 let had = head.len();
                 head.resize(min_bytes, 0);
                 let read = fill(&mut plain, head.get_mut(had..).unwrap_or_default());
-                let read = had + read.map_err(|cause| Error::os("cannot read it", cause))?;
+                let read = had + read.map_err(unreadable)?;
                 if read < min_bytes {
                     return end(head.get(..read).unwrap_or_default());
                 }
@@ -92,7 +92,7 @@ pub(super) fn walk(
         work(entry, &mut data)?;
         let unread = data.limit() + (size.next_multiple_of(BLOCK as u64) - size);
         let skipped = io::copy(&mut (&mut rest).take(unread), &mut io::sink());
-        if skipped.map_err(|cause| Error::os("cannot read it", cause))? != unread {
+        if skipped.map_err(unreadable)? != unread {
             return Err(cut_off());
         }
         let used = usize::try_from(rest.get_ref().0.position()).unwrap_or(head.len());

@@ -14,7 +14,7 @@ use shared::message::StyleChoice;
 use super::problem::{Problem, did_you_mean};
 use super::{
     Excluded, GuestConfig, MOST_CREDENTIALS, STOP_TIMEOUT, StorageKind, UserMode, credential,
-    limits,
+    is_of_host, limits,
 };
 
 /// Longest time that can be waited for anything of a guest's.
@@ -108,7 +108,7 @@ fn unify(config: &GuestConfig, found: &mut Vec<Problem>) {
 }
 
 /// What is wrong with the path of a directory with a guest's files.
-fn wrong_directory(path: &Path, what: &str) -> Option<String> {
+pub fn wrong_directory(path: &Path, what: &str) -> Option<String> {
     let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
     if !path.is_absolute() {
         Some(format!("{what} is an absolute path"))
@@ -116,6 +116,8 @@ fn wrong_directory(path: &Path, what: &str) -> Option<String> {
         Some(format!("{what} is a path without '..'"))
     } else if path.components().eq(Path::new("/").components()) {
         Some(format!("the host's root can't be {what}"))
+    } else if is_of_host(path) {
+        Some(format!("'{}' is a directory of the host's own, and can't be {what}", path.display()))
     } else if path.as_os_str().as_encoded_bytes().contains(&0) {
         Some("a path can't hold a NUL character".to_owned())
     } else {
@@ -298,6 +300,9 @@ mod tests {
             ("root = \"srv\"", "root"),
             ("root = \"/\"", "root"),
             ("root = \"//.\"", "root"),
+            ("root = \"/etc\"", "root"),
+            ("root = \"/usr/lib/\"", "root"),
+            ("root = \"/proc/1/root\"", "root"),
             ("root = \"/a/../..\"", "root"),
             ("boot.stop_timeout = \"2d\"", "boot.stop_timeout"),
             ("boot.stop_timeout = \"1s\"", "boot.kill_grace"),

@@ -11,7 +11,7 @@ use crate::config_import::{Content, File, Format, Outcome, import};
 pub(super) fn becomes(format: Format, files: &[File], wanted: &str, missing: &[(usize, &str)]) {
     let import = import(format, files);
     let said = parse::parse(wanted).unwrap_or_else(|problems| panic!("{wanted}: {problems:?}"));
-    assert_eq!(import.config, said, "\n{}", template::render(&import.config));
+    assert_eq!(import.config, said, "\n{}", template::render(&import.config).unwrap());
     let found: Vec<_> = import
         .settings
         .iter()

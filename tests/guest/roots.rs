@@ -1,0 +1,135 @@
+//! Where guests' roots lie: no two guests have one, none lies in another's, and nothing
+//! of the host's is one or is set aside for one.
+
+use std::fs;
+
+use tests::{Host, Tree};
+
+on! { Busybox: [
+    two_guests_with_one_root_are_refused,
+    nothing_but_its_own_is_set_aside_for_a_guest,
+    what_a_build_would_refuse_a_dry_run_refuses_too,
+    what_was_laid_ready_for_a_copy_stays,
+] }
+
+fn two_guests_with_one_root_are_refused(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let shop = host.guest("shop").tree(tree).build();
+    let root = web.root().display().to_string();
+    for (root, said) in [
+        (root.clone(), "is the root of guest 'web'"),
+        (format!("{root}/srv/shop"), "lies in"),
+        (host.paths().roots_dir().display().to_string(), "holds vserver's own"),
+    ] {
+        host.vserver(["config", "set", "shop", "root", &root]).code(1).complains(said);
+    }
+    // Written by hand, or since before there was such a rule.
+    let path = host.paths().config(&"shop".parse().expect("a name"));
+    let right = fs::read_to_string(&path).expect("it is there");
+    let taken = right.replace("\n#root = ", &format!("\nroot = \"{root}\"\n#root = "));
+    assert_ne!(taken, right);
+    fs::write(&path, &taken).expect("it can be written");
+    web.start();
+    let said = "is the root of guest 'web'";
+    host.vserver(["config", "check"]).code(1).complains(said);
+    for verb in ["start", "exec"] {
+        let words = [verb, "shop"].into_iter().chain((verb == "exec").then_some("true"));
+        let answer = host.vserver(words);
+        assert_ne!(answer.code, 0, "{answer}");
+        answer.complains("cannot start guest 'shop'").complains(said);
+    }
+    host.vserver(["start", "shop", "--dry-run"]).code(1).complains(said);
+    assert!(!shop.is_running() && web.is_running());
+    web.stop();
+    host.vserver(["rename", "web", "mail"]).code(1).complains("the root of guest 'shop'");
+    host.vserver(["snapshot", "create", "web", "s1"]).ok();
+    let restore = ["snapshot", "restore", "web", "s1", "--yes"];
+    host.vserver(restore).code(1).complains("the root of guest 'shop'");
+    assert!(web.root().join("bin").exists());
+    // One moves away while it runs: its boot's place counts.
+    fs::write(&path, &right).expect("it can be written");
+    web.start();
+    let elsewhere = host.prefix().join("elsewhere").display().to_string();
+    host.vserver(["config", "set", "web", "root", &elsewhere]).ok();
+    fs::write(&path, &taken).expect("it can be written");
+    shop.vserver("start", [""; 0]).code(1).complains(said);
+    host.vserver(["config", "unset", "web", "root"]).code(1).complains("guest 'shop'");
+    fs::write(&path, right).expect("it can be written");
+    host.vserver(["config", "unset", "web", "root"]).ok();
+    web.stop();
+    shop.start().stop();
+}
+
+fn nothing_but_its_own_is_set_aside_for_a_guest(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let others = host.prefix().join("others");
+    fs::create_dir(&others).expect("it can be made");
+    let build = |root: &str, more: &[&str]| {
+        let words = ["build", "shop", "--method", "skeleton", "--root", root];
+        host.vserver(words.into_iter().chain(more.iter().copied()))
+    };
+    let (others, taken) = (others.display().to_string(), web.root().display().to_string());
+    for more in [[].as_slice(), &["--force"], &["--dry-run"]] {
+        let refused = build(&others, more).code(1).complains("is there already");
+        assert!(!refused.stderr.contains("'--force'"), "{refused}");
+        build(&taken, more).code(1).complains("is the root of guest 'web'");
+        build("/etc", more).code(2).complains("a directory of the host's own");
+        build("relative", more).code(2).complains("an absolute path");
+    }
+    assert!(fs::exists(&others).is_ok_and(|there| there) && web.root().join("bin").exists());
+    host.vserver(["status", "shop"]).code(5);
+    // Its own, wherever that is.
+    let own = host.prefix().join("own").display().to_string();
+    build(&own, &[]).ok();
+    build(&own, &[]).code(1).complains("guest 'shop' exists").complains("'--force'");
+    build(&own, &["--force"]).ok().complains("the old one is now");
+}
+
+fn what_a_build_would_refuse_a_dry_run_refuses_too(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let context = web.status().context.to_string();
+    let files = |from| ["--method", from, "--from", "/no/such/file"];
+    for words in [
+        ["--method", "skeleton", "--context", &context].as_slice(),
+        &["--packages", "no-such-package"],
+        &["--method", "dnf"],
+        &files("template"),
+        &files("directory"),
+        &files("oci"),
+        &files("rsync"),
+    ] {
+        let line = ["build", "shop", "--dry-run"].into_iter().chain(words.iter().copied());
+        let answer = host.vserver(line);
+        assert!(matches!(answer.code, 1 | 2), "{words:?}\n{answer}");
+    }
+    let clone = ["clone", "web", "shop", "--dry-run", "--context", &context];
+    host.vserver(clone).code(1).complains("guest 'web'");
+    host.vserver(["build", "shop", "--method", "skeleton", "--dry-run"]).ok();
+    host.vserver(["clone", "web", "shop", "--dry-run"]).ok();
+    assert_eq!(fs::read_dir(host.paths().roots_dir()).expect("it is there").count(), 1);
+    let locks = fs::read_dir(host.paths().run_dir()).expect("it is there").flatten();
+    let locks: Vec<_> = locks.map(|entry| entry.file_name()).collect();
+    assert!(!locks.contains(&".lock-shop".into()), "{locks:?}");
+}
+
+fn what_was_laid_ready_for_a_copy_stays(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let actions = |name: &str| host.paths().actions(&name.parse().expect("a name"));
+    fs::write(actions("shop"), "laid ready").expect("it can be written");
+    let context = web.status().context.to_string();
+    host.vserver(["clone", "web", "shop", "--context", &context]).code(1);
+    host.vserver(["clone", "web", "shop"]).ok();
+    host.vserver(["delete", "shop", "--yes"]).ok();
+    fs::write(actions("shop"), "laid ready").expect("it can be written");
+    fs::write(actions("web"), "#!/bin/sh\n").expect("it can be written");
+    host.vserver(["clone", "web", "shop"]).code(1).complains("guest 'shop' has actions already");
+    let file = host.prefix().join("web.tar.zst").display().to_string();
+    host.vserver(["export", "web", &file]).ok();
+    host.vserver(["import", &file, "shop", "--actions"]).code(1).complains("has actions already");
+    assert_eq!(fs::read_to_string(actions("shop")).expect("it is there"), "laid ready");
+    host.vserver(["status", "shop"]).code(5);
+}
