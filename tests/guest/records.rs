@@ -146,7 +146,7 @@ fn what_the_kernel_records_outlives_all(tree: Tree) {
     guest.start();
     run_counted(&guest, 3);
     let set = host.vserver(["config", "set", "web", "accounting.processes", "true"]).ok();
-    set.complains("from its next boot on");
+    set.complains("counts from its next boot");
     guest.stop();
     assert!(fs::read(file(&host)).expect("it is there still") == before, "nothing was added");
     host.vserver(["delete", "web", "--yes"]).ok();
