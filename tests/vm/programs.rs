@@ -60,7 +60,7 @@ const INSIDE: List = &[
     ("apparmor::systemd_boots", LongRun),
     ("bombs::", Older),
     ("bound::", Newer),
-    ("controllers::", Older),
+    ("controllers::", Newer),
     ("controllers::a_guests_systemd_has_its_own_with_the_hosts_users", LongRun),
     ("controllers::a_newer_systemd", LongRun),
     ("exhausted::", Older),
