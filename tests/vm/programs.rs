@@ -44,7 +44,7 @@ type List = &'static [(&'static str, Usual)];
 
 /// The tests for such hosts.
 const INSIDE: List = &[
-    ("accounts::", Older),
+    ("accounts::", Newer),
     ("adopted::a_boot", LongRun),
     ("adopted::a_guest_whose_unit_has_failed_is_stopped", Both),
     // Before systemd 254 it is a guard that counts, up to 60.
@@ -58,7 +58,7 @@ const INSIDE: List = &[
     ("apparmor::holds", Older),
     ("apparmor::is_enforcing", Older),
     ("apparmor::systemd_boots", LongRun),
-    ("bombs::", Older),
+    ("bombs::", Newer),
     ("bound::", Newer),
     ("controllers::", Newer),
     ("controllers::a_guests_systemd_has_its_own_with_the_hosts_users", LongRun),
