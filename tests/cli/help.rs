@@ -146,6 +146,9 @@ fn bash_offers_what_can_stand_there() {
     }
     host.vserver(["__complete", "--", "start", "web"]).ok().says("tiny\nweb\n");
     host.vserver(["__complete", "--", "frobnicate"]).code(1).says("");
+    // The shell would execute it.
+    host.configure("evil", "context = 102\nmarks = [\"$(id)\", \"fine\"]\n");
+    assert_eq!(offered(&host, "vserver start --mark "), ["batch", "db", "fine"]);
 }
 
 #[test]

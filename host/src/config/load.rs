@@ -359,10 +359,13 @@ fn mistaken(mistakes: Vec<String>) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn host(files: &[(&str, &str)]) -> (tempfile::TempDir, Paths) {
+    /// A host with these configuration files.
+    pub(in crate::config) fn host(
+        files: &[(&str, impl AsRef<[u8]>)],
+    ) -> (tempfile::TempDir, Paths) {
         let directory = tempfile::tempdir().unwrap();
         let paths = Paths::new(directory.path());
         fs::create_dir_all(paths.config_dir()).unwrap();
@@ -443,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_new_file_never_replaces_one() {
-        let (_directory, paths) = host(&[]);
+        let (_directory, paths) = host(&[("web.toml~", "")]);
         let config = GuestConfig { context: 9.try_into().ok(), ..Default::default() };
         write_new(&paths, &guest("web"), &config).unwrap();
         assert!(write_new(&paths, &guest("web"), &config).is_err());

@@ -119,17 +119,8 @@ fn is_misnamed(file: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::load::tests::host;
     use super::*;
-
-    fn host(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Paths) {
-        let directory = tempfile::tempdir().unwrap();
-        let paths = Paths::new(directory.path());
-        fs::create_dir_all(paths.config_dir()).unwrap();
-        for (file, text) in files {
-            fs::write(paths.config_dir().join(file), text).unwrap();
-        }
-        (directory, paths)
-    }
 
     fn guest(name: &str) -> GuestName {
         name.parse().unwrap()
@@ -137,8 +128,8 @@ mod tests {
 
     #[test]
     fn a_file_that_cant_be_read_holds_nobody_up() {
-        let latin = b"context = 8\nautostart = true\ndescription = \"M\xfcller\"\n";
-        let (_directory, paths) = host(&[("a.toml", latin), ("b.toml", b"context = 7")]);
+        let latin: &[u8] = b"context = 8\nautostart = true\ndescription = \"M\xfcller\"\n";
+        let (_directory, paths) = host(&[("a.toml", latin), ("b.toml", &b"context = 7"[..])]);
         fs::create_dir(paths.config(&guest("c"))).unwrap();
         let all = contexts(&paths).unwrap();
         assert_eq!(all, [(guest("a"), 8), (guest("b"), 7)]);

@@ -168,17 +168,8 @@ fn real(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use super::super::load::tests::host;
     use super::*;
-
-    fn host(files: &[(&str, &str)]) -> (tempfile::TempDir, Paths) {
-        let directory = tempfile::tempdir().unwrap();
-        let paths = Paths::new(directory.path());
-        fs::create_dir_all(paths.config_dir()).unwrap();
-        for (file, text) in files {
-            fs::write(paths.config_dir().join(file), text).unwrap();
-        }
-        (directory, paths)
-    }
 
     #[test]
     fn directories_of_the_host_are_known() {
