@@ -6,6 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{major, minor};
 use shared::name::GuestName;
 
 use crate::commands::output;
@@ -61,7 +62,9 @@ pub fn wait_unless(
 
 /// Who holds the lock on a file (proc_locks(5)).
 fn holder(path: &Path) -> Option<i32> {
-    let inode = fs::metadata(path).ok()?.ino();
-    let held = procfs::locks().ok()?.into_iter().find(|lock| lock.inode == inode)?;
+    let file = fs::metadata(path).ok()?;
+    let own = (major(file.dev()), minor(file.dev()), file.ino());
+    let mut locks = procfs::locks().ok()?.into_iter();
+    let held = locks.find(|lock| (lock.devmaj, lock.devmin, lock.inode) == own)?;
     held.pid.filter(|pid| *pid > 0)
 }
