@@ -201,7 +201,11 @@ impl EventLoop {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Spawn { job, command, report } => match spawn::spawn(&command) {
-                Ok(pid) => {
+                Ok((pid, executed)) => {
+                    let error = |executed: nix::Result<()>| executed.err().map(Errno::desc);
+                    self.events.extend(
+                        executed.map(|executed| Event::Executed { job, error: error(executed) }),
+                    );
                     if let Some(id) = &command.record {
                         self.records.process(Kind::InitProcess, id, pid.as_raw());
                     }

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::environment::Variables;
@@ -15,19 +16,24 @@ const SHELL_CHARACTERS: &str = "~`!$^&*()=|\\{}[];\"'<>?";
 
 const PROMPT: &[u8] = b"\r\nPlease press Enter to activate this console. ";
 
-/// Starts a command.
+/// Starts a command, and tells how its execution went if it asks for that.
 ///
 /// # Errors
 /// That of fork(2). A program that can't be executed is a started one that
 /// ends with [`sys::NOT_EXECUTED`].
-pub fn spawn(command: &Command) -> nix::Result<Pid> {
-    if command.program == Program::Sync {
-        return sys::fork_child(write_buffers);
-    }
-    match prepare(command) {
+pub fn spawn(command: &Command) -> nix::Result<(Pid, Option<nix::Result<()>>)> {
+    let pid = match prepare(command) {
+        _ if command.program == Program::Sync => sys::fork_child(write_buffers),
+        Some(program) if command.until_executed => {
+            return sys::spawn_executed(&program).map(|(pid, executed)| (pid, Some(executed)));
+        }
         Some(program) => sys::spawn(&program),
-        None => sys::fork_child(|| sys::NOT_EXECUTED),
-    }
+        None => {
+            let pid = sys::fork_child(|| sys::NOT_EXECUTED)?;
+            return Ok((pid, command.until_executed.then_some(Err(Errno::EINVAL))));
+        }
+    };
+    Ok((pid?, None))
 }
 
 /// Only the guest's own root is written: sync(2) would wait for every file

@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{ForkResult, Pid, chdir, execve, fork, read, setsid, write};
+use nix::unistd::{ForkResult, Pid, chdir, execve, fork, pipe2, read, setsid, write};
 use shared::outcome::Outcome;
 
 nix::ioctl_write_int_bad!(tiocsctty, libc::TIOCSCTTY);
@@ -124,6 +124,33 @@ pub const NOT_EXECUTED: u8 = 127;
 /// # Errors
 /// That of fork(2).
 pub fn spawn(program: &Program) -> nix::Result<Pid> {
+    spawn_telling(program, |_| ())
+}
+
+/// As [`spawn`], and waits until the program is executed, or has turned out not to be
+/// executable: then also why.
+///
+/// # Errors
+/// Those of pipe2(2) and fork(2).
+pub fn spawn_executed(program: &Program) -> nix::Result<(Pid, nix::Result<()>)> {
+    // execve(2) closes it; only a child that has failed writes to it.
+    let (failure, tell) = pipe2(OFlag::O_CLOEXEC)?;
+    let pid = spawn_telling(program, |errno| {
+        let _ = write(&tell, &(errno as i32).to_ne_bytes());
+    })?;
+    drop(tell);
+    let mut errno = [0u8; 4];
+    loop {
+        match read(&failure, &mut errno) {
+            Err(Errno::EINTR) => {}
+            Ok(4) => return Ok((pid, Err(Errno::from_raw(i32::from_ne_bytes(errno))))),
+            _ => return Ok((pid, Ok(()))),
+        }
+    }
+}
+
+/// [`spawn`] with what the child does if `program` can't be executed.
+fn spawn_telling(program: &Program, failed: impl FnOnce(Errno)) -> nix::Result<Pid> {
     fork_child(|| {
         let errno = match execute(program) {
             Ok(never) => match never {},
@@ -132,6 +159,7 @@ pub fn spawn(program: &Program) -> nix::Result<Pid> {
         let path = program.path.to_string_lossy();
         let line = format!("guest-init: cannot execute '{path}': {}\r\n", errno.desc());
         let _ = write(std::io::stderr(), line.as_bytes());
+        failed(errno);
         NOT_EXECUTED
     })
 }

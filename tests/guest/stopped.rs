@@ -17,6 +17,7 @@ on! { Busybox: [
     a_start_during_a_stop_waits_for_its_end,
     suexec_opens_a_stopped_guest,
     a_guest_can_be_started_while_it_is_entered,
+    a_start_says_that_the_only_command_cannot_be_executed,
 ] }
 
 fn exec_opens_a_stopped_guest_and_closes_it(tree: Tree) {
@@ -125,5 +126,18 @@ fn rescue_runs_one_command_instead_of_the_boot(tree: Tree) {
     });
     guest.wait_until_stopped();
     assert!(guest.read("/var/log/boots").is_empty(), "nothing was booted");
+    before.assert_unchanged(&host);
+}
+
+fn a_start_says_that_the_only_command_cannot_be_executed(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let only = host.guest("only").tree(tree).list("boot.command", &["/etc/passwd"]).build();
+    let before = Census::take(&host);
+    let start = guest.vserver("start", ["--rescue", "/bin/none"]);
+    start.code(1).complains("cannot execute '/bin/none': No such file or directory");
+    before.assert_unchanged(&host);
+    let start = only.vserver("start", [""; 0]);
+    start.code(1).complains("cannot execute '/etc/passwd': Permission denied");
     before.assert_unchanged(&host);
 }

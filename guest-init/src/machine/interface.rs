@@ -29,6 +29,14 @@ pub enum Event {
         /// Its number.
         job: u32,
     },
+    /// The program of a job that asks for it ([`Command::until_executed`]) runs, or it can't
+    /// be executed and the job is about to end.
+    Executed {
+        /// Its number.
+        job: u32,
+        /// Why not.
+        error: Option<&'static str>,
+    },
     /// A job has ended.
     Ended {
         /// Its number.
@@ -119,6 +127,8 @@ pub struct Command {
     pub controlling: bool,
     /// Is it to wait for Enter first?
     pub ask_first: bool,
+    /// Is [`Event::Executed`] to be told?
+    pub until_executed: bool,
     /// Identifier of its record in utmp.
     pub record: Option<String>,
 }

@@ -108,6 +108,7 @@ impl Machine {
             terminal: None,
             controlling: false,
             ask_first: false,
+            until_executed: false,
             record: None,
         }
     }
@@ -121,7 +122,25 @@ impl Machine {
         }
         let mut command = self.command(Program::Argv(argv.clone()));
         command.controlling = true;
+        command.until_executed = true;
         self.spawn(Kind::Only, None, "", command);
+    }
+
+    /// A guest of one command is up when that is executed, not before: one that can't be
+    /// ends the guest while it still boots, and `start` says so.
+    pub(super) fn job_executed(&mut self, id: u32, error: Option<&str>) {
+        let only = self.jobs.get(&id).is_some_and(|job| job.kind == Kind::Only);
+        let (BootMode::Rescue(argv) | BootMode::Command(argv)) = &self.order.mode else { return };
+        match error {
+            // Its own line is on the console already.
+            Some(error) if only => {
+                let program = argv.first().map(|program| shortened(program)).unwrap_or_default();
+                let text = format!("cannot execute '{program}': {error}");
+                self.out.push(Effect::Send(FromGuest::Note(text)));
+            }
+            None if only && self.phase == Phase::Sysinit => self.enter(Phase::Up),
+            _ => {}
+        }
     }
 
     pub(super) fn spawn_exec(&mut self, id: u32, argv: Vec<String>) {

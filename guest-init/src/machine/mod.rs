@@ -160,6 +160,7 @@ impl Machine {
             Event::Start => self.start(),
             Event::Tick => {}
             Event::SpawnFailed { job } => self.job_not_spawned(job),
+            Event::Executed { job, error } => self.job_executed(job, error),
             Event::Ended { job, outcome } => self.job_ended(job, outcome),
             Event::Signal(signal) => self.signal(signal),
             Event::Request(request) => self.request(request),
@@ -201,9 +202,8 @@ impl Machine {
                 }
                 self.send_state();
             }
-            BootMode::Rescue(_) | BootMode::Command(_) | BootMode::Idle => {
-                self.enter(Phase::Up);
-            }
+            BootMode::Rescue(_) | BootMode::Command(_) => {}
+            BootMode::Idle => self.enter(Phase::Up),
         }
     }
 
@@ -283,7 +283,7 @@ impl Machine {
             Style::Rc => self.drive_rc(),
             Style::Rescue | Style::Command => {
                 self.spawn_only();
-                true
+                false
             }
             Style::Init | Style::Idle => true,
         }

@@ -59,12 +59,15 @@ impl Machine {
     }
 
     /// The one command has ended, and the guest with it: in order, or, where
-    /// it fails by itself, as a crash.
+    /// it fails by itself or can't be executed, as a crash.
     pub(super) fn only_ended(&mut self, outcome: Outcome) {
-        if self.style != Style::Command || outcome.success() || self.stop.is_some() {
+        let may_fail = self.style != Style::Command && self.phase == Phase::Up;
+        if may_fail || outcome.success() || self.stop.is_some() {
             return self.stop(Power::PowerOff, None, false);
         }
-        self.note(format!("the guest's command has failed: {outcome}"));
+        if self.phase == Phase::Up {
+            self.note(format!("the guest's command has failed: {outcome}"));
+        }
         self.phase = Phase::Over;
         self.out.push(Effect::Exit(outcome.code()));
     }

@@ -28,6 +28,7 @@ fn order(mode: BootMode) -> BootOrder {
     }
 }
 
+mod only;
 mod properties;
 
 /// A machine with the world around it: answers what it asks, and knows which
@@ -97,6 +98,9 @@ impl World {
                         };
                         self.living.insert(job, name);
                         self.sent.extend(report);
+                        if command.until_executed {
+                            events.insert(0, Event::Executed { job, error: None });
+                        }
                     }
                     Effect::Send(message) => self.sent.push(message),
                     Effect::ReadTable => events.insert(0, Event::Table(self.table.clone())),
@@ -446,49 +450,6 @@ fn the_own_runner_stands_in_for_stock_calls() {
     world.end("/etc/x start");
     assert_eq!(world.running(), ["/sbin/getty tty1"]);
     assert_eq!(world.state(), GuestState::Running(level('2')));
-}
-
-#[test]
-fn a_command_that_fails_is_a_crash_unless_it_was_told_to_end() {
-    let fail = |world: &mut World| {
-        let job = world.job("/bin/nginx");
-        world.tell(Event::Ended { job, outcome: Outcome::Exited(3) });
-    };
-    let mut world = World::command();
-    fail(&mut world);
-    assert_eq!((world.exit, world.power), (Some(3), None));
-    let mut world = World::command();
-    world.tell(stop(Power::PowerOff, 60_000));
-    assert_eq!(world.all, [Kill::Term]);
-    fail(&mut world);
-    assert_eq!(world.exit, None);
-    let mut world = World::command();
-    world.end("/bin/nginx");
-    assert_eq!((world.exit, world.state()), (None, GuestState::Killing(Power::PowerOff)));
-}
-
-#[test]
-fn a_rescue_ends_with_its_command() {
-    let mut world = World::rescue();
-    world.tell(Event::Start);
-    let job = world.job("/bin/sh");
-    world.tell(Event::SpawnFailed { job });
-    world.after(5_000);
-    assert_eq!(world.running(), ["/bin/sh"]);
-    world.end("/bin/sh");
-    assert_eq!(world.state(), GuestState::Killing(Power::PowerOff));
-}
-
-#[test]
-fn an_idle_guest_runs_orders_and_stops() {
-    let mut world = World::new(Style::Idle, BootMode::Idle, "");
-    world.tell(Event::Start);
-    world.tell(Event::Order(ToGuest::Exec { id: 7, argv: vec!["/bin/true".into()] }));
-    world.end("/bin/true");
-    let ended = FromGuest::ExecEnded { id: 7, outcome: Outcome::Exited(0) };
-    assert_eq!(world.sent.last(), Some(&ended));
-    world.tell(stop(Power::PowerOff, 1_000));
-    assert_eq!(world.state(), GuestState::Killing(Power::PowerOff));
 }
 
 #[test]
