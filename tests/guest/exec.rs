@@ -6,9 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tests::{DEADLINE, Host, Tree, command, eventually, process};
+use tests::{DEADLINE, Host, Tree, command, process};
 
 on! { Busybox: [
     exit_codes_are_the_commands,
@@ -17,7 +15,6 @@ on! { Busybox: [
     an_unknown_guest_is_125,
     input_and_output_pass_unchanged,
     what_cannot_be_passed_on_is_told,
-    signals_go_on_to_the_command,
     the_hosts_environment_and_descriptors_stay_outside,
     both_word_orders_mean_the_same,
     suexec_takes_the_users_groups_from_the_guest,
@@ -137,31 +134,6 @@ fn what_cannot_be_passed_on_is_told(tree: Tree) {
         Some(0),
         "as nohup has it"
     );
-    guest.stop();
-}
-
-fn signals_go_on_to_the_command(tree: Tree) {
-    let host = Host::new();
-    let guest = host.guest("web").tree(tree).build();
-    guest.start();
-    let run = |script: &str, signal: Signal| {
-        guest.shell("rm -f /run/ready").ok();
-        let mut exec = guest.command("exec", ["--", "sh", "-c", script]);
-        exec.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut exec = exec.spawn().expect("vserver runs");
-        let is_ready = || guest.shell("test -e /run/ready").code == 0;
-        eventually(DEADLINE, "it has begun", || is_ready().then_some(()));
-        let pid = i32::try_from(exec.id()).expect("a pid");
-        kill(Pid::from_raw(pid), signal).expect("it lives");
-        exec.wait().expect("it ends").code()
-    };
-    let traps = "trap 'exit 9' TERM; touch /run/ready; while :; do sleep 0.1; done";
-    assert_eq!(run(traps, Signal::SIGTERM), Some(9));
-    let many = "touch /run/ready; sleep 3600 | sleep 3600";
-    // Not SIGINT, which whoever runs the tests may have had ignored.
-    assert_eq!(run(many, Signal::SIGTERM), Some(128 + 15));
-    let none = r#"for f in /proc/[0-9]*/comm; do [ "$(cat $f)" != sleep ] || exit 1; done"#;
-    eventually(DEADLINE, "nothing of it is left", || (guest.shell(none).code == 0).then_some(()));
     guest.stop();
 }
 

@@ -112,6 +112,7 @@ mod sessions;
 mod set_aside;
 mod settings;
 mod shared;
+mod signals;
 mod snapshot;
 mod starved;
 mod stat;

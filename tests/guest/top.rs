@@ -2,7 +2,6 @@
 //! terminal is as it was afterwards. A terminal emulator reads the screen.
 
 use std::num::NonZero;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -33,11 +32,8 @@ struct Top {
 
 impl Top {
     fn open(host: &Host) -> Self {
-        let top = host.command(["top", "--interval", "0.3"]);
-        let mut shell = Command::new("sh");
-        shell.args(["-c", SHELL, "sh"]).arg(top.get_program()).args(top.get_args());
-        shell.envs(top.get_envs().filter_map(|(key, value)| Some((key, value?))));
-        let terminal = Terminal::open(shell.env("TERM", "xterm"));
+        let mut top = host.command(["top", "--interval", "0.3"]);
+        let terminal = Terminal::shell(SHELL, top.env("TERM", "xterm"));
         let mut top = Self { terminal, size: (24, 80) };
         top.wait("its table", |screen| screen.contents().contains("vserver top"));
         top

@@ -13,9 +13,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::wait::{DEADLINE, eventually};
 
@@ -66,10 +67,35 @@ impl Terminal {
         terminal
     }
 
+    /// The same of a line of shell, in which the program is `"$@"`.
+    pub fn shell(line: &str, program: &Command) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line, "sh"]).arg(program.get_program()).args(program.get_args());
+        shell.envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        Self::open(&shell)
+    }
+
+    /// The same, with the program's pid.
+    #[track_caller]
+    pub fn open_known(program: &Command) -> (Self, Pid) {
+        let mut terminal = Self::shell("echo pid=$$.; exec \"$@\"", program);
+        terminal.expect("pid=");
+        terminal.expect(".");
+        let number = terminal.seen.split_once("pid=").and_then(|(_, rest)| rest.split_once('.'));
+        let number = number.and_then(|(number, _)| number.parse().ok());
+        (terminal, Pid::from_raw(number.expect("the shell has said it")))
+    }
+
     /// Changes the size of its window.
     pub fn resize(&mut self, lines: u16, columns: u16) {
         let size = Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&self.master, size).expect("a pty has a window size");
+    }
+
+    /// Is it as a program has it that wants each key itself?
+    pub fn is_raw(&self) -> bool {
+        let modes = tcgetattr(&self.master).expect("a terminal has modes");
+        !modes.local_modes.contains(LocalModes::ICANON)
     }
 
     /// Types something.

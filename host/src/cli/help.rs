@@ -164,7 +164,9 @@ Examples:
 
 Exit code: the command's, 128+n after signal n, 125 when vserver itself failed,
 126 when the command can't be executed, 127 when there is none.
-SIGINT, SIGTERM, SIGHUP and SIGQUIT go on to the command.
+SIGINT, SIGTERM, SIGHUP and SIGQUIT go on to the command, which then loses its
+terminal, if it has one. What comes before the command has begun, or when it has
+ended and nobody reads what it wrote, ends vserver.
 A stopped guest is not booted: its context is opened for the command.";
 
 pub(super) const SUEXEC: &str = "\

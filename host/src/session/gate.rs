@@ -66,11 +66,12 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Waits for the child, and lets it go. Says whether it came: a child
-    /// that was killed on its way has come, too, as its end will tell.
-    pub fn open(mut self) -> bool {
+    /// Waits for the child, and lets it go if it is still wanted; else it ends. Says
+    /// whether it came: a child that was killed on its way has come, too, as its end
+    /// will tell.
+    pub fn open(mut self, is_wanted: impl Fn() -> bool) -> bool {
         let came = self.child.read_exact(&mut [0]);
-        if came.is_ok() {
+        if came.is_ok() && is_wanted() {
             let _ = self.child.write_all(&[0]);
         }
         // What a read that takes too long says (socket(7), SO_RCVTIMEO).

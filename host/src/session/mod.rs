@@ -13,6 +13,8 @@ mod inside;
 mod join;
 mod leader;
 mod program;
+mod pump;
+mod raw;
 mod relay;
 mod self_protection;
 mod signals;

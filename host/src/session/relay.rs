@@ -2,18 +2,16 @@
 //! between the user and the program until it ends.
 
 use std::ffi::OsStr;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, setpgid};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use shared::link::{Link, RecvError};
-use shared::name::GuestName;
 use shared::outcome::Outcome;
 use signal_hook::consts::SIGWINCH;
+use signal_hook::low_level;
 
 use crate::error::{Error, Kind, Result};
 use crate::exhausted;
@@ -25,6 +23,8 @@ use super::gate::{self, Outside};
 use super::inside::{self, FromInside, Step};
 use super::join::Target;
 use super::program::Program;
+use super::pump::Pump;
+use super::raw::RawTerminal;
 use super::signals::Signals;
 use super::streams::{self, Pipes};
 
@@ -48,10 +48,25 @@ pub fn run(target: &Target, session: &Session, warn: &dyn Fn(String)) -> Result<
     drop((theirs, inside));
     let link = Link::new(ours);
     let signals = Signals::catch().map_err(fail)?;
-    let relay = Relay { target, session, link, warn, signals, raw: None, outcome: None };
-    let result = relay.run(outside, fail);
+    let mut relay = Relay {
+        target,
+        session,
+        link,
+        warn,
+        signals,
+        raw: None,
+        is_hung_up: false,
+        told: None,
+        outcome: None,
+    };
+    let end = relay.run(outside, fail);
+    drop(relay.raw.take());
+    if let Ok(End::Signal(signal)) = end {
+        // Whoever waits for this command sees what has ended it.
+        let _ = low_level::emulate_default_handler(signal);
+    }
     let _ = waitid(WaitId::PidFd(helper.as_fd()), WaitIdOptions::EXITED);
-    result
+    end.map(End::outcome)
 }
 
 /// The helper: joins the guest, becomes the user, has a child there, and
@@ -90,6 +105,8 @@ fn join_and_run(
     let others = [beside.as_fd(), host.as_fd()];
     let kept: Vec<_> = leaf.iter().map(|leaf| leaf.as_fd()).chain(others).collect();
     sys::close_all_but(&kept).map_err(|error| (Step::Fork, error))?;
+    // Whoever has started the command may have ended it meanwhile.
+    let is_wanted = || !matches!(host.recv(), Err(RecvError::Closed));
     loop {
         let (gate, childs) = gate::new(leaf.is_some()).map_err(|error| (Step::Fork, error))?;
         let child = match sys::fork().map_err(|error| (Step::Fork, error))? {
@@ -100,14 +117,14 @@ fn join_and_run(
             Cloned::Parent { pid, pidfd } => Program { pid, pidfd },
         };
         drop(childs);
-        if gate.open() {
+        if gate.open(is_wanted) {
             let _ = host.send_with_fds(&FromInside::Begun, &[child.pidfd.as_fd()]);
             let outcome = child.wait().unwrap_or(Outcome::Exited(125));
             let _ = host.send(&FromInside::Ended(outcome));
             return Ok(());
         }
         gate::give_up(&child.pidfd);
-        if leaf.take().is_none() {
+        if leaf.take().is_none() || !is_wanted() {
             return Err((Step::Begin, io::Error::from_raw_os_error(libc::ETIMEDOUT)));
         }
         let _ = host.send(&FromInside::Outside(Outside::Frozen));
@@ -122,15 +139,37 @@ struct Relay<'a> {
     signals: Signals,
     /// The user's terminal, while it is the session's.
     raw: Option<RawTerminal>,
+    /// The session's terminal was taken from it.
+    is_hung_up: bool,
+    /// The last signal that the program was sent.
+    told: Option<i32>,
     outcome: Option<Outcome>,
+}
+
+/// What has ended a session.
+enum End {
+    /// Its program's own end.
+    Program(Outcome),
+    /// A signal that isn't the program's any more, or not yet: it does what it does to
+    /// any command.
+    Signal(i32),
+}
+
+impl End {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Program(outcome) => outcome,
+            Self::Signal(signal) => Outcome::Killed(signal as u8),
+        }
+    }
 }
 
 impl Relay<'_> {
     fn run(
-        mut self,
+        &mut self,
         pipes: Option<[OwnedFd; 3]>,
         fail: impl Fn(io::Error) -> Error,
-    ) -> Result<Outcome> {
+    ) -> Result<End> {
         let resized = window_changes().map_err(&fail)?;
         let mut pumps = match pipes {
             Some(outside) => Pump::of_pipes(outside).map_err(&fail)?,
@@ -139,7 +178,7 @@ impl Relay<'_> {
         loop {
             self.wait(&pumps, &resized);
             if let Some(master) = self.hear()? {
-                self.raw = Some(RawTerminal::new());
+                self.raw = Some(RawTerminal::begin());
                 copy_size(master.as_fd());
                 pumps = Pump::of_terminal(master).map_err(&fail)?;
             }
@@ -151,27 +190,43 @@ impl Relay<'_> {
             for pump in &mut pumps {
                 pump.turn();
             }
-            let asked = self.signals.take();
+            if let Some(signal) = self.pass_on() {
+                return Ok(End::Signal(signal));
+            }
             // The user's terminal is gone, or this is to end: so is the session's, whose
             // programs get SIGHUP. Whoever started this may have ignored that signal.
-            if self.raw.is_some()
-                && (!asked.is_empty() || pumps.first().is_some_and(|typed| typed.from.is_none()))
-            {
+            let is_lost = || pumps.first().is_some_and(Pump::is_at_end);
+            if self.raw.is_some() && (self.told.is_some() || is_lost()) {
                 pumps.clear();
-            } else {
-                asked.into_iter().for_each(|signal| self.signals.pass_on(signal));
+                self.is_hung_up = true;
+                self.raw = None;
             }
             if let Some(outcome) = self.outcome {
                 for pump in pumps.iter_mut().filter(|pump| pump.outward) {
-                    pump.finish();
+                    if let Some(signal) = pump.finish(&self.signals, self.told) {
+                        return Ok(End::Signal(signal));
+                    }
                 }
-                drop(self.raw.take());
+                // Before anything is said of a failure.
+                self.raw = None;
                 return match pumps.iter().find_map(|pump| pump.failure) {
                     Some(failure) => Err(failure.explain(&self.target.name, outcome)),
-                    None => Ok(outcome),
+                    None => Ok(End::Program(outcome)),
                 };
             }
         }
+    }
+
+    /// Sends the program the signals that have come; returns one that isn't its. A program
+    /// that stays when its terminal has gone holds nobody who says so a second time.
+    fn pass_on(&mut self) -> Option<i32> {
+        for signal in self.signals.take() {
+            if self.is_hung_up || !self.signals.pass_on(signal) {
+                return Some(signal);
+            }
+            self.told = Some(signal);
+        }
+        None
     }
 
     fn wait(&self, pumps: &[Pump], resized: &OwnedFd) {
@@ -189,9 +244,7 @@ impl Relay<'_> {
         loop {
             match self.link.recv_with_fds(sys::adopt) {
                 Ok((FromInside::Terminal, fds)) => return Ok(fds.into_iter().next()),
-                Ok((FromInside::Begun, fds)) => {
-                    fds.into_iter().next().into_iter().for_each(|fd| self.signals.begin(fd));
-                }
+                Ok((FromInside::Begun, fds)) => self.signals.begin(fds.into_iter().next()),
                 Ok((FromInside::Failed { step, errno }, _)) => {
                     return Err(self.explain(step, errno));
                 }
@@ -212,7 +265,7 @@ impl Relay<'_> {
     fn warn_of(&mut self, outside: Outside) {
         let was_raw = self.raw.take().is_some();
         (self.warn)(outside.explain(self.target.name.as_str()));
-        self.raw = was_raw.then(RawTerminal::new);
+        self.raw = was_raw.then(RawTerminal::begin);
     }
 
     fn explain(&self, step: Step, errno: i32) -> Error {
@@ -261,195 +314,6 @@ impl Relay<'_> {
     }
 }
 
-/// Bytes on their way from one descriptor to another.
-struct Pump {
-    from: Option<OwnedFd>,
-    to: OwnedFd,
-    /// Does it lead from the guest to the user?
-    outward: bool,
-    /// Is a loss on this way one of the session? Not on a terminal, where somebody sees
-    /// it, nor of error messages.
-    is_told: bool,
-    failure: Option<Failure>,
-    buffer: Vec<u8>,
-}
-
-/// Why not all of what was said has arrived.
-#[derive(Clone, Copy)]
-enum Failure {
-    /// Standard input couldn't be read to its end.
-    Input(Errno),
-    /// Standard output couldn't be written.
-    Output(Errno),
-}
-
-impl Failure {
-    /// However the program has ended: what it knows isn't all that it has done.
-    fn explain(self, name: &GuestName, outcome: Outcome) -> Error {
-        let (what, cause) = match self {
-            Self::Input(cause) => ("read all of standard input for", cause),
-            Self::Output(cause) => ("write to standard output all that comes from", cause),
-        };
-        let cause = io::Error::from(cause);
-        Error::new(format!(
-            "cannot {what} the command in guest '{name}', which ended with {outcome}: {cause}"
-        ))
-    }
-}
-
-/// More than a pipe takes at once.
-const CHUNK: usize = 16 * 1024;
-
-/// The most that a pipe holds (pipe(7), `/proc/sys/fs/pipe-max-size`).
-const LARGEST_PIPE: usize = 1 << 20;
-
-impl Pump {
-    fn of_pipes([input, output, errors]: [OwnedFd; 3]) -> io::Result<Vec<Self>> {
-        rustix::io::ioctl_fionbio(&input, true)?;
-        Ok(vec![
-            Self::new(io::stdin().as_fd().try_clone_to_owned()?, input, false).told(),
-            Self::new(output, io::stdout().as_fd().try_clone_to_owned()?, true).told(),
-            Self::new(errors, io::stderr().as_fd().try_clone_to_owned()?, true),
-        ])
-    }
-
-    fn of_terminal(master: OwnedFd) -> io::Result<Vec<Self>> {
-        rustix::io::ioctl_fionbio(&master, true)?;
-        let output = master.try_clone()?;
-        Ok(vec![
-            Self::new(io::stdin().as_fd().try_clone_to_owned()?, master, false),
-            Self::new(output, io::stdout().as_fd().try_clone_to_owned()?, true),
-        ])
-    }
-
-    fn new(from: OwnedFd, to: OwnedFd, outward: bool) -> Self {
-        Self { from: Some(from), to, outward, is_told: false, failure: None, buffer: Vec::new() }
-    }
-
-    fn told(self) -> Self {
-        Self { is_told: true, ..self }
-    }
-
-    fn note(&mut self, failure: Failure) {
-        self.failure = self.is_told.then_some(failure);
-    }
-
-    fn watch(&self) -> Option<PollFd<'_>> {
-        if self.buffer.is_empty() {
-            return self.from.as_ref().map(|from| PollFd::new(from.as_fd(), PollFlags::POLLIN));
-        }
-        Some(PollFd::new(self.to.as_fd(), PollFlags::POLLOUT))
-    }
-
-    /// One read or write, if it can be done without waiting.
-    fn turn(&mut self) {
-        if self.buffer.is_empty() {
-            if self.from.as_ref().is_some_and(|from| ready(from.as_fd(), PollFlags::POLLIN)) {
-                self.fill();
-            }
-        } else if ready(self.to.as_fd(), PollFlags::POLLOUT) {
-            self.drain();
-        }
-    }
-
-    /// The program has ended: pass on what it wrote, and no more. Something
-    /// that it has left behind may write without end.
-    fn finish(&mut self) {
-        let mut left = LARGEST_PIPE / CHUNK;
-        while !self.buffer.is_empty()
-            || left > 0
-                && self.from.as_ref().is_some_and(|from| ready(from.as_fd(), PollFlags::POLLIN))
-        {
-            if self.buffer.is_empty() {
-                left = left.saturating_sub(1);
-                self.fill();
-            } else {
-                self.drain();
-            }
-        }
-    }
-
-    fn fill(&mut self) {
-        let Some(from) = &self.from else { return };
-        let mut chunk = vec![0; CHUNK];
-        match nix::unistd::read(from, &mut chunk) {
-            Ok(0) => self.close(),
-            Ok(length) => {
-                chunk.truncate(length);
-                self.buffer = chunk;
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(cause) => {
-                // EIO is how a terminal says that it is gone, or others'; nohup(1) gives an
-                // input that isn't for reading.
-                let is_none = cause == Errno::EBADF || cause == Errno::EIO && from.is_terminal();
-                if !self.outward && !is_none {
-                    self.note(Failure::Input(cause));
-                }
-                self.close();
-            }
-        }
-    }
-
-    fn drain(&mut self) {
-        // What poll(2) allows without waiting is PIPE_BUF bytes.
-        let piece = self.buffer.get(..libc::PIPE_BUF.min(self.buffer.len())).unwrap_or_default();
-        match nix::unistd::write(&self.to, piece) {
-            Ok(length) => drop(self.buffer.drain(..length.min(self.buffer.len()))),
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(cause) => {
-                self.buffer.clear();
-                // Whoever reads may leave when he has enough, as a program may that is
-                // given more than it wants.
-                if self.outward && cause != Errno::EPIPE {
-                    self.note(Failure::Output(cause));
-                }
-                self.close();
-            }
-        }
-    }
-
-    /// Nothing more comes; the program sees the end of its input.
-    fn close(&mut self) {
-        self.from = None;
-        if !self.outward
-            && let Ok(null) = std::fs::File::options().write(true).open("/dev/null")
-        {
-            self.to = null.into();
-        }
-    }
-}
-
-fn ready(fd: BorrowedFd<'_>, flags: PollFlags) -> bool {
-    let mut fds = [PollFd::new(fd, flags)];
-    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0)
-}
-
-/// The user's terminal without echo and editing, until it is dropped.
-struct RawTerminal {
-    before: Option<Termios>,
-}
-
-impl RawTerminal {
-    fn new() -> Self {
-        let before = tcgetattr(io::stdin()).ok();
-        if let Some(before) = &before {
-            let mut raw = before.clone();
-            cfmakeraw(&mut raw);
-            let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &raw);
-        }
-        Self { before }
-    }
-}
-
-impl Drop for RawTerminal {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, before);
-        }
-    }
-}
-
 fn copy_size(master: BorrowedFd<'_>) {
     if let Ok(size) = sys::window_size(io::stdin().as_fd()) {
         let _ = sys::set_window_size(master, size);
@@ -460,7 +324,7 @@ fn copy_size(master: BorrowedFd<'_>) {
 fn window_changes() -> io::Result<OwnedFd> {
     let (read, write) = runtime::pair()?;
     rustix::io::ioctl_fionbio(&read, true)?;
-    signal_hook::low_level::pipe::register(SIGWINCH, write)?;
+    low_level::pipe::register(SIGWINCH, write)?;
     Ok(read)
 }
 

@@ -2,7 +2,7 @@
 //! a session of its own, so that no terminal's keys and no shell reach it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags};
 use procfs::process::Process;
@@ -19,8 +19,6 @@ const PASSED_ON: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 pub struct Signals {
     /// A pipe for each, which gets a byte when it comes.
     caught: Vec<(i32, OwnedFd)>,
-    /// Those that came before the program did.
-    early: Vec<i32>,
     program: Option<OwnedFd>,
 }
 
@@ -43,7 +41,7 @@ impl Signals {
             pipe::register(signal, write)?;
             caught.push((signal, read));
         }
-        Ok(Self { caught, early: Vec::new(), program: None })
+        Ok(Self { caught, program: None })
     }
 
     /// What is to be polled.
@@ -58,21 +56,21 @@ impl Signals {
     }
 
     /// The program has begun: its pidfd.
-    pub fn begin(&mut self, program: OwnedFd) {
-        self.early.drain(..).for_each(|signal| pass(program.as_fd(), signal));
-        self.program = Some(program);
+    pub fn begin(&mut self, program: Option<OwnedFd>) {
+        self.program = program;
     }
 
-    /// Passes one on, now or when the program begins.
-    pub fn pass_on(&mut self, signal: i32) {
-        match &self.program {
-            Some(program) => pass(program.as_fd(), signal),
-            None => self.early.push(signal),
-        }
+    /// Passes one on, to all of the program's process group, as a terminal does; `false`
+    /// if it hasn't begun.
+    pub fn pass_on(&self, signal: i32) -> bool {
+        let Some(program) = &self.program else { return false };
+        let _ = sys::signal_group_by_descriptor(program.as_fd(), signal);
+        true
     }
-}
 
-/// To all of its process group, as a terminal does.
-fn pass(program: BorrowedFd<'_>, signal: i32) {
-    let _ = sys::signal_group_by_descriptor(program, signal);
+    /// One that has come by these pipes, for tests.
+    #[cfg(test)]
+    pub fn caught_by(caught: Vec<(i32, OwnedFd)>) -> Self {
+        Self { caught, program: None }
+    }
 }

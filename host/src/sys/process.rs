@@ -340,7 +340,8 @@ pub fn signal_by_descriptor(process: BorrowedFd<'_>, signal: i32) -> io::Result<
 }
 
 /// The same, to all of its process group where the kernel can do that
-/// (`PIDFD_SIGNAL_PROCESS_GROUP`, since 6.9); before, to the process alone.
+/// (`PIDFD_SIGNAL_PROCESS_GROUP`, since 6.9) and it leads one; else to the process
+/// alone.
 ///
 /// # Errors
 /// Those of pidfd_send_signal(2).
@@ -351,7 +352,7 @@ pub fn signal_group_by_descriptor(process: BorrowedFd<'_>, signal: i32) -> io::R
     // SAFETY: the one pointer is null, which asks for what kill(2) sends.
     let sent = unsafe { libc::syscall(call, fd, signal, none, PROCESS_GROUP) };
     match check(sent) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ESRCH)) => {
             signal_by_descriptor(process, signal)
         }
         sent => sent.map(drop),
@@ -363,4 +364,28 @@ pub fn signal_group_by_descriptor(process: BorrowedFd<'_>, signal: i32) -> io::R
 pub fn has_ended(process: impl AsFd) -> bool {
     let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::Command;
+
+    #[test]
+    fn a_process_is_signalled_whether_it_leads_a_group_or_not() {
+        for leads in [false, true] {
+            let mut command = Command::new("sleep");
+            command.arg("60");
+            if leads {
+                command.process_group(0);
+            }
+            let mut child = command.spawn().unwrap();
+            let pid = Pid::from_raw(child.id() as i32).unwrap();
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+            signal_group_by_descriptor(pidfd.as_fd(), libc::SIGTERM).unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM), "{leads}");
+        }
+    }
 }
