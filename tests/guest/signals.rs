@@ -16,6 +16,7 @@ on! { Busybox: [
     a_command_that_nobody_reads_ends_by_a_signal,
     a_command_that_has_not_begun_ends_by_a_signal,
     signals_go_on_from_a_terminal,
+    a_job_in_the_background_leaves_the_terminal_alone,
 ] }
 
 fn signals_go_on_to_the_command(tree: Tree) {
@@ -102,6 +103,19 @@ fn signals_go_on_from_a_terminal(tree: Tree) {
     kill(pid, Signal::SIGTERM).expect("it lives");
     assert_eq!(terminal.end(), 128 + 15, "{}", terminal.seen());
     guest.shell("touch /run/over").ok();
+    guest.stop();
+}
+
+/// timeout(1) makes a process group that the terminal's keys are not for.
+fn a_job_in_the_background_leaves_the_terminal_alone(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let exec = guest.command("exec", ["--", "sh", "-c", "cat; echo said; exit 7"]);
+    let mut terminal = Terminal::shell("timeout 3600 \"$@\"; echo code=$?", &exec);
+    terminal.expect("said");
+    terminal.expect("code=7");
+    assert_eq!(terminal.end(), 0);
     guest.stop();
 }
 

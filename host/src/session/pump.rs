@@ -12,6 +12,7 @@ use shared::outcome::Outcome;
 use crate::error::Error;
 
 use super::signals::Signals;
+use super::streams;
 
 /// Bytes on their way from one descriptor to another.
 pub struct Pump {
@@ -69,8 +70,12 @@ impl Pump {
     /// When there are too many descriptors.
     pub fn of_pipes([input, output, errors]: [OwnedFd; 3]) -> io::Result<Vec<Self>> {
         rustix::io::ioctl_fionbio(&input, true)?;
+        let mut typed = Self::new(io::stdin().as_fd().try_clone_to_owned()?, input, false).told();
+        if streams::is_in_background() {
+            typed.close();
+        }
         Ok(vec![
-            Self::new(io::stdin().as_fd().try_clone_to_owned()?, input, false).told(),
+            typed,
             Self::new(output, io::stdout().as_fd().try_clone_to_owned()?, true).told(),
             Self::new(errors, io::stderr().as_fd().try_clone_to_owned()?, true),
         ])

@@ -4,6 +4,8 @@ use std::io;
 
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
+use super::streams::is_in_background;
+
 /// Standard input's terminal without echo and editing, until it is dropped.
 #[derive(Debug)]
 pub struct RawTerminal {
@@ -11,9 +13,9 @@ pub struct RawTerminal {
 }
 
 impl RawTerminal {
-    /// Makes it so; what is no terminal stays as it is.
+    /// Makes it so; what is no terminal, or another job's, stays as it is.
     pub fn begin() -> Self {
-        let before = tcgetattr(io::stdin()).ok();
+        let before = tcgetattr(io::stdin()).ok().filter(|_| !is_in_background());
         if let Some(before) = &before {
             let mut raw = before.clone();
             cfmakeraw(&mut raw);

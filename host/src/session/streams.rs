@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::unistd::{getpgrp, tcgetpgrp};
 use rustix::fs::{FsWord, Mode, OFlags, ResolveFlags, fstatfs, openat2};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::isatty;
@@ -31,9 +32,17 @@ impl Pipes {
     }
 }
 
-/// Does the user sit at a terminal, for both input and output?
+/// Does the user sit at a terminal, for both input and output, and type for this
+/// process?
 pub fn has_terminal() -> bool {
-    isatty(io::stdin()) && isatty(io::stdout())
+    isatty(io::stdin()) && isatty(io::stdout()) && !is_in_background()
+}
+
+/// Is standard input a terminal whose keys are for another job, as they are for a shell's
+/// while this is one in its background, or below timeout(1)? Whoever reads or changes such
+/// a terminal is stopped (termios(3), SIGTTIN and SIGTTOU).
+pub fn is_in_background() -> bool {
+    matches!(tcgetpgrp(io::stdin()), Ok(foreground) if foreground != getpgrp())
 }
 
 /// Opens a pty in the guest that the caller has joined: master and terminal.
