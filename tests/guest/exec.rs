@@ -19,6 +19,7 @@ on! { Busybox: [
     both_word_orders_mean_the_same,
     suexec_takes_the_users_groups_from_the_guest,
     suexec_of_an_unknown_user_is_125,
+    no_line_of_the_guests_keeps_root_out,
 ] }
 on! { Bookworm, Busybox: [sessions_are_as_confined_as_the_guest] }
 
@@ -188,6 +189,31 @@ fn suexec_of_an_unknown_user_is_125(tree: Tree) {
     let beyond = host.vserver(["suexec", "70000", "web", "--", "id"]).code(125);
     beyond.complains("can't have a user '70000'").complains("0 to 65535");
     host.vserver(["suexec", "nobody-here", "web", "--", "id"]).code(125).complains("'nobody-here'");
+}
+
+/// Ids that a guest with a range of its own doesn't have are root's in its files.
+fn no_line_of_the_guests_keeps_root_out(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let passwd = guest.read("/etc/passwd");
+    for users in ["private", "identity", "host"] {
+        host.vserver(["config", "set", "web", "security.users", users]).ok();
+        guest.start();
+        guest.shell("echo 'x:x:70000:root,user' >>/etc/group").ok();
+        let beyond = if users == "host" { " 70000" } else { "" };
+        guest.exec(["id", "-G"]).ok().says(&format!("0{beyond}\n"));
+        let user = host.vserver(["suexec", "user", "web", "--", "id", "-G"]).ok();
+        user.says(&format!("1000 2000{beyond}\n"));
+        if users != "host" {
+            guest.shell("sed -i s/^root:x:0:0:/root:x:70000:0:/ /etc/passwd").ok();
+            guest.exec(["id", "-u"]).ok().says("0\n");
+            let root = host.vserver(["suexec", "root", "web", "--", "id"]).code(125);
+            root.complains("can't have a user 'root'").complains("0 to 65535");
+        }
+        guest.stop();
+        guest.write("/etc/passwd", &passwd, 0o644);
+        guest.write("/etc/group", "root:x:0:\nuser:x:1000:\nextra:x:2000:user\n", 0o644);
+    }
 }
 
 fn sessions_are_as_confined_as_the_guest(tree: Tree) {

@@ -25,6 +25,26 @@ pub struct Account {
     pub shell: String,
 }
 
+impl Account {
+    /// The same where there are ids below `count` only (user_namespaces(7)): groups beyond
+    /// are none that it can have.
+    ///
+    /// # Errors
+    /// The account as it is, where it would have to be another one.
+    pub fn below(mut self, count: u32) -> Result<Self, Self> {
+        if self.uid >= count || self.gid >= count {
+            return Err(self);
+        }
+        self.groups.retain(|group| *group < count);
+        Ok(self)
+    }
+
+    /// As root, whatever the guest's files say of that.
+    pub fn into_root(self) -> Self {
+        Self { uid: 0, gid: 0, groups: vec![0], ..self }
+    }
+}
+
 /// A file longer than this is read in part; no real one is.
 const LIMIT: u64 = 16 << 20;
 
@@ -53,7 +73,7 @@ fn read(path: &str) -> String {
 
 /// passwd(5) and group(5).
 fn choose(user: &str, passwd: &str, group: &str) -> Option<Account> {
-    let number: Option<u32> = user.parse().ok();
+    let number = id(user);
     let mut account = passwd
         .lines()
         .filter_map(entry)
@@ -79,7 +99,7 @@ fn choose(user: &str, passwd: &str, group: &str) -> Option<Account> {
         }
         if let [_, _, gid, members] = fields[..]
             && members.split(',').any(|member| member == account.name)
-            && let Ok(gid) = gid.parse()
+            && let Some(gid) = id(gid)
             && !account.groups.contains(&gid)
         {
             account.groups.push(gid);
@@ -93,13 +113,18 @@ pub fn users(passwd: &str) -> Vec<(String, u32)> {
     passwd.lines().filter_map(entry).map(|account| (account.name, account.uid)).collect()
 }
 
+/// The last number is nobody's: to the kernel it means no change (setresuid(2)).
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id != u32::MAX)
+}
+
 fn entry(line: &str) -> Option<Account> {
     let fields: Vec<&str> = line.splitn(8, ':').collect();
     let [name, _, uid, gid, _, home, shell] = fields[..] else { return None };
     Some(Account {
         name: name.to_owned(),
-        uid: uid.parse().ok()?,
-        gid: gid.parse().ok()?,
+        uid: id(uid)?,
+        gid: id(gid)?,
         groups: Vec::new(),
         home: home.to_owned(),
         shell: shell.to_owned(),
@@ -128,6 +153,8 @@ mod tests {
     fn lines_that_make_no_sense_name_no_user() {
         assert_eq!(users(PASSWD), [("root".to_owned(), 0), ("www".to_owned(), 33)]);
         assert!(users("a:x:-1:0::/:/bin/sh\n:::::\nb:x:4294967296:0::/:").is_empty());
+        assert!(users("a:x:4294967295:0::/:\nb:x:0:4294967295::/:").is_empty());
+        assert_eq!(choose("4294967295", PASSWD, GROUP), None);
     }
 
     #[test]
@@ -135,6 +162,23 @@ mod tests {
         let root = choose("root", "", "").unwrap();
         assert_eq!((root.uid, root.gid, root.home.as_str()), (0, 0, "/root"));
         assert_eq!(choose("1234", PASSWD, GROUP).unwrap().gid, 1234);
+    }
+
+    #[test]
+    fn ids_that_a_guest_does_not_have_are_left_out() {
+        let found = |passwd: &str| {
+            choose("root", passwd, "x:x:70000:root\nadm:x:4:root\nlast:x:65535:root\n").unwrap()
+        };
+        let root = found(PASSWD);
+        assert_eq!(root.groups, [0, 70_000, 4, 65_535]);
+        assert_eq!(root.below(65_536).unwrap().groups, [0, 4, 65_535]);
+        for passwd in ["root:x:70000:0::/home:/bin/sh", "root:x:0:65536::/home:/bin/sh"] {
+            let other = found(passwd).below(65_536).unwrap_err().into_root();
+            assert_eq!(
+                (other.uid, other.gid, &*other.groups, &*other.home),
+                (0, 0, &[0][..], "/home")
+            );
+        }
     }
 
     proptest! {

@@ -18,6 +18,7 @@ use shared::link::Link;
 use shared::outcome::Outcome;
 
 use crate::launch::{become_root, bound_capabilities, filter, limit, reduce_capabilities};
+use crate::plan::ID_COUNT;
 use crate::sys;
 
 use super::Session;
@@ -57,6 +58,8 @@ pub enum Step {
     Terminal,
     /// Finding the user.
     User,
+    /// Finding its ids among the guest's.
+    Range,
     /// Becoming the user.
     Identity,
     /// Letting the program begin.
@@ -95,7 +98,15 @@ pub fn prepare(
     let at = |step: Step| move |error: io::Error| (step, error);
     let user = session.user.as_deref().unwrap_or("root");
     let missing = || (Step::User, io::Error::from_raw_os_error(libc::ENOENT));
-    let account = account::find(user).ok_or_else(missing)?;
+    let mut account = account::find(user).ok_or_else(missing)?;
+    if target.has_few_ids() {
+        account = match account.below(ID_COUNT) {
+            Ok(account) => account,
+            // The guest keeps nobody out who asks for no user.
+            Err(account) if session.user.is_none() => account.into_root(),
+            Err(_) => return Err((Step::Range, io::Error::from_raw_os_error(libc::EINVAL))),
+        };
+    }
     // Group and user first as root of the guest, so that the pty is opened
     // with its ids; capabilities last.
     become_root().map_err(at(Step::Identity))?;

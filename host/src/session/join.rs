@@ -114,6 +114,11 @@ impl Target {
         })
     }
 
+    /// Are there only the ids that guests have, and not all that a kernel knows?
+    pub fn has_few_ids(&self) -> bool {
+        self.is_nested || self.namespaces.contains(CloneFlags::CLONE_NEWUSER)
+    }
+
     /// Moves the calling process there, into the session's own cgroup of the
     /// host; its children are in the PID namespace as well. What it has still to open is
     /// under no limit of the guest's: see [`Self::limits`].

@@ -283,7 +283,7 @@ impl Relay<'_> {
                 let user = self.session.user.as_deref().unwrap_or("root");
                 return Error::new(format!("guest '{name}' has no user '{user}'"));
             }
-            Step::Identity if errno == libc::EINVAL => {
+            Step::Range => {
                 let user = self.session.user.as_deref().unwrap_or("root");
                 return Error::new(format!("guest '{name}' can't have a user '{user}'"))
                     .hint("numbers of users inside are 0 to 65535");
