@@ -35,7 +35,7 @@ pub(super) fn run(args: &ListArgs, paths: &Paths) -> Result<Exit> {
         _ => !args.stopped,
     });
     if args.enabled || args.json {
-        observe::ask_systemd(paths, &mut guests);
+        observe::add_links(paths, &mut guests);
     }
     if args.enabled {
         // As with 'start --enabled', one whose configuration can't be read is among them.

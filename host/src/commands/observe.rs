@@ -80,17 +80,11 @@ pub fn side_by_side<T: Send>(
     names.iter().cloned().zip(told).filter_map(|(name, told)| Some((name, told?))).collect()
 }
 
-/// Adds what systemd was told itself of which guests start with the host.
-pub fn ask_systemd(paths: &Paths, guests: &mut [GuestStatus]) {
-    if !systemd::starts_guests(paths) {
-        return;
-    }
-    let others = guests.iter_mut().filter(|guest| guest.autostart != Some(true));
-    let mut others: Vec<_> = others.collect();
-    let names: Vec<_> = others.iter().map(|guest| guest.name.clone()).collect();
-    for (guest, (_, is_enabled)) in others.iter_mut().zip(side_by_side(&names, systemd::is_enabled))
-    {
-        if is_enabled {
+/// Adds which guests start with the host because systemd itself was told so.
+pub fn add_links(paths: &Paths, guests: &mut [GuestStatus]) {
+    if systemd::starts_guests(paths) {
+        let others = guests.iter_mut().filter(|guest| guest.autostart != Some(true));
+        for guest in others.filter(|guest| systemd::is_enabled(&guest.name)) {
             guest.autostart = Some(true);
         }
     }

@@ -21,7 +21,7 @@ pub(super) fn run(args: &StatusArgs, paths: &Paths) -> Result<Exit> {
             }
         }
     }
-    observe::ask_systemd(paths, &mut guests);
+    observe::add_links(paths, &mut guests);
     let text = match (args.json, guests.as_slice()) {
         (true, [guest]) if !args.guests.names.is_empty() => report::status_json(guest),
         (true, guests) => report::statuses_json(guests),

@@ -15,9 +15,10 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 
 /// Where unit files may lie (systemd.unit(5), "Unit File Load Path").
-const DIRECTORIES: [&str; 5] = [
+pub(super) const DIRECTORIES: [&str; 6] = [
     "/etc/systemd/system",
     "/run/systemd/system",
+    "/run/systemd/generator",
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
@@ -148,11 +149,6 @@ pub fn enable(name: &GuestName, enable: bool) -> Result<()> {
     let verb = if enable { "enable" } else { "disable" };
     let what = format!("cannot {verb} guest '{name}'");
     systemctl(&what, &["--quiet", "--no-reload", verb, &cgroup::unit(name)]).map(drop)
-}
-
-/// Is a guest started with the host, as far as systemd itself was told?
-pub fn is_enabled(name: &GuestName) -> bool {
-    systemctl("", &["is-enabled", "--quiet", &cgroup::unit(name)]).is_ok()
 }
 
 /// Has configurations read anew: the generator turns them into units.

@@ -20,10 +20,10 @@ mod units;
 pub use generator::{Description, File, describe, files};
 pub use known::are_known;
 pub use manager::{
-    Unit, come, enable, go, installed_in, is_being_stopped, is_enabled, is_to_start, look, reload,
+    Unit, come, enable, go, installed_in, is_being_stopped, is_to_start, look, reload,
     reset_failed, revive, settle, start, starts_any, starts_guests, stop, version,
 };
 pub use notify::Notifier;
-pub use settings::{is_linked, settings};
+pub use settings::{is_enabled, is_linked, settings};
 pub use shares::{known_shares, shares, tell_shares};
 pub use units::{GENERATOR, texts};
