@@ -5,12 +5,17 @@
 //! the same way as after any other error.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
 
 use crate::error::{Error, Result};
+
+/// With which processes are told to end.
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
 /// Has somebody asked this process to end?
 #[derive(Clone, Debug, Default)]
@@ -26,10 +31,23 @@ impl Interrupt {
     /// When the system refuses the handlers.
     pub fn watch() -> io::Result<Self> {
         let interrupt = Self::default();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in SIGNALS {
             signal_hook::flag::register(signal, Arc::clone(&interrupt.asked))?;
         }
         Ok(interrupt)
+    }
+
+    /// What is readable once it has been asked to end, for poll(2): that alone doesn't
+    /// notice what comes just before it. Ask [`Self::is_asked`] first.
+    ///
+    /// # Errors
+    /// When the system refuses descriptors or handlers.
+    pub fn waker(&self) -> io::Result<UnixStream> {
+        let (read, write) = UnixStream::pair()?;
+        for signal in SIGNALS {
+            pipe::register(signal, write.try_clone()?)?;
+        }
+        Ok(read)
     }
 
     /// One that is asked for after a while, for tests.
@@ -53,5 +71,22 @@ impl Interrupt {
     /// "interrupted", once it has been asked to end.
     pub fn check(&self) -> Result<()> {
         if self.is_asked() { Err(Error::new("interrupted")) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn who_waits_is_woken() {
+        let interrupt = Interrupt::watch().unwrap();
+        let mut waker = interrupt.waker().unwrap();
+        waker.set_nonblocking(true).unwrap();
+        assert!(!interrupt.is_asked() && waker.read(&mut [0]).is_err());
+        signal_hook::low_level::raise(SIGINT).unwrap();
+        assert!(interrupt.is_asked());
+        assert_eq!(waker.read(&mut [0]).unwrap(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! `vserver console` and `vserver logs`: what the guest writes to
 //! /dev/console, during the boot and after it has ended.
 
+use nix::sys::signal::{Signal, kill};
 use tests::terminal::Terminal;
 use tests::{DEADLINE, Host, Tree, eventually, process};
 
@@ -8,6 +9,8 @@ on! { Busybox: [
     logs_show_what_the_boot_wrote,
     logs_of_boots_are_told_apart,
     console_shows_the_past_and_what_comes,
+    who_does_not_keep_up_goes_on,
+    a_job_in_the_background_only_listens,
     a_flood_on_the_console_blocks_nobody,
 ] }
 
@@ -59,6 +62,36 @@ fn console_shows_the_past_and_what_comes(tree: Tree) {
     drop(terminal);
     assert!(guest.is_running(), "leaving the console leaves the guest alone");
     guest.stop();
+}
+
+fn who_does_not_keep_up_goes_on(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let (mut terminal, pid) = Terminal::open_known(&guest.command("console", [""; 0]));
+    terminal.expect("rcS: boot scripts run");
+    kill(pid, Signal::SIGSTOP).expect("it lives");
+    guest.shell("yes 'more than a socket holds' | head -c 2000000 >/dev/console").ok();
+    kill(pid, Signal::SIGCONT).expect("it lives");
+    terminal.expect("may be missing");
+    guest.shell("echo some''thing new >/dev/console").ok();
+    terminal.expect("something new");
+    terminal.type_in("\x1d");
+    assert_eq!(terminal.end(), 0);
+    guest.stop();
+}
+
+/// As it is below timeout(1), which makes a process group of its own.
+fn a_job_in_the_background_only_listens(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.start();
+    let console = guest.command("console", [""; 0]);
+    let mut terminal = Terminal::shell("timeout 3600 \"$@\"; echo code=$?", &console);
+    terminal.expect("rcS: boot scripts run");
+    guest.stop();
+    terminal.expect("code=0");
+    assert_eq!(terminal.end(), 0);
 }
 
 fn a_flood_on_the_console_blocks_nobody(tree: Tree) {

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::thread;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
-use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use shared::name::GuestName;
 
 use crate::cli::ConsoleArgs;
@@ -18,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
+use crate::session::{self, RawTerminal};
 
 /// Ctrl-], as telnet(1) and machinectl(1) have it.
 const ESCAPE: u8 = 0x1d;
@@ -25,15 +25,18 @@ const ESCAPE: u8 = 0x1d;
 /// How long a guest whose console has gone is asked whether it has another one.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The wait between two such questions.
-const RETRY: Duration = Duration::from_millis(50);
+/// The wait between two such questions, in milliseconds.
+const RETRY: u8 = 50;
 
 /// Why nothing comes from a console any more.
 enum End {
     /// Whoever looked has gone.
     Left,
-    /// Whoever held it has: the guest's keeper, with the boot or killed.
-    Closed,
+    /// Whoever held it has, or has let this one go: the guest's keeper.
+    Closed {
+        /// Did it say anything before?
+        was_heard: bool,
+    },
 }
 
 /// Shows what the console said last and what it says from now on, and passes
@@ -49,29 +52,54 @@ pub(super) fn run(args: &ConsoleArgs, paths: &Paths) -> Result<Exit> {
     let mut console = connect(paths, name)?;
     output::remark(format_args!("console of guest '{name}'; Ctrl-] leaves it"));
     // Or the terminal would stay as it is made now.
-    let interrupt =
-        Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
-    let before = tcgetattr(io::stdin()).ok();
-    if let Some(before) = &before {
-        let mut raw = before.clone();
-        cfmakeraw(&mut raw);
-        let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &raw);
-    }
+    let stop = Stop::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
+    let mut raw = Some(RawTerminal::begin());
     let result = loop {
-        match relay(&console, &interrupt) {
+        match relay(&console, &stop) {
             Ok(End::Left) => break Ok(Exit::DONE),
-            Ok(End::Closed) => match next(paths, name, &guest) {
-                Some(next) => (guest, console) = next,
-                None => break Ok(Exit::DONE),
+            Ok(End::Closed { was_heard }) => match next(paths, name, &guest, was_heard, &stop) {
+                Ok(Some(next)) => {
+                    if next.0.keeper_pid == guest.keeper_pid {
+                        // In lines that begin at the left, which a raw terminal's don't.
+                        drop(raw.take());
+                        output::remark(format_args!(
+                            "\nsome of what guest '{name}' wrote meanwhile may be missing, and \
+                             what it wrote last comes again"
+                        ));
+                        raw = Some(RawTerminal::begin());
+                    }
+                    (guest, console) = next;
+                }
+                Ok(None) => break Ok(Exit::DONE),
+                Err(error) => break Err(error),
             },
             Err(error) => break Err(error),
         }
     };
-    if let Some(before) = &before {
-        let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, before);
-    }
+    drop(raw);
     output::remark("");
     result
+}
+
+/// Whether this is to end, and what wakes it then.
+struct Stop {
+    interrupt: Interrupt,
+    waker: UnixStream,
+}
+
+impl Stop {
+    fn watch() -> io::Result<Self> {
+        let interrupt = Interrupt::watch()?;
+        Ok(Self { waker: interrupt.waker()?, interrupt })
+    }
+
+    fn is_asked(&self) -> bool {
+        self.interrupt.is_asked()
+    }
+
+    fn watched(&self) -> PollFd<'_> {
+        PollFd::new(self.waker.as_fd(), PollFlags::POLLIN)
+    }
 }
 
 fn connect(paths: &Paths, name: &GuestName) -> Result<OwnedFd> {
@@ -80,55 +108,72 @@ fn connect(paths: &Paths, name: &GuestName) -> Result<OwnedFd> {
         .map_err(|error| Error::path("connect to", &path, error))
 }
 
-/// The console that the same boot has from another keeper, if it was the keeper that
-/// has ended, and not the boot.
-fn next(paths: &Paths, name: &GuestName, before: &Snapshot) -> Option<(Snapshot, OwnedFd)> {
+/// The console that the same boot has from another keeper, or from the same one, which
+/// lets those go that don't keep up with the guest. `None` at the end of the boot, and
+/// when this is to end.
+fn next(
+    paths: &Paths,
+    name: &GuestName,
+    before: &Snapshot,
+    was_heard: bool,
+    stop: &Stop,
+) -> Result<Option<(Snapshot, OwnedFd)>> {
     let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if let Ok(guest) = Client::connect(paths, name).ok()??.status() {
+    while !stop.is_asked() && Instant::now() < deadline {
+        let Ok(Some(client)) = Client::connect(paths, name) else { return Ok(None) };
+        if let Ok(guest) = client.status() {
             if guest.boot != before.boot || guest.keeper_pid == 0 {
-                return None;
+                return Ok(None);
             }
-            // Else its supervisor doesn't know yet.
-            if guest.keeper_pid != before.keeper_pid
+            // One that is dead, as its supervisor may not know yet, can't be connected to.
+            if (was_heard || guest.keeper_pid != before.keeper_pid)
                 && let Ok(console) = connect(paths, name)
             {
-                return Some((guest, console));
+                return Ok(Some((guest, console)));
             }
         }
-        thread::sleep(RETRY);
+        let _ = poll(&mut [stop.watched()], PollTimeout::from(RETRY));
     }
-    None
+    if stop.is_asked() {
+        return Ok(None);
+    }
+    Err(Error::new(format!("the console of guest '{name}' lets nobody more look at it"))
+        .hint(format!("others may look already; what it says is in: vserver logs {name}")))
 }
 
-fn relay(console: &OwnedFd, interrupt: &Interrupt) -> Result<End> {
+fn relay(console: &OwnedFd, stop: &Stop) -> Result<End> {
     let stdin = io::stdin();
-    let mut typing = true;
+    let (mut typing, mut was_heard) = (!session::is_in_background(), false);
+    // As much as a pipe that has room takes without waiting (pipe(7), PIPE_BUF).
     let mut buffer = [0; 4096];
-    loop {
-        let mut fds = vec![PollFd::new(console.as_fd(), PollFlags::POLLIN)];
+    while !stop.is_asked() {
+        let mut fds = vec![PollFd::new(console.as_fd(), PollFlags::POLLIN), stop.watched()];
         if typing {
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
         }
-        // It ends with a signal, also where other calls go on (signal(7)).
         let _ = poll(&mut fds, PollTimeout::NONE);
-        if interrupt.is_asked() {
-            return Ok(End::Left);
-        }
         let ready = |index: usize| {
             fds.get(index).and_then(PollFd::revents).is_some_and(|events| !events.is_empty())
         };
-        let (said, typed) = (ready(0), typing && ready(1));
+        let (said, typed) = (ready(0), typing && ready(2));
         if said {
+            // A write that is held up would go on after a signal (signal(7), SA_RESTART).
+            let stdout = io::stdout();
+            let room = PollFd::new(stdout.as_fd(), PollFlags::POLLOUT);
+            let _ = poll(&mut [room, stop.watched()], PollTimeout::NONE);
+            if stop.is_asked() {
+                return Ok(End::Left);
+            }
             match nix::unistd::read(console, &mut buffer) {
-                Ok(0) => return Ok(End::Closed),
+                Ok(0) => return Ok(End::Closed { was_heard }),
                 Ok(length) => {
+                    was_heard = true;
                     if output::stream(buffer.get(..length).unwrap_or_default())?.is_break() {
                         return Ok(End::Left);
                     }
                 }
                 Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
-                Err(_) => return Ok(End::Closed),
+                Err(_) => return Ok(End::Closed { was_heard }),
             }
         }
         if typed {
@@ -141,4 +186,5 @@ fn relay(console: &OwnedFd, interrupt: &Interrupt) -> Result<End> {
             let _ = nix::unistd::write(console, keys);
         }
     }
+    Ok(End::Left)
 }

@@ -35,7 +35,9 @@ use crate::supervisor;
 
 pub use account::users;
 pub use leader::lead;
+pub use raw::RawTerminal;
 pub use self_protection::protect;
+pub use streams::is_in_background;
 
 /// Longest time until a context is there: nothing in it waits.
 const PATIENCE: Duration = Duration::from_secs(60);
