@@ -467,4 +467,7 @@ Examples:
   vserver-info 42 XIDTYPE              static
   vserver-info - SYSINFO
 
-One value and a newline; without a value nothing, and exit code 1.";
+One value and a newline, or nothing.
+
+Exit code: 0 if there is a value, or it is so; 1 if not, or vserver-info failed;
+4 if that can't be known without permission.";

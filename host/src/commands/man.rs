@@ -145,14 +145,16 @@ fn usage(command: &Command, name: &str) -> Vec<String> {
 /// By what the command ends, where its notes don't say it.
 fn exit_status(command: &Command, name: &str) -> &'static str {
     let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    match notes.to_ascii_lowercase() {
-        notes if notes.contains("exit code") => "See NOTES.",
-        _ if is_tool(name) => "0, or 1 if it failed.",
-        _ => {
-            "0 done, 1 failed, 2 wrong use, 3 not running, 4 no permission, 5 no such guest. \
-             Of several guests, the largest counts."
-        }
+    // Not where one of them is only mentioned.
+    let tells_all = ["Exit code: ", "Exit codes: ", "Exit codes are "];
+    if tells_all.iter().any(|words| notes.contains(words)) {
+        return "See NOTES.";
     }
+    if is_tool(name) {
+        return "0, or 1 if it failed.";
+    }
+    "0 done, 1 failed, 2 wrong use, 3 not running, 4 no permission, 5 no such guest. Of several \
+     guests, the largest counts."
 }
 
 fn see_also(command: &Command, name: &str) -> String {
@@ -289,6 +291,20 @@ mod tests {
             let text = page(file);
             assert!(text.contains(wanted), "{file}: {wanted}\n{text}");
             assert!(text.contains(".SH \"EXIT STATUS\"") && text.contains("vserver(8)"), "{text}");
+        }
+        let ends = |file: &str| {
+            let text = page(file);
+            let end =
+                text.split(".SH \"EXIT STATUS\"\n").nth(1).and_then(|rest| rest.lines().next());
+            (end.unwrap_or_default().to_owned(), text)
+        };
+        // Its number isn't vserver's.
+        let (end, text) = ends("vserver-enter.8");
+        assert!(end == "See NOTES." && text.contains("Exit code: the shell"), "{text}");
+        // That a guest runs already is not all that they may end with.
+        for file in ["vserver-start.8", "vserver-stop.8", "vserver-unify.8"] {
+            let (end, text) = ends(file);
+            assert!(end.starts_with("0 done, 1 failed") && text.contains("xit code "), "{text}");
         }
         for (file, text) in &pages {
             assert!(text.contains("SEE ALSO"), "{file}");

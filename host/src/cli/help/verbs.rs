@@ -31,7 +31,11 @@ Examples:
   vserver enter web -u www-data
 
 A stopped guest is not booted: its context is opened, and closed with the last
-session.";
+session.
+
+Exit code: the shell's, 128+n after signal n. When vserver itself failed, 1, 3
+not running, 4 no permission, 5 no such guest, 126 the shell can't be executed,
+127 there is none.";
 
 pub(in crate::cli) const CONSOLE: &str = "\
 Example:
@@ -44,7 +48,8 @@ Examples:
   vserver status web
   vserver status --all --json
 
-Exit code: 0 running, 3 stopped, 5 no such guest.
+Exit code: 0 running, 3 stopped, 4 no permission, 5 no such guest; of several,
+the largest.
 With --json: an object for one guest, an array with --all, --enabled, --mark or
 several.";
 
@@ -52,7 +57,7 @@ pub(in crate::cli) const RUNNING: &str = "\
 Example:
   vserver running web || vserver start web
 
-Exit code: 0 running, 1 not, 5 no such guest, which is said.";
+Exit code: 0 running, 1 not; 4 no permission, 5 no such guest, which is said.";
 
 pub(in crate::cli) const LIST: &str = "\
 Examples:
@@ -65,7 +70,10 @@ pub(in crate::cli) const DELETE: &str = "\
 Examples:
   vserver delete web --dry-run         what would be deleted
   vserver delete web
-  vserver delete web shop --yes        for scripts: without a question";
+  vserver delete web shop --yes        for scripts: without a question
+
+Who answers with anything but 'yes' or 'y' is asked no more, and the exit code
+is 2.";
 
 pub(in crate::cli) const WAIT: &str = "\
 Examples:
@@ -135,7 +143,9 @@ Example:
 pub(in crate::cli) const SNAPSHOT_DELETE: &str = "\
 Examples:
   vserver snapshot delete web before-upgrade
-  vserver snapshot delete web before-upgrade --yes";
+  vserver snapshot delete web before-upgrade --yes
+
+An answer other than 'yes' or 'y' is exit code 2.";
 
 pub(in crate::cli) const DEVICE_ADD: &str = "\
 Examples:
