@@ -221,12 +221,10 @@ mod tests {
         }
         let fish = script(Shell::Fish).unwrap();
         assert!(fish.contains("__fish_vserver_using_subcommand start\" -l mark -r -f -a"));
-        assert!(
-            fish.contains("-s c")
-                || all(Shell::Fish).unwrap().iter().any(|(_, text)| {
-                    text.contains("complete -c vkill -n \"true\" -s c -l xid -r -f")
-                })
-        );
+        let tools = all(Shell::Fish).unwrap();
+        let vkill = tools.iter().find(|(program, _)| program == "vkill");
+        let (_, vkill) = vkill.unwrap();
+        assert!(vkill.contains("complete -c vkill -n \"true\" -s c -l xid -r -f -a"), "{vkill}");
         for (program, script) in all(Shell::Bash).unwrap() {
             let wanted = format!("complete -F _{}_with_candidates ", function(&program));
             assert!(script.contains(&wanted), "{program}");
