@@ -62,6 +62,40 @@ fn a_broken_configuration_keeps_no_other_guest_back() {
     assert!(list.stdout.contains("web"), "{list}");
 }
 
+/// A record as the kernel writes it (acct(5), `struct acct_v3`).
+fn record(command: &[u8]) -> [u8; 64] {
+    const BEGAN: u32 = 1_795_731_767;
+    let mut bytes = [0; 64];
+    bytes[1] = 3;
+    bytes[24..28].copy_from_slice(&BEGAN.to_ne_bytes());
+    bytes[48..48 + command.len()].copy_from_slice(command);
+    bytes
+}
+
+#[test]
+fn commands_of_a_guest_that_cannot_be_told_keep_no_others_back() {
+    let host = Host::without_root();
+    host.configure("web", "context = 100\n");
+    host.configure("db", "context = 101\n");
+    host.configure("mail", "context = 102\n");
+    let file = |name: &str| host.paths().process_records(&name.parse().expect("a name"));
+    let directory = file("db").parent().expect("it has one").to_owned();
+    std::fs::create_dir_all(directory).expect("a directory can be made");
+    std::fs::write(file("db"), record(b"postgres")).expect("a file can be written");
+    std::fs::create_dir(file("mail")).expect("a directory can be made");
+    let usage = |names: &[&str]| {
+        let words = ["usage", "--commands", "--since", "2026-11-01"];
+        host.vserver(words.iter().chain(names))
+    };
+    let told = usage(&["web", "mail", "db"]).code(1).complains("guest 'web' were recorded");
+    assert!(told.stderr.contains("mail.pacct"), "{told}");
+    assert!(told.stdout.contains("postgres"), "{told}");
+    let told = usage(&[]).code(1).complains("mail.pacct");
+    assert!(told.stdout.contains("postgres"), "{told}");
+    usage(&["web"]).code(1).says("").complains("guest 'web' were recorded");
+    usage(&["nobody", "db"]).code(5).complains("there is no guest 'nobody'");
+}
+
 #[test]
 fn what_a_guest_is_asked_wrongly_is_said_of_the_verb() {
     let host = Host::without_root();

@@ -71,34 +71,47 @@ pub(super) fn run(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
 
 /// Prints what processes that have ended have used, by their names.
 fn by_command(args: &UsageArgs, paths: &Paths) -> Result<Exit> {
-    let mut all = Vec::new();
+    let (mut all, mut exit) = (Vec::new(), Exit::DONE);
     let everyone = config::names(paths)?;
     for name in if args.names.is_empty() { &everyone } else { &args.names } {
-        let records = Records::new(paths, name);
-        if !records.is_there() {
-            if args.names.is_empty() {
-                continue;
+        match commands_of(args, paths, name) {
+            Ok(rows) => all.extend(rows),
+            Err(error) if args.names.len() == 1 => return Err(error),
+            // The others are told all the same.
+            Err(error) => {
+                output::complain(&error);
+                exit = exit.or_failed(&error);
             }
-            let config = config::load(paths, name)?;
-            return Err(none_recorded(name, config.accounting.processes));
         }
-        let base = ids::lookup(paths, name)?.map_or(0, |ids| ids.base);
-        let ids = base..base.saturating_add(ID_COUNT);
-        let mut commands = Commands::new(args.since..args.until, ids);
-        records.read(|record| commands.add(record))?;
-        let sums = commands.sorted().into_iter();
-        all.extend(sums.map(|(command, sums)| usage_commands::Row {
-            name: name.to_string(),
-            command,
-            sums,
-        }));
     }
     output::print(&match (args.json, args.csv) {
         (true, _) => usage_commands::json(&all),
         (_, true) => usage_commands::csv(&all),
         _ => usage_commands::text(&all),
     })?;
-    Ok(Exit::DONE)
+    Ok(exit)
+}
+
+/// Those of a guest; none of one whose processes aren't recorded, unless it was named.
+fn commands_of(
+    args: &UsageArgs,
+    paths: &Paths,
+    name: &GuestName,
+) -> Result<Vec<usage_commands::Row>> {
+    let records = Records::new(paths, name);
+    if !records.is_there() {
+        if args.names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let config = config::load(paths, name)?;
+        return Err(none_recorded(name, config.accounting.processes));
+    }
+    let base = ids::lookup(paths, name)?.map_or(0, |ids| ids.base);
+    let ids = base..base.saturating_add(ID_COUNT);
+    let mut commands = Commands::new(args.since..args.until, ids);
+    records.read(|record| commands.add(record))?;
+    let row = |(command, sums)| usage_commands::Row { name: name.to_string(), command, sums };
+    Ok(commands.sorted().into_iter().map(row).collect())
 }
 
 fn none_recorded(name: &GuestName, is_wanted: bool) -> Error {
