@@ -22,6 +22,7 @@ on! { Busybox: [
     what_is_damaged_makes_no_guest,
     an_export_that_fails_leaves_nothing,
     a_bare_name_is_in_the_working_directory,
+    a_dry_run_says_what_would_be_written_and_writes_nothing,
 ] }
 
 /// What a whole system takes, on a busy machine.
@@ -231,6 +232,24 @@ fn a_bare_name_is_in_the_working_directory(tree: Tree) {
     export(&["--force"]).ok();
     let mut import = host.command(["import", "web.tar.zst", "copy"]);
     command::run(import.current_dir(&place), DEADLINE).ok();
+}
+
+fn a_dry_run_says_what_would_be_written_and_writes_nothing(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let place = file(&host).display().to_string();
+    let would = |words: &[&str]| host.vserver(["export", "web", "--dry-run"].iter().chain(words));
+    would(&[&place]).ok().says(&format!("would write guest 'web' to '{place}'\n"));
+    would(&["-"]).ok().says("would write guest 'web' to standard output\n");
+    assert!(!file(&host).exists());
+    fs::write(file(&host), "another").expect("a file can be written");
+    would(&[&place]).code(1).complains("exists");
+    let replaced = format!("would replace '{place}' by guest 'web'\n");
+    would(&[&place, "--force"]).ok().says(&replaced);
+    web.start();
+    would(&[&place, "--force"]).code(1).complains("is running");
+    web.stop();
+    assert_eq!(fs::read(file(&host)).expect("it is there"), b"another");
 }
 
 fn an_export_that_fails_leaves_nothing(tree: Tree) {

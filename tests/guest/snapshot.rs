@@ -17,6 +17,7 @@ on! { Busybox: [
     a_snapshot_that_is_cut_short_lets_the_guest_go_on,
     what_was_copied_while_the_guest_went_on_is_no_snapshot,
     mistakes_change_nothing,
+    a_dry_run_says_what_would_be_and_changes_nothing,
     snapshots_go_with_their_guest,
     what_a_link_leads_to_is_put_back_and_goes,
     what_is_immutable_goes_with_its_guest,
@@ -64,6 +65,38 @@ fn a_guest_becomes_what_it_was(tree: Tree) {
         host.vserver(["snapshot", "delete", "web", &name, "--yes"]).ok();
     }
     assert_eq!(beside(&host), ["web"]);
+}
+
+fn a_dry_run_says_what_would_be_and_changes_nothing(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let would =
+        |words: &[&str]| host.vserver(["snapshot"].iter().chain(words).chain(&["--dry-run"]));
+    let (root, kept) = (web.root(), host.paths().roots_dir().join(".snapshots/web"));
+    let (root, kept) = (root.display(), kept.display());
+    let made = |name: &str| {
+        format!(
+            "would copy '{root}' to '{kept}/{name}'\nwould describe that in '{kept}/{name}.toml'\n"
+        )
+    };
+    would(&["create", "web", "one"]).ok().says(&made("one"));
+    assert_eq!(beside(&host), ["web"]);
+    host.vserver(["snapshot", "create", "web", "one"]).ok();
+    would(&["create", "web", "one"]).code(1).complains("a snapshot 'one' already");
+    web.write("/etc/new", "", 0o644);
+    let put_back = format!("would replace '{root}' by a copy of '{kept}/one'\n");
+    would(&["restore", "web", "one"]).ok().says(&put_back);
+    assert!(web.root().join("etc/new").exists());
+    web.start();
+    would(&["restore", "web", "one"]).code(1).complains("is running");
+    would(&["create", "web", "two"]).ok().says(&made("two"));
+    web.stop();
+    let gone = format!("would delete '{kept}/one'\nwould delete '{kept}/one.toml'\n");
+    would(&["delete", "web", "one"]).ok().says(&gone);
+    for verb in ["restore", "delete"] {
+        would(&[verb, "web", "two"]).code(1).complains("no snapshot 'two'");
+    }
+    assert_eq!(names(&host), ["one"]);
 }
 
 /// One that counts in two files, in turn. Between these comes one that takes longer to

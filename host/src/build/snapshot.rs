@@ -104,6 +104,19 @@ impl Snapshots {
         Ok(found)
     }
 
+    /// Can there be one of this name?
+    ///
+    /// # Errors
+    /// When there is one already.
+    pub fn refuse(&self, name: &SnapshotName) -> Result<()> {
+        if !self.description(name).exists() {
+            return Ok(());
+        }
+        let guest = &self.guest;
+        Err(Error::new(format!("guest '{guest}' has a snapshot '{name}' already"))
+            .hint(format!("choose another name, or: vserver snapshot delete {guest} {name}")))
+    }
+
     /// Copies the root. `is_still` is asked when that is done: did nothing
     /// change meanwhile? From then on it may. A snapshot that is listed is on the disk.
     ///
@@ -118,17 +131,7 @@ impl Snapshots {
         mut progress: Progress,
         is_still: impl FnOnce() -> Result<()>,
     ) -> Result<String> {
-        let description = self.description(name);
-        if description.exists() {
-            return Err(Error::new(format!(
-                "guest '{}' has a snapshot '{name}' already",
-                self.guest
-            ))
-            .hint(format!(
-                "choose another name, or: vserver snapshot delete {} {name}",
-                self.guest
-            )));
-        }
+        self.refuse(name)?;
         self.make_directory()?;
         let made = self.left_at(name).and_then(|(left, doomed)| {
             let made = self.make(name, live, interrupt, &mut progress, is_still);
@@ -189,18 +192,7 @@ impl Snapshots {
         interrupt: &Interrupt,
         mut progress: Progress,
     ) -> Result<String> {
-        let root = &self.place.root;
-        if self.read(&self.whole(name)?)?.storage != self.place.storage() {
-            let text = format!(
-                "snapshot '{name}' of guest '{}' was made when its files lay there otherwise",
-                self.guest
-            );
-            return Err(Error::new(text).hint(format!(
-                "make a guest of it: vserver clone {} NEW --snapshot {name}",
-                self.guest
-            )));
-        }
-        let root = real(root, || format!("cannot restore guest '{}'", self.guest))?;
+        let root = self.replaced(name)?;
         let parent = root.parent().unwrap_or(&root);
         let from = self.root(name);
         workspace::sweep(parent, interrupt, &mut progress)?;
@@ -208,6 +200,22 @@ impl Snapshots {
         workspace.sync(&mut progress)?;
         workspace.exchange(&root)?;
         Ok(how)
+    }
+
+    /// What is replaced when this one is put back.
+    ///
+    /// # Errors
+    /// As [`Self::restore`], as far as it can be told before.
+    pub fn replaced(&self, name: &SnapshotName) -> Result<PathBuf> {
+        let guest = &self.guest;
+        if self.read(&self.whole(name)?)?.storage != self.place.storage() {
+            let text = format!(
+                "snapshot '{name}' of guest '{guest}' was made when its files lay there otherwise"
+            );
+            return Err(Error::new(text)
+                .hint(format!("make a guest of it: vserver clone {guest} NEW --snapshot {name}")));
+        }
+        real(&self.place.root, || format!("cannot restore guest '{guest}'"))
     }
 
     /// Removes a snapshot.
@@ -293,7 +301,8 @@ impl Snapshots {
         Ok((workspace, how))
     }
 
-    fn description(&self, name: &SnapshotName) -> PathBuf {
+    /// The file that describes a snapshot, if there is one.
+    pub fn description(&self, name: &SnapshotName) -> PathBuf {
         self.directory.join(format!("{name}{DESCRIPTION}"))
     }
 

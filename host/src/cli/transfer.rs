@@ -73,6 +73,9 @@ pub struct ExportArgs {
     /// Replace a file that exists; a device or a link is never replaced.
     #[arg(long)]
     pub force: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `vserver import`.
@@ -206,6 +209,9 @@ pub enum SnapshotAction {
         name: GuestName,
         /// Name of the snapshot; the time when not given.
         snapshot: Option<SnapshotName>,
+        /// Say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show the snapshots of a guest.
     #[command(after_help = super::help::SNAPSHOT_LIST)]
@@ -228,6 +234,9 @@ pub enum SnapshotAction {
         /// Don't ask.
         #[arg(long, short)]
         yes: bool,
+        /// Say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Delete a snapshot.
     #[command(after_help = super::help::SNAPSHOT_DELETE)]
@@ -240,6 +249,9 @@ pub enum SnapshotAction {
         /// Don't ask.
         #[arg(long, short)]
         yes: bool,
+        /// Say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 

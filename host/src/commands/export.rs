@@ -24,6 +24,9 @@ const SHOWN_EVERY: u64 = 256;
 /// Writes a guest to a file or to standard output.
 pub(super) fn run(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
     let name = &args.name;
+    if args.dry_run {
+        return would(args, paths);
+    }
     // While this is held, nobody starts it.
     let _lock = turn::wait(paths, name)?;
     let guest = config::load(paths, name)?;
@@ -32,21 +35,11 @@ pub(super) fn run(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
     let head = head(paths, name, &guest)?;
     let interrupt =
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
+    refuse(args)?;
     if args.file == Path::new("-") {
-        if io::stdout().is_terminal() {
-            return Err(Error::usage("an archive is nothing for a terminal")
-                .hint(format!("give a file, or a program: vserver export {name} - | ssh …")));
-        }
         let written = write(args, io::stdout().lock(), &head, &root, &interrupt)?;
         remark_on(written);
         return Ok(Exit::DONE);
-    }
-    if args.file.file_name().is_none() {
-        return Err(Error::usage(format!("'{}' can't be a file", args.file.display())));
-    }
-    store::only_a_file(&args.file)?;
-    if !args.force && args.file.symlink_metadata().is_ok() {
-        return Err(exists(&args.file));
     }
     // There are passwords in it.
     let target = Growing::begin(&args.file)?;
@@ -60,6 +53,42 @@ pub(super) fn run(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
         length
     ))?;
     Ok(Exit::DONE)
+}
+
+/// Says what would be written.
+fn would(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
+    let (name, file) = (&args.name, args.file.display());
+    let guest = config::load(paths, name)?;
+    at_rest::check(paths, name)?;
+    head(paths, name, &guest)?;
+    refuse(args)?;
+    let is_there = args.file.symlink_metadata().is_ok();
+    output::print(&match (args.file == Path::new("-"), is_there) {
+        (true, _) => format!("would write guest '{name}' to standard output\n"),
+        (false, true) => format!("would replace '{file}' by guest '{name}'\n"),
+        (false, false) => format!("would write guest '{name}' to '{file}'\n"),
+    })?;
+    Ok(Exit::DONE)
+}
+
+/// Is that a place for an archive?
+fn refuse(args: &ExportArgs) -> Result<()> {
+    if args.file == Path::new("-") {
+        let is_shown = io::stdout().is_terminal() && !args.dry_run;
+        let error = || {
+            Error::usage("an archive is nothing for a terminal")
+                .hint(format!("give a file, or a program: vserver export {} - | ssh …", args.name))
+        };
+        return if is_shown { Err(error()) } else { Ok(()) };
+    }
+    if args.file.file_name().is_none() {
+        return Err(Error::usage(format!("'{}' can't be a file", args.file.display())));
+    }
+    store::only_a_file(&args.file)?;
+    if !args.force && args.file.symlink_metadata().is_ok() {
+        return Err(exists(&args.file));
+    }
+    Ok(())
 }
 
 /// What precedes a guest's files.

@@ -1,6 +1,6 @@
 //! `vserver snapshot`: copies of a guest's files to go back to.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use shared::name::GuestName;
@@ -23,15 +23,27 @@ use crate::storage::{self, Scratch};
 /// Carries out what is asked of snapshots.
 pub(super) fn run(args: &SnapshotArgs, paths: &Paths) -> Result<Exit> {
     match &args.action {
-        SnapshotAction::Create { name, snapshot } => create(paths, name, snapshot.as_ref()),
+        SnapshotAction::Create { name, snapshot, dry_run } => {
+            let given = snapshot.clone();
+            let snapshot = given.unwrap_or_else(|| SnapshotName::of_time(SystemTime::now()));
+            if *dry_run {
+                would_create(paths, name, &snapshot)
+            } else {
+                create(paths, name, &snapshot)
+            }
+        }
         SnapshotAction::List { name, json } => {
             let all = of(paths, name)?.list()?;
             let text = if *json { report::snapshots_json(&all) } else { report::snapshots(&all) };
             output::print(&text)?;
             Ok(Exit::DONE)
         }
-        SnapshotAction::Restore { name, snapshot, yes } => restore(paths, name, snapshot, *yes),
-        SnapshotAction::Delete { name, snapshot, yes } => remove(paths, name, snapshot, *yes),
+        SnapshotAction::Restore { name, snapshot, yes, dry_run } => {
+            restore(paths, name, snapshot, *yes, *dry_run)
+        }
+        SnapshotAction::Delete { name, snapshot, yes, dry_run } => {
+            remove(paths, name, snapshot, *yes, *dry_run)
+        }
     }
 }
 
@@ -43,14 +55,25 @@ fn watch() -> Result<Interrupt> {
     Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))
 }
 
-fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Result<Exit> {
+fn would_create(paths: &Paths, name: &GuestName, snapshot: &SnapshotName) -> Result<Exit> {
+    let snapshots = of(paths, name)?;
+    snapshots.refuse(snapshot)?;
+    if !matches!(Client::find(paths, name)?, Some((_, status)) if !is_ending(status.phase)) {
+        at_rest::check(paths, name)?;
+    }
+    output::print(&format!(
+        "would copy '{}' to '{}'\nwould describe that in '{}'\n",
+        config::load(paths, name)?.root(paths, name).display(),
+        snapshots.root(snapshot).display(),
+        snapshots.description(snapshot).display()
+    ))?;
+    Ok(Exit::DONE)
+}
+
+fn create(paths: &Paths, name: &GuestName, snapshot: &SnapshotName) -> Result<Exit> {
     // While this is held, nobody starts it.
     let _lock = turn::wait(paths, name)?;
     let snapshots = of(paths, name)?;
-    let snapshot = match wanted {
-        Some(wanted) => wanted.clone(),
-        None => SnapshotName::of_time(SystemTime::now()),
-    };
     let interrupt = watch()?;
     let place = config::load(paths, name)?.place(paths, name);
     let is_image = place.files == Files::Image;
@@ -78,7 +101,7 @@ fn create(paths: &Paths, name: &GuestName, wanted: Option<&SnapshotName>) -> Res
         Held::AtRest(_) => Ok(()),
     };
     let progress = Progress::on_terminal();
-    let how = snapshots.create(&snapshot, runs, &interrupt, progress, is_still)?;
+    let how = snapshots.create(snapshot, runs, &interrupt, progress, is_still)?;
     let root = config::load(paths, name)?.root(paths, name);
     if Scratch::new(name, &root).is_used() {
         output::remark(
@@ -98,17 +121,22 @@ enum Held {
     AtRest(#[expect(dead_code, reason = "it counts while it is there")] AtRest),
 }
 
+/// What is on its way out, a context of sessions for example, is waited for.
+fn is_ending(phase: Phase) -> bool {
+    matches!(phase, Phase::Session | Phase::Stopping | Phase::Stopped)
+}
+
 fn hold(paths: &Paths, name: &GuestName) -> Result<Held> {
-    // What is on its way out, a context of sessions for example, is waited for.
-    let ends = |phase| matches!(phase, Phase::Session | Phase::Stopping | Phase::Stopped);
     let mut tries = 0;
     loop {
         match Client::find(paths, name)? {
-            Some((client, status)) if !ends(status.phase) => match pause::hold(&client, name) {
-                // Or only its supervisor has ended.
-                Err(error) if error.kind() == Kind::NotRunning && tries < TRIES => tries += 1,
-                held => return held.map(|()| Held::Frozen(client)),
-            },
+            Some((client, status)) if !is_ending(status.phase) => {
+                match pause::hold(&client, name) {
+                    // Or only its supervisor has ended.
+                    Err(error) if error.kind() == Kind::NotRunning && tries < TRIES => tries += 1,
+                    held => return held.map(|()| Held::Frozen(client)),
+                }
+            }
             _ => return at_rest::keep(paths, name).map(Held::AtRest),
         }
     }
@@ -137,27 +165,56 @@ fn flush(paths: &Paths, name: &GuestName, client: &Client, image: &Path) -> Resu
     Ok(())
 }
 
-fn restore(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) -> Result<Exit> {
-    of(paths, name)?.whole(snapshot)?;
+fn restore(
+    paths: &Paths,
+    name: &GuestName,
+    snapshot: &SnapshotName,
+    yes: bool,
+    dry_run: bool,
+) -> Result<Exit> {
+    let snapshots = of(paths, name)?;
+    snapshots.whole(snapshot)?;
     at_rest::check(paths, name)?;
+    let not = || format!("guest '{name}' is left as it is");
+    if dry_run {
+        based::refuse_conflict(paths, name, &config::load(paths, name)?.root(paths, name), not)?;
+        output::print(&format!(
+            "would replace '{}' by a copy of '{}'\n",
+            snapshots.replaced(snapshot)?.display(),
+            snapshots.root(snapshot).display()
+        ))?;
+        return Ok(Exit::DONE);
+    }
     let question =
         format!("Are you sure that the files of '{name}' shall be those of '{snapshot}'");
-    delete::ask(yes, &question, || format!("guest '{name}' is left as it is"))?;
+    delete::ask(yes, &question, not)?;
     // The answer may have taken its time.
     let _lock = turn::wait(paths, name)?;
     let _at_rest = at_rest::keep(paths, name)?;
     let root = config::load(paths, name)?.root(paths, name);
-    based::refuse_conflict(paths, name, &root, || format!("guest '{name}' is left as it is"))?;
+    based::refuse_conflict(paths, name, &root, not)?;
     let how = of(paths, name)?.restore(snapshot, &watch()?, Progress::on_terminal())?;
     output::print(&format!("guest '{name}' is as it was at '{snapshot}' ({how})\n"))?;
     Ok(Exit::DONE)
 }
 
-fn remove(paths: &Paths, name: &GuestName, snapshot: &SnapshotName, yes: bool) -> Result<Exit> {
+fn remove(
+    paths: &Paths,
+    name: &GuestName,
+    snapshot: &SnapshotName,
+    yes: bool,
+    dry_run: bool,
+) -> Result<Exit> {
     let snapshots = of(paths, name)?;
-    snapshots.find(snapshot)?;
+    let description = snapshots.find(snapshot)?;
     let root = snapshots.root(snapshot);
     based::refuse(paths, &root, || format!("cannot delete the snapshot '{snapshot}'"))?;
+    if dry_run {
+        let all = [root, description].into_iter().filter(|path| path.symlink_metadata().is_ok());
+        let line = |path: PathBuf| format!("would delete '{}'\n", path.display());
+        output::print(&all.map(line).collect::<String>())?;
+        return Ok(Exit::DONE);
+    }
     let question = format!("Are you sure you want to delete the snapshot {snapshot} of {name}");
     delete::ask(yes, &question, || format!("the snapshot '{snapshot}' is not deleted"))?;
     let _lock = turn::wait(paths, name)?;

@@ -143,6 +143,7 @@ Example:
 pub(in crate::cli) const SNAPSHOT_DELETE: &str = "\
 Examples:
   vserver snapshot delete web before-upgrade
+  vserver snapshot delete web before-upgrade --dry-run
   vserver snapshot delete web before-upgrade --yes
 
 An answer other than 'yes' or 'y' is exit code 2.";
