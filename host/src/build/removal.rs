@@ -76,7 +76,8 @@ impl Doomed {
         }
     }
 
-    /// Removes it, file by file, and then what killed ones have left beside it.
+    /// Removes it, file by file, and then what killed ones have left beside it, as far as
+    /// that can be: it is nothing of this guest's.
     ///
     /// # Errors
     /// When the system refuses; what is left is swept away by the next build.
@@ -84,7 +85,8 @@ impl Doomed {
         let root = self.workspace.root();
         workspace::remove_path(&root).map_err(|cause| Error::path("remove", &root, cause))?;
         drop(self.workspace);
-        self.was.parent().map_or(Ok(()), sweep)
+        let _ = self.was.parent().map(sweep);
+        Ok(())
     }
 }
 
@@ -258,6 +260,12 @@ mod tests {
         std::fs::create_dir_all(root.join("etc")).unwrap();
         Doomed::take(&root, &name).unwrap().unwrap().remove().unwrap();
         assert!(Doomed::take(&root, &name).unwrap().is_none());
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+        // Nor is one whether what others have left goes with it.
+        std::fs::create_dir(&root).unwrap();
+        let mut doomed = Doomed::take(&root, &name).unwrap().unwrap();
+        doomed.was = parent.path().join("none/web");
+        doomed.remove().unwrap();
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
     }
 }

@@ -49,17 +49,23 @@ pub(super) fn now(paths: &Paths, name: &GuestName) -> Result<()> {
     let _at_rest = at_rest::keep(paths, name)?;
     let root = check(paths, name)?;
     supervisor::clear_after(paths, name)?;
-    delete(paths, name, &root)?;
+    delete(paths, name, &root, || disable(paths, name))?;
     if systemd::starts_guests(paths) {
-        // Only what nobody looks at is left if it doesn't do that.
-        if systemd::is_linked(name) {
-            let _ = systemd::enable(name, false);
-        }
         systemd::reset_failed(name);
+        // Only what nobody looks at is left if it doesn't do that.
         let _ = systemd::reload();
     }
+    ids::release(paths, name)?;
     lock.remove(&paths.lock(name));
     Ok(())
+}
+
+/// The next guest of this name isn't to be started with the host because this one was.
+fn disable(paths: &Paths, name: &GuestName) -> Result<()> {
+    match systemd::starts_guests(paths) && systemd::is_linked(name) {
+        true => systemd::enable(name, false),
+        false => Ok(()),
+    }
 }
 
 /// Where the guest's root is, if the guest can be deleted.
@@ -124,12 +130,18 @@ pub(super) fn ask(yes: bool, question: &str, not: impl FnOnce() -> String) -> Re
     if output::confirm(question)? { Ok(()) } else { Err(Error::usage(not())) }
 }
 
-/// The root leaves its place first, and its files go last: whenever this is
-/// cut short, the guest is there whole, or can be deleted again.
-fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
+/// The root goes first, which takes long, and what the guest is known by last: whenever
+/// this is cut short, the guest is there whole, or can be deleted again.
+fn delete(
+    paths: &Paths,
+    name: &GuestName,
+    root: &Path,
+    disable: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     snapshots(name, root).delete_all()?;
     Scratch::new(name, root).remove()?;
-    let doomed = Doomed::take(root, name)?;
+    disable()?;
+    Doomed::take(root, name)?.map_or(Ok(()), Doomed::remove)?;
     remove_settings(paths, name)?;
     for file in belongings::files(paths, name) {
         match fs::remove_file(&file) {
@@ -139,8 +151,7 @@ fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
             _ => {}
         }
     }
-    ids::release(paths, name)?;
-    doomed.map_or(Ok(()), Doomed::remove)
+    Ok(())
 }
 
 /// The next guest of this name isn't to have what was set for this one's units.
@@ -155,4 +166,35 @@ fn remove_settings(paths: &Paths, name: &GuestName) -> Result<()> {
         output::remark(format_args!("what was set for its unit is gone: '{}'", path.display()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_that_was_cut_short_is_repeated() {
+        let directory = tempfile::tempdir().unwrap();
+        let (paths, web) = (Paths::new(directory.path()), "web".parse().unwrap());
+        let (root, config) = (paths.root(&web), paths.config(&web));
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::create_dir_all(paths.config_dir()).unwrap();
+        fs::write(&config, "context = 40007\n").unwrap();
+        ids::allocate(&paths, &web, 40_007.try_into().ok()).unwrap();
+        // As long as systemd starts it, it is whole.
+        delete(&paths, &web, &root, || Err(Error::new("no"))).unwrap_err();
+        assert!(root.join("etc").exists() && config.exists());
+        // What can't be removed is in the way of what comes after it only.
+        let (gone, log) = (|| Ok(()), paths.log(&web));
+        fs::create_dir_all(&log).unwrap();
+        delete(&paths, &web, &root, gone).unwrap_err();
+        assert!(!root.exists() && config.exists());
+        fs::remove_dir(&log).unwrap();
+        delete(&paths, &web, &check(&paths, &web).unwrap(), gone).unwrap();
+        assert!(!config.exists());
+        // And once more, as long as it has its numbers.
+        delete(&paths, &web, &check(&paths, &web).unwrap(), gone).unwrap();
+        ids::release(&paths, &web).unwrap();
+        assert_eq!(check(&paths, &web).unwrap_err().kind(), Kind::NoSuchGuest);
+    }
 }
