@@ -1,12 +1,11 @@
 //! Guests, and snapshots of guests, whose files lie over a directory.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use shared::name::GuestName;
 
 use crate::build::Snapshots;
-use crate::config::{self, Place};
+use crate::config::{self, Place, Relation};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::store;
@@ -35,57 +34,48 @@ pub(super) fn refuse_for_others(
 }
 
 /// # Errors
-/// When another guest has the same root.
-pub(super) fn refuse_shared(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
-    let mine = real(root);
-    for other in config::names(paths)?.iter().filter(|other| *other != name) {
-        // A file with mistakes may name any directory; it is not guessed at.
-        let theirs = config::load(paths, other).map(|config| config.root(paths, other));
-        if theirs.is_ok_and(|theirs| real(&theirs) == mine) {
-            return Err(Error::new(format!(
-                "guest '{name}' has the same root directory as guest '{other}'"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// # Errors
-/// When this root is another guest's as well, or one of both lies in the other: that is
-/// what `what` can't be done for.
+/// When nothing can be done with the root of a guest, since another one's is there, in it
+/// or around it: that is what `what` can't be done for.
 pub(super) fn refuse_conflict(
     paths: &Paths,
     name: &GuestName,
     root: &Path,
     what: impl Fn() -> String,
 ) -> Result<()> {
-    match config::conflict(paths, name, root)? {
-        None => Ok(()),
-        Some(why) => Err(Error::new(format!("{}: {why}", what()))
-            .hint("give one of both another root: vserver config set NAME root DIR")),
-    }
+    let Some(why) = config::conflict_of_own(paths, name, root)? else { return Ok(()) };
+    let own = format!("give it a root of its own: vserver config set {name} root DIR");
+    Err(Error::new(format!("{}: {why}", what())).hint(why.hint(&own)))
 }
 
 /// # Errors
-/// When the root of another guest lies in this one.
-pub(super) fn refuse_around(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
-    let mine = real(root);
-    for other in config::names(paths)?.iter().filter(|other| *other != name) {
-        let Ok(config) = config::load(paths, other) else { continue };
-        let theirs = real(&config.root(paths, other));
-        if theirs.starts_with(&mine) {
-            return Err(Error::new(format!(
-                "guest '{other}' has its root directory in that of guest '{name}'"
-            ))
-            .hint(format!("first: vserver delete {other}")));
+/// When another guest's files, or vserver's own, would go with the root of a guest, by any
+/// configuration or boot. `is_named` says that its own configuration names the root.
+pub(super) fn refuse_to_take_along(
+    paths: &Paths,
+    name: &GuestName,
+    root: &Path,
+    is_named: bool,
+    what: impl Fn() -> String,
+) -> Result<()> {
+    let all = config::Neighbours::read(paths)?.conflicts(name, root);
+    // What lies in another guest's goes without that.
+    let Some(why) = all.into_iter().find(|found| found.relation != Relation::Within) else {
+        return Ok(());
+    };
+    let hint = match (why.other(), why.relation) {
+        (Some(other), Relation::Around) if !why.is_running() => {
+            Some(format!("first: vserver delete {other}"))
         }
-    }
-    Ok(())
-}
-
-/// A path without links, as far as it is there.
-pub(super) fn real(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+        _ if why.is_running() => why.remedy(),
+        _ if is_named => Some(format!("vserver config unset {name} root, then delete it")),
+        _ if root.is_symlink() => Some(format!("rm {}, then delete it", root.display())),
+        _ => why.remedy(),
+    };
+    let error = Error::new(format!("{}: {why}", what()));
+    Err(match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
 }
 
 fn refuse_for(

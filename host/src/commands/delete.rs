@@ -71,28 +71,22 @@ fn disable(paths: &Paths, name: &GuestName) -> Result<()> {
 /// Where the guest's root is, if the guest can be deleted.
 fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
     at_rest::check(paths, name)?;
-    let root = match config::load(paths, name) {
-        Ok(config) => config.root(paths, name),
+    let (root, is_named) = match config::load(paths, name) {
+        Ok(config) => (config.root(paths, name), config.root.is_some()),
         Err(error) if error.kind() == Kind::NoSuchGuest => {
             let root = paths.root(name);
             let is_known = ids::lookup(paths, name)?.is_some();
             if !is_known && root.symlink_metadata().is_err() {
                 return Err(error);
             }
-            root
+            (root, false)
         }
         Err(error) => return Err(error),
     };
     let what = || format!("cannot delete guest '{name}'");
-    let real = real_root(&root, what)?;
-    based::refuse_shared(paths, name, &root).map_err(|error| {
-        error.hint(match real == root {
-            true => format!("vserver config unset {name} root, then delete it"),
-            false => format!("rm {}, then delete it", root.display()),
-        })
-    })?;
-    based::refuse_around(paths, name, &root)?;
-    for directory in [&*root, &*based::real(&root), snapshots(name, &root).directory()] {
+    real_root(&root, what)?;
+    based::refuse_to_take_along(paths, name, &root, is_named, what)?;
+    for directory in [&*root, &*config::real_path(&root), snapshots(name, &root).directory()] {
         based::refuse_for_others(paths, name, directory, what)?;
     }
     Ok(root)
@@ -107,7 +101,7 @@ fn listing(paths: &Paths, name: &GuestName, root: &Path) -> String {
     [root.to_owned(), snapshots(name, root).directory().to_owned()]
         .into_iter()
         // What a link leads to goes with it.
-        .chain(root.is_symlink().then(|| based::real(root)))
+        .chain(root.is_symlink().then(|| config::real_path(root)))
         .chain(belongings::settings(paths, name))
         .chain(belongings::files(paths, name))
         .filter(|path| path.symlink_metadata().is_ok())
@@ -171,6 +165,8 @@ fn remove_settings(paths: &Paths, name: &GuestName) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::RunDir;
+    use crate::store;
 
     #[test]
     fn a_deletion_that_was_cut_short_is_repeated() {
@@ -196,5 +192,40 @@ mod tests {
         delete(&paths, &web, &check(&paths, &web).unwrap(), gone).unwrap();
         ids::release(&paths, &web).unwrap();
         assert_eq!(check(&paths, &web).unwrap_err().kind(), Kind::NoSuchGuest);
+    }
+
+    #[test]
+    fn nothing_of_anothers_goes_with_a_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let (paths, shelf) = (Paths::new(directory.path()), directory.path().join("shelf"));
+        let guest = |name: &str| name.parse::<GuestName>().unwrap();
+        let (shown, prefix) = (shelf.display(), directory.path().display());
+        for (name, text) in [
+            ("a", format!("context = 7\nroot = \"{shown}\"\n")),
+            ("inner", format!("context = 8\nroot = \"{shown}/inner\"\n")),
+            ("every", format!("context = 9\nroot = \"{prefix}/var/lib/vservers\"\n")),
+        ] {
+            store::create(&paths.config(&guest(name)), &text, 0o644).unwrap();
+        }
+        for path in [&shelf.join("inner"), &shelf.join("b"), &paths.roots_dir()] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let refused = |name: &str| {
+            let error = check(&paths, &guest(name)).unwrap_err();
+            format!("{error}; {}", error.remedy().unwrap_or_default())
+        };
+        assert!(refused("a").ends_with("root of guest 'inner'; first: vserver delete inner"));
+        assert!(refused("every").ends_with("; vserver config unset every root, then delete it"));
+        assert_eq!(check(&paths, &guest("inner")).unwrap(), shelf.join("inner"));
+        // Whatever else is wrong with the other one's file, and however it is written there.
+        let text = format!("wrong = 1\nroot = \"{prefix}/./shelf/b\"\n");
+        fs::write(paths.config(&guest("inner")), text).unwrap();
+        assert!(refused("a").contains("the root of guest 'inner'"), "{}", refused("a"));
+        // One that it has only as long as it runs.
+        fs::write(paths.config(&guest("inner")), "context = 8\n").unwrap();
+        check(&paths, &guest("a")).unwrap();
+        let kept = RunDir::new(&paths, &guest("inner")).configuration();
+        store::create(&kept, format!("root = \"{shown}\"\n"), 0o644).unwrap();
+        assert!(refused("a").ends_with("vserver stop inner"), "{}", refused("a"));
     }
 }

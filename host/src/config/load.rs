@@ -10,8 +10,8 @@ use shared::name::{ContextId, GuestName};
 use super::next::InForce;
 use super::parse::{self, Document};
 use super::problem::Problem;
-use super::read::{contexts, read};
-use super::{GuestConfig, Order, template};
+use super::read::read;
+use super::{Conflict, GuestConfig, Neighbours, Order, root_of, template};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::store;
@@ -59,7 +59,7 @@ pub fn load_kept(copy: &Path) -> Option<GuestConfig> {
 ///
 /// # Errors
 /// No such guest, or the files can't be read.
-pub fn mistakes(paths: &Paths, name: &GuestName) -> Result<Vec<String>> {
+pub fn mistakes(paths: &Paths, name: &GuestName, others: &Neighbours) -> Result<Vec<String>> {
     let own = text(paths, name)?;
     let config = match judge(paths, name, &own)? {
         Ok(config) => config,
@@ -70,8 +70,9 @@ pub fn mistakes(paths: &Paths, name: &GuestName) -> Result<Vec<String>> {
         let problem = Problem::new("context", "the guest has no context").hint(Some(command));
         return Ok(vec![problem.show(&paths.config(name).display().to_string(), &own)]);
     };
-    let clash = clash(paths, name, &own, context)?;
-    let root = root_taken(paths, name, &own, &config)?;
+    let clash = clash(paths, name, &own, context, others);
+    let taken = others.conflict_of_own(paths, name, &config.root(paths, name));
+    let root = root_taken(paths, name, &own, taken);
     Ok(clash.into_iter().chain(root).chain(circle(paths, name, &own, config)).collect())
 }
 
@@ -102,16 +103,18 @@ fn circle(paths: &Paths, name: &GuestName, own: &str, config: GuestConfig) -> Op
     })
 }
 
-/// The problem that another guest has this context, as it is shown.
-fn clash(paths: &Paths, name: &GuestName, own: &str, context: ContextId) -> Result<Option<String>> {
-    let all = contexts(paths)?;
-    let same = |(guest, number): &&(GuestName, u32)| guest != name && *number == context.get();
-    Ok(all.iter().find(same).map(|(other, _)| {
-        let span = Document::read(own).span("context");
-        let text = format!("context {context} is also guest '{other}''s");
-        let problem = Problem::new("context", text).at(span);
-        problem.show(&paths.config(name).display().to_string(), own)
-    }))
+/// The problem that another guest has the context, as it is shown.
+fn clash(
+    paths: &Paths,
+    name: &GuestName,
+    own: &str,
+    context: ContextId,
+    others: &Neighbours,
+) -> Option<String> {
+    let other = others.with_context(name, context)?;
+    let problem = Problem::new("context", format!("context {context} is also guest '{other}''s"));
+    let problem = problem.at(Document::read(own).span("context"));
+    Some(problem.show(&paths.config(name).display().to_string(), own))
 }
 
 /// The problem that its root can't be this guest's, as it is shown.
@@ -119,14 +122,12 @@ fn root_taken(
     paths: &Paths,
     name: &GuestName,
     own: &str,
-    config: &GuestConfig,
-) -> Result<Option<String>> {
-    let conflict = super::conflict(paths, name, &config.root(paths, name))?;
-    Ok(conflict.map(|text| {
-        let span = Document::read(own).span("root");
-        let problem = Problem::new("root", text).at(span);
-        problem.show(&paths.config(name).display().to_string(), own)
-    }))
+    conflict: Option<Conflict>,
+) -> Option<String> {
+    let conflict = conflict?;
+    let problem = Problem::new("root", conflict.to_string()).hint(conflict.remedy());
+    let problem = problem.at(Document::read(own).span("root"));
+    Some(problem.show(&paths.config(name).display().to_string(), own))
 }
 
 /// What [`load`] reads, with the values that depend on the guest's name, or on other
@@ -154,15 +155,17 @@ pub fn text(paths: &Paths, name: &GuestName) -> Result<String> {
 /// Would this text be right as a guest's configuration?
 ///
 /// # Errors
-/// Everything that is wrong with it; also that another guest has its context or root.
+/// Everything that is wrong with it; also that another guest has its context or root. A
+/// root that the guest has already is another one's only if that runs there.
 pub fn judge_text(paths: &Paths, name: &GuestName, text: &str) -> Result<GuestConfig> {
     let config = judge(paths, name, text)?.map_err(mistaken)?;
-    if let Some(context) = config.context
-        && let Some(mistake) = clash(paths, name, text, context)?
-    {
-        return Err(Error::new(mistake));
-    }
-    match root_taken(paths, name, text, &config)? {
+    let others = Neighbours::read(paths)?;
+    let root = config.root(paths, name);
+    let stays = root_of(paths, name).as_ref() == Some(&root);
+    let all = others.conflicts(name, &root);
+    let conflict = all.into_iter().find(|found| !stays || found.is_at_work());
+    let clash = config.context.and_then(|context| clash(paths, name, text, context, &others));
+    match clash.or_else(|| root_taken(paths, name, text, conflict)) {
         Some(mistake) => Err(Error::new(mistake)),
         None => Ok(config),
     }
@@ -379,6 +382,10 @@ pub(super) mod tests {
         name.parse().unwrap()
     }
 
+    fn found(paths: &Paths, name: &str) -> Vec<String> {
+        mistakes(paths, &guest(name), &Neighbours::read(paths).unwrap()).unwrap()
+    }
+
     #[test]
     fn backups_and_defaults_are_no_guests() {
         for file in ["defaults.toml", ".web.toml", "web.toml~", "#web.toml#", "web.toml.bak", "x"] {
@@ -408,7 +415,7 @@ pub(super) mod tests {
     #[test]
     fn two_guests_with_one_context_are_a_mistake() {
         let (_directory, paths) = host(&[("a.toml", "context = 7"), ("b.toml", "context = 7")]);
-        let found = mistakes(&paths, &guest("a")).unwrap();
+        let found = found(&paths, "a");
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("context 7 is also guest 'b''s"), "{}", found[0]);
     }
@@ -417,7 +424,7 @@ pub(super) mod tests {
     fn a_guest_that_waits_for_itself_is_a_mistake_and_for_nobody_a_doubt() {
         let text = "context = 7\nafter = [\"a\", \"nosuch\"]";
         let (_directory, paths) = host(&[("a.toml", text)]);
-        let found = mistakes(&paths, &guest("a")).unwrap();
+        let found = found(&paths, "a");
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("the guest waits for itself: a after a"), "{}", found[0]);
         let doubts = super::super::doubts(&paths, &guest("a"));
