@@ -34,6 +34,7 @@ mod template;
 mod tidy;
 mod tool;
 mod unpack;
+mod way;
 mod workspace;
 
 use std::collections::BTreeMap;
