@@ -97,13 +97,19 @@ pub(super) fn snapshots(name: &GuestName, root: &Path) -> Snapshots {
     Snapshots::new(name, Place::directory(root))
 }
 
+/// Those of the guest's name, the configuration last; a rename that was killed has left a
+/// note.
+fn files(paths: &Paths, name: &GuestName) -> impl Iterator<Item = PathBuf> {
+    [paths.renaming(name)].into_iter().chain(belongings::files(paths, name))
+}
+
 fn listing(paths: &Paths, name: &GuestName, root: &Path) -> String {
     [root.to_owned(), snapshots(name, root).directory().to_owned()]
         .into_iter()
         // What a link leads to goes with it.
         .chain(root.is_symlink().then(|| config::real_path(root)))
         .chain(belongings::settings(paths, name))
-        .chain(belongings::files(paths, name))
+        .chain(files(paths, name))
         .filter(|path| path.symlink_metadata().is_ok())
         .map(|path| format!("would delete '{}'\n", path.display()))
         .collect()
@@ -137,7 +143,7 @@ fn delete(
     disable()?;
     Doomed::take(root, name)?.map_or(Ok(()), Doomed::remove)?;
     remove_settings(paths, name)?;
-    for file in belongings::files(paths, name) {
+    for file in files(paths, name) {
         match fs::remove_file(&file) {
             Err(cause) if cause.kind() != ErrorKind::NotFound => {
                 return Err(Error::path("remove", &file, cause));
@@ -176,6 +182,7 @@ mod tests {
         fs::create_dir_all(root.join("etc")).unwrap();
         fs::create_dir_all(paths.config_dir()).unwrap();
         fs::write(&config, "context = 40007\n").unwrap();
+        fs::write(paths.renaming(&web), "www\n").unwrap();
         ids::allocate(&paths, &web, 40_007.try_into().ok()).unwrap();
         // As long as systemd starts it, it is whole.
         delete(&paths, &web, &root, || Err(Error::new("no"))).unwrap_err();
@@ -187,7 +194,7 @@ mod tests {
         assert!(!root.exists() && config.exists());
         fs::remove_dir(&log).unwrap();
         delete(&paths, &web, &check(&paths, &web).unwrap(), gone).unwrap();
-        assert!(!config.exists());
+        assert_eq!(fs::read_dir(paths.config_dir()).unwrap().count(), 0);
         // And once more, as long as it has its numbers.
         delete(&paths, &web, &check(&paths, &web).unwrap(), gone).unwrap();
         ids::release(&paths, &web).unwrap();
