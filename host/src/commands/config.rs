@@ -251,7 +251,7 @@ fn edit_until_right(
         }
         let bytes = fs::read(copy).map_err(|error| Error::path("read", copy, error))?;
         let judged = config::utf8(copy, bytes).and_then(|text| {
-            config::judge_change(paths, name, before, &text)?;
+            config::judge_edited(paths, name, before, &text)?;
             effect::refuse_other_files(paths, name, before, &text)?;
             Ok(text)
         });

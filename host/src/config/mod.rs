@@ -13,6 +13,7 @@ pub mod edit;
 pub mod init;
 pub mod limits;
 mod load;
+mod mistakes;
 mod mount;
 mod neighbours;
 mod network;
@@ -37,8 +38,8 @@ use shared::name::{ContextId, GuestName};
 use crate::paths::Paths;
 
 pub use load::{
-    Change, change, effective, guest_of_file, judge_change, judge_text, load, load_kept,
-    load_of_running, mistakes, names, set_text, settle, text, write_new, write_new_text,
+    Change, change, effective, guest_of_file, judge_change, judge_edited, judge_text, load,
+    load_kept, load_of_running, names, set_text, settle, text, write_new, write_new_text,
 };
 pub use read::{
     contexts, doubts, is_autostarted, marks_as_they_are, misnamed, text_as_it_is, utf8,
@@ -273,6 +274,7 @@ pub use after::Order;
 pub use credential::{Credential, CredentialFile, MOST as MOST_CREDENTIALS};
 pub use device::DeviceRule;
 pub use limits::Limits;
+pub use mistakes::mistakes;
 pub use mount::{Bind, Mounts, Tmpfs};
 pub use neighbours::{Conflict, Neighbours, Relation, conflict, conflict_of_own};
 pub use network::{Network, NetworkMode};
