@@ -95,7 +95,7 @@ fn refuse_for(
             Place::directory(paths.root(name))
         }
     };
-    if let Some(base) = place.base().filter(|base| base.starts_with(directory)) {
+    if let Some(base) = place.base().filter(|base| config::lies_in(base, directory)) {
         let text = format!("{}: guest '{name}' lies over '{}'", what(), base.display());
         return Err(Error::new(text).hint(format!(
             "first delete '{name}', or make another guest of it without a base: \
@@ -124,5 +124,36 @@ fn may_lie_over(paths: &Paths, name: &GuestName, directory: &Path) -> Result<boo
     let defaults =
         store::open(&paths.defaults()).and_then(std::io::read_to_string).unwrap_or_default();
     let own = config::text(paths, name).or_else(|_| config::text_as_it_is(paths, name))?;
-    Ok([own, defaults].iter().any(|text| config::mentions(text, directory)))
+    Ok([own, defaults].iter().any(|text| config::may_name(text, directory)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_base_is_the_same_by_any_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let (paths, shelf) = (Paths::new(directory.path()), directory.path().join("shelf"));
+        std::fs::create_dir_all(shelf.join(".snapshots/golden/v1")).unwrap();
+        std::fs::create_dir_all(paths.roots_dir().parent().unwrap()).unwrap();
+        symlink(&shelf, paths.roots_dir()).unwrap();
+        let web = paths.config(&"web".parse().unwrap());
+        let names = [shelf.clone(), paths.roots_dir()].map(|at| at.join(".snapshots/golden/v1"));
+        for base in &names {
+            let storage = format!("kind = \"overlay\"\nbase = \"{}\"\n", base.display());
+            for wrong in ["", "wrong = 1\n"] {
+                let text = format!("context = 7\n{wrong}[storage]\n{storage}");
+                store::replace(&web, &text, 0o644).unwrap();
+                for directory in names.iter().flat_map(|name| name.ancestors().take(2)) {
+                    let refused = refuse(&paths, directory, || "no".to_owned()).is_err();
+                    // A file with mistakes says only what it says.
+                    assert!(refused || !wrong.is_empty() && base != &names[0], "{directory:?}");
+                }
+            }
+        }
+        refuse(&paths, &shelf.join(".snapshots/web"), || "no".to_owned()).unwrap();
+    }
 }

@@ -86,7 +86,7 @@ fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
     let what = || format!("cannot delete guest '{name}'");
     real_root(&root, what)?;
     based::refuse_to_take_along(paths, name, &root, is_named, what)?;
-    for directory in [&*root, &*config::real_path(&root), snapshots(name, &root).directory()] {
+    for directory in [&*root, snapshots(name, &root).directory()] {
         based::refuse_for_others(paths, name, directory, what)?;
     }
     Ok(root)

@@ -279,8 +279,8 @@ pub use mount::{Bind, Mounts, Tmpfs};
 pub use neighbours::{Conflict, Neighbours, Relation, conflict, conflict_of_own};
 pub use network::{Network, NetworkMode};
 pub use next::Next;
-pub use roots::{is_of_host, real as real_path, root_of};
-pub use storage::{Files, Place, Storage, StorageKind, mentions};
+pub use roots::{is_of_host, lies_in, may_name, real as real_path, root_of};
+pub use storage::{Files, Place, Storage, StorageKind};
 pub use unify::{Excluded, Unify};
 
 /// `security.capabilities`: changes to the default set.

@@ -7,6 +7,7 @@ use shared::name::GuestName;
 
 use super::parse::root_in;
 use super::read::text_as_it_is;
+use super::storage::mentions;
 use crate::paths::Paths;
 
 /// Directories of every host, and those in which it keeps its own: whoever changes one
@@ -82,6 +83,20 @@ pub fn real(path: &Path) -> PathBuf {
     })
 }
 
+/// Is this directory the other one, or below it, as they are written or where links lead?
+pub fn lies_in(path: &Path, directory: &Path) -> bool {
+    let all = [directory.to_owned(), real(directory)];
+    let is_in = |path: &Path| all.iter().any(|directory| path.starts_with(directory));
+    // Only if need be: it may be on a disk that doesn't answer.
+    is_in(path) || is_in(&real(path))
+}
+
+/// Could this text, which can't be read as TOML or has other mistakes, name a directory
+/// that lies in this one?
+pub fn may_name(text: &str, directory: &Path) -> bool {
+    [directory, &real(directory)].into_iter().any(|directory| mentions(text, directory))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +109,23 @@ mod tests {
         for path in ["/vservers", "/srv/web", "/var/lib/vservers", "/home/web", "/etcetera"] {
             assert!(!is_of_host(path.as_ref()), "{path}");
         }
+    }
+
+    #[test]
+    fn what_lies_in_a_directory_does_so_by_any_name() {
+        let place = tempfile::tempdir().unwrap();
+        let [shelf, link, other] = ["shelf", "link", "other"].map(|name| place.path().join(name));
+        fs::create_dir_all(shelf.join("golden/v1")).unwrap();
+        std::os::unix::fs::symlink(&shelf, &link).unwrap();
+        for (path, directory) in
+            [(&shelf, &shelf), (&link, &shelf), (&shelf, &link), (&link, &link)]
+        {
+            let (path, directory) = (path.join("golden/v1"), directory.join("golden"));
+            assert!(lies_in(&path, &directory), "{path:?} {directory:?}");
+            assert!(!lies_in(&directory, &path));
+            assert!(!lies_in(&path, &other));
+        }
+        let text = format!("base = \"{}/golden/v1\n", shelf.display());
+        assert!(may_name(&text, &link.join("golden")) && !may_name(&text, &other));
     }
 }
