@@ -63,6 +63,11 @@ impl Paths {
         self.config_dir().join(format!(".{name}.toml.next"))
     }
 
+    /// `/etc/vservers/.NAME.toml.renaming`: the name that the guest is being given.
+    pub fn renaming(&self, name: &GuestName) -> PathBuf {
+        self.config_dir().join(format!(".{name}.toml.renaming"))
+    }
+
     /// `/etc/vservers/NAME.sh`: actions on the host.
     pub fn actions(&self, name: &GuestName) -> PathBuf {
         self.config_dir().join(format!("{name}.sh"))

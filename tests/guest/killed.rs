@@ -1,14 +1,17 @@
 //! Guests that were killed with their keepers and supervisors, and are started no more:
 //! of what they leave on the host the next command that has to do with them leaves nothing.
 
+use std::fs;
+
 use shared::name::GuestName;
-use tests::{DEADLINE, Guest, Host, Network, Tree, eventually};
+use tests::{DEADLINE, Guest, Host, Network, Tree, eventually, until_cut};
 
 on! { Busybox: [
     nothing_is_left_when_it_is_deleted,
     nothing_is_left_when_it_is_renamed,
     nothing_is_left_when_it_is_stopped,
     addresses_that_another_guest_has_by_now_stay,
+    a_deletion_that_was_killed_is_finished_by_the_next,
 ] }
 
 /// How guests are joined to networks: a setting, and addresses. What is left of the
@@ -101,4 +104,34 @@ fn addresses_that_another_guest_has_by_now_stay(tree: Tree) {
     assert_eq!(answers(), before);
     db.stop();
     assert_eq!(answers(), ["", ""]);
+}
+
+fn a_deletion_that_was_killed_is_finished_by_the_next(tree: Tree) {
+    const DIRECTORIES: usize = 5000;
+    let host = Host::new();
+    let beside = || fs::read_dir(host.paths().roots_dir()).expect("it is there").flatten();
+    until_cut(|| {
+        let web = host.guest("web").tree(tree).build();
+        // Long enough to be met at work.
+        for number in 0..DIRECTORIES {
+            fs::create_dir(web.root().join(format!("srv/{number}"))).expect("it can be made");
+        }
+        let mut deleting = host.command(["delete", "web", "--yes"]).spawn().expect("it runs");
+        eventually(DEADLINE, "its root is on its way", || {
+            let has_ended = deleting.try_wait().expect("it is ours").is_some();
+            let moved = beside().find(|entry| entry.file_name() != "web");
+            let left = moved.and_then(|moved| fs::read_dir(moved.path().join("root/srv")).ok());
+            (has_ended || left.is_some_and(|left| left.count() < DIRECTORIES)).then_some(())
+        });
+        let _ = deleting.kill();
+        if deleting.wait().expect("it ends").success() {
+            return false;
+        }
+        let is_cut = beside().count() == 1;
+        let repeated = host.vserver(["delete", "web", "--yes"]);
+        assert!(!is_cut || repeated.code == 0, "{repeated}");
+        host.vserver(["delete", "web", "--yes"]).code(5);
+        assert_eq!(beside().count(), 0);
+        is_cut
+    });
 }

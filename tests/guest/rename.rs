@@ -8,6 +8,7 @@ on! { Busybox: [
     everything_goes_with_it,
     a_rename_that_was_killed_is_finished,
     a_rename_that_was_killed_at_its_end_is_finished,
+    only_what_was_begun_is_finished,
     nothing_is_overwritten,
 ] }
 
@@ -77,11 +78,53 @@ fn a_rename_that_was_killed_at_its_end_is_finished(tree: Tree) {
     // Before that, a start says what there is to do.
     old.vserver("start", [""; 0]).code(1).complains("vserver rename old new");
     fs::rename(file("old"), file("new")).expect("it can be renamed");
+    let note = host.paths().renaming(&"old".parse().expect("a name"));
+    fs::write(&note, "new\n").expect("it can be written");
     host.vserver(["rename", "old", "new"]).ok().says("guest 'old' is now 'new'\n");
+    assert!(!note.exists());
     let config = host.vserver(["config", "show", after.name()]).ok();
     assert!(config.stdout.contains("after = [\"new\"]"), "{config}");
     host.vserver(["rename", "old", "new"]).code(5);
     new.start().stop();
+}
+
+fn only_what_was_begun_is_finished(tree: Tree) {
+    let host = Host::new();
+    let (web, db) = (host.guest("web").tree(tree).build(), host.guest("db2").tree(tree).build());
+    let shop = host.guest("shop").tree(tree).list("after", &["db"]).build();
+    // There is none of this name, and another one of the new name.
+    host.vserver(["rename", "db", db.name()]).code(5).complains("there is no guest 'db'");
+    let config = host.vserver(["config", "show", shop.name()]).ok();
+    assert!(config.stdout.contains("after = [\"db\"]"), "{config}");
+
+    // One that was killed when numbers and root had their new name, and goes wrong then.
+    let ids = fs::read_to_string(host.paths().ids()).expect("they are there");
+    fs::write(host.paths().ids(), ids.replace("guests.web", "guests.www")).expect("it");
+    let www = web.other("www");
+    fs::rename(web.root(), www.root()).expect("it can be renamed");
+    let note = host.paths().renaming(&"web".parse().expect("a name"));
+    fs::write(&note, "www\n").expect("it can be written");
+    host.vserver(["rename", "web", "mail"]).code(1).complains("vserver rename web www");
+    let actions = |name: &str| host.paths().actions(&name.parse().expect("a name"));
+    for name in ["web", "www"] {
+        fs::write(actions(name), "").expect("it can be written");
+    }
+    host.vserver(["rename", "web", "www"]).code(1).complains("File exists");
+    let now = fs::read_to_string(host.paths().ids()).expect("they are there");
+    assert!(now.contains("guests.www") && !now.contains("guests.web"), "{now}");
+    fs::remove_file(actions("web")).expect("it is there");
+    host.vserver(["rename", "web", "www"]).ok();
+    assert!(!note.exists() && www.root().join("bin").exists());
+
+    // Files that lie at the new name's place, whoever has put them there, may be all there are.
+    fs::rename(www.root(), web.root()).expect("it can be renamed");
+    let refused = host.vserver(["rename", "www", "web"]).code(1).complains("guest 'web' exists");
+    let (from, to) = (web.root(), www.root());
+    let refused = refused.complains(&format!("mv '{}' '{}'", from.display(), to.display()));
+    assert!(!refused.stderr.contains("delete"), "{refused}");
+    // Nothing that can't be done is left to be finished.
+    assert!(!host.paths().renaming(&"www".parse().expect("a name")).exists());
+    host.vserver(["delete", "www", "--yes"]).ok();
 }
 
 fn nothing_is_overwritten(tree: Tree) {

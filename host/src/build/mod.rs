@@ -34,6 +34,7 @@ mod template;
 mod tidy;
 mod tool;
 mod unpack;
+mod way;
 mod workspace;
 
 use std::collections::BTreeMap;
@@ -374,7 +375,7 @@ pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
     }
     if let Some(why) = config::conflict(paths, name, &target)? {
         return Err(Error::new(format!("cannot build guest '{name}': {why}"))
-            .hint("give a '--root' that isn't there yet, or none"));
+            .hint(why.hint("give a '--root' that isn't there yet, or none")));
     }
     let file = paths.config(name);
     let is_there = |path: &Path| path.symlink_metadata().is_ok();

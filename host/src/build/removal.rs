@@ -6,15 +6,15 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::process::geteuid;
 use shared::name::GuestName;
 
+use crate::config;
 use crate::error::{Error, Result};
 
+use super::way::{self, Doubt};
 use super::workspace::{self, Workspace};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -76,7 +76,8 @@ impl Doomed {
         }
     }
 
-    /// Removes it, file by file, and then what killed ones have left beside it.
+    /// Removes it, file by file, and then what killed ones have left beside it, as far as
+    /// that can be: it is nothing of this guest's.
     ///
     /// # Errors
     /// When the system refuses; what is left is swept away by the next build.
@@ -84,7 +85,8 @@ impl Doomed {
         let root = self.workspace.root();
         workspace::remove_path(&root).map_err(|cause| Error::path("remove", &root, cause))?;
         drop(self.workspace);
-        self.was.parent().map_or(Ok(()), sweep)
+        let _ = self.was.parent().map(sweep);
+        Ok(())
     }
 }
 
@@ -96,35 +98,51 @@ fn sweep(parent: &Path) -> Result<()> {
 /// led to. `what` is done with it.
 ///
 /// # Errors
-/// When something is mounted on it or below it; when somebody else may have made the
-/// link, or it would take along what it lies in.
+/// When something is mounted on it or below it; when somebody else could have made it
+/// lead there, it is a directory of the host's own, or it would take along what the link
+/// to it lies in.
 pub fn real(root: &Path, what: impl Fn() -> String) -> Result<PathBuf> {
     refuse_mounts(root, &what)?;
-    let Ok(target) = std::fs::read_link(root) else { return Ok(root.to_owned()) };
-    let refused = |why: &str| {
-        let text = format!("{}: it is a symbolic link, {why}", what());
-        Error::new(text).hint("remove it, or name what it leads to in 'root'")
-    };
-    let parent = root.parent().unwrap_or(root);
-    let own = |path: &Path, bits| {
-        let about = path.symlink_metadata();
-        about.is_ok_and(|a| a.uid() == geteuid().as_raw() && a.mode() & bits == 0)
-    };
-    // Whoever can make one could have anything of the host's removed.
-    if !own(root, 0) || !own(&std::fs::canonicalize(parent).unwrap_or_default(), OTHERS_WRITE) {
-        return Err(refused("and others may have made it"));
+    if root.symlink_metadata().is_err_and(|cause| cause.kind() == ErrorKind::NotFound) {
+        return Ok(root.to_owned());
     }
     // A removal that was cut short has left the link.
-    let real = std::fs::canonicalize(root).unwrap_or_else(|_| parent.join(target));
+    let real = way::follow(root).map_err(|doubt| doubtful(root, &doubt, what()))?;
+    let named = "remove it, or name what it leads to in 'root'";
+    if config::is_of_host(&real) {
+        let text =
+            format!("{}: it leads to '{}', a directory of the host's own", what(), real.display());
+        return Err(Error::new(text).hint(named));
+    }
+    if !root.is_symlink() {
+        return Ok(root.to_owned());
+    }
     let holds = |path: &Path| std::fs::canonicalize(path).is_ok_and(|path| path.starts_with(&real));
-    if holds(parent) {
-        return Err(refused("and lies in what it leads to"));
+    if holds(root.parent().unwrap_or(root)) {
+        let text = format!("{}: it is a symbolic link, and lies in what it leads to", what());
+        return Err(Error::new(text).hint(named));
     }
     Ok(real)
 }
 
-/// The permissions of others to write (inode(7)).
-const OTHERS_WRITE: u32 = 0o022;
+/// Whoever can change the way to a root could have anything of the host's removed.
+fn doubtful(root: &Path, doubt: &Doubt, what: String) -> Error {
+    match doubt {
+        Doubt::Link(link) => {
+            let text =
+                format!("{what}: others may have made the symbolic link '{}'", link.display());
+            Error::new(text).hint("remove it, or name what it leads to in 'root'")
+        }
+        Doubt::Directory(directory) => {
+            let (root, directory) = (root.display(), directory.display());
+            Error::new(format!("{what}: others than root may change what is in '{directory}'"))
+                .hint(format!("move '{root}' to where only root can, and say so in 'root'"))
+        }
+        Doubt::Failed(cause) => {
+            Error::new(format!("{what}: cannot find '{}': {cause}", root.display()))
+        }
+    }
+}
 
 fn refuse_mounts(root: &Path, what: impl Fn() -> String) -> Result<()> {
     let mounts = std::fs::read("/proc/self/mountinfo")
@@ -232,10 +250,15 @@ mod tests {
             assert!(link.is_symlink() && far.exists());
             error
         };
-        assert!(complaint(&far, 0o777).contains("others may have made it"));
+        assert!(complaint(&far, 0o777).contains("others than root may change what is in '"));
         for holder in [&roots, parent.path()] {
             assert!(complaint(holder, 0o700).contains("lies in what it leads to"));
         }
+        // Only asked for.
+        let link = parent.path().join("lib");
+        std::os::unix::fs::symlink("/usr/include", &link).unwrap();
+        let error = real(&link, || "no".to_owned()).unwrap_err().to_string();
+        assert!(error.starts_with("no: it leads to '/usr/include', a directory"), "{error}");
     }
 
     #[test]
@@ -258,6 +281,12 @@ mod tests {
         std::fs::create_dir_all(root.join("etc")).unwrap();
         Doomed::take(&root, &name).unwrap().unwrap().remove().unwrap();
         assert!(Doomed::take(&root, &name).unwrap().is_none());
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+        // Nor is one whether what others have left goes with it.
+        std::fs::create_dir(&root).unwrap();
+        let mut doomed = Doomed::take(&root, &name).unwrap().unwrap();
+        doomed.was = parent.path().join("none/web");
+        doomed.remove().unwrap();
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
     }
 }

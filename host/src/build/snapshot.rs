@@ -74,13 +74,14 @@ impl Snapshots {
                 Ok(made) => made,
                 Err(error) => {
                     let text = fs::read_to_string(&description);
-                    match text.is_ok_and(|text| !config::mentions(&text, directory)) {
+                    match text.is_ok_and(|text| !config::may_name(&text, directory)) {
                         true => continue,
                         false => return Err(error),
                     }
                 }
             };
-            if let Some(base) = made.storage.base.filter(|base| base.starts_with(directory)) {
+            let base = made.storage.base.filter(|base| config::lies_in(base, directory));
+            if let Some(base) = base {
                 return Ok(Some((name, base)));
             }
         }

@@ -1,12 +1,11 @@
 //! Guests, and snapshots of guests, whose files lie over a directory.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use shared::name::GuestName;
 
 use crate::build::Snapshots;
-use crate::config::{self, Place};
+use crate::config::{self, Place, Relation};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::store;
@@ -35,57 +34,48 @@ pub(super) fn refuse_for_others(
 }
 
 /// # Errors
-/// When another guest has the same root.
-pub(super) fn refuse_shared(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
-    let mine = real(root);
-    for other in config::names(paths)?.iter().filter(|other| *other != name) {
-        // A file with mistakes may name any directory; it is not guessed at.
-        let theirs = config::load(paths, other).map(|config| config.root(paths, other));
-        if theirs.is_ok_and(|theirs| real(&theirs) == mine) {
-            return Err(Error::new(format!(
-                "guest '{name}' has the same root directory as guest '{other}'"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// # Errors
-/// When this root is another guest's as well, or one of both lies in the other: that is
-/// what `what` can't be done for.
+/// When nothing can be done with the root of a guest, since another one's is there, in it
+/// or around it: that is what `what` can't be done for.
 pub(super) fn refuse_conflict(
     paths: &Paths,
     name: &GuestName,
     root: &Path,
     what: impl Fn() -> String,
 ) -> Result<()> {
-    match config::conflict(paths, name, root)? {
-        None => Ok(()),
-        Some(why) => Err(Error::new(format!("{}: {why}", what()))
-            .hint("give one of both another root: vserver config set NAME root DIR")),
-    }
+    let Some(why) = config::conflict_of_own(paths, name, root)? else { return Ok(()) };
+    let own = format!("give it a root of its own: vserver config set {name} root DIR");
+    Err(Error::new(format!("{}: {why}", what())).hint(why.hint(&own)))
 }
 
 /// # Errors
-/// When the root of another guest lies in this one.
-pub(super) fn refuse_around(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
-    let mine = real(root);
-    for other in config::names(paths)?.iter().filter(|other| *other != name) {
-        let Ok(config) = config::load(paths, other) else { continue };
-        let theirs = real(&config.root(paths, other));
-        if theirs.starts_with(&mine) {
-            return Err(Error::new(format!(
-                "guest '{other}' has its root directory in that of guest '{name}'"
-            ))
-            .hint(format!("first: vserver delete {other}")));
+/// When another guest's files, or vserver's own, would go with the root of a guest, by any
+/// configuration or boot. `is_named` says that its own configuration names the root.
+pub(super) fn refuse_to_take_along(
+    paths: &Paths,
+    name: &GuestName,
+    root: &Path,
+    is_named: bool,
+    what: impl Fn() -> String,
+) -> Result<()> {
+    let all = config::Neighbours::read(paths)?.conflicts(name, root);
+    // What lies in another guest's goes without that.
+    let Some(why) = all.into_iter().find(|found| found.relation != Relation::Within) else {
+        return Ok(());
+    };
+    let hint = match (why.other(), why.relation) {
+        (Some(other), Relation::Around) if !why.is_running() => {
+            Some(format!("first: vserver delete {other}"))
         }
-    }
-    Ok(())
-}
-
-/// A path without links, as far as it is there.
-pub(super) fn real(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+        _ if why.is_running() => why.remedy(),
+        _ if is_named => Some(format!("vserver config unset {name} root, then delete it")),
+        _ if root.is_symlink() => Some(format!("rm {}, then delete it", root.display())),
+        _ => why.remedy(),
+    };
+    let error = Error::new(format!("{}: {why}", what()));
+    Err(match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
 }
 
 fn refuse_for(
@@ -105,7 +95,7 @@ fn refuse_for(
             Place::directory(paths.root(name))
         }
     };
-    if let Some(base) = place.base().filter(|base| base.starts_with(directory)) {
+    if let Some(base) = place.base().filter(|base| config::lies_in(base, directory)) {
         let text = format!("{}: guest '{name}' lies over '{}'", what(), base.display());
         return Err(Error::new(text).hint(format!(
             "first delete '{name}', or make another guest of it without a base: \
@@ -134,5 +124,36 @@ fn may_lie_over(paths: &Paths, name: &GuestName, directory: &Path) -> Result<boo
     let defaults =
         store::open(&paths.defaults()).and_then(std::io::read_to_string).unwrap_or_default();
     let own = config::text(paths, name).or_else(|_| config::text_as_it_is(paths, name))?;
-    Ok([own, defaults].iter().any(|text| config::mentions(text, directory)))
+    Ok([own, defaults].iter().any(|text| config::may_name(text, directory)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_base_is_the_same_by_any_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let (paths, shelf) = (Paths::new(directory.path()), directory.path().join("shelf"));
+        std::fs::create_dir_all(shelf.join(".snapshots/golden/v1")).unwrap();
+        std::fs::create_dir_all(paths.roots_dir().parent().unwrap()).unwrap();
+        symlink(&shelf, paths.roots_dir()).unwrap();
+        let web = paths.config(&"web".parse().unwrap());
+        let names = [shelf.clone(), paths.roots_dir()].map(|at| at.join(".snapshots/golden/v1"));
+        for base in &names {
+            let storage = format!("kind = \"overlay\"\nbase = \"{}\"\n", base.display());
+            for wrong in ["", "wrong = 1\n"] {
+                let text = format!("context = 7\n{wrong}[storage]\n{storage}");
+                store::replace(&web, &text, 0o644).unwrap();
+                for directory in names.iter().flat_map(|name| name.ancestors().take(2)) {
+                    let refused = refuse(&paths, directory, || "no".to_owned()).is_err();
+                    // A file with mistakes says only what it says.
+                    assert!(refused || !wrong.is_empty() && base != &names[0], "{directory:?}");
+                }
+            }
+        }
+        refuse(&paths, &shelf.join(".snapshots/web"), || "no".to_owned()).unwrap();
+    }
 }

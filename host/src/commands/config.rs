@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use crate::cli::{ConfigAction, ConfigArgs};
 use crate::commands::{Exit, config_import, dry_run, generate, output};
-use crate::config::{self, edit, problem::Problem};
+use crate::config::{self, Neighbours, edit, problem::Problem};
 use crate::error::{Error, Kind, Result};
 use crate::facts;
 use crate::paths::Paths;
@@ -104,8 +104,9 @@ fn check(paths: &Paths, names: &[GuestName]) -> Result<Exit> {
         names => names,
     };
     let (mut shown, mut worst): (Vec<String>, _) = (Vec::new(), Exit::DONE);
+    let others = Neighbours::read(paths)?;
     for name in names {
-        let mistakes = match config::mistakes(paths, name) {
+        let mistakes = match config::mistakes(paths, name, &others) {
             Err(error) if names.len() == 1 || error.kind() == Kind::NoSuchGuest => {
                 return Err(error);
             }
@@ -250,7 +251,7 @@ fn edit_until_right(
         }
         let bytes = fs::read(copy).map_err(|error| Error::path("read", copy, error))?;
         let judged = config::utf8(copy, bytes).and_then(|text| {
-            config::judge_change(paths, name, before, &text)?;
+            config::judge_edited(paths, name, before, &text)?;
             effect::refuse_other_files(paths, name, before, &text)?;
             Ok(text)
         });

@@ -49,44 +49,44 @@ pub(super) fn now(paths: &Paths, name: &GuestName) -> Result<()> {
     let _at_rest = at_rest::keep(paths, name)?;
     let root = check(paths, name)?;
     supervisor::clear_after(paths, name)?;
-    delete(paths, name, &root)?;
+    delete(paths, name, &root, || disable(paths, name))?;
     if systemd::starts_guests(paths) {
-        // Only what nobody looks at is left if it doesn't do that.
-        if systemd::is_linked(name) {
-            let _ = systemd::enable(name, false);
-        }
         systemd::reset_failed(name);
+        // Only what nobody looks at is left if it doesn't do that.
         let _ = systemd::reload();
     }
+    ids::release(paths, name)?;
     lock.remove(&paths.lock(name));
     Ok(())
+}
+
+/// The next guest of this name isn't to be started with the host because this one was.
+fn disable(paths: &Paths, name: &GuestName) -> Result<()> {
+    match systemd::starts_guests(paths) && systemd::is_linked(name) {
+        true => systemd::enable(name, false),
+        false => Ok(()),
+    }
 }
 
 /// Where the guest's root is, if the guest can be deleted.
 fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
     at_rest::check(paths, name)?;
-    let root = match config::load(paths, name) {
-        Ok(config) => config.root(paths, name),
+    let (root, is_named) = match config::load(paths, name) {
+        Ok(config) => (config.root(paths, name), config.root.is_some()),
         Err(error) if error.kind() == Kind::NoSuchGuest => {
             let root = paths.root(name);
             let is_known = ids::lookup(paths, name)?.is_some();
             if !is_known && root.symlink_metadata().is_err() {
                 return Err(error);
             }
-            root
+            (root, false)
         }
         Err(error) => return Err(error),
     };
     let what = || format!("cannot delete guest '{name}'");
-    let real = real_root(&root, what)?;
-    based::refuse_shared(paths, name, &root).map_err(|error| {
-        error.hint(match real == root {
-            true => format!("vserver config unset {name} root, then delete it"),
-            false => format!("rm {}, then delete it", root.display()),
-        })
-    })?;
-    based::refuse_around(paths, name, &root)?;
-    for directory in [&*root, &*based::real(&root), snapshots(name, &root).directory()] {
+    real_root(&root, what)?;
+    based::refuse_to_take_along(paths, name, &root, is_named, what)?;
+    for directory in [&*root, snapshots(name, &root).directory()] {
         based::refuse_for_others(paths, name, directory, what)?;
     }
     Ok(root)
@@ -97,13 +97,19 @@ pub(super) fn snapshots(name: &GuestName, root: &Path) -> Snapshots {
     Snapshots::new(name, Place::directory(root))
 }
 
+/// Those of the guest's name, the configuration last; a rename that was killed has left a
+/// note.
+fn files(paths: &Paths, name: &GuestName) -> impl Iterator<Item = PathBuf> {
+    [paths.renaming(name)].into_iter().chain(belongings::files(paths, name))
+}
+
 fn listing(paths: &Paths, name: &GuestName, root: &Path) -> String {
     [root.to_owned(), snapshots(name, root).directory().to_owned()]
         .into_iter()
         // What a link leads to goes with it.
-        .chain(root.is_symlink().then(|| based::real(root)))
+        .chain(root.is_symlink().then(|| config::real_path(root)))
         .chain(belongings::settings(paths, name))
-        .chain(belongings::files(paths, name))
+        .chain(files(paths, name))
         .filter(|path| path.symlink_metadata().is_ok())
         .map(|path| format!("would delete '{}'\n", path.display()))
         .collect()
@@ -124,14 +130,20 @@ pub(super) fn ask(yes: bool, question: &str, not: impl FnOnce() -> String) -> Re
     if output::confirm(question)? { Ok(()) } else { Err(Error::usage(not())) }
 }
 
-/// The root leaves its place first, and its files go last: whenever this is
-/// cut short, the guest is there whole, or can be deleted again.
-fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
+/// The root goes first, which takes long, and what the guest is known by last: whenever
+/// this is cut short, the guest is there whole, or can be deleted again.
+fn delete(
+    paths: &Paths,
+    name: &GuestName,
+    root: &Path,
+    disable: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     snapshots(name, root).delete_all()?;
     Scratch::new(name, root).remove()?;
-    let doomed = Doomed::take(root, name)?;
+    disable()?;
+    Doomed::take(root, name)?.map_or(Ok(()), Doomed::remove)?;
     remove_settings(paths, name)?;
-    for file in belongings::files(paths, name) {
+    for file in files(paths, name) {
         match fs::remove_file(&file) {
             Err(cause) if cause.kind() != ErrorKind::NotFound => {
                 return Err(Error::path("remove", &file, cause));
@@ -139,8 +151,7 @@ fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
             _ => {}
         }
     }
-    ids::release(paths, name)?;
-    doomed.map_or(Ok(()), Doomed::remove)
+    Ok(())
 }
 
 /// The next guest of this name isn't to have what was set for this one's units.
@@ -155,4 +166,73 @@ fn remove_settings(paths: &Paths, name: &GuestName) -> Result<()> {
         output::remark(format_args!("what was set for its unit is gone: '{}'", path.display()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::RunDir;
+    use crate::store;
+
+    #[test]
+    fn a_deletion_that_was_cut_short_is_repeated() {
+        let directory = tempfile::tempdir().unwrap();
+        let (paths, web) = (Paths::new(directory.path()), "web".parse().unwrap());
+        let (root, config) = (paths.root(&web), paths.config(&web));
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::create_dir_all(paths.config_dir()).unwrap();
+        fs::write(&config, "context = 40007\n").unwrap();
+        fs::write(paths.renaming(&web), "www\n").unwrap();
+        ids::allocate(&paths, &web, 40_007.try_into().ok()).unwrap();
+        // As long as systemd starts it, it is whole.
+        delete(&paths, &web, &root, || Err(Error::new("no"))).unwrap_err();
+        assert!(root.join("etc").exists() && config.exists());
+        // What can't be removed is in the way of what comes after it only.
+        let (gone, log) = (|| Ok(()), paths.log(&web));
+        fs::create_dir_all(&log).unwrap();
+        delete(&paths, &web, &root, gone).unwrap_err();
+        assert!(!root.exists() && config.exists());
+        fs::remove_dir(&log).unwrap();
+        delete(&paths, &web, &check(&paths, &web).unwrap(), gone).unwrap();
+        assert_eq!(fs::read_dir(paths.config_dir()).unwrap().count(), 0);
+        // And once more, as long as it has its numbers.
+        delete(&paths, &web, &check(&paths, &web).unwrap(), gone).unwrap();
+        ids::release(&paths, &web).unwrap();
+        assert_eq!(check(&paths, &web).unwrap_err().kind(), Kind::NoSuchGuest);
+    }
+
+    #[test]
+    fn nothing_of_anothers_goes_with_a_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let (paths, shelf) = (Paths::new(directory.path()), directory.path().join("shelf"));
+        let guest = |name: &str| name.parse::<GuestName>().unwrap();
+        let (shown, prefix) = (shelf.display(), directory.path().display());
+        for (name, text) in [
+            ("a", format!("context = 7\nroot = \"{shown}\"\n")),
+            ("inner", format!("context = 8\nroot = \"{shown}/inner\"\n")),
+            ("every", format!("context = 9\nroot = \"{prefix}/var/lib/vservers\"\n")),
+        ] {
+            store::create(&paths.config(&guest(name)), &text, 0o644).unwrap();
+        }
+        for path in [&shelf.join("inner"), &shelf.join("b"), &paths.roots_dir()] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let refused = |name: &str| {
+            let error = check(&paths, &guest(name)).unwrap_err();
+            format!("{error}; {}", error.remedy().unwrap_or_default())
+        };
+        assert!(refused("a").ends_with("root of guest 'inner'; first: vserver delete inner"));
+        assert!(refused("every").ends_with("; vserver config unset every root, then delete it"));
+        assert_eq!(check(&paths, &guest("inner")).unwrap(), shelf.join("inner"));
+        // Whatever else is wrong with the other one's file, and however it is written there.
+        let text = format!("wrong = 1\nroot = \"{prefix}/./shelf/b\"\n");
+        fs::write(paths.config(&guest("inner")), text).unwrap();
+        assert!(refused("a").contains("the root of guest 'inner'"), "{}", refused("a"));
+        // One that it has only as long as it runs.
+        fs::write(paths.config(&guest("inner")), "context = 8\n").unwrap();
+        check(&paths, &guest("a")).unwrap();
+        let kept = RunDir::new(&paths, &guest("inner")).configuration();
+        store::create(&kept, format!("root = \"{shown}\"\n"), 0o644).unwrap();
+        assert!(refused("a").ends_with("vserver stop inner"), "{}", refused("a"));
+    }
 }

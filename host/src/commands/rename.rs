@@ -2,7 +2,8 @@
 //!
 //! Context, ids, root, logs and account go with it, and what systemd was told of
 //! it. The configuration is renamed last: until then the guest has its old name,
-//! and a rename that was killed on the way is finished by the same command.
+//! and a rename that was killed on the way is finished by the same command. A note
+//! beside the configuration tells of it, from before the first step to after the last.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -37,7 +38,8 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
     let (first, second) = if old < new { (old, new) } else { (new, old) };
     let _first = turn::wait(paths, first)?;
     let _second = turn::wait(paths, second)?;
-    if is_unfinished(paths, old, new)? {
+    let noted = noted(paths, old)?;
+    if is_unfinished(paths, old, new, noted.as_ref())? {
         if args.dry_run {
             output::print(&format!("would finish the rename of '{old}' to '{new}'\n"))?;
             return Ok(Exit::DONE);
@@ -46,7 +48,10 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
         return conclude(paths, old, new, was_linked);
     }
     let _at_rest = [at_rest::keep(paths, old)?, at_rest::keep(paths, new)?];
-    let moves = plan(paths, old, new)?;
+    // A rename that was killed has given the numbers to the new name already.
+    let is_resumed = ids::lookup(paths, old)?.is_none()
+        && (noted.as_ref() == Some(new) || ids::lookup(paths, new)?.is_some());
+    let moves = plan(paths, old, new, is_resumed)?;
     if args.dry_run {
         for (from, to) in moves.iter().filter(|(from, _)| from.symlink_metadata().is_ok()) {
             let line = format!("would rename '{}' to '{}'\n", from.display(), to.display());
@@ -65,28 +70,56 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
     if was_linked {
         systemd::enable(new, true)?;
     }
-    carry_out(paths, old, new, &moves).inspect_err(|_| {
+    store::replace(&paths.renaming(old), &format!("{new}\n"), 0o600)?;
+    let carried_out = carry_out(paths, old, new, &moves);
+    carried_out.map_err(|(error, is_undone)| {
+        // The first error counts.
         if was_linked {
-            // The first error counts.
             let _ = systemd::enable(new, false);
         }
+        if is_undone && !is_resumed {
+            let _ = fs::remove_file(paths.renaming(old));
+        }
+        error
     })?;
     conclude(paths, old, new, was_linked)
 }
 
+/// The name that a rename was to give, which was killed.
+fn noted(paths: &Paths, old: &GuestName) -> Result<Option<GuestName>> {
+    let path = paths.renaming(old);
+    match store::open(&path).and_then(std::io::read_to_string) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(Error::path("read", &path, cause)),
+        Ok(text) => Ok(text.trim().parse().ok()),
+    }
+}
+
 /// Has a rename been killed that had come to the configuration, and not to all that names
 /// the guest elsewhere?
-fn is_unfinished(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<bool> {
-    let is_there = |name| paths.config(name).symlink_metadata().is_ok();
-    if is_there(old) || !is_there(new) {
-        return Ok(false);
+///
+/// # Errors
+/// When one was killed before, and to another name.
+fn is_unfinished(
+    paths: &Paths,
+    old: &GuestName,
+    new: &GuestName,
+    noted: Option<&GuestName>,
+) -> Result<bool> {
+    let is_there = |name: &GuestName| paths.config(name).symlink_metadata().is_ok();
+    let Some(noted) = noted else { return Ok(false) };
+    if noted == new {
+        return Ok(!is_there(old) && is_there(new));
     }
-    let has_numbers = |name| ids::lookup(paths, name).map(|ids| ids.is_some());
-    if has_numbers(old)? || !has_numbers(new)? {
-        return Ok(false);
+    let has_begun = is_there(old)
+        && !is_there(noted)
+        && ids::lookup(paths, old)?.is_none()
+        && ids::lookup(paths, noted)?.is_some();
+    match has_begun {
+        true => Err(Error::new(format!("a rename of guest '{old}' to '{noted}' was cut short"))
+            .hint(format!("finish it first: vserver rename {old} {noted}"))),
+        false => Ok(false),
     }
-    let is_linked = || systemd::starts_guests(paths) && systemd::is_linked(old);
-    Ok(is_linked() || !followers(paths, old)?.is_empty())
 }
 
 /// What comes after the configuration has its new name.
@@ -103,15 +136,19 @@ fn conclude(paths: &Paths, old: &GuestName, new: &GuestName, was_linked: bool) -
         unlinked.and(systemd::reload())?;
     }
     followed?;
+    let _ = fs::remove_file(paths.renaming(old));
     output::print(&format!("guest '{old}' is now '{new}'\n"))?;
     Ok(Exit::DONE)
 }
 
 /// What has to be renamed to what, the configuration last.
-fn plan(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<Vec<(PathBuf, PathBuf)>> {
+fn plan(
+    paths: &Paths,
+    old: &GuestName,
+    new: &GuestName,
+    is_resumed: bool,
+) -> Result<Vec<(PathBuf, PathBuf)>> {
     let root = config::load(paths, old)?.root;
-    // A rename that was killed has given the numbers to the new name already.
-    let is_resumed = ids::lookup(paths, old)?.is_none() && ids::lookup(paths, new)?.is_some();
     let mut moves = Vec::new();
     let place = |name| Place::directory(root.clone().unwrap_or_else(|| paths.root(name)));
     let directory = |name| Snapshots::new(name, place(name)).directory().to_owned();
@@ -131,12 +168,20 @@ fn plan(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<Vec<(PathBuf,
     let others = belongings::files(paths, new);
     moves.extend(belongings::files(paths, old).into_iter().zip(others));
     let accounts = belongings::account(paths, new);
-    let in_the_way = moves.iter().map(|(_, to)| to).find(|to| {
-        let is_done = is_resumed && **to != paths.config(new);
-        !is_done && !accounts.contains(to) && to.symlink_metadata().is_ok()
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    let in_the_way = moves.iter().find(|(_, to)| {
+        let is_done = is_resumed && *to != paths.config(new);
+        !is_done && !accounts.contains(to) && is_there(to)
     });
-    if let Some(path) = in_the_way {
+    if let Some((from, path)) = in_the_way {
         let text = format!("guest '{new}' exists: there is '{}'", path.display());
+        // Whatever has parted them, these may be the only files that this guest has.
+        let is_parted = root.is_none() && !is_there(&paths.root(old));
+        if is_parted && !is_there(from) && !is_there(&paths.config(new)) {
+            let (from, path) = (from.display(), path.display());
+            return Err(Error::new(text)
+                .hint(format!("if it is what '{old}' lacks, give it back: mv '{path}' '{from}'")));
+        }
         // A unit may have settings without a guest.
         let unit = belongings::settings(paths, new).contains(path).then(|| path.file_name());
         return Err(Error::new(text).hint(match unit.flatten().and_then(OsStr::to_str) {
@@ -175,23 +220,30 @@ fn set_aside(paths: &Paths, new: &GuestName) -> Result<()> {
 }
 
 /// Renames everything, or nothing.
+///
+/// # Errors
+/// When that isn't possible, and whether all that was done here is undone. What one that
+/// was killed had done before stays so.
 fn carry_out(
     paths: &Paths,
     old: &GuestName,
     new: &GuestName,
     moves: &[(PathBuf, PathBuf)],
-) -> Result<()> {
-    if ids::lookup(paths, old)?.is_some() {
-        ids::rename(paths, old, new)?;
+) -> Result<(), (Error, bool)> {
+    let has_numbers = ids::lookup(paths, old).map_err(|error| (error, true))?.is_some();
+    if has_numbers {
+        ids::rename(paths, old, new).map_err(|error| (error, true))?;
     }
     let mut done = Vec::new();
-    let renamed = rename_all(moves, &mut done);
-    renamed.inspect_err(|_| {
+    rename_all(moves, &mut done).map_err(|error| {
+        let mut is_undone = true;
         for (from, to) in done.iter().rev() {
-            let _ = fs::rename(to, from);
+            is_undone &= fs::rename(to, from).is_ok();
         }
-        // The first error counts.
-        let _ = ids::rename(paths, new, old);
+        if has_numbers {
+            is_undone &= ids::rename(paths, new, old).is_ok();
+        }
+        (error, is_undone)
     })
 }
 

@@ -1,6 +1,5 @@
 //! Configuration files on disk: read, replaced whole, never in part.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -10,8 +9,8 @@ use shared::name::{ContextId, GuestName};
 use super::next::InForce;
 use super::parse::{self, Document};
 use super::problem::Problem;
-use super::read::{contexts, read};
-use super::{GuestConfig, Order, template};
+use super::read::read;
+use super::{Conflict, GuestConfig, Neighbours, root_of, template};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::store;
@@ -53,80 +52,31 @@ pub fn load_kept(copy: &Path) -> Option<GuestConfig> {
     Document::read(&text).config_as_it_is(&Document::read("")).ok()
 }
 
-/// What is wrong with a guest's configuration, each problem with its line.
-/// That a context is missing or another guest's is among them, that its root is
-/// another guest's, and that the guest waits for itself.
-///
-/// # Errors
-/// No such guest, or the files can't be read.
-pub fn mistakes(paths: &Paths, name: &GuestName) -> Result<Vec<String>> {
-    let own = text(paths, name)?;
-    let config = match judge(paths, name, &own)? {
-        Ok(config) => config,
-        Err(found) => return Ok(found),
-    };
-    let Some(context) = config.context else {
-        let command = format!("'vserver config set {name} context N' gives it one");
-        let problem = Problem::new("context", "the guest has no context").hint(Some(command));
-        return Ok(vec![problem.show(&paths.config(name).display().to_string(), &own)]);
-    };
-    let clash = clash(paths, name, &own, context)?;
-    let root = root_taken(paths, name, &own, &config)?;
-    Ok(clash.into_iter().chain(root).chain(circle(paths, name, &own, config)).collect())
-}
-
-/// The problem that the guest waits for itself, as it is shown.
-fn circle(paths: &Paths, name: &GuestName, own: &str, config: GuestConfig) -> Option<String> {
-    let is_own = config.after.contains(name);
-    let mut waiting = BTreeMap::from([(name.clone(), config.after)]);
-    let mut further: Vec<_> = waiting.values().flatten().cloned().collect();
-    while let Some(other) = further.pop() {
-        waiting.entry(other).or_insert_with_key(|other| {
-            // One whose configuration can't be read waits for nobody.
-            let after = load(paths, other).map(|config| config.after).unwrap_or_default();
-            further.extend(after.iter().cloned());
-            after
-        });
-    }
-    let circle = match is_own {
-        true => vec![name.clone()],
-        false => Order::new(waiting).circle(name),
-    };
-    let way: Vec<_> = circle.iter().chain(circle.first()).map(GuestName::to_string).collect();
-    (!way.is_empty()).then(|| {
-        let text = format!("the guest waits for itself: {}", way.join(" after "));
-        let hint = "guests of a circle are started without waiting for one another".to_owned();
-        let span = Document::read(own).span("after");
-        let problem = Problem::new("after", text).hint(Some(hint)).at(span);
-        problem.show(&paths.config(name).display().to_string(), own)
-    })
-}
-
-/// The problem that another guest has this context, as it is shown.
-fn clash(paths: &Paths, name: &GuestName, own: &str, context: ContextId) -> Result<Option<String>> {
-    let all = contexts(paths)?;
-    let same = |(guest, number): &&(GuestName, u32)| guest != name && *number == context.get();
-    Ok(all.iter().find(same).map(|(other, _)| {
-        let span = Document::read(own).span("context");
-        let text = format!("context {context} is also guest '{other}''s");
-        let problem = Problem::new("context", text).at(span);
-        problem.show(&paths.config(name).display().to_string(), own)
-    }))
-}
-
-/// The problem that its root can't be this guest's, as it is shown.
-fn root_taken(
+/// The problem that another guest has the context, as it is shown.
+pub(super) fn clash(
     paths: &Paths,
     name: &GuestName,
     own: &str,
-    config: &GuestConfig,
-) -> Result<Option<String>> {
-    let conflict = super::conflict(paths, name, &config.root(paths, name))?;
-    Ok(conflict.map(|text| {
-        let span = Document::read(own).span("root");
-        let problem = Problem::new("root", text).at(span);
-        problem.show(&paths.config(name).display().to_string(), own)
-    }))
+    context: ContextId,
+    others: &Neighbours,
+) -> Option<String> {
+    let other = others.with_context(name, context)?;
+    let problem = Problem::new("context", format!("context {context} is also guest '{other}''s"));
+    let problem = problem.at(Document::read(own).span("context"));
+    Some(problem.show(&paths.config(name).display().to_string(), own))
+}
+
+/// The problem that its root can't be this guest's, as it is shown.
+pub(super) fn root_taken(
+    paths: &Paths,
+    name: &GuestName,
+    own: &str,
+    conflict: Option<Conflict>,
+) -> Option<String> {
+    let conflict = conflict?;
+    let problem = Problem::new("root", conflict.to_string()).hint(conflict.remedy());
+    let problem = problem.at(Document::read(own).span("root"));
+    Some(problem.show(&paths.config(name).display().to_string(), own))
 }
 
 /// What [`load`] reads, with the values that depend on the guest's name, or on other
@@ -154,15 +104,17 @@ pub fn text(paths: &Paths, name: &GuestName) -> Result<String> {
 /// Would this text be right as a guest's configuration?
 ///
 /// # Errors
-/// Everything that is wrong with it; also that another guest has its context or root.
+/// Everything that is wrong with it; also that another guest has its context or root. A
+/// root that the guest has already is another one's only if that runs there.
 pub fn judge_text(paths: &Paths, name: &GuestName, text: &str) -> Result<GuestConfig> {
     let config = judge(paths, name, text)?.map_err(mistaken)?;
-    if let Some(context) = config.context
-        && let Some(mistake) = clash(paths, name, text, context)?
-    {
-        return Err(Error::new(mistake));
-    }
-    match root_taken(paths, name, text, &config)? {
+    let others = Neighbours::read(paths)?;
+    let root = config.root(paths, name);
+    let stays = root_of(paths, name).as_ref() == Some(&root);
+    let all = others.conflicts(name, &root);
+    let conflict = all.into_iter().find(|found| !stays || found.is_at_work());
+    let clash = config.context.and_then(|context| clash(paths, name, text, context, &others));
+    match clash.or_else(|| root_taken(paths, name, text, conflict)) {
         Some(mistake) => Err(Error::new(mistake)),
         None => Ok(config),
     }
@@ -226,7 +178,7 @@ impl Change {
     }
 }
 
-/// [`judge_text`] for what takes the place of another text.
+/// [`judge_text`] for what takes the place of another text, and is yet to be written.
 ///
 /// # Errors
 /// As [`judge_text`]; also when it would take the guest its context.
@@ -236,15 +188,30 @@ pub fn judge_change(
     before: &str,
     after: &str,
 ) -> Result<GuestConfig> {
-    let config = judge_text(paths, name, after).map_err(|error| {
-        // Those that were there before are shown where they stand.
-        match judge(paths, name, before) {
-            Ok(Err(found)) if before != after => {
-                mistaken(found).hint(format!("mend them: vserver config edit {name}"))
-            }
-            _ => error,
+    judge_edited(paths, name, before, after).map_err(|error| {
+        let found = (judge(paths, name, before), judge(paths, name, after));
+        let (Ok(Err(had)), Ok(Err(has))) = found else { return error };
+        let is_in = |all: &[Mistake], one: &Mistake| all.iter().any(|other| other.is(one));
+        if before == after || !has.iter().all(|mistake| is_in(&had, mistake)) {
+            return error;
         }
-    })?;
+        // Those that were there before are shown where they stand.
+        let left = had.into_iter().filter(|mistake| is_in(&has, mistake)).collect();
+        mistaken(left).hint(format!("mend them: vserver config edit {name}"))
+    })
+}
+
+/// The same for a text that whoever has written it sees before him.
+///
+/// # Errors
+/// As [`judge_change`].
+pub fn judge_edited(
+    paths: &Paths,
+    name: &GuestName,
+    before: &str,
+    after: &str,
+) -> Result<GuestConfig> {
+    let config = judge_text(paths, name, after)?;
     match parse::context_in(before) {
         Some(number) if config.context.is_none() => {
             let text = format!("guest '{name}' can't be started without a context");
@@ -324,25 +291,42 @@ pub fn guest_of_file(file: &str) -> Option<GuestName> {
     name.parse().ok()
 }
 
-/// The configuration that a guest's text means, or all mistakes as they are
-/// shown.
-fn judge(paths: &Paths, name: &GuestName, own: &str) -> Result<Result<GuestConfig, Vec<String>>> {
+/// Something is wrong, and that is how it is shown.
+pub(super) struct Mistake {
+    problem: Problem,
+    pub(super) shown: String,
+}
+
+impl Mistake {
+    /// Is it the same, wherever it stands?
+    fn is(&self, other: &Self) -> bool {
+        (&self.problem.key, &self.problem.text) == (&other.problem.key, &other.problem.text)
+    }
+}
+
+/// The configuration that a guest's text means, or all mistakes.
+pub(super) fn judge(
+    paths: &Paths,
+    name: &GuestName,
+    own: &str,
+) -> Result<Result<GuestConfig, Vec<Mistake>>> {
     let site = read(&paths.defaults())?.unwrap_or_default();
     let defaults = Document::read(&site);
     let mut problems = defaults.problems().to_vec();
     problems.extend(of_one_guest(&defaults));
-    let mut mistakes = shown(&paths.defaults(), &site, &problems);
+    let mut mistakes = shown(&paths.defaults(), &site, problems);
     match Document::read(own).config(&defaults) {
         Ok(config) if mistakes.is_empty() => return Ok(Ok(config)),
         Ok(_) => {}
-        Err(problems) => mistakes.extend(shown(&paths.config(name), own, &problems)),
+        Err(problems) => mistakes.extend(shown(&paths.config(name), own, problems)),
     }
     Ok(Err(mistakes))
 }
 
-fn shown(path: &Path, text: &str, problems: &[Problem]) -> Vec<String> {
+fn shown(path: &Path, text: &str, problems: Vec<Problem>) -> Vec<Mistake> {
     let file = path.display().to_string();
-    problems.iter().map(|problem| problem.show(&file, text)).collect()
+    let shown = |problem: Problem| Mistake { shown: problem.show(&file, text), problem };
+    problems.into_iter().map(shown).collect()
 }
 
 /// Defaults of what only one guest can have.
@@ -354,8 +338,9 @@ fn of_one_guest(document: &Document<'_>) -> impl Iterator<Item = Problem> {
     })
 }
 
-fn mistaken(mistakes: Vec<String>) -> Error {
-    Error::new(mistakes.join("\n"))
+fn mistaken(mistakes: Vec<Mistake>) -> Error {
+    let shown: Vec<_> = mistakes.into_iter().map(|mistake| mistake.shown).collect();
+    Error::new(shown.join("\n"))
 }
 
 #[cfg(test)]
@@ -406,25 +391,6 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn two_guests_with_one_context_are_a_mistake() {
-        let (_directory, paths) = host(&[("a.toml", "context = 7"), ("b.toml", "context = 7")]);
-        let found = mistakes(&paths, &guest("a")).unwrap();
-        assert_eq!(found.len(), 1);
-        assert!(found[0].contains("context 7 is also guest 'b''s"), "{}", found[0]);
-    }
-
-    #[test]
-    fn a_guest_that_waits_for_itself_is_a_mistake_and_for_nobody_a_doubt() {
-        let text = "context = 7\nafter = [\"a\", \"nosuch\"]";
-        let (_directory, paths) = host(&[("a.toml", text)]);
-        let found = mistakes(&paths, &guest("a")).unwrap();
-        assert_eq!(found.len(), 1);
-        assert!(found[0].contains("the guest waits for itself: a after a"), "{}", found[0]);
-        let doubts = super::super::doubts(&paths, &guest("a"));
-        assert_eq!(doubts, ["guest 'a' is 'after' 'nosuch', and there is no such guest"]);
-    }
-
-    #[test]
     fn a_change_takes_no_guest_its_context_and_shows_mistakes_where_they_stand() {
         let (_directory, paths) = host(&[("a.toml", "context = 7\n")]);
         let judged = |before, after| judge_change(&paths, &guest("a"), before, after);
@@ -435,6 +401,15 @@ pub(super) mod tests {
         assert!(error.to_string().contains("a.toml:1:1"), "{error}");
         assert!(error.remedy().unwrap().ends_with("vserver config edit a"));
         judged("x = 1\n", "context = 7\n").unwrap();
+        // One that is mended is shown no more, but what has come.
+        let error = judged("x = 1\ny = 1\n", "y = 1\n").unwrap_err().to_string();
+        assert!(error.contains("a.toml:2:1") && !error.contains("'x'"), "{error}");
+        let error = judged("x = 1\n", "#\n#\nz = 1\n").unwrap_err().to_string();
+        assert!(error.contains("a.toml:3:1") && !error.contains("'x'"), "{error}");
+        let edited = |before, after| judge_edited(&paths, &guest("a"), before, after);
+        let error = edited("x = 1\n", "#\nx = 1\n").unwrap_err().to_string();
+        assert!(error.contains("a.toml:2:1"), "{error}");
+        assert!(edited("context = 7\n", "#\n").unwrap_err().to_string().contains("own is 7"));
     }
 
     #[test]

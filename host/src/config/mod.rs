@@ -13,7 +13,9 @@ pub mod edit;
 pub mod init;
 pub mod limits;
 mod load;
+mod mistakes;
 mod mount;
+mod neighbours;
 mod network;
 mod next;
 pub mod parse;
@@ -36,8 +38,8 @@ use shared::name::{ContextId, GuestName};
 use crate::paths::Paths;
 
 pub use load::{
-    Change, change, effective, guest_of_file, judge_change, judge_text, load, load_kept,
-    load_of_running, mistakes, names, set_text, settle, text, write_new, write_new_text,
+    Change, change, effective, guest_of_file, judge_change, judge_edited, judge_text, load,
+    load_kept, load_of_running, names, set_text, settle, text, write_new, write_new_text,
 };
 pub use read::{
     contexts, doubts, is_autostarted, marks_as_they_are, misnamed, text_as_it_is, utf8,
@@ -272,11 +274,13 @@ pub use after::Order;
 pub use credential::{Credential, CredentialFile, MOST as MOST_CREDENTIALS};
 pub use device::DeviceRule;
 pub use limits::Limits;
+pub use mistakes::mistakes;
 pub use mount::{Bind, Mounts, Tmpfs};
+pub use neighbours::{Conflict, Neighbours, Relation, conflict, conflict_of_own};
 pub use network::{Network, NetworkMode};
 pub use next::Next;
-pub use roots::{conflict, conflict_with_running, is_of_host, root_of};
-pub use storage::{Files, Place, Storage, StorageKind, mentions};
+pub use roots::{is_of_host, lies_in, may_name, real as real_path, root_of};
+pub use storage::{Files, Place, Storage, StorageKind};
 pub use unify::{Excluded, Unify};
 
 /// `security.capabilities`: changes to the default set.

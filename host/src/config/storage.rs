@@ -106,7 +106,7 @@ impl Place {
 
 /// Could this text, which can't be read as TOML or has other mistakes, name a
 /// base at or below this directory?
-pub fn mentions(text: &str, directory: &Path) -> bool {
+pub(super) fn mentions(text: &str, directory: &Path) -> bool {
     directory.to_str().is_none_or(|directory| text.contains(directory))
 }
 

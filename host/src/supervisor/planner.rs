@@ -18,16 +18,11 @@ use crate::storage::Scratch;
 /// # Errors
 /// When another guest has the same root, or one of both lies in the other.
 pub fn refuse_root(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Result<()> {
-    let root = config.root(paths, name);
-    let found = match root == paths.root(name) {
-        true => config::conflict_with_running(paths, name, &root),
-        false => config::conflict(paths, name, &root),
+    let Some(why) = config::conflict_of_own(paths, name, &config.root(paths, name))? else {
+        return Ok(());
     };
-    match found? {
-        None => Ok(()),
-        Some(why) => Err(Error::new(format!("cannot start guest '{name}': {why}"))
-            .hint(format!("give it a root of its own: vserver config set {name} root DIR"))),
-    }
+    let own = format!("give it a root of its own: vserver config set {name} root DIR");
+    Err(Error::new(format!("cannot start guest '{name}': {why}")).hint(why.hint(&own)))
 }
 
 /// Makes plans for one guest.

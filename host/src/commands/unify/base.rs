@@ -112,7 +112,7 @@ fn lay(
         return Ok(Outcome::Passed(why));
     }
     let what = || format!("guest '{name}' can't be laid over a base");
-    based::refuse_shared(paths, name, &root)?;
+    based::refuse_conflict(paths, name, &root, what)?;
     based::refuse(paths, &root, what)?;
     let storage = Storage { kind: StorageKind::Overlay, base: Some(directory.clone()) };
     let text = clone::stored(&config::text(paths, name)?, &storage)?;
