@@ -252,8 +252,8 @@ fn what_was_set_aside_for_a_killed_one_comes_back() {
         let [root, config] = old(parent.path());
         let workspace = made(parent.path());
         let plan = Aside::plan([&root, &config]);
-        let about = fs::metadata(workspace.root()).unwrap();
-        let journal = Journal::new(&about, &root, &config, false, plan.clone());
+        let made = workspace.root();
+        let journal = Journal::new(&made, &root, &config, false, plan.clone()).unwrap();
         journal.write(&workspace.path).unwrap();
         for (path, away) in plan.iter().take(moved) {
             fs::rename(path, away).unwrap();
@@ -264,6 +264,22 @@ fn what_was_set_aside_for_a_killed_one_comes_back() {
         assert_eq!(names(parent.path()), ["web", "web.toml"]);
         assert!(root.join("old").exists() && config.exists());
     }
+}
+
+/// On a disk that has the renames in another order than they were made.
+#[test]
+fn an_old_configuration_is_not_taken_for_a_new_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let [root, config] = old(parent.path());
+    let placed = made(parent.path()).place(&root, &config, true, true).unwrap();
+    let away = |(path, away): &(PathBuf, PathBuf)| (*path == config).then(|| away.clone());
+    let away = placed.aside.moved.iter().find_map(away).unwrap();
+    fs::rename(away, &config).unwrap();
+    killed(placed);
+    swept(parent.path());
+    assert_eq!(names(parent.path()), ["web", "web.toml"]);
+    assert!(root.join("old").exists());
+    assert_eq!(fs::read(&config).unwrap(), b"old");
 }
 
 /// A deleted guest isn't followed by the one that it has replaced.
