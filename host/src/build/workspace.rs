@@ -29,7 +29,7 @@ use crate::storage;
 use crate::store;
 
 use journal::Journal;
-pub(super) use leftover::{Leftovers, sweep};
+pub(super) use leftover::{Leftovers, Remover, is_left, sweep};
 
 const BUILDING: &str = ".vserver-build-";
 const DELETING: &str = ".vserver-delete-";

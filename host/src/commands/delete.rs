@@ -127,9 +127,9 @@ pub(super) fn ask(yes: bool, question: &str, not: impl FnOnce() -> String) -> Re
 /// The root leaves its place first, and its files go last: whenever this is
 /// cut short, the guest is there whole, or can be deleted again.
 fn delete(paths: &Paths, name: &GuestName, root: &Path) -> Result<()> {
-    snapshots(name, root).delete_all()?;
+    snapshots(name, root).delete_all(paths)?;
     Scratch::new(name, root).remove()?;
-    let doomed = Doomed::take(root, name)?;
+    let doomed = Doomed::take(paths, root, name)?;
     remove_settings(paths, name)?;
     for file in belongings::files(paths, name) {
         match fs::remove_file(&file) {
