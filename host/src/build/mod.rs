@@ -205,7 +205,7 @@ struct Work<'a> {
 }
 
 /// Builds a guest's root, and calls `register` (which writes the
-/// configuration) when it is in place. If
+/// configuration) when it is in place, or before, if the guest has waited for it. If
 /// that fails, the root goes again; what `register` has made is its own to undo.
 ///
 /// # Errors
@@ -311,9 +311,15 @@ fn make(
         workspace.sync(&mut progress)?;
     }
 
+    // One that has waited for its files is complete as soon as they are there.
+    let (before, after) =
+        if site.is_configured { (Some(register), None) } else { (None, Some(register)) };
+    if let Some(Err(error)) = before.map(|register| register(&settings)) {
+        return Err(if site.keep { kept(error, workspace.set_aside(&target)) } else { error });
+    }
     let config = paths.config(&site.name);
     let placed = workspace.place(&target, &config, site.goes_on_inside, site.sets_aside())?;
-    if let Err(error) = register(&settings) {
+    if let Some(Err(error)) = after.map(|register| register(&settings)) {
         return Err(if site.keep { kept(error, placed.set_aside(&target)) } else { error });
     }
     remarks.extend(placed.keep());
