@@ -149,6 +149,10 @@ fn hold(site: &Site, paths: &Paths) -> Result<(Lock, Option<AtRest>)> {
     let at_rest = at_rest::keep(paths, name).map_err(|error| error.context(what()))?;
     // Where its configuration says that its files are, and where the new ones come.
     let theirs = config::load(paths, name).ok().map(|config| config.root(paths, name));
+    if !target.is_symlink() {
+        // A mount point can't be renamed.
+        build::real_root(&target, what)?;
+    }
     let roots: BTreeSet<_> = theirs.into_iter().chain([target]).collect();
     let mut has_snapshots = false;
     for root in &roots {
