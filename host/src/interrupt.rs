@@ -67,6 +67,11 @@ impl Interrupt {
         self.asked.load(Ordering::Relaxed)
     }
 
+    /// What it was asked for is being done: from now on it counts when it is asked again.
+    pub fn answer(&self) {
+        self.asked.store(false, Ordering::Relaxed);
+    }
+
     /// # Errors
     /// "interrupted", once it has been asked to end.
     pub fn check(&self) -> Result<()> {

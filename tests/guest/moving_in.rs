@@ -5,13 +5,15 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use tests::{Finished, Host, Tree};
+use tests::{DEADLINE, Finished, Host, Tree, command};
 
 use crate::moved::{listing, run, unpacked};
 
 on! { Busybox: [
     files_that_a_guest_has_waited_for_may_lie_in_an_image,
+    files_that_have_come_are_what_the_configuration_says,
     a_guest_of_lxcs_moves_in,
     a_machine_of_nspawns_moves_in,
     an_instance_of_incuss_moves_in,
@@ -253,5 +255,38 @@ fn files_that_a_guest_has_waited_for_may_lie_in_an_image(tree: Tree) {
     assert!(config.lines().any(|line| line == "kind = \"image\""), "{config}");
     host.vserver(["start", "web"]).ok();
     is(&host, "web", &["hostname"], "web.example.org\n");
+    host.vserver(["stop", "web", "--no-kill"]).ok();
+}
+
+/// Whenever the build is killed.
+fn files_that_have_come_are_what_the_configuration_says(tree: Tree) {
+    let host = host();
+    let root = unpacked(&host, tree, "web/rootfs", 0);
+    let path = old(&host, "web/config", "lxc.uts.name = web.example.org\n");
+    import(&host, &path, None).code(0);
+    let words = ["build", "web", "--method", "directory", "--storage", "image", "--size", "64M"];
+    let build = host.command(words.into_iter().chain(["--from", root.to_str().expect("text")]));
+    let image = host.paths().root(&"web".parse().expect("a name"));
+    let mut kills = 0;
+    for number in 1.. {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-o", "/dev/null", "-e", "trace=fsync", "-e"]);
+        strace.arg(format!("inject=fsync:signal=KILL:when={number}"));
+        strace.arg(build.get_program()).args(build.get_args());
+        for (key, value) in build.get_envs() {
+            strace.env(key, value.expect("none is taken away"));
+        }
+        let ended = command::run(&mut strace, DEADLINE);
+        if image.exists() {
+            let config = host.vserver(["config", "show", "web"]).ok().stdout;
+            let is_said = config.lines().any(|line| line == "kind = \"image\"");
+            assert!(image.is_file() && is_said, "kill {number}: {config}");
+            break;
+        }
+        assert_ne!(ended.code, 0, "{ended}");
+        kills += 1;
+    }
+    assert!(kills > 0, "it was never killed before that");
+    host.vserver(["start", "web"]).ok();
     host.vserver(["stop", "web", "--no-kill"]).ok();
 }

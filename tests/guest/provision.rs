@@ -31,7 +31,7 @@ fn file(host: &Host, name: &str, text: &str) -> PathBuf {
 }
 
 /// `vserver build web` from this tree, not run yet.
-fn building(host: &Host, tree: Tree) -> Command {
+pub(super) fn building(host: &Host, tree: Tree) -> Command {
     let mut build = host.command(["build", "web", "--method", "template", "--from"]);
     build.arg(tree.archive());
     build
@@ -102,7 +102,8 @@ fn begun(host: &Host, tree: Tree) -> Child {
     begun_with(host, building(host, tree))
 }
 
-fn begun_with(host: &Host, mut build: Command) -> Child {
+/// The same of another one.
+pub(super) fn begun_with(host: &Host, mut build: Command) -> Child {
     let script = file(host, "setup.sh", "#!/bin/sh\ntouch /srv/begun\nsleep 1000\n");
     let build = build.arg("--run-script").arg(script).stderr(Stdio::null()).spawn();
     let begun = host.paths().roots_dir().join("web/srv/begun");

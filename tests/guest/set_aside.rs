@@ -2,7 +2,7 @@
 //! and builds of one guest wait for each other.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use vserver::runtime::Lock;
 
 on! { Busybox: [
     a_guest_is_set_aside_when_it_is_down_and_nothing_needs_it,
+    a_root_that_is_a_mount_point_is_told_before_the_work,
     builds_of_one_guest_wait_for_each_other,
 ] }
 
@@ -53,6 +54,22 @@ fn a_guest_is_set_aside_when_it_is_down_and_nothing_needs_it(tree: Tree) {
     let text = host.vserver(["config", "show", "web"]).ok().stdout;
     assert!(!text.contains("the old one"), "{text}");
     web.start().stop();
+}
+
+fn a_root_that_is_a_mount_point_is_told_before_the_work(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    let mut mount = Command::new("mount");
+    command::run(mount.args(["-t", "tmpfs", "web"]).arg(web.root()), tests::DEADLINE).ok();
+    let refused = force(&web, tree);
+    let umount = Command::new("umount").arg(web.root()).status();
+    assert!(umount.is_ok_and(|ended| ended.success()), "it can't be unmounted");
+    refused
+        .code(1)
+        .complains("cannot set guest 'web' aside: something is mounted")
+        .complains("umount");
+    assert_eq!(beside(&web), ["web"]);
+    force(&web, tree).ok();
 }
 
 fn builds_of_one_guest_wait_for_each_other(tree: Tree) {

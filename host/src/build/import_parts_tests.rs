@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 
-use rustix::fs::{CWD, FileType, XattrFlags, mknodat, setxattr};
+use rustix::fs::{CWD, FileType, XattrFlags, mknodat, removexattr, setxattr};
 
 use super::*;
 use crate::archive::Archive;
@@ -37,6 +37,7 @@ enum Event {
     Fifo(String),
     Mode(String, u32),
     Attribute(String, u8),
+    Bare(String),
 }
 
 fn happen(root: &Path, event: &Event) {
@@ -80,6 +81,7 @@ fn happen(root: &Path, event: &Event) {
         Event::Attribute(path, value) => {
             setxattr(at(path), "user.note", &[*value], XattrFlags::empty()).map_err(Into::into)
         }
+        Event::Bare(path) => removexattr(at(path), "user.note").map_err(Into::into),
     };
 }
 
@@ -104,6 +106,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => path().prop_map(Event::Fifo),
         1 => (path(), 0u32..0o100).prop_map(|(path, mode)| Event::Mode(path, mode)),
         1 => (path(), any::<u8>()).prop_map(|(path, value)| Event::Attribute(path, value)),
+        1 => path().prop_map(Event::Bare),
     ]
 }
 
@@ -228,6 +231,35 @@ fn what_stays_is_sent_once() {
     let (there, imported) = import(&packed);
     imported.unwrap();
     assert_eq!(seen(&there.path().join("root")), seen(&tree));
+}
+
+#[test]
+fn an_attribute_that_was_taken_from_a_directory_is_gone() {
+    let place = tempfile::tempdir().unwrap();
+    let tree = place.path().join("tree");
+    fs::create_dir_all(tree.join("d")).unwrap();
+    let set = |at: &Path| setxattr(at, "user.kept", b"1", XattrFlags::empty());
+    for path in [&tree, &tree.join("d")] {
+        if set(path).is_err() {
+            // There is no place for any.
+            return;
+        }
+        setxattr(path, "user.note", b"1", XattrFlags::empty()).unwrap();
+    }
+    let calm = calm(&place.path().join("clock"));
+    let (root, mut packed) = (RootDir::open(&tree).unwrap(), Vec::new());
+    let mut archive = Archive::begin(&mut packed, 1, &head(), &go_on).unwrap();
+    let first = archive.first_part(&root, calm, &mut |_| ()).unwrap();
+    for path in ["", "d"] {
+        happen(&tree, &Event::Bare(path.to_owned()));
+    }
+    archive.second_part(&root, &first, &mut |_| ()).unwrap();
+    archive.end().unwrap();
+    let (there, imported) = import(&packed);
+    imported.unwrap();
+    let there = seen(&there.path().join("root"));
+    assert_eq!(there, seen(&tree));
+    assert!(there.values().all(|(.., attributes)| attributes.iter().count() == 1), "{there:?}");
 }
 
 #[test]

@@ -48,11 +48,9 @@ use shared::name::GuestName;
 use crate::config::{self, Place};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
-use crate::ids;
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
-use crate::runtime::{Lock, RunDir};
 
 pub use crate::storage::{Blank, Size};
 pub use access::Access;
@@ -68,6 +66,7 @@ pub(crate) use template::unpack as unpack_archive;
 pub use tool::follow;
 use unpack::Shift;
 pub(crate) use unpack::{ACCESS, CAPABILITY, DEFAULT, IDS, LeftOut, NOBODY, acl, remarks};
+use workspace::{Leftovers, Remover};
 
 /// Where a new guest's files come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,8 +206,8 @@ struct Work<'a> {
 }
 
 /// Builds a guest's root, and calls `register` (which writes the
-/// configuration) when it is in place. If that fails, the root goes again;
-/// what `register` has made is its own to undo.
+/// configuration) when it is in place, or before, if the guest has waited for it. If
+/// that fails, the root goes again; what `register` has made is its own to undo.
 ///
 /// # Errors
 /// When the guest exists, a method can't do its work, or the build was
@@ -275,9 +274,10 @@ fn make(
     let target = site.target(paths);
     refuse(site, paths)?;
     let parent = prepare_parent(site, paths, &target)?;
-    for left in workspace::sweep(&parent, interrupt, &mut progress)? {
-        release(&left, site, paths)?;
-    }
+    let left = Leftovers::take_back(&parent)?;
+    // What that has put back may be in the way.
+    refuse(site, paths)?;
+    left.remove(Remover { paths, own: &site.name, interrupt }, &mut progress)?;
     let workspace = workspace::Workspace::create(&parent, &site.name)?;
     let mut keys = Keys::beside(&workspace.root());
     if let Some(copied) = site.store.copied() {
@@ -312,36 +312,19 @@ fn make(
         workspace.sync(&mut progress)?;
     }
 
+    // One that has waited for its files is complete as soon as they are there.
+    let (before, after) =
+        if site.is_configured { (Some(register), None) } else { (None, Some(register)) };
+    if let Some(Err(error)) = before.map(|register| register(&settings)) {
+        return Err(if site.keep { kept(error, workspace.set_aside(&target)) } else { error });
+    }
     let config = paths.config(&site.name);
     let placed = workspace.place(&target, &config, site.goes_on_inside, site.sets_aside())?;
-    if let Err(error) = register(&settings) {
+    if let Some(Err(error)) = after.map(|register| register(&settings)) {
         return Err(if site.keep { kept(error, placed.set_aside(&target)) } else { error });
     }
     remarks.extend(placed.keep());
     Ok(Report { root: target, summary, remarks })
-}
-
-/// Takes its numbers from a guest of which a killed build has left nothing else.
-fn release(name: &GuestName, site: &Site, paths: &Paths) -> Result<()> {
-    let lock = paths.lock(name);
-    let held = match *name == site.name {
-        true => None,
-        // Who makes one of that name now has given it numbers, perhaps.
-        false => match Lock::try_now(&lock)? {
-            None => return Ok(()),
-            held => held,
-        },
-    };
-    let is_gone = |path: &Path| path.symlink_metadata().is_err();
-    let is_all_gone = is_gone(&paths.config(name)) && is_gone(&paths.root(name));
-    // What a build does inside may go on for a while after it.
-    if is_all_gone && !RunDir::new(paths, name).has_supervisor() {
-        ids::release(paths, name)?;
-        if let Some(held) = held {
-            held.remove(&lock);
-        }
-    }
-    Ok(())
 }
 
 /// An error that says where the files of a failed build are.
@@ -357,7 +340,7 @@ fn kept(error: Error, place: Result<PathBuf>) -> Error {
     error.hint(hint)
 }
 
-/// What stands in the way, before any work.
+/// What stands in the way, before any work. It is only looked at.
 ///
 /// # Errors
 /// When the user isn't root, the guest exists, something else is at the place of its root,
@@ -379,11 +362,9 @@ pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
     }
     let file = paths.config(name);
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
-    if !site.sets_aside() {
-        // What one that was killed at its end had put in place is no guest.
-        if let Some(parent) = target.parent().filter(|_| is_there(&target) && !is_there(&file)) {
-            workspace::Leftovers::take_back(parent)?;
-        }
+    // What one that was killed at its end had put in place is no guest.
+    if is_there(&target) && !is_there(&file) && workspace::is_left(&target)? {
+        return tidy::check_hostname(site.hostname());
     }
     // Whatever else is there may be anybody's, also of the host's own.
     let is_its_own = target == paths.root(name)

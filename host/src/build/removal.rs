@@ -15,28 +15,31 @@ use crate::config;
 use crate::error::{Error, Result};
 
 use super::way::{self, Doubt};
-use super::workspace::{self, Workspace};
+use super::workspace::{self, Remover, Workspace};
 use crate::interrupt::Interrupt;
+use crate::paths::Paths;
 use crate::progress::Progress;
 
 /// A root that was moved out of its place and waits for its removal.
 #[derive(Debug)]
-pub struct Doomed {
+pub struct Doomed<'a> {
     workspace: Workspace,
     /// Where it was.
     was: PathBuf,
+    paths: &'a Paths,
+    guest: &'a GuestName,
 }
 
-impl Doomed {
+impl<'a> Doomed<'a> {
     /// Moves a guest's root out of its place; `None` when there is none. One that is
-    /// a symbolic link goes with what it leads to.
+    /// a symbolic link goes with what it leads to. The caller holds the guest's lock.
     ///
     /// # Errors
     /// When something is mounted on it or below it, or the system refuses.
     /// The root is where it was then.
-    pub fn take(root: &Path, name: &GuestName) -> Result<Option<Self>> {
+    pub fn take(paths: &'a Paths, root: &Path, guest: &'a GuestName) -> Result<Option<Self>> {
         let real = real(root, || format!("cannot remove '{}'", root.display()))?;
-        let doomed = Self::take_name(&real, name)?;
+        let doomed = Self::take_name(paths, &real, guest)?;
         if real == root {
             return Ok(doomed);
         }
@@ -50,7 +53,7 @@ impl Doomed {
         Ok(doomed)
     }
 
-    fn take_name(root: &Path, name: &GuestName) -> Result<Option<Self>> {
+    fn take_name(paths: &'a Paths, root: &Path, guest: &'a GuestName) -> Result<Option<Self>> {
         let failed = |cause: std::io::Error| Error::path("remove", root, cause);
         let (Some(parent), true) = (root.parent(), root.file_name().is_some()) else {
             return Err(failed(Errno::INVAL.into()));
@@ -62,16 +65,16 @@ impl Doomed {
         if !is_there(root)? {
             // A removal that was cut short may have moved it.
             if is_there(parent)? {
-                sweep(parent)?;
+                sweep(paths, parent, guest)?;
             }
             return Ok(None);
         }
-        let workspace = Workspace::for_removal(parent, name)?;
+        let workspace = Workspace::for_removal(parent, guest)?;
         match std::fs::rename(root, workspace.root()) {
             Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
             other => {
                 other.map_err(failed)?;
-                Ok(Some(Self { workspace, was: root.to_owned() }))
+                Ok(Some(Self { workspace, was: root.to_owned(), paths, guest }))
             }
         }
     }
@@ -85,13 +88,14 @@ impl Doomed {
         let root = self.workspace.root();
         workspace::remove_path(&root).map_err(|cause| Error::path("remove", &root, cause))?;
         drop(self.workspace);
-        let _ = self.was.parent().map(sweep);
+        let _ = self.was.parent().map(|parent| sweep(self.paths, parent, self.guest));
         Ok(())
     }
 }
 
-fn sweep(parent: &Path) -> Result<()> {
-    workspace::sweep(parent, &Interrupt::default(), &mut Progress::on_terminal()).map(drop)
+fn sweep(paths: &Paths, parent: &Path, own: &GuestName) -> Result<()> {
+    let by = Remover { paths, own, interrupt: &Interrupt::default() };
+    workspace::sweep(parent, by, &mut Progress::on_terminal())
 }
 
 /// Where a guest's root is that is to be moved: what a symbolic link leads to, or
@@ -211,13 +215,15 @@ mod tests {
     #[test]
     fn what_a_link_leads_to_goes_with_it() {
         let parent = tempfile::tempdir().unwrap();
+        let prefix = tempfile::tempdir().unwrap();
+        let paths = Paths::new(prefix.path());
         let [link, far, beside] = ["web", "far", "beside"].map(|name| parent.path().join(name));
         let name = "web".parse().unwrap();
         let number = |directory: &Path| std::fs::read_dir(directory).unwrap().count();
         for target in [&far.join("big"), Path::new("far/big")] {
             std::fs::create_dir_all(far.join("big/etc")).unwrap();
             std::os::unix::fs::symlink(target, &link).unwrap();
-            let doomed = Doomed::take(&link, &name).unwrap().unwrap();
+            let doomed = Doomed::take(&paths, &link, &name).unwrap().unwrap();
             assert!(link.symlink_metadata().is_err() && !far.join("big").exists());
             doomed.remove().unwrap();
             assert_eq!(number(&far), 0);
@@ -227,17 +233,18 @@ mod tests {
         std::fs::create_dir(&left).unwrap();
         std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o700)).unwrap();
         std::os::unix::fs::symlink(far.join("big"), &link).unwrap();
-        assert!(Doomed::take(&link, &name).unwrap().is_none());
+        assert!(Doomed::take(&paths, &link, &name).unwrap().is_none());
         assert_eq!((number(&far), link.is_symlink()), (0, false));
         // And one that leads nowhere.
         std::os::unix::fs::symlink(beside.join("none"), &link).unwrap();
-        assert!(Doomed::take(&link, &name).unwrap().is_none());
+        assert!(Doomed::take(&paths, &link, &name).unwrap().is_none());
         assert!(!link.is_symlink());
     }
 
     #[test]
     fn a_link_that_could_do_harm_is_not_followed() {
         let parent = tempfile::tempdir().unwrap();
+        let paths = Paths::new(parent.path());
         let (roots, far) = (parent.path().join("roots"), parent.path().join("far"));
         std::fs::create_dir(&roots).unwrap();
         std::fs::create_dir(&far).unwrap();
@@ -246,7 +253,8 @@ mod tests {
             let _ = std::fs::remove_file(&link);
             std::os::unix::fs::symlink(target, &link).unwrap();
             std::fs::set_permissions(&roots, std::fs::Permissions::from_mode(mode)).unwrap();
-            let error = Doomed::take(&link, &"web".parse().unwrap()).unwrap_err().to_string();
+            let name = "web".parse().unwrap();
+            let error = Doomed::take(&paths, &link, &name).unwrap_err().to_string();
             assert!(link.is_symlink() && far.exists());
             error
         };
@@ -277,14 +285,16 @@ mod tests {
     #[test]
     fn a_root_goes_and_a_missing_one_is_no_mistake() {
         let parent = tempfile::tempdir().unwrap();
+        let prefix = tempfile::tempdir().unwrap();
+        let paths = Paths::new(prefix.path());
         let (root, name) = (parent.path().join("web"), "web".parse().unwrap());
         std::fs::create_dir_all(root.join("etc")).unwrap();
-        Doomed::take(&root, &name).unwrap().unwrap().remove().unwrap();
-        assert!(Doomed::take(&root, &name).unwrap().is_none());
+        Doomed::take(&paths, &root, &name).unwrap().unwrap().remove().unwrap();
+        assert!(Doomed::take(&paths, &root, &name).unwrap().is_none());
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
         // Nor is one whether what others have left goes with it.
         std::fs::create_dir(&root).unwrap();
-        let mut doomed = Doomed::take(&root, &name).unwrap().unwrap();
+        let mut doomed = Doomed::take(&paths, &root, &name).unwrap().unwrap();
         doomed.was = parent.path().join("none/web");
         doomed.remove().unwrap();
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);

@@ -21,8 +21,9 @@ use crate::store;
 use super::Doomed;
 use super::removal::real;
 use super::store::{self as stores, copy_image};
-use super::workspace::{self, Leftovers, Workspace};
+use super::workspace::{self, Leftovers, Remover, Workspace};
 use crate::interrupt::Interrupt;
+use crate::paths::Paths;
 use crate::progress::Progress;
 
 /// The directory of all snapshots beside guests' roots.
@@ -126,6 +127,7 @@ impl Snapshots {
     /// says no. Nothing is left then.
     pub fn create(
         &self,
+        paths: &Paths,
         name: &SnapshotName,
         live: bool,
         interrupt: &Interrupt,
@@ -134,10 +136,11 @@ impl Snapshots {
     ) -> Result<String> {
         self.refuse(name)?;
         self.make_directory()?;
-        let made = self.left_at(name).and_then(|(left, doomed)| {
+        let made = self.left_at(paths, name).and_then(|(left, doomed)| {
             let made = self.make(name, live, interrupt, &mut progress, is_still);
             // By now the guest goes on. What can't be removed goes with the next one.
-            let _ = left.remove(interrupt, &mut progress);
+            let by = Remover { paths, own: &self.guest, interrupt };
+            let _ = left.remove(by, &mut progress);
             let _ = doomed.map(Doomed::remove);
             made
         });
@@ -146,9 +149,13 @@ impl Snapshots {
 
     /// What killed ones have left, which is out of the way: among it what has this name
     /// and no description.
-    fn left_at(&self, name: &SnapshotName) -> Result<(Leftovers, Option<Doomed>)> {
+    fn left_at<'a>(
+        &'a self,
+        paths: &'a Paths,
+        name: &SnapshotName,
+    ) -> Result<(Leftovers, Option<Doomed<'a>>)> {
         let left = Leftovers::take_back(&self.directory)?;
-        Ok((left, Doomed::take(&self.root(name), &self.guest)?))
+        Ok((left, Doomed::take(paths, &self.root(name), &self.guest)?))
     }
 
     fn make(
@@ -181,26 +188,45 @@ impl Snapshots {
         Ok(how)
     }
 
-    /// Puts a copy of a snapshot in the place of the root, in one step; the old
-    /// root is removed.
+    /// Puts a copy of a snapshot in the place of the root, in one step, and `is_done` then:
+    /// the old root is removed while the guest may run again.
     ///
     /// # Errors
     /// When there is no such snapshot, it can't be copied, or something is mounted in
     /// the root. That is as it was then.
     pub fn restore(
         &self,
+        paths: &Paths,
         name: &SnapshotName,
         interrupt: &Interrupt,
         mut progress: Progress,
+        is_done: impl FnOnce(),
     ) -> Result<String> {
         let root = self.replaced(name)?;
         let parent = root.parent().unwrap_or(&root);
-        let from = self.root(name);
-        workspace::sweep(parent, interrupt, &mut progress)?;
-        let (workspace, how) = self.copy(&from, parent, false, interrupt, &mut progress)?;
-        workspace.sync(&mut progress)?;
-        workspace.exchange(&root)?;
-        Ok(how)
+        let left = Leftovers::take_back(parent)?;
+        let restored = self.put_back(&self.root(name), &root, interrupt, &mut progress);
+        is_done();
+        let restored = restored.map(|(_old, how)| how);
+        // What can't be removed goes with the next one.
+        let by = Remover { paths, own: &self.guest, interrupt };
+        let _ = left.remove(by, &mut progress);
+        restored
+    }
+
+    /// A copy takes the place of the root, which is in the workspace then.
+    fn put_back(
+        &self,
+        from: &Path,
+        root: &Path,
+        interrupt: &Interrupt,
+        progress: &mut Progress,
+    ) -> Result<(Workspace, String)> {
+        let parent = root.parent().unwrap_or(root);
+        let (workspace, how) = self.copy(from, parent, false, interrupt, progress)?;
+        workspace.sync(progress)?;
+        workspace.exchange(root)?;
+        Ok((workspace, how))
     }
 
     /// What is replaced when this one is put back.
@@ -223,10 +249,10 @@ impl Snapshots {
     ///
     /// # Errors
     /// When there is none, or it can't be removed.
-    pub fn delete(&self, name: &SnapshotName) -> Result<()> {
+    pub fn delete(&self, paths: &Paths, name: &SnapshotName) -> Result<()> {
         let description = self.find(name)?;
         // First what a later build would not sweep away by itself.
-        let doomed = Doomed::take(&self.root(name), &self.guest)?;
+        let doomed = Doomed::take(paths, &self.root(name), &self.guest)?;
         fs::remove_file(&description)
             .map_err(|cause| Error::path("remove", &description, cause))?;
         doomed.map_or(Ok(()), Doomed::remove)?;
@@ -238,18 +264,20 @@ impl Snapshots {
     ///
     /// # Errors
     /// When one can't be removed.
-    pub fn delete_all(&self) -> Result<()> {
+    pub fn delete_all(&self, paths: &Paths) -> Result<()> {
         for snapshot in self.list()? {
-            self.delete(&snapshot.name)?;
+            self.delete(paths, &snapshot.name)?;
         }
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         for name in entries.map(|entry| entry.file_name()) {
             // What killed ones have left without a description.
             let Some(Ok(name)) = name.to_str().map(str::parse::<SnapshotName>) else { continue };
-            Doomed::take(&self.root(&name), &self.guest)?.map_or(Ok(()), Doomed::remove)?;
+            let doomed = Doomed::take(paths, &self.root(&name), &self.guest)?;
+            doomed.map_or(Ok(()), Doomed::remove)?;
         }
         if self.directory.symlink_metadata().is_ok() {
-            workspace::sweep(&self.directory, &Interrupt::default(), &mut Progress::silent())?;
+            let by = Remover { paths, own: &self.guest, interrupt: &Interrupt::default() };
+            workspace::sweep(&self.directory, by, &mut Progress::silent())?;
         }
         self.remove_directory();
         Ok(())
@@ -352,108 +380,5 @@ impl Snapshots {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_link_leads_to_is_put_back() {
-        let parent = tempfile::tempdir().unwrap();
-        let [root, far] = ["web", "far"].map(|name| parent.path().join(name));
-        fs::create_dir_all(far.join("big")).unwrap();
-        std::os::unix::fs::symlink("far/big", &root).unwrap();
-        fs::write(root.join("file"), "before").unwrap();
-        let snapshots = Snapshots::new(&"web".parse().unwrap(), Place::directory(&root));
-        let (one, interrupt) = ("one".parse().unwrap(), Interrupt::default());
-        snapshots.create(&one, false, &interrupt, Progress::silent(), || Ok(())).unwrap();
-        fs::write(root.join("file"), "after").unwrap();
-        snapshots.restore(&one, &interrupt, Progress::silent()).unwrap();
-        assert_eq!(fs::read(far.join("big/file")).unwrap(), b"before");
-        assert!(root.is_symlink());
-        assert_eq!(fs::read_dir(&far).unwrap().count(), 1, "nothing is left");
-    }
-
-    #[test]
-    fn they_are_made_listed_put_back_and_removed() {
-        let parent = tempfile::tempdir().unwrap();
-        let (root, guest) = (parent.path().join("web"), "web".parse().unwrap());
-        fs::create_dir(&root).unwrap();
-        fs::write(root.join("file"), "before").unwrap();
-        let snapshots = Snapshots::new(&guest, Place::directory(&root));
-        let (one, interrupt) = ("one".parse().unwrap(), Interrupt::default());
-        let create = |name, is_still: fn() -> Result<()>| {
-            snapshots.create(name, false, &interrupt, Progress::silent(), is_still)
-        };
-        create(&one, || Err(Error::new("it moved"))).unwrap_err();
-        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left");
-        create(&one, || Ok(())).unwrap();
-        create(&one, || Ok(())).unwrap_err();
-        assert_eq!(snapshots.list().unwrap().len(), 1);
-        fs::write(root.join("file"), "after").unwrap();
-        fs::write(root.join("new"), "").unwrap();
-        snapshots.restore(&one, &interrupt, Progress::silent()).unwrap();
-        assert_eq!(fs::read(root.join("file")).unwrap(), b"before");
-        assert!(!root.join("new").exists());
-        snapshots.restore(&"two".parse().unwrap(), &interrupt, Progress::silent()).unwrap_err();
-        let description = snapshots.find(&one).unwrap();
-        let made = fs::read_to_string(&description).unwrap();
-        let over = |text: &str, directory: &str| {
-            fs::write(&description, text).unwrap();
-            snapshots.over(directory.as_ref())
-        };
-        let overlay = "kind = \"overlay\"\nbase = \"/v/golden/v1\"";
-        let based = made.replace("kind = \"directory\"", overlay);
-        assert!(over(&made, "/v/golden").unwrap().is_none());
-        assert!(over(&based, "/v/golden").unwrap().is_some());
-        assert!(over(&based, "/v/gold").unwrap().is_none());
-        // What can't be read isn't taken for what lies over nothing.
-        over(&format!("{based} ="), "/v/golden").unwrap_err();
-        assert!(over(&format!("{based} ="), "/v/web").unwrap().is_none());
-        fs::write(&description, made).unwrap();
-        snapshots.delete(&one).unwrap();
-        snapshots.delete(&one).unwrap_err();
-        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left");
-    }
-
-    #[test]
-    fn files_without_a_description_are_in_nobodys_way() {
-        let parent = tempfile::tempdir().unwrap();
-        let root = parent.path().join("web");
-        fs::create_dir(&root).unwrap();
-        let snapshots = Snapshots::new(&"web".parse().unwrap(), Place::directory(&root));
-        let (one, interrupt) = ("one".parse().unwrap(), Interrupt::default());
-        let stray = snapshots.root(&one);
-        let leave = || {
-            fs::create_dir_all(&stray).unwrap();
-            fs::write(stray.join("stray"), "").unwrap();
-        };
-        leave();
-        assert!(snapshots.list().unwrap().is_empty());
-        snapshots.create(&one, false, &interrupt, Progress::silent(), || Ok(())).unwrap();
-        assert!(!stray.join("stray").exists());
-        assert_eq!(fs::read_dir(snapshots.directory()).unwrap().count(), 2);
-        snapshots.delete(&one).unwrap();
-        leave();
-        snapshots.delete_all().unwrap();
-        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left");
-    }
-
-    #[test]
-    fn one_whose_deletion_was_cut_short_is_told_and_deleted() {
-        let parent = tempfile::tempdir().unwrap();
-        let root = parent.path().join("web");
-        fs::create_dir(&root).unwrap();
-        let snapshots = Snapshots::new(&"web".parse().unwrap(), Place::directory(&root));
-        let (one, interrupt) = ("one".parse().unwrap(), Interrupt::default());
-        snapshots.create(&one, false, &interrupt, Progress::silent(), || Ok(())).unwrap();
-        assert!(snapshots.list().unwrap()[0].whole);
-        fs::remove_dir(snapshots.root(&one)).unwrap();
-        assert!(!snapshots.list().unwrap()[0].whole);
-        let restored = snapshots.restore(&one, &interrupt, Progress::silent()).map(drop);
-        for refused in [restored, snapshots.files(&one).map(drop)] {
-            let error = refused.unwrap_err().to_string();
-            assert!(error.contains("its deletion was cut short"), "{error}");
-        }
-        snapshots.delete(&one).unwrap();
-        assert!(snapshots.list().unwrap().is_empty());
-    }
-}
+#[path = "snapshot_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@
 //! same file system, or `.vserver-delete-…`, which nobody but root can look into. Its
 //! owner holds a lock on it, so that the next build can tell what an owner who was
 //! killed has left, and removes that. Before the rename the workspace records which
-//! directory (device and inode) is to be put where: a root that was put in place without
+//! directory is to be put where: a root that was put in place without
 //! ever getting its configuration is recognised by that, and nothing else is ever
 //! removed.
 
@@ -29,7 +29,7 @@ use crate::storage;
 use crate::store;
 
 use journal::Journal;
-pub(super) use leftover::{Leftovers, sweep};
+pub(super) use leftover::{Leftovers, Remover, is_left, sweep};
 
 const BUILDING: &str = ".vserver-build-";
 const DELETING: &str = ".vserver-delete-";
@@ -111,9 +111,8 @@ impl Workspace {
     ) -> Result<Placed> {
         let root = self.root();
         let failed = |cause: std::io::Error| Error::path("put in place", target, cause);
-        let made = fs::symlink_metadata(&root).map_err(failed)?;
         let aside = if sets_aside { Aside::plan([target, config]) } else { Vec::new() };
-        Journal::new(&made, target, config, goes_on, aside.clone()).write(&self.path)?;
+        Journal::new(&root, target, config, goes_on, aside.clone())?.write(&self.path)?;
         let aside = Aside::take(aside)?;
         store::rename_new((CWD, &root), (CWD, target)).map_err(|cause| failed(cause.into()))?;
         let target = Some(target.to_owned());
@@ -201,6 +200,8 @@ impl Drop for Placed {
     fn drop(&mut self) {
         if let Some(target) = &self.target {
             let _ = fs::rename(target, self.workspace.path.join(ROOT));
+            // It never meets what comes back, whenever the power fails.
+            let _ = store::sync_directory(target);
         }
     }
 }
@@ -233,7 +234,8 @@ impl Aside {
         there.map(|path| (path.to_owned(), aside(path))).collect()
     }
 
-    /// Moves them.
+    /// Moves them, on the disk, too: nothing that comes later may meet the old ones after
+    /// a power failure.
     ///
     /// # Errors
     /// When one can't be renamed; nothing is moved then.
@@ -246,6 +248,7 @@ impl Aside {
                 Err(cause) => return Err(Error::path("set aside", &path, cause)),
             }
         }
+        all.moved.iter().try_for_each(|(path, _)| store::sync_directory(path))?;
         Ok(all)
     }
 

@@ -11,7 +11,7 @@ use crate::build::{self, Access, Distribution, Installer, Request, Settings, Sit
 use crate::cli::{self, BuildArgs, CloneArgs, Method};
 use crate::commands::provision::Provision;
 use crate::commands::{Exit, based, belongings, clone, delete, generate, old_build, output, turn};
-use crate::config::{self, Boot, GuestConfig, Network, Place, Storage, edit};
+use crate::config::{self, Boot, Change, GuestConfig, Network, Place, Storage, edit};
 use crate::control::at_rest::{self, AtRest};
 use crate::error::{Error, Result};
 use crate::ids;
@@ -92,9 +92,11 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     let mut held = Some(hold(&request.site, paths)?);
     let interrupt =
         Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
+    let mut noted = None;
     let built = build::build(&request, paths, &interrupt, Progress::on_terminal(), |settings| {
         if let Some(config) = &waiting {
-            return complete(&args.name, config, &request.site.store.storage(), paths);
+            noted = complete(&args.name, config, &request.site.store.storage(), paths)?;
+            return Ok(());
         }
         register(args, old, settings, paths, || {
             // What goes on inside starts the guest's context.
@@ -103,6 +105,10 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
             provision.run(paths, &args.name, &place, &interrupt)
         })
     });
+    if let Some(noted) = noted.filter(|_| built.is_err()) {
+        // The first error counts.
+        let _ = noted.undo(paths, &args.name);
+    }
     let lock = paths.lock(&args.name);
     if built.is_err() && !paths.config(&args.name).exists() {
         let own = held.take().map(|(lock, _)| lock);
@@ -143,6 +149,10 @@ fn hold(site: &Site, paths: &Paths) -> Result<(Lock, Option<AtRest>)> {
     let at_rest = at_rest::keep(paths, name).map_err(|error| error.context(what()))?;
     // Where its configuration says that its files are, and where the new ones come.
     let theirs = config::load(paths, name).ok().map(|config| config.root(paths, name));
+    if !target.is_symlink() {
+        // A mount point can't be renamed.
+        build::real_root(&target, what)?;
+    }
     let roots: BTreeSet<_> = theirs.into_iter().chain([target]).collect();
     let mut has_snapshots = false;
     for root in &roots {
@@ -226,23 +236,23 @@ fn waiting(args: &BuildArgs, paths: &Paths, provision: &Provision) -> Result<Opt
 }
 
 /// Gives its numbers to a guest that has waited for its files, if it was written
-/// by hand, and notes as what they lie there.
+/// by hand, and notes as what they will lie there.
 fn complete(
     name: &GuestName,
     config: &GuestConfig,
     storage: &Storage,
     paths: &Paths,
-) -> Result<()> {
+) -> Result<Option<Change>> {
     const KEY: &str = "storage.kind";
     ids::allocate(paths, name, config.context)?;
     if *storage == config.storage {
-        return Ok(());
+        return Ok(None);
     }
     config::change(paths, name, |text| {
         edit::set(text, KEY, &[storage.kind.name().to_owned()])
             .map_err(|problems| super::config::refused(KEY, &problems))
     })
-    .map(drop)
+    .map(Some)
 }
 
 fn request(

@@ -22,6 +22,7 @@ use crate::paths::Paths;
 use crate::storage::Scratch;
 use crate::supervisor;
 use crate::systemd;
+use crate::tree::Check;
 
 /// Deletes one guest after the other, so that questions don't mix.
 pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
@@ -33,19 +34,19 @@ pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
         }
         let question = format!("Are you sure you want to delete the vserver {name}");
         ask(args.yes, &question, || format!("guest '{name}' is not deleted"))?;
-        now(paths, name)?;
+        now(paths, name, &|| Ok(()))?;
         output::print(&format!("guest '{name}' is deleted\n"))?;
     }
     Ok(Exit::DONE)
 }
 
-/// Deletes one guest without asking.
+/// Deletes one guest without asking. `may_wait` ends the waiting for others.
 ///
 /// # Errors
 /// When it isn't stopped, or something of it can't be removed.
-pub(super) fn now(paths: &Paths, name: &GuestName) -> Result<()> {
+pub(super) fn now(paths: &Paths, name: &GuestName, may_wait: Check<'_>) -> Result<()> {
     // A question may have taken its time.
-    let lock = turn::wait(paths, name)?;
+    let lock = turn::wait_unless(paths, name, may_wait)?;
     let _at_rest = at_rest::keep(paths, name)?;
     let root = check(paths, name)?;
     supervisor::clear_after(paths, name)?;
@@ -138,10 +139,10 @@ fn delete(
     root: &Path,
     disable: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    snapshots(name, root).delete_all()?;
+    snapshots(name, root).delete_all(paths)?;
     Scratch::new(name, root).remove()?;
     disable()?;
-    Doomed::take(root, name)?.map_or(Ok(()), Doomed::remove)?;
+    Doomed::take(paths, root, name)?.map_or(Ok(()), Doomed::remove)?;
     remove_settings(paths, name)?;
     for file in files(paths, name) {
         match fs::remove_file(&file) {

@@ -33,16 +33,8 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
     let name = args.name.as_ref().unwrap_or(&head.manifest.name);
     let store = args.store.of_build()?;
     let files = if args.actions { Vec::new() } else { files_of_host(&head.config) };
-    let theirs = written(&head.config);
-    let may_start = args.actions || !theirs.autostart || widened(name, &theirs).is_empty();
-    let mut text = text(args, &store, &head.config, &files)?;
-    if !may_start {
-        text = edit::set(&text, "autostart", &["false".to_owned()])
-            .map_err(|found| super::config::refused("autostart", &found))?;
-    }
-    let config = config::judge_text(paths, name, &text).map_err(|error| {
-        error.context(format_args!("the archive's configuration doesn't suit this host"))
-    })?;
+    let text = text(args, &store, &head.config, &files)?;
+    let Judged { text, config, may_start } = judge(paths, name, text, args.actions)?;
     let site = Site {
         name: name.clone(),
         hostname: config.hostname.clone(),
@@ -111,13 +103,13 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
             file.display()
         ));
     }
-    if args.new_identity && theirs.autostart && !config.autostart {
-        output::remark(clone::not_started(name));
-    } else if !may_start {
+    if !may_start {
         output::remark(format_args!(
             "it isn't started with this host until 'vserver enable {name}', for what follows; \
              '--actions' takes that over, too"
         ));
+    } else if args.new_identity && written(&head.config).autostart && !config.autostart {
+        output::remark(clone::not_started(name));
     }
     widened(name, &config).iter().for_each(output::remark);
     output::print(&format!(
@@ -126,6 +118,32 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
         report.summary
     ))?;
     Ok(Exit::DONE)
+}
+
+/// A configuration as it counts on this host.
+struct Judged {
+    text: String,
+    config: GuestConfig,
+    /// Is it left to say whether the guest is started with this host?
+    may_start: bool,
+}
+
+/// Judges a text with this site's defaults. A guest that would start by itself, whoever
+/// says so, and has something of the host, doesn't, unless `trusted`.
+fn judge(paths: &Paths, name: &GuestName, mut text: String, trusted: bool) -> Result<Judged> {
+    let judged = |text: &str| {
+        config::judge_text(paths, name, text).map_err(|error| {
+            error.context(format_args!("the archive's configuration doesn't suit this host"))
+        })
+    };
+    let mut config = judged(&text)?;
+    let may_start = trusted || !config.autostart || widened(name, &config).is_empty();
+    if !may_start {
+        text = edit::set(&text, "autostart", &["false".to_owned()])
+            .map_err(|found| super::config::refused("autostart", &found))?;
+        config = judged(&text)?;
+    }
+    Ok(Judged { text, config, may_start })
 }
 
 /// Keys that say where the guest was.
@@ -236,6 +254,29 @@ mod tests {
             assert_eq!(files_of_host(&left), [], "{left}");
         }
         assert_eq!(files_of_host("[boot"), []);
+    }
+
+    #[test]
+    fn what_has_something_of_the_host_is_not_started_unasked_whoever_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let (paths, web) = (Paths::new(directory.path()), "web".parse().unwrap());
+        std::fs::create_dir_all(paths.config_dir()).unwrap();
+        let binds = "mounts.bind = [\"/:/mnt\"]\n";
+        let starts = |defaults: &str, text: &str, trusted| {
+            std::fs::write(paths.defaults(), defaults).unwrap();
+            let judged = judge(&paths, &web, text.to_owned(), trusted).unwrap();
+            let counts = config::judge_text(&paths, &web, &judged.text).unwrap().autostart;
+            assert_eq!(judged.config.autostart, counts);
+            assert!(judged.may_start || !counts);
+            counts
+        };
+        let own = format!("autostart = true\n{binds}");
+        for (defaults, text) in [("", &*own), ("autostart = true\n", binds)] {
+            assert!(!starts(defaults, text, false), "{defaults}{text}");
+            assert!(starts(defaults, text, true), "{defaults}{text}");
+        }
+        assert!(starts("autostart = true\n", "", false));
+        assert!(!starts("", binds, false));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use shared::name::GuestName;
 use crate::archive::{self, Head};
 use crate::cli::MoveArgs;
 use crate::commands::remote::{End, Remote};
-use crate::commands::{Exit, delete, enable, export, lifecycle, output, select};
+use crate::commands::{Exit, delete, enable, export, lifecycle, output, select, turn};
 use crate::config::{self, GuestConfig, edit};
 use crate::control::{Client, Phase};
 use crate::error::{Error, Kind, Result};
@@ -99,7 +99,9 @@ impl Moving<'_> {
             return Ok(());
         }
         let (name, host) = (self.name, self.remote.host);
-        enable::set_all(self.paths, std::slice::from_ref(name), enable).map_err(|error| {
+        let check = || self.interrupt.check();
+        let done = enable::set_all(self.paths, std::slice::from_ref(name), enable, &check);
+        done.map_err(|error| {
             let text = match enable {
                 true => format!("guest '{name}' isn't started with this host any more"),
                 false => format!(
@@ -239,8 +241,12 @@ impl Moving<'_> {
         let name = self.name;
         // It is this host's again.
         self.only.iter().for_each(Lock::blank);
+        // This is what comes of that. Asked once more, nothing else is waited for.
+        self.interrupt.answer();
+        let check = || self.interrupt.check();
+        let turn = || turn::wait_unless(self.paths, name, &check).map(drop);
         let start = || lifecycle::start(self.paths, name, &lifecycle::Start::default());
-        let again = self.enable_here(true).and_then(|()| start());
+        let again = self.enable_here(true).and_then(|()| turn()).and_then(|()| start());
         match again {
             Ok(()) => {
                 output::remark(format_args!("guest '{name}' runs here again"));
@@ -285,7 +291,7 @@ impl Moving<'_> {
             return Err(Error::new(text).hint(format!("there: vserver enable {there}")));
         }
         if self.args.delete {
-            delete::now(self.paths, name).map_err(|error| {
+            delete::now(self.paths, name, &|| self.interrupt.check()).map_err(|error| {
                 error.context(format_args!("guest '{there}' {how} on '{host}', but here"))
             })?;
         }

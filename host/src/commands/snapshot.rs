@@ -101,7 +101,7 @@ fn create(paths: &Paths, name: &GuestName, snapshot: &SnapshotName) -> Result<Ex
         Held::AtRest(_) => Ok(()),
     };
     let progress = Progress::on_terminal();
-    let how = snapshots.create(snapshot, runs, &interrupt, progress, is_still)?;
+    let how = snapshots.create(paths, snapshot, runs, &interrupt, progress, is_still)?;
     let root = config::load(paths, name)?.root(paths, name);
     if Scratch::new(name, &root).is_used() {
         output::remark(
@@ -189,11 +189,12 @@ fn restore(
         format!("Are you sure that the files of '{name}' shall be those of '{snapshot}'");
     delete::ask(yes, &question, not)?;
     // The answer may have taken its time.
-    let _lock = turn::wait(paths, name)?;
-    let _at_rest = at_rest::keep(paths, name)?;
+    let lock = turn::wait(paths, name)?;
+    let held = (at_rest::keep(paths, name)?, lock);
     let root = config::load(paths, name)?.root(paths, name);
     based::refuse_conflict(paths, name, &root, not)?;
-    let how = of(paths, name)?.restore(snapshot, &watch()?, Progress::on_terminal())?;
+    let (snapshots, progress) = (of(paths, name)?, Progress::on_terminal());
+    let how = snapshots.restore(paths, snapshot, &watch()?, progress, || drop(held))?;
     output::print(&format!("guest '{name}' is as it was at '{snapshot}' ({how})\n"))?;
     Ok(Exit::DONE)
 }
@@ -219,7 +220,7 @@ fn remove(
     delete::ask(yes, &question, || format!("the snapshot '{snapshot}' is not deleted"))?;
     let _lock = turn::wait(paths, name)?;
     based::refuse(paths, &root, || format!("cannot delete the snapshot '{snapshot}'"))?;
-    of(paths, name)?.delete(snapshot)?;
+    of(paths, name)?.delete(paths, snapshot)?;
     output::print(&format!("the snapshot '{snapshot}' of guest '{name}' is deleted\n"))?;
     Ok(Exit::DONE)
 }

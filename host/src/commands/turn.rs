@@ -28,7 +28,8 @@ pub fn wait(paths: &Paths, name: &GuestName) -> Result<Lock> {
     wait_unless(paths, name, &|| Ok(()))
 }
 
-/// The same, for a command that doesn't end by a signal.
+/// The same, for a command that doesn't end by a signal. `check` is asked while there is
+/// something to wait for.
 ///
 /// # Errors
 /// As [`wait`], and what `check` says.
@@ -41,12 +42,11 @@ pub fn wait_unless(
     let start = Instant::now();
     let (mut pause, mut is_said) = (PAUSES[0], false);
     loop {
-        check()?;
         match Lock::try_now(&path)? {
             Some(lock) if lock.is_at(&path) => return Ok(lock),
             // Its last holder has removed the file.
             Some(_) => continue,
-            None => {}
+            None => check()?,
         }
         if !is_said && start.elapsed() >= UNSAID {
             is_said = true;

@@ -1,6 +1,7 @@
 //! A failed step as one sentence, and the remedy where the cause is known.
 
 use std::io;
+use std::path::Path;
 
 use shared::stage::{Failure, Stage};
 
@@ -13,8 +14,8 @@ use crate::plan::{Door, Far, Label, Link, Network, Plan};
 use crate::storage::{NO_OVERLAY, Part};
 
 /// Says what failed. The numbers came from a process that was being built;
-/// the names come from the plan.
-pub fn explain(plan: &Plan, failure: Failure) -> Error {
+/// the names come from the plan. Guests' roots are usually in the directory `usual`.
+pub fn explain(plan: &Plan, usual: &Path, failure: Failure) -> Error {
     let Failure { stage, step, errno } = failure;
     let object = match stage {
         Stage::Mount => plan.mounts.get(usize::from(step)).map(crate::plan::Mount::describe),
@@ -44,7 +45,7 @@ pub fn explain(plan: &Plan, failure: Failure) -> Error {
     };
     let cause = io::Error::from_raw_os_error(errno);
     let error = Error::os(format_args!("cannot start guest '{}': {what}", plan.name), cause);
-    match hint(plan, failure) {
+    match hint(plan, usual, failure) {
         Some(hint) => error.hint(hint),
         None => error,
     }
@@ -76,7 +77,7 @@ fn limit(plan: &Plan, step: u16) -> Option<String> {
     Some(format!("(limits.{}: '{}' to {})", setting.key, setting.value, setting.file))
 }
 
-fn hint(plan: &Plan, failure: Failure) -> Option<String> {
+fn hint(plan: &Plan, usual: &Path, failure: Failure) -> Option<String> {
     let Failure { stage, step, errno } = failure;
     let name = &plan.name;
     let lacking = match stage {
@@ -98,7 +99,7 @@ fn hint(plan: &Plan, failure: Failure) -> Option<String> {
                 ),
             }
         }
-        (Stage::OpenRoot, _) => return Part::of_step(step).hint(&plan.place, errno),
+        (Stage::OpenRoot, _) => return Part::of_step(step).hint(&plan.place, usual, errno),
         (Stage::AttachRoot, libc::EROFS) if plan.disk.bytes.is_some() => format!(
             "the kernel finds no room for its own files there: the guest may have all that \
              limits.disk allows; give it more: vserver limits {name} disk=SIZE"

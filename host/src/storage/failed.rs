@@ -72,11 +72,13 @@ impl Part {
         }
     }
 
-    /// The remedy, where the error number tells the cause.
-    pub fn hint(self, place: &Place, errno: i32) -> Option<String> {
+    /// The remedy, where the error number tells the cause. The directory `usual` is there
+    /// for guests' roots.
+    pub fn hint(self, place: &Place, usual: &Path, errno: i32) -> Option<String> {
         let closed = |path: &Path| {
             let parent = path.parent().unwrap_or(path);
-            let remedy = match is_of_others(parent) {
+            // It may be a file system of its own.
+            let remedy = match parent != usual && is_of_others(parent) {
                 false => format!("close the directory above it: chmod 0700 '{}'", parent.display()),
                 // Whoever closes one of the host's shuts out all its users.
                 true => "move it into a directory that is closed to them (mkdir -m 0700 DIR), and \
@@ -163,7 +165,9 @@ pub struct Failed {
 impl Failed {
     /// As a sentence.
     pub fn into_error(self, place: &Place) -> Error {
-        let hint = self.cause.raw_os_error().and_then(|errno| self.part.hint(place, errno));
+        // Whether all may look into a directory is asked before a start only.
+        let usual = Path::new("");
+        let hint = self.cause.raw_os_error().and_then(|no| self.part.hint(place, usual, no));
         let what = format!("cannot open '{}': {}", place.root.display(), self.part.describe(place));
         let error = match self.part {
             Part::Root => Error::path("open", &place.root, self.cause),
@@ -181,6 +185,8 @@ mod tests {
     use super::*;
     use crate::config::Files;
 
+    const USUAL: &str = "/var/lib/vservers";
+
     #[test]
     fn parts_are_told_by_their_numbers() {
         for part in Part::ALL {
@@ -192,8 +198,19 @@ mod tests {
     #[test]
     fn no_directory_of_the_hosts_is_to_be_closed() {
         for root in ["/etc", "/guest", "/srv/web", "/home/web", "/usr/lib/web", "/proc/web"] {
-            let hint = Part::Root.hint(&Place::directory(root), libc::EPERM).unwrap();
+            let hint =
+                Part::Root.hint(&Place::directory(root), USUAL.as_ref(), libc::EPERM).unwrap();
             assert!(!hint.contains("chmod") && hint.contains("mkdir -m 0700"), "{root}: {hint}");
+        }
+    }
+
+    /// A mount point, but the guests' own.
+    #[test]
+    fn the_usual_directory_is_to_be_closed_also_if_it_is_a_file_system() {
+        for (usual, closes) in [("/proc", true), (USUAL, false)] {
+            let place = Place::directory("/proc/web");
+            let hint = Part::Root.hint(&place, usual.as_ref(), libc::EPERM).unwrap();
+            assert_eq!(hint.contains("chmod 0700 '/proc'"), closes, "{hint}");
         }
     }
 
@@ -202,9 +219,10 @@ mod tests {
         let place =
             Place { root: "/v/web".into(), files: Files::Overlay { base: "/b/base".into() } };
         assert!(Part::Base.describe(&place).contains("'/b/base'"));
-        assert!(Part::Base.hint(&place, libc::EPERM).unwrap().contains("chmod 0700 '/b'"));
-        assert!(Part::Root.hint(&place, libc::EPERM).unwrap().contains("chmod 0700 '/v'"));
-        assert!(Part::LoopDevice.hint(&place, libc::ENOENT).unwrap().contains("modprobe loop"));
+        let hint = |part: Part, errno| part.hint(&place, USUAL.as_ref(), errno).unwrap();
+        assert!(hint(Part::Base, libc::EPERM).contains("chmod 0700 '/b'"));
+        assert!(hint(Part::Root, libc::EPERM).contains("chmod 0700 '/v'"));
+        assert!(hint(Part::LoopDevice, libc::ENOENT).contains("modprobe loop"));
         let shown = Part::Base.failed()(io::Error::from_raw_os_error(libc::ENOENT))
             .into_error(&place)
             .to_string();

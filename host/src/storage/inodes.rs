@@ -75,7 +75,21 @@ mod tests {
     fn a_file_system_without_a_number_of_inodes_limits_none() {
         assert_eq!(share(1 << 40, 0), 1);
         assert_eq!(most(1 << 40, 0, None, 0), 1 << 40);
-        assert!(bytes_each(tempfile::tempdir().unwrap().path()).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_share_is_one_of_the_file_system_above() {
+        let above = tempfile::tempdir().unwrap();
+        let root = above.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let all = statvfs(above.path()).unwrap();
+        let is_xfs = u32::try_from(statfs(&root).unwrap().f_type & 0xffff_ffff) == Ok(XFS);
+        let wanted = match is_xfs {
+            true => BYTES_OF_XFS,
+            false => (all.f_blocks * all.f_frsize).checked_div(all.f_files).unwrap_or(1).max(1),
+        };
+        assert_eq!(bytes_each(&root).unwrap(), wanted);
+        // A mount point has nothing above it that is of the same.
         assert_eq!(bytes_each(Path::new("/proc")).unwrap(), USUAL);
     }
 }

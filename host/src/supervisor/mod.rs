@@ -441,7 +441,7 @@ impl Supervisor {
 
     /// A start has failed: one sentence for everybody who listens.
     fn failed(&mut self, failure: Failure) {
-        let error = explain(&self.plan, failure);
+        let error = explain(&self.plan, &self.planner.paths.roots_dir(), failure);
         self.notifier.failed(&exhausted::in_a_line(&error));
         self.say_failed(&error, Some(failure.stage));
         self.clients.tell(&Told::failed(&error));

@@ -15,6 +15,7 @@ mod terminal;
 pub mod block;
 pub mod bpf;
 pub mod extents;
+pub mod handle;
 pub mod mount;
 pub mod network;
 pub mod qgroup;

@@ -26,7 +26,7 @@ use crate::progress::Progress;
 use crate::storage;
 use crate::sys::{extents, quota};
 
-use super::workspace::{self, Workspace};
+use super::workspace::{Leftovers, Remover, Workspace};
 use lay::Layer;
 
 /// What came of it.
@@ -77,8 +77,7 @@ impl Over<'_> {
             ));
         }
         let device = |path: &Path| fs::metadata(path).map(|about| about.dev()).map_err(failed);
-        let parent = self.root.parent().unwrap_or(self.root);
-        let is_mounted = device(self.root)? != device(parent)?;
+        let is_mounted = device(self.root)? != device(self.parent())?;
         Ok(is_mounted.then_some("its root is a file system of its own"))
     }
 
@@ -90,7 +89,8 @@ impl Over<'_> {
         self.layer(None, interrupt, progress)
     }
 
-    /// Does it. `text` is the guest's configuration from then on.
+    /// Does it, and `is_done` then: the old root is removed while the guest may run again.
+    /// `text` is the guest's configuration from then on.
     ///
     /// # Errors
     /// When something can't be read or made, would mean something else in a
@@ -102,11 +102,29 @@ impl Over<'_> {
         text: &str,
         interrupt: &Interrupt,
         progress: &mut Progress,
+        is_done: impl FnOnce(),
     ) -> Result<Laid> {
-        let parent = self.root.parent().unwrap_or(self.root);
+        let by = Remover { paths, own: self.name, interrupt };
+        let mut left = Leftovers::take_back(self.parent())?;
         // What a killed one has left are names of the same files.
-        workspace::sweep(parent, interrupt, progress)?;
-        let workspace = Workspace::create(parent, self.name)?;
+        left.remove_own(by, progress)?;
+        let laid = self.exchange(paths, text, interrupt, progress);
+        is_done();
+        let laid = laid.map(|(_old, laid)| laid);
+        // What can't be removed goes with the next one.
+        let _ = left.remove(by, progress);
+        laid
+    }
+
+    /// The layer takes the place of the root, which is in the workspace then.
+    fn exchange(
+        &self,
+        paths: &Paths,
+        text: &str,
+        interrupt: &Interrupt,
+        progress: &mut Progress,
+    ) -> Result<(Workspace, Laid)> {
+        let workspace = Workspace::create(self.parent(), self.name)?;
         let upper = self.make(&workspace)?;
         let laid = self.layer(Some(&upper), interrupt, progress)?;
         progress.end();
@@ -114,11 +132,15 @@ impl Over<'_> {
         workspace.exchange(self.root)?;
         // The guest is over the base now, also if nothing more can be written. On
         // the disk its files come first.
-        sync(parent).and_then(|()| next.commit()).map_err(|error| {
+        sync(self.parent()).and_then(|()| next.commit()).map_err(|error| {
             let name = self.name;
             error.context(format_args!("guest '{name}' is over the base, and one thing is left"))
         })?;
-        Ok(laid)
+        Ok((workspace, laid))
+    }
+
+    fn parent(&self) -> &Path {
+        self.root.parent().unwrap_or(self.root)
     }
 
     /// Makes an empty layer. That it can be put together with the base is

@@ -275,6 +275,7 @@ impl<'a> Extractor<'a> {
     }
 
     fn directory(&mut self, path: &Path, mut metadata: Metadata) -> Result<()> {
+        let mut is_new = false;
         if !path.as_os_str().is_empty() {
             self.make_parent(path)?;
             let failed = |cause| self.root.error("create directory", path, cause);
@@ -291,13 +292,19 @@ impl<'a> Extractor<'a> {
                         fs::unlinkat(&parent, name, AtFlags::empty()).map_err(failed)?;
                     }
                     fs::mkdirat(&parent, name, Mode::RWXU).map_err(failed)?;
+                    is_new = true;
                 }
             }
         }
-        if metadata.has_attributes() {
+        if metadata.has_attributes() || !is_new {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
             let opened = self.root.open_at(path, flags, Mode::empty());
-            let set = opened.and_then(|directory| metadata.set_first(directory.as_fd()));
+            let set = opened.and_then(|directory| {
+                if !is_new {
+                    metadata.take_others(directory.as_fd(), self.is_faithful)?;
+                }
+                metadata.set_first(directory.as_fd())
+            });
             set.map_err(|cause| self.root.error("set the attributes of", path, cause))?;
         }
         self.directories.insert(path.to_owned(), metadata);

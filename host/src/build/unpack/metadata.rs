@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{
     self, AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
-use crate::tree::path_of;
+use crate::tree::{Attributes, path_of};
 
 use super::entry::Entry;
 use super::shift::{ACCESS, DEFAULT, NOBODY, Shift};
@@ -18,6 +19,9 @@ pub(crate) const CAPABILITY: &str = "security.capability";
 
 /// What the host's root alone sees (xattr(7)).
 pub(super) const TRUSTED: &str = "trusted.";
+
+/// What the host notes at roots.
+const NOTES: &[u8] = b"trusted.vserver.";
 
 /// What users give their files.
 const USER: &str = "user.";
@@ -75,6 +79,21 @@ impl Metadata {
         self.attributes = first;
         self.has_lost = !self.set_attributes(file)?;
         self.attributes = lists;
+        Ok(())
+    }
+
+    /// Takes those from a directory that an earlier entry has given it and that this one,
+    /// which comes in its place, hasn't. Lists are set at the end only, and of `trusted.`
+    /// ones there are some if `is_faithful`.
+    pub(super) fn take_others(&self, file: BorrowedFd<'_>, is_faithful: bool) -> Result<(), Errno> {
+        for (name, _) in Attributes::read(file)?.iter() {
+            let is_trusted = name.starts_with(TRUSTED.as_bytes()) && !name.starts_with(NOTES);
+            let may_go = name.starts_with(USER.as_bytes()) || is_faithful && is_trusted;
+            let is_kept = self.attributes.iter().any(|(own, _)| own.as_bytes() == name);
+            if may_go && !is_kept {
+                fs::removexattr(path_of(file), OsStr::from_bytes(name))?;
+            }
+        }
         Ok(())
     }
 

@@ -6,13 +6,15 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, statat};
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::store;
+use crate::sys::handle::handle;
 
 use super::ROOT;
 
@@ -25,8 +27,8 @@ const END: &[u8] = b"end";
 /// Which root comes to which place, and what leaves that for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Journal {
-    /// Device and inode.
-    root: (u64, u64),
+    /// What it is known by ([`identity`]).
+    root: String,
     target: PathBuf,
     /// The guest is complete once this is there,
     config: PathBuf,
@@ -37,15 +39,17 @@ pub(super) struct Journal {
 }
 
 impl Journal {
+    /// That of the root at this path.
     pub(super) fn new(
-        root: &fs::Metadata,
+        root: &Path,
         target: &Path,
         config: &Path,
         goes_on: bool,
         aside: Vec<(PathBuf, PathBuf)>,
-    ) -> Self {
+    ) -> Result<Self> {
+        let known = identity(CWD, root).map_err(|cause| Error::path("examine", root, cause))?;
         let (target, config) = (target.to_owned(), config.to_owned());
-        Self { root: (root.dev(), root.ino()), target, config, goes_on, aside }
+        Ok(Self { root: known, target, config, goes_on, aside })
     }
 
     /// Writes it into a workspace, and to the disk: no rename that it is for is there
@@ -81,11 +85,9 @@ impl Journal {
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        let numbers = [self.root.0.to_string(), self.root.1.to_string()];
         let aside = self.aside.iter().flat_map(|(path, away)| [path, away]);
         let paths = [&self.target, &self.config].into_iter().chain(aside);
-        let mut fields: Vec<&[u8]> = numbers.iter().map(|number| number.as_bytes()).collect();
-        fields.push(if self.goes_on { GOES_ON } else { b"" });
+        let mut fields = vec![self.root.as_bytes(), if self.goes_on { GOES_ON } else { b"" }];
         fields.extend(paths.map(|path| path.as_os_str().as_bytes()));
         fields.push(END);
         fields.join(&0)
@@ -93,17 +95,16 @@ impl Journal {
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let fields: Vec<&[u8]> = bytes.split(|byte| *byte == 0).collect();
-        let [device, inode, goes_on, target, config, aside @ .., END] = fields.as_slice() else {
+        let [root, goes_on, target, config, aside @ .., END] = fields.as_slice() else {
             return None;
         };
-        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
         let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
         let pairs = aside.chunks(2).map(|pair| match pair {
             [from, away] => Some((path(from), path(away))),
             _ => None,
         });
         Some(Self {
-            root: (number(device)?, number(inode)?),
+            root: std::str::from_utf8(root).ok()?.to_owned(),
             target: path(target),
             config: path(config),
             goes_on: *goes_on == GOES_ON,
@@ -114,24 +115,59 @@ impl Journal {
     /// Has all be as it was before, unless the guest is complete: its root goes back
     /// into the workspace, and what was set aside for it to its place.
     pub(super) fn take_back(&self, workspace: BorrowedFd<'_>) {
-        let is_root = |directory, name: &Path| {
-            statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-                .is_ok_and(|found| (found.st_dev, found.st_ino) == self.root)
-        };
-        if is_root(CWD, &self.target) {
-            let is_complete = !self.goes_on && self.config.symlink_metadata().is_ok();
-            if is_complete || renameat(CWD, &self.target, workspace, ROOT).is_err() {
+        if self.is_root(CWD, &self.target) {
+            if self.is_complete() || renameat(CWD, &self.target, workspace, ROOT).is_err() {
                 return;
             }
-            if self.goes_on {
+            if self.goes_on && self.is_config_new() {
                 let _ = fs::remove_file(&self.config);
             }
-        } else if !is_root(workspace, Path::new(ROOT)) {
+            // It never meets what comes back, whenever the power fails.
+            let _ = store::sync_directory(&self.target);
+        } else if !self.is_root(workspace, Path::new(ROOT)) {
             // Somebody has removed it.
             return;
         }
         for (path, away) in &self.aside {
             let _ = store::rename_new((CWD, away), (CWD, path));
+        }
+        // On the disk, too, before this note goes.
+        for (path, _) in &self.aside {
+            let _ = store::sync_directory(path);
+        }
+    }
+
+    /// Is it its root that is at this path, of a guest that isn't complete?
+    pub(super) fn has_left(&self, path: &Path) -> bool {
+        self.is_root(CWD, path) && !self.is_complete()
+    }
+
+    fn is_root(&self, directory: BorrowedFd<'_>, name: &Path) -> bool {
+        identity(directory, name).is_ok_and(|known| known == self.root)
+    }
+
+    /// Where its root is in its place, the old configuration was moved away before, also on
+    /// the disk.
+    fn is_complete(&self) -> bool {
+        !self.goes_on && self.config.symlink_metadata().is_ok()
+    }
+
+    /// If one was to be moved away and isn't there, it may be this one.
+    fn is_config_new(&self) -> bool {
+        let mut moved = self.aside.iter().filter(|(path, _)| *path == self.config);
+        moved.all(|(_, away)| away.symlink_metadata().is_ok())
+    }
+}
+
+/// What a file or directory is known by, also after the host was switched off: devices and
+/// the roots of a btrfs have other numbers then, or all the same ones.
+fn identity(directory: BorrowedFd<'_>, name: &Path) -> Result<String, Errno> {
+    match handle(directory, name) {
+        Ok(bytes) => Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        // Where there are no handles.
+        Err(_) => {
+            let found = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            Ok(format!("{} {}", found.st_dev, found.st_ino))
         }
     }
 }
@@ -147,7 +183,8 @@ mod tests {
         for goes_on in [true, false] {
             for aside in [aside.clone(), Vec::new()] {
                 let (target, config) = ("/v/web".into(), "/e/web.toml".into());
-                let journal = Journal { root: (7, 8), target, config, goes_on, aside };
+                let root = "7 8".to_owned();
+                let journal = Journal { root, target, config, goes_on, aside };
                 let bytes = journal.to_bytes();
                 assert_eq!(Journal::from_bytes(&bytes), Some(journal));
                 for length in 0..bytes.len() {
@@ -155,5 +192,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A number of a device is another one when that comes back.
+    #[test]
+    fn files_are_known_by_what_stays() {
+        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+        let [one, two] = ["one", "two"].map(|name| directory.path().join(name));
+        fs::create_dir(&one).unwrap();
+        fs::write(&two, "").unwrap();
+        let known = |path: &Path| identity(CWD, path).unwrap();
+        let before = [known(&one), known(&two)];
+        assert_ne!(before[0], before[1]);
+        if handle(CWD, &one).is_ok() {
+            assert!(before.iter().all(|known| !known.contains(' ')), "{before:?}");
+        }
+        fs::rename(&one, directory.path().join("other")).unwrap();
+        assert_eq!(known(&directory.path().join("other")), before[0]);
+        // A link is itself.
+        std::os::unix::fs::symlink("two", &one).unwrap();
+        assert_ne!(known(&one), before[1]);
+        assert!(identity(CWD, &directory.path().join("none")).is_err());
     }
 }

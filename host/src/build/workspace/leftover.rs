@@ -1,7 +1,7 @@
 //! What killed builds, deletions and copies have left: who finds it takes it away.
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -12,8 +12,11 @@ use shared::name::GuestName;
 
 use crate::error::{Error, Result};
 use crate::fsroot::{RootDir, names_in, remove_tree_until};
+use crate::ids;
 use crate::interrupt::Interrupt;
+use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::runtime::{Lock, RunDir};
 use crate::tree;
 
 use super::journal::Journal;
@@ -28,9 +31,26 @@ const OTHERS: u32 = 0o077;
 /// Workspaces whose owners have ended, held so that nobody else sees to them.
 #[derive(Debug)]
 pub(in crate::build) struct Leftovers {
-    parent: OwnedFd,
-    found: Vec<(OsString, OwnedFd)>,
-    guests: BTreeSet<GuestName>,
+    parent: RootDir,
+    found: Vec<Left>,
+}
+
+#[derive(Debug)]
+struct Left {
+    guest: GuestName,
+    name: OsString,
+    directory: OwnedFd,
+}
+
+/// Who removes them.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::build) struct Remover<'a> {
+    /// Where vserver's files are.
+    pub paths: &'a Paths,
+    /// The guest that it is about, whose lock is held.
+    pub own: &'a GuestName,
+    /// Ends it.
+    pub interrupt: &'a Interrupt,
 }
 
 impl Leftovers {
@@ -40,67 +60,145 @@ impl Leftovers {
     /// # Errors
     /// When the directory can't be read.
     pub(in crate::build) fn take_back(parent: &Path) -> Result<Self> {
-        let failed = |cause: Errno| Error::path("read", parent, cause);
-        let directory = rustix::fs::open(parent, DIRECTORY - OFlags::NOFOLLOW, Mode::empty());
-        let directory = directory.map_err(failed)?;
-        let (mut found, mut guests) = (Vec::new(), BTreeSet::new());
-        for name in names_in(&directory).map_err(failed)? {
-            let Some(guest) = guest_of(&name) else { continue };
-            let Some(left) = take(&directory, &name) else { continue };
-            if let Some(journal) = Journal::read(left.as_fd()) {
-                journal.take_back(left.as_fd());
+        let (parent, found) = find(parent)?;
+        for left in &found {
+            if let Some(journal) = Journal::read(left.directory.as_fd()) {
+                journal.take_back(left.directory.as_fd());
             }
-            guests.insert(guest);
-            found.push((name, left));
         }
-        Ok(Self { parent: directory, found, guests })
+        Ok(Self { parent, found })
     }
 
-    /// Whose they are.
-    pub(in crate::build) fn guests(&self) -> &BTreeSet<GuestName> {
-        &self.guests
-    }
-
-    /// Removes them. What refuses to go stays for the next.
+    /// Removes those of the remover's own guest.
     ///
     /// # Errors
-    /// When it is interrupted.
-    pub(in crate::build) fn remove(
-        self,
-        interrupt: &Interrupt,
+    /// As [`Leftovers::remove`].
+    pub(in crate::build) fn remove_own(
+        &mut self,
+        by: Remover<'_>,
         progress: &mut Progress,
     ) -> Result<()> {
-        if self.found.is_empty() {
+        let all = mem::take(&mut self.found).into_iter();
+        let (own, others) = all.partition(|left: &Left| left.guest == *by.own);
+        self.found = others;
+        self.remove_these(own, by, progress)
+    }
+
+    /// Removes them, and what killed copies have left, and takes its numbers from a guest
+    /// of which a killed build has left nothing else. What refuses to go stays for the next.
+    ///
+    /// # Errors
+    /// When it is interrupted, or the numbers can't be taken back.
+    pub(in crate::build) fn remove(
+        mut self,
+        by: Remover<'_>,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        let found = mem::take(&mut self.found);
+        self.remove_these(found, by, progress)?;
+        let swept = tree::sweep(&self.parent);
+        swept.map_err(|cause| Error::path("read", self.parent.path(), cause))
+    }
+
+    fn remove_these(
+        &self,
+        found: Vec<Left>,
+        by: Remover<'_>,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        if found.is_empty() {
             return Ok(());
         }
         progress.lines("removing what one that was killed has left");
-        for (name, directory) in &self.found {
-            if is_at(&self.parent, name, directory) {
-                let _ = remove_tree_until(&self.parent, name, &|| interrupt.is_asked());
+        let stop = || by.interrupt.is_asked();
+        for Left { guest, name, directory } in &found {
+            // Its numbers go with it, and somebody needs them yet.
+            if is_all_gone(by.paths, guest) && is_in_use(guest, by) {
+                continue;
             }
-            interrupt.check()?;
+            let is_there = is_at(&self.parent, name, directory);
+            if is_there && remove_tree_until(&self.parent, name, &stop).is_ok() {
+                release(guest, by)?;
+            }
+            by.interrupt.check()?;
         }
         progress.end();
         Ok(())
     }
 }
 
-/// Removes what killed builds, deletions and copies have left in `parent`, and gives the
-/// guests for whom that was.
+/// Takes back and removes what killed builds, deletions and copies have left in `parent`.
 ///
 /// # Errors
-/// When the directory can't be read, or it is interrupted.
+/// When the directory can't be read, it is interrupted, or numbers can't be taken back.
 pub(in crate::build) fn sweep(
     parent: &Path,
-    interrupt: &Interrupt,
+    by: Remover<'_>,
     progress: &mut Progress,
-) -> Result<BTreeSet<GuestName>> {
-    let left = Leftovers::take_back(parent)?;
-    let guests = left.guests().clone();
-    left.remove(interrupt, progress)?;
-    let swept = tree::sweep(&RootDir::open(parent)?);
-    swept.map_err(|cause| Error::path("read", parent, cause))?;
-    Ok(guests)
+) -> Result<()> {
+    Leftovers::take_back(parent)?.remove(by, progress)
+}
+
+/// Is what is at this path the root of a killed build that wasn't complete, which goes
+/// with the next? Changes nothing.
+///
+/// # Errors
+/// When the directory that it is in can't be read.
+pub(in crate::build) fn is_left(path: &Path) -> Result<bool> {
+    let (_, found) = find(path.parent().unwrap_or(path))?;
+    let mut journals = found.iter().filter_map(|left| Journal::read(left.directory.as_fd()));
+    Ok(journals.any(|journal| journal.has_left(path)))
+}
+
+fn find(parent: &Path) -> Result<(RootDir, Vec<Left>)> {
+    let failed = |cause: Errno| Error::path("read", parent, cause);
+    let opened = rustix::fs::open(parent, DIRECTORY - OFlags::NOFOLLOW, Mode::empty());
+    let opened = opened.map_err(failed)?;
+    let left = |name: OsString| {
+        let (guest, directory) = (guest_of(&name)?, take(&opened, &name)?);
+        Some(Left { guest, name, directory })
+    };
+    let found = names_in(&opened).map_err(failed)?.into_iter().filter_map(left).collect();
+    Ok((RootDir::from_fd(opened, parent), found))
+}
+
+/// Is there neither a configuration nor a root of a guest?
+fn is_all_gone(paths: &Paths, guest: &GuestName) -> bool {
+    let is_gone = |path: &Path| path.symlink_metadata().is_err();
+    is_gone(&paths.config(guest)) && is_gone(&paths.root(guest))
+}
+
+/// Does what a build does inside go on for a while after it, or does somebody else make
+/// one of that name?
+fn is_in_use(guest: &GuestName, by: Remover<'_>) -> bool {
+    let is_others = || guest != by.own && Lock::is_held(&by.paths.lock(guest));
+    RunDir::new(by.paths, guest).has_supervisor() || is_others()
+}
+
+/// Takes its numbers from a guest of which nothing else is left.
+fn release(guest: &GuestName, by: Remover<'_>) -> Result<()> {
+    let is_free = || -> Result<bool> {
+        Ok(is_all_gone(by.paths, guest) && ids::lookup(by.paths, guest)?.is_some())
+    };
+    if !is_free()? {
+        return Ok(());
+    }
+    let lock = by.paths.lock(guest);
+    let held = match guest == by.own {
+        true => None,
+        // Who makes one of that name now has given it numbers, perhaps.
+        false => match Lock::try_now(&lock)?.filter(|held| held.is_at(&lock)) {
+            None => return Ok(()),
+            held => held,
+        },
+    };
+    if is_free()? {
+        ids::release(by.paths, guest)?;
+    }
+    if let Some(held) = held.filter(|_| !by.paths.config(guest).exists()) {
+        held.remove(&lock);
+    }
+    Ok(())
 }
 
 /// The guest that a workspace of this name is for.

@@ -2,8 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use tempfile::TempDir;
+
 use super::*;
+use crate::build::{Access, Site, Store, refuse};
+use crate::ids;
 use crate::interrupt::Interrupt;
+use crate::paths::Paths;
+use crate::runtime::Lock;
 
 fn name() -> GuestName {
     "web".parse().unwrap()
@@ -23,9 +29,36 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-fn swept(parent: &Path) -> Vec<GuestName> {
-    let guests = sweep(parent, &Interrupt::default(), &mut Progress::silent()).unwrap();
-    guests.into_iter().collect()
+/// Has what killed ones have left removed: the workspaces that have gone.
+fn swept(parent: &Path) -> Vec<String> {
+    let host = Host::new();
+    let before = names(parent);
+    sweep_for(&host, parent);
+    let after = names(parent);
+    let is_gone = |name: &String| name.starts_with(".vserver-") && !after.contains(name);
+    before.into_iter().filter(is_gone).collect()
+}
+
+fn sweep_for(host: &Host, parent: &Path) {
+    let own = "own".parse().unwrap();
+    let by = Remover { paths: &host.paths, own: &own, interrupt: &Interrupt::default() };
+    sweep(parent, by, &mut Progress::silent()).unwrap();
+}
+
+/// With a place for guests, of which there are none.
+struct Host {
+    _prefix: TempDir,
+    paths: Paths,
+}
+
+impl Host {
+    fn new() -> Self {
+        let prefix = tempfile::tempdir().unwrap();
+        let paths = Paths::new(prefix.path());
+        fs::create_dir_all(paths.config_dir()).unwrap();
+        fs::create_dir_all(paths.roots_dir()).unwrap();
+        Self { _prefix: prefix, paths }
+    }
 }
 
 /// As when its owner was killed: nobody cares for it any more.
@@ -36,8 +69,11 @@ fn killed(mut placed: Placed) {
 }
 
 fn abandoned(path: PathBuf) {
-    fs::rename(&path, path.with_file_name(".vserver-build-web-1-0")).unwrap();
+    fs::rename(&path, path.with_file_name(LEFT)).unwrap();
 }
+
+/// What a killed build has left.
+const LEFT: &str = ".vserver-build-web-1-0";
 
 /// A directory closed to everybody else.
 fn closed(path: &Path) {
@@ -61,7 +97,7 @@ fn a_killed_build_is_swept_away_with_its_root() {
     let (target, config) = (parent.path().join("web"), parent.path().join("web.toml"));
     killed(made(parent.path()).place(&target, &config, false, false).unwrap());
     assert!(target.exists());
-    assert_eq!(swept(parent.path()), [name()]);
+    assert_eq!(swept(parent.path()), [LEFT]);
     assert_eq!(names(parent.path()).len(), 0);
 }
 
@@ -98,7 +134,7 @@ fn only_what_is_a_workspace_is_swept_away() {
         closed(&at(name));
         fs::write(at(name).join("file"), "").unwrap();
     }
-    assert_eq!(swept(parent.path()), ["a-b".parse().unwrap()]);
+    assert_eq!(swept(parent.path()), [".vserver-build-a-b-17-0", ".vserver-delete-a-b-17-1"]);
     assert_eq!(names(parent.path()), before);
 }
 
@@ -134,10 +170,12 @@ fn removing_what_is_left_can_be_interrupted_and_holds_up_nobody() {
     while !interrupt.is_asked() {
         std::thread::yield_now();
     }
-    let error = held.remove(&interrupt, &mut Progress::silent()).unwrap_err();
+    let (host, own) = (Host::new(), name());
+    let by = Remover { paths: &host.paths, own: &own, interrupt: &interrupt };
+    let error = held.remove(by, &mut Progress::silent()).unwrap_err();
     assert_eq!(error.to_string(), "interrupted");
     assert!(left.join("file").exists());
-    assert_eq!(swept(parent.path()), [name()]);
+    assert_eq!(swept(parent.path()), [".vserver-delete-web-1-0"]);
     assert_eq!(names(parent.path()).len(), 0);
 }
 
@@ -252,8 +290,8 @@ fn what_was_set_aside_for_a_killed_one_comes_back() {
         let [root, config] = old(parent.path());
         let workspace = made(parent.path());
         let plan = Aside::plan([&root, &config]);
-        let about = fs::metadata(workspace.root()).unwrap();
-        let journal = Journal::new(&about, &root, &config, false, plan.clone());
+        let made = workspace.root();
+        let journal = Journal::new(&made, &root, &config, false, plan.clone()).unwrap();
         journal.write(&workspace.path).unwrap();
         for (path, away) in plan.iter().take(moved) {
             fs::rename(path, away).unwrap();
@@ -264,6 +302,22 @@ fn what_was_set_aside_for_a_killed_one_comes_back() {
         assert_eq!(names(parent.path()), ["web", "web.toml"]);
         assert!(root.join("old").exists() && config.exists());
     }
+}
+
+/// On a disk that has the renames in another order than they were made.
+#[test]
+fn an_old_configuration_is_not_taken_for_a_new_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let [root, config] = old(parent.path());
+    let placed = made(parent.path()).place(&root, &config, true, true).unwrap();
+    let away = |(path, away): &(PathBuf, PathBuf)| (*path == config).then(|| away.clone());
+    let away = placed.aside.moved.iter().find_map(away).unwrap();
+    fs::rename(away, &config).unwrap();
+    killed(placed);
+    swept(parent.path());
+    assert_eq!(names(parent.path()), ["web", "web.toml"]);
+    assert!(root.join("old").exists());
+    assert_eq!(fs::read(&config).unwrap(), b"old");
 }
 
 /// A deleted guest isn't followed by the one that it has replaced.
@@ -289,4 +343,83 @@ fn a_note_that_is_cut_off_moves_nothing() {
     fs::write(&note, &bytes[..bytes.len() - 1]).unwrap();
     swept(parent.path());
     assert_eq!(names(parent.path()), ["web"]);
+}
+
+/// Whoever finds it: else 65,536 ids are nobody's for ever.
+#[test]
+fn numbers_go_with_what_a_killed_build_has_left() {
+    let (host, web) = (Host::new(), name());
+    let (paths, parent) = (&host.paths, host.paths.roots_dir());
+    let has_numbers = || ids::lookup(paths, &web).unwrap().is_some();
+    let leave = || {
+        ids::allocate(paths, &web, None).unwrap();
+        closed(&parent.join(LEFT));
+    };
+    leave();
+    sweep_for(&host, &parent);
+    assert!(!has_numbers() && !parent.join(LEFT).exists());
+    assert!(!paths.lock(&web).exists());
+    // What it does inside goes on, or somebody is at work with it.
+    for used in [paths.supervisor_lock(&web), paths.lock(&web)] {
+        leave();
+        let lock = Lock::wait(&used).unwrap();
+        sweep_for(&host, &parent);
+        assert!(has_numbers() && parent.join(LEFT).exists(), "{used:?}");
+        lock.remove(&used);
+        sweep_for(&host, &parent);
+        assert!(!has_numbers() && !parent.join(LEFT).exists(), "{used:?}");
+    }
+    // Those of a guest are its own.
+    for its in [paths.config(&web), paths.root(&web)] {
+        leave();
+        fs::write(&its, "").unwrap();
+        sweep_for(&host, &parent);
+        assert!(has_numbers() && !parent.join(LEFT).exists(), "{its:?}");
+        fs::remove_file(its).unwrap();
+    }
+}
+
+#[test]
+fn what_is_left_of_ones_own_can_go_first() {
+    let (host, web) = (Host::new(), name());
+    let parent = host.paths.roots_dir();
+    let others = ".vserver-delete-big-1-0";
+    [LEFT, others].iter().for_each(|name| closed(&parent.join(name)));
+    let by = Remover { paths: &host.paths, own: &web, interrupt: &Interrupt::default() };
+    let mut left = Leftovers::take_back(&parent).unwrap();
+    left.remove_own(by, &mut Progress::silent()).unwrap();
+    assert_eq!(names(&parent), [others]);
+    left.remove(by, &mut Progress::silent()).unwrap();
+    assert_eq!(names(&parent).len(), 0);
+}
+
+/// As long as it is only asked whether a guest could be made.
+#[test]
+fn what_is_left_is_in_nobodys_way_and_is_only_looked_at() {
+    let (host, name) = (Host::new(), name());
+    let (paths, target) = (&host.paths, host.paths.root(&name));
+    let config = paths.config(&name);
+    killed(made(&paths.roots_dir()).place(&target, &config, false, false).unwrap());
+    let before = names(&paths.roots_dir());
+    assert!(is_left(&target).unwrap());
+    let site = Site {
+        name,
+        hostname: None,
+        root: None,
+        force: None,
+        keep: false,
+        store: Store::Directory,
+        access: Access::default(),
+        goes_on_inside: false,
+        is_configured: false,
+    };
+    if rustix::process::geteuid().is_root() {
+        refuse(&site, paths).unwrap();
+    }
+    assert_eq!(names(&paths.roots_dir()), before);
+    assert!(!is_left(&paths.roots_dir().join("other")).unwrap());
+    // A complete one is a guest.
+    fs::write(&config, "").unwrap();
+    assert!(!is_left(&target).unwrap());
+    assert!(refuse(&site, paths).is_err());
 }

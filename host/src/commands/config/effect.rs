@@ -1,6 +1,7 @@
 //! What a changed configuration means for a guest that runs.
 
 use std::fs;
+use std::path::Path;
 
 use shared::name::GuestName;
 
@@ -10,6 +11,7 @@ use crate::control::{Client, Request};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{RunDir, State};
+use crate::storage::{UPPER, WORK};
 
 /// Read by whoever needs them, whatever the guest is doing.
 const OF_COMMANDS: [&str; 5] = ["description", "marks", "after", "autostart", "unify.exclude"];
@@ -53,16 +55,29 @@ pub(super) fn refuse_other_files(
     // Other mistakes are said where the text is judged.
     let Ok(config) = config::judge_text(paths, name, after) else { return Ok(()) };
     let root = config.root(paths, name);
-    let Ok(files) = fs::metadata(&root) else { return Ok(()) };
-    let wants_image = config.storage.kind == StorageKind::Image;
-    if files.is_file() == wants_image {
+    let Some(is) = kind_at(&root) else { return Ok(()) };
+    if is == config.storage.kind {
         return Ok(());
     }
     let (kind, root) = (config.storage.kind.name(), root.display());
-    let what = if files.is_file() { "a file" } else { "a directory" };
+    let what = match is {
+        StorageKind::Image => "a file",
+        StorageKind::Directory => "a directory",
+        StorageKind::Overlay => "a directory with what lies over a base",
+    };
     let text = format!("the files of guest '{name}' are no {kind}: '{root}' is {what}");
     Err(Error::new(text)
         .hint(format!("to have them as one: vserver clone {name} NEW --storage {kind}")))
+}
+
+/// What is at the path of a root, as far as can be told without a configuration.
+fn kind_at(root: &Path) -> Option<StorageKind> {
+    let is_dir = |name: &str| fs::symlink_metadata(root.join(name)).is_ok_and(|at| at.is_dir());
+    Some(match fs::metadata(root).ok()?.is_file() {
+        true => StorageKind::Image,
+        false if is_dir(UPPER) && is_dir(WORK) => StorageKind::Overlay,
+        false => StorageKind::Directory,
+    })
 }
 
 fn of_keys(paths: &Paths, name: &GuestName, keys: &[&str]) -> Result<Vec<String>> {
@@ -122,4 +137,39 @@ fn change_addresses(paths: &Paths, name: &GuestName) -> Result<bool> {
         State::read(&RunDir::new(paths, name).state()).faults.iter().for_each(output::warn);
     }
     Ok(is_done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overlay_is_no_directory_and_no_overlay_is_made_by_a_word() {
+        let prefix = tempfile::tempdir().unwrap();
+        let (paths, web) = (Paths::new(prefix.path()), "web".parse().unwrap());
+        let root = paths.root(&web);
+        for path in [&root, &paths.config_dir()] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let base = paths.state_dir().display().to_string();
+        let overlay = format!("storage.kind = \"overlay\"\nstorage.base = \"{base}\"\n");
+        let refused = |before: &str, after: &str| {
+            let judged = refuse_other_files(&paths, &web, before, after);
+            judged.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let image = "storage.kind = \"image\"\n";
+        assert!(refused("", &overlay).contains("are no overlay"));
+        assert!(refused("", image).contains("are no image"));
+        assert_eq!(refused(image, ""), "");
+        for name in [UPPER, WORK] {
+            fs::create_dir(root.join(name)).unwrap();
+        }
+        assert!(refused(&overlay, "").contains("are no directory"));
+        assert!(refused(&overlay, image).contains("are no image"));
+        assert_eq!(refused("", &overlay), "");
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(refused(&overlay, ""), "");
+        fs::write(&root, "").unwrap();
+        assert!(refused(image, &overlay).contains("are no overlay"));
+    }
 }

@@ -95,16 +95,12 @@ fn lay(
     let (first, second) =
         if *name < base.guest { (name, &base.guest) } else { (&base.guest, name) };
     let wait = |name| turn::wait_unless(paths, name, &|| interrupt.check());
-    let _first = wait(first)?;
-    let _second = match first == second {
-        true => None,
-        false => Some(wait(second)?),
-    };
+    let locks = (wait(first)?, if first == second { None } else { Some(wait(second)?) });
     let config = config::load(paths, name)?;
     if let Some(why) = super::why_not(&config) {
         return Ok(Outcome::Passed(why));
     }
-    let _at_rest = at_rest::keep(paths, name)?;
+    let held = (at_rest::keep(paths, name)?, locks);
     let directory = directory(base, paths)?;
     let (root, excluded) = (config.root(paths, name), super::excluded(args, &config)?);
     let over = Over { name, root: &root, base: &directory, excluded: &excluded };
@@ -120,7 +116,7 @@ fn lay(
     if args.dry_run {
         return over.look(interrupt, progress).map(Outcome::Laid);
     }
-    let laid = over.lay(paths, &text, interrupt, progress)?;
+    let laid = over.lay(paths, &text, interrupt, progress, || drop(held))?;
     remark_on(paths, name, &config);
     Ok(Outcome::Laid(laid))
 }
