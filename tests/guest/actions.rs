@@ -20,7 +20,7 @@ on! { Busybox: [
     one_that_others_may_change_isnt_run,
 ] }
 
-fn install(host: &Host, script: &str) -> PathBuf {
+pub fn install(host: &Host, script: &str) -> PathBuf {
     let record = host.prefix().join("actions");
     let path = host.paths().config_dir().join("web.sh");
     let script = script.replace("RECORD", &record.to_string_lossy());
@@ -28,7 +28,7 @@ fn install(host: &Host, script: &str) -> PathBuf {
     record
 }
 
-fn lines(record: &PathBuf) -> Vec<String> {
+pub fn lines(record: &PathBuf) -> Vec<String> {
     fs::read_to_string(record).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 

@@ -269,6 +269,7 @@ impl Supervisor {
                     self.failure = Some(error);
                     return self.depart();
                 }
+                self.clients.lease_first();
                 let effects = self.machine.start();
                 self.perform(effects);
             }
