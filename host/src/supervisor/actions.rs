@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 
 use super::Supervisor;
 use crate::error::{Error, Result};
@@ -72,19 +72,30 @@ enum Found {
     Nothing,
     /// A file that can't be executed.
     Idle,
-    /// A script that others than root may change.
-    Open,
+    /// A script that others than root may change, and what ends that.
+    Open(&'static str),
     Script,
 }
 
 fn look(path: &Path) -> Found {
-    let Ok(file) = fs::metadata(path) else { return Found::Nothing };
-    let mode = file.permissions().mode();
-    match file.is_file() {
-        false => Found::Nothing,
-        true if mode & 0o111 == 0 => Found::Idle,
-        true if mode & 0o002 != 0 || mode & 0o020 != 0 && file.gid() != 0 => Found::Open,
-        true => Found::Script,
+    match fs::metadata(path) {
+        Ok(file) if file.is_file() => {
+            judge(file.mode(), file.uid(), file.gid(), geteuid().as_raw())
+        }
+        _ => Found::Nothing,
+    }
+}
+
+/// What a file is to the user who would run it.
+fn judge(mode: u32, uid: u32, gid: u32, runner: u32) -> Found {
+    if mode & 0o111 == 0 {
+        Found::Idle
+    } else if uid != 0 && uid != runner {
+        Found::Open("chown root")
+    } else if mode & 0o002 != 0 || mode & 0o020 != 0 && gid != 0 {
+        Found::Open("chmod go-w")
+    } else {
+        Found::Script
     }
 }
 
@@ -94,8 +105,8 @@ pub fn doubt_of_actions(path: &Path) -> Option<String> {
     match look(path) {
         Found::Nothing | Found::Script => None,
         Found::Idle => Some(format!("'{shown}' isn't executable, and so not run")),
-        Found::Open => Some(format!(
-            "'{shown}' isn't run, as others than root may change it: chmod go-w '{shown}'"
+        Found::Open(remedy) => Some(format!(
+            "'{shown}' isn't run, as others than root may change it: {remedy} '{shown}'"
         )),
     }
 }
@@ -114,9 +125,9 @@ impl Running {
         let what = format!("'{} {}' of guest '{}'", script.display(), action.name(), plan.name);
         match look(script) {
             Found::Nothing | Found::Idle => return Ok(None),
-            Found::Open => {
+            Found::Open(remedy) => {
                 let text = format!("cannot run {what}: others than root may change it");
-                return Err(Error::new(text).hint(format!("chmod go-w '{}'", script.display())));
+                return Err(Error::new(text).hint(format!("{remedy} '{}'", script.display())));
             }
             Found::Script => {}
         }
@@ -298,6 +309,7 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -311,13 +323,30 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             look(&path)
         };
-        for (mode, found) in [(0o644, Found::Idle), (0o755, Found::Script), (0o757, Found::Open)] {
-            assert_eq!(with(mode), found, "{mode:o}");
-        }
-        let gid = fs::metadata(&path).unwrap().gid();
-        assert_eq!(with(0o775), if gid == 0 { Found::Script } else { Found::Open });
+        assert_eq!((with(0o644), with(0o755)), (Found::Idle, Found::Script));
         with(0o757);
         assert!(doubt_of_actions(&path).unwrap().contains("chmod go-w"));
+    }
+
+    #[test]
+    fn whose_a_script_is_counts_as_well_as_who_may_write_to_it() {
+        let (owned, written) = (Found::Open("chown root"), Found::Open("chmod go-w"));
+        for (mode, [uid, gid, runner], found) in [
+            (0o100_644, [1000, 1000, 0], Found::Idle),
+            (0o100_755, [0, 0, 0], Found::Script),
+            (0o100_755, [0, 1000, 0], Found::Script),
+            (0o100_755, [1000, 0, 0], owned),
+            (0o100_700, [1000, 0, 0], owned),
+            (0o100_777, [1000, 1000, 0], owned),
+            (0o100_757, [0, 0, 0], written),
+            (0o100_775, [0, 1000, 0], written),
+            (0o100_775, [0, 0, 0], Found::Script),
+            // In a container, and for a user that tries it out.
+            (0o100_755, [1000, 1000, 1000], Found::Script),
+            (0o100_755, [0, 0, 1000], Found::Script),
+        ] {
+            assert_eq!(judge(mode, uid, gid, runner), found, "{mode:o} {uid} {gid} {runner}");
+        }
     }
 
     #[test]
