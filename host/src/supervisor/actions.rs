@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, Signal, geteuid, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, geteuid, kill_process_group, pidfd_open};
 
 use super::Supervisor;
 use crate::error::{Error, Result};
@@ -156,18 +156,18 @@ impl Running {
     }
 }
 
-/// Kills a script with all that it has started in its process group.
-fn kill(child: &mut Child, what: &str) -> Result<()> {
+/// Kills a script with all that it has started in its process group. Has it ended?
+fn kill(child: &mut Child) -> bool {
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let _ = group.map(|group| kill_process_group(group, Signal::KILL));
     let deadline = Instant::now() + BURIAL;
     while matches!(child.try_wait(), Ok(None)) {
         if Instant::now() >= deadline {
-            return Err(Error::new(format!("{what} was killed and has not ended")));
+            return false;
         }
         thread::sleep(Duration::from_millis(10));
     }
-    Ok(())
+    true
 }
 
 /// What a script prints, and what it has left running.
@@ -264,7 +264,11 @@ impl Supervisor {
                 }
             }
             None => {
-                kill(&mut running.child, &what)?;
+                if !kill(&mut running.child) {
+                    let child = pidfd_open(Pid::from_child(&running.child), PidfdFlags::empty());
+                    child.into_iter().for_each(|child| self.dying.add(child));
+                    return Err(Error::new(format!("{what} was killed and has not ended")));
+                }
                 running.output.drain();
                 let (seconds, words) = (PATIENCE.as_secs(), running.output.last_words());
                 Err(Error::new(format!("{what} took longer than {seconds} s{words}")))
@@ -357,7 +361,7 @@ mod tests {
         let mut pid = String::new();
         let mut prints = io::BufReader::new(child.stdout.take().unwrap());
         io::BufRead::read_line(&mut prints, &mut pid).unwrap();
-        kill(&mut child, "it").unwrap();
+        assert!(kill(&mut child));
         let state = || fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
         let deadline = Instant::now() + BURIAL;
         while state().is_ok_and(|stat| !stat.contains(") Z ")) {

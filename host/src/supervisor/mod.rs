@@ -8,6 +8,7 @@ mod accounts;
 mod actions;
 mod aftermath;
 mod clients;
+mod dying;
 mod family;
 mod hearing;
 mod keeper;
@@ -65,6 +66,7 @@ pub use succession::runs;
 use accounts::Account;
 use actions::Output;
 use clients::Clients;
+use dying::Dying;
 use family::OwnInit;
 use hearing::Hearing;
 use keeper::Keeper;
@@ -94,6 +96,8 @@ pub struct Supervisor {
     deferred: Vec<(u64, Request)>,
     /// What is printed by what such scripts have left running.
     outputs: Vec<Output>,
+    /// What was killed and hasn't ended yet.
+    dying: Dying,
     timers: Timers,
     /// What the guest uses is noted there, once it is open.
     account: Option<Account>,
@@ -201,6 +205,7 @@ impl Supervisor {
             clients: Clients::new(&plan.name, listener, first),
             deferred: Vec::new(),
             outputs: Vec::new(),
+            dying: Dying::default(),
             timers: Timers::default(),
             notifier: Notifier::from_environment(),
             own_init: OwnInit::default(),
@@ -429,6 +434,7 @@ impl Supervisor {
                     self.come_back();
                     // It is noted what is left.
                     let _ = self.mend_link();
+                    self.dying.reap();
                     sys::trim_memory();
                 }
                 Timer::Records => self.keep_records(),
