@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Child;
 
-use tests::{DEADLINE, Host, Tree, eventually};
+use tests::{Census, DEADLINE, Host, Tree, eventually};
 use vserver::control::{Client, Request};
 
 use super::actions::{install, lines};
@@ -12,6 +12,7 @@ use super::actions::{install, lines};
 on! { Busybox: [
     who_is_gone_freezes_no_guest,
     a_context_ends_with_whoever_has_had_it_opened,
+    a_script_outlives_its_supervisor,
 ] }
 
 /// A script that is held up in one of its actions.
@@ -82,4 +83,20 @@ fn a_context_ends_with_whoever_has_had_it_opened(tree: Tree) {
     script.go_on();
     guest.wait_until_stopped();
     guest.start().stop();
+}
+
+fn a_script_outlives_its_supervisor(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = Census::after_a_boot(&guest);
+    let script = HeldUp::new(&host, "post-start");
+    let starting = guest.command("start", [""; 0]).spawn().expect("vserver runs");
+    script.waits();
+    guest.kill_supervisor();
+    script.go_on();
+    // It has printed something before.
+    script.comes_to("done");
+    succeeds(starting);
+    guest.stop();
+    before.assert_unchanged(&host);
 }

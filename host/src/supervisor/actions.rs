@@ -19,12 +19,16 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, PidfdFlags, Signal, geteuid, kill_process_group, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, geteuid, kill_process_group, pidfd_open, waitid,
+};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::Supervisor;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::report;
+use crate::sys::{self, Cloned};
 use crate::variables;
 
 /// Longest time that a script may take.
@@ -174,6 +178,8 @@ fn kill(child: &mut Child) -> bool {
 #[derive(Debug)]
 pub(super) struct Output {
     pipe: File,
+    /// When this is closed, by the end of this process as well, [`stand_by`] reads on.
+    _reader: OwnedFd,
     is_open: bool,
     action: &'static str,
     line: Vec<u8>,
@@ -186,9 +192,9 @@ impl Output {
         let (pipe, prints) = io::pipe()?;
         let pipe = File::from(OwnedFd::from(pipe));
         fcntl_setfl(&pipe, fcntl_getfl(&pipe)? | OFlags::NONBLOCK)?;
+        let (_reader, action) = (stand_in(&pipe)?, action.name());
         let (line, last) = (Vec::new(), VecDeque::new());
-        let output = Self { pipe, is_open: true, action: action.name(), line, last };
-        Ok((output, prints.into()))
+        Ok((Self { pipe, _reader, is_open: true, action, line, last }, prints.into()))
     }
 
     /// Logs what is there, and says whether more may come.
@@ -237,6 +243,60 @@ impl Output {
     fn last_words(&mut self) -> String {
         self.end_line();
         self.last.iter().map(|line| format!(": {line}")).collect()
+    }
+}
+
+/// Has a process that outlives this one read a pipe once nobody here does. Whoever writes
+/// to one that nobody reads is killed: a script, half-way through what it does, with the
+/// supervisor that has called it.
+fn stand_in(pipe: &File) -> io::Result<OwnedFd> {
+    let (watched, reader) = io::pipe()?;
+    match sys::fork()? {
+        Cloned::Child => {
+            // Nobody here is to wait for it, and nobody takes it for the supervisor, whose
+            // lock and sockets it has.
+            if matches!(sys::fork(), Ok(Cloned::Child))
+                && dup2_stdin(pipe).and(dup2_stdout(pipe)).and(dup2_stderr(pipe)).is_ok()
+                && sys::close_all_but(&[pipe.as_fd(), watched.as_fd()]).is_ok()
+            {
+                stand_by(pipe, &watched);
+            }
+            sys::exit_now(0);
+        }
+        Cloned::Parent { pidfd, .. } => {
+            waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
+            Ok(reader.into())
+        }
+    }
+}
+
+/// Reads the pipe from the moment on in which its reader is gone, until nobody writes.
+fn stand_by(mut pipe: &File, reader: &impl AsFd) {
+    // Both of which are told whatever is asked for (poll(2)).
+    let ends = PollFlags::empty();
+    let has_ended = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+    loop {
+        let mut fds = [PollFd::new(pipe.as_fd(), ends), PollFd::new(reader.as_fd(), ends)];
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        match &fds {
+            [_, reader] if has_ended(reader) => break,
+            // What is left in it is for the reader.
+            [pipe, _] if has_ended(pipe) => return,
+            _ => {}
+        }
+    }
+    let mut buffer = [0; 4096];
+    loop {
+        match pipe.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let _ =
+                    poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+            }
+            Err(_) => return,
+        }
     }
 }
 
@@ -379,7 +439,21 @@ mod tests {
         assert_eq!(output.last_words(), ": two: three: fo\\x1b[31mur");
         prints.write_all(&[b'x'; 2 * LINE + 1]).unwrap();
         drop(prints);
-        assert!(!output.drain());
+        // What other tests have forked may have it for a moment.
+        while output.drain() {
+            let pipe = output.pipe.as_fd();
+            poll(&mut [PollFd::new(pipe, PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+        }
         assert_eq!(output.last.iter().map(String::len).collect::<Vec<_>>(), [LINE, LINE, 1]);
+    }
+
+    #[test]
+    fn whoever_prints_outlives_who_reads_it() {
+        let (output, prints) = Output::new(Action::PostStart).unwrap();
+        let mut prints = File::from(prints);
+        prints.write_all(b"read here\n").unwrap();
+        drop(output);
+        // More than there is room for in a pipe.
+        prints.write_all(&[b'x'; 1 << 20]).unwrap();
     }
 }
