@@ -1,11 +1,15 @@
 //! `NAME.sh` at work: what commands, signals and a killed supervisor come to meanwhile.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::{Census, DEADLINE, Host, Tree, eventually};
 use vserver::control::{Client, Request};
+use vserver::runtime::Lock;
 
 use super::actions::{install, lines};
 
@@ -13,6 +17,8 @@ on! { Busybox: [
     who_is_gone_freezes_no_guest,
     a_context_ends_with_whoever_has_had_it_opened,
     a_script_outlives_its_supervisor,
+    a_start_in_the_foreground_that_waits_ends_when_it_is_told_to,
+    what_a_start_in_the_foreground_is_told_outlives_the_supervisor,
 ] }
 
 /// A script that is held up in one of its actions.
@@ -51,6 +57,10 @@ impl HeldUp {
 fn succeeds(mut child: Child) {
     let end = eventually(DEADLINE, "it ends", || child.try_wait().expect("a child"));
     assert!(end.success(), "{end}");
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).expect("a pid"))
 }
 
 fn who_is_gone_freezes_no_guest(tree: Tree) {
@@ -99,4 +109,56 @@ fn a_script_outlives_its_supervisor(tree: Tree) {
     succeeds(starting);
     guest.stop();
     before.assert_unchanged(&host);
+}
+
+/// It ends by the signal's word once it has said what it waits for.
+#[track_caller]
+fn ends_while_it_waits(mut start: Command, remark: &str) {
+    let mut start = start.stderr(Stdio::piped()).spawn().expect("vserver runs");
+    let mut said = BufReader::new(start.stderr.take().expect("it is piped"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("it says something");
+    assert!(line.contains(remark), "{line}");
+    kill(pid(&start), Signal::SIGTERM).expect("it lives");
+    let end = eventually(DEADLINE, "it ends", || start.try_wait().expect("a child"));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("it is text");
+    assert!(end.code() == Some(1) && rest.contains("interrupted"), "{end}: {rest}");
+}
+
+fn a_start_in_the_foreground_that_waits_ends_when_it_is_told_to(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let start = || guest.command("start", ["--foreground"]);
+    let lock = Lock::wait(&host.paths().lock(&"web".parse().expect("a name")));
+    let lock = lock.expect("it can be locked");
+    ends_while_it_waits(start(), "waiting for another command that is at work with guest 'web'");
+    drop(lock);
+    assert!(!guest.is_running());
+
+    let until = "#!/bin/sh\nuntil test -e /root/go; do sleep 0.05; done\n";
+    guest.write("/etc/init.d/rcK", until, 0o755);
+    guest.start();
+    let stopping = guest.command("stop", [""; 0]).spawn().expect("vserver runs");
+    eventually(DEADLINE, "it is being stopped", || {
+        (guest.status().state == "stopping").then_some(())
+    });
+    ends_while_it_waits(start(), "waiting for guest 'web' to shut down");
+    guest.write("/root/go", "", 0o644);
+    succeeds(stopping);
+    assert!(!guest.is_running());
+}
+
+fn what_a_start_in_the_foreground_is_told_outlives_the_supervisor(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let script = HeldUp::new(&host, "post-start");
+    let start = guest.command("start", ["--foreground"]).stdout(Stdio::null()).spawn();
+    let start = start.expect("vserver runs");
+    script.waits();
+    kill(pid(&start), Signal::SIGTERM).expect("it lives");
+    guest.kill_supervisor();
+    script.go_on();
+    succeeds(start);
+    guest.wait_until_stopped();
 }
