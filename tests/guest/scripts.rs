@@ -12,11 +12,13 @@ use vserver::control::{Client, Request};
 use vserver::runtime::Lock;
 
 use super::actions::{install, lines};
+use super::events::Events;
 
 on! { Busybox: [
     who_is_gone_freezes_no_guest,
     a_context_ends_with_whoever_has_had_it_opened,
     a_script_outlives_its_supervisor,
+    a_boot_has_one_number_and_its_phases_come_in_order,
     a_start_in_the_foreground_that_waits_ends_when_it_is_told_to,
     what_a_start_in_the_foreground_is_told_outlives_the_supervisor,
 ] }
@@ -109,6 +111,39 @@ fn a_script_outlives_its_supervisor(tree: Tree) {
     succeeds(starting);
     guest.stop();
     before.assert_unchanged(&host);
+}
+
+fn a_boot_has_one_number_and_its_phases_come_in_order(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let watch = || Events::start(guest.command("events", [""; 0]));
+    let states = |events: &Events| {
+        let seen = events.until("running").into_iter();
+        seen.map(|(state, boot)| format!("{state} {boot}")).collect::<Vec<_>>()
+    };
+    let script = HeldUp::new(&host, "pre-start");
+    let starting = guest.command("start", [""; 0]).spawn().expect("vserver runs");
+    script.waits();
+    let events = watch();
+    let first = events.next();
+    assert_eq!((&first["state"], &first["boot"]), (&"starting".into(), &1.into()), "{first}");
+    script.go_on();
+    succeeds(starting);
+    assert_eq!(states(&events), ["booting 1", "running 1"]);
+
+    let script = HeldUp::new(&host, "post-stop");
+    let rebooting = guest.command("reboot", [""; 0]).spawn().expect("vserver runs");
+    script.waits();
+    assert_eq!(guest.status().state, "rebooting");
+    let later = watch();
+    let first = later.next();
+    assert_eq!((&first["state"], &first["boot"]), (&"stopping".into(), &1.into()), "{first}");
+    script.go_on();
+    succeeds(rebooting);
+    let again = ["rebooting 1", "starting 2", "booting 2", "running 2"];
+    assert_eq!(states(&events), [&["stopping 1"][..], &again].concat());
+    assert_eq!(states(&later), again);
+    guest.stop();
 }
 
 /// It ends by the signal's word once it has said what it waits for.

@@ -85,9 +85,13 @@ pub struct Supervisor {
     run: RunDir,
     cgroup: GuestCgroup,
     machine: Machine,
+    /// The phase that was told last: the machine may be in the next one.
+    told: Phase,
     state: State,
     /// Is that to be written still, for want of room?
     is_unnoted: bool,
+    /// Is a boot being launched whose number stands there already?
+    is_counted: bool,
     guest: Guest,
     hearing: Hearing,
     keeper: Option<Keeper>,
@@ -197,8 +201,10 @@ impl Supervisor {
             changes: VecDeque::new(),
             is_booted: false,
             machine: Machine::new(plan.lifecycle.restart, purpose),
+            told: Phase::Stopped,
             state: State::default(),
             is_unnoted: false,
+            is_counted: false,
             guest: Guest::default(),
             hearing: Hearing::new(Instant::now()),
             keeper: None,
@@ -302,6 +308,7 @@ impl Supervisor {
         if self.follows_end {
             self.machine = self.machine.down();
         }
+        self.told = self.machine.phase();
         self.kills = Kills::open(&self.cgroup.limited(self.state.boot), true);
         let is_foreign = ![0, PROTOCOL].contains(&self.state.protocol);
         let keeper = if is_foreign { keeper.unlinked() } else { keeper };
