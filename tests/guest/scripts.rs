@@ -19,6 +19,7 @@ on! { Busybox: [
     a_context_ends_with_whoever_has_had_it_opened,
     a_script_outlives_its_supervisor,
     a_boot_has_one_number_and_its_phases_come_in_order,
+    what_would_come_after_a_script_is_refused_in_it,
     a_start_in_the_foreground_that_waits_ends_when_it_is_told_to,
     what_a_start_in_the_foreground_is_told_outlives_the_supervisor,
 ] }
@@ -144,6 +145,28 @@ fn a_boot_has_one_number_and_its_phases_come_in_order(tree: Tree) {
     assert_eq!(states(&events), [&["stopping 1"][..], &again].concat());
     assert_eq!(states(&later), again);
     guest.stop();
+}
+
+/// Neither waits for the other until that is killed.
+fn what_would_come_after_a_script_is_refused_in_it(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let script = "#!/bin/sh\n{\ncase $1 in\n\
+                  post-start) PROGRAM wait $2; PROGRAM wait $2 --for running && echo it runs ;;\n\
+                  post-stop) PROGRAM export $2 RECORD.tar ;;\nesac\necho $1\n} >>RECORD 2>&1\n";
+    let program = tests::host::program();
+    let record = install(&host, &script.replace("PROGRAM", &program.to_string_lossy()));
+    guest.start().stop();
+    let said = lines(&record);
+    let refused = "guest 'web' waits for the end of 'web.sh'";
+    let ends: Vec<_> = said
+        .iter()
+        .map(|line| if line.contains(refused) { "refused" } else { line.as_str() })
+        .filter(|line| !line.contains("after the script"))
+        .collect();
+    let wanted =
+        ["pre-start", "refused", "it runs", "post-start", "pre-stop", "refused", "post-stop"];
+    assert_eq!(ends, wanted, "{said:?}");
 }
 
 /// It ends by the signal's word once it has said what it waits for.
