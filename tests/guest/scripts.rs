@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{Census, DEADLINE, Host, Tree, eventually};
 use vserver::control::{Client, Request};
-use vserver::runtime::Lock;
+use vserver::runtime::{Lock, RunDir};
 
 use super::actions::{install, lines};
 use super::events::Events;
@@ -88,11 +88,21 @@ fn who_is_gone_freezes_no_guest(tree: Tree) {
 fn a_context_ends_with_whoever_has_had_it_opened(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
+    let run = RunDir::new(host.paths(), &"web".parse().expect("a name"));
+    let ends_early = |is_held_up: &dyn Fn() -> bool| {
+        let mut session = guest.command("exec", ["--", "true"]).spawn().expect("vserver runs");
+        eventually(DEADLINE, "the context is being made", || is_held_up().then_some(()));
+        session.kill().expect("it lives");
+        session.wait().expect("it ends");
+    };
+    // Before its supervisor hears anybody.
+    let starts = Lock::wait(&host.paths().starts_lock()).expect("it can be locked");
+    ends_early(&|| run.control().exists());
+    drop(starts);
+    guest.wait_until_stopped();
+    // And while the script is at work.
     let script = HeldUp::new(&host, "pre-start");
-    let mut session = guest.command("exec", ["--", "true"]).spawn().expect("vserver runs");
-    script.waits();
-    session.kill().expect("it lives");
-    session.wait().expect("it ends");
+    ends_early(&|| lines(&script.record) == ["pre-start"]);
     script.go_on();
     guest.wait_until_stopped();
     guest.start().stop();
