@@ -1,7 +1,7 @@
 //! `NAME.sh`: actions on the host around a start and a stop.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ on! { Busybox: [
     one_that_others_may_change_isnt_run,
 ] }
 
-fn install(host: &Host, script: &str) -> PathBuf {
+pub fn install(host: &Host, script: &str) -> PathBuf {
     let record = host.prefix().join("actions");
     let path = host.paths().config_dir().join("web.sh");
     let script = script.replace("RECORD", &record.to_string_lossy());
@@ -28,7 +28,7 @@ fn install(host: &Host, script: &str) -> PathBuf {
     record
 }
 
-fn lines(record: &PathBuf) -> Vec<String> {
+pub fn lines(record: &PathBuf) -> Vec<String> {
     fs::read_to_string(record).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
@@ -127,6 +127,11 @@ fn one_that_others_may_change_isnt_run(tree: Tree) {
     mode(0o777);
     guest.vserver("start", [""; 0]).code(1).complains("chmod go-w");
     host.vserver(["config", "check", "web"]).ok().complains("others than root may change it");
+    mode(0o755);
+    chown(&path, Some(1000), None).expect("root may");
+    guest.vserver("start", [""; 0]).code(1).complains("chown root");
+    host.vserver(["config", "check", "web"]).ok().complains("chown root");
+    chown(&path, Some(0), None).expect("root may");
     mode(0o644);
     host.vserver(["config", "check", "web"]).ok().complains("isn't executable, and so not run");
     guest.start().stop();

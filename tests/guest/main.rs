@@ -104,6 +104,7 @@ mod report;
 mod roots;
 mod rounds;
 mod routed;
+mod scripts;
 mod seen;
 mod segment;
 mod services;

@@ -118,22 +118,30 @@ fn stop_works_without_a_supervisor(tree: Tree) {
 
 fn a_file_that_breaks_rules_costs_no_guest_its_supervisor(tree: Tree) {
     let host = Host::new();
-    let guest = host.guest("web").tree(tree).build();
+    let (guest, other) =
+        (host.guest("web").tree(tree).build(), host.guest("db").tree(tree).build());
     let before = Census::after_a_boot(&guest);
     guest.start();
-    let init = guest.init_pid();
+    let (init, context) = (guest.init_pid(), guest.status().context);
     let file = host.paths().config(&"web".parse().expect("a name"));
     let text = fs::read_to_string(&file).expect("it is there");
+    let line = format!("context = {context}");
+    assert!(text.contains(&line), "{text}");
+    let other = format!("context = {}", other.status().context);
+    let with = |new: &str| text.replace(&line, new);
     // One that breaks a rule, and one that is no configuration at all.
     let broken = text.replace("hostname = \"web\"", "hostname = \"no name\"");
     assert_ne!(broken, text);
-    for (broken, complaint) in
-        [(broken, "'no name' is no host name"), (format!("{text}\n[boot"), "unclosed")]
-    {
+    for (broken, complaint) in [
+        (with(""), "the guest has no context"),
+        (with(&other), "is also guest 'db''s"),
+        (broken, "'no name' is no host name"),
+        (format!("{text}\n[boot"), "unclosed"),
+    ] {
         fs::write(&file, broken).expect("it can be written");
         guest.kill_supervisor();
         guest.shell("true").ok();
-        assert_eq!(guest.init_pid(), init);
+        assert_eq!((guest.init_pid(), guest.status().context), (init, context));
         host.vserver(["config", "check", "web"]).code(1).complains(complaint);
         host.vserver(["reexec", "web"]).ok();
         guest.shell("true").ok();

@@ -18,12 +18,17 @@ use crate::runtime::{self, RunDir};
 
 pub(super) fn run(name: &GuestName, paths: &Paths, wanted: &lifecycle::Start) -> Result<Exit> {
     let signals = signals().map_err(|error| Error::os("cannot catch signals", error))?;
-    let Some(mut client) = lifecycle::launch(paths, name, wanted)? else { return Ok(Exit::DONE) };
+    // Until there is something to shut down.
+    let check = || if taken(&signals) { Err(Error::new("interrupted")) } else { Ok(()) };
+    let launched = lifecycle::launch(paths, name, wanted, &check)?;
+    let Some(mut client) = launched else { return Ok(Exit::DONE) };
     let run = RunDir::new(paths, name);
     let connect = || runtime::connect(&run.console(), SockType::Stream).ok();
     let mut console: Option<OwnedFd> = None;
     let mut failure = None;
     let mut is_down = false;
+    let order = Request::Stop { power: Power::PowerOff, timeout_ms: None, no_kill: false };
+    let mut wish = &Request::Subscribe;
     loop {
         let mut fds = vec![
             PollFd::new(client.as_fd(), PollFlags::POLLIN),
@@ -32,8 +37,8 @@ pub(super) fn run(name: &GuestName, paths: &Paths, wanted: &lifecycle::Start) ->
         fds.extend(console.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
         let _ = poll(&mut fds, PollTimeout::NONE);
         if taken(&signals) {
-            let order = Request::Stop { power: Power::PowerOff, timeout_ms: None, no_kill: false };
-            client.send(&order)?;
+            wish = &order;
+            client.send(wish)?;
         }
         match console.as_ref().map_or(Ok(true), copy) {
             Ok(true) => {}
@@ -54,7 +59,7 @@ pub(super) fn run(name: &GuestName, paths: &Paths, wanted: &lifecycle::Start) ->
                     output::warn(lifecycle::unkillable(name, &left));
                 }
                 Some(_) => {}
-                None => match next(paths, name, is_down || failure.is_some())? {
+                None => match next(paths, name, is_down || failure.is_some(), wish)? {
                     Some(next) => {
                         client = next;
                         console = console.or_else(connect);
@@ -66,11 +71,12 @@ pub(super) fn run(name: &GuestName, paths: &Paths, wanted: &lifecycle::Start) ->
     }
 }
 
-/// The next supervisor, if only the last one has ended, and not the guest.
-fn next(paths: &Paths, name: &GuestName, is_down: bool) -> Result<Option<Client>> {
+/// The next supervisor, if only the last one has ended, and not the guest. It may not have
+/// heard of what is wished of it.
+fn next(paths: &Paths, name: &GuestName, is_down: bool, wish: &Request) -> Result<Option<Client>> {
     let next = if is_down { None } else { lifecycle::successor(paths, name)? };
     let Some((client, _)) = next else { return Ok(None) };
-    client.send(&Request::Subscribe)?;
+    client.send(wish)?;
     Ok(Some(client))
 }
 

@@ -22,6 +22,7 @@ use crate::runtime::{Lock, RunDir};
 use crate::storage::Scratch;
 use crate::supervisor;
 use crate::systemd;
+use crate::tree::Check;
 
 pub use booting::{reboot, successor};
 pub use stopping::{call_off, clear_after, shut_down, stop, unkillable};
@@ -60,7 +61,7 @@ pub struct Start {
 pub fn start(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<()> {
     let mut tries = 0;
     let result = loop {
-        let Some(client) = launch(paths, name, wanted)? else { return Ok(()) };
+        let Some(client) = launch(paths, name, wanted, &|| Ok(()))? else { return Ok(()) };
         let awaited = match wanted.no_wait {
             true => begun(paths, client, name),
             false => until_up(paths, client, name, wanted.limit),
@@ -107,21 +108,27 @@ fn ended_unit(name: &GuestName) -> Result<systemd::Unit> {
 }
 
 /// Starts a guest's supervisor, unless there is one. Commands that start the
-/// same guest wait for each other until it listens.
+/// same guest wait for each other until it listens. Nothing is waited for once `check`
+/// says no.
 ///
 /// # Errors
-/// As [`start`].
-pub fn launch(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<Option<Client>> {
+/// As [`start`], and what `check` says.
+pub fn launch(
+    paths: &Paths,
+    name: &GuestName,
+    wanted: &Start,
+    check: Check<'_>,
+) -> Result<Option<Client>> {
     let config = config::load(paths, name)?;
     let mut patience = Patience::new(&config);
     let (_lock, found) = loop {
-        let lock = turn::wait(paths, name)?;
+        let lock = turn::wait_unless(paths, name, check)?;
         config::settle(paths, name)?;
         match find(paths, name)? {
             Found::GoingDown(client) => {
                 // Other commands have nothing to wait for with this one.
                 drop(lock);
-                patience.wait(&client, name)?;
+                patience.wait(&client, name, check)?;
             }
             found => break (lock, found),
         }

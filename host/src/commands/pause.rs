@@ -8,7 +8,7 @@ use shared::name::GuestName;
 use crate::cli::PauseArgs;
 use crate::commands::{Exit, dry_run, each, output, select};
 use crate::config;
-use crate::control::{Client, Event, Request, Snapshot, TRIES, start_failed};
+use crate::control::{Client, Request, TRIES};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 
@@ -48,8 +48,7 @@ fn set(paths: &Paths, name: &GuestName, freeze: bool) -> Result<Exit> {
             let how = if freeze { "is already paused" } else { "isn't paused" };
             output::warn(format_args!("guest '{name}' {how}"));
         }
-        client.send(&Request::Freeze(freeze))?;
-        match is_done(&client, name, freeze) {
+        match is_done(&client, name, freeze, &Request::Freeze(freeze)) {
             // Or only its supervisor has ended.
             Err(error) if error.kind() == Kind::NotRunning && tries < TRIES => tries += 1,
             Ok(true) => return Ok(Exit::DONE),
@@ -70,15 +69,14 @@ fn set(paths: &Paths, name: &GuestName, freeze: bool) -> Result<Exit> {
 /// # Errors
 /// When it can't be frozen.
 pub(super) fn hold(client: &Client, name: &GuestName) -> Result<()> {
-    client.send(&Request::Hold)?;
-    if is_done(client, name, true)? { Ok(()) } else { Err(too_slow(name)) }
+    if is_done(client, name, true, &Request::Hold)? { Ok(()) } else { Err(too_slow(name)) }
 }
 
-/// Waits until all processes stand still, or none has to any more; false if that
-/// takes too long.
-fn is_done(client: &Client, name: &GuestName, freeze: bool) -> Result<bool> {
+/// Asks for it, and waits until all processes stand still, or none has to any more; false
+/// if that takes too long. The answer itself comes after the administrator's script.
+fn is_done(client: &Client, name: &GuestName, freeze: bool, request: &Request) -> Result<bool> {
+    let mut now = client.ask(request)?;
     let deadline = Instant::now() + PATIENCE;
-    let mut now = answer(client, name, deadline)?;
     while now.frozen != freeze {
         if freeze && !now.paused {
             return Err(Error::new(format!("guest '{name}' was resumed meanwhile")));
@@ -95,15 +93,4 @@ fn is_done(client: &Client, name: &GuestName, freeze: bool) -> Result<bool> {
 fn too_slow(name: &GuestName) -> Error {
     Error::new(format!("guest '{name}' can't be frozen"))
         .hint("a process in it waits for a device; see 'vps' for state D")
-}
-
-fn answer(client: &Client, name: &GuestName, deadline: Instant) -> Result<Snapshot> {
-    loop {
-        match client.next(Some(deadline))? {
-            Some(Event::Status(snapshot)) => return Ok(*snapshot),
-            Some(Event::Failed { text, hint }) => return Err(start_failed(text, hint)),
-            Some(_) => {}
-            None => return Err(Error::not_running(name)),
-        }
-    }
 }

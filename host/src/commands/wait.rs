@@ -7,7 +7,7 @@ use shared::name::GuestName;
 use crate::cli::{Awaited, WaitArgs};
 use crate::commands::{Exit, output};
 use crate::config;
-use crate::control::{Change, Phase, Watcher};
+use crate::control::{Change, Client, Phase, Watcher};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 
@@ -18,6 +18,13 @@ pub(super) fn run(args: &WaitArgs, paths: &Paths) -> Result<Exit> {
     let mut left = args.names.clone();
     left.dedup();
     let mut failures = Vec::new();
+    left.retain(|name| match is_there_or_never(name, args.state, paths) {
+        Ok(is_there) => !is_there,
+        Err(error) => {
+            failures.push(error);
+            false
+        }
+    });
     while !left.is_empty() {
         let changes = watcher.next(deadline, None)?;
         if changes.is_empty() {
@@ -47,6 +54,22 @@ pub(super) fn run(args: &WaitArgs, paths: &Paths) -> Result<Exit> {
         }
     }
     conclude(failures, args.names.len())
+}
+
+/// Is the guest in the state already? That is asked for once, by whoever may be its own
+/// script: what comes after that, it would wait for in vain.
+///
+/// # Errors
+/// When it is that script.
+fn is_there_or_never(name: &GuestName, state: Awaited, paths: &Paths) -> Result<bool> {
+    // What can't be asked now is watched.
+    let Ok(Some(client)) = Client::reach(paths, name) else { return Ok(false) };
+    let Err(refused) = client.refuse_own_script() else { return Ok(false) };
+    let phase = client.status().map(|status| status.phase);
+    match (state, phase) {
+        (Awaited::Running, Ok(Phase::Running)) => Ok(true),
+        _ => Err(refused),
+    }
 }
 
 fn exists(name: &GuestName, paths: &Paths) -> bool {

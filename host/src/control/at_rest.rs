@@ -15,6 +15,10 @@ use crate::runtime::{Lock, RunDir};
 /// How long a supervisor may take to clean up after its guest.
 const CLEAN_UP: Duration = Duration::from_secs(5);
 
+/// How long that may take with the administrator's script, which has a minute and a
+/// moment to be killed.
+const LAST_ACTION: Duration = Duration::from_secs(75);
+
 /// How long the end of a stopped guest's last session is waited for.
 const LAST_SESSION: Duration = Duration::from_secs(1);
 
@@ -74,17 +78,46 @@ pub fn keep(paths: &Paths, name: &GuestName) -> Result<AtRest> {
 pub fn check(paths: &Paths, name: &GuestName) -> Result<()> {
     let start = Instant::now();
     while let Some(client) = Client::connect(paths, name)? {
-        let phase = client.status().map_or(Phase::Stopped, |status| status.phase);
-        let (state, patience) = match phase {
-            Phase::Session => ("has open sessions", LAST_SESSION),
-            Phase::Stopping | Phase::Stopped => ("is running", CLEAN_UP),
-            _ => ("is running", Duration::ZERO),
-        };
-        if start.elapsed() >= patience {
+        let phase = client.status().ok().map(|status| status.phase);
+        let until = start + patience(phase);
+        if Instant::now() >= until {
+            let state =
+                if phase == Some(Phase::Session) { "has open sessions" } else { "is running" };
             return Err(Error::new(format!("guest '{name}' {state}"))
                 .hint(format!("'vserver stop {name}' first")));
         }
-        thread::sleep(PAUSE);
+        if phase == Some(Phase::Stopped) {
+            client.refuse_own_script()?;
+            // The end of the connection is its supervisor's; whatever else is said is asked
+            // for again.
+            let _ = client.next(Some(until));
+        } else {
+            thread::sleep(PAUSE);
+        }
     }
     Ok(())
+}
+
+/// How long a guest is waited for in this phase; `None` if its supervisor doesn't tell.
+fn patience(phase: Option<Phase>) -> Duration {
+    match phase {
+        Some(Phase::Stopped) => LAST_ACTION,
+        Some(Phase::Stopping) | None => CLEAN_UP,
+        Some(Phase::Session) => LAST_SESSION,
+        Some(_) => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_script_of_a_guest_is_waited_for_and_no_running_one() {
+        assert!(patience(Some(Phase::Stopped)) > Duration::from_secs(60 + 5));
+        assert!(patience(Some(Phase::Stopping)) < Duration::from_secs(60));
+        for up in [Phase::Starting, Phase::Booting, Phase::Running, Phase::Rebooting] {
+            assert!(patience(Some(up)).is_zero(), "{up}");
+        }
+    }
 }

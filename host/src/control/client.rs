@@ -284,8 +284,11 @@ impl Client {
         }
     }
 
-    /// Waits for something to read, an end as well.
-    fn speaks_by(&self, deadline: Option<Instant>) -> Result<bool> {
+    /// Waits for something to read, an end as well; false if there is nothing until then.
+    ///
+    /// # Errors
+    /// When the socket can't be used.
+    pub fn speaks_by(&self, deadline: Option<Instant>) -> Result<bool> {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             // Not a moment too early.

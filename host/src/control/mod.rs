@@ -88,6 +88,13 @@ impl Request {
             Self::Status | Self::Subscribe | Self::Watch(_) | Self::Lease | Self::Account
         )
     }
+
+    /// Is it only for as long as whoever asks is there to hear of it? Nobody would let a
+    /// guest go on that is frozen for a command which has ended, or has said that it
+    /// couldn't be.
+    pub fn ends_with_connection(&self) -> bool {
+        matches!(self, Self::Lease | Self::Hold | Self::Freeze(true))
+    }
 }
 
 /// From the supervisor to a command.

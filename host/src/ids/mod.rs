@@ -97,6 +97,22 @@ pub fn of_start(
     allocate(paths, name, configured)
 }
 
+/// The same for a guest that runs: it has what it was started with, whatever its
+/// configuration says by now, and whoever else wants that.
+///
+/// # Errors
+/// When the file can't be read; as [`of_start`] where that isn't known any more.
+pub fn of_running(
+    paths: &Paths,
+    name: &GuestName,
+    configured: Option<ContextId>,
+) -> Result<Allocation> {
+    match lookup(paths, name)? {
+        Some(given) => Ok(given),
+        None => of_start(paths, name, configured),
+    }
+}
+
 /// What a guest was given, if it was.
 ///
 /// # Errors
@@ -336,6 +352,22 @@ mod tests {
         assert!(hint().unwrap().ends_with("vserver config set web context 40001"));
         allocate(&paths, &guest("web"), 77.try_into().ok()).unwrap();
         assert!(hint().unwrap().ends_with("vserver config set web context 77"));
+    }
+
+    #[test]
+    fn a_guest_that_runs_keeps_its_context_whatever_stands_in_its_file() {
+        let (_directory, paths) = prefix();
+        fs::create_dir_all(paths.config_dir()).unwrap();
+        let web = allocate(&paths, &guest("web"), 77.try_into().ok()).unwrap();
+        fs::write(paths.config(&guest("web")), "").unwrap();
+        fs::write(paths.config(&guest("shop")), "context = 77").unwrap();
+        let other = 78.try_into().ok();
+        for configured in [None, Some(web.context), other] {
+            assert_eq!(of_running(&paths, &guest("web"), configured).unwrap(), web);
+        }
+        // What was given to it is lost.
+        assert_eq!(of_running(&paths, &guest("db"), other).unwrap().context.get(), 78);
+        assert!(of_running(&paths, &guest("mail"), None).is_err());
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::runtime;
 /// More commands than ever talk to one guest at a time.
 const MAX_CLIENTS: usize = 256;
 
+/// Number of whoever has started this process.
+const FIRST: u64 = 0;
+
 /// All connections.
 #[derive(Debug)]
 pub struct Clients {
@@ -49,7 +52,7 @@ impl Clients {
             listener,
             spare: None,
             clients: Vec::new(),
-            next: 0,
+            next: FIRST,
             leased: false,
             held: false,
         };
@@ -122,6 +125,11 @@ impl Clients {
         is_refused
     }
 
+    /// Is this client still there? One whose end hasn't been heard yet is.
+    pub fn has(&self, id: u64) -> bool {
+        self.clients.iter().any(|client| client.id == id)
+    }
+
     /// Sends to one client.
     pub fn answer(&mut self, id: u64, event: &Event) {
         self.clients.retain(|client| client.id != id || client.link.send(event).is_ok());
@@ -159,6 +167,12 @@ impl Clients {
         for client in self.clients.iter_mut().filter(|client| client.id == id) {
             client.subscribed = true;
         }
+    }
+
+    /// Counts the connection of whoever has started this process as a session: that may
+    /// end while the context is made, with its request or before it.
+    pub fn lease_first(&mut self) {
+        self.lease(FIRST);
     }
 
     /// Counts a client's connection as a session.
@@ -221,5 +235,33 @@ impl Clients {
             holds: false,
         });
         id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::SockType;
+
+    use super::*;
+
+    #[test]
+    fn what_is_only_for_whoever_asks_ends_with_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener =
+            runtime::listen(&directory.path().join("control"), SockType::SeqPacket).unwrap();
+        let (ours, theirs) = runtime::pair().unwrap();
+        let mut clients = Clients::new(&"web".parse().unwrap(), listener, Some(ours));
+        clients.lease_first();
+        let starter: Wire<Request, Event> = Wire::new(theirs);
+        starter.send(&Request::Hold).unwrap();
+        assert_eq!(clients.hear(), [(FIRST, Request::Hold)]);
+        assert!(clients.has(FIRST) && !clients.last_lease_ended());
+        // It has asked for a session, too, and nobody has heard that before its end.
+        starter.send(&Request::Lease).unwrap();
+        drop(starter);
+        assert_eq!(clients.hear(), [(FIRST, Request::Lease)]);
+        assert!(!clients.has(FIRST));
+        assert!(clients.last_lease_ended());
+        assert!(!clients.last_lease_ended(), "that is told once");
     }
 }

@@ -8,6 +8,7 @@ mod accounts;
 mod actions;
 mod aftermath;
 mod clients;
+mod dying;
 mod family;
 mod hearing;
 mod keeper;
@@ -65,6 +66,7 @@ pub use succession::runs;
 use accounts::Account;
 use actions::Output;
 use clients::Clients;
+use dying::Dying;
 use family::OwnInit;
 use hearing::Hearing;
 use keeper::Keeper;
@@ -83,9 +85,13 @@ pub struct Supervisor {
     run: RunDir,
     cgroup: GuestCgroup,
     machine: Machine,
+    /// The phase that was told last: the machine may be in the next one.
+    told: Phase,
     state: State,
     /// Is that to be written still, for want of room?
     is_unnoted: bool,
+    /// Is a boot being launched whose number stands there already?
+    is_counted: bool,
     guest: Guest,
     hearing: Hearing,
     keeper: Option<Keeper>,
@@ -94,6 +100,8 @@ pub struct Supervisor {
     deferred: Vec<(u64, Request)>,
     /// What is printed by what such scripts have left running.
     outputs: Vec<Output>,
+    /// What was killed and hasn't ended yet.
+    dying: Dying,
     timers: Timers,
     /// What the guest uses is noted there, once it is open.
     account: Option<Account>,
@@ -193,14 +201,17 @@ impl Supervisor {
             changes: VecDeque::new(),
             is_booted: false,
             machine: Machine::new(plan.lifecycle.restart, purpose),
+            told: Phase::Stopped,
             state: State::default(),
             is_unnoted: false,
+            is_counted: false,
             guest: Guest::default(),
             hearing: Hearing::new(Instant::now()),
             keeper: None,
             clients: Clients::new(&plan.name, listener, first),
             deferred: Vec::new(),
             outputs: Vec::new(),
+            dying: Dying::default(),
             timers: Timers::default(),
             notifier: Notifier::from_environment(),
             own_init: OwnInit::default(),
@@ -269,6 +280,7 @@ impl Supervisor {
                     self.failure = Some(error);
                     return self.depart();
                 }
+                self.clients.lease_first();
                 let effects = self.machine.start();
                 self.perform(effects);
             }
@@ -296,6 +308,7 @@ impl Supervisor {
         if self.follows_end {
             self.machine = self.machine.down();
         }
+        self.told = self.machine.phase();
         self.kills = Kills::open(&self.cgroup.limited(self.state.boot), true);
         let is_foreign = ![0, PROTOCOL].contains(&self.state.protocol);
         let keeper = if is_foreign { keeper.unlinked() } else { keeper };
@@ -428,6 +441,7 @@ impl Supervisor {
                     self.come_back();
                     // It is noted what is left.
                     let _ = self.mend_link();
+                    self.dying.reap();
                     sys::trim_memory();
                 }
                 Timer::Records => self.keep_records(),

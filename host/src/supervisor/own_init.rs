@@ -5,21 +5,19 @@
 //! with it.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recv, recvmsg};
-use rustix::process::{
-    Signal, WaitId, WaitIdOptions, pidfd_send_signal, set_parent_process_death_signal, waitid,
-};
+use rustix::process::{Signal, pidfd_send_signal, set_parent_process_death_signal};
 use shared::message::{GuestState, Power};
 
 use crate::control::{Event as Told, Phase};
 use crate::sys::{self, Cloned};
 
 use super::Supervisor;
+use super::dying::has_ended_by;
 use super::hearing::beginning;
 use super::keeper::Keeper;
 use super::state::Event;
@@ -64,11 +62,11 @@ impl Supervisor {
             }
             let Some(socket) = self.keeper.as_ref().and_then(Keeper::notify) else { return };
             if seen.has_descriptors {
-                self.own_init.droppers.retain(|dropper| !has_ended_by(dropper, Duration::ZERO));
+                self.dying.reap();
                 match drop_elsewhere(socket) {
                     Ok(None) => {}
                     Ok(Some(dropper)) => {
-                        self.own_init.droppers.push(dropper);
+                        self.dying.add(dropper);
                         return self.own_init_unheard();
                     }
                     Err(error) => {
@@ -163,14 +161,6 @@ fn end(child: &OwnedFd, kill: impl FnOnce(&OwnedFd)) -> bool {
     }
 }
 
-/// Is a child gone within that time?
-fn has_ended_by(child: &OwnedFd, time: Duration) -> bool {
-    let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
-    let _ = poll(&mut [PollFd::new(child.as_fd(), PollFlags::POLLIN)], timeout);
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    !matches!(waitid(WaitId::PidFd(child.as_fd()), options), Ok(None))
-}
-
 /// Nobody takes this process for the supervisor, whose lock and sockets it has, if
 /// that is killed meanwhile; then it ends, too.
 fn keep_nothing_but(socket: BorrowedFd<'_>) -> io::Result<()> {
@@ -224,6 +214,11 @@ fn read(message: &[u8]) -> Words {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+
     use super::*;
 
     #[test]

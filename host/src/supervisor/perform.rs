@@ -49,6 +49,7 @@ impl Supervisor {
                     // Counting all of a guest's files may take longer.
                     self.be_busy();
                     follow = Some(self.launch());
+                    self.is_counted = false;
                 }
                 Effect::Note(stop) => self.note_order(stop),
                 Effect::Thaw => self.thaw(),
@@ -107,6 +108,7 @@ impl Supervisor {
             }
         }
         self.state.boot = self.state.boot.saturating_add(1);
+        self.is_counted = true;
         self.state.booted_at_ms = now_ms();
         self.state.protocol = PROTOCOL;
         self.state.up = false;
@@ -337,6 +339,7 @@ impl Supervisor {
             self.notifier.ready();
         }
         self.notifier.phase(phase, &level.unwrap_or_default());
+        self.told = phase;
         self.clients.tell(&Told::Phase(phase));
         self.tell_change(phase);
         if phase == Phase::Running {

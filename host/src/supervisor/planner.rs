@@ -52,21 +52,22 @@ impl Planner {
     pub fn plan(&self, fault: Option<&str>) -> Result<Plan> {
         let config = config::load(&self.paths, &self.name)?;
         refuse_root(&self.paths, &self.name, &config)?;
-        self.plan_for(config, fault)
+        let ids = ids::of_start(&self.paths, &self.name, config.context)?;
+        self.plan_for(config, ids.base, fault)
     }
 
     /// The plan of a guest that runs. What the host can't enforce any more,
     /// for a disk that is gone, is no reason to leave it alone, nor are rules
     /// that its configuration breaks: they count at its next boot. Where the
-    /// file can't be read at all, what it said at the start of this boot counts.
+    /// file can't be read at all, what it said at the start of this boot counts. Its
+    /// context is what it was then, also if the file has another one now, or none.
     ///
     /// # Errors
     /// When there is neither.
     pub fn plan_of_running(&self) -> Result<Plan> {
         let read = config::load_of_running(&self.paths, &self.name);
-        let mut config = read.or_else(|error| self.kept().ok_or(error))?;
-        config.limits.required = false;
-        let mut plan = self.plan_for(config, None)?;
+        let config = read.or_else(|error| self.kept().ok_or(error))?;
+        let mut plan = self.plan_as_it_runs(config)?;
         // Another version may have given it another one.
         let own = State::read(&RunDir::new(&self.paths, &self.name).state()).loopback;
         if let Network::Shared(shared) = &mut plan.network {
@@ -77,24 +78,29 @@ impl Planner {
 
     /// The plan by what the boot that runs was started with, if that is still known.
     pub fn plan_of_boot(&self) -> Option<Plan> {
-        let mut config = self.kept()?;
-        config.limits.required = false;
-        self.plan_for(config, None).ok()
+        self.plan_as_it_runs(self.kept()?).ok()
     }
 
     fn kept(&self) -> Option<GuestConfig> {
         config::load_kept(&RunDir::new(&self.paths, &self.name).configuration())
     }
 
-    fn plan_for(&self, config: GuestConfig, fault: Option<&str>) -> Result<Plan> {
-        let ids = ids::of_start(&self.paths, &self.name, config.context)?;
+    fn plan_as_it_runs(&self, mut config: GuestConfig) -> Result<Plan> {
+        let context = config.context.or_else(|| self.kept()?.context);
+        let ids = ids::of_running(&self.paths, &self.name, context)?;
+        config.context = Some(ids.context);
+        config.limits.required = false;
+        self.plan_for(config, ids.base, None)
+    }
+
+    fn plan_for(&self, config: GuestConfig, base: u32, fault: Option<&str>) -> Result<Plan> {
         let trial = Trial { fault: fault.map(str::to_owned), without: self.without.clone() };
         let mut host = facts::resources(config.limits.devices());
         if self.in_unit {
             host.is_delegated();
         }
         let (mode, paths) = (self.mode.clone(), &self.paths);
-        let mut plan = plan::plan(&self.name, &config, ids.base, mode, paths, &host, &trial)?;
+        let mut plan = plan::plan(&self.name, &config, base, mode, paths, &host, &trial)?;
         plan.scratch = self.scratch.as_ref().map(|scratch| scratch.path().to_owned());
         Ok(plan)
     }

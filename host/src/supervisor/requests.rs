@@ -44,6 +44,10 @@ impl Supervisor {
     }
 
     fn heed(&mut self, client: u64, request: Request) {
+        // It may have waited longer than who has sent it.
+        if request.ends_with_connection() && !self.clients.has(client) {
+            return;
+        }
         match request {
             Request::Status => self.answer(client, Ok(())),
             Request::Subscribe => {

@@ -17,7 +17,7 @@ use super::keeper::Keeper;
 impl Supervisor {
     /// Number of the boot that runs, or begins with this phase.
     pub(super) fn boot(&self, phase: Phase) -> u32 {
-        let begins = phase == Phase::Starting;
+        let begins = phase == Phase::Starting && !self.is_counted;
         self.state.boot.saturating_add(u32::from(begins))
     }
 

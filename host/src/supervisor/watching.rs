@@ -16,7 +16,7 @@ impl Supervisor {
     /// Tells those that watch how the guest is in this phase. The machine may
     /// be in the next one.
     pub(super) fn tell_change(&mut self, phase: Phase) {
-        let status = Snapshot { phase, boot: self.boot(phase), ..self.snapshot() };
+        let status = self.snapshot_in(phase);
         if self.changes.len() >= REMEMBERED {
             self.changes.pop_front();
         }
@@ -25,10 +25,11 @@ impl Supervisor {
     }
 
     /// Tells a client what has changed since then, how the guest is, and all
-    /// changes from now on.
+    /// changes from now on. While the administrator's script runs, the next one of
+    /// them is still to come.
     pub(super) fn watch(&mut self, client: u64, since_ms: u64) {
         let new = self.changes.iter().filter(|change| change.clock_ms > since_ms);
-        for change in new.cloned().chain([self.snapshot()]) {
+        for change in new.cloned().chain([self.snapshot_in(self.told)]) {
             self.clients.answer(client, &Told::Status(Box::new(change)));
         }
         self.clients.watch_changes(client);
@@ -36,7 +37,10 @@ impl Supervisor {
 
     /// How the guest is now.
     pub(super) fn snapshot(&self) -> Snapshot {
-        let phase = self.machine.phase();
+        self.snapshot_in(now(self.machine.phase(), self.told))
+    }
+
+    fn snapshot_in(&self, phase: Phase) -> Snapshot {
         Snapshot {
             at_ms: wall_ms(),
             clock_ms: now_ms(),
@@ -62,8 +66,33 @@ impl Supervisor {
     }
 }
 
+/// Where a guest is whose next phase isn't told yet: down, before it is started again.
+fn now(next: Phase, told: Phase) -> Phase {
+    match next {
+        Phase::Starting if told != Phase::Starting => Phase::Rebooting,
+        phase => phase,
+    }
+}
+
 /// The clock on the wall, in milliseconds since 1970.
 fn wall_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_starts_before_it_is_told() {
+        for told in [Phase::Stopping, Phase::Running, Phase::Rebooting] {
+            assert_eq!(now(Phase::Starting, told), Phase::Rebooting);
+        }
+        assert_eq!(now(Phase::Starting, Phase::Starting), Phase::Starting);
+        // A crash is seen at once, and so is the end.
+        for next in [Phase::BackingOff, Phase::Stopped] {
+            assert_eq!(now(next, Phase::Running), next);
+        }
+    }
 }

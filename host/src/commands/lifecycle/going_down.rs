@@ -11,11 +11,15 @@ use crate::commands::output;
 use crate::config::{GuestConfig, STOP_TIMEOUT, STOP_TIMEOUT_OF_SYSTEMD};
 use crate::control::{Client, Event, Phase, Request};
 use crate::error::{Error, Result};
+use crate::tree::Check;
 
 use super::unkillable;
 
 /// After this time it is said what is waited for.
 const SILENCE: Duration = Duration::from_secs(3);
+
+/// Between two looks whether whoever waits is told to end.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What a shutdown takes beyond its own time: for what is left to be killed, and for
 /// its supervisor to clean up.
@@ -40,14 +44,19 @@ impl Patience {
     /// another.
     ///
     /// # Errors
-    /// When it takes too long, or can't be had.
-    pub fn wait(&mut self, client: &Client, name: &GuestName) -> Result<()> {
+    /// When it takes too long, or can't be had; what `check` says.
+    pub fn wait(&mut self, client: &Client, name: &GuestName, check: Check<'_>) -> Result<()> {
         client.refuse_own_script()?;
         client.send(&Request::Subscribe)?;
         let mut within = self.within(None);
         loop {
             let time = if self.is_said { within } else { within.min(SILENCE) };
-            match client.next(self.began.checked_add(time)) {
+            let until = self.began.checked_add(time);
+            let is_over = || until.is_some_and(|until| until <= Instant::now());
+            while !client.speaks_by(Some(Instant::now() + LOOK))? && !is_over() {
+                check()?;
+            }
+            match client.next(until) {
                 Err(error) if error.errno() == Some(libc::ETIMEDOUT) => {
                     if self.began.elapsed() >= within {
                         return Err(too_long(name));

@@ -6,7 +6,6 @@ mod signs;
 mod ways;
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -57,8 +56,6 @@ pub(super) struct OwnInit {
     asking: Option<Asking>,
     /// The command inside by which it is asked.
     command: Option<Inside>,
-    /// Killed processes that still drop what came with its messages.
-    pub(super) droppers: Vec<OwnedFd>,
 }
 
 /// A command that runs inside.
