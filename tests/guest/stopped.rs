@@ -132,7 +132,8 @@ fn rescue_runs_one_command_instead_of_the_boot(tree: Tree) {
 fn a_start_says_that_the_only_command_cannot_be_executed(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    let only = host.guest("only").tree(tree).list("boot.command", &["/etc/passwd"]).build();
+    let only = host.guest("only").tree(tree).list("boot.command", &["/etc/passwd"]);
+    let only = only.set("boot.restart", "never").build();
     let before = Census::take(&host);
     let start = guest.vserver("start", ["--rescue", "/bin/none"]);
     start.code(1).complains("cannot execute '/bin/none': No such file or directory");
