@@ -128,7 +128,8 @@ pub fn spawn(program: &Program) -> nix::Result<Pid> {
 }
 
 /// As [`spawn`], and waits until the program is executed, or has turned out not to be
-/// executable: then also why.
+/// executable: then also why. A file system that doesn't answer holds this up, and then the
+/// deadline of a stop ends it, which is the supervisor's.
 ///
 /// # Errors
 /// Those of pipe2(2) and fork(2).
