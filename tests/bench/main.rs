@@ -10,8 +10,8 @@
 mod accounts;
 mod adoption;
 mod alike;
+mod cgroup;
 mod contender;
-mod hooks;
 mod lxc;
 mod memory;
 mod network;

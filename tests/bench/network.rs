@@ -5,9 +5,9 @@
 //!
 //! Connections also with guests that have no system call filter: what that
 //! costs isn't what addresses cost. And with cgroups of the host that have
-//! programs which do nothing where those of `shared` are: what is lost there,
-//! no program on these hooks can save. The batches that are compared follow each
-//! other, in each round another one first.
+//! programs which do nothing where those of `shared` are, or are as far down as
+//! a guest's: what is lost there, no program on these hooks can save. The batches
+//! that are compared follow each other, in each round another one first.
 
 use std::process::Command;
 use std::time::Duration;
@@ -85,6 +85,8 @@ pub fn measure() -> Vec<Row> {
     let scenes = [
         ("hooks alone, to host", ("host", "192.0.2.3"), ["hooks-a", ""], ["192.0.2.3"; 2]),
         ("hooks alone, both ends", ("host", "192.0.2.3"), ["hooks-a", ""], ["192.0.2.7"; 2]),
+        ("levels alone, to host", ("host", "192.0.2.3"), ["levels-a", ""], ["192.0.2.3"; 2]),
+        ("levels alone, both ends", ("host", "192.0.2.3"), ["levels-a", ""], ["192.0.2.9"; 2]),
         (
             "shared, guest to host",
             ("host", "192.0.2.3"),

@@ -117,7 +117,10 @@ pub fn network(rows: &[Row]) -> String {
          the guest's addresses alone is seen where guests have no system call filter: that one adds\n\
          its own to each call, whatever the call does (docs/isolation-cost.md). *Hooks alone* are\n\
          processes of the host in cgroups with programs that do nothing at every place where those\n\
-         of `shared` are: what these lose is the kernel's way into a program and back.\n\n\
+         of `shared` are: what these lose is the kernel's way into a program and back. *Levels\n\
+         alone* are in cgroups without programs, but as far down as a guest's: the kernel keeps\n\
+         account of processor time and pressure at each level, at every switch from one process\n\
+         to another.\n\n\
          | | bare, Gbit/s | guest | by the clock | on processors | bare, connections/s | guest | \
          by the clock | on processors | without the filter, by the clock | on processors |\n\
          |---|---|---|---|---|---|---|---|---|---|---|\n",

@@ -1,7 +1,7 @@
 //! A host in a network namespace of its own, with four guests of each kind, two
 //! of them without the system call filter, and beside them what they are
 //! compared with: namespaces joined to the host by bare pairs of veth, and
-//! cgroups with programs that do nothing. All of it goes with [`Wires`].
+//! cgroups of the host that have something of a guest's. All of it goes with [`Wires`].
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::process::Command;
 
 use tests::{DEADLINE, Host, Network, command, executable};
 
-use crate::hooks::Hooks;
+use crate::cgroup::{Cgroup, Stand};
 
 /// The program of tests/peer.
 const PEER: &str = env!("CARGO_BIN_EXE_peer");
@@ -32,8 +32,13 @@ const GUESTS: [(&str, Settings); 12] = [
     ("bridge-d", &[("bridge", "br0"), ("addresses", "203.0.113.13/24")]),
 ];
 
-/// Cgroups of the host with programs that do nothing.
-const HOOKS: [(&str, &str); 2] = [("hooks-a", "192.0.2.6"), ("hooks-b", "192.0.2.7")];
+/// Cgroups of the host.
+const CGROUPS: [(&str, &str, Stand); 4] = [
+    ("hooks-a", "192.0.2.6", Stand::Hooks),
+    ("hooks-b", "192.0.2.7", Stand::Hooks),
+    ("levels-a", "192.0.2.8", Stand::Levels),
+    ("levels-b", "192.0.2.9", Stand::Levels),
+];
 
 /// How the names of guests without the system call filter end.
 const UNFILTERED: [&str; 2] = ["-c", "-d"];
@@ -46,7 +51,7 @@ const PORTS: [(&str, &str); 2] = [("port-a", "203.0.113.110"), ("port-b", "203.0
 pub struct Wires {
     host: Host,
     bare: Vec<(&'static str, Network)>,
-    hooks: Vec<Hooks>,
+    cgroups: Vec<Cgroup>,
     _beside: Network,
 }
 
@@ -61,7 +66,7 @@ pub struct End<'a> {
 
 enum Place<'a> {
     Network(&'a Network),
-    Hooks(&'a Network, &'a Hooks),
+    Cgroup(&'a Network, &'a Cgroup),
     Guest(&'a Host),
 }
 
@@ -70,7 +75,7 @@ impl Wires {
     pub fn new() -> Self {
         let (here, beside) = Network::with_bridge();
         here.set("ipv4/conf/all/forwarding", "1");
-        for number in 1..=7 {
+        for number in 1..=9 {
             here.ip(&format!("address add 192.0.2.{number}/32 dev lo"));
         }
         let mut bare = Vec::new();
@@ -103,8 +108,8 @@ impl Wires {
                 guest.start();
             }
         }
-        let hooks = HOOKS.map(|(name, _)| Hooks::new(name)).into();
-        Self { host, bare, hooks, _beside: beside }
+        let cgroups = CGROUPS.map(|(name, _, stand)| Cgroup::new(name, stand)).into();
+        Self { host, bare, cgroups, _beside: beside }
     }
 
     /// All of its ends.
@@ -116,8 +121,8 @@ impl Wires {
                 ROUTED.iter().chain(&PORTS).find(|(bare, _)| bare == name).expect(name);
             ends.push(End { name, serves: vec![address], place: Place::Network(network) });
         }
-        for ((name, address), hooks) in HOOKS.iter().zip(&self.hooks) {
-            let place = Place::Hooks(self.host.network(), hooks);
+        for ((name, address, _), cgroup) in CGROUPS.iter().zip(&self.cgroups) {
+            let place = Place::Cgroup(self.host.network(), cgroup);
             ends.push(End { name, serves: vec![address], place });
         }
         for (name, settings) in GUESTS {
@@ -140,14 +145,14 @@ impl End<'_> {
                 command.arg(program);
                 command
             }
-            Place::Hooks(network, hooks) => {
+            Place::Cgroup(network, cgroup) => {
                 let mut command = network.command("sh");
                 command.args([
                     "-c",
                     "echo $$ >\"$1\"/cgroup.procs; shift; exec setsid \"$@\"",
                     "sh",
                 ]);
-                command.arg(hooks.path()).arg(program);
+                command.arg(cgroup.path()).arg(program);
                 command
             }
             Place::Guest(host) => host.command(["exec", self.name, "--", program]),
@@ -157,7 +162,7 @@ impl End<'_> {
     /// The path of tests/peer there.
     pub fn peer(&self) -> &'static str {
         match self.place {
-            Place::Network(_) | Place::Hooks(..) => PEER,
+            Place::Network(_) | Place::Cgroup(..) => PEER,
             Place::Guest(_) => "/peer",
         }
     }
