@@ -260,6 +260,15 @@ impl Assembler {
         self.push_jump(when.code(), register, number, label);
     }
 
+    /// Goes to the label unless the first register is greater than the other one.
+    pub fn jump_unless_greater(&mut self, register: Register, other: Register, label: &mut Label) {
+        if !self.is_dead {
+            label.jumps.push(self.code.len());
+        }
+        // BPF_JLE of class JMP, source X.
+        self.push(0xbd, register, Some(other), 0, 0);
+    }
+
     /// Jumps to this label arrive here.
     pub fn place(&mut self, label: Label) {
         let here = self.code.len();
@@ -306,11 +315,38 @@ impl Assembler {
     }
 }
 
-/// Runs a program over the context of a packet, from which it loads bytes.
+/// Runs a program over the context of a packet, of which nothing lies in one piece, its front,
+/// or all: the answer has to be the same.
 #[cfg(test)]
 fn interpret_packet(program: &[u64], context: &mut [u8], packet: &[u8]) -> u64 {
+    let fronts = [0, 20, 40, packet.len()].map(|front| front.min(packet.len()));
+    let answers = fronts.map(|front| interpret_front(program, context, packet, front));
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{packet:?}: {answers:?}");
+    answers[0]
+}
+
+/// Runs it with so much of the packet in one piece.
+#[cfg(test)]
+fn interpret_front(program: &[u64], context: &[u8], packet: &[u8], front: usize) -> u64 {
+    /// The kernel's verifier has the two fields, of four bytes, read as pointers, of eight,
+    /// which here stand behind all others.
+    const FIELDS: [(u64, usize); 2] = [(76, 192), (80, 200)];
     let scene = emulated::Scene { packet: packet.to_vec(), ..emulated::Scene::default() };
-    interpret_in(scene, program, context).0
+    let begin = scene.packet.as_ptr() as u64;
+    let mut context = context.to_vec();
+    context.resize(208, 0);
+    for ((_, at), pointer) in FIELDS.iter().zip([begin, begin + front as u64]) {
+        context[*at..][..8].copy_from_slice(&pointer.to_ne_bytes());
+    }
+    let as_pointer = |insn: &u64| {
+        let field = FIELDS.iter().find(|(offset, _)| insn >> 16 & 0xffff == *offset);
+        match field {
+            Some((_, at)) if insn & 0xff == 0x61 => insn & 0xff00 | 0x79 | (*at as u64) << 16,
+            _ => *insn,
+        }
+    };
+    let program: Program = program.iter().map(as_pointer).collect();
+    interpret_in(scene, &program, &mut context).0
 }
 
 /// Runs a program over a context.
@@ -351,10 +387,10 @@ fn interpret_in(
     for (function, emulated) in functions {
         machine.register_helper(function as u32, emulated).expect("a free number");
     }
+    emulated::begin(scene);
     for range in emulated::memory() {
         machine.register_allowed_memory(range);
     }
-    emulated::begin(scene);
     let result = machine.execute_program(context).expect("it ends");
     let (scene, mark) = emulated::end();
     (result, scene, mark)

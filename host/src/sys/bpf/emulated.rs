@@ -72,10 +72,11 @@ pub fn end() -> (Scene, u64) {
     (SCENE.take(), MEMORY.with_borrow(|memory| u64::from_ne_bytes(memory.mark)))
 }
 
-/// Memory that programs of this thread may use, as they get it from functions.
-pub fn memory() -> [Range<u64>; 2] {
+/// Memory that programs of this thread may use: as they get it from functions, and the packet.
+pub fn memory() -> [Range<u64>; 3] {
+    let packet = SCENE.with_borrow(|scene| scene.packet.as_ptr_range());
     MEMORY.with_borrow(|memory| {
-        [memory.socket.as_ptr_range(), memory.mark.as_ptr_range()]
+        [memory.socket.as_ptr_range(), memory.mark.as_ptr_range(), packet]
             .map(|range| range.start as u64..range.end as u64)
     })
 }
