@@ -2,6 +2,7 @@
 //! of the host's is one or is set aside for one.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tests::{Host, Tree};
 
@@ -104,9 +105,10 @@ fn nothing_that_a_link_leads_to_goes_with_another_guest(tree: Tree) {
     host.vserver(["snapshot", "create", "golden", "s1"]).ok();
     let disk = host.prefix().join("disk");
     fs::create_dir(&disk).expect("it can be made");
+    fs::set_permissions(&disk, fs::Permissions::from_mode(0o700)).expect("it is ours");
     let files = disk.join("web");
     fs::rename(web.root(), &files).expect("it can be renamed");
-    std::os::unix::fs::symlink(&files, web.root()).expect("it can be made");
+    symlink(&files, web.root()).expect("it can be made");
     web.start();
     let path = host.paths().config(&"shop".parse().expect("a name"));
     let right = fs::read_to_string(&path).expect("it is there");
