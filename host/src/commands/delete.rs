@@ -52,14 +52,8 @@ pub(super) fn now(paths: &Paths, name: &GuestName, may_wait: Check<'_>) -> Resul
     supervisor::clear_after(paths, name)?;
     let starts_guests = systemd::starts_guests(paths);
     let is_linked = starts_guests && systemd::is_linked(name);
-    delete(
-        paths,
-        name,
-        &root,
-        |link| {
-            if is_linked { systemd::enable(name, link) } else { Ok(()) }
-        },
-    )?;
+    let link = |link| if is_linked { systemd::enable(name, link) } else { Ok(()) };
+    delete(paths, name, &root, link)?;
     if starts_guests {
         systemd::reset_failed(name);
         // Only what nobody looks at is left if it doesn't do that.

@@ -161,7 +161,7 @@ fn plan(
     moves.push((directory(old), directory(new)));
     if root.is_none() {
         let what = || format!("cannot rename guest '{old}'");
-        // Where it is used only if it runs there: nothing is removed.
+        // Only one that runs there counts, and no files go.
         let found = config::conflict_of_own(paths, old, &paths.root(old))?;
         based::refuse_found(found, None, what)?;
         moves.push((paths.root(old), paths.root(new)));
