@@ -59,6 +59,8 @@ fn a_rename_that_was_killed_is_finished(tree: Tree) {
     fs::write(host.paths().ids(), ids.replace("guests.old", "guests.new")).expect("it");
     let new = old.other("new");
     fs::rename(old.root(), new.root()).expect("it can be renamed");
+    let note = host.paths().renaming(&"old".parse().expect("a name"));
+    fs::write(&note, "new\n").expect("it can be written");
     host.vserver(["rename", "old", "new"]).ok();
     assert_eq!(new.status().context, context);
     assert_eq!(named(&host, "old"), [""; 0]);
@@ -104,7 +106,22 @@ fn only_what_was_begun_is_finished(tree: Tree) {
     fs::rename(web.root(), www.root()).expect("it can be renamed");
     let note = host.paths().renaming(&"web".parse().expect("a name"));
     fs::write(&note, "www\n").expect("it can be written");
-    host.vserver(["rename", "web", "mail"]).code(1).complains("vserver rename web www");
+    // What has either name is all of one guest.
+    let skeleton = ["build", "www", "--method", "skeleton"];
+    let set_aside = ["build", "www", "--method", "skeleton", "--force"];
+    for words in [
+        &["rename", "web", "mail"][..],
+        &["rename", "db2", "www"],
+        &["clone", "db2", "www"],
+        &["delete", "web", "--yes"],
+        &["delete", "www", "--yes"],
+        &skeleton,
+        &set_aside,
+    ] {
+        let refused = host.vserver(words).code(1).complains("vserver rename web www");
+        assert!(!refused.stderr.contains("vserver delete"), "{refused}");
+    }
+    assert!(www.root().join("bin").exists());
     let actions = |name: &str| host.paths().actions(&name.parse().expect("a name"));
     for name in ["web", "www"] {
         fs::write(actions(name), "").expect("it can be written");

@@ -2,12 +2,14 @@
 //! of the host's is one or is set aside for one.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tests::{Host, Tree};
 
 on! { Busybox: [
     two_guests_with_one_root_are_refused,
     nothing_but_its_own_is_set_aside_for_a_guest,
+    nothing_that_a_link_leads_to_goes_with_another_guest,
     what_a_build_would_refuse_a_dry_run_refuses_too,
     what_was_laid_ready_for_a_copy_stays,
 ] }
@@ -93,6 +95,35 @@ fn nothing_but_its_own_is_set_aside_for_a_guest(tree: Tree) {
     build(&own, &[]).ok();
     build(&own, &[]).code(1).complains("guest 'shop' exists").complains("'--force'");
     build(&own, &["--force"]).ok().complains("the old one is now");
+}
+
+fn nothing_that_a_link_leads_to_goes_with_another_guest(tree: Tree) {
+    let host = Host::new();
+    let web = host.guest("web").tree(tree).build();
+    host.guest("shop").tree(tree).build();
+    host.guest("golden").tree(tree).build();
+    host.vserver(["snapshot", "create", "golden", "s1"]).ok();
+    let disk = host.prefix().join("disk");
+    fs::create_dir(&disk).expect("it can be made");
+    fs::set_permissions(&disk, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    let files = disk.join("web");
+    fs::rename(web.root(), &files).expect("it can be renamed");
+    symlink(&files, web.root()).expect("it can be made");
+    web.start();
+    let path = host.paths().config(&"shop".parse().expect("a name"));
+    let right = fs::read_to_string(&path).expect("it is there");
+    for (root, said) in [(&files, "is the root of guest 'web'"), (&disk, "holds")] {
+        let root = root.display();
+        let taken = right.replace("\n#root = ", &format!("\nroot = \"{root}\"\n#root = "));
+        fs::write(&path, taken).expect("it can be written");
+        host.vserver(["delete", "shop", "--yes"]).code(1).complains(said);
+        let laid = host.vserver(["unify", "--base", "golden@s1", "shop"]).code(1);
+        assert!(format!("{laid}").contains(said), "{laid}");
+    }
+    assert!(files.join("bin").exists() && web.is_running());
+    fs::write(&path, right).expect("it can be written");
+    web.stop();
+    host.vserver(["delete", "shop", "--yes"]).ok();
 }
 
 fn what_a_build_would_refuse_a_dry_run_refuses_too(tree: Tree) {

@@ -291,6 +291,12 @@ fn what_is_immutable_goes_with_its_guest(tree: Tree) {
     host.vserver(["snapshot", "restore", "web", "s1", "--yes"]).ok();
     assert_eq!(beside(&host), [".snapshots", "web"]);
     fixed(&srv.join("fixed"));
+    // Its root itself stays where it is, and all else that the guest has with it.
+    chattr("+i", &web.root());
+    host.vserver(["delete", "web", "--yes"]).code(4).complains("cannot remove");
+    assert_eq!(names(&host), ["s1"]);
+    assert_eq!(beside(&host), [".snapshots", "web"]);
+    chattr("-i", &web.root());
     host.vserver(["delete", "web", "--yes"]).ok();
     assert_eq!(beside(&host), [""; 0]);
     let flags = command::run(Command::new("lsattr").arg(&elsewhere), DEADLINE).ok().stdout;

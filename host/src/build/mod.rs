@@ -356,7 +356,7 @@ pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
     if let Some(wrong) = site.root.as_ref().and_then(wrong) {
         return Err(Error::usage(format!("'--root {}': {wrong}", target.display())));
     }
-    if let Some(why) = config::conflict(paths, name, &target)? {
+    if let Some(why) = config::conflict(paths, name, &target, site.sets_aside())? {
         return Err(Error::new(format!("cannot build guest '{name}': {why}"))
             .hint(why.hint("give a '--root' that isn't there yet, or none")));
     }

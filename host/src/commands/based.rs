@@ -5,7 +5,7 @@ use std::path::Path;
 use shared::name::GuestName;
 
 use crate::build::Snapshots;
-use crate::config::{self, Place, Relation};
+use crate::config::{self, Conflict, Neighbours, Place};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::store;
@@ -34,48 +34,31 @@ pub(super) fn refuse_for_others(
 }
 
 /// # Errors
-/// When nothing can be done with the root of a guest, since another one's is there, in it
-/// or around it: that is what `what` can't be done for.
+/// When nothing can be done with the files of a guest, since another one's are there, in
+/// its root or around it, wherever links lead: that is what `what` can't be done for.
 pub(super) fn refuse_conflict(
     paths: &Paths,
     name: &GuestName,
     root: &Path,
     what: impl Fn() -> String,
 ) -> Result<()> {
-    let Some(why) = config::conflict_of_own(paths, name, root)? else { return Ok(()) };
+    let others = Neighbours::read(paths)?.followed();
     let own = format!("give it a root of its own: vserver config set {name} root DIR");
-    Err(Error::new(format!("{}: {why}", what())).hint(why.hint(&own)))
+    refuse_found(others.conflict_of_own(paths, name, root), Some(own), what)
 }
 
 /// # Errors
-/// When another guest's files, or vserver's own, would go with the root of a guest, by any
-/// configuration or boot. `is_named` says that its own configuration names the root.
-pub(super) fn refuse_to_take_along(
-    paths: &Paths,
-    name: &GuestName,
-    root: &Path,
-    is_named: bool,
+/// When a conflict was found, for which `what` can't be done; `own` is what the guest itself
+/// can do.
+pub(super) fn refuse_found(
+    found: Option<Conflict>,
+    own: Option<String>,
     what: impl Fn() -> String,
 ) -> Result<()> {
-    let all = config::Neighbours::read(paths)?.conflicts(name, root);
-    // What lies in another guest's goes without that.
-    let Some(why) = all.into_iter().find(|found| found.relation != Relation::Within) else {
-        return Ok(());
-    };
-    let hint = match (why.other(), why.relation) {
-        (Some(other), Relation::Around) if !why.is_running() => {
-            Some(format!("first: vserver delete {other}"))
-        }
-        _ if why.is_running() => why.remedy(),
-        _ if is_named => Some(format!("vserver config unset {name} root, then delete it")),
-        _ if root.is_symlink() => Some(format!("rm {}, then delete it", root.display())),
-        _ => why.remedy(),
-    };
+    let Some(why) = found else { return Ok(()) };
     let error = Error::new(format!("{}: {why}", what()));
-    Err(match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    })
+    let hints: Vec<_> = own.into_iter().chain(why.remedy()).collect();
+    Err(if hints.is_empty() { error } else { error.hint(hints.join("; ")) })
 }
 
 fn refuse_for(

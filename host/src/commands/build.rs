@@ -10,7 +10,9 @@ use shared::name::GuestName;
 use crate::build::{self, Access, Distribution, Installer, Request, Settings, Site};
 use crate::cli::{self, BuildArgs, CloneArgs, Method};
 use crate::commands::provision::Provision;
-use crate::commands::{Exit, based, belongings, clone, delete, generate, old_build, output, turn};
+use crate::commands::{
+    Exit, based, belongings, clone, delete, generate, old_build, output, rename, turn,
+};
 use crate::config::{self, Boot, Change, GuestConfig, Network, Place, Storage, edit};
 use crate::control::at_rest::{self, AtRest};
 use crate::error::{Error, Result};
@@ -73,6 +75,7 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
     let waiting = waiting(args, paths, &provision)?;
     let request = request(args, &provision, waiting.as_ref())?;
     // Before anything is made of it.
+    rename::refuse_unfinished(paths, &args.name)?;
     build::refuse(&request.site, paths)?;
     if let Some(context) = args.context {
         ids::check(paths, &args.name, context)?;

@@ -5,7 +5,7 @@ use shared::name::GuestName;
 use crate::build::{self, Access, Method, Request, Site, Store};
 use crate::cli::CloneArgs;
 use crate::commands::belongings::{Claim, New};
-use crate::commands::{Exit, belongings, generate, output, select, snapshot, turn};
+use crate::commands::{Exit, belongings, generate, output, rename, select, snapshot, turn};
 use crate::config::{self, GuestConfig, Storage, StorageKind, edit};
 use crate::control::at_rest;
 use crate::error::{Error, Result};
@@ -35,6 +35,7 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
     }
     // No lock is made for a guest that isn't there.
     config::load(paths, source)?;
+    rename::refuse_unfinished(paths, name)?;
     let wait = || Ok(());
     // While this is held, nobody starts it. Always in this order, or two of us could wait
     // for each other.

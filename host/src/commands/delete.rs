@@ -13,8 +13,8 @@ use shared::name::GuestName;
 
 use crate::build::{Doomed, Snapshots, real_root};
 use crate::cli::DeleteArgs;
-use crate::commands::{Exit, based, belongings, output, turn};
-use crate::config::{self, Place};
+use crate::commands::{Exit, based, belongings, output, rename, turn};
+use crate::config::{self, Neighbours, Place};
 use crate::control::at_rest;
 use crate::error::{Error, Kind, Result};
 use crate::ids;
@@ -50,28 +50,23 @@ pub(super) fn now(paths: &Paths, name: &GuestName, may_wait: Check<'_>) -> Resul
     let _at_rest = at_rest::keep(paths, name)?;
     let root = check(paths, name)?;
     supervisor::clear_after(paths, name)?;
-    delete(paths, name, &root, || disable(paths, name))?;
-    if systemd::starts_guests(paths) {
+    let starts_guests = systemd::starts_guests(paths);
+    let is_linked = starts_guests && systemd::is_linked(name);
+    let link = |link| if is_linked { systemd::enable(name, link) } else { Ok(()) };
+    delete(paths, name, &root, link)?;
+    if starts_guests {
         systemd::reset_failed(name);
         // Only what nobody looks at is left if it doesn't do that.
         let _ = systemd::reload();
     }
-    ids::release(paths, name)?;
     lock.remove(&paths.lock(name));
     Ok(())
-}
-
-/// The next guest of this name isn't to be started with the host because this one was.
-fn disable(paths: &Paths, name: &GuestName) -> Result<()> {
-    match systemd::starts_guests(paths) && systemd::is_linked(name) {
-        true => systemd::enable(name, false),
-        false => Ok(()),
-    }
 }
 
 /// Where the guest's root is, if the guest can be deleted.
 fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
     at_rest::check(paths, name)?;
+    rename::refuse_unfinished(paths, name)?;
     let (root, is_named) = match config::load(paths, name) {
         Ok(config) => (config.root(paths, name), config.root.is_some()),
         Err(error) if error.kind() == Kind::NoSuchGuest => {
@@ -86,7 +81,12 @@ fn check(paths: &Paths, name: &GuestName) -> Result<PathBuf> {
     };
     let what = || format!("cannot delete guest '{name}'");
     real_root(&root, what)?;
-    based::refuse_to_take_along(paths, name, &root, is_named, what)?;
+    let others = Neighbours::read(paths)?.followed();
+    let own = match is_named {
+        true => Some(format!("vserver config unset {name} root, then delete it")),
+        false => root.is_symlink().then(|| format!("rm {}, then delete it", root.display())),
+    };
+    based::refuse_found(others.conflicts(name, &root).into_iter().next(), own, what)?;
     for directory in [&*root, snapshots(name, &root).directory()] {
         based::refuse_for_others(paths, name, directory, what)?;
     }
@@ -131,18 +131,24 @@ pub(super) fn ask(yes: bool, question: &str, not: impl FnOnce() -> String) -> Re
     if output::confirm(question)? { Ok(()) } else { Err(Error::usage(not())) }
 }
 
-/// The root goes first, which takes long, and what the guest is known by last: whenever
-/// this is cut short, the guest is there whole, or can be deleted again.
+/// The root goes first, which takes long or is refused, and what the guest is known by last:
+/// whenever this is cut short, the guest is there whole, or can be deleted again. `link`
+/// says whether systemd is to start it: the next guest of this name isn't to be started
+/// with the host because this one was.
 fn delete(
     paths: &Paths,
     name: &GuestName,
     root: &Path,
-    disable: impl FnOnce() -> Result<()>,
+    link: impl Fn(bool) -> Result<()>,
 ) -> Result<()> {
+    link(false)?;
+    let doomed = Doomed::take(paths, root, name).inspect_err(|_| {
+        // The first error counts.
+        let _ = link(true);
+    })?;
+    doomed.map_or(Ok(()), Doomed::remove)?;
     snapshots(name, root).delete_all(paths)?;
     Scratch::new(name, root).remove()?;
-    disable()?;
-    Doomed::take(paths, root, name)?.map_or(Ok(()), Doomed::remove)?;
     remove_settings(paths, name)?;
     for file in files(paths, name) {
         match fs::remove_file(&file) {
@@ -152,7 +158,7 @@ fn delete(
             _ => {}
         }
     }
-    Ok(())
+    ids::release(paths, name)
 }
 
 /// The next guest of this name isn't to have what was set for this one's units.
@@ -171,6 +177,9 @@ fn remove_settings(paths: &Paths, name: &GuestName) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
     use super::*;
     use crate::runtime::RunDir;
     use crate::store;
@@ -186,20 +195,70 @@ mod tests {
         fs::write(paths.renaming(&web), "www\n").unwrap();
         ids::allocate(&paths, &web, 40_007.try_into().ok()).unwrap();
         // As long as systemd starts it, it is whole.
-        delete(&paths, &web, &root, || Err(Error::new("no"))).unwrap_err();
+        delete(&paths, &web, &root, |_| Err(Error::new("no"))).unwrap_err();
         assert!(root.join("etc").exists() && config.exists());
         // What can't be removed is in the way of what comes after it only.
-        let (gone, log) = (|| Ok(()), paths.log(&web));
+        let (gone, log) = (|_| Ok(()), paths.log(&web));
         fs::create_dir_all(&log).unwrap();
         delete(&paths, &web, &root, gone).unwrap_err();
         assert!(!root.exists() && config.exists());
         fs::remove_dir(&log).unwrap();
         delete(&paths, &web, &check(&paths, &web).unwrap(), gone).unwrap();
         assert_eq!(fs::read_dir(paths.config_dir()).unwrap().count(), 0);
-        // And once more, as long as it has its numbers.
-        delete(&paths, &web, &check(&paths, &web).unwrap(), gone).unwrap();
-        ids::release(&paths, &web).unwrap();
         assert_eq!(check(&paths, &web).unwrap_err().kind(), Kind::NoSuchGuest);
+        // And once more, as long as it has its numbers.
+        ids::allocate(&paths, &web, None).unwrap();
+        delete(&paths, &web, &check(&paths, &web).unwrap(), gone).unwrap();
+        assert_eq!(check(&paths, &web).unwrap_err().kind(), Kind::NoSuchGuest);
+    }
+
+    #[test]
+    fn a_guest_whose_root_stays_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let (paths, web) = (Paths::new(directory.path()), "web".parse().unwrap());
+        let root = paths.root(&web);
+        fs::create_dir_all(&root).unwrap();
+        let made = snapshots(&web, &root).description(&"v1".parse().unwrap());
+        let text = "created = \"2026-01-01T00:00:00Z\"\nlive = false\n[storage]\n";
+        store::create(&made, text, 0o600).unwrap();
+        let (linked, gone) = (Cell::new(true), made.with_extension(""));
+        fs::create_dir(&gone).unwrap();
+        let link = |link| {
+            linked.set(link);
+            Ok(())
+        };
+        let mode = |mode| fs::set_permissions(paths.roots_dir(), fs::Permissions::from_mode(mode));
+        // Others could put something in its place.
+        mode(0o777).unwrap();
+        delete(&paths, &web, &root, link).unwrap_err();
+        assert!(root.exists() && made.exists() && gone.exists() && linked.get());
+        mode(0o755).unwrap();
+        delete(&paths, &web, &root, link).unwrap();
+        assert_eq!(fs::read_dir(paths.roots_dir()).unwrap().count(), 0);
+        assert!(!linked.get());
+    }
+
+    #[test]
+    fn a_guest_that_is_half_renamed_is_not_deleted() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::new(directory.path());
+        let [web, www] = ["web", "www"].map(|name| name.parse::<GuestName>().unwrap());
+        store::create(&paths.config(&web), "context = 40007\n", 0o644).unwrap();
+        fs::write(paths.renaming(&web), "www\n").unwrap();
+        fs::create_dir_all(paths.root(&www)).unwrap();
+        ids::allocate(&paths, &web, 40_007.try_into().ok()).unwrap();
+        // It hadn't begun: these are somebody else's.
+        check(&paths, &web).unwrap();
+        check(&paths, &www).unwrap();
+        ids::rename(&paths, &web, &www).unwrap();
+        for name in [&web, &www] {
+            let refused = check(&paths, name).unwrap_err();
+            assert!(refused.to_string().contains("guest 'web' to 'www' was cut short"));
+            assert!(refused.remedy().unwrap().ends_with("vserver rename web www"));
+        }
+        // It had come to its end.
+        fs::rename(paths.config(&web), paths.config(&www)).unwrap();
+        check(&paths, &www).unwrap();
     }
 
     #[test]
@@ -222,9 +281,16 @@ mod tests {
             let error = check(&paths, &guest(name)).unwrap_err();
             format!("{error}; {}", error.remedy().unwrap_or_default())
         };
-        assert!(refused("a").ends_with("root of guest 'inner'; first: vserver delete inner"));
+        let remedies = |own: &str, other: &str| {
+            format!(
+                "the root of guest '{other}'; vserver config unset {own} root, then delete it; \
+                 if that of '{other}' is the wrong one: vserver config edit {other}"
+            )
+        };
+        assert!(refused("a").ends_with(&remedies("a", "inner")), "{}", refused("a"));
         assert!(refused("every").ends_with("; vserver config unset every root, then delete it"));
-        assert_eq!(check(&paths, &guest("inner")).unwrap(), shelf.join("inner"));
+        // Where it is the root of the one around it says where it leads to.
+        assert!(refused("inner").ends_with(&remedies("inner", "a")), "{}", refused("inner"));
         // Whatever else is wrong with the other one's file, and however it is written there.
         let text = format!("wrong = 1\nroot = \"{prefix}/./shelf/b\"\n");
         fs::write(paths.config(&guest("inner")), text).unwrap();
@@ -235,5 +301,14 @@ mod tests {
         let kept = RunDir::new(&paths, &guest("inner")).configuration();
         store::create(&kept, format!("root = \"{shown}\"\n"), 0o644).unwrap();
         assert!(refused("a").ends_with("vserver stop inner"), "{}", refused("a"));
+        fs::remove_file(kept).unwrap();
+        check(&paths, &guest("a")).unwrap();
+        // One that a link leads to.
+        symlink(shelf.join("b"), paths.root(&guest("inner"))).unwrap();
+        assert!(refused("a").contains(&format!("holds '{shown}/b', the root of guest 'inner'")));
+        fs::write(paths.config(&guest("a")), format!("root = \"{shown}/b\"\n")).unwrap();
+        assert!(refused("a").contains("is the root of guest 'inner'"), "{}", refused("a"));
+        let why = || "no".to_owned();
+        based::refuse_conflict(&paths, &guest("a"), &shelf.join("b"), why).unwrap_err();
     }
 }

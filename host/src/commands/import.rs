@@ -8,7 +8,7 @@ use crate::archive::Head;
 use crate::build::{self, Access, Incoming, Site, Store};
 use crate::cli::ImportArgs;
 use crate::commands::belongings::{Claim, New};
-use crate::commands::{Exit, belongings, clone, generate, output};
+use crate::commands::{Exit, belongings, clone, generate, output, rename};
 use crate::config::parse::Document;
 use crate::config::{self, Credential, CredentialFile, Devices, GuestConfig};
 use crate::config::{NetworkMode, Security, edit};
@@ -64,6 +64,7 @@ pub(super) fn run(args: &ImportArgs, paths: &Paths) -> Result<Exit> {
     }
     let actions = head.actions.as_ref().filter(|_| args.actions);
     let actions = actions.map(|(bytes, mode)| (bytes.as_slice(), *mode));
+    rename::refuse_unfinished(paths, name)?;
     build::refuse(&site, paths)?;
     belongings::refuse_others_actions(paths, name, actions)?;
     if args.dry_run {

@@ -38,8 +38,9 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
     let (first, second) = if old < new { (old, new) } else { (new, old) };
     let _first = turn::wait(paths, first)?;
     let _second = turn::wait(paths, second)?;
-    let noted = noted(paths, old)?;
-    if is_unfinished(paths, old, new, noted.as_ref())? {
+    let is_noted = noted(paths, old)?.as_ref() == Some(new);
+    if is_noted && !is_there(paths, old) && is_there(paths, new) {
+        // Killed between the configuration and all that names the guest elsewhere.
         if args.dry_run {
             output::print(&format!("would finish the rename of '{old}' to '{new}'\n"))?;
             return Ok(Exit::DONE);
@@ -47,10 +48,12 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
         let was_linked = systemd::starts_guests(paths) && systemd::is_linked(old);
         return conclude(paths, old, new, was_linked);
     }
+    if !is_noted {
+        refuse_unfinished(paths, old)?;
+        refuse_unfinished(paths, new)?;
+    }
     let _at_rest = [at_rest::keep(paths, old)?, at_rest::keep(paths, new)?];
-    // A rename that was killed has given the numbers to the new name already.
-    let is_resumed = ids::lookup(paths, old)?.is_none()
-        && (noted.as_ref() == Some(new) || ids::lookup(paths, new)?.is_some());
+    let is_resumed = is_noted && has_begun(paths, old, new)?;
     let moves = plan(paths, old, new, is_resumed)?;
     if args.dry_run {
         for (from, to) in moves.iter().filter(|(from, _)| from.symlink_metadata().is_ok()) {
@@ -63,15 +66,16 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
     // What is left of those that were killed is of the old names, and in their accounts.
     supervisor::clear_after(paths, old)?;
     supervisor::clear_after(paths, new)?;
-    set_aside(paths, new)?;
+    if !is_resumed {
+        set_aside(paths, new)?;
+    }
     // What is left of a lost ephemeral start has the old name.
     Scratch::new(old, &config::load(paths, old)?.root(paths, old)).remove()?;
-    // Before the rest: one that is killed leaves it enabled.
-    if was_linked {
-        systemd::enable(new, true)?;
-    }
     store::replace(&paths.renaming(old), &format!("{new}\n"), 0o600)?;
-    let carried_out = carry_out(paths, old, new, &moves);
+    // Before the rest: one that is killed leaves it enabled.
+    let linked = if was_linked { systemd::enable(new, true) } else { Ok(()) };
+    let linked = linked.map_err(|error| (error, true));
+    let carried_out = linked.and_then(|()| carry_out(paths, old, new, &moves));
     carried_out.map_err(|(error, is_undone)| {
         // The first error counts.
         if was_linked {
@@ -95,31 +99,30 @@ fn noted(paths: &Paths, old: &GuestName) -> Result<Option<GuestName>> {
     }
 }
 
-/// Has a rename been killed that had come to the configuration, and not to all that names
-/// the guest elsewhere?
-///
+fn is_there(paths: &Paths, name: &GuestName) -> bool {
+    paths.config(name).symlink_metadata().is_ok()
+}
+
+/// Had a rename that was noted and killed come to the numbers, which are the first that the
+/// new name is given, and not to the configuration?
+fn has_begun(paths: &Paths, old: &GuestName, new: &GuestName) -> Result<bool> {
+    let is_between = is_there(paths, old) && !is_there(paths, new);
+    Ok(is_between && ids::lookup(paths, old)?.is_none())
+}
+
 /// # Errors
-/// When one was killed before, and to another name.
-fn is_unfinished(
-    paths: &Paths,
-    old: &GuestName,
-    new: &GuestName,
-    noted: Option<&GuestName>,
-) -> Result<bool> {
-    let is_there = |name: &GuestName| paths.config(name).symlink_metadata().is_ok();
-    let Some(noted) = noted else { return Ok(false) };
-    if noted == new {
-        return Ok(!is_there(old) && is_there(new));
+/// When a rename of this guest, or to this name, was killed on the way: what has either name
+/// is of one guest, and needed.
+pub(super) fn refuse_unfinished(paths: &Paths, name: &GuestName) -> Result<()> {
+    for old in config::names(paths)? {
+        let Some(new) = noted(paths, &old)? else { continue };
+        if [&old, &new].contains(&name) && has_begun(paths, &old, &new)? {
+            let text = format!("a rename of guest '{old}' to '{new}' was cut short");
+            let hint = format!("finish it first: vserver rename {old} {new}");
+            return Err(Error::new(text).hint(hint));
+        }
     }
-    let has_begun = is_there(old)
-        && !is_there(noted)
-        && ids::lookup(paths, old)?.is_none()
-        && ids::lookup(paths, noted)?.is_some();
-    match has_begun {
-        true => Err(Error::new(format!("a rename of guest '{old}' to '{noted}' was cut short"))
-            .hint(format!("finish it first: vserver rename {old} {noted}"))),
-        false => Ok(false),
-    }
+    Ok(())
 }
 
 /// What comes after the configuration has its new name.
@@ -158,7 +161,9 @@ fn plan(
     moves.push((directory(old), directory(new)));
     if root.is_none() {
         let what = || format!("cannot rename guest '{old}'");
-        based::refuse_conflict(paths, old, &paths.root(old), what)?;
+        // Only one that runs there counts, and no files go.
+        let found = config::conflict_of_own(paths, old, &paths.root(old))?;
+        based::refuse_found(found, None, what)?;
         moves.push((paths.root(old), paths.root(new)));
     }
     let account = belongings::account(paths, old);
@@ -197,10 +202,6 @@ fn plan(
 
 /// Sets the account of a deleted guest aside that had the new name.
 fn set_aside(paths: &Paths, new: &GuestName) -> Result<()> {
-    if ids::lookup(paths, new)?.is_some() {
-        // It is this guest's own, whose rename is finished now.
-        return Ok(());
-    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     for path in belongings::account(paths, new) {
         let mut away = path.as_os_str().to_owned();

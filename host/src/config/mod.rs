@@ -276,7 +276,7 @@ pub use device::DeviceRule;
 pub use limits::Limits;
 pub use mistakes::mistakes;
 pub use mount::{Bind, Mounts, Tmpfs};
-pub use neighbours::{Conflict, Neighbours, Relation, conflict, conflict_of_own};
+pub use neighbours::{Conflict, Neighbours, conflict, conflict_of_own};
 pub use network::{Network, NetworkMode};
 pub use next::Next;
 pub use roots::{is_of_host, lies_in, may_name, real as real_path, root_of};

@@ -18,7 +18,7 @@ use crate::runtime::RunDir;
 #[derive(Clone, Debug)]
 pub struct Neighbours {
     /// Directories of vserver's own, which hold no guest's files alone.
-    own: [PathBuf; 4],
+    own: Vec<PathBuf>,
     guests: Vec<Neighbour>,
 }
 
@@ -80,7 +80,21 @@ impl Neighbours {
         };
         let guests = names(paths)?.into_iter().map(guest).collect();
         let own = [paths.config_dir(), paths.roots_dir(), paths.state_dir(), paths.run_dir()];
+        let led = own.each_ref().map(|own| real(own));
+        let own = own.into_iter().chain(led).collect();
         Ok(Self { own, guests })
+    }
+
+    /// Also by where links lead of all guests' roots: for what removes files, or changes
+    /// their places, which waits for a disk that doesn't answer rather than do harm.
+    #[must_use]
+    pub fn followed(mut self) -> Self {
+        for roots in self.guests.iter_mut().map(|guest| &mut guest.roots) {
+            let led = |root: &Theirs| Theirs { path: real(&root.path), ..*root };
+            let led: Vec<_> = roots.iter().map(led).collect();
+            roots.extend(led);
+        }
+        self
     }
 
     /// Another guest whose configuration names this context.
@@ -92,7 +106,7 @@ impl Neighbours {
     /// Why this can't be a guest's root.
     ///
     /// Links are followed of this root, and on the way to the usual place: that of another
-    /// guest may be on a disk that doesn't answer.
+    /// guest may be on a disk that doesn't answer ([`Neighbours::followed`]).
     pub fn conflicts(&self, name: &GuestName, root: &Path) -> Vec<Conflict> {
         let mine = [root.to_owned(), real(root)];
         let conflict = |relation, at: &Path, other: Option<&GuestName>, is_running| Conflict {
@@ -116,7 +130,7 @@ impl Neighbours {
     /// The first of those that count for a guest that has this root already: at its usual
     /// place it is kept from nothing by what the configuration of another one says, which
     /// isn't started then.
-    pub(super) fn conflict_of_own(
+    pub fn conflict_of_own(
         &self,
         paths: &Paths,
         name: &GuestName,
@@ -129,7 +143,7 @@ impl Neighbours {
 
 /// How a root lies to another directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
+enum Relation {
     /// It is the same.
     Same,
     /// It lies in it.
@@ -154,7 +168,7 @@ impl Relation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// How it lies to the other one.
-    pub relation: Relation,
+    relation: Relation,
     root: PathBuf,
     at: PathBuf,
     other: Option<GuestName>,
@@ -162,16 +176,6 @@ pub struct Conflict {
 }
 
 impl Conflict {
-    /// The guest that it is with; `None` where it is with vserver's own files.
-    pub fn other(&self) -> Option<&GuestName> {
-        self.other.as_ref()
-    }
-
-    /// Does the other guest run there?
-    pub fn is_running(&self) -> bool {
-        self.is_running
-    }
-
     /// Is the other one in use, whatever any configuration says?
     pub(super) fn is_at_work(&self) -> bool {
         self.is_running || self.other.is_none()
@@ -213,12 +217,20 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// Why this can't be the root of a guest that is to have it.
+/// Why this can't be the root of a guest that is to have it. What is there is set aside for
+/// it if `takes` says so.
 ///
 /// # Errors
 /// When the directory of configurations can't be read.
-pub fn conflict(paths: &Paths, name: &GuestName, root: &Path) -> Result<Option<Conflict>> {
-    Ok(Neighbours::read(paths)?.conflicts(name, root).into_iter().next())
+pub fn conflict(
+    paths: &Paths,
+    name: &GuestName,
+    root: &Path,
+    takes: bool,
+) -> Result<Option<Conflict>> {
+    let others = Neighbours::read(paths)?;
+    let others = if takes { others.followed() } else { others };
+    Ok(others.conflicts(name, root).into_iter().next())
 }
 
 /// Why nothing can be done with the root of a guest, which has it already: at its usual
@@ -269,7 +281,7 @@ mod tests {
             ("web.toml", &b"root = \"/srv/b\"\n"[..]),
         ]);
         let web = guest("web");
-        let of = |root: &Path| said(conflict(&paths, &web, root));
+        let of = |root: &Path| said(conflict(&paths, &web, root, false));
         assert!(of("/srv/b".as_ref()).contains("is the root of guest 'b'"));
         assert!(of("/srv/b/".as_ref()).contains("is the root of guest 'b'"));
         assert!(of("/srv/b/srv/web".as_ref()).contains("lies in '/srv/b', the root of guest 'b'"));
@@ -293,9 +305,18 @@ mod tests {
         symlink(&shelf, paths.roots_dir()).unwrap();
         symlink("a", shelf.join("link")).unwrap();
         for root in [shelf.join("a"), shelf.join("link"), shelf.join("a/not/there")] {
-            assert!(conflict(&paths, &web, &root).unwrap().is_some(), "{root:?}");
+            assert!(conflict(&paths, &web, &root, false).unwrap().is_some(), "{root:?}");
         }
-        assert_eq!(conflict(&paths, &web, &shelf.join("b")).unwrap(), None);
+        assert_eq!(conflict(&paths, &web, &shelf.join("b"), true).unwrap(), None);
+        // Vserver's own are where they lead to.
+        assert!(said(conflict(&paths, &web, &shelf, false)).contains("vserver's own"));
+        // And a root of another one where that is, for what takes it away.
+        let far = directory.path().join("far");
+        fs::create_dir(&far).unwrap();
+        fs::remove_dir(shelf.join("a")).unwrap();
+        symlink(&far, shelf.join("a")).unwrap();
+        assert_eq!(said(conflict(&paths, &web, &far, false)), "");
+        assert!(said(conflict(&paths, &web, &far, true)).contains("the root of guest 'a'"));
     }
 
     #[test]
@@ -303,7 +324,8 @@ mod tests {
         let (_directory, paths) = host(&[("a.toml", "root = \"/srv/new\"\n"), ("web.toml", "")]);
         runs(&paths, "a", "/srv/old");
         for (root, runs) in [("/srv/old", true), ("/srv/new", false)] {
-            let found = conflict(&paths, &guest("web"), root.as_ref()).unwrap().unwrap();
+            let found = conflict(&paths, &guest("web"), root.as_ref(), false);
+            let found = found.unwrap().unwrap();
             assert_eq!(found.is_at_work(), runs, "{root}");
             let verb = if runs { "vserver stop a" } else { "vserver config edit a" };
             assert!(found.remedy().unwrap().ends_with(verb));

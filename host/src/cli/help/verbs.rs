@@ -129,7 +129,8 @@ Example:
 pub(in crate::cli) const SNAPSHOT_CREATE: &str = "\
 Examples:
   vserver snapshot create web
-  vserver snapshot create web before-upgrade";
+  vserver snapshot create web before-upgrade
+  vserver snapshot create web before-upgrade --dry-run";
 
 pub(in crate::cli) const SNAPSHOT_LIST: &str = "\
 Examples:
@@ -137,8 +138,12 @@ Examples:
   vserver snapshot list web --json";
 
 pub(in crate::cli) const SNAPSHOT_RESTORE: &str = "\
-Example:
-  vserver stop web && vserver snapshot restore web before-upgrade";
+Examples:
+  vserver stop web && vserver snapshot restore web before-upgrade
+  vserver snapshot restore web before-upgrade --dry-run
+  vserver snapshot restore web before-upgrade --yes
+
+An answer other than 'yes' or 'y' is exit code 2.";
 
 pub(in crate::cli) const SNAPSHOT_DELETE: &str = "\
 Examples:
