@@ -139,10 +139,10 @@ fn delete(
     root: &Path,
     disable: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    snapshots(name, root).delete_all(paths)?;
+    snapshots(name, root).delete_all()?;
     Scratch::new(name, root).remove()?;
     disable()?;
-    Doomed::take(paths, root, name)?.map_or(Ok(()), Doomed::remove)?;
+    Doomed::take(root, name)?.map_or(Ok(()), Doomed::remove)?;
     remove_settings(paths, name)?;
     for file in files(paths, name) {
         match fs::remove_file(&file) {
