@@ -2,6 +2,7 @@
 //! of the host's is one or is set aside for one.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use tests::{Host, Tree};
 
@@ -74,6 +75,9 @@ fn nothing_but_its_own_is_set_aside_for_a_guest(tree: Tree) {
     let web = host.guest("web").tree(tree).build();
     let others = host.prefix().join("others");
     fs::create_dir(&others).expect("it can be made");
+    let open = host.prefix().join("open");
+    fs::create_dir(&open).expect("it can be made");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("it can be set");
     let build = |root: &str, more: &[&str]| {
         let words = ["build", "shop", "--method", "skeleton", "--root", root];
         host.vserver(words.into_iter().chain(more.iter().copied()))
@@ -85,6 +89,11 @@ fn nothing_but_its_own_is_set_aside_for_a_guest(tree: Tree) {
         build(&taken, more).code(1).complains("is the root of guest 'web'");
         build("/etc", more).code(2).complains("a directory of the host's own");
         build("relative", more).code(2).complains("an absolute path");
+        // Whoever may put another one there could have anything of the host's deleted.
+        build(&open.join("shop").display().to_string(), more)
+            .code(1)
+            .complains("others than root may change")
+            .complains("chmod go-w");
     }
     assert!(fs::exists(&others).is_ok_and(|there| there) && web.root().join("bin").exists());
     host.vserver(["status", "shop"]).code(5);
