@@ -9,6 +9,7 @@ use tests::{Host, Tree};
 on! { Busybox: [
     two_guests_with_one_root_are_refused,
     nothing_but_its_own_is_set_aside_for_a_guest,
+    what_others_may_replace_is_told_before_it_is_to_be_deleted,
     what_a_build_would_refuse_a_dry_run_refuses_too,
     what_was_laid_ready_for_a_copy_stays,
 ] }
@@ -102,6 +103,38 @@ fn nothing_but_its_own_is_set_aside_for_a_guest(tree: Tree) {
     build(&own, &[]).ok();
     build(&own, &[]).code(1).complains("guest 'shop' exists").complains("'--force'");
     build(&own, &["--force"]).ok().complains("the old one is now");
+}
+
+fn what_others_may_replace_is_told_before_it_is_to_be_deleted(_: Tree) {
+    let host = Host::new();
+    let shelf = host.prefix().join("shelf");
+    let mode = |mode| {
+        fs::set_permissions(&shelf, fs::Permissions::from_mode(mode)).expect("it can be set");
+    };
+    fs::create_dir(&shelf).expect("it can be made");
+    // Root's group is root's.
+    mode(0o775);
+    let root = shelf.join("shop").display().to_string();
+    let force = ["build", "shop", "--method", "skeleton", "--root", &root, "--force"];
+    host.vserver(force).ok();
+    mode(0o777);
+    let refused = |words: &[&str]| {
+        let refused = host.vserver(words.iter().copied()).code(1);
+        refused.complains("others than root may change").complains("chmod go-w");
+    };
+    refused(&["move", "shop", "nowhere.invalid", "--delete"]);
+    refused(&force);
+    refused(&["delete", "shop", "--yes"]);
+    refused(&["snapshot", "create", "shop", "s1"]);
+    mode(0o775);
+    host.vserver(["snapshot", "create", "shop", "s1"]).ok();
+    mode(0o777);
+    refused(&["snapshot", "restore", "shop", "s1", "--yes"]);
+    refused(&["snapshot", "delete", "shop", "s1", "--yes"]);
+    mode(0o775);
+    host.vserver(["snapshot", "restore", "shop", "s1", "--yes"]).ok();
+    host.vserver(["delete", "shop", "--yes"]).ok();
+    assert_eq!(fs::read_dir(&shelf).expect("it is there").count(), 0);
 }
 
 fn what_a_build_would_refuse_a_dry_run_refuses_too(tree: Tree) {

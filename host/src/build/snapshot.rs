@@ -24,6 +24,7 @@ use super::store::{self as stores, copy_image};
 use super::workspace::{Leftovers, Workspace};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+use crate::way;
 
 /// The directory of all snapshots beside guests' roots.
 const SNAPSHOTS: &str = ".snapshots";
@@ -108,12 +109,15 @@ impl Snapshots {
     /// Can there be one of this name?
     ///
     /// # Errors
-    /// When there is one already.
+    /// When there is one already, or others than root may change what is there.
     pub fn refuse(&self, name: &SnapshotName) -> Result<()> {
-        if !self.description(name).exists() {
-            return Ok(());
-        }
         let guest = &self.guest;
+        if !self.description(name).exists() {
+            // Neither could it be deleted.
+            let (what, root) = (format!("cannot copy guest '{guest}'"), self.root(name));
+            let found = way::follow(&root);
+            return found.map(drop).map_err(|doubt| doubt.into_error(&what, &root));
+        }
         Err(Error::new(format!("guest '{guest}' has a snapshot '{name}' already"))
             .hint(format!("choose another name, or: vserver snapshot delete {guest} {name}")))
     }
