@@ -44,3 +44,4 @@ pub mod top;
 pub mod tree;
 pub mod unify;
 pub mod variables;
+mod way;

@@ -16,6 +16,7 @@ on! { Busybox: [
     a_script_runs_inside_as_the_guests_root,
     a_script_that_fails_leaves_no_guest,
     a_script_ends_with_the_build,
+    a_guest_whose_build_was_killed_is_not_started_but_built_again,
     a_guest_that_was_set_aside_for_a_killed_build_is_back,
     packages_are_installed_by_the_guests_own_manager,
     root_gets_a_password,
@@ -128,6 +129,34 @@ fn a_script_ends_with_the_build(tree: Tree) {
         host.vserver(["status", "web"]).code(5);
         assert_eq!(fs::read_dir(host.paths().roots_dir()).expect("it is there").count(), 0);
     }
+}
+
+fn a_guest_whose_build_was_killed_is_not_started_but_built_again(tree: Tree) {
+    let host = Host::new();
+    let begin_and_kill = || {
+        let mut build = begun(&host, tree);
+        // As long as it lives, it is at work with its guest.
+        host.vserver(["build", "web", "--method", "skeleton"]).code(1).complains("'web' exists");
+        kill(Pid::from_raw(build.id().cast_signed()), Signal::SIGKILL).expect("it is ours");
+        assert!(!build.wait().expect("it ends").success());
+        eventually(DEADLINE, "all of it has ended", || host.processes().is_empty().then_some(()));
+        for words in [&["start", "web"][..], &["exec", "web", "--", "true"]] {
+            let refused = host.vserver(words.iter().copied());
+            assert_ne!(refused.code, 0, "{refused}");
+            refused.complains("its build was cut short").complains("vserver delete web");
+        }
+    };
+    begin_and_kill();
+    host.vserver(["build", "web", "--method", "skeleton", "--dry-run"]).ok();
+    let roots = || fs::read_dir(host.paths().roots_dir()).expect("it is there").count();
+    command::run(&mut building(&host, tree), DEADLINE).ok();
+    assert_eq!((roots(), read(&host, "srv/begun")), (1, String::new()));
+    host.vserver(["start", "web"]).ok();
+    host.vserver(["stop", "web", "--no-kill"]).ok();
+    host.vserver(["delete", "web", "--yes"]).ok();
+    begin_and_kill();
+    host.vserver(["delete", "web", "--yes"]).ok();
+    assert_no_guest(&host);
 }
 
 fn a_guest_that_was_set_aside_for_a_killed_build_is_back(tree: Tree) {

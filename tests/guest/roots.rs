@@ -10,6 +10,7 @@ on! { Busybox: [
     two_guests_with_one_root_are_refused,
     nothing_but_its_own_is_set_aside_for_a_guest,
     nothing_that_a_link_leads_to_goes_with_another_guest,
+    what_others_may_replace_is_told_before_it_is_to_be_deleted,
     what_a_build_would_refuse_a_dry_run_refuses_too,
     what_was_laid_ready_for_a_copy_stays,
 ] }
@@ -76,6 +77,9 @@ fn nothing_but_its_own_is_set_aside_for_a_guest(tree: Tree) {
     let web = host.guest("web").tree(tree).build();
     let others = host.prefix().join("others");
     fs::create_dir(&others).expect("it can be made");
+    let open = host.prefix().join("open");
+    fs::create_dir(&open).expect("it can be made");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("it can be set");
     let build = |root: &str, more: &[&str]| {
         let words = ["build", "shop", "--method", "skeleton", "--root", root];
         host.vserver(words.into_iter().chain(more.iter().copied()))
@@ -87,6 +91,11 @@ fn nothing_but_its_own_is_set_aside_for_a_guest(tree: Tree) {
         build(&taken, more).code(1).complains("is the root of guest 'web'");
         build("/etc", more).code(2).complains("a directory of the host's own");
         build("relative", more).code(2).complains("an absolute path");
+        // Whoever may put another one there could have anything of the host's deleted.
+        build(&open.join("shop").display().to_string(), more)
+            .code(1)
+            .complains("others than root may change")
+            .complains("chmod go-w");
     }
     assert!(fs::exists(&others).is_ok_and(|there| there) && web.root().join("bin").exists());
     host.vserver(["status", "shop"]).code(5);
@@ -124,6 +133,38 @@ fn nothing_that_a_link_leads_to_goes_with_another_guest(tree: Tree) {
     fs::write(&path, right).expect("it can be written");
     web.stop();
     host.vserver(["delete", "shop", "--yes"]).ok();
+}
+
+fn what_others_may_replace_is_told_before_it_is_to_be_deleted(_: Tree) {
+    let host = Host::new();
+    let shelf = host.prefix().join("shelf");
+    let mode = |mode| {
+        fs::set_permissions(&shelf, fs::Permissions::from_mode(mode)).expect("it can be set");
+    };
+    fs::create_dir(&shelf).expect("it can be made");
+    // Root's group is root's.
+    mode(0o775);
+    let root = shelf.join("shop").display().to_string();
+    let force = ["build", "shop", "--method", "skeleton", "--root", &root, "--force"];
+    host.vserver(force).ok();
+    mode(0o777);
+    let refused = |words: &[&str]| {
+        let refused = host.vserver(words.iter().copied()).code(1);
+        refused.complains("others than root may change").complains("chmod go-w");
+    };
+    refused(&["move", "shop", "nowhere.invalid", "--delete"]);
+    refused(&force);
+    refused(&["delete", "shop", "--yes"]);
+    refused(&["snapshot", "create", "shop", "s1"]);
+    mode(0o775);
+    host.vserver(["snapshot", "create", "shop", "s1"]).ok();
+    mode(0o777);
+    refused(&["snapshot", "restore", "shop", "s1", "--yes"]);
+    refused(&["snapshot", "delete", "shop", "s1", "--yes"]);
+    mode(0o775);
+    host.vserver(["snapshot", "restore", "shop", "s1", "--yes"]).ok();
+    host.vserver(["delete", "shop", "--yes"]).ok();
+    assert_eq!(fs::read_dir(&shelf).expect("it is there").count(), 0);
 }
 
 fn what_a_build_would_refuse_a_dry_run_refuses_too(tree: Tree) {

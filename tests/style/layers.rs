@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["context", "membership"],
     &["control", "exhausted", "facts", "ids", "machined", "seccomp", "systemd"],
     &["cgroup", "config", "runtime", "snapshot"],
-    &["bpf", "fsroot", "journal", "log", "store", "tree"],
+    &["bpf", "fsroot", "journal", "log", "store", "tree", "way"],
     &["interrupt", "paths", "progress", "variables"],
     &["error"],
     &["sys"],

@@ -34,7 +34,6 @@ mod template;
 mod tidy;
 mod tool;
 mod unpack;
-mod way;
 mod workspace;
 
 use std::collections::BTreeMap;
@@ -46,11 +45,13 @@ use rustix::io::Errno;
 use shared::name::GuestName;
 
 use crate::config::{self, Place};
+use crate::control::at_rest;
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::interrupt::Interrupt;
 use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::way;
 
 pub use crate::storage::{Blank, Size};
 pub use access::Access;
@@ -66,7 +67,7 @@ pub(crate) use template::unpack as unpack_archive;
 pub use tool::follow;
 use unpack::Shift;
 pub(crate) use unpack::{ACCESS, CAPABILITY, DEFAULT, IDS, LeftOut, NOBODY, acl, remarks};
-use workspace::{Leftovers, Remover};
+use workspace::Leftovers;
 
 /// Where a new guest's files come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,10 +275,10 @@ fn make(
     let target = site.target(paths);
     refuse(site, paths)?;
     let parent = prepare_parent(site, paths, &target)?;
-    let left = Leftovers::take_back(&parent)?;
+    let left = Leftovers::take_back(&parent, paths, &site.name)?;
     // What that has put back may be in the way.
     refuse(site, paths)?;
-    left.remove(Remover { paths, own: &site.name, interrupt }, &mut progress)?;
+    left.remove_all(paths, &site.name, interrupt, &mut progress)?;
     let workspace = workspace::Workspace::create(&parent, &site.name)?;
     let mut keys = Keys::beside(&workspace.root());
     if let Some(copied) = site.store.copied() {
@@ -344,7 +345,8 @@ fn kept(error: Error, place: Result<PathBuf>) -> Error {
 ///
 /// # Errors
 /// When the user isn't root, the guest exists, something else is at the place of its root,
-/// or that is none for a guest; when its host name is none.
+/// or that is none for a guest, or others than root may change what is there; when its host
+/// name is none.
 pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
     let name = &site.name;
     let target = site.target(paths);
@@ -356,6 +358,9 @@ pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
     if let Some(wrong) = site.root.as_ref().and_then(wrong) {
         return Err(Error::usage(format!("'--root {}': {wrong}", target.display())));
     }
+    // Neither could it be deleted.
+    way::follow(&target)
+        .map_err(|doubt| doubt.into_error(&format!("cannot build guest '{name}'"), &target))?;
     if let Some(why) = config::conflict(paths, name, &target, site.sets_aside())? {
         return Err(Error::new(format!("cannot build guest '{name}': {why}"))
             .hint(why.hint("give a '--root' that isn't there yet, or none")));
@@ -363,7 +368,9 @@ pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
     let file = paths.config(name);
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
     // What one that was killed at its end had put in place is no guest.
-    if is_there(&target) && !is_there(&file) && workspace::is_left(&target)? {
+    if is_there(&target) && workspace::is_left(&target)? {
+        // What it has begun inside may go on for a moment.
+        at_rest::check(paths, name)?;
         return tidy::check_hostname(site.hostname());
     }
     // Whatever else is there may be anybody's, also of the host's own.
@@ -382,6 +389,13 @@ pub fn refuse(site: &Site, paths: &Paths) -> Result<()> {
             .hint(format!("choose another name{force}, or 'vserver delete {name}'")));
     }
     tidy::check_hostname(site.hostname())
+}
+
+/// Is what is at a guest's root what a killed build has left, which was to do more inside?
+/// The next one takes it away.
+pub fn is_cut_short(root: &Path) -> bool {
+    // Where nothing can be read, nothing was left.
+    workspace::is_cut_short(root).unwrap_or(false)
 }
 
 /// What can be told of a method before it begins.

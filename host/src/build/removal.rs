@@ -14,32 +14,31 @@ use shared::name::GuestName;
 use crate::config;
 use crate::error::{Error, Result};
 
-use super::way::{self, Doubt};
-use super::workspace::{self, Remover, Workspace};
+use super::workspace::{self, Leftovers, Workspace};
 use crate::interrupt::Interrupt;
-use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::way;
 
 /// A root that was moved out of its place and waits for its removal.
 #[derive(Debug)]
-pub struct Doomed<'a> {
+pub struct Doomed {
     workspace: Workspace,
     /// Where it was.
     was: PathBuf,
-    paths: &'a Paths,
-    guest: &'a GuestName,
+    /// What killed ones have left of the same guest.
+    left: Option<Leftovers>,
 }
 
-impl<'a> Doomed<'a> {
+impl Doomed {
     /// Moves a guest's root out of its place; `None` when there is none. One that is
     /// a symbolic link goes with what it leads to. The caller holds the guest's lock.
     ///
     /// # Errors
     /// When something is mounted on it or below it, or the system refuses.
     /// The root is where it was then.
-    pub fn take(paths: &'a Paths, root: &Path, guest: &'a GuestName) -> Result<Option<Self>> {
+    pub fn take(root: &Path, guest: &GuestName) -> Result<Option<Self>> {
         let real = real(root, || format!("cannot remove '{}'", root.display()))?;
-        let doomed = Self::take_name(paths, &real, guest)?;
+        let doomed = Self::take_name(&real, guest)?;
         if real == root {
             return Ok(doomed);
         }
@@ -53,7 +52,7 @@ impl<'a> Doomed<'a> {
         Ok(doomed)
     }
 
-    fn take_name(paths: &'a Paths, root: &Path, guest: &'a GuestName) -> Result<Option<Self>> {
+    fn take_name(root: &Path, guest: &GuestName) -> Result<Option<Self>> {
         let failed = |cause: std::io::Error| Error::path("remove", root, cause);
         let (Some(parent), true) = (root.parent(), root.file_name().is_some()) else {
             return Err(failed(Errno::INVAL.into()));
@@ -65,7 +64,7 @@ impl<'a> Doomed<'a> {
         if !is_there(root)? {
             // A removal that was cut short may have moved it.
             if is_there(parent)? {
-                sweep(paths, parent, guest)?;
+                remove_left(Leftovers::of(parent, guest)?)?;
             }
             return Ok(None);
         }
@@ -74,13 +73,14 @@ impl<'a> Doomed<'a> {
             Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
             other => {
                 other.map_err(failed)?;
-                Ok(Some(Self { workspace, was: root.to_owned(), paths, guest }))
+                let left = Leftovers::of(parent, guest).ok();
+                Ok(Some(Self { workspace, was: root.to_owned(), left }))
             }
         }
     }
 
-    /// Removes it, file by file, and then what killed ones have left beside it, as far as
-    /// that can be: it is nothing of this guest's.
+    /// Removes it, file by file, and then what killed ones have left of the guest beside
+    /// it, as far as that can be.
     ///
     /// # Errors
     /// When the system refuses; what is left is swept away by the next build.
@@ -88,14 +88,13 @@ impl<'a> Doomed<'a> {
         let root = self.workspace.root();
         workspace::remove_path(&root).map_err(|cause| Error::path("remove", &root, cause))?;
         drop(self.workspace);
-        let _ = self.was.parent().map(|parent| sweep(self.paths, parent, self.guest));
+        let _ = self.left.map(remove_left);
         Ok(())
     }
 }
 
-fn sweep(paths: &Paths, parent: &Path, own: &GuestName) -> Result<()> {
-    let by = Remover { paths, own, interrupt: &Interrupt::default() };
-    workspace::sweep(parent, by, &mut Progress::on_terminal())
+fn remove_left(left: Leftovers) -> Result<()> {
+    left.remove(&Interrupt::default(), &mut Progress::on_terminal())
 }
 
 /// Where a guest's root is that is to be moved: what a symbolic link leads to, or
@@ -107,11 +106,8 @@ fn sweep(paths: &Paths, parent: &Path, own: &GuestName) -> Result<()> {
 /// to it lies in.
 pub fn real(root: &Path, what: impl Fn() -> String) -> Result<PathBuf> {
     refuse_mounts(root, &what)?;
-    if root.symlink_metadata().is_err_and(|cause| cause.kind() == ErrorKind::NotFound) {
-        return Ok(root.to_owned());
-    }
     // A removal that was cut short has left the link.
-    let real = way::follow(root).map_err(|doubt| doubtful(root, &doubt, what()))?;
+    let real = way::follow(root).map_err(|doubt| doubt.into_error(&what(), root))?;
     let named = "remove it, or name what it leads to in 'root'";
     if config::is_of_host(&real) {
         let text =
@@ -127,25 +123,6 @@ pub fn real(root: &Path, what: impl Fn() -> String) -> Result<PathBuf> {
         return Err(Error::new(text).hint(named));
     }
     Ok(real)
-}
-
-/// Whoever can change the way to a root could have anything of the host's removed.
-fn doubtful(root: &Path, doubt: &Doubt, what: String) -> Error {
-    match doubt {
-        Doubt::Link(link) => {
-            let text =
-                format!("{what}: others may have made the symbolic link '{}'", link.display());
-            Error::new(text).hint("remove it, or name what it leads to in 'root'")
-        }
-        Doubt::Directory(directory) => {
-            let (root, directory) = (root.display(), directory.display());
-            Error::new(format!("{what}: others than root may change what is in '{directory}'"))
-                .hint(format!("move '{root}' to where only root can, and say so in 'root'"))
-        }
-        Doubt::Failed(cause) => {
-            Error::new(format!("{what}: cannot find '{}': {cause}", root.display()))
-        }
-    }
 }
 
 fn refuse_mounts(root: &Path, what: impl Fn() -> String) -> Result<()> {
@@ -215,15 +192,13 @@ mod tests {
     #[test]
     fn what_a_link_leads_to_goes_with_it() {
         let parent = tempfile::tempdir().unwrap();
-        let prefix = tempfile::tempdir().unwrap();
-        let paths = Paths::new(prefix.path());
         let [link, far, beside] = ["web", "far", "beside"].map(|name| parent.path().join(name));
         let name = "web".parse().unwrap();
         let number = |directory: &Path| std::fs::read_dir(directory).unwrap().count();
         for target in [&far.join("big"), Path::new("far/big")] {
             std::fs::create_dir_all(far.join("big/etc")).unwrap();
             std::os::unix::fs::symlink(target, &link).unwrap();
-            let doomed = Doomed::take(&paths, &link, &name).unwrap().unwrap();
+            let doomed = Doomed::take(&link, &name).unwrap().unwrap();
             assert!(link.symlink_metadata().is_err() && !far.join("big").exists());
             doomed.remove().unwrap();
             assert_eq!(number(&far), 0);
@@ -233,18 +208,17 @@ mod tests {
         std::fs::create_dir(&left).unwrap();
         std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o700)).unwrap();
         std::os::unix::fs::symlink(far.join("big"), &link).unwrap();
-        assert!(Doomed::take(&paths, &link, &name).unwrap().is_none());
+        assert!(Doomed::take(&link, &name).unwrap().is_none());
         assert_eq!((number(&far), link.is_symlink()), (0, false));
         // And one that leads nowhere.
         std::os::unix::fs::symlink(beside.join("none"), &link).unwrap();
-        assert!(Doomed::take(&paths, &link, &name).unwrap().is_none());
+        assert!(Doomed::take(&link, &name).unwrap().is_none());
         assert!(!link.is_symlink());
     }
 
     #[test]
     fn a_link_that_could_do_harm_is_not_followed() {
         let parent = tempfile::tempdir().unwrap();
-        let paths = Paths::new(parent.path());
         let (roots, far) = (parent.path().join("roots"), parent.path().join("far"));
         std::fs::create_dir(&roots).unwrap();
         std::fs::create_dir(&far).unwrap();
@@ -254,11 +228,11 @@ mod tests {
             std::os::unix::fs::symlink(target, &link).unwrap();
             std::fs::set_permissions(&roots, std::fs::Permissions::from_mode(mode)).unwrap();
             let name = "web".parse().unwrap();
-            let error = Doomed::take(&paths, &link, &name).unwrap_err().to_string();
+            let error = Doomed::take(&link, &name).unwrap_err().to_string();
             assert!(link.is_symlink() && far.exists());
             error
         };
-        assert!(complaint(&far, 0o777).contains("others than root may change what is in '"));
+        assert!(complaint(&far, 0o777).contains("others than root may change '"));
         for holder in [&roots, parent.path()] {
             assert!(complaint(holder, 0o700).contains("lies in what it leads to"));
         }
@@ -285,18 +259,21 @@ mod tests {
     #[test]
     fn a_root_goes_and_a_missing_one_is_no_mistake() {
         let parent = tempfile::tempdir().unwrap();
-        let prefix = tempfile::tempdir().unwrap();
-        let paths = Paths::new(prefix.path());
         let (root, name) = (parent.path().join("web"), "web".parse().unwrap());
         std::fs::create_dir_all(root.join("etc")).unwrap();
-        Doomed::take(&paths, &root, &name).unwrap().unwrap().remove().unwrap();
-        assert!(Doomed::take(&paths, &root, &name).unwrap().is_none());
+        Doomed::take(&root, &name).unwrap().unwrap().remove().unwrap();
+        assert!(Doomed::take(&root, &name).unwrap().is_none());
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
-        // Nor is one whether what others have left goes with it.
+        // What others' killed commands have left is for the next build.
+        let left =
+            ["web", "big"].map(|name| parent.path().join(format!(".vserver-build-{name}-1-0")));
+        for left in &left {
+            std::fs::create_dir(left).unwrap();
+            std::fs::set_permissions(left, std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
         std::fs::create_dir(&root).unwrap();
-        let mut doomed = Doomed::take(&paths, &root, &name).unwrap().unwrap();
-        doomed.was = parent.path().join("none/web");
-        doomed.remove().unwrap();
-        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+        Doomed::take(&root, &name).unwrap().unwrap().remove().unwrap();
+        assert_eq!(left.map(|left| left.exists()), [false, true]);
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
     }
 }

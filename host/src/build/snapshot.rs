@@ -21,10 +21,10 @@ use crate::store;
 use super::Doomed;
 use super::removal::real;
 use super::store::{self as stores, copy_image};
-use super::workspace::{self, Leftovers, Remover, Workspace};
+use super::workspace::{Leftovers, Workspace};
 use crate::interrupt::Interrupt;
-use crate::paths::Paths;
 use crate::progress::Progress;
+use crate::way;
 
 /// The directory of all snapshots beside guests' roots.
 const SNAPSHOTS: &str = ".snapshots";
@@ -109,12 +109,15 @@ impl Snapshots {
     /// Can there be one of this name?
     ///
     /// # Errors
-    /// When there is one already.
+    /// When there is one already, or others than root may change what is there.
     pub fn refuse(&self, name: &SnapshotName) -> Result<()> {
-        if !self.description(name).exists() {
-            return Ok(());
-        }
         let guest = &self.guest;
+        if !self.description(name).exists() {
+            // Neither could it be deleted.
+            let (what, root) = (format!("cannot copy guest '{guest}'"), self.root(name));
+            let found = way::follow(&root);
+            return found.map(drop).map_err(|doubt| doubt.into_error(&what, &root));
+        }
         Err(Error::new(format!("guest '{guest}' has a snapshot '{name}' already"))
             .hint(format!("choose another name, or: vserver snapshot delete {guest} {name}")))
     }
@@ -127,7 +130,6 @@ impl Snapshots {
     /// says no. Nothing is left then.
     pub fn create(
         &self,
-        paths: &Paths,
         name: &SnapshotName,
         live: bool,
         interrupt: &Interrupt,
@@ -136,26 +138,17 @@ impl Snapshots {
     ) -> Result<String> {
         self.refuse(name)?;
         self.make_directory()?;
-        let made = self.left_at(paths, name).and_then(|(left, doomed)| {
+        // What has this name and no description, left by one that was killed, is out of the
+        // way.
+        let made = Doomed::take(&self.root(name), &self.guest).and_then(|doomed| {
             let made = self.make(name, live, interrupt, &mut progress, is_still);
             // By now the guest goes on. What can't be removed goes with the next one.
-            let by = Remover { paths, own: &self.guest, interrupt };
-            let _ = left.remove(by, &mut progress);
             let _ = doomed.map(Doomed::remove);
+            let left = Leftovers::of(&self.directory, &self.guest);
+            let _ = left.and_then(|left| left.remove(interrupt, &mut progress));
             made
         });
         made.inspect_err(|_| self.remove_directory())
-    }
-
-    /// What killed ones have left, which is out of the way: among it what has this name
-    /// and no description.
-    fn left_at<'a>(
-        &'a self,
-        paths: &'a Paths,
-        name: &SnapshotName,
-    ) -> Result<(Leftovers, Option<Doomed<'a>>)> {
-        let left = Leftovers::take_back(&self.directory)?;
-        Ok((left, Doomed::take(paths, &self.root(name), &self.guest)?))
     }
 
     fn make(
@@ -188,15 +181,14 @@ impl Snapshots {
         Ok(how)
     }
 
-    /// Puts a copy of a snapshot in the place of the root, in one step, and `is_done` then:
-    /// the old root is removed while the guest may run again.
+    /// Puts a copy of a snapshot in the place of the root, if there is one, in one step, and
+    /// `is_done` then: the old root is removed while the guest may run again.
     ///
     /// # Errors
     /// When there is no such snapshot, it can't be copied, or something is mounted in
     /// the root. That is as it was then.
     pub fn restore(
         &self,
-        paths: &Paths,
         name: &SnapshotName,
         interrupt: &Interrupt,
         mut progress: Progress,
@@ -204,14 +196,11 @@ impl Snapshots {
     ) -> Result<String> {
         let root = self.replaced(name)?;
         let parent = root.parent().unwrap_or(&root);
-        let left = Leftovers::take_back(parent)?;
+        // Half a copy takes room that the whole one needs.
+        Leftovers::of(parent, &self.guest)?.remove(interrupt, &mut progress)?;
         let restored = self.put_back(&self.root(name), &root, interrupt, &mut progress);
         is_done();
-        let restored = restored.map(|(_old, how)| how);
-        // What can't be removed goes with the next one.
-        let by = Remover { paths, own: &self.guest, interrupt };
-        let _ = left.remove(by, &mut progress);
-        restored
+        restored.map(|(_old, how)| how)
     }
 
     /// A copy takes the place of the root, which is in the workspace then.
@@ -249,10 +238,10 @@ impl Snapshots {
     ///
     /// # Errors
     /// When there is none, or it can't be removed.
-    pub fn delete(&self, paths: &Paths, name: &SnapshotName) -> Result<()> {
+    pub fn delete(&self, name: &SnapshotName) -> Result<()> {
         let description = self.find(name)?;
         // First what a later build would not sweep away by itself.
-        let doomed = Doomed::take(paths, &self.root(name), &self.guest)?;
+        let doomed = Doomed::take(&self.root(name), &self.guest)?;
         fs::remove_file(&description)
             .map_err(|cause| Error::path("remove", &description, cause))?;
         doomed.map_or(Ok(()), Doomed::remove)?;
@@ -264,20 +253,20 @@ impl Snapshots {
     ///
     /// # Errors
     /// When one can't be removed.
-    pub fn delete_all(&self, paths: &Paths) -> Result<()> {
+    pub fn delete_all(&self) -> Result<()> {
         for snapshot in self.list()? {
-            self.delete(paths, &snapshot.name)?;
+            self.delete(&snapshot.name)?;
         }
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         for name in entries.map(|entry| entry.file_name()) {
             // What killed ones have left without a description.
             let Some(Ok(name)) = name.to_str().map(str::parse::<SnapshotName>) else { continue };
-            let doomed = Doomed::take(paths, &self.root(&name), &self.guest)?;
+            let doomed = Doomed::take(&self.root(&name), &self.guest)?;
             doomed.map_or(Ok(()), Doomed::remove)?;
         }
         if self.directory.symlink_metadata().is_ok() {
-            let by = Remover { paths, own: &self.guest, interrupt: &Interrupt::default() };
-            workspace::sweep(&self.directory, by, &mut Progress::silent())?;
+            let left = Leftovers::of(&self.directory, &self.guest)?;
+            left.remove(&Interrupt::default(), &mut Progress::silent())?;
         }
         self.remove_directory();
         Ok(())

@@ -7,7 +7,6 @@ use super::*;
 /// A guest's files, and what they may lie in.
 struct Scene {
     parent: TempDir,
-    paths: Paths,
     root: PathBuf,
     snapshots: Snapshots,
     one: SnapshotName,
@@ -18,8 +17,7 @@ impl Scene {
         let parent = tempfile::tempdir().unwrap();
         let root = parent.path().join("web");
         let snapshots = Snapshots::new(&"web".parse().unwrap(), Place::directory(&root));
-        let paths = Paths::new(parent.path().join("prefix"));
-        Self { parent, paths, root, snapshots, one: "one".parse().unwrap() }
+        Self { parent, root, snapshots, one: "one".parse().unwrap() }
     }
 
     /// With a root that is a directory.
@@ -31,7 +29,7 @@ impl Scene {
 
     fn create_if(&self, is_still: impl FnOnce() -> Result<()>) -> Result<String> {
         let (interrupt, progress) = (Interrupt::default(), Progress::silent());
-        self.snapshots.create(&self.paths, &self.one, false, &interrupt, progress, is_still)
+        self.snapshots.create(&self.one, false, &interrupt, progress, is_still)
     }
 
     fn create(&self) {
@@ -40,7 +38,7 @@ impl Scene {
 
     fn restore_and(&self, name: &SnapshotName, is_done: impl FnOnce()) -> Result<String> {
         let (interrupt, progress) = (Interrupt::default(), Progress::silent());
-        self.snapshots.restore(&self.paths, name, &interrupt, progress, is_done)
+        self.snapshots.restore(name, &interrupt, progress, is_done)
     }
 
     fn restore(&self) -> Result<String> {
@@ -48,7 +46,7 @@ impl Scene {
     }
 
     fn delete(&self) -> Result<()> {
-        self.snapshots.delete(&self.paths, &self.one)
+        self.snapshots.delete(&self.one)
     }
 
     #[track_caller]
@@ -108,25 +106,35 @@ fn they_are_made_listed_put_back_and_removed() {
     scene.assert_nothing_is_left();
 }
 
-/// Anybody's, which may be many files: the guest has its own before.
+/// Others' may be many files; its own take the room that its copy needs.
 #[test]
-fn what_killed_ones_have_left_goes_when_the_guest_may_go_on() {
+fn what_killed_ones_have_left_of_the_guest_goes_before_it_is_copied() {
+    let scene = Scene::with_root();
+    scene.create();
+    let left = ["web", "big"].map(|name| format!(".vserver-build-{name}-1-0"));
+    let left = left.map(|name| scene.parent.path().join(name));
+    for left in &left {
+        fs::create_dir(left).unwrap();
+        fs::set_permissions(left, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    // It can't be copied.
+    let stray = scene.snapshots.root(&scene.one);
+    fs::remove_dir(&stray).unwrap();
+    std::os::unix::net::UnixListener::bind(&stray).unwrap();
+    scene.restore().unwrap_err();
+    assert_eq!(left.map(|left| left.exists()), [false, true]);
+}
+
+#[test]
+fn a_root_that_has_gone_is_put_back() {
     let scene = Scene::with_root();
     fs::write(scene.root.join("file"), "before").unwrap();
     scene.create();
-    fs::write(scene.root.join("file"), "after").unwrap();
-    let left = scene.parent.path().join(".vserver-delete-big-1-0");
-    fs::create_dir(&left).unwrap();
-    fs::set_permissions(&left, fs::Permissions::from_mode(0o700)).unwrap();
-    let mut was_done = false;
-    scene
-        .restore_and(&scene.one, || {
-            was_done = true;
-            assert_eq!(fs::read(scene.root.join("file")).unwrap(), b"before");
-            assert!(left.exists());
-        })
-        .unwrap();
-    assert!(was_done && !left.exists());
+    fs::remove_dir_all(&scene.root).unwrap();
+    scene.restore().unwrap();
+    assert_eq!(fs::read(scene.root.join("file")).unwrap(), b"before");
+    scene.delete().unwrap();
+    scene.assert_nothing_is_left();
 }
 
 #[test]
@@ -144,7 +152,7 @@ fn files_without_a_description_are_in_nobodys_way() {
     assert_eq!(fs::read_dir(snapshots.directory()).unwrap().count(), 2);
     scene.delete().unwrap();
     leave();
-    snapshots.delete_all(&scene.paths).unwrap();
+    snapshots.delete_all().unwrap();
     scene.assert_nothing_is_left();
 }
 

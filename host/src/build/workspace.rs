@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use shared::name::GuestName;
 
@@ -29,7 +29,7 @@ use crate::storage;
 use crate::store;
 
 use journal::Journal;
-pub(super) use leftover::{Leftovers, Remover, is_left, sweep};
+pub(super) use leftover::{Leftovers, is_cut_short, is_left};
 
 const BUILDING: &str = ".vserver-build-";
 const DELETING: &str = ".vserver-delete-";
@@ -116,7 +116,7 @@ impl Workspace {
         let aside = Aside::take(aside)?;
         store::rename_new((CWD, &root), (CWD, target)).map_err(|cause| failed(cause.into()))?;
         let target = Some(target.to_owned());
-        let placed = Placed { target, goes_on, aside, workspace: self };
+        let placed = Placed { target, aside, workspace: self };
         // Before what says that it is complete.
         placed.target.as_deref().map_or(Ok(()), store::sync_directory)?;
         Ok(placed)
@@ -135,15 +135,22 @@ impl Workspace {
         Ok(away)
     }
 
-    /// Changes places with the root that is at `target`, in one step. The old
-    /// one goes with the workspace.
+    /// Changes places with the root that is at `target`, in one step, if there is one. The
+    /// old one goes with the workspace.
     pub(super) fn exchange(&self, target: &Path) -> Result<()> {
         let root = self.path.join(ROOT);
         let exchange = || rustix::fs::renameat_with(CWD, &root, CWD, target, RenameFlags::EXCHANGE);
-        exchange().map_err(|cause| Error::path("put in place", target, cause))?;
+        let placed = match exchange() {
+            Err(Errno::NOENT) => store::rename_new((CWD, &root), (CWD, target)).map(|()| false),
+            exchanged => exchanged.map(|()| true),
+        };
+        let has_old = placed.map_err(|cause| Error::path("put in place", target, cause))?;
         // Before the old one goes.
         store::sync_directory(target).inspect_err(|_| {
-            let _ = exchange();
+            let _ = match has_old {
+                true => exchange(),
+                false => store::rename_new((CWD, target), (CWD, &root)),
+            };
         })
     }
 
@@ -168,7 +175,6 @@ impl Drop for Workspace {
 #[derive(Debug)]
 pub(super) struct Placed {
     target: Option<PathBuf>,
-    goes_on: bool,
     /// Goes back before the workspace is removed, which may take its time.
     aside: Aside,
     workspace: Workspace,
@@ -177,10 +183,13 @@ pub(super) struct Placed {
 impl Placed {
     /// The guest is complete. Gives a remark for each that was set aside.
     pub(super) fn keep(mut self) -> Vec<String> {
-        if self.goes_on {
-            // Nobody is left to tell; it goes with the workspace, too.
-            let _ = Journal::remove(&self.workspace.path);
-        }
+        self.complete()
+    }
+
+    /// From then on its root may get another configuration, or be another guest's.
+    fn complete(&mut self) -> Vec<String> {
+        // Nobody is left to tell; it goes with the workspace, too.
+        let _ = Journal::remove(&self.workspace.path);
         self.target = None;
         self.aside.keep()
     }
@@ -272,7 +281,8 @@ fn locked(parent: &Path, name: &std::ffi::OsStr) -> Result<Option<OwnedFd>, Errn
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let parent = rustix::fs::open(parent, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let directory = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
-    Ok(leftover::lock(&parent, name, &directory)?.then_some(directory))
+    let exclusive = FlockOperation::NonBlockingLockExclusive;
+    Ok(leftover::lock(&parent, name, &directory, exclusive)?.then_some(directory))
 }
 
 pub(super) fn remove_path(path: &Path) -> Result<(), Errno> {

@@ -142,12 +142,12 @@ fn delete(
     link: impl Fn(bool) -> Result<()>,
 ) -> Result<()> {
     link(false)?;
-    let doomed = Doomed::take(paths, root, name).inspect_err(|_| {
+    let doomed = Doomed::take(root, name).inspect_err(|_| {
         // The first error counts.
         let _ = link(true);
     })?;
     doomed.map_or(Ok(()), Doomed::remove)?;
-    snapshots(name, root).delete_all(paths)?;
+    snapshots(name, root).delete_all()?;
     Scratch::new(name, root).remove()?;
     remove_settings(paths, name)?;
     for file in files(paths, name) {

@@ -152,8 +152,10 @@ pub fn launch(
         }
         Found::Down | Found::GoingDown(_) => {}
     }
-    // Who has waited for the lock may come when the other host starts it.
+    // Who has waited for the lock may come when the other host starts it, or when it was
+    // deleted or set aside.
     refuse_moving(paths, name)?;
+    let config = config::load(paths, name)?;
     // The supervisor makes the same plan; mistakes are better said here.
     supervisor::refuse_root(paths, name, &config)?;
     let by_systemd = systemd::starts_guests(paths) && !wanted.foreground && wanted.rescue.is_none();
@@ -314,4 +316,31 @@ fn find(paths: &Paths, name: &GuestName) -> Result<Found> {
         }
     }
     Ok(Found::Down)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_guest_that_was_deleted_while_its_start_waited_gets_no_numbers() {
+        let directory = tempfile::tempdir().unwrap();
+        let (paths, web) = (Paths::new(directory.path()), "web".parse().unwrap());
+        fs::create_dir_all(paths.config_dir()).unwrap();
+        fs::write(paths.config(&web), "context = 40007\n").unwrap();
+        let held = RefCell::new(Some(Lock::wait(&paths.lock(&web)).unwrap()));
+        let deleted = || {
+            if let Some(lock) = held.take() {
+                fs::remove_file(paths.config(&web)).unwrap();
+                lock.remove(&paths.lock(&web));
+            }
+            Ok(())
+        };
+        let error = launch(&paths, &web, &Start::default(), &deleted).unwrap_err();
+        assert_eq!(error.kind(), Kind::NoSuchGuest);
+        assert!(ids::lookup(&paths, &web).unwrap().is_none());
+    }
 }

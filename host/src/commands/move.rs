@@ -10,6 +10,7 @@ use shared::message::Power;
 use shared::name::GuestName;
 
 use crate::archive::{self, Head};
+use crate::build;
 use crate::cli::MoveArgs;
 use crate::commands::remote::{End, Remote};
 use crate::commands::{Exit, delete, enable, export, lifecycle, output, select, turn};
@@ -139,6 +140,7 @@ impl Moving<'_> {
                 ))
                 .hint("move it without '--delete', or delete them first"));
             }
+            build::real_root(&root, || format!("guest '{name}' can't be deleted then"))?;
         }
         let version = self.remote.version()?;
         // A guest without files, which that host only looks at.

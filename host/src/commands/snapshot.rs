@@ -101,7 +101,7 @@ fn create(paths: &Paths, name: &GuestName, snapshot: &SnapshotName) -> Result<Ex
         Held::AtRest(_) => Ok(()),
     };
     let progress = Progress::on_terminal();
-    let how = snapshots.create(paths, snapshot, runs, &interrupt, progress, is_still)?;
+    let how = snapshots.create(snapshot, runs, &interrupt, progress, is_still)?;
     let root = config::load(paths, name)?.root(paths, name);
     if Scratch::new(name, &root).is_used() {
         output::remark(
@@ -194,7 +194,7 @@ fn restore(
     let root = config::load(paths, name)?.root(paths, name);
     based::refuse_conflict(paths, name, &root, not)?;
     let (snapshots, progress) = (of(paths, name)?, Progress::on_terminal());
-    let how = snapshots.restore(paths, snapshot, &watch()?, progress, || drop(held))?;
+    let how = snapshots.restore(snapshot, &watch()?, progress, || drop(held))?;
     output::print(&format!("guest '{name}' is as it was at '{snapshot}' ({how})\n"))?;
     Ok(Exit::DONE)
 }
@@ -220,7 +220,7 @@ fn remove(
     delete::ask(yes, &question, || format!("the snapshot '{snapshot}' is not deleted"))?;
     let _lock = turn::wait(paths, name)?;
     based::refuse(paths, &root, || format!("cannot delete the snapshot '{snapshot}'"))?;
-    of(paths, name)?.delete(paths, snapshot)?;
+    of(paths, name)?.delete(snapshot)?;
     output::print(&format!("the snapshot '{snapshot}' of guest '{name}' is deleted\n"))?;
     Ok(Exit::DONE)
 }

@@ -30,6 +30,7 @@ use crate::plan::Plan;
 use crate::report;
 use crate::sys::{self, Cloned};
 use crate::variables;
+use crate::way;
 
 /// Longest time that a script may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -107,7 +108,11 @@ fn judge(mode: u32, uid: u32, gid: u32, runner: u32) -> Found {
 pub fn doubt_of_actions(path: &Path) -> Option<String> {
     let shown = path.display();
     match look(path) {
-        Found::Nothing | Found::Script => None,
+        Found::Nothing => None,
+        Found::Script => {
+            let doubt = way::follow(path).err()?;
+            Some(doubt.into_error(&format!("'{shown}' isn't run"), path).to_string())
+        }
         Found::Idle => Some(format!("'{shown}' isn't executable, and so not run")),
         Found::Open(remedy) => Some(format!(
             "'{shown}' isn't run, as others than root may change it: {remedy} '{shown}'"
@@ -133,7 +138,11 @@ impl Running {
                 let text = format!("cannot run {what}: others than root may change it");
                 return Err(Error::new(text).hint(format!("{remedy} '{}'", script.display())));
             }
-            Found::Script => {}
+            // A file of root's that others have put there is none of its.
+            Found::Script => {
+                way::follow(script)
+                    .map_err(|doubt| doubt.into_error(&format!("cannot run {what}"), script))?;
+            }
         }
         let failed = |error: io::Error| Error::os(format_args!("cannot run {what}"), error);
         let (output, prints) = Output::new(action).map_err(failed)?;
@@ -390,6 +399,12 @@ mod tests {
         assert_eq!((with(0o644), with(0o755)), (Found::Idle, Found::Script));
         with(0o757);
         assert!(doubt_of_actions(&path).unwrap().contains("chmod go-w"));
+        // Nor one that others may put there.
+        with(0o755);
+        assert_eq!(doubt_of_actions(&path), None);
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+        let doubt = doubt_of_actions(&path).unwrap();
+        assert!(doubt.contains("isn't run: others than root may change '"), "{doubt}");
     }
 
     #[test]

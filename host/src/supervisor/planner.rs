@@ -3,6 +3,7 @@
 use shared::message::BootMode;
 use shared::name::GuestName;
 
+use crate::build;
 use crate::config::{self, GuestConfig};
 use crate::error::{Error, Result};
 use crate::facts;
@@ -12,15 +13,20 @@ use crate::plan::{self, Network, Plan, Trial};
 use crate::runtime::{RunDir, State};
 use crate::storage::Scratch;
 
-/// A guest at its usual place is kept from nothing by what the configuration of another one
+/// Refuses to start a guest at a root that it can't have. One whose build was cut short goes
+/// with the next build. One at its usual place is kept from nothing by what the configuration of another one
 /// says, which isn't started then.
 ///
 /// # Errors
-/// When another guest has the same root, or one of both lies in the other.
+/// When another guest has the same root, or one of both lies in the other; when its build
+/// was killed before it had done all inside.
 pub fn refuse_root(paths: &Paths, name: &GuestName, config: &GuestConfig) -> Result<()> {
-    let Some(why) = config::conflict_of_own(paths, name, &config.root(paths, name))? else {
-        return Ok(());
-    };
+    let root = config.root(paths, name);
+    if build::is_cut_short(&root) {
+        let text = format!("cannot start guest '{name}': its build was cut short");
+        return Err(Error::new(text).hint(format!("vserver delete {name}, and build it again")));
+    }
+    let Some(why) = config::conflict_of_own(paths, name, &root)? else { return Ok(()) };
     let own = format!("give it a root of its own: vserver config set {name} root DIR");
     Err(Error::new(format!("cannot start guest '{name}': {why}")).hint(why.hint(&own)))
 }

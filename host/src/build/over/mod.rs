@@ -26,7 +26,7 @@ use crate::progress::Progress;
 use crate::storage;
 use crate::sys::{extents, quota};
 
-use super::workspace::{Leftovers, Remover, Workspace};
+use super::workspace::{Leftovers, Workspace};
 use lay::Layer;
 
 /// What came of it.
@@ -104,16 +104,11 @@ impl Over<'_> {
         progress: &mut Progress,
         is_done: impl FnOnce(),
     ) -> Result<Laid> {
-        let by = Remover { paths, own: self.name, interrupt };
-        let mut left = Leftovers::take_back(self.parent())?;
         // What a killed one has left are names of the same files.
-        left.remove_own(by, progress)?;
+        Leftovers::of(self.parent(), self.name)?.remove(interrupt, progress)?;
         let laid = self.exchange(paths, text, interrupt, progress);
         is_done();
-        let laid = laid.map(|(_old, laid)| laid);
-        // What can't be removed goes with the next one.
-        let _ = left.remove(by, progress);
-        laid
+        laid.map(|(_old, laid)| laid)
     }
 
     /// The layer takes the place of the root, which is in the workspace then.

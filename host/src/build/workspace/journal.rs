@@ -142,6 +142,28 @@ impl Journal {
         self.is_root(CWD, path) && !self.is_complete()
     }
 
+    /// Is it its root that is at this path, of a guest that has its configuration, and
+    /// isn't complete all the same?
+    pub(super) fn has_cut_short(&self, path: &Path) -> bool {
+        self.goes_on && self.is_root(CWD, path)
+    }
+
+    /// Could somebody take what is in its place for a guest?
+    pub(super) fn may_be_used(&self) -> bool {
+        self.has_cut_short(&self.target) && self.config.symlink_metadata().is_ok()
+    }
+
+    /// Is something moved that only [`Self::take_back`] puts back?
+    pub(super) fn is_needed(&self, workspace: BorrowedFd<'_>) -> bool {
+        self.has_left(&self.target)
+            || !self.aside.is_empty() && self.is_root(workspace, Path::new(ROOT))
+    }
+
+    /// Where its root comes.
+    pub(super) fn target(&self) -> &Path {
+        &self.target
+    }
+
     fn is_root(&self, directory: BorrowedFd<'_>, name: &Path) -> bool {
         identity(directory, name).is_ok_and(|known| known == self.root)
     }

@@ -41,8 +41,8 @@ fn swept(parent: &Path) -> Vec<String> {
 
 fn sweep_for(host: &Host, parent: &Path) {
     let own = "own".parse().unwrap();
-    let by = Remover { paths: &host.paths, own: &own, interrupt: &Interrupt::default() };
-    sweep(parent, by, &mut Progress::silent()).unwrap();
+    let left = Leftovers::take_back(parent, &host.paths, &own).unwrap();
+    left.remove_all(&host.paths, &own, &Interrupt::default(), &mut Progress::silent()).unwrap();
 }
 
 /// With a place for guests, of which there are none.
@@ -162,7 +162,8 @@ fn removing_what_is_left_can_be_interrupted_and_holds_up_nobody() {
     let left = parent.path().join(".vserver-delete-web-1-0");
     closed(&left);
     fs::write(left.join("file"), "").unwrap();
-    let held = Leftovers::take_back(parent.path()).unwrap();
+    let (host, own) = (Host::new(), name());
+    let held = Leftovers::take_back(parent.path(), &host.paths, &own).unwrap();
     // Another one passes it by, and makes its own.
     assert!(swept(parent.path()).is_empty());
     drop(made(parent.path()));
@@ -170,9 +171,8 @@ fn removing_what_is_left_can_be_interrupted_and_holds_up_nobody() {
     while !interrupt.is_asked() {
         std::thread::yield_now();
     }
-    let (host, own) = (Host::new(), name());
-    let by = Remover { paths: &host.paths, own: &own, interrupt: &interrupt };
-    let error = held.remove(by, &mut Progress::silent()).unwrap_err();
+    let removed = held.remove_all(&host.paths, &own, &interrupt, &mut Progress::silent());
+    let error = removed.unwrap_err();
     assert_eq!(error.to_string(), "interrupted");
     assert!(left.join("file").exists());
     assert_eq!(swept(parent.path()), [".vserver-delete-web-1-0"]);
@@ -345,6 +345,48 @@ fn a_note_that_is_cut_off_moves_nothing() {
     assert_eq!(names(parent.path()), ["web"]);
 }
 
+/// It may be used from then on.
+#[test]
+fn what_was_kept_is_taken_back_by_no_note() {
+    for goes_on in [false, true] {
+        let parent = tempfile::tempdir().unwrap();
+        let (target, config) = (parent.path().join("web"), parent.path().join("web.toml"));
+        let mut placed = made(parent.path()).place(&target, &config, goes_on, false).unwrap();
+        fs::write(&config, "").unwrap();
+        placed.complete();
+        killed(placed);
+        // It was renamed, and its root has stayed.
+        fs::rename(&config, parent.path().join("www.toml")).unwrap();
+        assert!(!is_cut_short(&target).unwrap());
+        swept(parent.path());
+        assert_eq!(names(parent.path()), ["web", "www.toml"]);
+    }
+}
+
+#[test]
+fn a_root_that_somebody_uses_is_not_taken_back() {
+    let (host, web) = (Host::new(), name());
+    let (paths, parent) = (&host.paths, host.paths.roots_dir());
+    let (root, config) = (paths.root(&web), paths.config(&web));
+    killed(made(&parent).place(&root, &config, true, false).unwrap());
+    fs::write(&config, "").unwrap();
+    assert!(is_cut_short(&root).unwrap());
+    for used in [paths.supervisor_lock(&web), paths.lock(&web)] {
+        let lock = Lock::wait(&used).unwrap();
+        sweep_for(&host, &parent);
+        assert!(root.exists() && config.exists() && parent.join(LEFT).exists(), "{used:?}");
+        lock.remove(&used);
+    }
+    // As another guest.
+    let www = paths.config(&"www".parse().unwrap());
+    fs::write(&www, format!("context = 7\nroot = \"{}\"\n", root.display())).unwrap();
+    sweep_for(&host, &parent);
+    assert!(root.exists() && www.exists() && parent.join(LEFT).exists());
+    fs::remove_file(www).unwrap();
+    sweep_for(&host, &parent);
+    assert_eq!((names(&parent).len(), config.exists()), (0, false));
+}
+
 /// Whoever finds it: else 65,536 ids are nobody's for ever.
 #[test]
 fn numbers_go_with_what_a_killed_build_has_left() {
@@ -380,17 +422,26 @@ fn numbers_go_with_what_a_killed_build_has_left() {
 }
 
 #[test]
-fn what_is_left_of_ones_own_can_go_first() {
+fn what_is_left_of_one_guest_goes_by_itself() {
     let (host, web) = (Host::new(), name());
     let parent = host.paths.roots_dir();
     let others = ".vserver-delete-big-1-0";
     [LEFT, others].iter().for_each(|name| closed(&parent.join(name)));
-    let by = Remover { paths: &host.paths, own: &web, interrupt: &Interrupt::default() };
-    let mut left = Leftovers::take_back(&parent).unwrap();
-    left.remove_own(by, &mut Progress::silent()).unwrap();
+    let remove = || {
+        let left = Leftovers::of(&parent, &web).unwrap();
+        left.remove(&Interrupt::default(), &mut Progress::silent()).unwrap();
+    };
+    remove();
     assert_eq!(names(&parent), [others]);
-    left.remove(by, &mut Progress::silent()).unwrap();
-    assert_eq!(names(&parent).len(), 0);
+    // Not before what it has put in place was taken back, or is gone.
+    let (root, config) = (host.paths.root(&web), host.paths.config(&web));
+    killed(made(&parent).place(&root, &config, true, false).unwrap());
+    fs::write(&config, "").unwrap();
+    remove();
+    assert_eq!(names(&parent), [LEFT, others, "web"]);
+    fs::remove_dir(&root).unwrap();
+    remove();
+    assert_eq!(names(&parent), [others]);
 }
 
 /// As long as it is only asked whether a guest could be made.

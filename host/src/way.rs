@@ -12,22 +12,42 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use crate::error::Error;
+
 /// Links that are followed at most, as many as the kernel follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
 /// Why it isn't known for good where a path leads.
 #[derive(Debug)]
-pub(super) enum Doubt {
-    /// Others may put something else into this directory.
-    Directory(PathBuf),
-    /// Others may have made this link.
-    Link(PathBuf),
+pub enum Doubt {
+    /// Others may change this directory, or have made this link.
+    Others(PathBuf),
     /// It can't be told.
     Failed(io::Error),
 }
 
-/// Follows all links on the way and at the end, as far as something is there.
-pub(super) fn follow(path: &Path) -> Result<PathBuf, Doubt> {
+impl Doubt {
+    /// As what ends something that was to be done with what is at a path.
+    pub fn into_error(self, what: &str, path: &Path) -> Error {
+        let path = path.display();
+        match self {
+            Self::Others(thing) => Error::new(format!(
+                "{what}: others than root may change '{}', by which '{path}' is found",
+                thing.display()
+            ))
+            .hint("have only root change that (chown -h root, chmod go-w), or use another place"),
+            Self::Failed(cause) => Error::new(format!("{what}: cannot find '{path}': {cause}")),
+        }
+    }
+}
+
+/// Follows all links on the way and at the end, as far as something is there. All on the
+/// way is root's, and the end as well if it is a link, and nobody else can put something
+/// in its place.
+///
+/// # Errors
+/// When that isn't so, or can't be told.
+pub fn follow(path: &Path) -> Result<PathBuf, Doubt> {
     let mut ahead = names(&std::path::absolute(path).map_err(Doubt::Failed)?);
     let (mut here, mut links) = (PathBuf::from("/"), 0);
     while let Some(name) = ahead.pop_front() {
@@ -35,20 +55,19 @@ pub(super) fn follow(path: &Path) -> Result<PathBuf, Doubt> {
             here.pop();
             continue;
         }
+        if look(&here)?.is_some_and(|about| !is_closed(&about)) {
+            return Err(Doubt::Others(here));
+        }
         let next = here.join(name);
-        let Some(about) = look(&next)? else {
+        let about = look(&next)?;
+        let is_link = about.as_ref().is_some_and(Metadata::is_symlink);
+        let is_on_the_way = is_link || !ahead.is_empty();
+        if is_on_the_way && about.is_some_and(|about| !is_roots(&about)) {
+            return Err(Doubt::Others(next));
+        }
+        if !is_link {
             here = next;
             continue;
-        };
-        if !look(&here)?.is_none_or(|about| is_roots(&about) && is_closed(&about)) {
-            return Err(Doubt::Directory(here));
-        }
-        if !about.is_symlink() {
-            here = next;
-            continue;
-        }
-        if !is_roots(&about) {
-            return Err(Doubt::Link(next));
         }
         links += 1;
         if links > MOST_LINKS {
@@ -93,10 +112,11 @@ fn is_roots(about: &Metadata) -> bool {
 }
 
 /// Can nobody but its owner put something else in the place of what is in a directory
-/// (inode(7))?
+/// (inode(7))? Root's group counts as root.
 fn is_closed(about: &Metadata) -> bool {
     let mode = Mode::from_raw_mode(about.mode());
-    !mode.intersects(Mode::WGRP | Mode::WOTH) || mode.contains(Mode::SVTX)
+    let others = if about.gid() == 0 { Mode::WOTH } else { Mode::WGRP | Mode::WOTH };
+    !mode.intersects(others) || mode.contains(Mode::SVTX)
 }
 
 #[cfg(test)]
@@ -126,11 +146,22 @@ mod tests {
         assert_eq!(follow(&web.join("web/../none/x")).unwrap(), secret.join("none/x"));
         // Another one can exchange the second link, though neither the first one nor
         // what it leads to.
+        let is_root = geteuid().is_root();
         for open in [0o775, 0o757] {
             mode(&bobs, open);
-            assert!(matches!(follow(&web), Err(Doubt::Directory(found)) if found == bobs));
+            if is_root {
+                chown(&bobs, None, Some(if open == 0o775 { 1000 } else { 0 })).unwrap();
+            }
+            assert!(matches!(follow(&web), Err(Doubt::Others(found)) if found == bobs));
             let below = bobs.join("web");
-            assert!(matches!(follow(&below), Err(Doubt::Directory(found)) if found == bobs));
+            assert!(matches!(follow(&below), Err(Doubt::Others(found)) if found == bobs));
+            // Whoever makes what isn't there yet says what it is.
+            let none = bobs.join("none");
+            assert!(matches!(follow(&none), Err(Doubt::Others(found)) if found == bobs));
+        }
+        if is_root {
+            mode(&bobs, 0o775);
+            follow(&web).unwrap();
         }
         mode(&bobs, 0o1777);
         follow(&web).unwrap();
@@ -138,13 +169,13 @@ mod tests {
         fs::remove_file(&web).unwrap();
         symlink("round", &web).unwrap();
         assert!(matches!(follow(&web), Err(Doubt::Failed(_))));
-        if geteuid().is_root() {
+        if is_root {
             lchown(&far, Some(1000), None).unwrap();
-            assert!(matches!(follow(&far), Err(Doubt::Link(found)) if found == far));
+            assert!(matches!(follow(&far), Err(Doubt::Others(found)) if found == far));
             mode(&bobs, 0o755);
             chown(&bobs, Some(1000), None).unwrap();
             let below = bobs.join("web");
-            assert!(matches!(follow(&below), Err(Doubt::Directory(found)) if found == bobs));
+            assert!(matches!(follow(&below), Err(Doubt::Others(found)) if found == bobs));
             // What lies there itself may be anybody's.
             assert_eq!(follow(&bobs).unwrap(), bobs);
         }
