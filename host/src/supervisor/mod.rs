@@ -325,6 +325,9 @@ impl Supervisor {
             self.notifier.goes_on(Duration::from_millis(since));
         }
         self.arm_account();
+        if self.state.idle {
+            self.arm(Timer::Sessions, requests::SESSIONS);
+        }
         self.register();
         self.take_over_records();
         self.guest.style = self.state.style;
@@ -449,6 +452,7 @@ impl Supervisor {
                 Timer::Watchdog => self.arm_watchdog(),
                 Timer::Registration => self.settle_registration(),
                 Timer::OwnInit => self.look_at_own_init(),
+                Timer::Sessions => self.look_for_sessions(),
             }
         }
     }
