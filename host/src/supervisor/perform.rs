@@ -218,10 +218,10 @@ impl Supervisor {
             None => keeper::connect(&self.run).map_err(|error| failure(Stage::TakeOver, &error)),
         };
         let keeper = match keeper {
-            Ok(keeper) => keeper.adopt(launched.keeper),
+            Ok(keeper) => keeper,
             Err(failure) => {
                 let _ = self.cgroup.kill_all();
-                keeper::reap(&launched.keeper);
+                self.dying.bury(launched.keeper);
                 return Err(failure);
             }
         };
@@ -278,11 +278,11 @@ impl Supervisor {
         let _ = self.keep_account();
         self.is_booted = false;
         match self.keeper.take() {
-            Some(keeper) if keeper.has_ended() => keeper.release(),
+            Some(keeper) if keeper.has_ended() => keeper.release(&mut self.dying),
             // A launch that failed half-way: the keeper goes with the rest.
             Some(keeper) => {
                 let _ = self.cgroup.kill_all();
-                keeper.reap();
+                keeper.reap(&mut self.dying);
             }
             None => {
                 let _ = self.cgroup.kill_all();
