@@ -160,8 +160,8 @@ fn a_boot_goes_on_without_its_keeper(tree: Tree) {
 fn another_program_reaps_keepers_that_it_has_not_started(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
-    guest.start();
     for is_killed in [false, true] {
+        guest.start();
         let supervisor = guest.status().supervisor_pid.expect("it has one");
         upgrade(&guest);
         if is_killed {
@@ -173,8 +173,8 @@ fn another_program_reaps_keepers_that_it_has_not_started(tree: Tree) {
         let children = process::children(supervisor);
         let is_dead = |pid: &i32| !process::is_alive(*pid);
         assert!(!children.iter().any(is_dead), "{children:?}");
+        guest.stop();
     }
-    guest.stop();
 }
 
 fn a_guest_outlives_all_of_the_host(tree: Tree) {

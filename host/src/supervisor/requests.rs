@@ -40,8 +40,7 @@ impl Supervisor {
     /// Looks for the sessions in a context that another supervisor opened: their
     /// connections were to that one, but each has a process of the host's until it ends.
     pub(super) fn look_for_sessions(&mut self) {
-        let has_some =
-            self.clients.has_leases() || GuestCgroup::populated(&self.cgroup.session());
+        let has_some = self.clients.has_leases() || GuestCgroup::populated(&self.cgroup.session());
         match self.machine.phase() {
             Phase::Session if !has_some => self.feed(Event::LastSessionEnded),
             Phase::Booting | Phase::Session => self.arm(Timer::Sessions, SESSIONS),
