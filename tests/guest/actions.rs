@@ -4,17 +4,21 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{Census, DEADLINE, Host, Tree, eventually, executable};
+use vserver::runtime::{RunDir, State};
 
 on! { Busybox: [
     run_in_order_with_their_environment,
     a_failing_pre_start_stops_the_start,
     run_again_at_a_restart,
     who_is_killed_after_the_end_is_followed_by_no_boot,
+    one_at_work_after_an_end_is_outwaited_by_the_next_boot,
+    one_before_a_stop_runs_once_however_often_that_is_ordered,
     a_script_asks_its_own_guest,
     what_it_prints_is_in_the_log_and_in_the_error,
     one_that_others_may_change_isnt_run,
@@ -153,18 +157,17 @@ fn who_is_killed_after_the_end_is_followed_by_no_boot(tree: Tree) {
         guest.start();
         let supervisor = guest.status().supervisor_pid.expect("it has one");
         let mut ending = host.command(words).stdout(Stdio::null()).spawn().expect("it runs");
-        eventually(DEADLINE, "it cleans up", || {
-            (lines(&record).last().map(String::as_str) == Some("post-stop")).then_some(())
-        });
+        until_begun(&host, &record, "post-stop");
         kill(Pid::from_raw(supervisor), Signal::SIGKILL).expect("it lives");
+        let mut next = host.command(["supervise", "web"]).spawn().expect("it runs");
+        until_outwaited(&host, "post-stop");
         fs::write(&go, "").expect("it can be written");
-        let next = host.vserver(["supervise", "web"]).ok();
-        assert!(ending.wait().expect("it ends").success(), "{next}");
+        assert!(next.wait().expect("it ends").success());
+        assert!(ending.wait().expect("it ends").success());
         assert!(!guest.is_running());
-        eventually(DEADLINE, "it was run twice", || {
-            let ends = lines(&record).iter().filter(|line| *line == "done").count();
-            (ends == 2).then_some(())
-        });
+        let after = lines(&record);
+        let after = after.iter().skip_while(|line| *line != "post-stop");
+        assert!(after.eq(["post-stop", "done"]), "once, and no boot");
         fs::remove_file(&go).expect("it is there");
         fs::remove_file(&record).expect("it is there");
     }
@@ -173,4 +176,76 @@ fn who_is_killed_after_the_end_is_followed_by_no_boot(tree: Tree) {
     guest.start();
     guest.stop();
     before.assert_unchanged(&host);
+}
+
+/// Waits until the script is at work, and its supervisor has noted that.
+fn until_begun(host: &Host, record: &PathBuf, action: &str) {
+    let state = RunDir::new(host.paths(), &"web".parse().expect("a name")).state();
+    eventually(DEADLINE, "it is at work", || {
+        let is_noted = State::read(&state).script.is_some_and(|script| script.action == action);
+        (is_noted && lines(record).last().is_some_and(|line| line == action)).then_some(())
+    });
+}
+
+/// Waits until the next supervisor does: that is in the log, which is emptied.
+fn until_outwaited(host: &Host, action: &str) {
+    let log = host.paths().supervisor_log(&"web".parse().expect("a name"));
+    let line = format!("'{action}', begun by another supervisor, is waited for");
+    eventually(DEADLINE, "the next supervisor waits", || {
+        fs::read_to_string(&log).unwrap_or_default().contains(&line).then_some(())
+    });
+    fs::write(&log, "").expect("it can be written");
+}
+
+/// What one begins that the supervisor was killed with is done before there is a boot.
+fn one_at_work_after_an_end_is_outwaited_by_the_next_boot(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = Census::after_a_boot(&guest);
+    let script = "#!/bin/sh\necho $1 >>RECORD\n[ $1 = post-stop ] || exit 0\n\
+                  while [ ! -e RECORD.go ]; do sleep 0.1; done\necho done >>RECORD\n";
+    let record = install(&host, script);
+    guest.start();
+    let supervisor = guest.status().supervisor_pid.expect("it has one");
+    let mut stop = guest.command("stop", [""; 0]).spawn().expect("it runs");
+    until_begun(&host, &record, "post-stop");
+    kill(Pid::from_raw(supervisor), Signal::SIGKILL).expect("it lives");
+    assert!(stop.wait().expect("it ends").success());
+    let mut start = guest.command("start", [""; 0]).spawn().expect("it runs");
+    until_outwaited(&host, "post-stop");
+    assert_eq!(lines(&record).last().map(String::as_str), Some("post-stop"));
+    fs::write(record.with_extension("go"), "").expect("it can be written");
+    assert!(start.wait().expect("it ends").success());
+    guest.stop();
+    let boot = ["pre-start", "post-start", "pre-stop", "post-stop", "done"];
+    assert_eq!(lines(&record), [boot, boot].concat());
+    before.assert_unchanged(&host);
+}
+
+/// Also by who finds another supervisor meanwhile, and when the guest takes its time.
+fn one_before_a_stop_runs_once_however_often_that_is_ordered(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    guest.write("/etc/init.d/rcK", "#!/bin/sh\nuntil [ -e /go ]; do sleep 0.1; done\n", 0o755);
+    let script = "#!/bin/sh\necho $1 >>RECORD\n[ $1 = pre-stop ] || exit 0\n\
+                  while [ ! -e RECORD.go ]; do sleep 0.1; done\necho done >>RECORD\n";
+    let record = install(&host, script);
+    guest.start();
+    let supervisor = guest.status().supervisor_pid.expect("it has one");
+    let stop = || guest.command("stop", [""; 0]).spawn().expect("it runs");
+    let mut first = stop();
+    until_begun(&host, &record, "pre-stop");
+    kill(Pid::from_raw(supervisor), Signal::SIGKILL).expect("it lives");
+    until_outwaited(&host, "pre-stop");
+    let mut second = stop();
+    fs::write(record.with_extension("go"), "").expect("it can be written");
+    eventually(DEADLINE, "it shuts down", || (guest.status().state == "stopping").then_some(()));
+    let mut third = stop();
+    // Long enough for it to be heard.
+    thread::sleep(Duration::from_secs(1));
+    guest.write("/go", "", 0o644);
+    for stop in [&mut first, &mut second, &mut third] {
+        assert!(stop.wait().expect("it ends").success());
+    }
+    assert_eq!(lines(&record), ["pre-start", "post-start", "pre-stop", "done", "post-stop"]);
 }

@@ -14,6 +14,7 @@ use crate::events::Events;
 use crate::own_init;
 use crate::serving::{BOTH, asked};
 use crate::shared::{self, Server};
+use crate::stubborn::upgrade;
 
 on! { Busybox, Systemd: [
     a_guest_outlives_its_keeper,
@@ -32,6 +33,7 @@ on! { Busybox: [
     a_guest_that_is_all_killed_is_down,
     a_keeper_that_stands_still_is_named,
     sessions_outlive_supervisor_and_keeper,
+    another_program_reaps_keepers_that_it_has_not_started,
 ] }
 
 /// Kills one process, and waits until it is dead.
@@ -152,6 +154,27 @@ fn a_boot_goes_on_without_its_keeper(tree: Tree) {
     guest.shell("touch /open").ok();
     eventually(DEADLINE, "it is up", || (guest.status().state == "running").then_some(()));
     guest.stop();
+}
+
+/// It is the same process, and their parent.
+fn another_program_reaps_keepers_that_it_has_not_started(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    for is_killed in [false, true] {
+        guest.start();
+        let supervisor = guest.status().supervisor_pid.expect("it has one");
+        upgrade(&guest);
+        if is_killed {
+            kill_keeper(&guest);
+        } else {
+            guest.vserver("reboot", [""; 0]).ok();
+        }
+        assert_eq!(guest.status().supervisor_pid, Some(supervisor));
+        let children = process::children(supervisor);
+        let is_dead = |pid: &i32| !process::is_alive(*pid);
+        assert!(!children.iter().any(is_dead), "{children:?}");
+        guest.stop();
+    }
 }
 
 fn a_guest_outlives_all_of_the_host(tree: Tree) {

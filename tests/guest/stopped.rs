@@ -18,6 +18,7 @@ on! { Busybox: [
     suexec_opens_a_stopped_guest,
     a_guest_can_be_started_while_it_is_entered,
     a_start_says_that_the_only_command_cannot_be_executed,
+    a_context_outlives_its_supervisor_as_long_as_its_sessions,
 ] }
 
 fn exec_opens_a_stopped_guest_and_closes_it(tree: Tree) {
@@ -87,6 +88,37 @@ fn the_last_session_ends_the_context(tree: Tree) {
     second.end();
     before.assert_unchanged(&host);
     assert_eq!(guest.read("/root/note"), "edited\n");
+}
+
+/// Theirs were connections to the one that was killed.
+fn a_context_outlives_its_supervisor_as_long_as_its_sessions(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let before = Census::after_a_boot(&guest);
+    for others_come in [false, true] {
+        let mut session = Terminal::open(&guest.command("enter", [""; 0]));
+        session.type_in("echo rea''dy\n");
+        session.expect("ready");
+        guest.kill_supervisor();
+        assert_eq!(guest.status().state, "session");
+        if others_come {
+            guest.exec(["true"]).ok();
+        }
+        // Many times as long as the end of the last session would take.
+        thread::sleep(Duration::from_secs(3));
+        session.type_in("echo st''ill; exit\n");
+        session.expect("still");
+        session.end();
+        if !others_come {
+            // It isn't refused for a session that has ended.
+            guest.start();
+            guest.stop();
+        }
+    }
+    eventually(DEADLINE, "the context has ended", || {
+        (guest.status().state == "stopped").then_some(())
+    });
+    before.assert_unchanged(&host);
 }
 
 fn suexec_opens_a_stopped_guest(tree: Tree) {

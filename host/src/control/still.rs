@@ -34,8 +34,9 @@ pub(super) fn stopped(name: &GuestName, pid: i32) -> Option<Error> {
     })
 }
 
-/// Is the current process a descendant of this one? Of supervisors only their guests'
-/// scripts have such, and as long as these run they are waited for.
+/// Is the current process a descendant of this one? Of a supervisor its guest's scripts
+/// have such, and as long as these run they are waited for. Its others have nothing to wait
+/// for: helpers for machined, and the `vserver exec` by which an own init is asked.
 pub(super) fn is_of_script(supervisor: i32) -> bool {
     let parent = |pid: &i32| Some(Process::new(*pid).ok()?.stat().ok()?.ppid).filter(|it| *it > 1);
     let own = i32::try_from(std::process::id()).ok();

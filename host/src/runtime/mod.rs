@@ -14,4 +14,4 @@ pub use socket::{
     accept, connect, connect_at_once, connect_within, is_listened_on, is_nobodys, listen, listener,
     pair,
 };
-pub use state::{Order, State};
+pub use state::{Order, Script, State};

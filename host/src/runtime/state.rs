@@ -45,6 +45,11 @@ pub struct State {
     /// How somebody on the host has ordered it to end.
     #[serde(deserialize_with = "if_known")]
     pub order: Option<Order>,
+    /// Has the administrator's script been run that comes before that?
+    pub pre_stop: bool,
+    /// That script while it is at work, whatever for.
+    #[serde(deserialize_with = "if_known")]
+    pub script: Option<Script>,
     /// Has it ended, and is the guest to be booted again?
     pub is_due: bool,
     /// Does it stand still for somebody's connection, which is to end with it?
@@ -79,6 +84,20 @@ pub struct Order {
     pub until_ms: u64,
     /// Rather fail than kill.
     pub no_kill: bool,
+}
+
+/// The administrator's script at work, for a supervisor that comes in the place of the one
+/// that has called it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Script {
+    /// What for.
+    pub action: String,
+    /// Its process, which leads a group of its own.
+    pub pid: i32,
+    /// When that was started, in milliseconds: a pid may be given again.
+    pub started_ms: u64,
+    /// When it is killed, by the clock of [`State::booted_at_ms`].
+    pub until_ms: u64,
 }
 
 impl State {

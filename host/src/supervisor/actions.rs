@@ -24,7 +24,8 @@ use rustix::process::{
 };
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::Supervisor;
+use super::dying::BURIAL;
+use super::{Supervisor, outlived};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::report;
@@ -33,10 +34,7 @@ use crate::variables;
 use crate::way;
 
 /// Longest time that a script may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// So long it may take to end when it has been killed.
-const BURIAL: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// So long a line is in the log.
 const LINE: usize = 1000;
@@ -61,7 +59,7 @@ pub enum Action {
 }
 
 impl Action {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::PreStart => "pre-start",
             Self::PostStart => "post-start",
@@ -316,9 +314,16 @@ impl Supervisor {
     /// # Errors
     /// When it can't be run, fails, or takes longer than a minute.
     pub(super) fn act(&mut self, action: Action) -> Result<()> {
+        // Of one that has prepared a start nobody knows any more whether it has failed.
+        let outwaited = self.outwait_script();
+        if outwaited.as_deref() == Some(action.name()) && action != Action::PreStart {
+            return Ok(());
+        }
         let Some(mut running) = Running::start(&self.plan, action)? else { return Ok(()) };
+        self.note_script(outlived::begun(action, &running.child));
         let what = running.what.clone();
         let ended = self.wait_beside(&mut running);
+        self.note_script(None);
         running.output.drain();
         match ended.map_err(|error| Error::os(format_args!("cannot wait for {what}"), error))? {
             Some(status) => {
@@ -455,9 +460,11 @@ mod tests {
         prints.write_all(&[b'x'; 2 * LINE + 1]).unwrap();
         drop(prints);
         // What other tests have forked may have it for a moment.
+        let deadline = Instant::now() + BURIAL;
         while output.drain() {
+            assert!(Instant::now() < deadline, "somebody still has the other end");
             let pipe = output.pipe.as_fd();
-            poll(&mut [PollFd::new(pipe, PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+            poll(&mut [PollFd::new(pipe, PollFlags::POLLIN)], PollTimeout::from(50_u8)).unwrap();
         }
         assert_eq!(output.last.iter().map(String::len).collect::<Vec<_>>(), [LINE, LINE, 1]);
     }

@@ -17,7 +17,7 @@ use crate::plan::network::long_names;
 use crate::runtime::{RunDir, State};
 
 use super::network::other_with;
-use super::{accounts, perform};
+use super::{accounts, outlived, perform};
 
 /// So long whoever only looks whether there is a supervisor may seem to be one.
 const LOOKED_AT: Duration = Duration::from_secs(1);
@@ -37,6 +37,7 @@ pub fn clear_after(paths: &Paths, name: &GuestName) -> Result<()> {
         let errors = remove_link(paths, name, &State::default(), None);
         return errors.into_iter().next().map_or(Ok(()), Err);
     }
+    outlived::wait_for_last(&State::read(&run.state()));
     // In the place of the supervisor that would do it.
     let Some(place) = run.supervise(LOOKED_AT)? else {
         return Err(Error::new(format!("guest '{name}' is being started"))

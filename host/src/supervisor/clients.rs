@@ -185,11 +185,16 @@ impl Clients {
 
     /// Were there sessions, and are there none now?
     pub fn last_lease_ended(&mut self) -> bool {
-        if self.leased && !self.clients.iter().any(|client| client.leases) {
+        if self.leased && !self.has_leases() {
             self.leased = false;
             return true;
         }
         false
+    }
+
+    /// Are there sessions?
+    pub fn has_leases(&self) -> bool {
+        self.clients.iter().any(|client| client.leases)
     }
 
     /// The guest stands still for this client's sake.

@@ -8,6 +8,9 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+/// So long one may take to end when it has been killed.
+pub const BURIAL: Duration = Duration::from_secs(5);
+
 /// Those that are there still.
 #[derive(Debug, Default)]
 pub struct Dying(Vec<OwnedFd>);
@@ -16,6 +19,13 @@ impl Dying {
     /// Remembers one.
     pub fn add(&mut self, child: OwnedFd) {
         self.0.push(child);
+    }
+
+    /// Waits for the end of one that was killed, or remembers it.
+    pub fn bury(&mut self, child: OwnedFd) {
+        if !has_ended_by(&child, BURIAL) {
+            self.add(child);
+        }
     }
 
     /// Reaps those that have ended by now.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockType;
 use rustix::fs::{FileType, Stat, fstat, makedev};
-use rustix::process::{PidfdGetfdFlags, WaitId, WaitIdOptions, pidfd_getfd, waitid};
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use shared::keeper::{FromKeeper, HANDED, KEEPER_PROTOCOL, ToKeeper, fd};
 use shared::link::{Link, RecvError, SendError};
 use shared::message::{FromGuest, ToGuest};
@@ -18,6 +18,8 @@ use crate::launch::Kept;
 use crate::membership;
 use crate::runtime::{self, RunDir};
 use crate::sys;
+
+use super::dying::Dying;
 
 /// What a keeper calls itself (prctl(2), `PR_SET_NAME`).
 const COMM: &str = "vserver-keeper";
@@ -41,8 +43,8 @@ pub struct Keeper {
     init_pid: i32,
     /// Refers to PID 1.
     init: OwnedFd,
-    /// Refers to the keeper where it is this process's child.
-    child: Option<OwnedFd>,
+    /// Refers to the keeper. It may be this process's child, also after an exec.
+    process: Option<OwnedFd>,
     ended: bool,
 }
 
@@ -110,7 +112,7 @@ pub fn connect(run: &RunDir) -> io::Result<Keeper> {
         pid,
         init_pid,
         init: init.ok_or_else(|| io::Error::from_raw_os_error(libc::EPROTO))?,
-        child: None,
+        process: membership::open(pid).ok(),
         ended: false,
     })
 }
@@ -164,17 +166,7 @@ pub fn strip(pid: i32, init: &OwnedFd, is_it: impl Fn() -> bool) -> io::Result<K
     if is_one { Ok(kept) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Waits for the end of a keeper that is this process's child.
-pub fn reap(child: &OwnedFd) {
-    let _ = waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
-}
-
 impl Keeper {
-    /// Remembers that it is this process's child, to be reaped.
-    pub fn adopt(self, child: OwnedFd) -> Self {
-        Self { child: Some(child), ..self }
-    }
-
     /// Host pid of the guest's PID 1.
     pub fn init_pid(&self) -> i32 {
         self.init_pid
@@ -267,15 +259,13 @@ impl Keeper {
     }
 
     /// Waits for the end of a keeper that was killed.
-    pub fn reap(self) {
-        let _ = self.bequeath();
+    pub fn reap(self, dying: &mut Dying) {
+        let _ = self.bequeath(dying);
     }
 
     /// Waits for the end of a keeper that was killed; what it held.
-    pub fn bequeath(self) -> Kept {
-        if let Some(child) = &self.child {
-            reap(child);
-        }
+    pub fn bequeath(self, dying: &mut Dying) -> Kept {
+        self.process.into_iter().for_each(|keeper| dying.bury(keeper));
         let [lookup, forks] = self.programs;
         let link = self.link.map(Link::into_fd);
         Kept { link, console: self.console, notify: self.notify, init: self.init, lookup, forks }
@@ -283,7 +273,7 @@ impl Keeper {
 
     /// Lets the keeper go, now that the end of PID 1 is known, and waits for
     /// its end.
-    pub fn release(self) {
+    pub fn release(self, dying: &mut Dying) {
         let _ = self.socket.send(&ToKeeper::Release);
         let deadline = Instant::now() + PATIENCE;
         // It closes its end when it exits.
@@ -300,9 +290,7 @@ impl Keeper {
                 Err(_) => break,
             }
         }
-        if let Some(child) = &self.child {
-            reap(child);
-        }
+        self.process.into_iter().for_each(|keeper| dying.bury(keeper));
     }
 }
 

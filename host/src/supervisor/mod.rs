@@ -17,6 +17,7 @@ mod manager;
 mod mending;
 mod network;
 mod orders;
+mod outlived;
 mod own_init;
 mod perform;
 mod planner;
@@ -273,6 +274,8 @@ impl Supervisor {
             }
             None => {
                 self.sweep();
+                self.clients.lease_first();
+                let _ = self.outwait_script();
                 if let Err(error) = self.take_scratch() {
                     let name = &self.plan.name;
                     let error = error.context(format_args!("cannot start guest '{name}'"));
@@ -280,7 +283,6 @@ impl Supervisor {
                     self.failure = Some(error);
                     return self.depart();
                 }
-                self.clients.lease_first();
                 let effects = self.machine.start();
                 self.perform(effects);
             }
@@ -325,6 +327,9 @@ impl Supervisor {
             self.notifier.goes_on(Duration::from_millis(since));
         }
         self.arm_account();
+        if self.state.idle {
+            self.arm(Timer::Sessions, requests::SESSIONS);
+        }
         self.register();
         self.take_over_records();
         self.guest.style = self.state.style;
@@ -338,9 +343,11 @@ impl Supervisor {
     }
 
     /// Removes what an earlier life of the guest left behind: its keeper is
-    /// gone, so nobody can hold on to it. Nothing has been noted yet in this one.
+    /// gone, so nobody can hold on to it. Nothing has been noted yet in this one, but
+    /// that life's script may still be at work.
     fn sweep(&mut self) {
-        self.state = State::default();
+        let script = State::read(&self.run.state()).script;
+        self.state = State { script, ..State::default() };
         let (paths, name) = (&self.planner.paths, &self.plan.name);
         for error in aftermath::remove(paths, name, Some(&self.cgroup)) {
             tracing::error!("after an earlier boot: {error}");
@@ -442,6 +449,7 @@ impl Supervisor {
                     // It is noted what is left.
                     let _ = self.mend_link();
                     self.dying.reap();
+                    self.end_overdue_script();
                     sys::trim_memory();
                 }
                 Timer::Records => self.keep_records(),
@@ -449,6 +457,7 @@ impl Supervisor {
                 Timer::Watchdog => self.arm_watchdog(),
                 Timer::Registration => self.settle_registration(),
                 Timer::OwnInit => self.look_at_own_init(),
+                Timer::Sessions => self.look_for_sessions(),
             }
         }
     }
@@ -466,6 +475,7 @@ impl Supervisor {
     /// Everything about the guest has ended: nothing of it stays.
     fn depart(mut self) -> Result<()> {
         self.registration.abandon();
+        let _ = self.outwait_script();
         self.forget();
         if let Err(error) = self.run.remove() {
             tracing::warn!("cannot remove '{}': {error}", self.run.path().display());

@@ -116,6 +116,7 @@ impl Supervisor {
         self.state.family = None;
         self.state.power = None;
         self.state.order = None;
+        self.state.pre_stop = false;
         self.state.held = false;
         self.state.crashes = self.machine.crashes();
         self.state.idle = self.plan.boot.mode == BootMode::Idle;
@@ -218,10 +219,10 @@ impl Supervisor {
             None => keeper::connect(&self.run).map_err(|error| failure(Stage::TakeOver, &error)),
         };
         let keeper = match keeper {
-            Ok(keeper) => keeper.adopt(launched.keeper),
+            Ok(keeper) => keeper,
             Err(failure) => {
                 let _ = self.cgroup.kill_all();
-                keeper::reap(&launched.keeper);
+                self.dying.bury(launched.keeper);
                 return Err(failure);
             }
         };
@@ -239,8 +240,12 @@ impl Supervisor {
     }
 
     fn ask_stop(&mut self, power: Power, deadline: Option<Duration>) {
-        if let Err(error) = self.act(Action::PreStop) {
-            tracing::warn!("{error}");
+        if !self.state.pre_stop {
+            if let Err(error) = self.act(Action::PreStop) {
+                tracing::warn!("{error}");
+            }
+            self.state.pre_stop = true;
+            self.note_state();
         }
         self.say_asked(power, deadline);
         if self.guest.style == Some(Style::Init) {
@@ -278,11 +283,11 @@ impl Supervisor {
         let _ = self.keep_account();
         self.is_booted = false;
         match self.keeper.take() {
-            Some(keeper) if keeper.has_ended() => keeper.release(),
+            Some(keeper) if keeper.has_ended() => keeper.release(&mut self.dying),
             // A launch that failed half-way: the keeper goes with the rest.
             Some(keeper) => {
                 let _ = self.cgroup.kill_all();
-                keeper.reap();
+                keeper.reap(&mut self.dying);
             }
             None => {
                 let _ = self.cgroup.kill_all();
@@ -300,7 +305,7 @@ impl Supervisor {
     }
 
     /// The guest was down for good when a supervisor was killed that cleaned up after
-    /// it: does that, and all of the administrator's script.
+    /// it: does that, and all of the administrator's script, unless that is still at it.
     pub(super) fn clean_up_again(&mut self) {
         tracing::info!("the guest is down already; cleaning up after it once more");
         self.sweep();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::message::ToGuest;
 
+use crate::cgroup::GuestCgroup;
 use crate::config::Files;
 use crate::control::{Event as Told, Phase, Request};
 use crate::error::{Error, Result};
@@ -15,6 +16,10 @@ use crate::storage;
 
 use super::Supervisor;
 use super::state::{Event, Stop};
+use super::timers::Timer;
+
+/// Between two looks for sessions: less than a start waits for the end of the last one.
+pub const SESSIONS: Duration = Duration::from_millis(200);
 
 impl Supervisor {
     /// Does what commands ask for.
@@ -26,8 +31,20 @@ impl Supervisor {
         for (client, request) in requests {
             self.heed(client, request);
         }
-        if self.machine.phase() == Phase::Session && self.clients.last_lease_ended() {
+        let is_counted = !self.timers.is_set(Timer::Sessions);
+        if is_counted && self.machine.phase() == Phase::Session && self.clients.last_lease_ended() {
             self.feed(Event::LastSessionEnded);
+        }
+    }
+
+    /// Looks for the sessions in a context that another supervisor opened: their
+    /// connections were to that one, but each has a process of the host's until it ends.
+    pub(super) fn look_for_sessions(&mut self) {
+        let has_some = self.clients.has_leases() || GuestCgroup::populated(&self.cgroup.session());
+        match self.machine.phase() {
+            Phase::Session if !has_some => self.feed(Event::LastSessionEnded),
+            Phase::Booting | Phase::Session => self.arm(Timer::Sessions, SESSIONS),
+            _ => {}
         }
     }
 

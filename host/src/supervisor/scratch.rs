@@ -1,17 +1,16 @@
 //! What an ephemeral guest writes: found, used from its start to its end, and
 //! removed.
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use shared::message::BootMode;
 
 use crate::error::Result;
 use crate::storage::Scratch;
 use crate::sys::{self, Cloned};
 
-use super::{Supervisor, keeper};
+use super::Supervisor;
+use super::dying::has_ended_by;
 
 /// As long as this, what is removed is waited for: mostly it is little, and gone
 /// when the guest is.
@@ -51,10 +50,7 @@ impl Supervisor {
                 sys::exit_now(0);
             }
             Ok(Cloned::Parent { pidfd, .. }) => {
-                let timeout = PollTimeout::try_from(MOMENT).unwrap_or(PollTimeout::MAX);
-                if poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) == Ok(1) {
-                    keeper::reap(&pidfd);
-                }
+                let _ = has_ended_by(&pidfd, MOMENT);
             }
             Err(error) => {
                 tracing::warn!("cannot fork: {error}");

@@ -100,7 +100,7 @@ impl Supervisor {
         if let Err(error) = self.cgroup.kill_keeper() {
             tracing::warn!("cannot make sure that the keeper is dead: {error}");
         }
-        let kept = lost.bequeath();
+        let kept = lost.bequeath(&mut self.dying);
         thread::sleep(self.successions.note(Instant::now()));
         if !sys::has_ended(&kept.init) {
             match self.start_keeper(pid, kept) {
@@ -247,7 +247,7 @@ impl Supervisor {
 
     /// Another one, as long as PID 1 lives: it may be killed as well, before it is
     /// connected to.
-    fn start_keeper(&self, pid: i32, kept: Kept) -> io::Result<Keeper> {
+    fn start_keeper(&mut self, pid: i32, kept: Kept) -> io::Result<Keeper> {
         for _ in 0..TRIES {
             match self.try_keeper(pid, kept.try_clone()?) {
                 Err(error) if !sys::has_ended(&kept.init) => {
@@ -260,19 +260,15 @@ impl Supervisor {
         self.try_keeper(pid, kept)
     }
 
-    fn try_keeper(&self, pid: i32, kept: Kept) -> io::Result<Keeper> {
+    fn try_keeper(&mut self, pid: i32, kept: Kept) -> io::Result<Keeper> {
         // Somebody may have removed it.
         self.run.create()?;
         self.cgroup.create_leaves(self.state.boot)?;
         let launched = replace_keeper(&self.plan, &self.run, &self.cgroup, pid, kept)?;
-        match keeper::connect(&self.run) {
-            Ok(keeper) => Ok(keeper.adopt(launched.keeper)),
-            Err(error) => {
-                let _ = sys::signal_by_descriptor(launched.keeper.as_fd(), libc::SIGKILL);
-                keeper::reap(&launched.keeper);
-                Err(error)
-            }
-        }
+        keeper::connect(&self.run).inspect_err(|_| {
+            let _ = sys::signal_by_descriptor(launched.keeper.as_fd(), libc::SIGKILL);
+            self.dying.bury(launched.keeper);
+        })
     }
 
     /// Goes on with a guest that can't tell how far it is.

@@ -23,6 +23,8 @@ pub enum Timer {
     Registration,
     /// The guest's own init is to be looked at.
     OwnInit,
+    /// Sessions that a supervisor before knew are to be looked for.
+    Sessions,
 }
 
 /// When each is due.
@@ -37,6 +39,7 @@ pub struct Timers {
     watchdog: Option<Instant>,
     registration: Option<Instant>,
     own_init: Option<Instant>,
+    sessions: Option<Instant>,
 }
 
 impl Timers {
@@ -62,6 +65,7 @@ impl Timers {
             self.watchdog,
             self.registration,
             self.own_init,
+            self.sessions,
         ];
         slots.into_iter().flatten().min()
     }
@@ -69,7 +73,7 @@ impl Timers {
     /// Takes out those that are due.
     pub fn due(&mut self, now: Instant) -> Vec<Timer> {
         let mut due = Vec::new();
-        const ALL: [Timer; 9] = [
+        const ALL: [Timer; 10] = [
             Timer::Deadline,
             Timer::Pause,
             Timer::Stable,
@@ -79,6 +83,7 @@ impl Timers {
             Timer::Watchdog,
             Timer::Registration,
             Timer::OwnInit,
+            Timer::Sessions,
         ];
         for timer in ALL {
             if self.slot(timer).is_some_and(|at| at <= now) {
@@ -100,6 +105,7 @@ impl Timers {
             Timer::Watchdog => &mut self.watchdog,
             Timer::Registration => &mut self.registration,
             Timer::OwnInit => &mut self.own_init,
+            Timer::Sessions => &mut self.sessions,
         }
     }
 }

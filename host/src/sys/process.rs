@@ -229,19 +229,20 @@ pub fn close_inherited() -> io::Result<()> {
 /// # Errors
 /// Those of close_range(2).
 pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut kept: Vec<u32> = kept.iter().filter_map(|fd| fd.as_raw_fd().try_into().ok()).collect();
-    kept.sort_unstable();
     let mut first = 3;
-    for end in kept.into_iter().map(Some).chain([None]) {
-        let last = end.map_or(u32::MAX, |kept| kept.saturating_sub(1));
+    loop {
+        // No memory is allocated: after a fork another thread's lock on it may stay.
+        let numbers = kept.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok());
+        let next = numbers.filter(|number| *number >= first).min();
+        let last = next.map_or(u32::MAX, |next| next.saturating_sub(1));
         if first <= last {
             // SAFETY: takes numbers only. Owners of these descriptors exist
             // still, but by the contract above none is used or dropped.
             check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
         }
-        first = first.max(end.unwrap_or(u32::MAX).saturating_add(1));
+        let Some(next) = next else { return Ok(()) };
+        first = next.saturating_add(1);
     }
-    Ok(())
 }
 
 /// Closes every descriptor from `first` on, whoever owns it.
