@@ -36,6 +36,10 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
     // No lock is made for a guest that isn't there.
     config::load(paths, source)?;
     let wait = || Ok(());
+    if args.snapshot.is_none() {
+        // Its last script may want a turn of its own.
+        at_rest::check(paths, source)?;
+    }
     // While this is held, nobody starts it. Always in this order, or two of us could wait
     // for each other.
     let early = if name < source { Some(Claim::take(paths, name, wait)?) } else { None };
