@@ -205,8 +205,14 @@ fn the_last_script_has_its_turn_before_those_who_wait_for_it(tree: Tree) {
         vec!["cp", &file, "web:/srv"],
     ];
     let waiting = waiting.map(|words| host.command(words).spawn().expect("vserver runs"));
+    let mut impatient = host.command(["cp", &file, "web:/root"]);
+    let mut impatient = impatient.spawn().expect("vserver runs");
     // Longer than a copy waits for a guest that is neither up nor down.
     thread::sleep(Duration::from_secs(11));
+    kill(pid(&impatient), Signal::SIGTERM).expect("it lives");
+    let end =
+        eventually(Duration::from_secs(20), "it ends", || impatient.try_wait().expect("a child"));
+    assert_eq!(end.code(), Some(1), "it is interrupted");
     fs::write(record.with_extension("go"), "").expect("it can be written");
     eventually(Duration::from_secs(20), "it has its turn", || {
         (lines(&record).last().map(String::as_str) == Some("done")).then_some(())

@@ -92,7 +92,7 @@ fn open(paths: &Paths, name: &GuestName, warn: &dyn Fn(String)) -> Result<(Clien
         match client.status() {
             // A bare context that is going down is no place for a new session.
             Ok(status)
-                if status.shown_phase() == Phase::Session && status.phase != Phase::Session =>
+                if status.shown_phase() == Phase::Session && !is_on_its_way_up(status.phase) =>
             {
                 client.refuse_own_script()?;
                 wait_for_end(&client, deadline)?;
@@ -107,6 +107,11 @@ fn open(paths: &Paths, name: &GuestName, warn: &dyn Fn(String)) -> Result<(Clien
             _ => return Err(Error::not_running(name)),
         }
     }
+}
+
+/// Is this a phase of a context that is there, or is being made?
+fn is_on_its_way_up(phase: Phase) -> bool {
+    matches!(phase, Phase::Starting | Phase::Booting | Phase::Session)
 }
 
 /// Whatever joined it would be frozen as well.
