@@ -81,6 +81,7 @@ fn create(paths: &Paths, name: &GuestName, snapshot: &SnapshotName) -> Result<Ex
     }
     // Who is interrupted while it waits for that just ends.
     let held = hold(paths, name)?;
+    let interrupt = watch()?;
     let runs = matches!(held, Held::Frozen(_));
     if let Held::Frozen(client) = &held
         && is_image
@@ -101,7 +102,7 @@ fn create(paths: &Paths, name: &GuestName, snapshot: &SnapshotName) -> Result<Ex
         Held::AtRest(_) => Ok(()),
     };
     let progress = Progress::on_terminal();
-    let how = snapshots.create(paths, snapshot, runs, &watch()?, progress, is_still)?;
+    let how = snapshots.create(paths, snapshot, runs, &interrupt, progress, is_still)?;
     let root = config::load(paths, name)?.root(paths, name);
     if Scratch::new(name, &root).is_used() {
         output::remark(
