@@ -5,14 +5,15 @@
 //! the same way as after any other error.
 
 use std::io;
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::poll::{PollFd, PollFlags};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
 
 use crate::error::{Error, Result};
+use crate::sys::signals;
 
 /// With which processes are told to end.
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
@@ -21,33 +22,37 @@ const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
+    /// Readable once that is so; `None` where nobody can ask.
+    waker: Option<Arc<OwnedFd>>,
 }
 
 impl Interrupt {
     /// From now on SIGINT, SIGTERM and SIGHUP are remembered instead of
-    /// killing this process.
+    /// killing this process. Those that are ignored stay so.
     ///
     /// # Errors
-    /// When the system refuses the handlers.
+    /// When the system refuses descriptors or handlers.
     pub fn watch() -> io::Result<Self> {
-        let interrupt = Self::default();
-        for signal in SIGNALS {
-            signal_hook::flag::register(signal, Arc::clone(&interrupt.asked))?;
+        Self::by(&SIGNALS)
+    }
+
+    fn by(signals: &[i32]) -> io::Result<Self> {
+        let mut interrupt = Self::default();
+        let heeded = signals::heeded(signals);
+        for signal in &heeded {
+            signal_hook::flag::register(*signal, Arc::clone(&interrupt.asked))?;
+        }
+        // First the flag, then the wake.
+        if !heeded.is_empty() {
+            interrupt.waker = Some(Arc::new(signals::pipe_of(&heeded)?));
         }
         Ok(interrupt)
     }
 
     /// What is readable once it has been asked to end, for poll(2): that alone doesn't
     /// notice what comes just before it. Ask [`Self::is_asked`] first.
-    ///
-    /// # Errors
-    /// When the system refuses descriptors or handlers.
-    pub fn waker(&self) -> io::Result<UnixStream> {
-        let (read, write) = UnixStream::pair()?;
-        for signal in SIGNALS {
-            pipe::register(signal, write.try_clone()?)?;
-        }
-        Ok(read)
+    pub fn watched(&self) -> Option<PollFd<'_>> {
+        self.waker.as_ref().map(|waker| PollFd::new(waker.as_fd(), PollFlags::POLLIN))
     }
 
     /// One that is asked for after a while, for tests.
@@ -69,6 +74,7 @@ impl Interrupt {
 
     /// What it was asked for is being done: from now on it counts when it is asked again.
     pub fn answer(&self) {
+        self.waker.as_deref().map(signals::has_come);
         self.asked.store(false, Ordering::Relaxed);
     }
 
@@ -82,16 +88,32 @@ impl Interrupt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
+    use nix::poll::{PollTimeout, poll};
+    use signal_hook::consts::{SIGPIPE, SIGUSR1};
+    use signal_hook::low_level::raise;
+
+    fn is_woken(interrupt: &Interrupt) -> bool {
+        let mut fds: Vec<_> = interrupt.watched().into_iter().collect();
+        poll(&mut fds, PollTimeout::ZERO) == Ok(1)
+    }
 
     #[test]
     fn who_waits_is_woken() {
-        let interrupt = Interrupt::watch().unwrap();
-        let mut waker = interrupt.waker().unwrap();
-        waker.set_nonblocking(true).unwrap();
-        assert!(!interrupt.is_asked() && waker.read(&mut [0]).is_err());
-        signal_hook::low_level::raise(SIGINT).unwrap();
-        assert!(interrupt.is_asked());
-        assert_eq!(waker.read(&mut [0]).unwrap(), 1);
+        let interrupt = Interrupt::by(&[SIGUSR1]).unwrap();
+        assert!(!interrupt.is_asked() && !is_woken(&interrupt));
+        raise(SIGUSR1).unwrap();
+        assert!(interrupt.is_asked() && is_woken(&interrupt));
+        interrupt.answer();
+        assert!(!interrupt.is_asked() && !is_woken(&interrupt));
+        raise(SIGUSR1).unwrap();
+        assert!(interrupt.is_asked() && is_woken(&interrupt), "once more");
+    }
+
+    #[test]
+    fn what_is_ignored_asks_for_nothing() {
+        // As Rust's run time has it.
+        let interrupt = Interrupt::by(&[SIGPIPE]).unwrap();
+        raise(SIGPIPE).unwrap();
+        assert!(!interrupt.is_asked() && !is_woken(&interrupt));
     }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,6 +22,8 @@ on! { Busybox: [
     a_script_outlives_its_supervisor,
     a_boot_has_one_number_and_its_phases_come_in_order,
     what_would_come_after_a_script_is_refused_in_it,
+    the_last_script_has_its_turn_before_those_who_wait_for_it,
+    the_first_script_of_a_context_has_its_turn,
     a_start_in_the_foreground_that_waits_ends_when_it_is_told_to,
     what_a_start_in_the_foreground_is_told_outlives_the_supervisor,
 ] }
@@ -162,8 +166,9 @@ fn what_would_come_after_a_script_is_refused_in_it(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     let script = "#!/bin/sh\n{\ncase $1 in\n\
+                  pre-start) PROGRAM cp RECORD $2:/srv ;;\n\
                   post-start) PROGRAM wait $2; PROGRAM wait $2 --for running && echo it runs ;;\n\
-                  post-stop) PROGRAM export $2 RECORD.tar ;;\nesac\necho $1\n} >>RECORD 2>&1\n";
+                  post-stop) PROGRAM export $2 RECORD.tar; PROGRAM cp RECORD $2:/srv ;;\nesac\necho $1\n} >>RECORD 2>&1\n";
     let program = tests::host::program();
     let record = install(&host, &script.replace("PROGRAM", &program.to_string_lossy()));
     guest.start().stop();
@@ -174,9 +179,68 @@ fn what_would_come_after_a_script_is_refused_in_it(tree: Tree) {
         .map(|line| if line.contains(refused) { "refused" } else { line.as_str() })
         .filter(|line| !line.contains("after the script"))
         .collect();
-    let wanted =
-        ["pre-start", "refused", "it runs", "post-start", "pre-stop", "refused", "post-stop"];
-    assert_eq!(ends, wanted, "{said:?}");
+    let up = ["refused", "pre-start", "refused", "it runs", "post-start"];
+    let down = ["pre-stop", "refused", "refused", "post-stop"];
+    assert_eq!(ends, [&up[..], &down].concat(), "{said:?}");
+}
+
+/// What it changes needs the lock that these hold as well.
+fn the_last_script_has_its_turn_before_those_who_wait_for_it(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let script = "#!/bin/sh\n[ $1 = post-stop ] || exit 0\n{\necho $1\n\
+                  until test -e RECORD.go; do sleep 0.1; done\n\
+                  PROGRAM limits $2 memory=256M\necho done\n} >>RECORD 2>&1\n";
+    let program = tests::host::program();
+    let record = install(&host, &script.replace("PROGRAM", &program.to_string_lossy()));
+    let archive = host.prefix().join("web.tar").display().to_string();
+    let file = record.display().to_string();
+    guest.start();
+    let stopping = guest.command("stop", [""; 0]).spawn().expect("vserver runs");
+    eventually(DEADLINE, "it is at work", || (lines(&record) == ["post-stop"]).then_some(()));
+    let waiting = [
+        vec!["export", "web", &archive],
+        vec!["snapshot", "create", "web"],
+        vec!["clone", "web", "copy"],
+        vec!["cp", &file, "web:/srv"],
+    ];
+    let waiting = waiting.map(|words| host.command(words).spawn().expect("vserver runs"));
+    let mut impatient = host.command(["cp", &file, "web:/root"]);
+    let mut impatient = impatient.spawn().expect("vserver runs");
+    // Longer than a copy waits for a guest that is neither up nor down.
+    thread::sleep(Duration::from_secs(11));
+    kill(pid(&impatient), Signal::SIGTERM).expect("it lives");
+    let end =
+        eventually(Duration::from_secs(20), "it ends", || impatient.try_wait().expect("a child"));
+    assert_eq!(end.code(), Some(1), "it is interrupted");
+    fs::write(record.with_extension("go"), "").expect("it can be written");
+    eventually(Duration::from_secs(20), "it has its turn", || {
+        (lines(&record).last().map(String::as_str) == Some("done")).then_some(())
+    });
+    succeeds(stopping);
+    waiting.into_iter().for_each(succeeds);
+}
+
+fn the_first_script_of_a_context_has_its_turn(tree: Tree) {
+    let host = Host::new();
+    let guest = host.guest("web").tree(tree).build();
+    let script = "#!/bin/sh\n[ $1 = pre-start ] || exit 0\n\
+                  PROGRAM limits $2 memory=256M >>RECORD 2>&1\necho done >>RECORD\n";
+    let program = tests::host::program();
+    let record = install(&host, &script.replace("PROGRAM", &program.to_string_lossy()));
+    guest.exec(["true"]).ok();
+    assert_eq!(lines(&record).last().map(String::as_str), Some("done"));
+    guest.wait_until_stopped();
+    // Meanwhile it is a context of sessions, and no guest that runs.
+    let script = HeldUp::new(&host, "pre-start");
+    let session = guest.command("exec", ["--", "true"]).spawn().expect("vserver runs");
+    script.waits();
+    let archive = host.prefix().join("web.tar").display().to_string();
+    guest.vserver("start", [""; 0]).code(1).complains("has open sessions");
+    guest.vserver("export", [archive]).code(1).complains("has open sessions");
+    script.go_on();
+    succeeds(session);
+    guest.wait_until_stopped();
 }
 
 /// It ends by the signal's word once it has said what it waits for.

@@ -141,6 +141,11 @@ pub(super) fn run(args: &BuildArgs, paths: &Paths) -> Result<Exit> {
 /// When it runs, has snapshots, or other guests lie over it.
 fn hold(site: &Site, paths: &Paths) -> Result<(Lock, Option<AtRest>)> {
     let name = &site.name;
+    let what = || format!("cannot set guest '{name}' aside");
+    if site.sets_aside() {
+        // Its last script may want a turn of its own.
+        at_rest::check(paths, name).map_err(|error| error.context(what()))?;
+    }
     let lock = turn::wait(paths, name)?;
     let target = site.target(paths);
     let is_there =
@@ -148,7 +153,6 @@ fn hold(site: &Site, paths: &Paths) -> Result<(Lock, Option<AtRest>)> {
     if !site.sets_aside() || !is_there {
         return Ok((lock, None));
     }
-    let what = || format!("cannot set guest '{name}' aside");
     let at_rest = at_rest::keep(paths, name).map_err(|error| error.context(what()))?;
     // Where its configuration says that its files are, and where the new ones come.
     let theirs = config::load(paths, name).ok().map(|config| config.root(paths, name));

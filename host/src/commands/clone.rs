@@ -37,6 +37,10 @@ pub(super) fn run(args: &CloneArgs, paths: &Paths) -> Result<Exit> {
     config::load(paths, source)?;
     rename::refuse_unfinished(paths, name)?;
     let wait = || Ok(());
+    if args.snapshot.is_none() {
+        // Its last script may want a turn of its own.
+        at_rest::check(paths, source)?;
+    }
     // While this is held, nobody starts it. Always in this order, or two of us could wait
     // for each other.
     let early = if name < source { Some(Claim::take(paths, name, wait)?) } else { None };

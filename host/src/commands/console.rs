@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -52,7 +51,7 @@ pub(super) fn run(args: &ConsoleArgs, paths: &Paths) -> Result<Exit> {
     let mut console = connect(paths, name)?;
     output::remark(format_args!("console of guest '{name}'; Ctrl-] leaves it"));
     // Or the terminal would stay as it is made now.
-    let stop = Stop::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
+    let stop = Interrupt::watch().map_err(|cause| Error::os("cannot watch for signals", cause))?;
     let mut raw = Some(RawTerminal::begin());
     let result = loop {
         match relay(&console, &stop) {
@@ -62,10 +61,7 @@ pub(super) fn run(args: &ConsoleArgs, paths: &Paths) -> Result<Exit> {
                     if next.0.keeper_pid == guest.keeper_pid {
                         // In lines that begin at the left, which a raw terminal's don't.
                         drop(raw.take());
-                        output::remark(format_args!(
-                            "\nsome of what guest '{name}' wrote meanwhile may be missing, and \
-                             what it wrote last comes again"
-                        ));
+                        output::remark(format_args!("\n{}", gap(name)));
                         raw = Some(RawTerminal::begin());
                     }
                     (guest, console) = next;
@@ -81,42 +77,29 @@ pub(super) fn run(args: &ConsoleArgs, paths: &Paths) -> Result<Exit> {
     result
 }
 
-/// Whether this is to end, and what wakes it then.
-struct Stop {
-    interrupt: Interrupt,
-    waker: UnixStream,
-}
-
-impl Stop {
-    fn watch() -> io::Result<Self> {
-        let interrupt = Interrupt::watch()?;
-        Ok(Self { waker: interrupt.waker()?, interrupt })
-    }
-
-    fn is_asked(&self) -> bool {
-        self.interrupt.is_asked()
-    }
-
-    fn watched(&self) -> PollFd<'_> {
-        PollFd::new(self.waker.as_fd(), PollFlags::POLLIN)
-    }
-}
-
-fn connect(paths: &Paths, name: &GuestName) -> Result<OwnedFd> {
+pub(super) fn connect(paths: &Paths, name: &GuestName) -> Result<OwnedFd> {
     let path = RunDir::new(paths, name).console();
     runtime::connect(&path, SockType::Stream)
         .map_err(|error| Error::path("connect to", &path, error))
 }
 
+/// What is to be said when the same keeper is listened to again.
+pub(super) fn gap(name: &GuestName) -> String {
+    format!(
+        "some of what guest '{name}' wrote meanwhile may be missing, and what it wrote last comes \
+         again"
+    )
+}
+
 /// The console that the same boot has from another keeper, or from the same one, which
 /// lets those go that don't keep up with the guest. `None` at the end of the boot, and
 /// when this is to end.
-fn next(
+pub(super) fn next(
     paths: &Paths,
     name: &GuestName,
     before: &Snapshot,
     was_heard: bool,
-    stop: &Stop,
+    stop: &Interrupt,
 ) -> Result<Option<(Snapshot, OwnedFd)>> {
     let deadline = Instant::now() + PATIENCE;
     while !stop.is_asked() && Instant::now() < deadline {
@@ -132,7 +115,7 @@ fn next(
                 return Ok(Some((guest, console)));
             }
         }
-        let _ = poll(&mut [stop.watched()], PollTimeout::from(RETRY));
+        let _ = poll(&mut Vec::from_iter(stop.watched()), PollTimeout::from(RETRY));
     }
     if stop.is_asked() {
         return Ok(None);
@@ -141,26 +124,28 @@ fn next(
         .hint(format!("others may look already; what it says is in: vserver logs {name}")))
 }
 
-fn relay(console: &OwnedFd, stop: &Stop) -> Result<End> {
+fn relay(console: &OwnedFd, stop: &Interrupt) -> Result<End> {
     let stdin = io::stdin();
     let (mut typing, mut was_heard) = (!session::is_in_background(), false);
     // As much as a pipe that has room takes without waiting (pipe(7), PIPE_BUF).
     let mut buffer = [0; 4096];
     while !stop.is_asked() {
-        let mut fds = vec![PollFd::new(console.as_fd(), PollFlags::POLLIN), stop.watched()];
+        let mut fds = vec![PollFd::new(console.as_fd(), PollFlags::POLLIN)];
         if typing {
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
         }
+        fds.extend(stop.watched());
         let _ = poll(&mut fds, PollTimeout::NONE);
         let ready = |index: usize| {
             fds.get(index).and_then(PollFd::revents).is_some_and(|events| !events.is_empty())
         };
-        let (said, typed) = (ready(0), typing && ready(2));
+        let (said, typed) = (ready(0), typing && ready(1));
         if said {
             // A write that is held up would go on after a signal (signal(7), SA_RESTART).
             let stdout = io::stdout();
-            let room = PollFd::new(stdout.as_fd(), PollFlags::POLLOUT);
-            let _ = poll(&mut [room, stop.watched()], PollTimeout::NONE);
+            let mut room = vec![PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+            room.extend(stop.watched());
+            let _ = poll(&mut room, PollTimeout::NONE);
             if stop.is_asked() {
                 return Ok(End::Left);
             }

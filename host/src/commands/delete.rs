@@ -46,8 +46,7 @@ pub(super) fn run(args: &DeleteArgs, paths: &Paths) -> Result<Exit> {
 /// When it isn't stopped, or something of it can't be removed.
 pub(super) fn now(paths: &Paths, name: &GuestName, may_wait: Check<'_>) -> Result<()> {
     // A question may have taken its time.
-    let lock = turn::wait_unless(paths, name, may_wait)?;
-    let _at_rest = at_rest::keep(paths, name)?;
+    let (_at_rest, lock) = turn::at_rest(paths, name, may_wait)?;
     let root = check(paths, name)?;
     supervisor::clear_after(paths, name)?;
     let starts_guests = systemd::starts_guests(paths);

@@ -39,7 +39,7 @@ pub(super) fn run(guests: &Guests, now: bool, enable: bool, paths: &Paths) -> Re
     let wanted = lifecycle::Start { limit, ..lifecycle::Start::default() };
     let done = each(&names, |name| {
         if enable {
-            lifecycle::start(paths, name, &wanted)?;
+            lifecycle::start(paths, name, &wanted, &|| Ok(()))?;
         } else {
             let ran = lifecycle::stop(paths, name, Power::PowerOff, &Shutdown::default())?;
             if !ran {

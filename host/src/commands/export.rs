@@ -28,9 +28,8 @@ pub(super) fn run(args: &ExportArgs, paths: &Paths) -> Result<Exit> {
         return would(args, paths);
     }
     // While this is held, nobody starts it.
-    let _lock = turn::wait(paths, name)?;
+    let _held = turn::at_rest(paths, name, &|| Ok(()))?;
     let guest = config::load(paths, name)?;
-    let _at_rest = at_rest::keep(paths, name)?;
     let root = storage::view_only(&guest.place(paths, name))?;
     let head = head(paths, name, &guest)?;
     let interrupt =

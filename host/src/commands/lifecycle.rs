@@ -53,15 +53,16 @@ pub struct Start {
     pub foreground: bool,
 }
 
-/// Starts a guest; a guest that runs is left alone, with a warning.
+/// Starts a guest; a guest that runs is left alone, with a warning. Others aren't waited for
+/// once `check` says no.
 ///
 /// # Errors
 /// When the configuration has mistakes, a step of the start fails, or the
-/// guest ends before it has reached its runlevel, or isn't there in time.
-pub fn start(paths: &Paths, name: &GuestName, wanted: &Start) -> Result<()> {
+/// guest ends before it has reached its runlevel, or isn't there in time; what `check` says.
+pub fn start(paths: &Paths, name: &GuestName, wanted: &Start, check: Check<'_>) -> Result<()> {
     let mut tries = 0;
     let result = loop {
-        let Some(client) = launch(paths, name, wanted, &|| Ok(()))? else { return Ok(()) };
+        let Some(client) = launch(paths, name, wanted, check)? else { return Ok(()) };
         let awaited = match wanted.no_wait {
             true => begun(paths, client, name),
             false => until_up(paths, client, name, wanted.limit),
@@ -300,17 +301,19 @@ fn find(paths: &Paths, name: &GuestName) -> Result<Found> {
             Err(error) if error.kind() == Kind::NotRunning => continue,
             other => other?,
         };
+        // Also one that is being made.
+        let is_context = status.shown_phase() == Phase::Session;
         match status.phase {
-            Phase::Session if Instant::now() < deadline => {
+            phase if is_going_down(phase) => return Ok(Found::GoingDown(client)),
+            _ if is_context && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Phase::Session => {
+            _ if is_context => {
                 return Err(Error::new(format!(
                     "guest '{name}' has open sessions but is not booted"
                 ))
                 .hint(format!("end them, or: vserver stop {name}")));
             }
-            phase if is_going_down(phase) => return Ok(Found::GoingDown(client)),
             Phase::BackingOff => return Ok(Found::Waiting(client)),
             _ => return Ok(Found::Up),
         }

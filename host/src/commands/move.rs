@@ -118,8 +118,9 @@ impl Moving<'_> {
     fn stop_first(&self, runs: bool, stopped: &mut bool) -> Result<()> {
         let check = || self.interrupt.check();
         if runs {
+            check()?;
             // Who is at work with it had better be while it runs.
-            drop(self.lock(&check)?);
+            drop(turn::wait_unless(self.paths, self.name, &check)?);
             *stopped = self.stop()?;
         }
         check()
@@ -246,9 +247,8 @@ impl Moving<'_> {
         // This is what comes of that. Asked once more, nothing else is waited for.
         self.interrupt.answer();
         let check = || self.interrupt.check();
-        let turn = || turn::wait_unless(self.paths, name, &check).map(drop);
-        let start = || lifecycle::start(self.paths, name, &lifecycle::Start::default());
-        let again = self.enable_here(true).and_then(|()| turn()).and_then(|()| start());
+        let start = || lifecycle::start(self.paths, name, &lifecycle::Start::default(), &check);
+        let again = self.enable_here(true).and_then(|()| start());
         match again {
             Ok(()) => {
                 output::remark(format_args!("guest '{name}' runs here again"));

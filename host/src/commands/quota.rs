@@ -29,7 +29,7 @@ pub(super) fn run(args: &QuotaArgs, paths: &Paths) -> Result<Exit> {
         return Err(shared(name));
     }
     // As long as this is there, nobody starts a guest that is stopped.
-    let view = View::guest(paths, name, &|name| turn::wait(paths, name))?;
+    let view = View::guest(paths, name, &|name| turn::wait(paths, name), &|| Ok(()))?;
     let quotas = UserQuotas::open(&view.root, &config.root(paths, name));
     let quotas = quotas.map_err(|error| error.context(format_args!("guest '{name}'")))?;
     let users = users(&view.root);

@@ -34,6 +34,8 @@ pub(super) fn run(args: &RenameArgs, paths: &Paths) -> Result<Exit> {
     if old == new {
         return Err(Error::usage(format!("guest '{old}' has that name already")));
     }
+    // Its last script may want a turn of its own.
+    at_rest::check(paths, old)?;
     // Always in this order, or two renames could wait for each other.
     let (first, second) = if old < new { (old, new) } else { (new, old) };
     let _first = turn::wait(paths, first)?;

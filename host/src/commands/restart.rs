@@ -32,7 +32,7 @@ fn restart(args: &RestartArgs, paths: &Paths, stopped_too: bool) -> Result<Exit>
         config::load(paths, name)?;
         let ran = lifecycle::stop(paths, name, Power::PowerOff, &args.shutdown)?;
         if ran || stopped_too {
-            lifecycle::start(paths, name, &wanted)?;
+            lifecycle::start(paths, name, &wanted, &|| Ok(()))?;
         }
         Ok(Exit::DONE)
     })

@@ -10,7 +10,7 @@ use crate::cli::{SnapshotAction, SnapshotArgs};
 use crate::commands::{Exit, based, delete, output, pause, turn};
 use crate::config::{self, Files};
 use crate::control::at_rest::{self, AtRest};
-use crate::control::{Client, Phase, TRIES};
+use crate::control::{self, Client, Phase, TRIES};
 use crate::copying::View;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -58,9 +58,7 @@ fn watch() -> Result<Interrupt> {
 fn would_create(paths: &Paths, name: &GuestName, snapshot: &SnapshotName) -> Result<Exit> {
     let snapshots = of(paths, name)?;
     snapshots.refuse(snapshot)?;
-    if !matches!(Client::find(paths, name)?, Some((_, status)) if !is_ending(status.phase)) {
-        at_rest::check(paths, name)?;
-    }
+    wait_for_end(paths, name)?;
     output::print(&format!(
         "would copy '{}' to '{}'\nwould describe that in '{}'\n",
         config::load(paths, name)?.root(paths, name).display(),
@@ -71,16 +69,19 @@ fn would_create(paths: &Paths, name: &GuestName, snapshot: &SnapshotName) -> Res
 }
 
 fn create(paths: &Paths, name: &GuestName, snapshot: &SnapshotName) -> Result<Exit> {
+    // Before it is this command's turn: the last script may want one of its own.
+    wait_for_end(paths, name)?;
     // While this is held, nobody starts it.
     let _lock = turn::wait(paths, name)?;
     let snapshots = of(paths, name)?;
-    let interrupt = watch()?;
     let place = config::load(paths, name)?.place(paths, name);
     let is_image = place.files == Files::Image;
     if is_image {
         settle(paths, name, &place.root);
     }
+    // Who is interrupted while it waits for that just ends.
     let held = hold(paths, name)?;
+    let interrupt = watch()?;
     let runs = matches!(held, Held::Frozen(_));
     if let Held::Frozen(client) = &held
         && is_image
@@ -122,15 +123,24 @@ enum Held {
 }
 
 /// What is on its way out, a context of sessions for example, is waited for.
-fn is_ending(phase: Phase) -> bool {
-    matches!(phase, Phase::Session | Phase::Stopping | Phase::Stopped)
+fn is_ending(status: &control::Snapshot) -> bool {
+    let is_down = matches!(status.phase, Phase::Stopping | Phase::Stopped);
+    is_down || status.shown_phase() == Phase::Session
+}
+
+/// Waits for the end of one that is so.
+fn wait_for_end(paths: &Paths, name: &GuestName) -> Result<()> {
+    match Client::find(paths, name)? {
+        Some((_, status)) if !is_ending(&status) => Ok(()),
+        _ => at_rest::check(paths, name),
+    }
 }
 
 fn hold(paths: &Paths, name: &GuestName) -> Result<Held> {
     let mut tries = 0;
     loop {
         match Client::find(paths, name)? {
-            Some((client, status)) if !is_ending(status.phase) => {
+            Some((client, status)) if !is_ending(&status) => {
                 match pause::hold(&client, name) {
                     // Or only its supervisor has ended.
                     Err(error) if error.kind() == Kind::NotRunning && tries < TRIES => tries += 1,
@@ -189,8 +199,7 @@ fn restore(
         format!("Are you sure that the files of '{name}' shall be those of '{snapshot}'");
     delete::ask(yes, &question, not)?;
     // The answer may have taken its time.
-    let lock = turn::wait(paths, name)?;
-    let held = (at_rest::keep(paths, name)?, lock);
+    let held = turn::at_rest(paths, name, &|| Ok(()))?;
     let root = config::load(paths, name)?.root(paths, name);
     based::refuse_conflict(paths, name, &root, not)?;
     let (snapshots, progress) = (of(paths, name)?, Progress::on_terminal());

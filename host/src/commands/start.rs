@@ -29,7 +29,7 @@ pub(super) fn run(args: &StartArgs, paths: &Paths) -> Result<Exit> {
     }
     let groups = select::in_order(&names, paths);
     each_of(groups, |name: &GuestName| {
-        lifecycle::start(paths, name, &wanted)?;
+        lifecycle::start(paths, name, &wanted, &|| Ok(()))?;
         Ok(Exit::DONE)
     })
 }

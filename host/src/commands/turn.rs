@@ -1,24 +1,13 @@
 //! Commands that work on the same guest take turns.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
-
-use rustix::fs::{major, minor};
 use shared::name::GuestName;
 
 use crate::commands::output;
+use crate::control::at_rest::{self, AtRest};
 use crate::error::Result;
 use crate::paths::Paths;
 use crate::runtime::Lock;
-
-/// After so long it is said what is waited for.
-const UNSAID: Duration = Duration::from_secs(3);
-
-/// The first pause between two tries, and the longest.
-const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
+use crate::tree::Check;
 
 /// Waits until no other command works on a guest; none does while the lock is held.
 ///
@@ -33,38 +22,17 @@ pub fn wait(paths: &Paths, name: &GuestName) -> Result<Lock> {
 ///
 /// # Errors
 /// As [`wait`], and what `check` says.
-pub fn wait_unless(
-    paths: &Paths,
-    name: &GuestName,
-    check: &dyn Fn() -> Result<()>,
-) -> Result<Lock> {
-    let path = paths.lock(name);
-    let start = Instant::now();
-    let (mut pause, mut is_said) = (PAUSES[0], false);
-    loop {
-        match Lock::try_now(&path)? {
-            Some(lock) if lock.is_at(&path) => return Ok(lock),
-            // Its last holder has removed the file.
-            Some(_) => continue,
-            None => check()?,
-        }
-        if !is_said && start.elapsed() >= UNSAID {
-            is_said = true;
-            output::remark(format_args!(
-                "waiting for another command that is at work with guest '{name}'{}",
-                holder(&path).map(|pid| format!(": process {pid}")).unwrap_or_default()
-            ));
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(PAUSES[1]);
-    }
+pub fn wait_unless(paths: &Paths, name: &GuestName, check: Check<'_>) -> Result<Lock> {
+    Lock::take_turn(paths, name, check, &|text| output::remark(text))
 }
 
-/// Who holds the lock on a file (proc_locks(5)).
-fn holder(path: &Path) -> Option<i32> {
-    let file = fs::metadata(path).ok()?;
-    let own = (major(file.dev()), minor(file.dev()), file.ino());
-    let mut locks = procfs::locks().ok()?.into_iter();
-    let held = locks.find(|lock| (lock.devmaj, lock.devmin, lock.inode) == own)?;
-    held.pid.filter(|pid| *pid > 0)
+/// Waits for both that and a guest that is at rest, and keeps it so.
+///
+/// # Errors
+/// As [`wait_unless`] and [`at_rest::keep`].
+pub fn at_rest(paths: &Paths, name: &GuestName, check: Check<'_>) -> Result<(AtRest, Lock)> {
+    // Before it is this command's turn: the guest's last script may want one of its own.
+    at_rest::check_unless(paths, name, check)?;
+    let lock = wait_unless(paths, name, check)?;
+    Ok((at_rest::keep_unless(paths, name, check)?, lock))
 }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use shared::name::GuestName;
 
-use super::{Client, Phase};
+use super::{Client, Phase, Snapshot};
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runtime::{Lock, RunDir};
+use crate::tree::Check;
 
 /// How long a supervisor may take to clean up after its guest.
 const CLEAN_UP: Duration = Duration::from_secs(5);
@@ -24,6 +25,9 @@ const LAST_SESSION: Duration = Duration::from_secs(1);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Between two looks while a script is at work.
+const SCRIPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// So long a lock is left to a supervisor that waits for it: longer than the time
 /// between two of its looks.
@@ -49,6 +53,15 @@ impl Drop for AtRest {
 /// # Errors
 /// As [`check`], and when its lock can't be made.
 pub fn keep(paths: &Paths, name: &GuestName) -> Result<AtRest> {
+    keep_unless(paths, name, &|| Ok(()))
+}
+
+/// The same, for a command that doesn't end by a signal. `ends` is asked while there is
+/// something to wait for.
+///
+/// # Errors
+/// As [`keep`], and what `ends` says.
+pub fn keep_unless(paths: &Paths, name: &GuestName, ends: Check<'_>) -> Result<AtRest> {
     let run = RunDir::new(paths, name);
     let start = Instant::now();
     loop {
@@ -56,7 +69,7 @@ pub fn keep(paths: &Paths, name: &GuestName) -> Result<AtRest> {
         let lock = Lock::wait(&path)?;
         lock.sign();
         let kept = AtRest { path, _lock: lock };
-        check(paths, name)?;
+        check_unless(paths, name, ends)?;
         // A supervisor takes its place, and then looks for this lock: either it sees
         // that, or is seen here. One that leaves is out of its place soon.
         if !run.has_supervisor() {
@@ -68,6 +81,7 @@ pub fn keep(paths: &Paths, name: &GuestName) -> Result<AtRest> {
         }
         // One that waits for this very lock was first, and boots.
         drop(kept);
+        ends()?;
         thread::sleep(GIVES_WAY);
     }
 }
@@ -76,9 +90,18 @@ pub fn keep(paths: &Paths, name: &GuestName) -> Result<AtRest> {
 /// When the guest runs or has open sessions. What has just ended is waited for
 /// while its supervisor cleans up.
 pub fn check(paths: &Paths, name: &GuestName) -> Result<()> {
+    check_unless(paths, name, &|| Ok(()))
+}
+
+/// The same, for a command that doesn't end by a signal. `ends` is asked while there is
+/// something to wait for.
+///
+/// # Errors
+/// As [`check`], and what `ends` says.
+pub fn check_unless(paths: &Paths, name: &GuestName, ends: Check<'_>) -> Result<()> {
     let start = Instant::now();
     while let Some(client) = Client::connect(paths, name)? {
-        let phase = client.status().ok().map(|status| status.phase);
+        let phase = client.status().ok().map(|status| seen(&status));
         let until = start + patience(phase);
         if Instant::now() >= until {
             let state =
@@ -86,16 +109,25 @@ pub fn check(paths: &Paths, name: &GuestName) -> Result<()> {
             return Err(Error::new(format!("guest '{name}' {state}"))
                 .hint(format!("'vserver stop {name}' first")));
         }
+        ends()?;
         if phase == Some(Phase::Stopped) {
             client.refuse_own_script()?;
             // The end of the connection is its supervisor's; whatever else is said is asked
             // for again.
-            let _ = client.next(Some(until));
+            let _ = client.next(Some(until.min(Instant::now() + SCRIPT_PAUSE)));
         } else {
             thread::sleep(PAUSE);
         }
     }
     Ok(())
+}
+
+/// The phase that counts: a bare context is one of sessions also on its way up.
+fn seen(status: &Snapshot) -> Phase {
+    match status.phase {
+        Phase::Stopping => Phase::Stopping,
+        _ => status.shown_phase(),
+    }
 }
 
 /// How long a guest is waited for in this phase; `None` if its supervisor doesn't tell.

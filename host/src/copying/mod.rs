@@ -145,7 +145,7 @@ fn views<'a>(places: impl IntoIterator<Item = &'a Place>, call: &Call<'_>) -> Re
     let views = sides.into_iter().map(|side| {
         let view = match &side {
             None => View::host()?,
-            Some(name) => View::guest(call.paths, name, call.turn)?,
+            Some(name) => View::guest(call.paths, name, call.turn, &|| call.interrupt.check())?,
         };
         Ok((side, view))
     });

@@ -18,7 +18,7 @@ use shared::name::GuestName;
 
 use crate::config::{self, UserMode};
 use crate::control::at_rest::{self, AtRest};
-use crate::control::{Client, Snapshot};
+use crate::control::{Client, Phase, Snapshot};
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::ids;
@@ -26,6 +26,7 @@ use crate::membership::{self, Context, Membership};
 use crate::paths::Paths;
 use crate::runtime::{Lock, RunDir};
 use crate::storage;
+use crate::tree::Check;
 
 use super::owners::Owners;
 
@@ -65,11 +66,18 @@ impl View {
         Ok(Self { root: RootDir::open(Path::new("/"))?, owners: Owners::all(), held: None })
     }
 
-    /// A guest's, when it is this command's `turn`.
+    /// A guest's, when it is this command's `turn`. `check` is asked while its last script
+    /// is waited for.
     ///
     /// # Errors
-    /// When there is no such guest, or it is only on its way up or down; what `turn` says.
-    pub fn guest(paths: &Paths, name: &GuestName, turn: Turn<'_>) -> Result<Self> {
+    /// When there is no such guest, or it is only on its way up or down; what `turn` and
+    /// `check` say.
+    pub fn guest(
+        paths: &Paths,
+        name: &GuestName,
+        turn: Turn<'_>,
+        check: Check<'_>,
+    ) -> Result<Self> {
         let deadline = Instant::now() + PATIENCE;
         let is_coming = || RunDir::new(paths, name).has_supervisor();
         loop {
@@ -77,7 +85,7 @@ impl View {
             let guest = config::load(paths, name)?;
             match Client::find(paths, name)? {
                 None => {
-                    let at_rest = match at_rest::keep(paths, name) {
+                    let at_rest = match at_rest::keep_unless(paths, name, check) {
                         // Somebody is starting it.
                         Err(_) if is_coming() && Instant::now() < deadline => {
                             drop(lock);
@@ -99,7 +107,15 @@ impl View {
                         return Ok(view);
                     }
                 }
-                Some(_) => {}
+                Some((client, status)) => {
+                    client.refuse_own_script()?;
+                    if status.phase == Phase::Stopped {
+                        // Its last script may want a turn of its own.
+                        drop(lock);
+                        at_rest::check_unless(paths, name, check)?;
+                        continue;
+                    }
+                }
             }
             // Who starts or stops it may wait for the lock.
             drop(lock);

@@ -8,9 +8,18 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, major, minor};
+use shared::name::GuestName;
 
 use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::tree::Check;
+
+/// After so long it is said what a command waits for.
+const UNSAID: Duration = Duration::from_secs(3);
+
+/// The first pause between two tries, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
 
 /// A lock that is held until it is dropped. Its descriptor is close-on-exec.
 #[derive(Debug)]
@@ -36,7 +45,42 @@ impl Lock {
         }
     }
 
-    /// The same, but for so long at most; `None` if somebody holds it all that time.
+    /// Takes a guest's own lock: waits until no other command works on it; none does while
+    /// the lock is held. `check` is asked while there is something to wait for, and `say`
+    /// is given the sentence for the user when that takes long.
+    ///
+    /// # Errors
+    /// When the file can't be made, and what `check` says.
+    pub fn take_turn(
+        paths: &Paths,
+        name: &GuestName,
+        check: Check<'_>,
+        say: &dyn Fn(String),
+    ) -> Result<Self> {
+        let path = paths.lock(name);
+        let start = Instant::now();
+        let (mut pause, mut is_said) = (PAUSES[0], false);
+        loop {
+            match Self::try_now(&path)? {
+                Some(lock) if lock.is_at(&path) => return Ok(lock),
+                // Its last holder has removed the file.
+                Some(_) => continue,
+                None => check()?,
+            }
+            if !is_said && start.elapsed() >= UNSAID {
+                is_said = true;
+                let holder = holder(&path).map(|pid| format!(": process {pid}"));
+                say(format!(
+                    "waiting for another command that is at work with guest '{name}'{}",
+                    holder.unwrap_or_default()
+                ));
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(PAUSES[1]);
+        }
+    }
+
+    /// Takes the lock, waiting for so long at most; `None` if somebody holds it all that time.
     ///
     /// # Errors
     /// When the file can't be made.
@@ -105,6 +149,15 @@ impl Lock {
         let named = fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
         matches!((own, named), (Ok(own), Ok(named)) if own == named)
     }
+}
+
+/// Who holds the lock on a file (proc_locks(5)).
+fn holder(path: &Path) -> Option<i32> {
+    let file = fs::metadata(path).ok()?;
+    let own = (major(file.dev()), minor(file.dev()), file.ino());
+    let mut locks = procfs::locks().ok()?.into_iter();
+    let held = locks.find(|lock| (lock.devmaj, lock.devmin, lock.inode) == own)?;
+    held.pid.filter(|pid| *pid > 0)
 }
 
 fn open(path: &Path) -> Result<File> {

@@ -64,7 +64,7 @@ pub fn run(
     session: &Session,
     warn: &dyn Fn(String),
 ) -> Result<Outcome> {
-    let (client, init_pid) = open(paths, name)?;
+    let (client, init_pid) = open(paths, name, warn)?;
     let target = join::Target::find(paths, name, init_pid)?;
     // It can't be taken back (prctl(2), `PR_SET_NO_NEW_PRIVS`).
     if nix::sys::prctl::get_no_new_privs().unwrap_or(false) {
@@ -80,19 +80,19 @@ pub fn run(
 
 /// The guest's context, opened if need be. It stays while the returned
 /// connection lasts.
-fn open(paths: &Paths, name: &GuestName) -> Result<(Client, i32)> {
+fn open(paths: &Paths, name: &GuestName, warn: &dyn Fn(String)) -> Result<(Client, i32)> {
     // A guest that is on its way up, down or around has no PID 1 for moments.
     let deadline = Instant::now() + PATIENCE;
     loop {
         let client = match Client::connect(paths, name)? {
             Some(client) => client,
-            None => open_context(paths, name)?,
+            None => open_context(paths, name, warn)?,
         };
         client.send(&Request::Lease)?;
         match client.status() {
             // A bare context that is going down is no place for a new session.
             Ok(status)
-                if status.shown_phase() == Phase::Session && status.phase != Phase::Session =>
+                if status.shown_phase() == Phase::Session && !is_on_its_way_up(status.phase) =>
             {
                 client.refuse_own_script()?;
                 wait_for_end(&client, deadline)?;
@@ -109,6 +109,11 @@ fn open(paths: &Paths, name: &GuestName) -> Result<(Client, i32)> {
     }
 }
 
+/// Is this a phase of a context that is there, or is being made?
+fn is_on_its_way_up(phase: Phase) -> bool {
+    matches!(phase, Phase::Starting | Phase::Booting | Phase::Session)
+}
+
 /// Whatever joined it would be frozen as well.
 fn paused(name: &GuestName) -> Error {
     Error::new(format!("guest '{name}' is paused"))
@@ -121,10 +126,10 @@ fn wait_for_end(client: &Client, deadline: Instant) -> Result<()> {
     Ok(())
 }
 
-fn open_context(paths: &Paths, name: &GuestName) -> Result<Client> {
+fn open_context(paths: &Paths, name: &GuestName, warn: &dyn Fn(String)) -> Result<Client> {
     // The configuration's mistakes are said here, not by the supervisor.
     let config = config::load(paths, name)?;
-    let _lock = Lock::wait(&paths.lock(name))?;
+    let mut lock = Some(Lock::take_turn(paths, name, &|| Ok(()), warn)?);
     if let Some(client) = Client::connect(paths, name)? {
         return Ok(client);
     }
@@ -134,7 +139,11 @@ fn open_context(paths: &Paths, name: &GuestName) -> Result<Client> {
     client.send(&Request::Lease)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match client.next(Some(deadline))? {
+        let event = client.next(Some(deadline))?;
+        // Its first word is that it is there: from then on others find it, and its script may
+        // want a turn of its own.
+        drop(lock.take());
+        match event {
             Some(Event::Phase(Phase::Session)) => return Ok(client),
             Some(Event::Failed { text, hint }) => return Err(start_failed(text, hint)),
             Some(_) => {}

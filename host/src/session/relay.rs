@@ -3,9 +3,12 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::{Pid, setpgid};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use shared::link::{Link, RecvError};
@@ -16,7 +19,7 @@ use signal_hook::low_level;
 use crate::error::{Error, Kind, Result};
 use crate::exhausted;
 use crate::runtime;
-use crate::sys::{self, Cloned};
+use crate::sys::{self, Cloned, signals};
 
 use super::Session;
 use super::gate::{self, Outside};
@@ -27,6 +30,15 @@ use super::pump::Pump;
 use super::raw::RawTerminal;
 use super::signals::Signals;
 use super::streams::{self, Pipes};
+
+/// So long after a signal a program's end is still one by it, however it ends.
+const ORDERLY: Duration = Duration::from_secs(5);
+
+/// So many milliseconds a program is waited for that begins in the moment of a signal.
+const MOMENT: u8 = 100;
+
+/// Messages from inside that are taken at once.
+const TURN: usize = 16;
 
 /// Runs the session; returns how its program ended. `warn` is given what the
 /// user should know meanwhile.
@@ -62,6 +74,7 @@ pub fn run(target: &Target, session: &Session, warn: &dyn Fn(String)) -> Result<
     let end = relay.run(outside, fail);
     drop(relay.raw.take());
     if let Ok(End::Signal(signal)) = end {
+        relay.call_off(signal);
         // Whoever waits for this command sees what has ended it.
         let _ = low_level::emulate_default_handler(signal);
     }
@@ -141,8 +154,8 @@ struct Relay<'a> {
     raw: Option<RawTerminal>,
     /// The session's terminal was taken from it.
     is_hung_up: bool,
-    /// The last signal that the program was sent.
-    told: Option<i32>,
+    /// The last signal that the program was sent, and when.
+    told: Option<(i32, Instant)>,
     outcome: Option<Outcome>,
 }
 
@@ -170,19 +183,23 @@ impl Relay<'_> {
         pipes: Option<[OwnedFd; 3]>,
         fail: impl Fn(io::Error) -> Error,
     ) -> Result<End> {
-        let resized = window_changes().map_err(&fail)?;
+        let resized = signals::pipe_of(&[SIGWINCH]).map_err(&fail)?;
+        let mut wants_terminal = pipes.is_none();
         let mut pumps = match pipes {
             Some(outside) => Pump::of_pipes(outside).map_err(&fail)?,
             None => Vec::new(),
         };
         loop {
             self.wait(&pumps, &resized);
-            if let Some(master) = self.hear()? {
+            // A second one would make what the first has made raw the way it was before.
+            if let Some(master) = self.hear()?
+                && mem::take(&mut wants_terminal)
+            {
                 self.raw = Some(RawTerminal::begin());
                 copy_size(master.as_fd());
                 pumps = Pump::of_terminal(master).map_err(&fail)?;
             }
-            if drained(&resized)
+            if signals::has_come(&resized)
                 && let Some(pump) = pumps.first()
             {
                 copy_size(pump.to.as_fd());
@@ -202,8 +219,9 @@ impl Relay<'_> {
                 self.raw = None;
             }
             if let Some(outcome) = self.outcome {
+                let told = ended_by(self.told, outcome);
                 for pump in pumps.iter_mut().filter(|pump| pump.outward) {
-                    if let Some(signal) = pump.finish(&self.signals, self.told) {
+                    if let Some(signal) = pump.finish(&self.signals, told) {
                         return Ok(End::Signal(signal));
                     }
                 }
@@ -224,9 +242,24 @@ impl Relay<'_> {
             if self.is_hung_up || !self.signals.pass_on(signal) {
                 return Some(signal);
             }
-            self.told = Some(signal);
+            self.told = Some((signal, Instant::now()));
         }
         None
+    }
+
+    /// A signal has come before the program has begun, which it doesn't any more; one that
+    /// does in this very moment gets the signal.
+    fn call_off(&mut self, signal: i32) {
+        if self.is_hung_up {
+            return;
+        }
+        let _ = shutdown(self.link.as_fd().as_raw_fd(), Shutdown::Write);
+        while self.outcome.is_none() && !self.signals.pass_on(signal) {
+            let mut fds = [PollFd::new(self.link.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut fds, PollTimeout::from(MOMENT)) != Ok(1) || self.hear().is_err() {
+                return;
+            }
+        }
     }
 
     fn wait(&self, pumps: &[Pump], resized: &OwnedFd) {
@@ -241,7 +274,7 @@ impl Relay<'_> {
 
     /// Takes messages from inside; a pty's master if one came.
     fn hear(&mut self) -> Result<Option<OwnedFd>> {
-        loop {
+        for _ in 0..TURN {
             match self.link.recv_with_fds(sys::adopt) {
                 Ok((FromInside::Terminal, fds)) => return Ok(fds.into_iter().next()),
                 Ok((FromInside::Begun, fds)) => self.signals.begin(fds.into_iter().next()),
@@ -259,6 +292,7 @@ impl Relay<'_> {
                 Err(_) => return Ok(None),
             }
         }
+        Ok(None)
     }
 
     /// In lines that begin at the left again, which a raw terminal's don't.
@@ -320,19 +354,27 @@ fn copy_size(master: BorrowedFd<'_>) {
     }
 }
 
-/// A pipe that gets a byte whenever the user's window changes.
-fn window_changes() -> io::Result<OwnedFd> {
-    let (read, write) = runtime::pair()?;
-    rustix::io::ioctl_fionbio(&read, true)?;
-    low_level::pipe::register(SIGWINCH, write)?;
-    Ok(read)
+/// The signal that has ended a program which was `told` to end by one. One that it has
+/// survived, as many a program does the key that interrupts, has not.
+fn ended_by(told: Option<(i32, Instant)>, outcome: Outcome) -> Option<i32> {
+    let (signal, at) = told?;
+    let is_its_end = outcome == Outcome::Killed(signal as u8) || at.elapsed() < ORDERLY;
+    is_its_end.then_some(signal)
 }
 
-fn drained(pipe: &OwnedFd) -> bool {
-    let mut bytes = [0; 64];
-    let mut any = false;
-    while matches!(nix::unistd::read(pipe, &mut bytes), Ok(n) if n > 0) {
-        any = true;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signal_hook::consts::{SIGINT, SIGTERM};
+
+    #[test]
+    fn a_signal_that_a_program_survives_is_not_its_end() {
+        let (now, before) = (Instant::now(), Instant::now().checked_sub(ORDERLY * 2));
+        let before = before.expect("the host runs for longer");
+        assert_eq!(ended_by(None, Outcome::Killed(15)), None);
+        assert_eq!(ended_by(Some((SIGTERM, now)), Outcome::Exited(0)), Some(SIGTERM));
+        assert_eq!(ended_by(Some((SIGTERM, before)), Outcome::Killed(15)), Some(SIGTERM));
+        assert_eq!(ended_by(Some((SIGINT, before)), Outcome::Killed(15)), None);
+        assert_eq!(ended_by(Some((SIGINT, before)), Outcome::Exited(0)), None);
     }
-    any
 }

@@ -5,12 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags};
-use procfs::process::Process;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::low_level::pipe;
 
-use crate::runtime;
-use crate::sys;
+use crate::sys::{self, signals};
 
 /// With which whoever waits for a command tells it to end.
 const PASSED_ON: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
@@ -23,25 +20,14 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches them from now on, but none that is ignored, as nohup(1) and a shell's
-    /// jobs in the background have some of them.
+    /// Catches them from now on, but none that is ignored.
     ///
     /// # Errors
     /// When the system refuses pipes or handlers.
     pub fn catch() -> io::Result<Self> {
-        let ignored = Process::myself().and_then(|own| own.status()).map_err(io::Error::other)?;
-        let mut caught = Vec::new();
-        for signal in PASSED_ON {
-            // Bit 0 is signal 1 (proc_pid_status(5)).
-            if ignored.sigign >> (signal - 1) & 1 == 1 {
-                continue;
-            }
-            let (read, write) = runtime::pair()?;
-            rustix::io::ioctl_fionbio(&read, true)?;
-            pipe::register(signal, write)?;
-            caught.push((signal, read));
-        }
-        Ok(Self { caught, program: None })
+        let heeded = signals::heeded(&PASSED_ON).into_iter();
+        let pipes = heeded.map(|signal| Ok((signal, signals::pipe_of(&[signal])?)));
+        Ok(Self { caught: pipes.collect::<io::Result<_>>()?, program: None })
     }
 
     /// What is to be polled.
@@ -51,8 +37,8 @@ impl Signals {
 
     /// Takes those that have come since.
     pub fn take(&self) -> Vec<i32> {
-        let has_come = |pipe: &OwnedFd| matches!(nix::unistd::read(pipe, &mut [0; 64]), Ok(1..));
-        self.caught.iter().filter(|(_, pipe)| has_come(pipe)).map(|(signal, _)| *signal).collect()
+        let come = self.caught.iter().filter(|(_, pipe)| signals::has_come(pipe));
+        come.map(|(signal, _)| *signal).collect()
     }
 
     /// The program has begun: its pidfd.

@@ -19,19 +19,12 @@ use crate::cgroup;
 use crate::control::Event as Told;
 use crate::error::Error;
 use crate::runtime;
+use crate::sys::signals::{has_come, pipe_of};
 use crate::systemd::guard;
 
 use super::Supervisor;
 use super::state::{Event, Stop};
 use super::timers::Timer;
-
-/// A descriptor that is readable when the signal has come.
-fn pipe_of(signal: i32) -> io::Result<OwnedFd> {
-    let (read, write) = runtime::pair()?;
-    rustix::io::ioctl_fionbio(&read, true)?;
-    signal_hook::low_level::pipe::register(signal, write)?;
-    Ok(read)
-}
 
 /// SIGHUP: its socket is missed ([`crate::control::Client::connect`]). Whoever has a
 /// supervisor's place may be sent it, however long it takes to make one.
@@ -39,21 +32,17 @@ fn pipe_of(signal: i32) -> io::Result<OwnedFd> {
 /// # Errors
 /// Those of socketpair(2) and sigaction(2).
 pub fn missed() -> io::Result<OwnedFd> {
-    pipe_of(SIGHUP)
+    pipe_of(&[SIGHUP])
 }
 
 fn signals(is_unit: bool) -> io::Result<Option<OwnedFd>> {
     if !is_unit {
         return Ok(None);
     }
-    let terminated = pipe_of(SIGTERM)?;
+    let terminated = pipe_of(&[SIGTERM])?;
     // Not ignored: that would be inherited.
     signal_hook::flag::register(SIGINT, Arc::default())?;
     Ok(Some(terminated))
-}
-
-fn has_come(signal: &OwnedFd) -> bool {
-    matches!(nix::unistd::read(signal, &mut [0; 64]), Ok(count) if count > 0)
 }
 
 impl Supervisor {

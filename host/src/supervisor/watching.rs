@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use shared::message::{BootMode, Style};
+
 use crate::accounting;
 use crate::control::{Event as Told, Phase, Snapshot};
 
@@ -41,12 +43,14 @@ impl Supervisor {
     }
 
     fn snapshot_in(&self, phase: Phase) -> Snapshot {
+        let is_bare = self.plan.boot.mode == BootMode::Idle;
         Snapshot {
             at_ms: wall_ms(),
             clock_ms: now_ms(),
             phase,
             context: self.plan.context.get(),
-            style: self.guest.style,
+            // A bare context is one before its PID 1 has said so.
+            style: self.guest.style.or_else(|| is_bare.then_some(Style::Idle)),
             reason: self.guest.reason.clone(),
             runlevel: self.guest.runlevel,
             init_pid: self.keeper.as_ref().map_or(0, Keeper::init_pid),

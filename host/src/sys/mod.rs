@@ -22,6 +22,7 @@ pub mod qgroup;
 pub mod quota;
 pub mod scheduling;
 pub mod seccomp;
+pub mod signals;
 
 pub use process::{
     CloneArgs, Cloned, become_uid, clone3, close_all_but, close_from, close_inherited,

@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::exhausted;
 use crate::paths::Paths;
 use crate::runtime::{self, RunDir};
-use crate::sys;
+use crate::sys::{self, signals};
 
 /// Between the end of a supervisor and the next: the `RestartSec=` of the unit.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -153,13 +153,7 @@ fn without_room(name: &GuestName, error: Error) -> Error {
 fn pause(signals: &OwnedFd) -> bool {
     let timeout = PollTimeout::try_from(PAUSE).unwrap_or(PollTimeout::ZERO);
     let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
-    heard(signals)
-}
-
-/// Has a SIGTERM come since this was last asked?
-fn heard(signals: &OwnedFd) -> bool {
-    let mut bytes = [0; 64];
-    matches!(nix::unistd::read(signals, &mut bytes), Ok(n) if n > 0)
+    signals::has_come(signals)
 }
 
 /// This process's own end is to be that of the unit, with its exit code.
@@ -189,14 +183,12 @@ fn spawn(name: &GuestName, guard: OwnedFd) -> io::Result<Child> {
 /// Catches what whoever signals all processes of the unit sends this one too
 /// (`machinectl kill`): readable after a SIGTERM. SIGINT and SIGHUP mean nothing.
 fn signals() -> io::Result<OwnedFd> {
-    let (read, write) = runtime::pair()?;
-    rustix::io::ioctl_fionbio(&read, true)?;
-    signal_hook::low_level::pipe::register(SIGTERM, write)?;
+    let terminated = signals::pipe_of(&[SIGTERM])?;
     for signal in [SIGINT, SIGHUP] {
         // Not ignored: that would be inherited.
         signal_hook::flag::register(signal, Arc::default())?;
     }
-    Ok(read)
+    Ok(terminated)
 }
 
 /// Waits for the supervisor's end, and tells systemd meanwhile that this
@@ -238,7 +230,7 @@ fn wait(
             let _ = pidfd_send_signal(&process, Signal::KILL);
             heard_at = None;
         }
-        if heard(signals) {
+        if signals::has_come(signals) {
             told = true;
             let _ = sys::signal_by_descriptor(process.as_fd(), SIGTERM);
         }

@@ -5,26 +5,21 @@ use std::fmt::Display;
 use std::io::{BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
 use crate::archive::{self, Archive, Head, Written};
 use crate::commands::import::FIRST_PART;
 use crate::commands::remote::{Answer, End};
-use crate::commands::{export, output, pause};
+use crate::commands::{export, output, pause, turn};
 use crate::config;
-use crate::control::{Client, at_rest};
+use crate::control::Client;
 use crate::error::{Error, Result};
 use crate::fsroot::RootDir;
 use crate::progress::Progress;
 use crate::runtime::Lock;
 use crate::storage::{self, Live};
-use crate::tree::{Calm, Check};
+use crate::tree::Calm;
 
 use super::{LEVEL, Moving};
-
-/// Between two looks whether others are done with it.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Between two looks at the terminal.
 const SHOWN_EVERY: u64 = 256;
@@ -57,8 +52,7 @@ impl Moving<'_> {
     /// Sends one that is stopped, and hears that it is there.
     pub(super) fn send(&self) -> Result<()> {
         // While this is held, nobody starts it.
-        let _lock = self.lock(&|| self.interrupt.check())?;
-        let _at_rest = at_rest::keep(self.paths, self.name)?;
+        let _held = turn::at_rest(self.paths, self.name, &|| self.interrupt.check())?;
         self.only.iter().for_each(Lock::sign);
         let root = storage::view_only(&self.guest.place(self.paths, self.name))?;
         self.stream(&self.head(false)?, |to, _, head| {
@@ -77,7 +71,7 @@ impl Moving<'_> {
     ) -> Result<()> {
         let (paths, name) = (self.paths, self.name);
         // Held until the other side has it all: nobody starts it meanwhile.
-        let mut lock = None;
+        let mut held = None;
         self.stream(&self.head(true)?, |to, answer, head| {
             let (check, shown) = (|| self.interrupt.check(), Shown::new("moving"));
             let to = BufWriter::with_capacity(256 * 1024, to);
@@ -90,11 +84,12 @@ impl Moving<'_> {
             drop(shown);
             // Who is at work with it, for how long that takes, had better be while it
             // runs.
-            drop(self.lock(&check)?);
+            drop(turn::wait_unless(paths, name, &check)?);
+            check()?;
             // One that has ended meanwhile is left as it is.
             *stopped = self.runs()? && self.stop()?;
             check()?;
-            lock = Some((self.lock(&check)?, at_rest::keep(paths, name)?));
+            held = Some(turn::at_rest(paths, name, &check)?);
             self.only.iter().for_each(Lock::sign);
             self.check_still(head)?;
             // A snapshot may have been put in the place of what was sent.
@@ -103,19 +98,6 @@ impl Moving<'_> {
             archive.second_part(&root, &first, &mut |files| shown.at(files))?;
             archive.end()
         })
-    }
-
-    /// Keeps others from it, as soon as that can be, unless `check` says no.
-    pub(super) fn lock(&self, check: Check<'_>) -> Result<Lock> {
-        let path = self.paths.lock(self.name);
-        loop {
-            check()?;
-            match Lock::try_now(&path)? {
-                Some(lock) if lock.is_at(&path) => return Ok(lock),
-                Some(_) => {}
-                None => thread::sleep(PAUSE),
-            }
-        }
     }
 
     /// Makes all further changes of a guest's files tell, as [`Calm`] says; if it

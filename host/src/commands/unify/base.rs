@@ -94,13 +94,16 @@ fn lay(
     // Always in this order, or two of us could wait for each other.
     let (first, second) =
         if *name < base.guest { (name, &base.guest) } else { (&base.guest, name) };
-    let wait = |name| turn::wait_unless(paths, name, &|| interrupt.check());
+    let check = || interrupt.check();
+    let wait = |name| turn::wait_unless(paths, name, &check);
+    // Its last script may want a turn of its own.
+    at_rest::check_unless(paths, name, &check)?;
     let locks = (wait(first)?, if first == second { None } else { Some(wait(second)?) });
     let config = config::load(paths, name)?;
     if let Some(why) = super::why_not(&config) {
         return Ok(Outcome::Passed(why));
     }
-    let held = (at_rest::keep(paths, name)?, locks);
+    let held = (at_rest::keep_unless(paths, name, &check)?, locks);
     let directory = directory(base, paths)?;
     let (root, excluded) = (config.root(paths, name), super::excluded(args, &config)?);
     let over = Over { name, root: &root, base: &directory, excluded: &excluded };
