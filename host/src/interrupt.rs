@@ -74,8 +74,9 @@ impl Interrupt {
 
     /// What it was asked for is being done: from now on it counts when it is asked again.
     pub fn answer(&self) {
-        self.waker.as_deref().map(signals::has_come);
+        // In this order: a waker that nobody had asked for would keep the caller awake.
         self.asked.store(false, Ordering::Relaxed);
+        self.waker.as_deref().map(signals::has_come);
     }
 
     /// # Errors
