@@ -1,8 +1,9 @@
 //! What guests' configurations, and the boots that run, say of what no two guests may
 //! have: contexts and roots. It is read once, however many guests are judged by it.
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use shared::name::{ContextId, GuestName};
 
@@ -78,7 +79,9 @@ impl Neighbours {
             });
             Neighbour { context, roots: both.collect(), name }
         };
-        let guests = names(paths)?.into_iter().map(guest).collect();
+        // Also those that run without a configuration by now.
+        let all: BTreeSet<_> = names(paths)?.into_iter().chain(in_run(paths)).collect();
+        let guests = all.into_iter().map(guest).collect();
         let own = [paths.config_dir(), paths.roots_dir(), paths.state_dir(), paths.run_dir()];
         let led = own.each_ref().map(|own| real(own));
         let own = own.into_iter().chain(led).collect();
@@ -139,6 +142,12 @@ impl Neighbours {
         let is_usual = root == paths.root(name);
         self.conflicts(name, root).into_iter().find(|found| !is_usual || found.is_at_work())
     }
+}
+
+/// Those that run, and others of which a directory is left there.
+fn in_run(paths: &Paths) -> Vec<GuestName> {
+    let entries = fs::read_dir(paths.run_dir()).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// How a root lies to another directory.
@@ -248,7 +257,6 @@ pub fn conflict_of_own(paths: &Paths, name: &GuestName, root: &Path) -> Result<O
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::super::load::tests::host;
@@ -330,6 +338,10 @@ mod tests {
             let verb = if runs { "vserver stop a" } else { "vserver config edit a" };
             assert!(found.remedy().unwrap().ends_with(verb));
         }
+        fs::remove_file(paths.config(&guest("a"))).unwrap();
+        let of = |root: &str| said(conflict(&paths, &guest("web"), root.as_ref(), false));
+        assert!(of("/srv/old").contains("is the root of guest 'a'"));
+        assert_eq!(of("/srv/new"), "");
     }
 
     #[test]
