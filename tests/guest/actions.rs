@@ -142,15 +142,17 @@ fn one_that_others_may_change_isnt_run(tree: Tree) {
     assert_eq!(lines(&record), [""; 0]);
 }
 
+/// After the guest's end it is at work until it is told to go on.
+const WAITS_AFTER_THE_END: &str = "#!/bin/sh\necho $1 >>RECORD\n[ $1 = post-stop ] || exit 0\n\
+    while [ ! -e RECORD.go ]; do sleep 0.1; done\necho done >>RECORD\n";
+
 /// As a service manager does it, which starts another supervisor in the place of one
 /// that was killed.
 fn who_is_killed_after_the_end_is_followed_by_no_boot(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     let before = Census::after_a_boot(&guest);
-    let script = "#!/bin/sh\necho $1 >>RECORD\n[ $1 = post-stop ] || exit 0\n\
-                  while [ ! -e RECORD.go ]; do sleep 0.1; done\necho done >>RECORD\n";
-    let record = install(&host, script);
+    let record = install(&host, WAITS_AFTER_THE_END);
     let go = record.with_extension("go");
     let ways: [&[&str]; 2] = [&["stop", "web"], &["exec", "web", "--", "poweroff"]];
     for words in ways {
@@ -202,9 +204,7 @@ fn one_at_work_after_an_end_is_outwaited_by_the_next_boot(tree: Tree) {
     let host = Host::new();
     let guest = host.guest("web").tree(tree).build();
     let before = Census::after_a_boot(&guest);
-    let script = "#!/bin/sh\necho $1 >>RECORD\n[ $1 = post-stop ] || exit 0\n\
-                  while [ ! -e RECORD.go ]; do sleep 0.1; done\necho done >>RECORD\n";
-    let record = install(&host, script);
+    let record = install(&host, WAITS_AFTER_THE_END);
     guest.start();
     let supervisor = guest.status().supervisor_pid.expect("it has one");
     let mut stop = guest.command("stop", [""; 0]).spawn().expect("it runs");

@@ -2,8 +2,9 @@
 //! /dev/console, during the boot and after it has ended.
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::terminal::Terminal;
-use tests::{DEADLINE, Host, Tree, eventually, process};
+use tests::{DEADLINE, Guest, Host, Tree, eventually, process};
 
 on! { Busybox: [
     logs_show_what_the_boot_wrote,
@@ -70,15 +71,20 @@ fn who_does_not_keep_up_goes_on(tree: Tree) {
     guest.start();
     let (mut terminal, pid) = Terminal::open_known(&guest.command("console", [""; 0]));
     terminal.expect("rcS: boot scripts run");
+    falls_behind(&guest, &mut terminal, pid);
+    terminal.type_in("\x1d");
+    assert_eq!(terminal.end(), 0);
+    guest.stop();
+}
+
+/// Whoever shows the console doesn't keep up with the guest, and then says so and goes on.
+pub fn falls_behind(guest: &Guest<'_>, terminal: &mut Terminal, pid: Pid) {
     kill(pid, Signal::SIGSTOP).expect("it lives");
     guest.shell("yes 'more than a socket holds' | head -c 2000000 >/dev/console").ok();
     kill(pid, Signal::SIGCONT).expect("it lives");
     terminal.expect("may be missing");
     guest.shell("echo some''thing new >/dev/console").ok();
     terminal.expect("something new");
-    terminal.type_in("\x1d");
-    assert_eq!(terminal.end(), 0);
-    guest.stop();
 }
 
 /// As it is below timeout(1), which makes a process group of its own.

@@ -9,6 +9,8 @@ use nix::unistd::Pid;
 use tests::terminal::Terminal;
 use tests::{DEADLINE, Host, Tree, eventually, process};
 
+use crate::console;
+
 on! { Bookworm, Trixie, Busybox, Copy: [stops, restarts, reboots_from_outside] }
 on! { Busybox: [
     start_of_a_running_guest_is_a_warning,
@@ -129,12 +131,7 @@ fn start_in_the_foreground_goes_on_when_it_did_not_keep_up(tree: Tree) {
     let (mut terminal, pid) = Terminal::open_known(&start);
     terminal.expect("rcS: boot scripts run");
     eventually(DEADLINE, "the guest runs", || (guest.status().state == "running").then_some(()));
-    kill(pid, Signal::SIGSTOP).expect("it lives");
-    guest.shell("yes 'more than a socket holds' | head -c 2000000 >/dev/console").ok();
-    kill(pid, Signal::SIGCONT).expect("it lives");
-    terminal.expect("may be missing");
-    guest.shell("echo some''thing new >/dev/console").ok();
-    terminal.expect("something new");
+    console::falls_behind(&guest, &mut terminal, pid);
     kill(pid, Signal::SIGTERM).expect("it lives");
     terminal.expect("rcK: shutdown scripts run");
     assert_eq!(terminal.end(), 0);
